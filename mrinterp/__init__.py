@@ -1,0 +1,1 @@
+"""Mendelian randomization, colocalization and knockouts for the features of neural networks."""

@@ -1,0 +1,377 @@
+"""Approximate Bayes factor colocalization of every feature with every outcome in every locus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.coloc.misfit import one_cause_misfit
+from mrinterp.coloc.priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
+from mrinterp.core.coloc import Coloc
+from mrinterp.core.errors import InputError
+from mrinterp.core.mrdata import MRData
+from mrinterp.stats.wakefield import (
+    bivariate_log_bayes_factors,
+    estimated_prior_variance,
+    hypothesis_log_sums,
+    hypothesis_posterior,
+    log_bayes_factor,
+    pairwise_log_sums,
+)
+
+__all__ = ["QUANTITATIVE_PRIOR_SD", "LOG_ODDS_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
+
+Array = NDArray[np.float64]
+
+QUANTITATIVE_PRIOR_SD = 0.15
+"""Prior standard deviation of an effect on a quantitative trait, in standard deviations of the trait."""
+
+LOG_ODDS_PRIOR_SD = 0.2
+"""Prior standard deviation of a log odds ratio."""
+
+REFERENCE = "Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383"
+_ASSUMES = ("at most one cause per trait in each locus", "effects drawn from a normal prior around zero")
+_PAIR_ELEMENTS = 4_000_000  # doubles of one intermediate block
+_KEPT_PAIR_ELEMENTS = 20_000_000  # pair-specific Bayes factors are kept up to here
+
+
+@dataclass(frozen=True, eq=False)
+class _Side:
+    """Effects of one side of the analysis, (traits, instruments)."""
+
+    beta: Array
+    variance: Array
+    prior: Array
+
+
+def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> Array:
+    """Variance of the prior of each trait's effects, shape (count,).
+
+    Parameters
+    ----------
+    kind : str
+        ``"quant"`` (0.15 standard deviations of the trait) or ``"cc"`` (0.2 on the log odds).
+    sd : array_like, optional
+        Standard deviations of quantitative traits.
+
+    Raises
+    ------
+    InputError
+        Unknown kind, or a quantitative trait without a standard deviation.
+    """
+    if kind == "cc":
+        return np.full(count, LOG_ODDS_PRIOR_SD**2)
+    if kind != "quant":
+        raise InputError(
+            f"type of {where}", f"{kind!r}", "Use 'quant' (a quantitative trait) or 'cc' (log odds)"
+        )
+    if sd is None:
+        raise InputError(
+            f"standard deviation of {where}",
+            "not given for a quantitative trait",
+            "Give it (sd_x, sd_y; --sd-1, --sd-2), or have the prior estimated (prior='estimated'; --estimate-prior)",
+        )
+    values = np.broadcast_to(np.asarray(sd, dtype=float), (count,))
+    if not np.all(np.isfinite(values) & (values > 0)):
+        raise InputError(
+            f"standard deviation of {where}", f"{values.min():g}", "Standard deviations must be above 0"
+        )
+    return np.asarray((QUANTITATIVE_PRIOR_SD * values) ** 2)
+
+
+def loci_of(data: MRData, locus: Sequence[str] | str | None) -> tuple[tuple[str, ...], NDArray[np.int_]]:
+    """Names of the loci in order of appearance, and the locus of each instrument.
+
+    ``locus`` is one name per instrument, a column of ``data.info``, or None: the column ``locus`` of
+    ``data.info`` where there is one, else everything is one locus.
+    """
+    J = len(data.instruments)
+    if locus is None:
+        if "locus" not in data.info.columns or len(data.info) != J:
+            return ("",), np.zeros(J, dtype=int)
+        locus = "locus"
+    if isinstance(locus, str):
+        if locus not in data.info.columns:
+            raise InputError(
+                "locus", f"no column {locus!r} about the instruments", f"Known: {list(data.info.columns)}"
+            )
+        labels = [str(v) for v in data.info[locus]]
+    else:
+        labels = [str(v) for v in locus]
+    if len(labels) != J:
+        raise InputError("locus", f"{len(labels)} names for {J} instruments", "Give one locus per instrument")
+    names = tuple(dict.fromkeys(labels))
+    where = {name: k for k, name in enumerate(names)}
+    return names, np.array([where[label] for label in labels], dtype=int)
+
+
+def colocalize(
+    data: MRData,
+    *,
+    locus: Sequence[str] | str | None = None,
+    type_x: str = "quant",
+    type_y: str = "quant",
+    sd_x: ArrayLike | None = None,
+    sd_y: ArrayLike | None = None,
+    prior: str = "assumed",
+    priors: Priors | HypothesisPriors | None = None,
+    shares: Sequence[float] = SHARE_GRID,
+    correlated_errors: bool = False,
+    check_misfit: bool = True,
+    misfit_level: float = 1e-3,
+) -> Coloc:
+    """Posterior of no cause, one trait's cause, two causes, one shared cause: all pairs, all loci.
+
+    Parameters
+    ----------
+    data : MRData
+        Effects of J instruments on F exposures and O outcomes, with errors.
+    locus : sequence of str or str, optional
+        Locus of each instrument, declared beforehand: see `loci_of`.
+    type_x, type_y : str
+        ``"quant"`` or ``"cc"`` (effects are log odds ratios).
+    sd_x, sd_y : array_like, optional
+        Standard deviations of quantitative traits, in the units of the effects.
+    prior : str
+        ``"assumed"`` (0.15 standard deviations, or 0.2 log odds) or ``"estimated"``: each trait's
+        prior variance by maximum likelihood over its loci (needs 20 instruments).
+    priors : Priors or HypothesisPriors, optional
+        Default `HypothesisPriors()`: shared out over the instruments of each locus.
+    shares : sequence of float
+        Prior grid over pi4 / (pi3 + pi4), always computed.
+    correlated_errors : bool
+        Use the bivariate Bayes factors with ``data.error_corr`` (or ``data.sigma``): for traits
+        measured on the same runs.
+    check_misfit : bool
+        Test whether one sparse cause describes each locus; cells where it does not carry the reason
+        in ``status`` and answer `NotApplicable`. ``data.ld`` is used; None means independent instruments.
+
+    Returns
+    -------
+    Coloc
+
+    Raises
+    ------
+    InputError
+        Missing effects, priors that sum beyond one, unknown types.
+
+    Notes
+    -----
+    Not valid where several alleles of a locus act (see ``status``), nor with loci chosen after looking.
+    With correlated errors H3 treats the errors of different instruments as independent.
+    """
+    names, label = loci_of(data, locus)
+    x = _side(
+        data.beta_x, data.se_x, type_x, sd_x, prior, label, "the exposures", data.exposures, data.instruments
+    )
+    y = _side(
+        data.beta_y, data.se_y, type_y, sd_y, prior, label, "the outcomes", data.outcomes, data.instruments
+    )
+    F, O, K = len(x.beta), len(y.beta), len(names)
+    log_sums, sign, top = np.empty((F, O, K, 4)), np.empty((F, O, K)), np.empty((F, O, K), dtype=int)
+    log_bf_x = log_bf_y = None
+    if not correlated_errors:
+        log_bf_x = log_bayes_factor(x.beta, x.variance, x.prior[:, None])
+        log_bf_y = log_bayes_factor(y.beta, y.variance, y.prior[:, None])
+    for k in range(K):
+        members = np.flatnonzero(label == k)
+        if log_bf_x is not None and log_bf_y is not None:
+            bf = log_bf_x[:, members], log_bf_y[:, members]
+            signs = np.sign(x.beta[:, members]), np.sign(y.beta[:, members])
+            log_sums[:, :, k], sign[:, :, k] = hypothesis_log_sums(*bf, *signs)
+            top[:, :, k] = members[_top_shared(*bf)]
+        else:
+            log_sums[:, :, k], sign[:, :, k], best = _bivariate(data, x, y, members)
+            top[:, :, k] = members[best]
+    per_locus, p12s = _prior_arrays(priors or HypothesisPriors(), label, K, np.asarray(shares, float))
+    p1, p2, p12 = per_locus.T
+    posterior = hypothesis_posterior(log_sums, p1, p2, p12)
+    sensitivity = np.empty((F, O, K, len(shares), 2))
+    for g in range(len(shares)):
+        sensitivity[..., g, :] = hypothesis_posterior(log_sums, p1, p2, p12s[:, g])[..., 3:]
+    status, misfit = (
+        _status(data, x, y, label, names, misfit_level) if check_misfit else (np.array("ok", object), {})
+    )
+    meta = {
+        "type_x": type_x,
+        "type_y": type_y,
+        "prior": prior,
+        "correlated_errors": correlated_errors,
+        "prior_variance_x": x.prior.tolist(),
+        "prior_variance_y": y.prior.tolist(),
+        "p12_grid": p12s.tolist(),
+        "misfit": misfit,
+    }
+    return Coloc(
+        "bivariate ABF" if correlated_errors else "ABF",
+        data.exposures,
+        data.outcomes,
+        names,
+        data.instruments,
+        posterior,
+        log_sums,
+        per_locus,
+        np.asarray(shares, float),
+        sensitivity,
+        sign,
+        top,
+        status,
+        label,
+        log_bf_x,
+        log_bf_y,
+        _ASSUMES,
+        REFERENCE,
+        meta,
+    )
+
+
+def _side(
+    beta: Array,
+    se: Array,
+    kind: str,
+    sd: ArrayLike | None,
+    prior: str,
+    label: NDArray[np.int_],
+    where: str,
+    traits: Sequence[str],
+    instruments: Sequence[str],
+) -> _Side:
+    bad = np.argwhere(~(np.isfinite(beta) & np.isfinite(se)))
+    if len(bad):
+        t, j = bad[0]
+        raise InputError(
+            f"{where}, {traits[t]!r}, instrument {instruments[j]!r}",
+            f"effect {beta[t, j]:g} with standard error {se[t, j]:g}",
+            "Colocalization needs every instrument of a locus for both traits; drop the instrument",
+        )
+    variance = se * se
+    if prior == "estimated":
+        if beta.shape[1] < 20:
+            raise InputError(
+                f"prior of {where}",
+                f"'estimated' from {beta.shape[1]} instruments",
+                "Needs 20 or more; use prior='assumed'",
+            )
+        return _Side(beta, variance, np.maximum(estimated_prior_variance(beta, variance, label), 1e-300))
+    if prior != "assumed":
+        raise InputError(f"prior of {where}", f"{prior!r}", "Use 'assumed' or 'estimated'")
+    return _Side(beta, variance, prior_variance(kind, sd, len(beta), where))
+
+
+def _prior_arrays(
+    priors: Priors | HypothesisPriors, label: NDArray[np.int_], K: int, shares: Array
+) -> tuple[Array, Array]:
+    rows, grid = np.empty((K, 3)), np.empty((K, len(shares)))
+    for k, n in enumerate(np.bincount(label, minlength=K)):
+        p = priors.per_instrument(int(n))
+        rows[k] = p.p1, p.p2, p.p12
+        grid[k] = p12_over_grid(int(n), p.p1, p.p2, shares)
+    return rows, grid
+
+
+def _top_shared(log_bf_x: Array, log_bf_y: Array) -> NDArray[np.int_]:
+    """Instrument with the largest joint Bayes factor of every pair, in blocks."""
+    F, J = log_bf_x.shape
+    top = np.empty((F, len(log_bf_y)), dtype=int)
+    step = max(1, _PAIR_ELEMENTS // max(1, J))
+    for f in range(F):
+        for o in range(0, len(log_bf_y), step):
+            top[f, o : o + step] = (log_bf_x[f] + log_bf_y[o : o + step]).argmax(-1)
+    return top
+
+
+def _bivariate(
+    data: MRData, x: _Side, y: _Side, members: NDArray[np.int_]
+) -> tuple[Array, Array, NDArray[np.int_]]:
+    """Log sums, sign and top instrument with correlated errors, in blocks of features."""
+    F, O, J = len(x.beta), len(y.beta), len(members)
+    log_sums, sign, top = np.empty((F, O, 4)), np.empty((F, O)), np.empty((F, O), dtype=int)
+    step = max(1, _PAIR_ELEMENTS // max(1, O * J))
+    for start in range(0, F, step):
+        f = np.arange(start, min(F, start + step))
+        rho = _error_correlation(data, f, members)
+        bx, by = x.beta[np.ix_(f, members)][:, None], y.beta[None][..., members]
+        only_x, only_y, both = bivariate_log_bayes_factors(
+            bx,
+            x.variance[np.ix_(f, members)][:, None],
+            by,
+            y.variance[None][..., members],
+            rho,
+            x.prior[f, None, None],
+            y.prior[None, :, None],
+        )
+        for h, log_bf in ((0, only_x), (1, only_y), (2, only_x + pairwise_log_sums(only_y)), (3, both)):
+            shift = log_bf.max(-1)
+            safe = np.where(np.isfinite(shift), shift, 0.0)
+            with np.errstate(divide="ignore"):
+                log_sums[f, :, h] = np.log(np.exp(log_bf - safe[..., None]).sum(-1)) + safe
+        weight = np.exp(both - log_sums[f, :, 3, None])
+        sign[f] = (weight * np.sign(bx * by)).sum(-1)
+        top[f] = both.argmax(-1)
+    return log_sums, np.clip(sign, -1.0, 1.0), top
+
+
+def _error_correlation(data: MRData, f: NDArray[np.int_], members: NDArray[np.int_]) -> Array:
+    """Correlation of the errors of exposures ``f`` with all outcomes: (f, O, 1) or (f, O, J)."""
+    F = len(data.exposures)
+    if data.sigma is not None:
+        s = data.sigma[members]
+        sd = np.sqrt(np.einsum("jtt->jt", s))
+        corr = s[:, f][:, :, F:] / (sd[:, f, None] * sd[:, None, F:])
+        return np.asarray(np.moveaxis(corr, 0, -1))
+    if data.error_corr is None:
+        raise InputError(
+            "correlated_errors",
+            "the data carry no error correlation",
+            "Give error_corr or sigma, or leave it off",
+        )
+    return np.asarray(data.error_corr[f, F:][..., None])
+
+
+def _status(
+    data: MRData, x: _Side, y: _Side, label: NDArray[np.int_], names: Sequence[str], level: float
+) -> tuple[NDArray[np.object_], dict[str, object]]:
+    F, O, K = len(x.beta), len(y.beta), len(names)
+    status = np.full((F, O, K), "ok", dtype=object)
+    numbers: dict[str, object] = {}
+    for k in range(K):
+        members = np.flatnonzero(label == k)
+        ld = None if data.ld is None else data.ld[np.ix_(members, members)]
+        sides = []
+        for side, traits in ((x, data.exposures), (y, data.outcomes)):
+            z = side.beta[:, members] / np.sqrt(side.variance[:, members])
+            chi2, p, causes, df = one_cause_misfit(z, ld, level)
+            sides.append(
+                [_reason(t, c, q, df, v) for t, c, q, v in zip(traits, causes, chi2, p, strict=True)]
+            )
+            numbers.setdefault(names[k], {})
+            numbers[names[k]] |= {  # type: ignore[operator]
+                t: {"chi2": float(q), "df": df, "neglog10p": float(v), "causes": int(c)}
+                for t, q, v, c in zip(traits, chi2, p, causes, strict=True)
+                if c > 1 or F + O <= 20
+            }
+        reasons_x, reasons_y = sides
+        for f in np.flatnonzero(np.array([r != "" for r in reasons_x])):
+            status[f, :, k] = reasons_x[f]
+        for o in np.flatnonzero(np.array([r != "" for r in reasons_y])):
+            untouched = status[:, o, k] == "ok"
+            status[untouched, o, k] = reasons_y[o]
+    return status, numbers
+
+
+def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> str:
+    if causes <= 1:
+        return ""
+    left = f"(one cause leaves chi2 {chi2:.4g} on {df}, p = 1e-{neglog10p:.0f})"
+    if causes <= 5:
+        return (
+            f"{trait} needs {causes} causes in this locus {left}: colocalize its signals one by one"
+            " (fine-map both traits, then compare credible sets), or split the locus"
+        )
+    return (
+        f"the alleles of this locus act densely on {trait} {left}: one sparse cause does not describe it; use"
+        " Mendelian randomization over the whole locus, or check that the LD is that of the same data"
+    )

@@ -1,0 +1,57 @@
+"""The outcome of testing an assumption, or the reason why the test does not apply."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Check", "NotApplicable"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One tested assumption.
+
+    Parameters
+    ----------
+    name : str
+        What was checked, for example ``"first stage"``.
+    null_in_words : str
+        The hypothesis that the statistic is held against.
+    statistic, df, neglog10p : float
+        Test statistic, its degrees of freedom and -log10 p (nan where there is no test).
+    verdict : str
+        ``"passed"``, ``"failed"`` or ``"warning"``.
+    note : str
+        One sentence with the numbers a reader needs.
+    """
+
+    name: str
+    null_in_words: str
+    statistic: float
+    df: float
+    neglog10p: float
+    verdict: str
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.verdict}. {self.note}"
+
+
+@dataclass(frozen=True)
+class NotApplicable:
+    """A result that does not apply, with its reason: a value, not an exception."""
+
+    reason: str
+    name: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        return {"name": self.name, "verdict": "not applicable", "note": self.reason}
+
+    def __str__(self) -> str:
+        return f"{self.name or 'this'} does not apply: {self.reason}"

@@ -1,0 +1,274 @@
+"""Fine-mapping: which instruments carry a trait's signal, as sets and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    read_json,
+    whole_folder,
+    write_json,
+    write_table,
+)
+
+__all__ = ["CredibleSet", "FineMapping"]
+
+Array = NDArray[np.float64]
+
+_ARRAYS = (
+    "pip",
+    "alpha",
+    "coef",
+    "log_bf_variable",
+    "prior_variance",
+    "log_bf",
+    "sigma2",
+    "elbo",
+    "n_iterations",
+    "converged",
+    "inconsistency",
+    "z",
+)
+
+
+@dataclass(frozen=True)
+class CredibleSet:
+    """The smallest set of instruments that holds one cause with the stated probability.
+
+    Parameters
+    ----------
+    trait : str
+    members : tuple of str
+        Names, in the order of the table; ``positions`` are their rows from 0.
+    effect : int
+        Which single effect, from 0.
+    coverage : float
+        Posterior probability that the set holds the cause.
+    min_abs_corr, mean_abs_corr : float
+        Purity: smallest and mean absolute correlation between members.
+    log_bf : float
+        Log Bayes factor of the effect against none.
+    """
+
+    trait: str
+    members: tuple[str, ...]
+    positions: tuple[int, ...]
+    effect: int
+    coverage: float
+    min_abs_corr: float
+    mean_abs_corr: float
+    log_bf: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON (``rows`` counts from 1)."""
+        out = asdict(self)
+        out["rows"] = [p + 1 for p in out.pop("positions")]
+        out["purity"] = self.min_abs_corr
+        return out
+
+    def __str__(self) -> str:
+        names = ", ".join(self.members[:8]) + (
+            f" and {len(self.members) - 8} more" if len(self.members) > 8 else ""
+        )
+        what = "the cause" if len(self.members) > 1 else "the one candidate"
+        return (
+            f"{self.trait}: with probability {self.coverage:.3g} {what} is among {{{names}}}"
+            f" (smallest correlation {self.min_abs_corr:.2f})."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FineMapping:
+    """Sum-of-single-effects fits of T traits on the same J instruments.
+
+    Parameters
+    ----------
+    traits, instruments : tuple of str
+        Names.
+    pip : ndarray (T, J)
+        Posterior inclusion probability.
+    alpha : ndarray (T, L, J)
+        Posterior weights of each single effect.
+    coef : ndarray (T, J)
+        Posterior mean effect (standardized or original scale, see ``meta["scale"]``).
+    log_bf_variable : ndarray (T, L, J)
+        Log Bayes factor of each instrument in each effect.
+    prior_variance, log_bf : ndarray (T, L)
+        Of each effect; a prior variance of 0 means that the effect is absent.
+    sigma2, elbo, n_iterations, converged : ndarray (T,)
+    inconsistency : ndarray (T,)
+        Share of the identity the correlation matrix would need (near 0: it fits the z-scores); nan
+        for individual data.
+    z : ndarray (T, J)
+        Marginal z-scores.
+    sets : tuple (T) of tuple of CredibleSet
+        Empty for a trait whose fit did not converge.
+    status : tuple (T) of str
+        ``"ok"``, or what keeps the fit from being trusted.
+    """
+
+    traits: tuple[str, ...]
+    instruments: tuple[str, ...]
+    pip: Array
+    alpha: Array
+    coef: Array
+    log_bf_variable: Array
+    prior_variance: Array
+    log_bf: Array
+    sigma2: Array
+    elbo: Array
+    n_iterations: NDArray[np.int_]
+    converged: NDArray[np.bool_]
+    inconsistency: Array
+    z: Array
+    sets: tuple[tuple[CredibleSet, ...], ...]
+    status: tuple[str, ...]
+    assumes: tuple[str, ...] = ()
+    reference: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        T, J = len(self.traits), len(self.instruments)
+        if self.pip.shape != (T, J):
+            raise InputError(
+                "FineMapping pip", f"shape {self.pip.shape}, expected {(T, J)}", "Put traits on rows"
+            )
+
+    def position(self, trait: str) -> int:
+        """Row of a trait."""
+        if trait not in self.traits:
+            raise InputError(
+                f"fine_mapping[{trait!r}]",
+                "no such trait",
+                near_misses(trait, self.traits) or f"Known: {list(self.traits)[:8]}",
+            )
+        return self.traits.index(trait)
+
+    def __getitem__(self, trait: str) -> tuple[CredibleSet, ...]:
+        """Credible sets of a trait, purest first."""
+        return self.sets[self.position(trait)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (trait, instrument): z, inclusion probability, effect, credible set (0 for none)."""
+        T, J = self.pip.shape
+        member = np.zeros((T, J), dtype=int)
+        for t, sets in enumerate(self.sets):
+            for number, found in enumerate(sets, start=1):
+                member[t, list(found.positions)] = number
+        return pd.DataFrame(
+            {
+                "trait": np.repeat(np.array(self.traits, dtype=object), J),
+                "instrument": np.tile(np.array(self.instruments, dtype=object), T),
+                "z": self.z.ravel(),
+                "pip": self.pip.ravel(),
+                "coef": self.coef.ravel(),
+                "credible_set": member.ravel(),
+            }
+        )
+
+    def sets_frame(self) -> pd.DataFrame:
+        """One row per credible set."""
+        rows = [
+            {
+                "trait": s.trait,
+                "credible_set": number,
+                "size": len(s.members),
+                "coverage": s.coverage,
+                "min_abs_corr": s.min_abs_corr,
+                "mean_abs_corr": s.mean_abs_corr,
+                "log_bf": s.log_bf,
+                "members": " ".join(s.members),
+            }
+            for sets in self.sets
+            for number, s in enumerate(sets, start=1)
+        ]
+        columns = [
+            "trait",
+            "credible_set",
+            "size",
+            "coverage",
+            "min_abs_corr",
+            "mean_abs_corr",
+            "log_bf",
+            "members",
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+    def to_dict(self, trait: str) -> dict[str, Any]:
+        """Plain dictionary of one trait for JSON."""
+        t = self.position(trait)
+        present = self.prior_variance[t] > 0.0
+        return {
+            "trait": trait,
+            "status": self.status[t],
+            "converged": bool(self.converged[t]),
+            "n_iterations": int(self.n_iterations[t]),
+            "elbo": float(self.elbo[t]),
+            "sigma2": float(self.sigma2[t]),
+            "prior_variance": self.prior_variance[t].tolist(),
+            "n_effects": int(present.sum()),
+            "log_bf": self.log_bf[t].tolist(),
+            "snp": list(self.instruments),
+            "pip": self.pip[t].tolist(),
+            "coef": self.coef[t].tolist(),
+            "credible_sets": [s.to_dict() for s in self.sets[t]],
+            "ld_inconsistency": float(self.inconsistency[t]),
+            "ld_outliers": self.meta.get("ld_outliers", {}).get(trait, []),
+            "assumes": list(self.assumes),
+            "reference": self.reference,
+        }
+
+    def __str__(self) -> str:
+        count = sum(len(s) for s in self.sets)
+        lines = [
+            f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments."
+        ]
+        lines += [str(s) for sets in self.sets[:5] for s in sets[:5]]
+        lines += [f"{t}: {s}" for t, s in list(zip(self.traits, self.status, strict=True))[:5] if s != "ok"]
+        return "\n".join(lines)
+
+    def save(self, folder: Path) -> None:
+        """Write tables, arrays and header into ``folder``, whole or not at all."""
+        names = ("traits", "instruments", "status", "assumes", "reference", "meta")
+        header: dict[str, Any] = {"kind": "fine mapping", "format_version": FORMAT_VERSION}
+        header |= {name: getattr(self, name) for name in names}
+        header["sets"] = [[asdict(s) for s in sets] for sets in self.sets]
+        with whole_folder(folder) as partial:
+            write_json(partial / "finemap.json", header)
+            write_table(partial / "pip.parquet", self.to_frame())
+            for name in _ARRAYS:
+                np.save(partial / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> FineMapping:
+        """Reopen what `save` wrote."""
+        folder = Path(folder)
+        header = read_json(folder / "finemap.json")
+        check_format(str(folder), header, "fine mapping")
+        arrays = {name: np.load(folder / f"{name}.npy") for name in _ARRAYS}
+        sets = tuple(
+            tuple(
+                CredibleSet(**{**s, "members": tuple(s["members"]), "positions": tuple(s["positions"])})
+                for s in trait
+            )
+            for trait in header["sets"]
+        )
+        return cls(
+            traits=tuple(header["traits"]),
+            instruments=tuple(header["instruments"]),
+            sets=sets,
+            status=tuple(header["status"]),
+            assumes=tuple(header["assumes"]),
+            reference=header["reference"],
+            meta=header["meta"],
+            **arrays,
+        )

@@ -1,0 +1,109 @@
+"""What will be run: prompts, randomized perturbations of them, families, splits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, read_json, read_table, whole_folder, write_json, write_table
+
+__all__ = ["SPLITS", "Design"]
+
+SPLITS = ("discovery", "estimation", "replication", "knockout")
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """Prompts, runs and instruments of a study.
+
+    Parameters
+    ----------
+    inputs : DataFrame
+        One row per distinct text: ``text`` and, per slot, ``<slot>_start, <slot>_end`` (characters).
+    runs : DataFrame
+        One row per forward run, in canonical order: ``run, input, prompt, family, split, kind``
+        (``clean`` or the kind of perturbation) and ``clean`` (row of the prompt's clean run).
+    instruments : DataFrame
+        One row per instrument: ``instrument, kind, locus, allele, unit, placebo``.
+    doses : ndarray (N, J), float32
+        Dose of every instrument in every run.
+    noise_directions : ndarray (C, D, width), float32
+        Fixed directions of the embedding noise per position class; its instruments stand in
+        ``instruments`` class by class in the same order.
+    settings : dict
+        Canonical run block, padded length, seeds, position classes, noise scale.
+    """
+
+    inputs: pd.DataFrame
+    runs: pd.DataFrame
+    instruments: pd.DataFrame
+    doses: NDArray[np.float32]
+    noise_directions: NDArray[np.float32]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.doses.shape != (len(self.runs), len(self.instruments)):
+            raise InputError(
+                "Design doses",
+                f"shape {self.doses.shape} for {len(self.runs)} runs and {len(self.instruments)} instruments",
+                "One row per run, one column per instrument",
+            )
+
+    @property
+    def digest(self) -> str:
+        """Hash of everything that will be run."""
+        import hashlib
+
+        h = hashlib.sha256(digest(self.settings).encode())
+        for frame in (self.inputs, self.runs, self.instruments):
+            h.update(frame.to_csv(index=False).encode())
+        h.update(np.ascontiguousarray(self.doses).tobytes())
+        h.update(np.ascontiguousarray(self.noise_directions).tobytes())
+        return h.hexdigest()
+
+    def rows(self, split: str, kinds: tuple[str, ...] | None = None) -> NDArray[np.int_]:
+        """Rows of a split, in canonical order; only some kinds of run where asked."""
+        mask = (self.runs["split"] == split).to_numpy()
+        if kinds is not None:
+            mask = mask & self.runs["kind"].isin(kinds).to_numpy()
+        return np.flatnonzero(mask)
+
+    def columns(self, kind: str) -> NDArray[np.int_]:
+        """Columns of the instruments of one kind."""
+        return np.flatnonzero((self.instruments["kind"] == kind).to_numpy())
+
+    def families(self, split: str) -> int:
+        """Number of families in a split."""
+        return int(self.runs.loc[self.runs["split"] == split, "family"].nunique())
+
+    def save(self, folder: Path) -> None:
+        """Write the design into ``folder``, whole or not at all."""
+        with whole_folder(folder) as partial:
+            write_table(partial / "inputs.parquet", self.inputs)
+            write_table(partial / "runs.parquet", self.runs)
+            write_table(partial / "instruments.parquet", self.instruments)
+            np.save(partial / "doses.npy", self.doses)
+            np.save(partial / "noise_directions.npy", self.noise_directions)
+            header = {"kind": "design", "format_version": FORMAT_VERSION, "digest": self.digest, "settings": self.settings}
+            write_json(partial / "design.json", header)
+
+    @classmethod
+    def load(cls, folder: Path) -> Design:
+        """Reopen what `save` wrote; doses stay memory-mapped."""
+        folder = Path(folder)
+        header = read_json(folder / "design.json")
+        check_format(str(folder), header, "design")
+        return cls(
+            read_table(folder / "inputs.parquet"),
+            read_table(folder / "runs.parquet"),
+            read_table(folder / "instruments.parquet"),
+            np.load(folder / "doses.npy", mmap_mode="r"),
+            np.load(folder / "noise_directions.npy", mmap_mode="r"),
+            header["settings"],
+        )

@@ -1,0 +1,35 @@
+"""The one exception that bad input raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "near_misses"]
+
+
+class InputError(ValueError):
+    """Input that cannot be used: says where, what was found there, and what to do.
+
+    Parameters
+    ----------
+    where : str
+        The place: file and row, argument, key of the study file.
+    found : str
+        What stands there.
+    fix : str
+        What the user can do about it.
+    """
+
+    def __init__(self, where: str, found: str, fix: str) -> None:
+        self.where, self.found, self.fix = where, found, fix
+        super().__init__(f"{where}: {found}. {fix}")
+
+
+def near_misses(name: str, known: Iterable[str], n: int = 3) -> str:
+    """A sentence that offers the closest known names (empty if none is close)."""
+    known = [str(k) for k in known]
+    close = difflib.get_close_matches(name, known, n=n, cutoff=0.5)
+    if not close:
+        close = [k for k in known if name.lower() in k.lower()][:n]
+    return "Did you mean " + " or ".join(repr(c) for c in close) + "?" if close else ""

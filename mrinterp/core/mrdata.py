@@ -1,0 +1,147 @@
+"""Summary statistics ready for an estimator: the same instruments, in the same order, for every trait."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+
+__all__ = ["MRData"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MRData:
+    """Effects of J instruments on F exposures and O outcomes, with their standard errors.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (F, J)
+        Effects on the exposures per dose unit, and their standard errors.
+    beta_y, se_y : ndarray (O, J)
+        The same for the outcomes.
+    exposures, outcomes, instruments : tuple of str
+        Names.
+    error_corr : ndarray (F + O, F + O), optional
+        Correlation of the estimation errors of one instrument's effects, the same for all
+        instruments; exposures first. None means independent (two samples without overlap).
+    sigma : ndarray (J, F + O, F + O), optional
+        Covariance of those errors, instrument by instrument; takes precedence.
+    ld : ndarray (J, J), optional
+        Correlation between instruments. None means independent.
+    design : str
+        ``"between"`` (errors confounded by the prompts: correct for overlap) or ``"paired"``
+        (within-prompt changes, whose shared errors are mostly causal: do not subtract them).
+    n_x, n_y : ndarray, optional
+        Sample sizes (clusters, for runs) per exposure and outcome.
+    info : DataFrame
+        One row per instrument, whatever else is known (locus, kind, alleles, frequency).
+    dropped : DataFrame
+        Columns ``instrument, reason``: what did not survive harmonization.
+
+    Raises
+    ------
+    InputError
+        Where shapes disagree or a standard error is not positive.
+    """
+
+    beta_x: Array
+    se_x: Array
+    beta_y: Array
+    se_y: Array
+    exposures: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    instruments: tuple[str, ...]
+    error_corr: Array | None = None
+    sigma: Array | None = None
+    ld: Array | None = None
+    design: str = "between"
+    n_x: Array | None = None
+    n_y: Array | None = None
+    unit: str = ""
+    info: pd.DataFrame = field(default_factory=pd.DataFrame)
+    dropped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["instrument", "reason"]))
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        F, O, J = len(self.exposures), len(self.outcomes), len(self.instruments)
+        T = F + O
+        expected: dict[str, tuple[int, ...]] = {
+            "beta_x": (F, J),
+            "se_x": (F, J),
+            "beta_y": (O, J),
+            "se_y": (O, J),
+            "error_corr": (T, T),
+            "sigma": (J, T, T),
+            "ld": (J, J),
+        }
+        for name, shape in expected.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            value = np.asarray(value, dtype=float)
+            if value.shape != shape:
+                raise InputError(
+                    f"MRData {name}",
+                    f"shape {value.shape}, expected {shape} for {F} exposures, {O} outcomes, {J} instruments",
+                    "Put traits on rows and instruments on columns",
+                )
+            object.__setattr__(self, name, value)
+        for name in ("se_x", "se_y"):
+            bad = np.argwhere(getattr(self, name) <= 0)
+            if len(bad):
+                t, j = bad[0]
+                trait = (self.exposures if name == "se_x" else self.outcomes)[t]
+                raise InputError(
+                    f"MRData {name}, {trait!r}, instrument {self.instruments[j]!r}",
+                    f"standard error {getattr(self, name)[t, j]:g}",
+                    "Standard errors must be positive; drop the instrument or give its error",
+                )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(exposures, outcomes, instruments)."""
+        return len(self.exposures), len(self.outcomes), len(self.instruments)
+
+    def error_covariance(self) -> Array:
+        """Covariance of the errors per instrument, (J, F + O, F + O), from whatever was given."""
+        if self.sigma is not None:
+            return self.sigma
+        se = np.concatenate([self.se_x, self.se_y]).T
+        corr = np.eye(se.shape[1]) if self.error_corr is None else self.error_corr
+        return np.asarray(se[:, :, None] * corr[None] * se[:, None, :])
+
+    def select(self, exposures: list[str] | None = None, outcomes: list[str] | None = None,
+               instruments: NDArray[np.bool_] | None = None) -> MRData:
+        """The same data for fewer traits or instruments (a mask over J)."""
+        xs = list(self.exposures) if exposures is None else list(exposures)
+        ys = list(self.outcomes) if outcomes is None else list(outcomes)
+        fx = [self.exposures.index(x) for x in xs]
+        oy = [self.outcomes.index(y) for y in ys]
+        keep = np.ones(len(self.instruments), bool) if instruments is None else np.asarray(instruments, bool)
+        t = np.array(fx + [len(self.exposures) + o for o in oy])
+        return MRData(
+            self.beta_x[fx][:, keep],
+            self.se_x[fx][:, keep],
+            self.beta_y[oy][:, keep],
+            self.se_y[oy][:, keep],
+            tuple(xs),
+            tuple(ys),
+            tuple(n for n, k in zip(self.instruments, keep, strict=True) if k),
+            None if self.error_corr is None else self.error_corr[np.ix_(t, t)],
+            None if self.sigma is None else self.sigma[keep][:, t[:, None], t[None, :]],
+            None if self.ld is None else self.ld[np.ix_(keep, keep)],
+            self.design,
+            None if self.n_x is None else self.n_x[fx],
+            None if self.n_y is None else self.n_y[oy],
+            self.unit,
+            self.info.loc[keep].reset_index(drop=True) if len(self.info) == len(keep) else self.info,
+            self.dropped,
+            self.meta,
+        )

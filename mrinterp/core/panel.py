@@ -1,0 +1,252 @@
+"""The run-level table that everything run-level is computed from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+
+__all__ = ["Changes", "Panel"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Changes:
+    """Within-prompt changes of N runs: against the clean run, or deviations from the prompt mean.
+
+    ``absorbed`` counts the prompt means that were removed (0 when paired with clean runs).
+    """
+
+    doses: Array
+    features: Array
+    bypass: Array
+    outcomes: Array
+    prompt: NDArray
+    family: NDArray
+    kind: NDArray
+    absorbed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One row per run: doses, features, bypass scores, outcomes, prompt, family, split.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        ``run, prompt, family, split, kind``; ``kind == "clean"`` marks the unperturbed run of a prompt.
+    doses : ndarray (N, J)
+    features : ndarray (N, F)
+    bypass : ndarray (N, R)
+        In nested order: the first r columns are the bypass at rank r.
+    outcomes : ndarray (N, O)
+    instruments : DataFrame
+        ``instrument, kind, locus, allele, unit, placebo``.
+    feature_names, outcome_names, bypass_names : tuple of str
+    labels : tuple of str
+        What each feature responds to, in words.
+    rank : int
+        Bypass rank chosen before estimation was read.
+    units : dict
+        ``feature`` and ``outcome`` units.
+
+    Raises
+    ------
+    InputError
+        Where lengths disagree or values are not finite; names the array, the row and the column.
+    """
+
+    runs: pd.DataFrame
+    doses: NDArray
+    features: NDArray
+    bypass: NDArray
+    outcomes: NDArray
+    instruments: pd.DataFrame
+    feature_names: tuple[str, ...]
+    outcome_names: tuple[str, ...]
+    bypass_names: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    rank: int = 0
+    units: dict[str, str] = field(default_factory=lambda: {"feature": "unit", "outcome": "unit"})
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        N = len(self.runs)
+        names = {
+            "doses": list(self.instruments["instrument"]),
+            "features": list(self.feature_names),
+            "bypass": list(self.bypass_names),
+            "outcomes": list(self.outcome_names),
+        }
+        for name, columns in names.items():
+            value = getattr(self, name)
+            if value.ndim != 2 or len(value) != N:
+                raise InputError(name, f"shape {value.shape} for {N} runs", f"Give one row per run: ({N}, columns)")
+            if value.shape[1] != len(columns):
+                raise InputError(name, f"{value.shape[1]} columns and {len(columns)} names", "Give one name per column")
+            bad = np.argwhere(~np.isfinite(value))
+            if len(bad):
+                row, column = bad[0]
+                raise InputError(
+                    f"{name}, row {row}, column {columns[column]!r}",
+                    f"value {value[row, column]}",
+                    "Values must be finite; drop the run or mend its source",
+                )
+        if not self.labels:
+            object.__setattr__(self, "labels", ("",) * len(self.feature_names))
+
+    def select(self, split: str | None = None, kinds: tuple[str, ...] | None = None) -> Panel:
+        """The runs of a split and of some kinds; clean runs always come along."""
+        mask = np.ones(len(self.runs), bool)
+        if split is not None:
+            mask &= (self.runs["split"] == split).to_numpy()
+        if kinds is not None:
+            mask &= self.runs["kind"].isin([*kinds, "clean"]).to_numpy()
+        return self._take(np.flatnonzero(mask))
+
+    def _take(self, rows: NDArray[np.int_]) -> Panel:
+        return Panel(
+            self.runs.iloc[rows].reset_index(drop=True),
+            self.doses[rows],
+            self.features[rows],
+            self.bypass[rows],
+            self.outcomes[rows],
+            self.instruments,
+            self.feature_names,
+            self.outcome_names,
+            self.bypass_names,
+            self.labels,
+            self.rank,
+            self.units,
+            self.meta,
+        )
+
+    @property
+    def families(self) -> int:
+        """Number of families."""
+        return int(self.runs["family"].nunique())
+
+    def clean(self) -> Panel:
+        """Only the unperturbed runs."""
+        return self._take(np.flatnonzero((self.runs["kind"] == "clean").to_numpy()))
+
+    def changes(self) -> Changes:
+        """Change of every perturbed run against the clean run of its prompt, in float64.
+
+        Where no prompt has a clean run, deviations from the prompt mean instead (prompt fixed
+        effects); ``absorbed`` then counts them.
+
+        Raises
+        ------
+        InputError
+            If some prompts have a clean run and others do not, or a prompt has several.
+        """
+        prompt, names = pd.factorize(self.runs["prompt"])
+        is_clean = (self.runs["kind"] == "clean").to_numpy()
+        counts = np.bincount(prompt[is_clean], minlength=len(names))
+        arrays = [np.asarray(a, dtype=float) for a in (self.doses, self.features, self.bypass, self.outcomes)]
+        if is_clean.any():
+            if (counts != 1).any():
+                which = names[int(np.flatnonzero(counts != 1)[0])]
+                raise InputError(f"prompt {which!r}", f"{counts[counts != 1][0]} clean runs", "Give every prompt exactly one")
+            reference = np.empty(len(names), int)
+            reference[prompt[is_clean]] = np.flatnonzero(is_clean)
+            keep = np.flatnonzero(~is_clean)
+            moved = [a[keep] - a[reference[prompt[keep]]] for a in arrays]
+            absorbed = 0
+        else:
+            keep = np.arange(len(prompt))
+            size = np.bincount(prompt).astype(float)[:, None]
+            moved = []
+            for a in arrays:
+                mean = np.zeros((len(names), a.shape[1]))
+                np.add.at(mean, prompt, a)
+                moved.append(a - (mean / size)[prompt])
+            absorbed = len(names)
+        runs = self.runs.iloc[keep]
+        return Changes(
+            *moved,
+            prompt=runs["prompt"].to_numpy(),
+            family=runs["family"].to_numpy(),
+            kind=runs["kind"].to_numpy(),
+            absorbed=absorbed,
+        )
+
+    def deviations(self) -> Changes:
+        """Deviations of perturbed runs from the mean of their prompt's runs of the same kind.
+
+        The prompt fixed effects of a factorial design: the average change that all runs of a prompt
+        share (curvature, the other perturbations) leaves the marginal effect of one instrument.
+        """
+        change = self.changes()
+        group = pd.Series(list(zip(change.prompt, change.kind, strict=True)))
+        codes, names = pd.factorize(group)
+        size = np.bincount(codes).astype(float)[:, None]
+
+        def centered(a: Array) -> Array:
+            mean = np.zeros((len(names), a.shape[1]))
+            np.add.at(mean, codes, a)
+            return np.asarray(a - (mean / size)[codes])
+
+        parts = [centered(a) for a in (change.doses, change.features, change.bypass, change.outcomes)]
+        return Changes(*parts, change.prompt, change.family, change.kind, len(names))
+
+    def save(self, folder: Path) -> None:
+        """Write the panel into ``folder``: Parquet tables, memory-mappable ``.npy`` for doses and bypass."""
+        with whole_folder(folder) as partial:
+            table = self.runs.copy()
+            for prefix, names, values in (
+                ("feature", self.feature_names, self.features),
+                ("outcome", self.outcome_names, self.outcomes),
+            ):
+                columns = pd.DataFrame(np.asarray(values), columns=[f"{prefix}:{n}" for n in names])
+                table = pd.concat([table, columns], axis=1)
+            write_table(partial / "panel.parquet", table)
+            write_table(partial / "instruments.parquet", self.instruments)
+            np.save(partial / "doses.npy", np.asarray(self.doses, dtype=np.float32))
+            np.save(partial / "bypass.npy", np.asarray(self.bypass))
+            header = {
+                "kind": "panel",
+                "format_version": FORMAT_VERSION,
+                "feature_names": list(self.feature_names),
+                "outcome_names": list(self.outcome_names),
+                "bypass_names": list(self.bypass_names),
+                "labels": list(self.labels),
+                "rank": self.rank,
+                "units": self.units,
+                "meta": self.meta,
+            }
+            write_json(partial / "panel.json", header)
+
+    @classmethod
+    def load(cls, folder: Path) -> Panel:
+        """Reopen what `save` wrote; doses and bypass stay memory-mapped."""
+        folder = Path(folder)
+        header = read_json(folder / "panel.json")
+        check_format(str(folder), header, "panel")
+        table = read_table(folder / "panel.parquet")
+        features = [f"feature:{n}" for n in header["feature_names"]]
+        outcomes = [f"outcome:{n}" for n in header["outcome_names"]]
+        return cls(
+            table.drop(columns=features + outcomes),
+            np.load(folder / "doses.npy", mmap_mode="r"),
+            table[features].to_numpy(),
+            np.load(folder / "bypass.npy", mmap_mode="r"),
+            table[outcomes].to_numpy(),
+            read_table(folder / "instruments.parquet"),
+            tuple(header["feature_names"]),
+            tuple(header["outcome_names"]),
+            tuple(header["bypass_names"]),
+            tuple(header["labels"]),
+            int(header["rank"]),
+            header["units"],
+            header["meta"],
+        )

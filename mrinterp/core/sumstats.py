@@ -1,0 +1,138 @@
+"""Effects of every instrument on every trait, with standard errors: the GWAS of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.mrdata import MRData
+from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+
+__all__ = ["SumStats"]
+
+
+@dataclass(frozen=True, eq=False)
+class SumStats:
+    """Dense marginal effects of J instruments on T traits (features, then outcomes).
+
+    Parameters
+    ----------
+    beta, se : ndarray (T, J)
+        Effect per dose unit and its standard error (float32 on disk).
+    traits : DataFrame
+        ``trait, role`` (``feature`` or ``outcome``) and ``label``.
+    instruments : DataFrame
+        ``instrument, kind, locus, allele, unit, placebo``.
+    dof : ndarray (J,)
+        Families in which the dose varies, minus one.
+    clusters : int
+        Families in the scan.
+    error_cov : ndarray (J, T, T), optional
+        Covariance of the errors of one instrument's effects on the traits.
+    meta : dict
+        Split, kinds and ``design`` (``paired`` or ``between``).
+    """
+
+    beta: NDArray
+    se: NDArray
+    traits: pd.DataFrame
+    instruments: pd.DataFrame
+    dof: NDArray[np.float64]
+    clusters: int
+    error_cov: NDArray | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.traits), len(self.instruments))
+        for name in ("beta", "se"):
+            if getattr(self, name).shape != shape:
+                raise InputError(
+                    f"SumStats {name}", f"shape {getattr(self, name).shape}, expected {shape}", "Traits on rows, instruments on columns"
+                )
+
+    def to_frame(self, max_rows: int = 1_000_000) -> pd.DataFrame:
+        """One row per (trait, instrument), refused beyond ``max_rows``."""
+        T, J = self.beta.shape
+        if T * J > max_rows:
+            raise InputError("SumStats.to_frame", f"{T} x {J} rows", f"Select traits first, or raise max_rows above {max_rows}")
+        return pd.DataFrame(
+            {
+                "trait": np.repeat(self.traits["trait"].to_numpy(), J),
+                "instrument": np.tile(self.instruments["instrument"].to_numpy(), T),
+                "beta": self.beta.ravel(),
+                "se": self.se.ravel(),
+            }
+        )
+
+    def to_mrdata(self, kind: str | None = None, with_errors: bool = True) -> MRData:
+        """Exposures are the feature traits, outcomes the outcome traits; placebo instruments stay out.
+
+        Instruments that never varied, or whose error is zero, are listed in ``dropped``.
+        """
+        use = ~self.instruments["placebo"].to_numpy(dtype=bool)
+        if kind is not None:
+            use &= (self.instruments["kind"] == kind).to_numpy()
+        measured = np.isfinite(self.beta).all(axis=0) & (np.nan_to_num(self.se) > 0).all(axis=0)
+        keep = use & measured
+        names = self.instruments["instrument"].to_numpy()
+        dropped = pd.DataFrame(
+            {"instrument": names[use & ~measured], "reason": "its dose did not vary, or an error is zero"}
+        )
+        fx = np.flatnonzero((self.traits["role"] == "feature").to_numpy())
+        oy = np.flatnonzero((self.traits["role"] == "outcome").to_numpy())
+        t = np.concatenate([fx, oy])
+        trait = self.traits["trait"].to_numpy()
+        beta, se = np.asarray(self.beta, float), np.asarray(self.se, float)
+        sigma = None
+        if with_errors and self.error_cov is not None:
+            sigma = np.asarray(self.error_cov, float)[keep][:, t[:, None], t[None, :]]
+        return MRData(
+            beta[fx][:, keep],
+            se[fx][:, keep],
+            beta[oy][:, keep],
+            se[oy][:, keep],
+            tuple(trait[fx]),
+            tuple(trait[oy]),
+            tuple(names[keep]),
+            sigma=sigma,
+            design=self.meta.get("design", "between"),
+            info=self.instruments.loc[keep].reset_index(drop=True),
+            dropped=dropped,
+        )
+
+    def save(self, folder: Path) -> None:
+        """Write the summary statistics into ``folder``, whole or not at all."""
+        with whole_folder(folder) as partial:
+            np.save(partial / "beta.npy", np.asarray(self.beta, np.float32))
+            np.save(partial / "se.npy", np.asarray(self.se, np.float32))
+            np.save(partial / "dof.npy", self.dof)
+            if self.error_cov is not None:
+                np.save(partial / "error_cov.npy", np.asarray(self.error_cov, np.float32))
+            write_table(partial / "traits.parquet", self.traits)
+            write_table(partial / "instruments.parquet", self.instruments)
+            header = {"kind": "sumstats", "format_version": FORMAT_VERSION, "clusters": self.clusters, "meta": self.meta}
+            write_json(partial / "sumstats.json", header)
+
+    @classmethod
+    def load(cls, folder: Path) -> SumStats:
+        """Reopen what `save` wrote, memory-mapped."""
+        folder = Path(folder)
+        header = read_json(folder / "sumstats.json")
+        check_format(str(folder), header, "sumstats")
+        cov = folder / "error_cov.npy"
+        return cls(
+            np.load(folder / "beta.npy", mmap_mode="r"),
+            np.load(folder / "se.npy", mmap_mode="r"),
+            read_table(folder / "traits.parquet"),
+            read_table(folder / "instruments.parquet"),
+            np.load(folder / "dof.npy"),
+            int(header["clusters"]),
+            np.load(cov, mmap_mode="r") if cov.exists() else None,
+            header["meta"],
+        )

@@ -1,0 +1,98 @@
+"""Manipulation check: did the perturbations move the site, and did placebos leave it alone?"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from mrinterp.core.check import Check, NotApplicable
+from mrinterp.core.panel import Panel
+from mrinterp.core.sumstats import SumStats
+
+__all__ = ["identification_checks", "manipulation_checks"]
+
+
+def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApplicable]:
+    """First stage and share of runs changed per kind of perturbation; placebo z-scores.
+
+    Parameters
+    ----------
+    panel : Panel
+        One split, all kinds.
+    sumstats : SumStats
+        Marginal effects over the same runs.
+    """
+    change = panel.changes()
+    checks: list[Check | NotApplicable] = []
+    moved = (np.abs(change.features) > 0).any(axis=1)
+    beta, se = np.asarray(sumstats.beta, float), np.asarray(sumstats.se, float)
+    role = (sumstats.traits["role"] == "feature").to_numpy()
+    for kind in sorted(set(change.kind)):
+        of_kind = change.kind == kind
+        share = float(moved[of_kind].mean())
+        columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
+        f = float(np.median((beta / se)[role][:, columns] ** 2)) if columns.any() else float("nan")
+        size = float(np.sqrt((change.features[of_kind] ** 2).mean()))
+        checks.append(
+            Check(
+                f"manipulation: {kind}",
+                "the perturbation leaves the site unchanged",
+                f,
+                float(columns.sum()),
+                float("nan"),
+                "passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
+                f"{share:.1%} of {int(of_kind.sum())} runs changed the site; median first-stage F of"
+                f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
+            )
+        )
+    placebo = sumstats.instruments["placebo"].to_numpy(dtype=bool)
+    if not placebo.any():
+        checks.append(NotApplicable("the design has no placebo instruments", "placebo instruments"))
+        return checks
+    return [*checks, _placebo_check(beta[:, placebo] / se[:, placebo])]
+
+
+def _placebo_check(z: np.ndarray) -> Check:
+    """Share of placebo z-scores beyond 1.96: 5% where errors are right."""
+    z = z[np.isfinite(z)]
+    share = float((np.abs(z) > stats.norm.ppf(0.975)).mean())
+    # Traits are correlated, so that the z-scores are not independent: the bounds are wide on purpose.
+    verdict = "passed" if share <= 0.10 else "failed"
+    return Check(
+        "placebo instruments",
+        "no-op perturbations have no effect on any trait",
+        float((z**2).mean()),
+        float(len(z)),
+        float("nan"),
+        verdict,
+        f"{share:.1%} of {len(z)} placebo z-scores lie beyond 1.96 (5% expected); their mean square is {(z**2).mean():.2f} (1 expected).",
+    )
+
+
+def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Check]:
+    """What the primary estimate can be identified from: families, runs, columns."""
+    change = panel.select(kinds=(kind,)).changes()
+    families = len(set(change.family))
+    runs = len(change.prompt)
+    columns = change.features.shape[1] + panel.rank + change.absorbed
+    free = runs - columns
+    return [
+        Check(
+            "families",
+            "errors clustered by family have enough clusters",
+            float(families),
+            float("nan"),
+            float("nan"),
+            "passed" if families >= min_families else "failed",
+            f"{families} families in the estimation split; default inference needs {min_families}.",
+        ),
+        Check(
+            "residual degrees of freedom",
+            "runs exceed fitted columns",
+            float(runs),
+            float(free),
+            float("nan"),
+            "passed" if free > columns else "warning",
+            f"{runs} runs, {columns} columns (bypass rank {panel.rank}): columns are {columns / runs:.0%} of runs.",
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Kinds of perturbation, splits and designs: makes a Design, without torch."""

@@ -1,0 +1,171 @@
+"""The factorial design on templates: slots substituted at random, noise dosed at random, placebos beside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.design import SPLITS, Design
+from mrinterp.core.plan import Plan
+from mrinterp.instruments.splits import split_families
+from mrinterp.instruments.templates import Template, check_fillers, read_templates
+
+__all__ = ["factorial_design", "position_classes"]
+
+
+def position_classes(plan: Plan) -> list[str]:
+    """Token classes that align positions of sentences of different length."""
+    slots = list(plan.prompts.fillers)
+    rest = ["before", "after"] if plan.instruments.noise.split_at else ["rest"]
+    return ["first", "last", *slots, *rest]
+
+
+def factorial_design(plan: Plan, folder: Path, width: int) -> Design:
+    """Design of a template study.
+
+    Parameters
+    ----------
+    plan : Plan
+    folder : Path
+        Where the plan's relative paths start.
+    width : int
+        Width of the word embedding that the noise directions live in.
+
+    Notes
+    -----
+    Every prompt is one template with fillers drawn at random. Its runs: the clean one; slot runs,
+    in which every slot is substituted with probability ``slot.probability`` (at least one is);
+    noise runs, in which every fixed direction of every position class gets a standard normal dose.
+    The directions have variance ``scale^2 / directions_per_class`` per coordinate, so that the
+    noise on a token has standard deviation ``scale`` per coordinate. Placebo instruments get a 0/1
+    dose in every perturbed run and edit nothing.
+    """
+    fillers = {k: tuple(v) for k, v in plan.prompts.fillers.items()}
+    check_fillers(fillers)
+    templates = read_templates(folder / str(plan.prompts.templates), list(fillers))
+    by_family = {f"t{t.line:03d}": t for t in templates}
+    splits = split_families(list(by_family), plan.splits, plan.seed)
+    classes = position_classes(plan)
+    noise = plan.instruments.noise
+    builder = _Builder(plan, fillers)
+    for number, split in enumerate(SPLITS):
+        rng = np.random.default_rng([plan.seed, 2, number])
+        for family in splits[split]:
+            for _ in range(_prompts_per_family(plan, split)):
+                builder.add_prompt(by_family[family], family, split, rng)
+    instruments = _instrument_table(fillers, classes, plan)
+    directions = np.random.default_rng([plan.seed, 3]).standard_normal((len(classes), noise.directions_per_class, width))
+    directions *= noise.scale / np.sqrt(noise.directions_per_class)
+    settings: dict[str, Any] = {
+        "block": plan.model.block,
+        "padded_length": plan.model.padded_length,
+        "position_classes": classes,
+        "split_at": noise.split_at,
+        "slots": list(fillers),
+        "seed": plan.seed,
+        "noise_scale": noise.scale,
+    }
+    inputs, runs, slot_levels = builder.finish()
+    doses = _doses(runs, slot_levels, instruments, fillers, plan)
+    return Design(inputs, runs, instruments, doses, directions.astype(np.float32), settings)
+
+
+def _prompts_per_family(plan: Plan, split: str) -> int:
+    return plan.knockouts.prompts_per_family if split == "knockout" else plan.prompts.per_family
+
+
+class _Builder:
+    """Collects distinct inputs and runs in canonical order."""
+
+    def __init__(self, plan: Plan, fillers: dict[str, tuple[str, ...]]) -> None:
+        self.plan, self.fillers = plan, fillers
+        self.inputs: dict[str, int] = {}
+        self.rows: list[dict[str, Any]] = []
+        self.runs: list[tuple[Any, ...]] = []
+        self.levels: list[list[int]] = []
+        self.prompts = 0
+
+    def _input(self, template: Template, choice: dict[str, int]) -> int:
+        text, spans = template.fill({s: self.fillers[s][i] for s, i in choice.items()})
+        if text not in self.inputs:
+            self.inputs[text] = len(self.rows)
+            row: dict[str, Any] = {"text": text}
+            for slot in self.fillers:
+                row[f"{slot}_start"], row[f"{slot}_end"] = spans[slot]
+            self.rows.append(row)
+        return self.inputs[text]
+
+    def _run(self, template: Template, family: str, split: str, kind: str, choice: dict[str, int], clean: int) -> None:
+        source = self._input(template, choice)
+        self.runs.append((len(self.runs), source, f"p{self.prompts:05d}", family, split, kind, clean))
+        self.levels.append(list(choice.values()))
+
+    def add_prompt(self, template: Template, family: str, split: str, rng: np.random.Generator) -> None:
+        choice = {s: int(rng.integers(len(w))) for s, w in self.fillers.items()}
+        clean = len(self.runs)
+        self._run(template, family, split, "clean", choice, clean)
+        if split != "knockout":
+            slot = self.plan.instruments.slot
+            for _ in range(slot.runs_per_prompt):
+                self._run(template, family, split, "slot", self._substituted(choice, slot.probability, rng), clean)
+            for _ in range(self.plan.instruments.noise.runs_per_prompt):
+                self._run(template, family, split, "noise", choice, clean)
+        self.prompts += 1
+
+    def _substituted(self, choice: dict[str, int], probability: float, rng: np.random.Generator) -> dict[str, int]:
+        slots = list(choice)
+        hit = rng.random(len(slots)) < probability
+        if not hit.any():
+            hit[rng.integers(len(slots))] = True
+        new = dict(choice)
+        for slot, h in zip(slots, hit, strict=True):
+            if h:
+                step = int(rng.integers(1, len(self.fillers[slot])))
+                new[slot] = (choice[slot] + step) % len(self.fillers[slot])
+        return new
+
+    def finish(self) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.int_]]:
+        names = ["run", "input", "prompt", "family", "split", "kind", "clean"]
+        return pd.DataFrame(self.rows), pd.DataFrame(self.runs, columns=names), np.array(self.levels)
+
+
+def _instrument_table(fillers: dict[str, tuple[str, ...]], classes: list[str], plan: Plan) -> pd.DataFrame:
+    rows: list[tuple[str, str, str, str, str, bool]] = []
+    for slot, words in fillers.items():
+        rows += [(f"{slot}={w}", "slot", slot, w, f"{w!r} instead of {words[0]!r}", False) for w in words[1:]]
+    if plan.instruments.noise.runs_per_prompt:
+        for name in classes:
+            rows += [
+                (f"noise:{name}:{i}", "noise", name, str(i), "sd of the dose", False)
+                for i in range(plan.instruments.noise.directions_per_class)
+            ]
+    rows += [(f"placebo:{i}", "placebo", "none", str(i), "no-op", True) for i in range(plan.instruments.placebo.count)]
+    return pd.DataFrame(rows, columns=["instrument", "kind", "locus", "allele", "unit", "placebo"])
+
+
+def _doses(
+    runs: pd.DataFrame,
+    levels: NDArray[np.int_],
+    instruments: pd.DataFrame,
+    fillers: dict[str, tuple[str, ...]],
+    plan: Plan,
+) -> NDArray[np.float32]:
+    doses = np.zeros((len(runs), len(instruments)), dtype=np.float32)
+    column = 0
+    for s, words in enumerate(fillers.values()):
+        for level in range(1, len(words)):
+            doses[:, column] = levels[:, s] == level
+            column += 1
+    kind = runs["kind"].to_numpy()
+    for name, stream in (("noise", 4), ("placebo", 5)):
+        columns = np.flatnonzero((instruments["kind"] == name).to_numpy())
+        rows = np.flatnonzero(kind == "noise" if name == "noise" else kind != "clean")
+        rng = np.random.default_rng([plan.seed, stream])
+        size = (len(rows), len(columns))
+        drawn = rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
+        doses[np.ix_(rows, columns)] = drawn
+    return doses

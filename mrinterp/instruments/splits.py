@@ -1,0 +1,43 @@
+"""Families divided into splits before anything is read."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrinterp.core.design import SPLITS
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import SplitsSection
+
+__all__ = ["split_families"]
+
+
+def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dict[str, list[str]]:
+    """Divide families at random into discovery, estimation, replication and knockout.
+
+    A count of 0 takes an equal share of what the other counts leave.
+
+    Raises
+    ------
+    InputError
+        If a split would hold fewer families than inference needs.
+    """
+    counts = {s: getattr(wanted, s) for s in SPLITS}
+    open_splits = [s for s in SPLITS if counts[s] == 0]
+    left = len(families) - sum(counts.values())
+    if left < 0:
+        raise InputError("splits", f"{sum(counts.values())} families asked for, {len(families)} exist", "Ask for fewer, or add templates")
+    for i, s in enumerate(open_splits):
+        counts[s] = left // len(open_splits) + (i < left % len(open_splits))
+    for s in SPLITS:
+        if counts[s] < wanted.min_families:
+            raise InputError(
+                f"splits.{s}",
+                f"{counts[s]} families ({len(families)} in all); inference needs at least {wanted.min_families} in each split",
+                f"Add families, so that there are {4 * wanted.min_families} or more (or lower splits.min_families for a rehearsal)",
+            )
+    order = np.random.default_rng([seed, 1]).permutation(len(families))
+    out, start = {}, 0
+    for s in SPLITS:
+        out[s] = sorted(families[i] for i in order[start : start + counts[s]])
+        start += counts[s]
+    return out

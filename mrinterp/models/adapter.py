@@ -1,0 +1,39 @@
+"""The protocol through which every network is read and edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+__all__ = ["Adapter", "Edit", "Run"]
+
+Edit = Callable[[torch.Tensor], torch.Tensor]
+"""Takes the activation of a site (runs first) and returns the edited one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One forward pass: the module's output, and the activation of every site that was read."""
+
+    output: Any
+    activations: dict[str, torch.Tensor]
+
+
+class Adapter(Protocol):
+    """A network that can be read and edited at named sites."""
+
+    def sites(self) -> list[str]:
+        """Addresses that can be read and written."""
+        ...
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        read: Sequence[str] = (),
+        write: Mapping[str, Edit] | None = None,
+    ) -> Run:
+        """Run the network once; ``read`` returns what each site holds after its edit."""
+        ...

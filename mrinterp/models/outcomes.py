@@ -1,0 +1,66 @@
+"""Outcomes: the network's output turned into one number per run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from mrinterp.core.errors import InputError
+
+__all__ = ["AnchorProjection", "Outcome", "sentence_embedding"]
+
+
+class Outcome(Protocol):
+    """Model output -> one number per run."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes of shape (runs, O)."""
+        ...
+
+
+def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
+    """Token mean of the last hidden state, scaled to length one; shape (runs, width)."""
+    hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output
+    if not isinstance(hidden, torch.Tensor):
+        hidden = hidden[0]
+    weight = mask.unsqueeze(-1).to(hidden.dtype)
+    mean = (hidden * weight).sum(1) / weight.sum(1)
+    return mean / mean.norm(dim=-1, keepdim=True)
+
+
+class AnchorProjection:
+    """Projection of the sentence embedding on a direction: a contrast of anchors, or one anchor.
+
+    Parameters
+    ----------
+    name : str
+    positive, negative : tensor (A, width)
+        Embeddings of the anchors; with no negative ones the outcome is the mean similarity to the
+        positive ones.
+    """
+
+    def __init__(self, name: str, positive: torch.Tensor, negative: torch.Tensor | None = None) -> None:
+        self.names = (name,)
+        direction = positive.mean(0)
+        if negative is not None and len(negative):
+            direction = direction - negative.mean(0)
+        if float(direction.norm()) < 1e-8:
+            raise InputError(f"outcome {name!r}", "the anchors cancel each other", "Give positive and negative anchors that differ")
+        self.direction = direction
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        return (sentence_embedding(output, mask) @ self.direction).unsqueeze(-1)
+
+
+def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None:
+    """Refuse an outcome that is not one finite number per run."""
+    if values.shape != (runs, len(names)):
+        raise InputError(f"outcome {names[0]!r}", f"shape {values.shape} for {runs} runs", "Return one number per run, not one for the batch")
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise InputError(f"outcome {names[bad[0][1]]!r}, run {bad[0][0]}", "not a finite number", "Mend the outcome for that input")

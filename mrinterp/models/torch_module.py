@@ -1,0 +1,114 @@
+"""Any ``torch.nn.Module``, its sites addressed by dotted path: the reference adapter."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.models.adapter import Edit, Run
+
+__all__ = ["TorchAdapter"]
+
+
+class TorchAdapter:
+    """Read and edit the outputs of submodules through forward hooks.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        In evaluation mode: a module in training mode (dropout on) is refused.
+
+    Notes
+    -----
+    A site's activation is the module's output, or the first tensor of a tuple it returns. Edits
+    replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
+    """
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        if any(m.training for m in module.modules()):
+            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        self.module = module
+        self._modules = {name: m for name, m in module.named_modules() if name}
+
+    def sites(self) -> list[str]:
+        """Dotted paths of all submodules."""
+        return list(self._modules)
+
+    def submodule(self, site: str) -> torch.nn.Module:
+        """The submodule at a dotted path.
+
+        Raises
+        ------
+        InputError
+            With near misses, where there is none.
+        """
+        if site not in self._modules:
+            fix = near_misses(site, self._modules) or "List the sites with adapter.sites()"
+            raise InputError(f"site {site!r}", f"no such module in {type(self.module).__name__}", fix)
+        return self._modules[site]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values of all weights."""
+        h = hashlib.sha256()
+        for name, value in sorted(self.module.state_dict().items()):
+            h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            h.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+        return h.hexdigest()
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        read: Sequence[str] = (),
+        write: Mapping[str, Edit] | None = None,
+    ) -> Run:
+        """Run the module once on keyword inputs.
+
+        Parameters
+        ----------
+        inputs : mapping of str to tensor
+            Keyword arguments of the module.
+        read : sequence of str
+            Sites whose activation is returned (after the edit, where there is one).
+        write : mapping of site to edit
+
+        Raises
+        ------
+        InputError
+            For an unknown site, or an edit that returns another shape.
+        """
+        write = write or {}
+        activations: dict[str, torch.Tensor] = {}
+        handles = []
+        try:
+            for site in dict.fromkeys([*read, *write]):
+                hook = _hook(site, activations if site in read else None, write.get(site))
+                handles.append(self.submodule(site).register_forward_hook(hook))
+            output = self.module(**inputs)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return Run(output, activations)
+
+
+def _hook(site: str, keep: dict[str, torch.Tensor] | None, edit: Edit | None) -> Any:
+    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        value = output if isinstance(output, torch.Tensor) else output[0]
+        if edit is not None:
+            edited = edit(value)
+            if edited.shape != value.shape:
+                raise InputError(
+                    f"edit at {site!r}", f"returned shape {tuple(edited.shape)}, site has {tuple(value.shape)}", "Return the whole activation, every run of the batch"
+                )
+            value = edited
+        if keep is not None:
+            keep[site] = value
+        if edit is None:
+            return None
+        return value if isinstance(output, torch.Tensor) else (value, *output[1:])
+
+    return hook

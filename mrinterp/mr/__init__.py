@@ -1,0 +1,1 @@
+"""Estimators, one a file; a registry; one driver. Never imports coloc."""

@@ -1,0 +1,358 @@
+"""The one driver: summary statistics and names of methods in, estimates with a status per cell out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.estimates import Estimates
+from mrinterp.core.mrdata import MRData
+from mrinterp.mr.registry import Estimator, Fit, find
+
+__all__ = ["BLOCK_CELLS", "estimate", "run_mr"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+BLOCK_CELLS = 1 << 19
+"""Most (feature, outcome, instrument) cells that an expanding kernel gets at once."""
+
+_GIVEN = ("rho", "ld", "sigma", "sigma_xx", "sigma_xy", "error_corr", "design", "n_x", "n_y", "level")
+"""Keyword arguments that come from the data, for kernels that name them; never options."""
+
+
+def run_mr(
+    data: MRData,
+    methods: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    level: float = 0.95,
+) -> list[Estimates]:
+    """Estimate the effect of every exposure on every outcome by each method.
+
+    Parameters
+    ----------
+    data : MRData
+        F exposures, O outcomes, J instruments; nan where an instrument is missing for a trait.
+    methods : sequence of str
+        Names in the registry.
+    options : mapping, optional
+        Options by method: ``{"egger": {"distribution": "normal"}}``.
+    level : float
+        Confidence level of the intervals.
+
+    Returns
+    -------
+    list of Estimates
+        One per method, in order. A cell that cannot be estimated is nan with a status that says
+        why; the others are computed.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or option.
+    """
+    chosen = dict(options or {})
+    unknown = [m for m in chosen if m not in methods]
+    if unknown:
+        raise InputError(
+            f"options of {unknown[0]!r}", "the method is not among those asked for", near_misses(unknown[0], methods)
+        )
+    return [estimate(data, m, level=level, **chosen.get(m, {})) for m in methods]
+
+
+def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) -> Estimates:
+    """The same for one method, its options as keywords.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or option, or a run-level method, which needs a Panel.
+    """
+    how = find(method)
+    known = [k for k in how.options if k not in _GIVEN]
+    for name in options:
+        if name not in known:
+            hint = near_misses(name, known) or f"Known: {', '.join(known) or 'none'}"
+            raise InputError(f"option {name!r} of {method!r}", "no such option", hint)
+    if how.kind == "run":
+        raise InputError(f"method {method!r}", "works on runs, not on summary statistics", "Give it a Panel")
+    result = _Result(data, how)
+    blocks = _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
+    ld_problem = _ld_problem(data, how)
+    for rows, cols, used in blocks:
+        if ld_problem:
+            result.fail(rows, cols, ld_problem)
+            continue
+        keywords = {**options, **_given(data, how, rows, cols, used, level)}
+        with np.errstate(all="ignore"):
+            fit = how.kernel(*_arrays(data, rows, cols, used), **keywords)
+        result.put(rows, cols, used, fit)
+    return result.estimates(options, level)
+
+
+Rows = slice | NDArray[np.int_]
+
+
+def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Array, Array, Array, Array]:
+    parts = (data.beta_x[rows], data.se_x[rows], data.beta_y[cols], data.se_y[cols])
+    if used is None:
+        return parts
+    a, b, c, d = (p[:, used] for p in parts)
+    return a, b, c, d
+
+
+def _patterns(usable: Mask) -> list[tuple[NDArray[np.int_], Mask]]:
+    """Rows that share a pattern of usable instruments, with the pattern."""
+    if usable.all():
+        return [(np.arange(len(usable)), usable[0])]
+    packed = np.ascontiguousarray(np.packbits(usable, axis=1))
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    inverse = np.ravel(inverse)
+    order = np.argsort(inverse, kind="stable")
+    groups = np.split(order, np.searchsorted(inverse[order], np.arange(1, len(first))))
+    return [(rows, usable[rows[0]]) for rows in groups]
+
+
+def _consecutive(rows: NDArray[np.int_]) -> Rows:
+    """A slice where rows follow one another (so that arrays are views, not copies)."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _univariable(
+    data: MRData, how: Estimator, result: _Result
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+    """Blocks of cells that share their instruments and have enough of them."""
+    x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
+    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    if how.divides:
+        x &= data.beta_x != 0
+    y_patterns = _patterns(y)
+    for xrows, xused in _patterns(x):
+        for yrows, yused in y_patterns:
+            used = xused & yused
+            n = int(used.sum())
+            cells = np.ix_(xrows, yrows)
+            result.n_instruments[cells] = n
+            if n < how.min_instruments:
+                result.fail(xrows, yrows, _too_few(how.min_instruments, n))
+                continue
+            size_o = max(1, min(len(yrows), BLOCK_CELLS // n)) if how.blocked else len(yrows)
+            size_f = max(1, BLOCK_CELLS // (n * size_o)) if how.blocked else len(xrows)
+            for f in range(0, len(xrows), size_f):
+                for o in range(0, len(yrows), size_o):
+                    rows, cols = _consecutive(xrows[f : f + size_f]), _consecutive(yrows[o : o + size_o])
+                    yield rows, cols, None if used.all() else used
+
+
+def _too_few(needed: int, found: int) -> str:
+    return f"needs at least {needed} instrument{'s' if needed > 1 else ''} and has {found}: add instruments"
+
+
+def _multivariable(
+    data: MRData, how: Estimator, result: _Result
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+    """All exposures at once, outcomes grouped by the instruments that every exposure has too."""
+    F = len(data.exposures)
+    x = (np.isfinite(data.beta_x) & np.isfinite(data.se_x)).all(axis=0)
+    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    for yrows, yused in _patterns(y):
+        used = x & yused
+        n = int(used.sum())
+        result.n_instruments[:, yrows] = n
+        if n < F + how.min_instruments:
+            result.fail(
+                slice(None),
+                yrows,
+                f"{F} exposures need at least {F + how.min_instruments} instruments and have {n}:"
+                " add instruments or leave exposures out",
+            )
+            continue
+        yield slice(0, F), _consecutive(yrows), None if used.all() else used
+
+
+def _ld_problem(data: MRData, how: Estimator) -> str:
+    if "ld" not in how.options:
+        return ""
+    if data.ld is None:
+        required = how.options["ld"] is inspect.Parameter.empty
+        return "needs the correlation between the instruments (ld)" if required else ""
+    if not np.isfinite(data.ld).all():
+        return "the correlation between the instruments has missing or infinite entries"
+    smallest = float(np.linalg.eigvalsh((data.ld + data.ld.T) / 2)[0])
+    if smallest < -1e-7 * len(data.ld):
+        return (
+            "the correlation between the instruments is not positive semidefinite"
+            f" (smallest eigenvalue {smallest:.3g}): estimate it from one set of runs or shrink it"
+        )
+    return ""
+
+
+def _given(data: MRData, how: Estimator, rows: Rows, cols: Rows, used: Mask | None, level: float) -> dict[str, Any]:
+    """What the data hold for the keywords that the kernel names."""
+    keep = np.ones(len(data.instruments), bool) if used is None else used
+    F = len(data.exposures)
+    traits = np.r_[np.arange(F)[rows], F + np.arange(len(data.outcomes))[cols]]
+    wanted = set(how.options).intersection(_GIVEN)
+    out: dict[str, Any] = {}
+    if "rho" in wanted:
+        out["rho"] = _rho(data, rows, cols, keep)
+    if "ld" in wanted:
+        out["ld"] = None if data.ld is None else data.ld[np.ix_(keep, keep)]
+    if "error_corr" in wanted:
+        out["error_corr"] = None if data.error_corr is None else data.error_corr[np.ix_(traits, traits)]
+    if "sigma" in wanted:
+        known = data.sigma is not None or data.error_corr is not None
+        out["sigma"] = data.error_covariance()[keep][:, traits[:, None], traits] if known else None
+    if "sigma_xx" in wanted:
+        out["sigma_xx"], out["sigma_xy"] = _error_blocks(data, rows, cols, keep)
+    for name, value, where in (("n_x", data.n_x, rows), ("n_y", data.n_y, cols)):
+        if name in wanted:
+            out[name] = None if value is None else np.asarray(value, float)[where]
+    if "design" in wanted:
+        out["design"] = data.design
+    if "level" in wanted:
+        out["level"] = level
+    return out
+
+
+def _error_blocks(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> tuple[Array | None, Array | None]:
+    """Covariance of the exposures' errors, (J, f, f), and with the outcomes', (J, f, o); None where nothing is known."""
+    F = len(data.exposures)
+    if data.sigma is not None:
+        sigma = data.sigma[keep]
+        return sigma[:, :F, :F][:, rows][:, :, rows], sigma[:, :F, F:][:, rows][:, :, cols]
+    if data.error_corr is None:
+        return None, None
+    sx, sy = data.se_x[rows][:, keep].T, data.se_y[cols][:, keep].T
+    xx, xy = data.error_corr[:F, :F][rows][:, rows], data.error_corr[:F, F:][rows][:, cols]
+    cross = sx[:, :, None] * xy * sy[:, None, :] if xy.any() else None
+    return sx[:, :, None] * xx * sx[:, None, :], cross
+
+
+def _rho(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> Array | None:
+    """Correlation of the errors of exposure and outcome, (f, o); the mean over instruments of Sigma's."""
+    F = len(data.exposures)
+    if data.sigma is not None:
+        sd = np.sqrt(np.einsum("jtt->jt", data.sigma[keep]))
+        cross = data.sigma[keep][:, :F, F:][:, rows][:, :, cols]
+        scale = sd[:, :F][:, rows, None] * sd[:, F:][:, None, cols]
+        return np.asarray((cross / scale).mean(axis=0))
+    if data.error_corr is not None:
+        return np.asarray(data.error_corr[:F, F:][rows][:, cols])
+    return None
+
+
+def _ignored(data: MRData, how: Estimator, meta: Mapping[str, Any]) -> list[str]:
+    """What was given about the errors and had to be left out, in words."""
+    out = []
+    known = data.sigma is not None or data.error_corr is not None
+    uses = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options)) and meta.get("uses_error_correlation", True)
+    if known and not uses:
+        out.append("the errors of exposure and outcome are independent (their known correlation is not used)")
+    if data.ld is not None and "ld" not in how.options:
+        out.append("instruments are independent (their known correlation is not used)")
+    return out
+
+
+class _Result:
+    """Arrays over all cells, filled block by block."""
+
+    def __init__(self, data: MRData, how: Estimator) -> None:
+        self.data, self.how = data, how
+        self.shape = (len(data.exposures), len(data.outcomes))
+        self.beta, self.se = np.full(self.shape, np.nan), np.full(self.shape, np.nan)
+        self.df = np.full(self.shape, np.inf)
+        self.n_instruments = np.zeros(self.shape, int)
+        self.status = np.full(self.shape, "ok", dtype=object)
+        self.details: dict[str, Array] = {}
+        self.own: dict[str, Array] = {}
+        self.flags: dict[str, list[list[Any]]] = {}
+        self.meta: dict[str, Any] = {}
+
+    def _cells(self, rows: Rows, cols: Rows) -> Any:
+        return np.ix_(np.arange(self.shape[0])[rows], np.arange(self.shape[1])[cols])
+
+    def fail(self, rows: Rows, cols: Rows, why: str) -> None:
+        self.status[self._cells(rows, cols)] = why
+
+    def put(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        at = self._cells(rows, cols)
+        self.beta[at], self.se[at], self.df[at] = fit.beta, fit.se, fit.df
+        for name in ("ci_lower", "ci_upper", "neglog10p"):
+            if getattr(fit, name) is not None:
+                self.own.setdefault(name, np.full(self.shape, np.nan))[at] = getattr(fit, name)
+        for name, value in fit.details.items():
+            self.details.setdefault(name, np.full(self.shape, np.nan))[at] = value
+        for name, value in fit.meta.items():
+            self.meta.setdefault(name, value)
+        beta_x = self.data.beta_x[rows] if used is None else self.data.beta_x[rows][:, used]
+        status = np.full(self.status[at].shape, "ok", dtype=object)
+        if fit.status is not None:
+            said = np.asarray(fit.status, dtype=object)
+            status = np.where((said == None) | (said == ""), "ok", said)  # noqa: E711 (elementwise)
+        missing = ~np.isfinite(self.beta[at])
+        zero = (beta_x == 0).all(axis=1)[:, None]
+        status[missing & (status == "ok")] = "the estimate is not defined on these numbers"
+        status[missing & zero & (self.how.kind == "univariable")] = "no instrument has an effect on the exposure"
+        unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
+        status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
+        self.status[at] = status
+        self._put_flags(rows, cols, used, fit)
+
+    def _put_flags(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        names = np.array(self.data.instruments, dtype=object)
+        names = names if used is None else names[used]
+        xs, ys = np.array(self.data.exposures, dtype=object)[rows], np.array(self.data.outcomes, dtype=object)[cols]
+        for flag, mask in fit.flags.items():
+            mask = np.broadcast_to(mask, (len(xs), len(ys), len(names)))
+            for f, o in np.argwhere(mask.any(axis=2)):
+                self.flags.setdefault(flag, []).append([xs[f], ys[o], list(names[mask[f, o]])])
+            self.flags.setdefault(flag, [])
+
+    def _note_infinite(self) -> None:
+        """Missing values are ordinary; infinite ones are said."""
+        x = (np.isinf(self.data.beta_x) | np.isinf(self.data.se_x)).sum(axis=1)
+        y = (np.isinf(self.data.beta_y) | np.isinf(self.data.se_y)).sum(axis=1)
+        if not (x.any() or y.any()):
+            return
+        for f, o in np.argwhere((x[:, None] + y[None, :]) > 0):
+            note = "instruments with infinite values set aside"
+            status = self.status[f, o]
+            self.status[f, o] = note if status == "ok" else f"{status} ({note})"
+
+    def estimates(self, options: Mapping[str, Any], level: float) -> Estimates:
+        how = self.how
+        self._note_infinite()
+        ignored = _ignored(self.data, how, self.meta)
+        settings = {k: v for k, v in how.options.items() if k not in _GIVEN}
+        meta = {**self.meta, **self.flags, "options": {**settings, **options}}
+        if ignored:
+            meta["ignored"] = ignored
+        return Estimates(
+            how.name,
+            how.label,
+            self.data.exposures,
+            self.data.outcomes,
+            self.beta,
+            self.se,
+            self.status,
+            self.n_instruments,
+            self.df,
+            ci_lower=self.own.get("ci_lower"),
+            ci_upper=self.own.get("ci_upper"),
+            neglog10p=self.own.get("neglog10p"),
+            details=self.details,
+            assumes=(*how.assumes, *ignored),
+            reference=how.reference,
+            unit=self.data.unit,
+            level=level,
+            meta=meta,
+        )

@@ -1,0 +1,152 @@
+"""Modes of the instruments' ratios: valid while the largest group that agrees is the valid one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.regression import cells, choice, delta_variance, residual_df
+from mrinterp.stats.density import density_modes, silverman_bandwidth
+from mrinterp.stats.tails import neglog10p_chi2, two_sided_p
+
+__all__ = ["simple_mode", "weighted_mode"]
+
+Array = NDArray[np.float64]
+
+_ASSUMES = ("the largest group of instruments with the same ratio is the one that acts through the exposure only",)
+_REFERENCE = "Hartwig, Davey Smith & Bowden 2017 Int J Epidemiol, doi:10.1093/ije/dyx102"
+_BLOCK = 1 << 19
+
+
+def _modes(ratio: Array, weights: Array, phi: float) -> Array:
+    """Mode per row; where all ratios agree, that ratio."""
+    bandwidth = silverman_bandwidth(ratio) * phi
+    equal = ~(bandwidth > 0)
+    out = density_modes(ratio, weights, np.where(equal, 1.0, bandwidth))
+    return np.asarray(np.where(equal, ratio[:, 0], out))
+
+
+def _penalized_modes(ratio: Array, weights: Array, phi: float, penalty: float | None) -> Array:
+    """Modes again after the weights of ratios away from the first ones are cut."""
+    modes = _modes(ratio, weights, phi)
+    if penalty is None:
+        return modes
+    p = two_sided_p(neglog10p_chi2(weights * (ratio - modes[:, None]) ** 2, 1.0))
+    return _modes(ratio, np.maximum(weights * np.minimum(1.0, penalty * p), 1e-300), phi)
+
+
+def _bootstrap_mad(
+    ratio: Array, sd: Array, weights: Array, phi: float, penalty: float | None, draws: int, seed: int
+) -> Array:
+    """1.4826 mad over draws of the mode; draws are the same normal scores for every cell."""
+    J = ratio.shape[1]
+    noise = np.random.default_rng(seed).standard_normal((draws, J))
+    out = np.empty(len(ratio))
+    size = max(1, _BLOCK // 1024)
+    for c in range(len(ratio)):
+        modes = np.empty(draws)
+        for d in range(0, draws, size):
+            z = noise[d : d + size]
+            drawn = ratio[c] + sd[c] * z
+            modes[d : d + size] = _penalized_modes(drawn, np.broadcast_to(weights[c], drawn.shape), phi, penalty)
+        out[c] = 1.4826 * np.median(np.abs(modes - np.median(modes)))
+    return out
+
+
+def _fit(
+    arrays: tuple[Array, Array, Array, Array],
+    weighted: bool,
+    error: str,
+    phi: float,
+    penalty: float | None,
+    draws: int,
+    seed: int,
+    distribution: str,
+    rho: Array | None,
+) -> Fit:
+    choice("error", error, ("delta", "nome"))
+    choice("distribution", distribution, ("t", "normal"))
+    beta_x, _, beta_y, _ = arrays
+    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
+    b, s, g, t = cells(*arrays)
+    r = 0.0 if rho is None else rho.reshape(-1, 1)
+    ratio = g / b
+    variance = (delta_variance(b, s, g, t, r) if error == "delta" else t * t) / (b * b)
+    w = 1.0 / variance if weighted else np.ones_like(ratio)
+    beta = _penalized_modes(ratio, w, phi, penalty)
+    se = np.full(len(b), np.nan)
+    if draws > 1:
+        se = _bootstrap_mad(ratio, np.sqrt(variance), w, phi, penalty, int(draws), int(seed))
+    return Fit(beta.reshape(shape), se.reshape(shape), residual_df(distribution, J - 1),
+               meta={"uses_error_correlation": error == "delta"})
+
+
+@estimator("simple_mode", "Simple mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True)
+def simple_mode(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    phi: float = 1.0,
+    error: str = "delta",
+    draws: int = 1000,
+    seed: int = 0,
+    distribution: str = "t",
+    rho: Array | None = None,
+) -> Fit:
+    """Highest point of the smoothed density of the ratios g/b.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (F, J)
+        Effects on the exposures and their errors.
+    beta_y, se_y : ndarray (O, J)
+        The same for the outcomes.
+    phi : float
+        Multiplier of the bandwidth 0.9 min(sd, 1.4826 mad) / J^(1/5).
+    error : {"delta", "nome"}
+        Error of each ratio in the draws: second order (with ``rho``), or as if b had none.
+    draws, seed : int
+        Parametric bootstrap of the error, 1.4826 mad of the modes; with fewer than 2 draws none.
+    distribution : {"t", "normal"}
+        Reference of the interval; t has J - 1 degrees of freedom.
+
+    Notes
+    -----
+    Read off a grid of 512 points. The mad of a bootstrap of modes is no consistent standard error:
+    the interval is indicative, and heavy-tailed where instruments are weak.
+    """
+    arrays = (beta_x, se_x, beta_y, se_y)
+    return _fit(arrays, False, error, phi, None, draws, seed, distribution, rho)
+
+
+@estimator("weighted_mode", "Weighted mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True)
+def weighted_mode(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    phi: float = 1.0,
+    error: str = "delta",
+    penalty: float | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+    distribution: str = "t",
+    rho: Array | None = None,
+) -> Fit:
+    """Highest point of the density of the ratios, weighted by their inverse variance.
+
+    Parameters
+    ----------
+    penalty : float, optional
+        Weights of instruments away from the mode are multiplied by min(1, penalty x p).
+
+    Notes
+    -----
+    Other parameters and limits as in `simple_mode`; ``error`` also chooses the weights.
+    """
+    arrays = (beta_x, se_x, beta_y, se_y)
+    return _fit(arrays, True, error, phi, penalty, draws, seed, distribution, rho)

@@ -1,0 +1,135 @@
+"""The standard panel, and results as a person or a machine reads them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.estimates import Estimates
+from mrinterp.core.mrdata import MRData
+from mrinterp.core.storage import to_plain
+from mrinterp.mr.driver import estimate
+from mrinterp.mr.registry import find
+
+__all__ = ["leave_one_out", "parse_options", "records", "sentences", "standard_panel", "strength_sentences"]
+
+_APART = ("outliers", "overdispersion")
+
+
+def standard_panel(data: MRData) -> list[str]:
+    """Methods with different assumptions that suit the data: how many exposures and instruments, ld or not."""
+    F, _, J = data.shape
+    if F > 1:
+        return ["mv_ivw", "mv_egger", "ivw"]
+    if J == 1:
+        return ["wald"]
+    if data.ld is not None:
+        return ["ivw_correlated", "egger_correlated"]
+    return ["ivw", "egger", "weighted_median"]
+
+
+def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Options as written, ``method.option=value``, by method; values are JSON or plain words.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    out: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        method, dot, option = name.strip().partition(".")
+        if not equals or not dot or not option:
+            raise InputError(f"option {text!r}", "not of the form method.option=value", "Write it like egger.distribution=normal")
+        if method not in methods:
+            raise InputError(f"option {text!r}", f"method {method!r} is not asked for", f"Add --method {method}")
+        try:
+            parsed = json.loads(value)
+        except json.JSONDecodeError:
+            parsed = value.strip()
+        default = find(method).options.get(option)
+        if isinstance(default, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
+            parsed = float(parsed)
+        if default is not None and isinstance(default, str | int | float) and type(parsed) is not type(default):
+            raise InputError(f"option {text!r}", f"a {type(parsed).__name__}", f"Give a {type(default).__name__}, like {default}")
+        out.setdefault(method, {})[option] = parsed
+    return out
+
+
+def leave_one_out(data: MRData, method: str, **options: Any) -> Iterator[tuple[str, Estimates]]:
+    """The estimate without each instrument in turn: (its name, estimates)."""
+    for j, name in enumerate(data.instruments):
+        keep = np.arange(len(data.instruments)) != j
+        yield name, estimate(data.select(instruments=keep), method, **options)
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
+
+
+def records(results: Iterable[Estimates], **more: Any) -> list[dict[str, Any]]:
+    """One plain dictionary per method, exposure and outcome, ready for JSON."""
+    out: list[dict[str, Any]] = []
+    for result in results:
+        flagged: dict[str, dict[tuple[str, str], list[str]]] = {
+            k: {(x, y): names for x, y, names in v} for k, v in result.meta.items() if _is_flag(v)
+        }
+        for row in result.to_frame().to_dict("records"):
+            record = {str(k): v for k, v in row.items() if k != "df" or np.isfinite(v)}
+            for name in result.details:
+                record[name] = _number(row[name])
+            if row["status"] != "ok" and not np.isfinite(row["estimate"]):
+                record = {k: v for k, v in record.items() if k not in result.details or v is not None}
+            for name, by_cell in flagged.items():
+                record[name] = by_cell.get((row["exposure"], row["outcome"]), [])
+            record["label"] = result.label
+            record["parameters"] = _readable(result.meta.get("options", {}))
+            record["assumes"] = list(result.assumes)
+            out.append({**to_plain(record), **to_plain(more)})
+    return out
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(v, list) and len(v) == 3 for v in value)
+
+
+def _readable(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in options.items() if v is None or isinstance(v, str | int | float | bool | list | tuple)}
+
+
+def strength_sentences(data: MRData) -> list[str]:
+    """How strongly the instruments move each exposure (the first twenty)."""
+    out = []
+    with np.errstate(all="ignore"):
+        z2 = np.square(data.beta_x / data.se_x)
+    for name, row in list(zip(data.exposures, z2, strict=True))[:20]:
+        known = row[np.isfinite(row)]
+        if len(known):
+            f = float(known.mean())
+            verdict = "weak: estimates are biased" if f < 10 else "strong enough for most methods"
+            out.append(f"Strength of {name}: mean F = {f:.3g} over {len(known)} instruments ({verdict}).")
+    return out
+
+
+def sentences(results: Iterable[Estimates]) -> Iterator[str]:
+    """Each estimate as a sentence, with outliers, overdispersion and conditional strength after it."""
+    for result in results:
+        flagged = {k: {(x, y): names for x, y, names in v} for k, v in result.meta.items() if k in _APART and _is_flag(v)}
+        for exposure in result.exposures:
+            for outcome in result.outcomes:
+                one = result[exposure, outcome]
+                text = str(one)
+                weak = one.details.get("conditional_f", np.nan)
+                if np.isfinite(weak):
+                    text += f" Conditional F of {exposure} = {weak:.3g}" + (" (weak)." if weak < 10 else ".")
+                if np.isfinite(one.details.get("overdispersion", np.nan)):
+                    text += f" Overdispersion tau^2 = {one.details['overdispersion']:.3g}."
+                names = flagged.get("outliers", {}).get((exposure, outcome), [])
+                if names:
+                    text += f" Outliers: {', '.join(names)}."
+                yield text

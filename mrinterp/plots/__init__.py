@@ -1,0 +1,1 @@
+"""One figure per file: a core object in, Axes out. matplotlib lives here."""

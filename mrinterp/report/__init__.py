@@ -1,0 +1,1 @@
+"""What a reader sees: the terminal table, and the self-contained page."""

@@ -1,0 +1,92 @@
+"""The short table at the end of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.agreement import Agreement
+from mrinterp.core.basis import Basis
+
+__all__ = ["cost_text", "summary_text"]
+
+
+class _FinishedStudy(Protocol):
+    out: Any
+    results: pd.DataFrame
+    agreement: Agreement
+    basis: Basis
+    checks: list[dict[str, Any]]
+
+    @property
+    def header(self) -> dict[str, Any]: ...
+
+
+def summary_text(study: _FinishedStudy, top: int = 16) -> str:
+    """Feature, effect with interval and unit, knockout, verdict; then how well each method agreed.
+
+    Parameters
+    ----------
+    study : Study
+        A finished one.
+    top : int
+        Features shown, largest effects first; the rest is counted and lies in the run folder.
+    """
+    header, table = study.header, study.results
+    lines = [header["plan"]["title"], ""]
+    outcome = table["outcome"].iloc[0]
+    rows = [("feature", "responds to", f"effect on {outcome} per sd", "95% interval", "knockout", "verdict", "knockout says")]
+    for r in table.head(top).itertuples(index=False):
+        rows.append(
+            (
+                r.feature.rsplit(":", 1)[-1],
+                r.label,
+                f"{r.effect:+.4f}",
+                f"[{r.ci_lower:+.4f}, {r.ci_upper:+.4f}]",
+                f"{r.knockout:+.4f}",
+                r.verdict,
+                r.knockout_verdict,
+            )
+        )
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    counts = ", ".join(f"{n} {v}" for v, n in table["verdict"].value_counts().items())
+    rope = study.agreement.meta["rope"][0]
+    lines += ["", f"{len(table)} features tested: {counts} (region of practical equivalence +-{rope:.4f}). {max(len(table) - top, 0)} not shown."]
+    lines += ["", "Held against the blind knockouts:"]
+    for s in study.agreement.summary.itertuples(index=False):
+        lines.append(
+            f"  {s.label:<62} correlation {s.correlation:+.3f}  slope {s.slope:.2f}"
+            f"  coverage {s.coverage:.2f} ({s.coverage_lower:.2f} to {s.coverage_upper:.2f}), {s.missing} missing"
+        )
+    misled, meta = study.agreement.misled, study.agreement.meta
+    lines.append(
+        f"  univariable MR called {meta['screen_significant']} of {len(table)} features significant;"
+        f" the knockout finds {len(misled)} of those negligible."
+    )
+    d = study.basis.dictionary
+    departure = np.abs(d.read_back - np.eye(len(d.names))).max()
+    lines.append(f"  read-back matrix W A: largest departure from the identity {departure:.1e}.")
+    failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
+    lines += ["", "Checks: all passed." if not failed else "Checks:"]
+    lines += [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
+    lines += [
+        f"Rules {header['rules_hash'][:12]}, candidates {header['candidates_hash'][:12]},"
+        f" {header['earlier_plans']} earlier plans on this network and outcome beside this folder.",
+        f"Everything is in {study.out}.",
+    ]
+    return "\n".join(lines)
+
+
+def cost_text(cost: dict[str, float]) -> str:
+    """Forward passes, time and memory of a study that has not been run."""
+    return "\n".join(
+        [
+            f"Forward passes: {cost['runs']:,.0f} runs in blocks of {cost['block']:.0f}"
+            f" ({cost['scan_runs']:,.0f} scan, {cost['knockout_runs']:,.0f} knockouts).",
+            f"Time: about {cost['seconds'] / 60:.1f} minutes ({cost['seconds_per_block']:.2f} s per block, measured now), estimates not counted.",
+            f"Memory: about {cost['bytes'] / 2**30:.1f} GiB beyond the libraries; disk: about {cost['disk'] / 2**30:.2f} GiB.",
+        ]
+    )

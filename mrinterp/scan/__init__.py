@@ -1,0 +1,1 @@
+"""Design x network -> Panel and SumStats, in canonical blocks, resumable shard by shard."""

@@ -1,0 +1,127 @@
+"""The bypass of the cut: its bases, their nested order, and the rank by double selection."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.utils.extmath import randomized_svd
+
+from mrinterp.core.basis import Dictionary
+
+__all__ = ["choose_rank", "mean_bypass", "nested_order", "position_bypass", "rank_grid"]
+
+Array = NDArray[np.float64]
+
+
+def mean_bypass(dictionary: Dictionary, mean_changes: Array) -> Array:
+    """Read rows (A, width) of the token mean's rest, most variable first.
+
+    They are orthonormal and zero on every write direction, so that a shift along a feature's write
+    direction leaves the bypass where it is.
+    """
+    _, _, right = np.linalg.svd(dictionary.write, full_matrices=True)
+    rest = right[len(dictionary.write) :]
+    scores = mean_changes @ rest.T
+    _, _, rotation = np.linalg.svd(scores.T @ scores)
+    return np.asarray(rotation @ rest)
+
+
+def position_bypass(deviation_changes: NDArray, rank: int, seed: int) -> Array:
+    """Read rows (B, C * width) of the position-varying part by randomized projection.
+
+    Source: Halko, Martinsson & Tropp 2011, 10.1137/090771806.
+    """
+    rank = min(rank, *deviation_changes.shape)
+    if rank == 0:
+        return np.zeros((0, deviation_changes.shape[1]))
+    changes = np.asarray(deviation_changes, dtype=np.float64)
+    return np.asarray(randomized_svd(changes, rank, n_iter=2, random_state=seed, flip_sign=True)[2])
+
+
+def nested_order(features: Array, bypass: Array, outcome: Array) -> NDArray[np.int_]:
+    """Order of bypass components by double selection: what predicts the outcome or the features.
+
+    Parameters
+    ----------
+    features, bypass, outcome : ndarray (N, F), (N, R), (N, O)
+        Within-prompt changes of the discovery split.
+
+    Notes
+    -----
+    A component's score is its share of the explained outcome (after the features) plus its share of
+    the explained features. Source: Belloni, Chernozhukov & Hansen 2014, 10.1093/restud/rdt044.
+    """
+    norm = np.sqrt((bypass**2).sum(axis=0))
+    unit = bypass / np.where(norm > 0, norm, 1.0)
+    rest = outcome - features @ np.linalg.lstsq(features, outcome, rcond=None)[0]
+
+    def share(targets: Array) -> Array:
+        scale = np.sqrt((targets**2).sum(axis=0))
+        r2 = (unit.T @ (targets / np.where(scale > 0, scale, 1.0))) ** 2
+        total = r2.sum(axis=0)
+        return np.asarray((r2 / np.where(total > 0, total, 1.0)).mean(axis=1))
+
+    return np.argsort(-(share(rest) + share(features)), kind="stable")
+
+
+def rank_grid(total: int) -> list[int]:
+    """Ranks at which the path is shown: 0 and a geometric grid up to all components."""
+    grid = [0, 25, 50, 100, 200, 300, 450, 600, 750, 900, 1200, 1600, 2000]
+    return [g for g in grid if g < total] + [total]
+
+
+def choose_rank(
+    features: Array, bypass: Array, outcome: Array, family: NDArray, ceiling: int, folds: int = 5
+) -> tuple[int, pd.DataFrame]:
+    """Rank that the outcome or the features need, whichever is larger, cross-validated by family.
+
+    Parameters
+    ----------
+    bypass : ndarray (N, R)
+        In nested order.
+    ceiling : int
+        What the runs and families of the estimation split carry.
+
+    Returns
+    -------
+    rank : int
+    path : DataFrame
+        ``rank, outcome_r2, feature_r2``: out-of-family R^2 of the outcome on features and bypass,
+        and (mean) of the features on the bypass.
+    """
+    names, codes = np.unique(family, return_inverse=True)
+    fold = codes % folds
+    F = features.shape[1]
+    Z = np.concatenate([features, bypass], axis=1)
+    T = np.concatenate([outcome, features], axis=1)
+    grid = rank_grid(bypass.shape[1])
+    gram = [Z[fold == k].T @ Z[fold == k] for k in range(folds)]
+    cross = [Z[fold == k].T @ T[fold == k] for k in range(folds)]
+    total = (T**2).sum(axis=0)
+    O = outcome.shape[1]
+    rows = []
+    for rank in grid:
+        y_columns = np.arange(F + rank)
+        x_columns = np.arange(F, F + rank)
+        error_y, error_x = np.zeros(O), np.zeros(F)
+        for k in range(folds):
+            G = sum(g for j, g in enumerate(gram) if j != k)
+            c = sum(x for j, x in enumerate(cross) if j != k)
+            held = fold == k
+            error_y += _held_out(G, c[:, :O], Z[held], T[held][:, :O], y_columns)
+            error_x += _held_out(G, c[:, O:], Z[held], T[held][:, O:], x_columns)
+        rows.append((rank, float((1 - error_y / total[:O]).mean()), float((1 - error_x / total[O:]).mean())))
+    path = pd.DataFrame(rows, columns=["rank", "outcome_r2", "feature_r2"])
+    allowed = path[path["rank"] <= max(ceiling, 0)]
+    best = max(int(allowed.loc[allowed[c].idxmax(), "rank"]) for c in ("outcome_r2", "feature_r2"))
+    return best, path
+
+
+def _held_out(gram: Array, cross: Array, Z: Array, T: Array, columns: NDArray[np.int_]) -> Array:
+    if not len(columns):
+        return np.asarray((T**2).sum(axis=0))
+    G = gram[np.ix_(columns, columns)]
+    ridge = 1e-10 * np.trace(G) / len(columns)
+    beta = np.linalg.solve(G + ridge * np.eye(len(columns)), cross[columns])
+    return np.asarray(((T - Z[:, columns] @ beta) ** 2).sum(axis=0))

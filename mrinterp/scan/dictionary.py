@@ -1,0 +1,79 @@
+"""A dictionary of directions learned from the discovery split's natural sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA, FastICA
+
+from mrinterp.core.basis import Dictionary
+from mrinterp.core.errors import InputError
+
+__all__ = ["describe_features", "learn_dictionary"]
+
+Array = NDArray[np.float64]
+
+
+def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) -> Dictionary:
+    """Independent (or principal) components of token means, with their dual write directions.
+
+    Parameters
+    ----------
+    means : ndarray (N, width)
+        Token means of natural sentences of the discovery split.
+    kind : {"independent_components", "principal_components"}
+    count : int
+        Number of features F.
+
+    Notes
+    -----
+    One unit of a feature is its standard deviation over these sentences. The write direction of a
+    component is its column of the mixing matrix, so that reading after writing gives the identity.
+    Components are ordered by the variance they explain and oriented so that their skewness is
+    positive. Source: Hyvarinen 1999, 10.1109/72.761722.
+    """
+    N, width = means.shape
+    if count > min(N - 1, width):
+        raise InputError("features.count", f"{count} components from {N} sentences of width {width}", f"Ask for at most {min(N - 1, width)}")
+    if kind == "independent_components":
+        model = FastICA(count, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
+        model.fit(means)
+        read, write = model.components_, model.mixing_.T
+    else:
+        model = PCA(count, svd_solver="full").fit(means)
+        sd = np.sqrt(model.explained_variance_)[:, None]
+        read, write = model.components_ / sd, model.components_ * sd
+    center = means.mean(axis=0)
+    scores = (means - center) @ read.T
+    sd = scores.std(axis=0)[:, None]
+    sign = np.where((scores**3).mean(axis=0) < 0, -1.0, 1.0)[:, None]
+    read, write = read / sd * sign, write * sd * sign
+    order = np.argsort(-np.einsum("fd,fd->f", write, write), kind="stable")
+    names = tuple(f"{site}:c{i:02d}" for i in range(count))
+    return Dictionary(names, read[order], write[order], center, unit="sd")
+
+
+def describe_features(values: Array, runs: pd.DataFrame, doses: NDArray, instruments: pd.DataFrame) -> tuple[str, ...]:
+    """Per feature, the slot filler that moves it most, with the mean difference in units.
+
+    Parameters
+    ----------
+    values : ndarray (N, F)
+        Feature values of natural sentences.
+    doses : ndarray (N, J)
+        Their slot doses.
+    """
+    slot = np.flatnonzero((instruments["kind"] == "slot").to_numpy())
+    if not len(slot):
+        return ("",) * values.shape[1]
+    present = np.asarray(doses[:, slot], dtype=float)
+    share = present.mean(axis=0)
+    usable = (share > 0.01) & (share < 0.99)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        with_allele = (present.T @ values) / present.sum(axis=0)[:, None]
+        without = ((1 - present).T @ values) / (1 - present).sum(axis=0)[:, None]
+    difference = np.where(usable[:, None], with_allele - without, 0.0)
+    best = np.abs(difference).argmax(axis=0)
+    names = instruments["instrument"].to_numpy()[slot]
+    return tuple(f"{names[b]} {difference[b, f]:+.1f}" for f, b in enumerate(best))

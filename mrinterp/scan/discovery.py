@@ -1,0 +1,127 @@
+"""Everything that is learned on the discovery split, and nothing after it: the Basis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import Plan
+from mrinterp.models.cut import CutNetwork
+from mrinterp.models.text import TokenArrays
+from mrinterp.scan.bypass import choose_rank, mean_bypass, nested_order, position_bypass
+from mrinterp.scan.dictionary import describe_features, learn_dictionary
+from mrinterp.scan.reader import read_runs, sharded
+
+__all__ = ["learn_basis"]
+
+Array = NDArray[np.float64]
+
+
+def learn_basis(
+    network: CutNetwork, design: Design, tokens: TokenArrays, plan: Plan, folder: Path | None = None
+) -> Basis:
+    """Scan the discovery split; learn dictionary, bypass bases, their order and the rank.
+
+    Raises
+    ------
+    InputError
+        If a kind of perturbation never changes the site (names the kind or the instrument).
+    """
+    rows = design.rows("discovery")
+    read = read_runs(network, design, tokens, rows, folder=folder and folder / "runs", what="discovery")
+    runs = design.runs.iloc[rows].reset_index(drop=True)
+    clean = runs["clean"].to_numpy() - rows[0]
+    kind = runs["kind"].to_numpy()
+    moved = read["mean"] - read["mean"][clean]
+    _refuse_silent_instruments(design, rows, kind, moved)
+    natural = np.isin(kind, ("clean", "slot"))
+    dictionary = learn_dictionary(
+        read["mean"][natural], plan.features.kind, plan.features.count, plan.seed, plan.model.site
+    )
+    primary = kind == plan.estimation.kind
+    if not primary.any():
+        raise InputError("estimation.kind", f"no {plan.estimation.kind!r} runs in the design", "Ask for runs of that kind, or change the kind")
+    d_mean = moved[primary]
+    d_deviation = read["deviation"][primary] - read["deviation"][clean[primary]]
+    d_outcome = read["outcome"][primary] - read["outcome"][clean[primary]]
+    family = runs["family"].to_numpy()[primary]
+    mean_rows = mean_bypass(dictionary, d_mean)
+    position_rows = position_bypass(d_deviation, 2 * plan.estimation.max_rank, plan.seed)
+    features = d_mean @ dictionary.read.T
+    bypass = np.concatenate([d_mean @ mean_rows.T, d_deviation @ position_rows.T], axis=1)
+    order = nested_order(features, bypass, d_outcome)
+    ceiling = _ceiling(design, plan, features.shape[1])
+    rank, path = choose_rank(features, bypass[:, order], d_outcome, family, ceiling)
+    values = (read["mean"][natural] - dictionary.center) @ dictionary.read.T
+    labels = describe_features(values, runs[natural], design.doses[rows[natural]], design.instruments)
+    dictionary = Dictionary(
+        dictionary.names, dictionary.read, dictionary.write, dictionary.center, labels, dictionary.unit
+    )
+    support, variance = _token_support(network, design, tokens, rows[natural], folder)
+    outcome_sd = read["outcome"][natural].std(axis=0)
+    meta = {
+        "ceiling": ceiling,
+        "position_classes": design.settings["position_classes"],
+        "outcome_sd": outcome_sd.tolist(),
+        "natural_range": np.quantile(values, [0.0, 1.0], axis=0).tolist(),
+        "natural_runs": int(natural.sum()),
+        "moved": _movement(design, runs, features),
+    }
+    return Basis(dictionary, mean_rows, position_rows, order, rank, path, support, variance, meta)
+
+
+def _refuse_silent_instruments(design: Design, rows: NDArray[np.int_], kind: NDArray, moved: Array) -> None:
+    """A perturbation that leaves the site bit for bit as it was is an error of the plan."""
+    still = ~(moved != 0).any(axis=1)
+    for name in sorted(set(kind) - {"clean"}):
+        if still[kind == name].all():
+            raise InputError(
+                f"instruments.{name}", "never changes the site (discovery split)", "Check that the site lies downstream of the perturbed input"
+            )
+    slot = design.columns("slot")
+    if not len(slot):
+        return
+    clean = design.runs["clean"].to_numpy()[rows]
+    of_kind = np.flatnonzero(kind == "slot")
+    change = np.asarray(design.doses[rows[of_kind]][:, slot]) - np.asarray(design.doses[clean[of_kind]][:, slot])
+    for j, name in enumerate(design.instruments["instrument"].to_numpy()[slot]):
+        used = change[:, j] != 0
+        alone = used & (np.abs(change).sum(axis=1) == 1)
+        if alone.any() and still[of_kind][alone].all():
+            raise InputError(f"instrument {name!r}", "never changes the site (discovery split)", "Give a filler that the tokenizer tells apart from the others")
+
+
+def _ceiling(design: Design, plan: Plan, features: int) -> int:
+    runs = len(design.rows("estimation", (plan.estimation.kind,)))
+    return int(min(plan.estimation.max_rank, runs / plan.estimation.runs_per_column - features))
+
+
+def _token_support(
+    network: CutNetwork, design: Design, tokens: TokenArrays, rows: NDArray[np.int_], folder: Path | None
+) -> tuple[Array, Array]:
+    """Principal axes of single-token activations of the clean sentences, and their variances."""
+    inputs = np.unique(design.runs["input"].to_numpy()[rows])
+    block = int(design.settings["block"])
+
+    def work(a: int, b: int) -> dict[str, NDArray]:
+        n, first, second = network.token_moments(tokens.take(inputs[a:b]))
+        return {"n": np.array([n]), "first": first[None], "second": second[None]}
+
+    # Only a sample of sentences is needed for a covariance of a few hundred dimensions.
+    count = min(len(inputs), 16 * block)
+    parts = sharded(count, block, work, folder and folder / "support", "support")
+    n = parts["n"].sum()
+    mean = parts["first"].sum(axis=0) / n
+    covariance = parts["second"].sum(axis=0) / n - np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors[:, ::-1].T.copy(), np.maximum(values[::-1], 0.0)
+
+
+def _movement(design: Design, runs: pd.DataFrame, features: Array) -> dict[str, float]:
+    return {"mean_feature_change_sd": float(np.sqrt((features**2).mean()))}

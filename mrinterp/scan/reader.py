@@ -1,0 +1,125 @@
+"""Run a design through a network in canonical blocks, keeping finished shards on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mrinterp.core.design import Design
+from mrinterp.core.storage import whole_file
+from mrinterp.models.cut import CutNetwork, CutReading
+from mrinterp.models.text import TokenArrays
+
+__all__ = ["SHARD_BLOCKS", "Project", "read_runs", "raw_reading", "sharded"]
+
+SHARD_BLOCKS = 16
+"""Canonical blocks per shard: what a kill can cost."""
+
+Project = Callable[[CutReading], dict[str, NDArray]]
+"""Turns a block's reading into the arrays to keep, one row per run."""
+
+
+
+
+def raw_reading(reading: CutReading) -> dict[str, NDArray]:
+    """Keep everything: token means in float64, class deviations in float32."""
+    return {"mean": reading.mean, "deviation": reading.deviation.astype(np.float32), "outcome": reading.outcome}
+
+
+def block_noise(design: Design, rows: NDArray[np.int_]) -> NDArray[np.float32] | None:
+    """Noise of every position class for a block of runs (N, C, width); None where no run has any."""
+    C, D, _ = design.noise_directions.shape
+    columns = design.columns("noise")
+    if not len(columns):
+        return None
+    doses = np.asarray(design.doses[rows][:, columns]).reshape(len(rows), C, D)
+    if not doses.any():
+        return None
+    return np.asarray(np.einsum("ncd,cdw->ncw", doses, design.noise_directions, optimize=True), dtype=np.float32)
+
+
+def sharded(
+    count: int,
+    block: int,
+    work: Callable[[int, int], dict[str, NDArray]],
+    folder: Path | None,
+    what: str,
+) -> dict[str, NDArray]:
+    """Do ``work(start, stop)`` over the canonical block grid; finished shards survive a kill.
+
+    Parameters
+    ----------
+    count, block : int
+        Number of rows, and rows per canonical block.
+    work : callable
+        Arrays of one block, rows first. Must depend on nothing but its block.
+    folder : Path, optional
+        Where finished shards are kept; None keeps them in memory.
+    what : str
+        Words of the progress bar.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The blocks' arrays, concatenated in canonical order: the same bytes however often the work
+        was interrupted.
+    """
+    shard = block * SHARD_BLOCKS
+    parts: list[dict[str, NDArray]] = []
+    with tqdm(total=count, desc=what, unit="run", disable=None, smoothing=0.1) as bar:
+        for s, start in enumerate(range(0, count, shard)):
+            stop = min(start + shard, count)
+            path = None if folder is None else folder / f"shard-{s:05d}.npz"
+            if path is not None and path.exists():
+                with np.load(path) as saved:
+                    parts.append(dict(saved))
+                bar.update(stop - start)
+                continue
+            blocks = []
+            for a in range(start, stop, block):
+                b = min(a + block, stop)
+                blocks.append(work(a, b))
+                bar.update(b - a)
+            joined = {k: np.concatenate([x[k] for x in blocks]) for k in blocks[0]}
+            if path is not None:
+                with whole_file(path) as partial:
+                    np.savez(partial, **joined)
+            parts.append(joined)
+    if not parts:
+        return {}
+    return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]}
+
+
+def read_runs(
+    network: CutNetwork,
+    design: Design,
+    tokens: TokenArrays,
+    rows: NDArray[np.int_],
+    project: Project = raw_reading,
+    folder: Path | None = None,
+    what: str = "scan",
+) -> dict[str, NDArray]:
+    """Run the given rows of a design.
+
+    Parameters
+    ----------
+    tokens : TokenArrays
+        Of all inputs of the design.
+    rows : ndarray of int
+        Rows of ``design.runs``, in canonical order.
+    project : callable
+        What to keep of each block.
+    folder : Path, optional
+        Where finished shards wait for the rest.
+    """
+    inputs = design.runs["input"].to_numpy()
+
+    def work(a: int, b: int) -> dict[str, NDArray]:
+        block = rows[a:b]
+        return project(network.run(tokens.take(inputs[block]), noise=block_noise(design, block)))
+
+    return sharded(len(rows), int(design.settings["block"]), work, folder, what)

@@ -1,0 +1,281 @@
+"""Approximate Bayes factors and the five colocalization hypotheses, on plain arrays in log space.
+
+Traits are on leading axes, instruments on the last. All pairs of features and outcomes are
+served by matrix products; blocks bound the memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+__all__ = [
+    "bivariate_log_bayes_factors",
+    "estimated_prior_variance",
+    "hypothesis_log_sums",
+    "hypothesis_posterior",
+    "log_bayes_factor",
+    "pairwise_log_sums",
+    "single_cause_posterior",
+    "trait_sd_from_frequency",
+    "variance_from_frequency",
+]
+
+Array = NDArray[np.float64]
+
+_UNDERFLOW = 1e-280  # sums below this are computed again in log space
+
+
+def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: ArrayLike) -> Array:
+    """Wakefield's log approximate Bayes factor of an effect against none, any broadcastable shapes.
+
+    Parameters
+    ----------
+    beta, variance : array_like
+        Estimated effect and the *variance* of its error, in the trait's units.
+    prior_variance : array_like
+        Variance W of the effect's normal prior, in squared units of the trait.
+
+    Returns
+    -------
+    ndarray
+        ``0.5 * (log(1 - r) + r z**2)`` with ``r = W / (W + V)``; natural logarithm.
+
+    References
+    ----------
+    Wakefield 2009, Genetic Epidemiology, doi:10.1002/gepi.20359.
+    """
+    beta, v = np.asarray(beta, dtype=float), np.asarray(variance, dtype=float)
+    total = v + np.asarray(prior_variance, dtype=float)
+    # 1 - r = V / (V + W); r z^2 = b^2 (1/V - 1/(V+W))
+    out = v / total
+    z2 = beta * beta / v
+    return np.asarray(0.5 * (np.log(out) + (1.0 - out) * z2))
+
+
+def _exclusive_sums(w: Array) -> Array:
+    """Sum over the last axis leaving one element out, without cancellation at the largest one."""
+    total = w.sum(-1, keepdims=True)
+    top = np.argmax(w, axis=-1)[..., None]
+    rest = w.copy()
+    np.put_along_axis(rest, top, 0.0, axis=-1)
+    out = total - w
+    np.put_along_axis(out, top, rest.sum(-1, keepdims=True), axis=-1)
+    return np.maximum(out, 0.0)
+
+
+def pairwise_log_sums(log_bf: Array) -> Array:
+    """Log of the exclusive sums: element j holds log of the sum over i != j; shape as given."""
+    top = log_bf.max(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(_exclusive_sums(np.exp(log_bf - top))) + top)
+
+
+def hypothesis_log_sums(
+    log_bf_x: Array, log_bf_y: Array, sign_x: Array | None = None, sign_y: Array | None = None
+) -> tuple[Array, Array]:
+    """Log sums of Bayes factors behind H1 to H4 for every pair of an exposure and an outcome.
+
+    Parameters
+    ----------
+    log_bf_x : ndarray (F, J)
+        Log Bayes factors of the exposures.
+    log_bf_y : ndarray (O, J)
+        Log Bayes factors of the outcomes on the same instruments.
+    sign_x, sign_y : ndarray (F, J) and (O, J), optional
+        Signs of the effects.
+
+    Returns
+    -------
+    log_sums : ndarray (F, O, 4)
+        Log of the sums over BF1, over BF2, over BF1_i BF2_j with i != j, and over BF1_j BF2_j.
+        The third is a sum of positive terms (nothing is subtracted), so that it keeps its
+        relative accuracy where one instrument carries everything.
+    sign : ndarray (F, O)
+        Expected sign of b1 b2 under H4, between -1 and 1 (nan without signs).
+    """
+    top_x, top_y = log_bf_x.max(-1), log_bf_y.max(-1)
+    ex, ey = np.exp(log_bf_x - top_x[:, None]), np.exp(log_bf_y - top_y[:, None])
+    shift = top_x[:, None] + top_y[None, :]
+    shared = ex @ ey.T
+    different = ex @ _exclusive_sums(ey).T
+    log_sums = np.empty((len(log_bf_x), len(log_bf_y), 4))
+    log_sums[..., 0] = (np.log(ex.sum(-1)) + top_x)[:, None]
+    log_sums[..., 1] = (np.log(ey.sum(-1)) + top_y)[None, :]
+    with np.errstate(divide="ignore"):
+        log_sums[..., 2] = np.log(different) + shift
+        log_sums[..., 3] = np.log(shared) + shift
+    sign = np.full(shared.shape, np.nan)
+    if sign_x is not None and sign_y is not None:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            sign = ((ex * sign_x) @ (ey * sign_y).T) / shared
+    f, o = np.nonzero((shared < _UNDERFLOW) | (different < _UNDERFLOW))
+    block = max(1, 2_000_000 // max(1, log_bf_x.shape[-1]))
+    for start in range(0, len(f), block):
+        i, k = f[start : start + block], o[start : start + block]
+        lx, ly = log_bf_x[i], log_bf_y[k]
+        log_sums[i, k, 3] = special.logsumexp(lx + ly, axis=-1)
+        if lx.shape[-1] > 1:
+            log_sums[i, k, 2] = special.logsumexp(lx + pairwise_log_sums(ly), axis=-1)
+        if sign_x is not None and sign_y is not None:
+            weight = special.softmax(lx + ly, axis=-1)
+            sign[i, k] = (weight * sign_x[i] * sign_y[k]).sum(-1)
+    return log_sums, np.clip(sign, -1.0, 1.0)
+
+
+def hypothesis_posterior(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: ArrayLike) -> Array:
+    """Posterior of H0 to H4 from the log sums of Bayes factors.
+
+    Parameters
+    ----------
+    log_sums : ndarray (..., 4)
+        From `hypothesis_log_sums`.
+    p1, p2, p12 : array_like
+        Prior of one instrument being causal for trait 1 only, trait 2 only, both, relative to
+        none; they broadcast against the leading axes.
+
+    Returns
+    -------
+    ndarray (..., 5)
+
+    References
+    ----------
+    Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383.
+    """
+    p1, p2, p12 = (np.asarray(p, dtype=float) for p in (p1, p2, p12))
+    lead = np.broadcast_shapes(log_sums.shape[:-1], p1.shape, p2.shape, p12.shape)
+    terms = np.zeros((*lead, 5))
+    with np.errstate(divide="ignore"):
+        terms[..., 1] = np.log(p1) + log_sums[..., 0]
+        terms[..., 2] = np.log(p2) + log_sums[..., 1]
+        terms[..., 3] = np.log(p1) + np.log(p2) + log_sums[..., 2]
+        terms[..., 4] = np.log(p12) + log_sums[..., 3]
+    terms -= terms.max(-1, keepdims=True)
+    np.exp(terms, out=terms)
+    return np.asarray(terms / terms.sum(-1, keepdims=True))
+
+
+def bivariate_log_bayes_factors(
+    beta_x: Array,
+    variance_x: Array,
+    beta_y: Array,
+    variance_y: Array,
+    error_corr: ArrayLike,
+    w_x: ArrayLike,
+    w_y: ArrayLike,
+) -> tuple[Array, Array, Array]:
+    """Log Bayes factors of two traits whose errors correlate, each instrument on its own.
+
+    Parameters
+    ----------
+    beta_x, variance_x, beta_y, variance_y : ndarray
+        Effects and error variances, broadcastable; instruments last.
+    error_corr : array_like
+        Correlation of the two errors of one instrument.
+    w_x, w_y : array_like
+        Prior variances of the two effects.
+
+    Returns
+    -------
+    only_x, only_y, both : ndarray
+        ``log N(b; 0, V + W) - log N(b; 0, V)`` with W = diag(w_x, 0), diag(0, w_y), diag(w_x, w_y).
+    """
+    rho = np.asarray(error_corr, dtype=float)
+    vx, vy = np.asarray(variance_x, float), np.asarray(variance_y, float)
+    c = rho * np.sqrt(vx * vy)
+    xx, yy, xy = beta_x * beta_x, beta_y * beta_y, beta_x * beta_y
+
+    def log_density(ax: Array, ay: Array) -> Array:
+        det = ax * ay - c * c
+        return -0.5 * (np.log(det) + (xx * ay + yy * ax - 2.0 * c * xy) / det)
+
+    null = log_density(vx, vy)
+    wx, wy = vx + np.asarray(w_x, float), vy + np.asarray(w_y, float)
+    return log_density(wx, vy) - null, log_density(vx, wy) - null, log_density(wx, wy) - null
+
+
+def single_cause_posterior(log_bf: Array, p1: float) -> tuple[Array, Array]:
+    """Posterior of every instrument being the one cause of a trait, and of there being none.
+
+    Parameters
+    ----------
+    log_bf : ndarray (..., J)
+    p1 : float
+        Prior of one instrument being the cause; J p1 must not exceed 1.
+
+    Returns
+    -------
+    posterior : ndarray (..., J)
+    none : ndarray (...)
+        Posterior of no cause, whose prior is 1 - J p1.
+    """
+    J = log_bf.shape[-1]
+    with np.errstate(divide="ignore"):
+        null = np.full((*log_bf.shape[:-1], 1), np.log(max(0.0, 1.0 - J * p1)))
+    both = special.softmax(np.concatenate([np.log(p1) + log_bf, null], axis=-1), axis=-1)
+    return both[..., :-1], both[..., -1]
+
+
+def trait_sd_from_frequency(variance: Array, frequency: Array, n: ArrayLike) -> Array:
+    """Standard deviation of a quantitative trait from errors and allele frequencies.
+
+    Regresses 2 n f (1 - f) on 1 / variance through the origin (instruments last); the slope is
+    the trait's variance. Not valid where effects were not estimated by least squares on dosages.
+    """
+    x = 1.0 / np.asarray(variance, dtype=float)
+    f = np.asarray(frequency, dtype=float)
+    y = 2.0 * np.asarray(n, dtype=float) * f * (1.0 - f)
+    return np.asarray(np.sqrt((x * y).sum(-1) / (x * x).sum(-1)))
+
+
+def variance_from_frequency(frequency: ArrayLike, n: ArrayLike, case_fraction: float | None = None) -> Array:
+    """Error variance of an effect on a trait of unit variance (or of a log odds ratio) from frequency and n."""
+    f = np.asarray(frequency, dtype=float)
+    v = 1.0 / (2.0 * np.asarray(n, dtype=float) * f * (1.0 - f))
+    return np.asarray(v if case_fraction is None else v / (case_fraction * (1.0 - case_fraction)))
+
+
+def estimated_prior_variance(
+    beta: Array, variance: Array, locus: NDArray[np.int_], share: float = 0.1, points: int = 61
+) -> Array:
+    """Prior variance of the effects of each trait that makes its loci most likely.
+
+    Each locus holds one cause among its instruments with prior probability ``share``, or none.
+    The likelihood is maximized over a logarithmic grid, refined by a parabola.
+
+    Parameters
+    ----------
+    beta, variance : ndarray (T, J)
+        Effects and error variances.
+    locus : ndarray (J,) of int
+        Locus of each instrument, 0 to K - 1.
+
+    Returns
+    -------
+    ndarray (T,)
+        Zero where no value beats no effect at all.
+    """
+    order = np.argsort(locus, kind="stable")
+    beta, variance = beta[:, order], variance[:, order]
+    starts = np.flatnonzero(np.diff(locus[order], prepend=-1))
+    size = np.diff(np.append(starts, len(order)))
+    scale = np.median(variance, axis=-1)
+    z2 = beta * beta / variance
+    exponents = np.linspace(-2.0, max(2.0, np.log10(max(float(z2.max()), 1.0)) + 1.0), points)
+    loglik = np.zeros((len(beta), points))
+    for g, e in enumerate(exponents):
+        log_bf = log_bayes_factor(beta, variance, (scale * 10.0**e)[:, None])
+        top = np.maximum.reduceat(log_bf, starts, axis=-1)
+        total = np.add.reduceat(np.exp(log_bf - np.repeat(top, size, axis=-1)), starts, axis=-1)
+        one = np.log(total / size) + top
+        loglik[:, g] = np.logaddexp(np.log1p(-share), np.log(share) + one).sum(-1)
+    best = np.clip(loglik.argmax(-1), 1, points - 2)
+    t = np.arange(len(beta))
+    left, mid, right = loglik[t, best - 1], loglik[t, best], loglik[t, best + 1]
+    bend = left - 2.0 * mid + right
+    with np.errstate(divide="ignore", invalid="ignore"):
+        move = np.where(bend < 0.0, 0.5 * (left - right) / bend, 0.0)
+    step = exponents[1] - exponents[0]
+    value = scale * 10.0 ** (exponents[best] + np.clip(move, -1.0, 1.0) * step)
+    return np.asarray(np.where(loglik.max(-1) > 0.0, value, 0.0))

@@ -1,0 +1,149 @@
+"""Interpolated weighted medians and their bootstrap errors, in fused loops (numba, compiled on first use).
+
+Kept out of every other module's import: whoever needs it imports it inside the function.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+__all__ = ["bootstrap_sd", "weighted_medians"]
+
+Array = NDArray[np.float64]
+
+
+@njit(cache=True, nogil=True)
+def _sort_pairs(values, weights, lo, hi):  # type: ignore[no-untyped-def]
+    for i in range(lo + 1, hi):
+        v, w = values[i], weights[i]
+        j = i - 1
+        while j >= lo and values[j] > v:
+            values[j + 1], weights[j + 1] = values[j], weights[j]
+            j -= 1
+        values[j + 1], weights[j + 1] = v, w
+
+
+@njit(cache=True, nogil=True)
+def _weighted_median(values, weights, n):  # type: ignore[no-untyped-def]
+    """Point where (cumulative weight minus half the own) crosses half the total; reorders its input."""
+    total = 0.0
+    for i in range(n):
+        total += weights[i]
+    target = 0.5 * total
+    lo, hi, base = 0, n, 0.0
+    while hi - lo > 12:
+        a, b, c = values[lo], values[(lo + hi) >> 1], values[hi - 1]
+        pivot = max(min(a, b), min(max(a, b), c))
+        left, right, below = lo, hi - 1, 0.0
+        while left <= right:
+            while values[left] < pivot:
+                below += weights[left]
+                left += 1
+            while values[right] > pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                weights[left], weights[right] = weights[right], weights[left]
+                below += weights[left]
+                left += 1
+                right -= 1
+        # values[lo:left] <= pivot <= values[left:hi], their weight is `below`
+        if base + below > target:
+            if left == hi:
+                break
+            hi = left
+        else:
+            base += below
+            lo = left
+    _sort_pairs(values, weights, lo, hi)
+    before = base
+    at = hi
+    for i in range(lo, hi):
+        if before + 0.5 * weights[i] >= target:
+            at = i
+            break
+        before += weights[i]
+    if at < hi:
+        v1, c1 = values[at], before + 0.5 * weights[at]
+    else:
+        if hi == n:
+            return values[n - 1]
+        k = hi
+        for i in range(hi + 1, n):
+            if values[i] < values[k]:
+                k = i
+        v1, c1 = values[k], before + 0.5 * weights[k]
+    if at > lo:
+        v0, c0 = values[at - 1], before - 0.5 * weights[at - 1]
+    else:
+        if lo == 0:
+            return v1
+        k = 0
+        for i in range(1, lo):
+            if values[i] > values[k]:
+                k = i
+        v0, c0 = values[k], before - 0.5 * weights[k]
+    return v0 + (v1 - v0) * (target - c0) / (c1 - c0)
+
+
+@njit(cache=True, nogil=True)
+def weighted_medians(values: Array, weights: Array) -> Array:
+    """Weighted median of each row of (C, J) values: interpolated where the midpoints of the cumulative
+    weights cross half the total. Weights must be positive."""
+    C, J = values.shape
+    out = np.empty(C)
+    v, w = np.empty(J), np.empty(J)
+    for c in range(C):
+        for j in range(J):
+            v[j], w[j] = values[c, j], weights[c, j]
+        out[c] = _weighted_median(v, w, J)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _next(state):  # type: ignore[no-untyped-def]
+    """SplitMix64: the next state and 64 well mixed bits (Steele 2014, doi:10.1145/2714064.2660195)."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    z = state
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state, z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True, nogil=True)
+def bootstrap_sd(b, s, g, t, rho, weights, bits_b, bits_g, draws, seed):  # type: ignore[no-untyped-def]
+    """Standard deviation over parametric draws of the weighted median of ratios, per row.
+
+    Rows b, s, g, t, weights of shape (C, J), rho (C,); ``bits_*`` are b and g seen as uint64. The
+    stream of a row depends on the seed and on the row's own numbers alone, so that blocks, order
+    and neighbours change nothing.
+    """
+    C, J = b.shape
+    out = np.empty(C)
+    v, w = np.empty(J), np.empty(J)
+    unit = 1.0 / 9007199254740992.0
+    for c in range(C):
+        state = np.uint64(seed)
+        for j in range(J):
+            state, mixed = _next(state ^ bits_b[c, j])
+            state = mixed ^ bits_g[c, j]
+        mean, m2 = 0.0, 0.0
+        own = np.sqrt(max(0.0, 1.0 - rho[c] * rho[c]))
+        for d in range(draws):
+            for j in range(J):
+                state, r1 = _next(state)
+                state, r2 = _next(state)
+                u1 = (float(r1 >> np.uint64(11)) + 1.0) * unit
+                angle = 6.283185307179586 * float(r2 >> np.uint64(11)) * unit
+                size = np.sqrt(-2.0 * np.log(u1))
+                z1, z2 = size * np.cos(angle), size * np.sin(angle)
+                v[j] = (g[c, j] + t[c, j] * (rho[c] * z1 + own * z2)) / (b[c, j] + s[c, j] * z1)
+                w[j] = weights[c, j]
+            m = _weighted_median(v, w, J)
+            step = m - mean
+            mean += step / (d + 1)
+            m2 += step * (m - mean)
+        out[c] = np.sqrt(m2 / (draws - 1)) if draws > 1 else np.nan
+    return out

@@ -1,0 +1,358 @@
+"""A whole study, room after room; every step is kept on disk, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.agreement import Agreement
+from mrinterp.core.basis import Basis
+from mrinterp.core.check import Check, NotApplicable
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.estimates import Estimates
+from mrinterp.core.knockout_effects import KnockoutEffects
+from mrinterp.core.panel import Panel
+from mrinterp.core.plan import Plan, read_plan
+from mrinterp.core.provenance import Provenance
+from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, read_json, write_json, write_table
+from mrinterp.core.sumstats import SumStats
+
+__all__ = ["Study"]
+
+T = TypeVar("T")
+
+
+class Study:
+    """One study: a plan, and the folder in which it is carried out.
+
+    Parameters
+    ----------
+    plan : Plan
+    source : Path
+        Folder that the plan's relative paths start from.
+    out : Path
+        Run folder. If it holds an unfinished run of the same plan, that run goes on.
+
+    Notes
+    -----
+    The order is the argument: the rules are hashed before discovery is read; candidates, dictionary
+    and rank before estimation is read; knockouts are run before any estimate exists, and their
+    digest is frozen before the two are joined.
+    """
+
+    def __init__(self, plan: Plan, source: Path, out: Path) -> None:
+        self.plan, self.source, self.out = plan, Path(source), Path(out)
+
+    @classmethod
+    def from_toml(cls, path: str | Path, out: str | Path | None = None) -> Study:
+        """Open a study file, or one that ships with the package by its bare name.
+
+        ``out`` defaults to ``runs/<name of the file>``.
+        """
+        shipped = Path(__file__).parent / "studies" / f"{path}.toml"
+        path = shipped if not Path(path).exists() and shipped.is_file() else Path(path)
+        plan, source = read_plan(path)
+        return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem)
+
+    @classmethod
+    def open(cls, out: str | Path) -> Study:
+        """Reopen a run folder.
+
+        Raises
+        ------
+        InputError
+            If it is not a run folder, or one from a newer version.
+        """
+        header = read_json(Path(out) / "study.json")
+        check_format(str(out), header, "study")
+        plan, _ = read_plan(header["plan"])
+        return cls(plan, Path(header["source"]), Path(out))
+
+    def run(self) -> Study:
+        """Carry out what is not done yet, and return the study."""
+        existed = self.out.exists()
+        try:
+            self._check_same_plan()
+            self._header()
+            self.basis  # noqa: B018  discovery is read, candidates are fixed
+            self.knockouts  # noqa: B018  blind: no estimate exists yet
+            self._header()
+            self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
+            self.agreement, self.results  # noqa: B018
+            self._figures()
+        except InputError:
+            if not existed and self.out.exists():
+                shutil.rmtree(self.out)
+            raise
+        shutil.rmtree(self._work, ignore_errors=True)
+        return self
+
+    # -- what the run is made of, in the order in which it is made ---------------------------------
+
+    @cached_property
+    def _opened(self) -> Any:
+        from mrinterp.models.network import open_network
+
+        return open_network(self.plan, self.source)
+
+    @cached_property
+    def _tokens(self) -> Any:
+        return self._opened.tokens(self.design)
+
+    @cached_property
+    def design(self) -> Design:
+        """Prompts, families, splits, instruments and doses."""
+        from mrinterp.instruments.factorial import factorial_design
+
+        width = self._opened.network.embedding_width if not (self.out / "design").exists() else 0
+        return self._kept("design", Design.load, lambda: factorial_design(self.plan, self.source, width))
+
+    @cached_property
+    def basis(self) -> Basis:
+        """Dictionary, bypass bases and rank, learned on the discovery split."""
+        from mrinterp.scan.discovery import learn_basis
+
+        return self._kept(
+            "basis",
+            Basis.load,
+            lambda: learn_basis(self._opened.network, self.design, self._tokens, self.plan, self._work / "discovery"),
+        )
+
+    @cached_property
+    def knockouts(self) -> dict[str, KnockoutEffects]:
+        """The matched shift, resampling, and random directions, on their own split."""
+        from mrinterp.knockouts.matched import random_directions, resample, shift
+
+        options, seed, work = self.plan.knockouts, self.plan.seed, self._work
+
+        def common() -> tuple[Any, ...]:
+            return self._opened.network, self.design, self._tokens, self.basis
+
+        kinds: dict[str, Callable[[], KnockoutEffects]] = {
+            "shift": lambda: shift(*common(), options.size, folder=work / "shift"),
+            "resample": lambda: resample(*common(), options.donors, seed, folder=work / "resample"),
+        }
+        if options.random_controls:
+            controls = random_directions(self.basis, options.random_controls, seed)
+            kinds["random"] = lambda: shift(
+                *common(), options.size, controls, work / "random", "knockout: random directions"
+            )
+        return {k: self._kept(f"knockouts/{k}", KnockoutEffects.load, make) for k, make in kinds.items()}
+
+    @cached_property
+    def panel(self) -> Panel:
+        """Runs of the estimation split."""
+        return self._panel("estimation")
+
+    @cached_property
+    def replication_panel(self) -> Panel:
+        """Runs of the replication split: other families, all kinds of perturbation."""
+        return self._panel("replication")
+
+    def _panel(self, split: str) -> Panel:
+        from mrinterp.scan.panel import scan_panel
+
+        return self._kept(
+            f"panel/{split}",
+            Panel.load,
+            lambda: scan_panel(self._opened.network, self.design, self._tokens, self.basis, split, self._work / split),
+        )
+
+    @cached_property
+    def sumstats(self) -> dict[str, SumStats]:
+        """Marginal effects per kind of perturbation, estimation split."""
+        from mrinterp.scan.panel import marginal_scan
+
+        kinds = [k for k in ("noise", "slot") if (self.panel.runs["kind"] == k).any()]
+        return {k: self._kept(f"sumstats/{k}", SumStats.load, lambda k=k: marginal_scan(self.panel, k)) for k in kinds}
+
+    @cached_property
+    def checks(self) -> list[dict[str, Any]]:
+        """Manipulation check and what identifies the primary estimate."""
+        from mrinterp.diagnostics.manipulation import identification_checks, manipulation_checks
+
+        path = self.out / "checks.json"
+        if not path.exists():
+            found: list[Check | NotApplicable] = []
+            for kind, stats in self.sumstats.items():
+                found += manipulation_checks(self.panel.select(kinds=(kind,)), stats)
+            found += identification_checks(self.panel, self.plan.estimation.kind, self.plan.splits.min_families)
+            write_json(path, [c.to_dict() for c in found])
+        return list(read_json(path))
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimates]:
+        """Every rung of the ladder, by name."""
+        makers = self._estimators()
+        return {name: self._kept(f"estimates/{name}", Estimates.load, make) for name, make in makers.items()}
+
+    def _estimators(self) -> dict[str, Callable[[], Estimates]]:
+        from mrinterp.models.gradient import gradient_estimates
+        from mrinterp.mr.driver import estimate
+        from mrinterp.mr.observational import observational
+        from mrinterp.mr.tsls import tsls
+        from mrinterp.mr.within import within
+
+        e = self.plan.estimation
+
+        def primary(panel: Panel, kind: str) -> Estimates:
+            return within(panel.select(kinds=(kind,)), covariance=e.covariance, draws=e.bootstrap_draws, seed=self.plan.seed)
+
+        makers: dict[str, Callable[[], Estimates]] = {"observational": lambda: observational(self.panel)}
+        for kind in self.sumstats:
+            makers[f"ivw_{kind}"] = lambda kind=kind: replace(
+                estimate(self.sumstats[kind].to_mrdata(kind, False), "ivw"), label=f"univariable IVW, {kind}"
+            )
+        makers["within"] = lambda: primary(self.panel, e.kind)
+        makers["tsls"] = lambda: tsls(self.panel.select(kinds=(e.kind,)))
+        makers["gradient"] = lambda: gradient_estimates(
+            self._opened.network, self.design, self._tokens, self.basis.dictionary, "estimation"
+        )
+        makers["replication"] = lambda: primary(self.replication_panel, e.kind)
+        return makers
+
+    @cached_property
+    def rank_path(self) -> pd.DataFrame:
+        """Estimate and interval of every feature over bypass ranks."""
+        from mrinterp.mr.within import rank_path
+
+        path = self.out / "rank_path.parquet"
+        if not path.exists():
+            panel = self.panel.select(kinds=(self.plan.estimation.kind,))
+            grid = sorted({r for r in self.basis.path["rank"] if r <= self.basis.meta["ceiling"]} | {self.basis.rank})
+            kind = "CR3" if self.plan.estimation.covariance == "bootstrap" else self.plan.estimation.covariance
+            write_table(path, rank_path(panel, grid, kind))
+        return pd.read_parquet(path)
+
+    @cached_property
+    def agreement(self) -> Agreement:
+        """Estimates held against the matched shift, whose digest was frozen before."""
+        from mrinterp.diagnostics.agreement import agreement
+
+        frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
+        if frozen != read_json(self.out / "study.json")["knockouts"]["shift"]:
+            raise InputError(str(self.out / "knockouts"), "changed after it was frozen", "Delete the run folder and run again")
+        named = [replace(e, method=n) for n, e in self.estimates.items() if n != "replication"]
+        screen = f"ivw_{self.plan.estimation.kind}"
+        return self._kept(
+            "agreement",
+            Agreement.load,
+            lambda: agreement(named, self.knockouts["shift"], self.rope, screen, frozen),
+        )
+
+    @property
+    def rope(self) -> np.ndarray:
+        """Region of practical equivalence per outcome: plan's fraction of sd(outcome) per sd(feature)."""
+        return self.plan.estimation.rope * np.asarray(self.basis.meta["outcome_sd"])
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """The answer: feature, effect with interval, knockout, verdicts."""
+        from mrinterp.diagnostics.agreement import verdict_table
+
+        path = self.out / "results.parquet"
+        if not path.exists():
+            table = verdict_table(self.estimates["within"], self.knockouts["shift"], self.rope, self.panel.labels)
+            write_json(self.out / "results.json", table.to_dict(orient="records"))
+            write_table(path, table)
+        self.rank_path  # noqa: B018
+        return pd.read_parquet(path)
+
+    def _figures(self) -> None:
+        from mrinterp.plots.effect_ladder import effect_ladder
+        from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout_grid
+        from mrinterp.plots.style import save
+
+        labels = dict(zip(self.panel.feature_names, self.panel.labels, strict=True))
+        methods = [m for m in (f"ivw_{self.plan.estimation.kind}", "within", "gradient") if m in self.estimates]
+        folder = self.out / "figures"
+        for suffix in ("svg", "png"):
+            save(effect_ladder(self.agreement, labels), folder / f"effect_ladder.{suffix}")
+            save(predicted_vs_knockout_grid(self.agreement, methods), folder / f"predicted_vs_knockout.{suffix}")
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What ``study.json`` holds: plan, hashes, provenance."""
+        return dict(read_json(self.out / "study.json"))
+
+    # -- the run folder --------------------------------------------------------------------------
+
+    @property
+    def _work(self) -> Path:
+        return self.out / ".work"
+
+    def _kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
+        """A step's result: reopened where it is finished, made and saved whole where it is not."""
+        folder = self.out / name
+        if not folder.exists():
+            make().save(folder)
+            shutil.rmtree(self._work / name.rsplit("/", 1)[-1], ignore_errors=True)
+        return load(folder)
+
+    def _check_same_plan(self) -> None:
+        path = self.out / "study.json"
+        if not path.exists():
+            return
+        header = read_json(path)
+        check_format(str(self.out), header, "study")
+        changes = _difference(header["plan"], self.plan.to_dict())
+        if changes:
+            raise InputError(
+                str(self.out), f"holds a run of another plan ({'; '.join(changes[:5])})", "Give another --out, or delete the folder to start anew"
+            )
+
+    def _header(self) -> None:
+        """Write ``study.json``: plan, hashes as far as they are fixed, provenance."""
+        design = self.design
+        rules = digest({"plan": self.plan.to_dict(), "design": design.digest, "model": self._opened.hash})
+        basis_done, knockouts = (self.out / "basis").exists(), self.out / "knockouts"
+        candidates = digest({"rules": rules, "basis": Basis.digest_of(self.out / "basis")}) if basis_done else ""
+        kinds = sorted(p.name for p in knockouts.iterdir() if not p.name.startswith(".")) if knockouts.exists() else []
+        path = self.out / "study.json"
+        # A digest is frozen once: results that change afterwards are found out, not frozen anew.
+        frozen = read_json(path)["knockouts"] if path.exists() else {}
+        provenance = Provenance(
+            self._opened.hash, design.digest, rules, candidates, {"plan": self.plan.seed}, command="mrinterp run"
+        )
+        header = {
+            "kind": "study",
+            "format_version": FORMAT_VERSION,
+            "plan": self.plan.to_dict(),
+            "source": str(self.source),
+            "rules_hash": rules,
+            "candidates_hash": candidates,
+            "knockouts": {k: KnockoutEffects.digest_of(knockouts / k) for k in kinds} | frozen,
+            "earlier_plans": self._earlier_plans(rules),
+            "provenance": asdict(provenance),
+        }
+        write_json(path, header)
+
+    def _earlier_plans(self, rules: str) -> int:
+        """Other plans on the same network and outcome among the neighboring run folders."""
+        count = 0
+        for path in sorted(self.out.resolve().parent.glob("*/study.json")):
+            try:
+                other = read_json(path)
+                same = other["provenance"]["model"] == self._opened.hash and other["plan"]["outcome"] == self.plan.to_dict()["outcome"]
+                count += bool(same and other["rules_hash"] != rules)
+            except (InputError, KeyError, TypeError):
+                continue
+        return count
+
+
+def _difference(old: Any, new: Any, at: str = "") -> list[str]:
+    """What differs between two plans, one line a key."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        out: list[str] = []
+        for key in sorted(set(old) | set(new)):
+            out += _difference(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+        return out
+    return [] if old == new else [f"{at}: {str(old)[:40]} there, {str(new)[:40]} here"]

@@ -1,0 +1,1 @@
+"""Tables of summary statistics: one schema, one validator, readers, writers and harmonization."""

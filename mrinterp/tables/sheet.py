@@ -1,0 +1,207 @@
+"""A table as it lies in a file: text cells with their line numbers, before anything is believed."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+
+__all__ = ["MISSING", "Sheet", "read_sheet"]
+
+MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", "."})
+"""Cells (in lower case) that mean "not known"."""
+
+_DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".ssf": "\t"}
+
+
+@dataclass(frozen=True, eq=False)
+class Sheet:
+    """Named columns of one file.
+
+    Parameters
+    ----------
+    where : str
+        The file, as messages name it.
+    frame : DataFrame
+        One row per instrument; text as read, or whatever a Parquet file or a data frame holds.
+    lines : ndarray (rows,) of int
+        Line of each row in the file, the header being line 1.
+    """
+
+    where: str
+    frame: pd.DataFrame
+    lines: NDArray[np.int_]
+
+    def place(self, row: int, column: str) -> str:
+        """How a message names one cell."""
+        return f"{self.where}, line {self.lines[row]}, column {column!r}"
+
+    def text(self, column: str) -> list[str]:
+        """A column as stripped text; missing cells become the empty string."""
+        values = ["" if v is None else str(v).strip() for v in self.frame[column].tolist()]
+        return ["" if v.lower() in MISSING else v for v in values]
+
+    def numbers(self, column: str) -> NDArray[np.float64]:
+        """A column as finite numbers, nan where missing.
+
+        Raises
+        ------
+        InputError
+            For a cell that is not a number, or is infinite.
+        """
+        values = self.frame[column]
+        if values.dtype.kind in "iuf":
+            out = values.to_numpy(dtype=float, na_value=np.nan)
+        else:
+            cells = self.text(column)
+            out = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(dtype=float)
+            for row in np.flatnonzero(np.isnan(out)):
+                if cells[row]:
+                    raise InputError(
+                        self.place(int(row), column),
+                        f"{_shown(cells[row])} is not a number",
+                        "Write a decimal number (a point, no thousands separator), or leave the cell empty",
+                    )
+        infinite = np.flatnonzero(np.isinf(out))
+        if len(infinite):
+            raise InputError(
+                self.place(int(infinite[0]), column),
+                f"infinite value {_shown(str(values.iloc[int(infinite[0])]))}",
+                "Leave the cell empty if the value is not known, or remove the row",
+            )
+        return out
+
+    def positive(self, column: str) -> NDArray[np.float64]:
+        """A column of standard errors: finite, above zero, nan where missing.
+
+        Raises
+        ------
+        InputError
+            For a cell that is zero or negative.
+        """
+        out = self.numbers(column)
+        bad = np.flatnonzero(out <= 0)
+        if len(bad):
+            raise InputError(
+                self.place(int(bad[0]), column),
+                f"standard error {out[bad[0]]:g}",
+                "Standard errors must be above 0; correct the cell or remove the row",
+            )
+        return out
+
+
+def _shown(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
+
+
+def read_sheet(path: str | Path) -> Sheet:
+    """Read a CSV, TSV (also gzipped) or Parquet file.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, empty, ragged, not UTF-8, or not what its name says.
+    """
+    path = Path(path)
+    where = str(path)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(where, "no such file", "Check the path") from None
+    except OSError as e:
+        raise InputError(where, f"cannot be read ({e.strerror or e})", "Check the path and its permissions") from None
+    suffixes = [s.lower() for s in path.suffixes]
+    if suffixes and suffixes[-1] in (".parquet", ".pq"):
+        return _read_parquet(where, raw)
+    if suffixes and suffixes[-1] == ".gz":
+        raw, suffixes = _gunzip(where, raw), suffixes[:-1]
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = raw[: e.start].count(b"\n") + 1
+        raise InputError(
+            f"{where}, line {line}",
+            f"byte {raw[e.start]:#04x} is not UTF-8 text",
+            "Save the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')",
+        ) from None
+    delimiter = _DELIMITERS.get(suffixes[-1] if suffixes else "", ",")
+    first = text.split("\n", 1)[0]
+    if delimiter not in first:
+        delimiter = next((d for d in ("\t", ",", ";") if d in first), delimiter)
+    return _parse(where, text, delimiter)
+
+
+def _gunzip(where: str, raw: bytes) -> bytes:
+    try:
+        return gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as e:
+        raise InputError(where, f"not a gzip file ({e})", "Compress the table again, or give it uncompressed") from None
+
+
+def _read_parquet(where: str, raw: bytes) -> Sheet:
+    import pyarrow
+
+    try:
+        frame = pd.read_parquet(io.BytesIO(raw))
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as e:
+        reason = str(e).split("\n")[0][:120]
+        raise InputError(where, f"not a Parquet file ({reason})", "Write the table again, or give it as CSV") from None
+    return frame_sheet(frame, where)
+
+
+def frame_sheet(frame: pd.DataFrame, where: str) -> Sheet:
+    """A data frame in hand as a `Sheet` (its rows count from 1, without a header line)."""
+    _check_header(where, [str(c).strip() for c in frame.columns], len(frame))
+    frame = frame.reset_index(drop=True)
+    frame.columns = pd.Index([str(c).strip() for c in frame.columns])
+    return Sheet(where, frame, np.arange(2, len(frame) + 2))
+
+
+def _check_header(where: str, header: list[str], rows: int) -> None:
+    repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1 and name]
+    if repeated:
+        raise InputError(where, f"column {_shown(repeated[0])} appears twice", "Give every column its own name")
+    if rows == 0:
+        raise InputError(where, "a header and no rows", "Give a table with one row per instrument")
+
+
+def _parse(where: str, text: str, delimiter: str) -> Sheet:
+    if not text.strip():
+        raise InputError(where, "the file is empty", "Give a table with a header and one row per instrument")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    header: list[str] | None = None
+    line = 1
+    try:
+        for cells in reader:
+            if any(c.strip() for c in cells):
+                if header is None:
+                    header = [c.strip() for c in cells]
+                else:
+                    if len(cells) != len(header):
+                        raise InputError(
+                            f"{where}, line {line}",
+                            f"{len(cells)} cells under {len(header)} columns",
+                            "Every row needs one cell per column (leave unknown cells empty, quote cells that"
+                            f" hold {delimiter!r})",
+                        )
+                    rows.append(cells)
+                    lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as e:
+        raise InputError(f"{where}, line {line}", f"not a table ({e})", "Check quotes and line ends") from None
+    assert header is not None
+    _check_header(where, header, len(rows))
+    columns: dict[str, Any] = {name: [r[i] for r in rows] for i, name in enumerate(header)}
+    return Sheet(where, pd.DataFrame(columns, dtype=object), np.array(lines, dtype=int))

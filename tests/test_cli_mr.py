@@ -1,0 +1,119 @@
+"""`mrinterp mr` as a process, the way a person or a script uses it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CASES = Path(__file__).parent / "reference" / "cases"
+CONTRACT = {
+    "method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "p", "neglog10p", "n_instruments",
+    "status",
+}  # fmt: skip
+
+
+def mr(*args: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "mrinterp.cli", "mr", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_sentences_say_effect_interval_instruments_and_assumptions() -> None:
+    done = mr(CASES / "valid" / "data.csv")
+    assert done.returncode == 0, done.stderr
+    for words in ("40 instruments", "one unit more of exposure changes outcome by", "95% interval", "Assumes",
+                  "Heterogeneity Q", "I^2", "Intercept", "mean F", "Weighted median"):  # fmt: skip
+        assert words in done.stdout, words
+
+
+def test_json_contract_and_reference_numbers() -> None:
+    done = mr(CASES / "valid" / "data.csv", "--json")
+    rows = json.loads(done.stdout)
+    expected = {e["method_id"]: e["results"] for e in
+                json.loads((CASES / "valid" / "expected.json").read_text())["entries"]}  # fmt: skip
+    assert [r["method"] for r in rows] == ["ivw", "egger", "weighted_median"]
+    assert all(r.keys() >= CONTRACT for r in rows)
+    for row, name in zip(rows, ("tsmr.mr_ivw", "tsmr.mr_egger_regression", "mendr.median.weighted"), strict=True):
+        assert row["estimate"] == pytest.approx(expected[name]["estimate"], rel=1e-8)
+        assert row["status"] == "ok"
+        assert row["n_instruments"] == 40
+    assert rows[1].keys() >= {"q", "q_df", "q_p", "intercept", "intercept_se", "intercept_p", "parameters"}
+
+
+def test_several_exposures_get_the_multivariable_panel() -> None:
+    rows = json.loads(mr(CASES / "mv4_valid" / "data.csv", "--json").stdout)
+    assert {r["method"] for r in rows} == {"mv_ivw", "mv_egger", "ivw"}
+    assert sorted({r["exposure"] for r in rows}) == ["x1", "x2", "x3", "x4"]
+    assert all(r["conditional_f"] > 10 for r in rows if r["method"] == "mv_ivw")
+
+
+def test_ld_error_correlation_options_and_leave_one_out(tmp_path: Path) -> None:
+    folder = CASES / "correlated"
+    header = ",".join(f"rs{2001 + k}" for k in range(20))
+    lines = (folder / "corr.csv").read_text().split("\n")
+    (tmp_path / "ld.csv").write_text("\n".join([header, *lines[1:]]))
+    done = mr(folder / "data.csv", "--ld", tmp_path / "ld.csv", "--json")
+    assert [r["method"] for r in json.loads(done.stdout)] == ["ivw_correlated", "egger_correlated"], done.stderr
+    plain = mr(folder / "data.csv", "-m", "ivw", "--error-corr", "0.3", "--leave-one-out", "--json",
+               "--option", "ivw.weights=second", "--level", "0.9")  # fmt: skip
+    rows = json.loads(plain.stdout)
+    assert len(rows) == 21
+    assert rows[0]["parameters"]["weights"] == "second"
+    assert sum("left_out" in r for r in rows) == 20
+    ignored = json.loads(mr(folder / "data.csv", "-m", "egger", "--error-corr", "0.3", "--json").stdout)
+    assert any("not used" in a for a in ignored[0]["assumes"])
+
+
+def test_two_tables_are_harmonized(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("SNP,effect_allele,other_allele,eaf,beta,se\n" + "".join(
+        f"r{k},A,G,0.3,{0.1 + 0.01 * k},0.01\n" for k in range(5)))  # fmt: skip
+    (tmp_path / "y.csv").write_text("SNP,effect_allele,other_allele,eaf,beta,se\n" + "".join(
+        f"r{k},G,A,0.7,{-0.2 - 0.02 * k},0.02\n" for k in range(4)))  # fmt: skip
+    done = mr(tmp_path / "x.csv", "--outcome", tmp_path / "y.csv", "-m", "ivw", "--json")
+    assert json.loads(done.stdout)[0]["estimate"] == pytest.approx(2.0)
+    assert "Dropped r4: not in" in mr(tmp_path / "x.csv", "--outcome", tmp_path / "y.csv").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["absent.csv"], "no such file"),
+        ([CASES / "valid" / "data.csv", "-m", "ivv"], "Did you mean 'ivw'"),
+        ([CASES / "valid" / "data.csv", "-y", "cholesterol"], "cholesterol"),
+        ([CASES / "valid" / "data.csv", "--error-corr", "2"], "between -1 and 1"),
+        ([CASES / "valid" / "data.csv", "--option", "ivw.colour=1"], "no such option"),
+        ([CASES / "valid" / "data.csv", "--ld", CASES / "correlated" / "corr.csv"], "not in the header"),
+        ([CASES / "valid"], "cannot be read"),
+    ],
+)
+def test_bad_input_exits_2_with_one_message(args: list, words: str) -> None:
+    done = mr(*args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_one_instrument_and_two_still_give_rows(tmp_path: Path) -> None:
+    head = "SNP,beta_exposure,se_exposure,beta_outcome,se_outcome\n"
+    (tmp_path / "one.csv").write_text(head + "a,0.1,0.01,0.05,0.01\n")
+    assert json.loads(mr(tmp_path / "one.csv", "--json").stdout)[0]["estimate"] == pytest.approx(0.5)
+    (tmp_path / "two.csv").write_text(head + "a,0.1,0.01,0.05,0.01\nb,0.1,0.01,0.06,0.01\n")
+    rows = json.loads(mr(tmp_path / "two.csv", "--json").stdout)
+    assert rows[0]["status"] == "ok"
+    assert rows[1]["estimate"] is None
+    assert "needs at least 3 instruments" in rows[1]["status"]
+
+
+def test_neither_torch_nor_matplotlib_is_imported() -> None:
+    code = (
+        "import sys; from click.testing import CliRunner; from mrinterp.cli import cli;"
+        f"r = CliRunner().invoke(cli, ['mr', {str(CASES / 'valid' / 'data.csv')!r}]); assert r.exit_code == 0;"
+        "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"
