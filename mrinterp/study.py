@@ -78,6 +78,8 @@ class Study:
 
     def run(self) -> Study:
         """Carry out what is not done yet, and return the study."""
+        from mrinterp.report.page import write_page
+
         existed = self.out.exists()
         try:
             self._check_same_plan()
@@ -88,6 +90,7 @@ class Study:
             self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
             self.agreement, self.results  # noqa: B018
             self._figures()
+            write_page(self, self.out / "report.html")
         except InputError:
             if not existed and self.out.exists():
                 shutil.rmtree(self.out)
@@ -169,7 +172,7 @@ class Study:
     @cached_property
     def sumstats(self) -> dict[str, SumStats]:
         """Marginal effects per kind of perturbation, estimation split."""
-        from mrinterp.scan.panel import marginal_scan
+        from mrinterp.scan.marginal import marginal_scan
 
         kinds = [k for k in ("noise", "slot") if (self.panel.runs["kind"] == k).any()]
         return {k: self._kept(f"sumstats/{k}", SumStats.load, lambda k=k: marginal_scan(self.panel, k)) for k in kinds}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,17 +13,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.conftest import reference_folder
+
 HERE = Path(__file__).parent / "reference_coloc"
-CLASSIC = (
-    Path(os.environ.get("MRINTERP_REFERENCE", Path(__file__).parents[2] / "shared" / "reference")) / "classic"
-)
+
+
+def _classic(*names: str) -> tuple[Any, ...]:
+    return tuple(pytest.param(name, marks=pytest.mark.needs("classic")) for name in names)
+
 
 SIMULATED_COLOC = ("coloc_H0", "coloc_H1", "coloc_H3", "coloc_H4")
-CLASSIC_COLOC = ("coloc_d1_d2", "coloc_d3_d4")
+CLASSIC_COLOC = _classic("coloc_d1_d2", "coloc_d3_d4")
 SIMULATED_SUSIE = ("susie_2", "susie_null")
-CLASSIC_SUSIE = ("susie_n3",)
+CLASSIC_SUSIE = _classic("susie_n3")
 SIMULATED_HYPRCOLOC = ("hyprcoloc_2clusters",)
-CLASSIC_HYPRCOLOC = ("hyprcoloc_test",)
+CLASSIC_HYPRCOLOC = _classic("hyprcoloc_test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +58,10 @@ class Case:
 
 @cache
 def load_case(name: str) -> Case:
-    """Open a case; classic ones only where their packages' data lie beside the repository."""
+    """Open a case: one of ours, or a classic one from where the packages' own data lie."""
     folder = HERE / name
     if not folder.exists():
-        folder = CLASSIC / name
-    if not folder.exists():
-        pytest.skip("not run here: needs classic reference data")
+        folder = reference_folder() / "classic" / name
     packed = folder / "expected.json.gz"
     text = (
         gzip.decompress(packed.read_bytes()).decode()

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
-from coloc_cases import hypotheses, load_case
 
 from mrinterp.cli import cli
 from mrinterp.tables.locus import read_coloc_table
+from tests.coloc_cases import hypotheses, load_case
 
 
 def run(*arguments: object) -> Result:

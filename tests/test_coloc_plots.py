@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coloc_simulation import simulate_locus, simulate_traits
 
 from mrinterp.coloc.abf import colocalize
 from mrinterp.coloc.finemap import finemap_summary
@@ -15,6 +14,7 @@ from mrinterp.plots.coloc_sensitivity import coloc_sensitivity
 from mrinterp.plots.locus_comparison import locus_comparison
 from mrinterp.plots.regional_association import regional_association
 from mrinterp.plots.style import save
+from tests.coloc_simulation import simulate_locus, simulate_traits
 
 
 @pytest.fixture(scope="module")

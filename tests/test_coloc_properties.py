@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coloc_simulation import simulate_locus, simulate_traits
 from scipy import stats
 
-from mrinterp.coloc import abf
+from mrinterp.coloc import locus_sums
 from mrinterp.coloc.abf import colocalize
 from mrinterp.coloc.conditional import TraitEffects, clump, condition_on, stepwise
-from mrinterp.coloc.finemap import finemap_summary
+from mrinterp.coloc.finemap import finemap_summary, finemap_traits
 from mrinterp.coloc.heidi import heidi, heidi_statistics
+from mrinterp.coloc.misfit import one_cause_misfit
 from mrinterp.coloc.priors import HypothesisPriors, Priors
+from mrinterp.coloc.runs import colocalize_runs, marginal_effects
 from mrinterp.coloc.signals import clpp, colocalize_signals
 from mrinterp.core.check import Check, NotApplicable
 from mrinterp.core.coloc import Coloc
@@ -25,6 +26,7 @@ from mrinterp.stats.wakefield import (
     hypothesis_log_sums,
     log_bayes_factor,
 )
+from tests.coloc_simulation import simulate_locus, simulate_traits
 
 
 def random_data(rng: np.random.Generator, f: int = 4, o: int = 3, j: int = 12, scale: float = 3.0) -> MRData:
@@ -43,7 +45,8 @@ def with_corr(data: MRData, rho: float) -> MRData:
     )
 
 
-def test_log_bayes_factor_is_the_ratio_of_densities(rng=np.random.default_rng(1)) -> None:
+def test_log_bayes_factor_is_the_ratio_of_densities() -> None:
+    rng = np.random.default_rng(1)
     b, v, w = rng.standard_normal(50), rng.uniform(0.1, 2, 50), rng.uniform(0.1, 2, 50)
     direct = stats.norm.logpdf(b, 0, np.sqrt(v + w)) - stats.norm.logpdf(b, 0, np.sqrt(v))
     np.testing.assert_allclose(log_bayes_factor(b, v, w), direct, rtol=1e-10, atol=1e-12)
@@ -111,7 +114,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     data = with_corr(random_data(np.random.default_rng(5), f=9), 0.4)
     runs = []
     for size in (4_000_000, 40):
-        monkeypatch.setattr(abf, "_PAIR_ELEMENTS", size)
+        monkeypatch.setattr(locus_sums, "_PAIR_ELEMENTS", size)
         runs.append([colocalize(data, sd_x=1.0, sd_y=1.0, correlated_errors=c) for c in (False, True)])
     for small, large in zip(*runs, strict=True):
         np.testing.assert_allclose(small.posterior, large.posterior, rtol=1e-12)
@@ -152,6 +155,49 @@ def test_bivariate_bayes_factor_is_the_ratio_of_densities() -> None:
                 b[j], cov=noise + np.diag(prior)
             ) - stats.multivariate_normal.logpdf(b[j], cov=noise)
             assert got[j] == pytest.approx(direct, rel=1e-9, abs=1e-9)
+
+
+def test_bivariate_hypotheses_equal_the_full_likelihood() -> None:
+    # four correlated instruments, two traits: every hypothesis by brute force on all eight estimates
+    rng, J, rho = np.random.default_rng(24), 4, 0.7
+    ld = np.array([[0.6 ** abs(i - j) for j in range(J)] for i in range(J)])
+    se_x, se_y, w = rng.uniform(0.5, 1, J), rng.uniform(0.5, 1, J), (2.0, 1.5)
+    scale = np.concatenate([se_x, se_y])
+    noise = np.kron(np.array([[1, rho], [rho, 1]]), ld) * np.outer(scale, scale)
+    b = rng.multivariate_normal(np.zeros(2 * J), 3 * noise)
+
+    def log_bf(i: int | None, j: int | None) -> float:
+        cov = noise.copy()
+        for cause, block, prior in ((i, 0, w[0]), (j, J, w[1])):
+            if cause is not None:
+                spread = np.zeros(2 * J)
+                se = (se_x, se_y)[block > 0]
+                spread[block : block + J] = ld[cause] * se / se[cause]
+                cov += prior * np.outer(spread, spread)
+        null = stats.multivariate_normal.logpdf(b, cov=noise)
+        return float(stats.multivariate_normal.logpdf(b, cov=cov) - null)
+
+    data = MRData(
+        b[None, :J],
+        se_x[None],
+        b[None, J:],
+        se_y[None],
+        ("x",),
+        ("y",),
+        tuple("abcd"),
+        np.array([[1, rho], [rho, 1]]),
+        ld=ld,
+    )
+    sd = np.sqrt(w) / 0.15
+    result = colocalize(data, sd_x=sd[0], sd_y=sd[1], correlated_errors=True, check_misfit=False)
+    pairs = [(i, j) for i in range(J) for j in range(J)]
+    expected = [
+        np.logaddexp.reduce([log_bf(i, None) for i in range(J)]),
+        np.logaddexp.reduce([log_bf(None, j) for j in range(J)]),
+        np.logaddexp.reduce([log_bf(i, j) for i, j in pairs if i != j]),
+        np.logaddexp.reduce([log_bf(i, i) for i in range(J)]),
+    ]
+    np.testing.assert_allclose(result.log_sums[0, 0, 0], expected, rtol=1e-9)
 
 
 def test_correlated_errors_no_longer_pass_for_a_shared_cause() -> None:
@@ -208,10 +254,10 @@ def test_misfit_check_holds_its_level_and_counts_causes() -> None:
     locus = simulate_locus(rng, 2000, 40)
     one = locus.z_scores(simulate_traits(rng, locus, [np.array([7])] * 300, 0.2))
     two = locus.z_scores(simulate_traits(rng, locus, [np.array([7, 32])] * 60, 0.3))
-    _, p, causes, _ = abf.one_cause_misfit(one, locus.ld, level=0.05)
+    _, p, causes, _ = one_cause_misfit(one, locus.ld, level=0.05)
     assert (causes > 1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
     assert np.all(p >= 0)
-    assert np.median(abf.one_cause_misfit(two, locus.ld)[2]) == 2
+    assert np.median(one_cause_misfit(two, locus.ld)[2]) == 2
 
 
 def test_estimated_prior_finds_the_size_of_effects() -> None:
@@ -325,6 +371,26 @@ def test_signals_separate_shared_from_distinct_causes() -> None:
     table = clpp(x, o)
     assert table.top_instrument[0] == "i40"
     assert table.clpp[0] > 0.9
+
+
+def test_from_runs_equals_from_summary_statistics() -> None:
+    rng = np.random.default_rng(23)
+    locus = simulate_locus(rng, 600, 20)
+    y = simulate_traits(rng, locus, [np.array([4]), np.array([4]), np.array([15])], 0.3)
+    runs = colocalize_runs(3 * locus.x, y[:2].T, y[2:].T)
+    z = locus.z_scores(y)
+    beta, se, sd = marginal_effects(3 * locus.x, y.T)
+    np.testing.assert_allclose(beta / se, z, rtol=1e-9)
+    names = ("f0", "f1"), ("y",), tuple(map(str, range(20)))
+    data = MRData(beta[:2], se[:2], beta[2:], se[2:], *names, ld=locus.ld, n_x=np.full(2, 600.0))
+    again = colocalize(data, sd_x=sd[:2], sd_y=sd[2:])
+    np.testing.assert_allclose(runs.posterior, again.posterior, rtol=1e-10)
+    assert runs.posterior[0, 0, 0, 3] > 0.9
+    fit = finemap_traits(data)
+    assert fit.traits == ("f0", "f1")
+    assert fit.sets[0][0].members == ("4",)
+    with pytest.raises(InputError, match="monomorphic"):
+        marginal_effects(np.ones((5, 2)), np.arange(5.0)[:, None])
 
 
 @pytest.mark.parametrize(

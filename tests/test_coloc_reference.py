@@ -4,15 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coloc_cases import (
-    CLASSIC_COLOC,
-    CLASSIC_HYPRCOLOC,
-    SIMULATED_COLOC,
-    SIMULATED_HYPRCOLOC,
-    Case,
-    hypotheses,
-    load_case,
-)
 from scipy.stats import norm
 
 from mrinterp.coloc.abf import colocalize
@@ -30,6 +21,15 @@ from mrinterp.stats.wakefield import (
     single_cause_posterior,
     trait_sd_from_frequency,
     variance_from_frequency,
+)
+from tests.coloc_cases import (
+    CLASSIC_COLOC,
+    CLASSIC_HYPRCOLOC,
+    SIMULATED_COLOC,
+    SIMULATED_HYPRCOLOC,
+    Case,
+    hypotheses,
+    load_case,
 )
 
 COLOC = SIMULATED_COLOC + CLASSIC_COLOC

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coloc_simulation import simulate_locus, simulate_traits
 
 from mrinterp.coloc import susie_fit
 from mrinterp.coloc.finemap import SusieOptions, finemap_individual, finemap_sufficient, finemap_summary
@@ -13,6 +12,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.stats.credible_sets import credible_sets
 from mrinterp.stats.single_effect import best_single_effect, single_effect_weights
+from tests.coloc_simulation import simulate_locus, simulate_traits
 
 TIGHT = SusieOptions(tol=1e-9, max_iter=5000)
 

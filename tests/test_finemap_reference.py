@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from coloc_cases import CLASSIC_SUSIE, SIMULATED_SUSIE, Case, load_case
 
 from mrinterp.coloc.finemap import SusieOptions, finemap_individual, finemap_sufficient, finemap_summary
 from mrinterp.core.credible_set import FineMapping
 from mrinterp.stats.ld_mismatch import inconsistency, spectrum
+from tests.coloc_cases import CLASSIC_SUSIE, SIMULATED_SUSIE, Case, load_case
 
 NAMES = SIMULATED_SUSIE + CLASSIC_SUSIE
 
@@ -103,8 +103,8 @@ def test_fit(name: str, entry: str, form: str, options: dict) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_entry_is_compared_or_explained(name: str) -> None:
-    # EM updates of the prior variance stop far from the fixed point, and the two versions differ on them and on the
-    # null weight; estimate_s_rss is compared below
+    # EM updates of the prior variance stop far from the fixed point, and the two versions differ on them
+    # and on the null weight; estimate_s_rss is compared below
     explained = {
         "susie.rss.z.EM",
         "susie.rss.z.EM.v0142",

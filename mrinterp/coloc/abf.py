@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.coloc.locus_sums import TraitPriors, locus_sums
 from mrinterp.coloc.misfit import one_cause_misfit
 from mrinterp.coloc.priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
 from mrinterp.core.coloc import Coloc
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
-from mrinterp.stats.wakefield import (
-    bivariate_log_bayes_factors,
-    estimated_prior_variance,
-    hypothesis_log_sums,
-    hypothesis_posterior,
-    log_bayes_factor,
-    pairwise_log_sums,
-)
+from mrinterp.stats.wakefield import estimated_prior_variance, hypothesis_posterior
 
-__all__ = ["QUANTITATIVE_PRIOR_SD", "LOG_ODDS_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
+__all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
 
 Array = NDArray[np.float64]
 
@@ -34,17 +28,7 @@ LOG_ODDS_PRIOR_SD = 0.2
 
 REFERENCE = "Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383"
 _ASSUMES = ("at most one cause per trait in each locus", "effects drawn from a normal prior around zero")
-_PAIR_ELEMENTS = 4_000_000  # doubles of one intermediate block
-_KEPT_PAIR_ELEMENTS = 20_000_000  # pair-specific Bayes factors are kept up to here
-
-
-@dataclass(frozen=True, eq=False)
-class _Side:
-    """Effects of one side of the analysis, (traits, instruments)."""
-
-    beta: Array
-    variance: Array
-    prior: Array
+_FEW_TRAITS = 20  # up to so many traits, the fit of each is listed
 
 
 def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> Array:
@@ -72,7 +56,7 @@ def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> A
         raise InputError(
             f"standard deviation of {where}",
             "not given for a quantitative trait",
-            "Give it (sd_x, sd_y; --sd-1, --sd-2), or have the prior estimated (prior='estimated'; --estimate-prior)",
+            "Give it (sd_x, sd_y; --sd-1, --sd-2), or estimate it (prior='estimated', --estimate-prior)",
         )
     values = np.broadcast_to(np.asarray(sd, dtype=float), (count,))
     if not np.all(np.isfinite(values) & (values > 0)):
@@ -161,37 +145,25 @@ def colocalize(
     Notes
     -----
     Not valid where several alleles of a locus act (see ``status``), nor with loci chosen after looking.
-    With correlated errors H3 treats the errors of different instruments as independent.
+    With correlated errors and LD, H3 is summed over all pairs of instruments: J**2 terms per pair.
     """
     names, label = loci_of(data, locus)
-    x = _side(
+    x = _trait_priors(
         data.beta_x, data.se_x, type_x, sd_x, prior, label, "the exposures", data.exposures, data.instruments
     )
-    y = _side(
+    y = _trait_priors(
         data.beta_y, data.se_y, type_y, sd_y, prior, label, "the outcomes", data.outcomes, data.instruments
     )
-    F, O, K = len(x.beta), len(y.beta), len(names)
-    log_sums, sign, top = np.empty((F, O, K, 4)), np.empty((F, O, K)), np.empty((F, O, K), dtype=int)
-    log_bf_x = log_bf_y = None
-    if not correlated_errors:
-        log_bf_x = log_bayes_factor(x.beta, x.variance, x.prior[:, None])
-        log_bf_y = log_bayes_factor(y.beta, y.variance, y.prior[:, None])
-    for k in range(K):
-        members = np.flatnonzero(label == k)
-        if log_bf_x is not None and log_bf_y is not None:
-            bf = log_bf_x[:, members], log_bf_y[:, members]
-            signs = np.sign(x.beta[:, members]), np.sign(y.beta[:, members])
-            log_sums[:, :, k], sign[:, :, k] = hypothesis_log_sums(*bf, *signs)
-            top[:, :, k] = members[_top_shared(*bf)]
-        else:
-            log_sums[:, :, k], sign[:, :, k], best = _bivariate(data, x, y, members)
-            top[:, :, k] = members[best]
-    per_locus, p12s = _prior_arrays(priors or HypothesisPriors(), label, K, np.asarray(shares, float))
+    sums = locus_sums(data, x, y, label, len(names), correlated_errors)
+    grid = np.asarray(shares, float)
+    per_locus, p12s = _prior_arrays(
+        priors or HypothesisPriors(), label, len(names), np.asarray(shares, float)
+    )
     p1, p2, p12 = per_locus.T
-    posterior = hypothesis_posterior(log_sums, p1, p2, p12)
-    sensitivity = np.empty((F, O, K, len(shares), 2))
+    posterior = hypothesis_posterior(sums.log_sums, p1, p2, p12)
+    sensitivity = np.empty((*sums.sign.shape, len(shares), 2))
     for g in range(len(shares)):
-        sensitivity[..., g, :] = hypothesis_posterior(log_sums, p1, p2, p12s[:, g])[..., 3:]
+        sensitivity[..., g, :] = hypothesis_posterior(sums.log_sums, p1, p2, p12s[:, g])[..., 3:]
     status, misfit = (
         _status(data, x, y, label, names, misfit_level) if check_misfit else (np.array("ok", object), {})
     )
@@ -212,23 +184,23 @@ def colocalize(
         names,
         data.instruments,
         posterior,
-        log_sums,
+        sums.log_sums,
         per_locus,
-        np.asarray(shares, float),
+        grid,
         sensitivity,
-        sign,
-        top,
+        sums.sign,
+        sums.top,
         status,
         label,
-        log_bf_x,
-        log_bf_y,
+        sums.log_bf_x,
+        sums.log_bf_y,
         _ASSUMES,
         REFERENCE,
         meta,
     )
 
 
-def _side(
+def _trait_priors(
     beta: Array,
     se: Array,
     kind: str,
@@ -238,7 +210,7 @@ def _side(
     where: str,
     traits: Sequence[str],
     instruments: Sequence[str],
-) -> _Side:
+) -> TraitPriors:
     bad = np.argwhere(~(np.isfinite(beta) & np.isfinite(se)))
     if len(bad):
         t, j = bad[0]
@@ -255,10 +227,12 @@ def _side(
                 f"'estimated' from {beta.shape[1]} instruments",
                 "Needs 20 or more; use prior='assumed'",
             )
-        return _Side(beta, variance, np.maximum(estimated_prior_variance(beta, variance, label), 1e-300))
+        return TraitPriors(
+            beta, variance, np.maximum(estimated_prior_variance(beta, variance, label), 1e-300)
+        )
     if prior != "assumed":
         raise InputError(f"prior of {where}", f"{prior!r}", "Use 'assumed' or 'estimated'")
-    return _Side(beta, variance, prior_variance(kind, sd, len(beta), where))
+    return TraitPriors(beta, variance, prior_variance(kind, sd, len(beta), where))
 
 
 def _prior_arrays(
@@ -272,99 +246,29 @@ def _prior_arrays(
     return rows, grid
 
 
-def _top_shared(log_bf_x: Array, log_bf_y: Array) -> NDArray[np.int_]:
-    """Instrument with the largest joint Bayes factor of every pair, in blocks."""
-    F, J = log_bf_x.shape
-    top = np.empty((F, len(log_bf_y)), dtype=int)
-    step = max(1, _PAIR_ELEMENTS // max(1, J))
-    for f in range(F):
-        for o in range(0, len(log_bf_y), step):
-            top[f, o : o + step] = (log_bf_x[f] + log_bf_y[o : o + step]).argmax(-1)
-    return top
-
-
-def _bivariate(
-    data: MRData, x: _Side, y: _Side, members: NDArray[np.int_]
-) -> tuple[Array, Array, NDArray[np.int_]]:
-    """Log sums, sign and top instrument with correlated errors, in blocks of features."""
-    F, O, J = len(x.beta), len(y.beta), len(members)
-    log_sums, sign, top = np.empty((F, O, 4)), np.empty((F, O)), np.empty((F, O), dtype=int)
-    step = max(1, _PAIR_ELEMENTS // max(1, O * J))
-    for start in range(0, F, step):
-        f = np.arange(start, min(F, start + step))
-        rho = _error_correlation(data, f, members)
-        bx, by = x.beta[np.ix_(f, members)][:, None], y.beta[None][..., members]
-        only_x, only_y, both = bivariate_log_bayes_factors(
-            bx,
-            x.variance[np.ix_(f, members)][:, None],
-            by,
-            y.variance[None][..., members],
-            rho,
-            x.prior[f, None, None],
-            y.prior[None, :, None],
-        )
-        for h, log_bf in ((0, only_x), (1, only_y), (2, only_x + pairwise_log_sums(only_y)), (3, both)):
-            shift = log_bf.max(-1)
-            safe = np.where(np.isfinite(shift), shift, 0.0)
-            with np.errstate(divide="ignore"):
-                log_sums[f, :, h] = np.log(np.exp(log_bf - safe[..., None]).sum(-1)) + safe
-        weight = np.exp(both - log_sums[f, :, 3, None])
-        sign[f] = (weight * np.sign(bx * by)).sum(-1)
-        top[f] = both.argmax(-1)
-    return log_sums, np.clip(sign, -1.0, 1.0), top
-
-
-def _error_correlation(data: MRData, f: NDArray[np.int_], members: NDArray[np.int_]) -> Array:
-    """Correlation of the errors of exposures ``f`` with all outcomes: (f, O, 1) or (f, O, J)."""
-    F = len(data.exposures)
-    if data.sigma is not None:
-        s = data.sigma[members]
-        sd = np.sqrt(np.einsum("jtt->jt", s))
-        corr = s[:, f][:, :, F:] / (sd[:, f, None] * sd[:, None, F:])
-        return np.asarray(np.moveaxis(corr, 0, -1))
-    if data.error_corr is None:
-        raise InputError(
-            "correlated_errors",
-            "the data carry no error correlation",
-            "Give error_corr or sigma, or leave it off",
-        )
-    return np.asarray(data.error_corr[f, F:][..., None])
-
-
 def _status(
-    data: MRData, x: _Side, y: _Side, label: NDArray[np.int_], names: Sequence[str], level: float
-) -> tuple[NDArray[np.object_], dict[str, object]]:
-    F, O, K = len(x.beta), len(y.beta), len(names)
-    status = np.full((F, O, K), "ok", dtype=object)
-    numbers: dict[str, object] = {}
-    for k in range(K):
+    data: MRData, x: TraitPriors, y: TraitPriors, label: NDArray[np.int_], names: Sequence[str], level: float
+) -> tuple[NDArray[np.object_], dict[str, dict[str, Any]]]:
+    status = np.full((len(x.beta), len(y.beta), len(names)), "ok", dtype=object)
+    numbers: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for k, place in enumerate(names):
         members = np.flatnonzero(label == k)
         ld = None if data.ld is None else data.ld[np.ix_(members, members)]
-        sides = []
         for side, traits in ((x, data.exposures), (y, data.outcomes)):
             z = side.beta[:, members] / np.sqrt(side.variance[:, members])
             chi2, p, causes, df = one_cause_misfit(z, ld, level)
-            sides.append(
-                [_reason(t, c, q, df, v) for t, c, q, v in zip(traits, causes, chi2, p, strict=True)]
-            )
-            numbers.setdefault(names[k], {})
-            numbers[names[k]] |= {  # type: ignore[operator]
-                t: {"chi2": float(q), "df": df, "neglog10p": float(v), "causes": int(c)}
-                for t, q, v, c in zip(traits, chi2, p, causes, strict=True)
-                if c > 1 or F + O <= 20
-            }
-        reasons_x, reasons_y = sides
-        for f in np.flatnonzero(np.array([r != "" for r in reasons_x])):
-            status[f, :, k] = reasons_x[f]
-        for o in np.flatnonzero(np.array([r != "" for r in reasons_y])):
-            untouched = status[:, o, k] == "ok"
-            status[untouched, o, k] = reasons_y[o]
+            shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
+            for t in np.flatnonzero(shown):
+                row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
+                numbers[place][traits[t]] = row
+            for t in np.flatnonzero(causes > 1):
+                why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
+                cells = status[t, :, k] if side is x else status[:, t, k]
+                cells[cells == "ok"] = why
     return status, numbers
 
 
 def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> str:
-    if causes <= 1:
-        return ""
     left = f"(one cause leaves chi2 {chi2:.4g} on {df}, p = 1e-{neglog10p:.0f})"
     if causes <= 5:
         return (

@@ -24,7 +24,10 @@ __all__ = ["TraitEffects", "clump", "colocalize_conditional", "condition_on", "s
 
 Array = NDArray[np.float64]
 
-REFERENCE = "Yang et al. 2012, Nature Genetics, doi:10.1038/ng.2213; Wallace 2020, PLoS Genetics, doi:10.1371/journal.pgen.1008720"
+REFERENCE = (
+    "Yang et al. 2012, Nature Genetics, doi:10.1038/ng.2213; Wallace 2020, PLoS Genetics,"
+    " doi:10.1371/journal.pgen.1008720"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,12 +126,12 @@ def stepwise(
     -----
     The residual variance is that of the marginal fits: conservative where causes explain much.
     """
-    z = np.atleast_2d(np.asarray(z, float))
-    T, J = z.shape
+    scores: Array = np.atleast_2d(np.asarray(z, float))
+    T, J = scores.shape
     names = list(traits or (f"trait {t + 1}" for t in range(T)))
     columns = list(instruments or (f"instrument {j + 1}" for j in range(J)))
     matrix = validate_ld(np.asarray(ld, float), columns)
-    picked = forward_selection(z, matrix, min(max_signals, J), _critical_z(level), max_r2)
+    picked = forward_selection(scores, matrix, min(max_signals, J), _critical_z(level), max_r2)
     t, s = np.nonzero(picked.chosen >= 0)
     j = picked.chosen[t, s]
     conditional = picked.chosen_z[t, s]
@@ -137,7 +140,7 @@ def stepwise(
             "trait": [names[i] for i in t],
             "signal": s + 1,
             "instrument": [columns[i] for i in j],
-            "marginal_z": z[t, j],
+            "marginal_z": scores[t, j],
             "conditional_z": conditional,
             "neglog10p": neglog10p_normal(conditional),
         }
@@ -201,7 +204,8 @@ def colocalize_conditional(
     for trait, kind in ((x, type_x), (y, type_y)):
         w = float(prior_variance(kind, trait.sd, 1, trait.name)[0])
         chosen: list[int] = []
-        rows, signs = [], []
+        rows: list[Array] = []
+        signs: list[Array] = []
         while len(rows) < max_signals:
             beta, variance = trait.given(chosen)
             z = np.abs(beta) / np.sqrt(variance)
@@ -216,7 +220,7 @@ def colocalize_conditional(
         sides.append(Signals(names, np.array(rows), np.array(signs)))
     assumes = ("each signal has one cause", "stepwise selection found the signals")
     return compare_signals(
-        *sides, tuple(instruments), priors, shares, "conditional signals", assumes, REFERENCE
+        sides[0], sides[1], tuple(instruments), priors, shares, "conditional signals", assumes, REFERENCE
     )
 
 

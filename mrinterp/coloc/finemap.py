@@ -12,8 +12,9 @@ from mrinterp.coloc.susie_fit import StandardizedProducts, SusieOptions, fit_eff
 from mrinterp.core.credible_set import FineMapping
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
+from mrinterp.core.mrdata import MRData
 
-__all__ = ["SusieOptions", "finemap_individual", "finemap_sufficient", "finemap_summary"]
+__all__ = ["SusieOptions", "finemap_individual", "finemap_sufficient", "finemap_summary", "finemap_traits"]
 
 Array = NDArray[np.float64]
 
@@ -61,14 +62,14 @@ def finemap_summary(
     Not valid with a correlation matrix from other data; see ``inconsistency`` and ``status``.
     """
     options = options or SusieOptions()
-    z = np.atleast_2d(np.asarray(z, dtype=float))
-    names, columns = _names(z.shape, traits, instruments)
-    _check_z(z, names, columns)
-    ld = validate_ld(np.asarray(ld, float), columns, ld_names)
-    T = len(z)
-    scale = np.ones_like(z)
+    scores: Array = np.atleast_2d(np.asarray(z, dtype=float))
+    names, columns = _names(scores.shape, traits, instruments)
+    _check_z(scores, names, columns)
+    matrix = validate_ld(np.asarray(ld, float), columns, ld_names)
+    T = len(scores)
+    scale = np.ones_like(scores)
     if n is None:
-        xty, yty, size = z, np.ones(T), np.full(T, 2.0)
+        xty, yty, size = scores, np.ones(T), np.full(T, 2.0)
         options = replace(options, scaled_prior_variance=50.0)
     else:
         size = np.broadcast_to(np.asarray(n, dtype=float), (T,)).copy()
@@ -76,7 +77,7 @@ def finemap_summary(
             raise InputError(
                 "sample size n", f"{size.min():g}", "Give the number of families or runs, more than 2"
             )
-        shrunk = z * np.sqrt((size - 1.0)[:, None] / (z * z + (size - 2.0)[:, None]))
+        shrunk = scores * np.sqrt((size - 1.0)[:, None] / (scores * scores + (size - 2.0)[:, None]))
         sd = (
             np.ones(T)
             if variance_y is None
@@ -85,10 +86,42 @@ def finemap_summary(
         xty, yty = np.sqrt(size - 1.0)[:, None] * sd[:, None] * shrunk, (size - 1.0) * sd * sd
         if se is not None and variance_y is not None:
             errors = np.atleast_2d(np.asarray(se, dtype=float))
-            shrink = (size - 1.0)[:, None] / (z * z + (size - 2.0)[:, None])
+            shrink = (size - 1.0)[:, None] / (scores * scores + (size - 2.0)[:, None])
             scale = sd[:, None] * np.sqrt(shrink / (size - 1.0)[:, None]) / errors
-    problem = StandardizedProducts(xty, yty, size, ld, z, scale, names, columns, True)
+    problem = StandardizedProducts(xty, yty, size, matrix, scores, scale, names, columns, True)
     return fit_effects(problem, options, prior_weights)
+
+
+def finemap_traits(
+    data: MRData, side: str = "exposures", *, options: SusieOptions | None = None
+) -> FineMapping:
+    """Fine-map all exposures, or all outcomes, of harmonized summary statistics.
+
+    Parameters
+    ----------
+    data : MRData
+        The instruments of one locus; ``ld`` None means independent instruments. Sample sizes are
+        ``n_x`` or ``n_y``.
+    side : str
+        ``"exposures"`` or ``"outcomes"``.
+
+    Raises
+    ------
+    InputError
+        Unknown side, or effects that are missing for a trait.
+    """
+    if side not in ("exposures", "outcomes"):
+        raise InputError("side", f"{side!r}", "Use 'exposures' or 'outcomes'")
+    first = side == "exposures"
+    beta, se = (data.beta_x, data.se_x) if first else (data.beta_y, data.se_y)
+    return finemap_summary(
+        beta / se,
+        np.eye(len(data.instruments)) if data.ld is None else data.ld,
+        data.n_x if first else data.n_y,
+        traits=data.exposures if first else data.outcomes,
+        instruments=data.instruments,
+        options=options,
+    )
 
 
 def finemap_sufficient(
@@ -116,9 +149,10 @@ def finemap_sufficient(
         Sample size.
     """
     options = options or SusieOptions()
-    xtx, xty = np.asarray(xtx, float), np.atleast_2d(np.asarray(xty, float))
-    names, columns = _names(xty.shape, traits, instruments)
-    diagonal = np.diag(xtx).copy()
+    gram: Array = np.asarray(xtx, dtype=float)
+    cross: Array = np.atleast_2d(np.asarray(xty, dtype=float))
+    names, columns = _names(cross.shape, traits, instruments)
+    diagonal = np.diag(gram).copy()
     flat = np.flatnonzero(~(diagonal > 0.0))
     if len(flat):
         raise InputError(
@@ -126,16 +160,16 @@ def finemap_sufficient(
             f"monomorphic: sum of squares {diagonal[flat[0]]:g} ({len(flat)} such instruments)",
             "Drop instruments that do not vary",
         )
-    T = len(xty)
+    T = len(cross)
     size = np.broadcast_to(np.asarray(n, float), (T,)).copy()
     root = np.sqrt(diagonal)
-    ld = validate_ld(xtx / np.outer(root, root), columns, where="xtx")
-    yty = np.broadcast_to(np.asarray(yty, float), (T,)).copy()
+    ld = validate_ld(gram / np.outer(root, root), columns, where="xtx")
+    total = np.broadcast_to(np.asarray(yty, float), (T,)).copy()
     scale = np.sqrt(diagonal / (size - 1.0)[:, None])
-    standard = xty / scale
-    r2 = np.clip(xty**2 / (diagonal * yty[:, None]), 0.0, 1.0 - 1e-15)
-    z = np.sign(xty) * np.sqrt(r2 * (size - 2.0)[:, None] / (1.0 - r2))
-    problem = StandardizedProducts(standard, yty, size, ld, z, scale, names, columns, False)
+    standard = cross / scale
+    r2 = np.clip(cross**2 / (diagonal * total[:, None]), 0.0, 1.0 - 1e-15)
+    z = np.sign(cross) * np.sqrt(r2 * (size - 2.0)[:, None] / (1.0 - r2))
+    problem = StandardizedProducts(standard, total, size, ld, z, scale, names, columns, False)
     return fit_effects(problem, options, prior_weights)
 
 
@@ -157,25 +191,22 @@ def finemap_individual(
     y : array_like (N,) or (N, T)
         Traits.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    y = y[:, None] if y.ndim == 1 else y
-    if len(x) != len(y):
-        raise InputError(
-            "individual data", f"{len(x)} rows of doses, {len(y)} of traits", "Give one row per run in both"
-        )
-    bad = np.argwhere(~np.isfinite(np.column_stack([x, y])))
+    doses: Array = np.asarray(x, dtype=float)
+    values: Array = np.asarray(y, dtype=float)
+    values = values[:, None] if values.ndim == 1 else values
+    if len(doses) != len(values):
+        found = f"{len(doses)} rows of doses, {len(values)} of traits"
+        raise InputError("individual data", found, "Give one row per run in both")
+    bad = np.argwhere(~np.isfinite(np.column_stack([doses, values])))
     if len(bad):
-        raise InputError(
-            f"individual data, row {bad[0][0] + 1}",
-            "a value that is not finite",
-            "Drop the run or fill it in",
-        )
-    x, y = x - x.mean(0), y - y.mean(0)
+        where = f"individual data, row {bad[0][0] + 1}"
+        raise InputError(where, "a value that is not finite", "Drop the run or fill it in")
+    doses, values = doses - doses.mean(0), values - values.mean(0)
     return finemap_sufficient(
-        x.T @ x,
-        y.T @ x,
-        (y * y).sum(0),
-        len(x),
+        doses.T @ doses,
+        values.T @ doses,
+        (values * values).sum(0),
+        len(doses),
         traits=traits,
         instruments=instruments,
         prior_weights=prior_weights,
@@ -210,7 +241,5 @@ def _check_z(z: Array, traits: Sequence[str], instruments: Sequence[str]) -> Non
         raise InputError(
             f"z of {traits[t]!r}, instrument {instruments[j]!r}",
             f"{z[t, j]}",
-            "z-scores must be finite: a standard error of 0 or a p-value of 0 makes them infinite; use the effect and its error",
+            "z must be finite (an error or a p-value of 0 makes it infinite): use effects and errors",
         )
-
-

@@ -101,7 +101,9 @@ def heidi(
     chosen = np.sort(chosen[np.argsort(-np.abs(z[chosen]), kind="stable")][:max_instruments])
     name = f"HEIDI {exposure} and {outcome}"
     if len(chosen) < 3:
-        reason = f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; the comparison of ratios needs 3"
+        reason = (
+            f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; comparing ratios needs 3"
+        )
         return NotApplicable(reason, name)
     variance_x, variance_y = one.se_x[0, chosen] ** 2, one.se_y[0, chosen] ** 2
     covariance = np.zeros(len(chosen))

@@ -20,6 +20,8 @@ __all__ = ["Signals", "clpp", "colocalize_signals", "compare_signals", "signal_n
 
 Array = NDArray[np.float64]
 
+_PAIR_ELEMENTS = 4_000_000  # doubles of one intermediate block
+
 SUSIE_REFERENCE = "Wallace 2021, PLoS Genetics, doi:10.1371/journal.pgen.1009440"
 CLPP_REFERENCE = "Hormozdiari et al. 2016, AJHG, doi:10.1016/j.ajhg.2016.10.003"
 _ASSUMES = ("each signal has one cause", "the fine-mapping of both traits holds (see its status)")
@@ -76,7 +78,9 @@ def colocalize_signals(
         names = tuple(signal_name(fit.traits[t], number) for t, number, _ in rows)
         log_bf = np.array([fit.log_bf_variable[t, s.effect] for t, _, s in rows])
         sides.append(Signals(names, log_bf, np.sign(np.array([fit.z[t] for t, _, _ in rows]))))
-    return compare_signals(*sides, x.instruments, priors, shares, "SuSiE signals", _ASSUMES, SUSIE_REFERENCE)
+    return compare_signals(
+        sides[0], sides[1], x.instruments, priors, shares, "SuSiE signals", _ASSUMES, SUSIE_REFERENCE
+    )
 
 
 def compare_signals(
@@ -141,8 +145,10 @@ def clpp(x: FineMapping, y: FineMapping) -> pd.DataFrame:
     _same_instruments(x, y)
     regional = x.pip @ y.pip.T
     top = np.empty(regional.shape, dtype=int)
-    for f in range(len(x.pip)):
-        top[f] = (x.pip[f] * y.pip).argmax(-1)
+    step = max(1, _PAIR_ELEMENTS // max(1, y.pip.size))
+    for start in range(0, len(x.pip), step):
+        block = slice(start, start + step)
+        top[block] = (x.pip[block, None] * y.pip[None]).argmax(-1)
     f, o = np.indices(regional.shape)
     frame = pd.MultiIndex.from_product([x.traits, y.traits], names=["exposure", "outcome"]).to_frame(
         index=False

@@ -96,7 +96,9 @@ class StandardizedProducts:
     summary: bool
 
 
-def fit_effects(problem: StandardizedProducts, options: SusieOptions, prior_weights: ArrayLike | None) -> FineMapping:
+def fit_effects(
+    problem: StandardizedProducts, options: SusieOptions, prior_weights: ArrayLike | None
+) -> FineMapping:
     """Fit in blocks of traits, then credible sets and flags."""
     T, J = problem.xty.shape
     weights = None if prior_weights is None else np.asarray(prior_weights, float)
@@ -166,51 +168,7 @@ def _label(
 
     alpha, variance, log_bf = joined("alpha"), joined("prior_variance"), joined("log_bf")
     converged = joined("converged")
-    decomposed = spectrum(problem.ld)
-    mismatch = np.full(len(alpha), np.nan)
-    outliers: dict[str, list[str]] = {}
-    if problem.summary:
-        size = problem.n[:, None]
-        z = (
-            problem.z * np.sqrt((size - 1.0) / (problem.z**2 + size - 2.0))
-            if np.all(problem.n > 2)
-            else problem.z
-        )
-        mismatch = inconsistency(z, decomposed)
-        flagged = swapped_alleles(z, decomposed, mismatch)[1]
-        for t in np.flatnonzero(flagged.any(1)):
-            outliers[problem.traits[t]] = [problem.instruments[j] for j in np.flatnonzero(flagged[t])]
-    status = []
-    for t, name in enumerate(problem.traits):
-        notes = []
-        if not converged[t]:
-            notes.append(
-                f"not converged in {options.max_iter} iterations: no credible sets; raise max_iter or tol"
-            )
-        if mismatch[t] > _MISMATCH:
-            notes.append(
-                f"the LD does not belong to these z-scores (inconsistency {mismatch[t]:.2f}); use LD of the same data"
-            )
-        if name in outliers:
-            names = ", ".join(outliers[name][:5])
-            notes.append(f"the sign of z contradicts its neighbors at {names}: alleles swapped?")
-        status.append("; ".join(notes) or "ok")
-    named = tuple(
-        tuple(
-            CredibleSet(
-                problem.traits[t],
-                tuple(problem.instruments[j] for j in s.members),
-                tuple(int(j) for j in s.members),
-                s.effect,
-                s.coverage,
-                s.min_abs_corr,
-                s.mean_abs_corr,
-                float(log_bf[t, s.effect]),
-            )
-            for s in of_trait
-        )
-        for t, of_trait in enumerate(sets)
-    )
+    mismatch, swapped = _ld_fit(problem)
     return FineMapping(
         traits=problem.traits,
         instruments=problem.instruments,
@@ -226,13 +184,65 @@ def _label(
         converged=converged,
         inconsistency=mismatch,
         z=problem.z,
-        sets=named,
-        status=tuple(status),
+        sets=_named_sets(problem, sets, log_bf),
+        status=_statuses(problem, converged, mismatch, swapped, options.max_iter),
         assumes=_ASSUMES,
         reference=REFERENCE,
         meta={
             "options": asdict(options),
-            "ld_outliers": outliers,
+            "ld_outliers": swapped,
             "scale": "standardized" if np.all(problem.scale == 1.0) else "original",
         },
     )
+
+
+def _ld_fit(problem: StandardizedProducts) -> tuple[Array, dict[str, list[str]]]:
+    """Inconsistency of the LD with each trait's z-scores, and instruments whose sign looks swapped."""
+    swapped: dict[str, list[str]] = {}
+    if not problem.summary:
+        return np.full(len(problem.z), np.nan), swapped
+    z, size = problem.z, problem.n[:, None]
+    if np.all(problem.n > 2):
+        z = z * np.sqrt((size - 1.0) / (z**2 + size - 2.0))
+    decomposed = spectrum(problem.ld)
+    mismatch = inconsistency(z, decomposed)
+    flagged = swapped_alleles(z, decomposed, mismatch)[1]
+    for t in np.flatnonzero(flagged.any(1)):
+        swapped[problem.traits[t]] = [problem.instruments[j] for j in np.flatnonzero(flagged[t])]
+    return mismatch, swapped
+
+
+def _statuses(
+    problem: StandardizedProducts,
+    converged: NDArray[np.bool_],
+    mismatch: Array,
+    swapped: dict[str, list[str]],
+    max_iter: int,
+) -> tuple[str, ...]:
+    out = []
+    for t, name in enumerate(problem.traits):
+        notes = []
+        if not converged[t]:
+            notes.append(f"not converged in {max_iter} iterations: no credible sets; raise max_iter or tol")
+        if mismatch[t] > _MISMATCH:
+            found = f"inconsistency {mismatch[t]:.2f}"
+            notes.append(f"the LD does not belong to these z-scores ({found}); use LD of the same data")
+        if name in swapped:
+            names = ", ".join(swapped[name][:5])
+            notes.append(f"the sign of z contradicts its neighbors at {names}: alleles swapped?")
+        out.append("; ".join(notes) or "ok")
+    return tuple(out)
+
+
+def _named_sets(
+    problem: StandardizedProducts, sets: list[list[IndexSet]], log_bf: Array
+) -> tuple[tuple[CredibleSet, ...], ...]:
+    def named(t: int, s: IndexSet) -> CredibleSet:
+        names = tuple(problem.instruments[j] for j in s.members)
+        rows = tuple(int(j) for j in s.members)
+        purity = s.min_abs_corr, s.mean_abs_corr
+        return CredibleSet(
+            problem.traits[t], names, rows, s.effect, s.coverage, *purity, float(log_bf[t, s.effect])
+        )
+
+    return tuple(tuple(named(t, s) for s in of_trait) for t, of_trait in enumerate(sets))

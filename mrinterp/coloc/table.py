@@ -76,8 +76,8 @@ class PairReport:
             if why is not None and not self.checked:
                 out.append(f"Not checked: {why}.")
         if isinstance(self.signals, Coloc):
-            F, O = self.signals.posterior.shape[:2]
-            out += [str(self.signals.pair(f, o)) for f in range(F) for o in range(O)]
+            rows, columns = self.signals.posterior.shape[:2]
+            out += [str(self.signals.pair(f, o)) for f in range(rows) for o in range(columns)]
         elif self.signals is not None:
             out.append(f"{self.signals}.")
         return out
@@ -106,7 +106,8 @@ def report_pair(
     priors, prior
         See `mrinterp.coloc.abf.colocalize`.
     """
-    known = data.ld is not None
+    ld = data.ld
+    known = ld is not None
     result = colocalize(
         data,
         type_x=types[0],
@@ -125,11 +126,11 @@ def report_pair(
         reason = "whether one sparse cause describes the locus can only be tested with LD"
         misfit = tuple(NotApplicable(reason, "the misfit check") for _ in result.loci)
     signals: Coloc | NotApplicable | None = None
-    if known and n[0] is not None and n[1] is not None and len(result.loci) == 1:
+    if ld is not None and n[0] is not None and n[1] is not None and len(result.loci) == 1:
         options = SusieOptions()
         x = finemap_summary(
             data.beta_x / data.se_x,
-            data.ld,
+            ld,
             n[0],
             traits=data.exposures,
             instruments=data.instruments,
@@ -137,7 +138,7 @@ def report_pair(
         )
         y = finemap_summary(
             data.beta_y / data.se_y,
-            data.ld if ld_y is None else ld_y,
+            ld if ld_y is None else ld_y,
             n[1],
             traits=data.outcomes,
             instruments=data.instruments,

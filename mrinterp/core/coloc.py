@@ -102,8 +102,8 @@ class ColocPair:
         place = f" at {self.locus}" if self.locus else ""
         return (
             f"{self.exposure} and {self.outcome}{place}: {self.verdict} (PP.H3 {self.posterior[3]:.3g}, "
-            f"PP.H4 {self.posterior[4]:.3g}; {low:.3g} to {high:.3g} over the priors). If shared, the likeliest cause is "
-            f"{self.top}, which moves them in {direction}."
+            f"PP.H4 {self.posterior[4]:.3g}; {low:.3g} to {high:.3g} over the priors). If shared, the"
+            f" likeliest cause is {self.top}, which moves them in {direction}."
         )
 
 
@@ -221,7 +221,7 @@ class Coloc:
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome, locus)."""
-        F, O, K = self.sign.shape
+        pairs = len(self.exposures) * len(self.outcomes)
         names = pd.MultiIndex.from_product(
             [self.exposures, self.outcomes, self.loci], names=["exposure", "outcome", "locus"]
         )
@@ -233,13 +233,13 @@ class Coloc:
         frame["sign"] = self.sign.ravel()
         frame["top_instrument"] = np.array(self.instruments, dtype=object)[self.top.ravel()]
         for i, name in enumerate(("p1", "p2", "p12")):
-            frame[name] = np.tile(self.priors[:, i], F * O)
+            frame[name] = np.tile(self.priors[:, i], pairs)
         frame["status"] = self.status.ravel()
         return frame
 
     def save(self, folder: Path) -> None:
         """Write table, arrays and header into ``folder``, whole or not at all."""
-        header = {
+        header: dict[str, Any] = {
             "kind": "coloc",
             "format_version": FORMAT_VERSION,
             "arrays": [name for name in _ARRAYS if getattr(self, name) is not None],
@@ -268,10 +268,9 @@ class Coloc:
         folder = Path(folder)
         header = read_json(folder / "coloc.json")
         check_format(str(folder), header, "coloc")
-        arrays = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
-        names = {
-            name: tuple(header[name]) for name in ("exposures", "outcomes", "loci", "instruments", "assumes")
-        }
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
+        labels = ("exposures", "outcomes", "loci", "instruments", "assumes")
+        names: dict[str, Any] = {name: tuple(header[name]) for name in labels}
         return cls(
             method=header["method"],
             reference=header["reference"],

@@ -38,6 +38,7 @@ class Estimate:
     assumes: tuple[str, ...]
     level: float = 0.95
     details: dict[str, float] = field(default_factory=dict)
+    counted: str = "instruments"
 
     @property
     def p(self) -> float:
@@ -55,7 +56,7 @@ class Estimate:
         p = f"p = {self.p:.2g}" if self.neglog10p < 300 else f"p = 1e-{self.neglog10p:.0f}"
         text = (
             f"{self.label}: one unit more of {self.exposure} changes {self.outcome} by {self.beta:.4g} {self.unit}".rstrip()
-            + f" ({self.level:.0%} interval {self.ci_lower:.4g} to {self.ci_upper:.4g}; {p}; {self.n_instruments} instruments)."
+            + f" ({self.level:.0%} interval {self.ci_lower:.4g} to {self.ci_upper:.4g}; {p}; {self.n_instruments} {self.counted})."
         )
         if "q" in self.details and np.isfinite(self.details["q"]):
             text += f" Heterogeneity Q = {self.details['q']:.4g} on {self.details.get('q_df', np.nan):.0f}"
@@ -88,7 +89,7 @@ class Estimates:
     status : ndarray (F, O) of str
         ``"ok"``, or what went wrong and what to do.
     n_instruments : ndarray (F, O) of int
-        Instruments (or runs, for run-level estimators) used.
+        Instruments used; for run-level estimators what ``meta["counted"]`` says (runs, prompts).
     df : ndarray (F, O), optional
         Degrees of freedom of t; infinite means normal.
     ci_lower, ci_upper, neglog10p : ndarray (F, O), optional
@@ -164,6 +165,7 @@ class Estimates:
             self.assumes,
             self.level,
             {k: float(v[f, o]) for k, v in self.details.items()},
+            str(self.meta.get("counted", "instruments")),
         )
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:

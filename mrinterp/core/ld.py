@@ -86,7 +86,7 @@ def validate_ld(
         raise InputError(
             where,
             f"not positive semidefinite (smallest eigenvalue {lowest:.3g})",
-            "Compute all correlations on the same runs without gaps, or shrink the matrix toward the identity",
+            "Compute all correlations on the same runs, without gaps, or shrink them toward the identity",
         )
     return ld
 

@@ -44,8 +44,8 @@ class TraitCluster:
         if not self.traits:
             return f"{self.dropped} shares its cause with none of the others."
         return (
-            f"{', '.join(self.traits)} share a cause (posterior {self.posterior:.3g}); the likeliest is {self.candidate}"
-            f" ({self.explained:.3g} of it)."
+            f"{', '.join(self.traits)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
+            f" {self.candidate} ({self.explained:.3g} of it)."
         )
 
 

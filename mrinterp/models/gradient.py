@@ -50,5 +50,5 @@ def gradient_estimates(
         assumes=("the outcome is differentiable and close to linear over the size of change that matters",),
         reference="Simonyan et al. 2013, arXiv:1312.6034",
         unit=f"outcome unit per {dictionary.unit}",
-        meta={"split": split},
+        meta={"counted": "prompts", "split": split},
     )

@@ -50,8 +50,8 @@ def _refine(b: Array, s: Array, g: Array, t: Array, rho: float, theta: Array, q:
 
     def state(x: Array) -> tuple[Array, NDArray[np.bool_]]:
         share = _shares(b, s, g, t, rho, x)
-        rank = np.argsort(np.argsort(share, axis=1), axis=1)
-        valid = rank < (J - q)[:, None]
+        largest = np.sort(share, axis=1)[rows, J - q - 1]
+        valid = share <= largest[:, None]
         return np.where(valid, share, 0.0).sum(axis=1), valid
 
     value, valid = state(theta)
@@ -89,14 +89,6 @@ def _paths(b: Array, s: Array, g: Array, t: Array, rho: float, n: float, most: i
     q = np.arange(min(most, len(b) - 2) + 1)
     start = _starts(b, s, g, t, rho)[: len(q)]
     theta, value, se = _refine(b, s, g, t, rho, start, q)
-    # A start found for one q may serve its neighbours better: sweep down and up once.
-    for order in (q[1:], q[-2::-1]):
-        for k in order:
-            other = k - 1 if order is not q[-2::-1] and k > 0 and order[0] == 1 else k + 1
-            other = int(np.clip(other, 0, len(q) - 1))
-            x, v, e = _refine(b, s, g, t, rho, theta[other : other + 1], q[k : k + 1])
-            if v[0] < value[k] - 1e-12:
-                theta[k], value[k], se[k] = x[0], v[0], e[0]
     return theta, se, value, q * np.log(n) + value
 
 

@@ -50,7 +50,9 @@ def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[fl
     theta, top = float(grid[at]), float(value[at])
     inside = _valid(r, sr, psi, theta)
     n = int(inside.sum())
-    q = float(np.sum(np.square((r - theta) / sr)[inside]))
+    w = 1.0 / np.square(sr[inside])
+    centre = float(np.sum(w * r[inside]) / np.sum(w)) if n else theta
+    q = float(np.sum(w * np.square(r[inside] - centre)))
     phi2 = max(1.0, q / (n - 1)) if n > 1 else 1.0
     kept = 2.0 * (top - value) < stats.chi2.ppf(level, 1) * phi2
     null = float(_log_likelihood(r, sr, psi, np.zeros(1))[0])

@@ -20,10 +20,11 @@ def _thresholds(b: Array, t: Array) -> Array:
     """Penalty per unit lambda on each path, in units of |residual|, (C, J).
 
     The penalty of path j is lambda J sd_j |alpha_j|, sd_j the standard deviation of its column after
-    the exposure is projected out of the weighted data (each path in units of its own spread).
+    the exposure is projected out of the weighted data (each path in units of its own spread), with
+    instruments oriented to the exposure (the spread depends on their signs).
     """
     J = b.shape[1]
-    x = b / t
+    x = np.abs(b) / t
     norm = (x * x).sum(axis=1)[:, None]
     # Column j of (I - xx'/x'x) diag(1/t): its square sum is (1 - x_j^2/x'x)/t_j^2, its sum (1 - x_j S/x'x)/t_j.
     squares = (1.0 - x * x / norm) / (t * t)

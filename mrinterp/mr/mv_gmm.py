@@ -13,7 +13,7 @@ from mrinterp.stats.dense_profile import DenseErrors, joint_effects, minimize_de
 from mrinterp.stats.profile_inference import many_weak_covariance, matching_overdispersion
 from mrinterp.stats.profile_likelihood import KnownErrors, minimize_profile
 
-__all__ = ["error_correlation", "marginal_moments", "mv_gmm", "pc_gmm"]
+__all__ = ["dense_overdispersion", "independent_moments", "marginal_moments", "mv_gmm", "pc_gmm"]
 
 Array = NDArray[np.float64]
 
@@ -197,7 +197,7 @@ def marginal_moments(data: JointData, o: int, ld: Array, loadings: Array, n_x: A
     return DenseErrors(gamma[:K].T, gamma[K], cov[:K, :K], cov[K, K], overlap)
 
 
-def _overdispersion(data: DenseErrors, theta: Array, df: int) -> float:
+def dense_overdispersion(data: DenseErrors, theta: Array, df: int) -> float:
     """tau2 at which e'(Omega(theta) + tau2 I)^-1 e equals df; 0 where it is already below."""
     e = data.beta_y - data.beta_x @ theta
     values, vectors = np.linalg.eigh(data.omega(theta))
@@ -303,7 +303,7 @@ def _gmm(
             moments = marginal_moments(data, o, ld, loadings, n_x, n_y)
             end = minimize_dense(moments)
             if overdispersion and df > 0:
-                tau2[o] = _overdispersion(moments, end.theta, df)
+                tau2[o] = dense_overdispersion(moments, end.theta, df)
                 if tau2[o] > 0:
                     moments = moments.overdispersed(tau2[o])
                     end = minimize_dense(moments)

@@ -57,4 +57,5 @@ def observational(panel: Panel) -> Estimates:
         assumes=("nothing else differs between sentences in which the feature differs (it does)",),
         reference="",
         unit=f"{panel.units['outcome']} per {panel.units['feature']}",
+        meta={"counted": "runs"},
     )

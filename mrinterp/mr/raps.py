@@ -2,78 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy import integrate, stats
 
 from mrinterp.mr.max_likelihood import minimize_on_line
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells, choice
+from mrinterp.stats.profile_losses import LOSSES, Loss, find_loss
 
 __all__ = ["raps"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class _Loss:
-    """rho, its derivative psi and second derivative, with the normal expectations of the sandwich."""
-
-    rho: Callable[[Array], Array]
-    psi: Callable[[Array], Array]
-    dpsi: Callable[[Array], Array]
-    delta: float
-    c1: float
-    c2: float
-    c3: float
-
-
-def _functions(name: str, k: float) -> tuple[Callable[[Array], Array], ...]:
-    if name == "l2":
-        return lambda t: 0.5 * t * t, lambda t: t, np.ones_like
-    if name == "huber":
-        return (
-            lambda t: np.where(np.abs(t) <= k, 0.5 * t * t, k * np.abs(t) - 0.5 * k * k),
-            lambda t: np.clip(t, -k, k),
-            lambda t: np.where(np.abs(t) <= k, 1.0, 0.0),
-        )
-    inside = lambda t: np.where(np.abs(t) <= k, 1.0 - np.square(t / k), 0.0)  # noqa: E731
-    return (
-        lambda t: k * k / 6.0 * (1.0 - inside(t) ** 3),
-        lambda t: t * inside(t) ** 2,
-        lambda t: inside(t) * (1.0 - 5.0 * np.square(t / k)) * (np.abs(t) <= k),
-    )
-
-
-@cache
-def _loss(name: str, k: float) -> _Loss:
-    rho, psi, dpsi = _functions(name, k)
-
-    def expectation(f: Callable[[Array], Array]) -> float:
-        cut = min(k, 12.0) if name != "l2" else 6.0
-
-        def density(z: float) -> float:
-            return float(f(np.float64(z)) * stats.norm.pdf(z))
-
-        return 2.0 * (integrate.quad(density, 0, cut, epsabs=1e-13)[0] + integrate.quad(density, cut, 40, epsabs=1e-13)[0])
-
-    delta = expectation(lambda z: z * psi(z))
-    return _Loss(
-        rho,
-        psi,
-        dpsi,
-        delta,
-        expectation(lambda z: psi(z) ** 2),
-        expectation(lambda z: (z * psi(z)) ** 2) - delta**2,
-        expectation(lambda z: z * z * dpsi(z)) + delta,
-    )
-
-
-def _theta(b: Array, s: Array, g: Array, t: Array, tau2: Array, loss: _Loss, start: Array, scale: Array) -> Array:
+def _theta(b: Array, s: Array, g: Array, t: Array, tau2: Array, loss: Loss, start: Array, scale: Array) -> Array:
     """Minimum over theta of Sum rho(e / sqrt(v)) at a given overdispersion, per row."""
     base, s2 = t * t + tau2[:, None], s * s
 
@@ -91,7 +33,7 @@ def _theta(b: Array, s: Array, g: Array, t: Array, tau2: Array, loss: _Loss, sta
     return minimize_on_line(value, slope, start, scale, points=48)
 
 
-def _tau2(b: Array, s: Array, g: Array, t: Array, theta: Array, loss: _Loss) -> Array:
+def _tau2(b: Array, s: Array, g: Array, t: Array, theta: Array, loss: Loss) -> Array:
     """Root of Sum (s^2/v)[t psi(t) - delta] in tau^2; 0 where it is not positive at 0."""
     e2 = np.square(g - theta[:, None] * b)
     base, s2 = t * t + np.square(theta)[:, None] * s * s, s * s
@@ -110,7 +52,7 @@ def _tau2(b: Array, s: Array, g: Array, t: Array, theta: Array, loss: _Loss) -> 
     return np.where(none, 0.0, (low + high) / 2)
 
 
-def _errors(b: Array, s: Array, g: Array, t: Array, theta: Array, tau2: Array, loss: _Loss, joint: bool) -> tuple[Array, Array]:
+def _errors(b: Array, s: Array, g: Array, t: Array, theta: Array, tau2: Array, loss: Loss, joint: bool) -> tuple[Array, Array]:
     """Standard errors of theta and of tau^2 (nan where it is not estimated)."""
     s2, noise = s * s, t * t + tau2[:, None]
     v = noise + np.square(theta)[:, None] * s2
@@ -143,7 +85,6 @@ def raps(
     *,
     loss: str = "huber",
     overdispersion: bool = True,
-    k: float | None = None,
 ) -> Fit:
     """Minimum of Sum rho((g - theta b) / sqrt(syy + theta^2 sxx + tau^2)), tau^2 from its own equation.
 
@@ -154,11 +95,9 @@ def raps(
     beta_y, se_y : ndarray (O, J)
         The same for the outcomes.
     loss : {"huber", "tukey", "l2"}
-        How residuals count.
+        How residuals count (Huber's constant 1.345, Tukey's 4.685).
     overdispersion : bool
         Whether tau^2 is estimated (else 0).
-    k : float, optional
-        Tuning constant: 1.345 for Huber, 4.685 for Tukey by default.
 
     Notes
     -----
@@ -166,10 +105,10 @@ def raps(
     is negative there, and the error of theta still counts its estimation. Not valid with overlap of
     errors (use a profile score that knows it), nor with directional pleiotropy.
     """
-    choice("loss", loss, ("huber", "tukey", "l2"))
+    choice("loss", loss, LOSSES)
     shape = (len(beta_x), len(beta_y))
     b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
-    how = _loss(loss, float(k if k is not None else {"huber": 1.345, "tukey": 4.685, "l2": 1.0}[loss]))
+    how = find_loss(loss)
     w = 1.0 / (t * t)
     xx = (w * b * b).sum(axis=1)
     centre = np.median(g / np.where(b == 0, np.nan, b), axis=1)
@@ -189,7 +128,7 @@ def raps(
 
 
 def _alternate(
-    b: Array, s: Array, g: Array, t: Array, theta: Array, loss: _Loss, centre: Array, scale: Array
+    b: Array, s: Array, g: Array, t: Array, theta: Array, loss: Loss, centre: Array, scale: Array
 ) -> tuple[Array, Array]:
     """tau^2 given theta, theta given tau^2, until neither moves; rows that have settled drop out."""
     theta, tau2 = theta.copy(), np.zeros(len(b))

@@ -21,6 +21,8 @@ SCALE_K = 1.54764
 LINE_K = 4.685061
 """Tukey's constant for the line: 95% efficiency at the normal distribution."""
 
+_PAIRS, _REFINED, _BLOCK = 500, 40, 1 << 20
+
 _REFERENCE = "Yohai 1987 Ann Stat, doi:10.1214/aos/1176350366; Rees et al. 2019 PLoS ONE, doi:10.1371/journal.pone.0222362"
 
 
@@ -46,92 +48,116 @@ def _dpsi(r: Array, k: float) -> Array:
     return np.asarray(inside * (1.0 - 5.0 * np.square(r / k)) * (inside > 0))
 
 
-def _scale(residual: Array, p: int) -> Array:
-    """M-scale per row: Sum chi(r/s) = (n - p)/2, by iteration from the scaled median."""
+def _scale_step(residual: Array, s: Array, p: int) -> Array:
+    """One step toward the M-scale Sum chi(r/s) = (n - p)/2 along the last axis."""
     n = residual.shape[-1]
+    return np.asarray(s * np.sqrt(_chi(residual / s[..., None], SCALE_K).sum(axis=-1) / (0.5 * (n - p))))
+
+
+def _first_scale(residual: Array) -> Array:
     s = np.median(np.abs(residual), axis=-1) / 0.6745
-    s = np.where(s > 0, s, np.abs(residual).mean(axis=-1) + 1e-300)
-    for _ in range(200):
-        new = s * np.sqrt(_chi(residual / s[..., None], SCALE_K).sum(axis=-1) / (0.5 * (n - p)))
-        done = np.all(np.abs(new - s) <= 1e-12 * s)
-        s = np.where(new > 0, new, s)
-        if done:
-            break
-    return np.asarray(s)
+    return np.asarray(np.where(s > 0, s, np.abs(residual).mean(axis=-1) + 1e-300))
 
 
-def _least_squares(X: Array, y: Array, w: Array) -> Array:
-    root = np.sqrt(w)
-    return np.asarray(np.linalg.lstsq(X * root[:, None], y * root, rcond=None)[0])
+def _weighted_line(X: Array, y: Array, w: Array) -> Array:
+    """Weighted least squares per row of (R, n, p): (R, p), p 1 or 2."""
+    WX = X * w[..., None]
+    xx, xy = np.einsum("rnp,rnq->rpq", WX, X), np.einsum("rnp,rn->rp", WX, y)
+    if X.shape[2] == 1:
+        return np.asarray(xy / xx[:, 0])
+    det = xx[:, 0, 0] * xx[:, 1, 1] - xx[:, 0, 1] ** 2
+    first = xx[:, 1, 1] * xy[:, 0] - xx[:, 0, 1] * xy[:, 1]
+    second = xx[:, 0, 0] * xy[:, 1] - xx[:, 0, 1] * xy[:, 0]
+    return np.stack([first, second], axis=1) / det[:, None]
 
 
-def _s_estimate(X: Array, y: Array, seed: int) -> tuple[Array, float]:
-    """Coefficients with the least M-scale, from lines through instruments (all, or 2,000 pairs drawn)."""
-    n, p = X.shape
+def _starts(X: Array, y: Array, seed: int) -> Array:
+    """Lines through single instruments (all) or through pairs (all, or 500 drawn), (C, M, p)."""
+    n, p = X.shape[1:]
     if p == 1:
-        starts = (y / X[:, 0])[:, None][np.abs(X[:, 0]) > 0]
-    else:
-        pairs = np.array(list(combinations(range(n), 2)))
-        if len(pairs) > 2000:
-            pairs = np.random.default_rng(seed).permutation(pairs)[:2000]
-        det = X[pairs[:, 0], 0] * X[pairs[:, 1], 1] - X[pairs[:, 0], 1] * X[pairs[:, 1], 0]
-        pairs = pairs[np.abs(det) > 1e-12 * np.abs(X).max() ** 2]
-        starts = np.linalg.solve(X[pairs], y[pairs][..., None])[..., 0]
-    rough = _scale(y - starts @ X.T, p)
-    best, least = starts[0], np.inf
-    for k in np.argsort(rough)[:10]:
-        beta, s = starts[k], rough[k]
-        for _ in range(200):
-            new = _least_squares(X, y, _weight((y - X @ beta) / s, SCALE_K))
-            s_new = float(_scale((y - X @ new)[None], p)[0])
-            settled = np.all(np.abs(new - beta) <= 1e-11 * (np.abs(beta) + 1e-300))
-            beta, s = new, s_new
-            if settled:
-                break
-        if s < least:
-            best, least = beta, float(s)
-    return best, least
+        return np.asarray((y / X[:, :, 0])[..., None])
+    pairs = np.array(list(combinations(range(n), 2)))
+    if len(pairs) > _PAIRS:
+        pairs = np.random.default_rng(seed).permutation(pairs)[:_PAIRS]
+    A, c = X[:, pairs], y[:, pairs]
+    det = A[..., 0, 0] * A[..., 1, 1] - A[..., 0, 1] * A[..., 1, 0]
+    det = np.where(det == 0, np.nan, det)
+    first = (c[..., 0] * A[..., 1, 1] - A[..., 0, 1] * c[..., 1]) / det
+    second = (A[..., 0, 0] * c[..., 1] - A[..., 1, 0] * c[..., 0]) / det
+    return np.nan_to_num(np.stack([first, second], axis=-1))
 
 
-def mm_regression(X: Array, y: Array, seed: int = 0) -> tuple[Array, Array, float]:
-    """MM-estimate of y on the columns of X (n, p): coefficients, standard errors, scale.
+def _s_estimate(X: Array, y: Array, seed: int) -> tuple[Array, Array]:
+    """Coefficients (C, p) with the least M-scale (C,): every start is scaled, the best five are refined."""
+    C, n, p = X.shape
+    starts = _starts(X, y, seed)
+    residual = y[:, None, :] - np.einsum("cnp,cmp->cmn", X, starts)
+    rough = _first_scale(residual)
+    for _ in range(4):
+        rough = _scale_step(residual, rough, p)
+    best = np.argsort(np.where(rough > 0, rough, np.inf), axis=1)[:, :_REFINED]
+    K = best.shape[1]
+    beta = np.take_along_axis(starts, best[..., None], axis=1).reshape(C * K, p)
+    s = np.take_along_axis(rough, best, axis=1).reshape(C * K)
+    rX, ry = np.repeat(X, K, axis=0), np.repeat(y, K, axis=0)
+    active = np.arange(C * K)
+    for _ in range(500):
+        r = ry[active] - np.einsum("rnp,rp->rn", rX[active], beta[active])
+        new_s = _scale_step(r, s[active], p)
+        new = _weighted_line(rX[active], ry[active], _weight(r / new_s[:, None], SCALE_K))
+        moved = np.abs(new - beta[active]).max(axis=1) > 1e-12 * np.abs(new).max(axis=1)
+        moved |= np.abs(new_s - s[active]) > 1e-12 * new_s
+        beta[active], s[active] = new, new_s
+        active = active[moved & np.isfinite(new).all(axis=1)]
+        if not len(active):
+            break
+    s = np.where(np.isfinite(s) & np.isfinite(beta).all(axis=1), s, np.inf).reshape(C, K)
+    at = np.argmin(s, axis=1)
+    rows = np.arange(C)
+    return beta.reshape(C, K, p)[rows, at], s[rows, at]
+
+
+def mm_regression(X: Array, y: Array, seed: int = 0) -> tuple[Array, Array, Array]:
+    """MM-estimates of rows y (C, n) on X (C, n, p): coefficients and errors (C, p), scales (C,).
 
     Bisquare throughout (constants 1.548 and 4.685). Errors from the joint influence of line and
     scale, so that they hold for skewed residuals (Croux, Dhaene & Hoorelbeke 2003).
     """
-    n, p = X.shape
     start, s = _s_estimate(X, y, seed)
+    n = X.shape[1]
     beta = start
     for _ in range(500):
-        new = _least_squares(X, y, _weight((y - X @ beta) / s, LINE_K))
+        r = (y - np.einsum("cnp,cp->cn", X, beta)) / s[:, None]
+        new = _weighted_line(X, y, _weight(r, LINE_K))
         settled = np.all(np.abs(new - beta) <= 1e-12 * (np.abs(beta) + 1e-300))
         beta = new
         if settled:
             break
-    r0, r = (y - X @ start) / s, (y - X @ beta) / s
-    inverse = np.linalg.inv(X.T @ (X * _dpsi(r, LINE_K)[:, None]) / n) * s
-    pull = (X * (_dpsi(r, LINE_K) * r)[:, None]).mean(axis=0) / np.mean(_dchi(r0, SCALE_K) * r0)
-    influence = X * _psi(r, LINE_K)[:, None] - np.outer(_chi(r0, SCALE_K) - 0.5, pull)
-    covariance = inverse @ (influence.T @ influence / n) @ inverse.T / n
-    return beta, np.sqrt(np.diag(covariance)), s
-
-
-def _design(b: Array, g: Array, w: Array, intercept: bool) -> tuple[Array, Array]:
-    root = np.sqrt(w)
-    columns = [root, root * b] if intercept else [root * b]
-    return np.stack(columns, axis=1), root * g
+    r0 = (y - np.einsum("cnp,cp->cn", X, start)) / s[:, None]
+    r = (y - np.einsum("cnp,cp->cn", X, beta)) / s[:, None]
+    slope = np.einsum("cnp,cn,cnq->cpq", X, _dpsi(r, LINE_K), X) / n
+    pull = np.einsum("cnp,cn->cp", X, _dpsi(r, LINE_K) * r) / n
+    pull = pull / (_dchi(r0, SCALE_K) * r0).mean(axis=1)[:, None]
+    influence = X * _psi(r, LINE_K)[..., None] - (_chi(r0, SCALE_K) - 0.5)[..., None] * pull[:, None, :]
+    meat = np.einsum("cnp,cnq->cpq", influence, influence) / n
+    ok = np.isfinite(slope).all(axis=(1, 2)) & (np.abs(np.linalg.det(np.nan_to_num(slope))) > 0)
+    inverse = np.linalg.inv(np.where(ok[:, None, None], slope, np.eye(X.shape[2]))) * s[:, None, None]
+    covariance = inverse @ meat @ np.swapaxes(inverse, 1, 2) / n
+    se = np.sqrt(np.einsum("cpp->cp", covariance))
+    return np.where(ok[:, None], beta, np.nan), np.where(ok[:, None], se, np.nan), s
 
 
 def _all_cells(b: Array, g: Array, w: Array, intercept: bool, seed: int) -> tuple[Array, Array, Array]:
-    """Coefficients and errors (C, p) and scales (C,), errors divided by min(1, scale)."""
-    p = 1 + intercept
-    beta, se, scale = np.full((len(b), p), np.nan), np.full((len(b), p), np.nan), np.full(len(b), np.nan)
-    for c in range(len(b)):
-        X, y = _design(b[c], g[c], w[c], intercept)
-        try:
-            beta[c], se[c], scale[c] = mm_regression(X, y, seed)
-        except np.linalg.LinAlgError:
-            continue
+    """Coefficients and errors (C, p) and scales (C,), errors divided by min(1, scale), block by block."""
+    J = b.shape[1]
+    size = max(1, _BLOCK // (J * (min(_PAIRS, J * (J - 1) // 2) if intercept else J)))
+    parts = []
+    for c in range(0, len(b), size):
+        rows = slice(c, c + size)
+        root = np.sqrt(w[rows])
+        X = np.stack([root, root * b[rows]] if intercept else [root * b[rows]], axis=2)
+        parts.append(mm_regression(X, root * g[rows], seed))
+    beta, se, scale = (np.concatenate(p) for p in zip(*parts, strict=True))
     return beta, se / np.minimum(scale, 1.0)[:, None], scale
 
 
@@ -151,6 +177,7 @@ def robust_ivw(
     *,
     weights: str = "first",
     penalty: float | None = None,
+    model: str = "random",
     distribution: str = "normal",
     seed: int = 0,
     rho: Array | None = None,
@@ -167,6 +194,8 @@ def robust_ivw(
         1/syy or the reciprocal second-order variance (with ``rho``).
     penalty : float, optional
         Weights multiplied by min(1, penalty x p) about the median ratio first.
+    model : {"random", "fixed"}
+        Errors divided by min(1, scale), or by the scale (one effect, known errors).
     distribution : {"normal", "t"}
         Reference of the interval; t has J - 1 degrees of freedom.
     seed : int
@@ -178,6 +207,7 @@ def robust_ivw(
     Asymptotic errors: not valid with few instruments (below about 10).
     """
     choice("weights", weights, ("first", "second"))
+    choice("model", model, ("random", "fixed"))
     choice("distribution", distribution, ("normal", "t"))
     shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
     b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
@@ -187,6 +217,8 @@ def robust_ivw(
         centre = np.median(g / b, axis=1)[:, None]
         w = w * penalty_weights(w * (g - centre * b) ** 2, penalty)
     beta, se, scale = _all_cells(b, g, w, False, seed)
+    if model == "fixed":
+        se = se / np.maximum(scale, 1.0)[:, None]
     return Fit(beta[:, 0].reshape(shape), se[:, 0].reshape(shape), residual_df(distribution, J - 1),
                details={"scale": scale.reshape(shape)}, meta={"uses_error_correlation": weights == "second"})
 
@@ -196,7 +228,7 @@ def robust_ivw(
     "Robust MR-Egger (MM-regression)",
     assumes=("effects around the exposure are independent of instrument strength, but for some outliers",),
     reference=_REFERENCE,
-    min_instruments=4,
+    min_instruments=3,
 )
 def robust_egger(
     beta_x: Array,
@@ -210,7 +242,7 @@ def robust_egger(
 ) -> Fit:
     """MM-regression with intercept, instruments oriented to the exposure; parameters as in `robust_ivw`.
 
-    With more than 2,000 pairs of instruments the starts are a seeded sample of them. The penalty is
+    With more than 500 pairs of instruments the starts are a seeded sample of them. The penalty is
     about the plain Egger line; t has J - 2 degrees of freedom.
     """
     choice("distribution", distribution, ("normal", "t"))

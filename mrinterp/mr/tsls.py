@@ -11,7 +11,7 @@ from mrinterp.mr.within import aliased_sets
 
 __all__ = ["tsls"]
 
-INSTRUMENTS_PER_COLUMN = 4
+INSTRUMENTS_PER_COLUMN = 3
 
 
 def tsls(panel: Panel, rank: int | None = None) -> Estimates:
@@ -49,6 +49,10 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
         raise InputError("instruments", f"{J} that vary for {len(keep)} features", f"Two-stage least squares needs at least {len(keep) + 5}; add instruments or list fewer features")
     carried = max(J // INSTRUMENTS_PER_COLUMN - len(keep), 0)
     r = min(panel.rank if rank is None else rank, carried, change.bypass.shape[1])
+    asked = panel.rank if rank is None else rank
+    status = "ok" if r == min(asked, change.bypass.shape[1]) else (
+        f"bypass rank lowered from {asked} to {r}, so that every column has {INSTRUMENTS_PER_COLUMN} doses"
+    )
     X = np.concatenate([change.features[:, keep], change.bypass[:, :r]], axis=1)
     scale = np.sqrt((X**2).mean(axis=0))
     scale[scale == 0] = 1.0
@@ -71,7 +75,7 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
         panel.outcome_names,
         beta,
         se,
-        np.full((F, O), "ok", dtype=object),
+        np.full((F, O), status, dtype=object),
         np.full((F, O), J),
         df=np.full((F, O), float(C - 1)),
         assumes=(

@@ -116,7 +116,7 @@ def within(
         assumes=ASSUMES,
         reference=REFERENCE,
         unit=f"{panel.units['outcome']} per {panel.units['feature']}",
-        meta={"rank": r, "covariance": covariance, "weights": weights, "absorbed": change.absorbed, "seed": seed, "draws": draws},
+        meta={"counted": "runs", "rank": r, "covariance": covariance, "weights": weights, "absorbed": change.absorbed, "seed": seed, "draws": draws},
     )
 
 

@@ -13,7 +13,7 @@ __all__ = ["locus_comparison"]
 
 
 def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None = None) -> Axes:
-    """Plot -log10 p on the outcome (up) against the feature (across), colored by r2 with the leading instrument.
+    """Plot -log10 p on the outcome (up) against the feature (across), colored by r2 with the leader.
 
     With one shared cause the points rise together to one corner; with two causes they run along
     both axes.

@@ -41,7 +41,8 @@ def regional_association(
     strip.vlines(place, 0, fit.pip[t], color="#bbbbbb", lw=1.0)
     for number, found in enumerate(fit.sets[t]):
         members, color = list(found.positions), _SET_COLORS[number % len(_SET_COLORS)]
-        label = f"set {number + 1}: {len(members)} of {len(place)}, coverage {found.coverage:.2f}, purity {found.min_abs_corr:.2f}"
+        quality = f"coverage {found.coverage:.2f}, purity {found.min_abs_corr:.2f}"
+        label = f"set {number + 1}: {len(members)} of {len(place)}, {quality}"
         ax.scatter(place[members], strength[members], s=30, color=color, lw=0, label=label, zorder=3)
         strip.vlines(place[members], 0, fit.pip[t, members], color=color, lw=1.8)
         top = members[int(np.argmax(fit.pip[t, members]))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -75,7 +76,7 @@ def summary_text(study: _FinishedStudy, top: int = 16) -> str:
     lines += [
         f"Rules {header['rules_hash'][:12]}, candidates {header['candidates_hash'][:12]},"
         f" {header['earlier_plans']} earlier plans on this network and outcome beside this folder.",
-        f"Everything is in {study.out}.",
+        f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
     ]
     return "\n".join(lines)
 

@@ -1,22 +1,19 @@
-"""Scan a split into a Panel, and a Panel into marginal summary statistics."""
+"""Scan a split into a Panel."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
-from mrinterp.core.sumstats import SumStats
 from mrinterp.models.cut import CutNetwork, CutReading
 from mrinterp.models.text import TokenArrays
 from mrinterp.scan.reader import read_runs
-from mrinterp.stats.clustered import marginal_slopes
 
-__all__ = ["marginal_scan", "scan_panel"]
+__all__ = ["scan_panel"]
 
 
 def scan_panel(
@@ -53,35 +50,4 @@ def scan_panel(
         basis.rank,
         {"feature": basis.dictionary.unit, "outcome": "outcome unit"},
         {"outcome_sd": basis.meta["outcome_sd"]},
-    )
-
-
-def marginal_scan(panel: Panel, kind: str | None = None, factorial: bool = True) -> SumStats:
-    """Marginal effect of every instrument on every feature and outcome, within prompts.
-
-    Parameters
-    ----------
-    kind : str, optional
-        Only runs of that kind (placebo instruments ride along in all of them).
-    factorial : bool
-        True where several instruments act in one run: deviations from the mean of the prompt's
-        runs. False where each run holds one perturbation paired with the clean run (saturation,
-        clean/corrupted pairs): the change itself.
-    """
-    chosen = panel if kind is None else panel.select(kinds=(kind,))
-    change = chosen.deviations() if factorial else chosen.changes()
-    traits = np.concatenate([change.features, change.outcomes], axis=1)
-    beta, se, covariance, dof = marginal_slopes(change.doses, traits, change.family)
-    names = [*panel.feature_names, *panel.outcome_names]
-    role = ["feature"] * len(panel.feature_names) + ["outcome"] * len(panel.outcome_names)
-    labels = [*panel.labels, *[""] * len(panel.outcome_names)]
-    return SumStats(
-        beta,
-        se,
-        pd.DataFrame({"trait": names, "role": role, "label": labels}),
-        panel.instruments,
-        dof,
-        chosen.families,
-        covariance,
-        {"kind": kind or "all", "design": "paired", "runs": len(change.prompt)},
     )

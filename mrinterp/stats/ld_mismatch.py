@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Spectrum", "swapped_alleles", "inconsistency", "spectrum"]
+__all__ = ["Spectrum", "inconsistency", "spectrum", "swapped_alleles"]
 
 Array = NDArray[np.float64]
 

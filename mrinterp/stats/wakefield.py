@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 __all__ = [
+    "bivariate_distinct_log_sum",
     "bivariate_log_bayes_factors",
     "estimated_prior_variance",
     "hypothesis_log_sums",
@@ -195,6 +196,45 @@ def bivariate_log_bayes_factors(
     return log_density(wx, vy) - null, log_density(vx, wy) - null, log_density(wx, wy) - null
 
 
+def bivariate_distinct_log_sum(
+    z_x: Array, z_y: Array, w_x: Array, w_y: Array, error_corr: ArrayLike, ld: Array
+) -> Array:
+    """Log of the sum over i != j of the Bayes factor of cause i for trait 1 and cause j for trait 2.
+
+    Exact for z-scores whose errors have covariance ld between instruments times ``error_corr``
+    between traits: the two causes are then not independent, because the errors of correlated
+    instruments are seen twice.
+
+    Parameters
+    ----------
+    z_x, z_y : ndarray (B, J)
+        z-scores of B pairs of traits.
+    w_x, w_y : ndarray (B, J)
+        Prior variance of each effect over its error variance.
+    error_corr : array_like (B,)
+        Correlation of the errors of the two traits.
+    ld : ndarray (J, J)
+        Correlation of the instruments.
+
+    Returns
+    -------
+    ndarray (B,)
+        Needs B * J * J numbers at once; call it in blocks.
+    """
+    rho = np.broadcast_to(np.asarray(error_corr, dtype=float), (len(z_x),))[:, None]
+    q = 1.0 / (1.0 - rho * rho)
+    u, v = q * (z_x - rho * z_y), q * (z_y - rho * z_x)
+    a, c = (q + 1.0 / w_x)[:, :, None], (q + 1.0 / w_y)[:, None, :]
+    e = -(q * rho)[:, :, None] * ld
+    det = a * c - e * e
+    both = c * (u * u)[:, :, None] - 2.0 * e * u[:, :, None] * v[:, None, :] + a * (v * v)[:, None, :]
+    log_bf = 0.5 * (both / det - np.log(det * w_x[:, :, None] * w_y[:, None, :]))
+    J = z_x.shape[-1]
+    log_bf[:, np.arange(J), np.arange(J)] = -np.inf
+    flat = log_bf.reshape(len(z_x), -1)
+    return np.asarray(special.logsumexp(flat, axis=-1)) if J > 1 else np.full(len(z_x), -np.inf)
+
+
 def single_cause_posterior(log_bf: Array, p1: float) -> tuple[Array, Array]:
     """Posterior of every instrument being the one cause of a trait, and of there being none.
 
@@ -230,7 +270,7 @@ def trait_sd_from_frequency(variance: Array, frequency: Array, n: ArrayLike) -> 
 
 
 def variance_from_frequency(frequency: ArrayLike, n: ArrayLike, case_fraction: float | None = None) -> Array:
-    """Error variance of an effect on a trait of unit variance (or of a log odds ratio) from frequency and n."""
+    """Error variance of an effect on a trait of unit variance (or a log odds ratio) from frequency and n."""
     f = np.asarray(frequency, dtype=float)
     v = 1.0 / (2.0 * np.asarray(n, dtype=float) * f * (1.0 - f))
     return np.asarray(v if case_fraction is None else v / (case_fraction * (1.0 - case_fraction)))

@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ColocTable:
-    """Effects of J instruments on two traits: ``beta``, ``variance``, ``frequency`` (2, J), nan where absent."""
+    """Effects of J instruments on two traits: ``beta, variance, frequency`` (2, J), nan where absent."""
 
     instruments: tuple[str, ...]
     beta: Array
@@ -53,7 +53,7 @@ class ColocTable:
         )
 
     def trait_sd(self, trait: int, given: float | None, n: float | None) -> float | None:
-        """Standard deviation of trait 0 or 1: 1 for effects from p-values, as given, or from frequencies and n."""
+        """Standard deviation of trait 0 or 1: as given, from frequencies and n, or 1 (from p-values)."""
         if self.standardized[trait]:
             return 1.0
         if given is not None or n is None or np.isnan(self.frequency[trait]).any():
@@ -77,7 +77,7 @@ def read_coloc_table(
     n: tuple[float | None, float | None] = (None, None),
     case_fraction: tuple[float | None, float | None] = (None, None),
 ) -> ColocTable:
-    """Read ``snp, beta_1, varbeta_1 (or se_1), beta_2, varbeta_2 (or se_2)`` and optional ``maf_1, maf_2, locus``.
+    """Read ``snp, beta_1, varbeta_1 (or se_1), beta_2, varbeta_2`` and optional ``maf_1, maf_2, locus``.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ def _reject_flat(sheet: Sheet, column: str, values: Array) -> None:
         raise InputError(
             sheet.place(int(flat[0]), column),
             f"{values[flat[0]]:g}",
-            "Errors must be above 0; an instrument that does not vary (monomorphic) has no effect: remove its row",
+            "Errors must be above 0; an instrument that does not vary (monomorphic) has none: remove its row",
         )
 
 
@@ -296,8 +296,8 @@ def _variance(sheet: Sheet, trait: str, beta: Array) -> Array:
         if typical < 0.05 and 0.05 < squared < 100.0:
             raise InputError(
                 f"{sheet.where}, column {name!r}",
-                f"standard errors by their scale: as variances the median squared z would be {typical:.2g}, as standard"
-                f" errors it is {squared:.2g}",
+                f"standard errors by their scale: as variances the median squared z is {typical:.2g}, as"
+                f" standard errors {squared:.2g}",
                 f"Name the column 'se_{trait}', or square it",
             )
     return values

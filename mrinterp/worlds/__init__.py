@@ -1,0 +1,1 @@
+"""Networks and data whose causes are known: for tests, benchmarks and tutorials."""

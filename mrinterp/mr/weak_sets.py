@@ -1,0 +1,306 @@
+"""Confidence sets for single effects that hold their level with weak instruments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data
+from mrinterp.mr.mv_gmm import dense_overdispersion, independent_moments, marginal_moments
+from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.regression import choice
+from mrinterp.stats.dense_profile import minimize_dense
+from mrinterp.stats.profile_inference import many_weak_covariance, matching_overdispersion
+from mrinterp.stats.profile_likelihood import minimize_profile
+from mrinterp.stats.tails import neglog10p_chi2
+from mrinterp.stats.weak_tests import WeakStatistics, clr_p, dense_statistics, single_effect_statistics
+
+__all__ = ["anderson_rubin_set", "clr_set", "lm_set"]
+
+Array = NDArray[np.float64]
+Statistic = Callable[[Array], WeakStatistics]
+
+_ASSUMES = (
+    "every instrument is valid, up to balanced pleiotropy of one variance if overdispersion is asked for",
+    "the errors' covariance is known",
+    BETWEEN,
+)
+_LD_PROBLEM = "with correlated instruments sets exist for one exposure only: give exposures one by one, or pc_gmm"
+_HALF_POINTS = 200
+_REFINEMENTS = 40
+
+
+@estimator(
+    "anderson_rubin_set",
+    "Anderson-Rubin set",
+    kind="multivariable",
+    assumes=_ASSUMES,
+    reference="Anderson & Rubin 1949 Ann Math Stat, doi:10.1214/aoms/1177730090;"
+    " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
+    min_instruments=1,
+)
+def anderson_rubin_set(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    sigma_xx: Array | None = None,
+    sigma_xy: Array | None = None,
+    ld: Array | None = None,
+    n_x: Array | None = None,
+    n_y: Array | None = None,
+    design: str = "between",
+    level: float = 0.95,
+    overdispersion: bool = False,
+) -> Fit:
+    """All values of one effect that the Anderson-Rubin test does not reject, the others minimized over.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (F, J)
+        Effects on the exposures per dose unit, and their standard errors.
+    beta_y, se_y : ndarray (O, J)
+        The same for the outcomes.
+    sigma_xx : ndarray (J, F, F), optional
+        Covariance of the errors of the exposure effects (uncorrelated by default).
+    sigma_xy : ndarray (J, F, O), optional
+        Their covariance with the outcome's error (none by default).
+    ld : ndarray (J, J), optional
+        Correlation of the instruments (one exposure only).
+    n_x, n_y : ndarray (F,), (O,), optional
+        Sample sizes, for exact one-sample moments as in `mv_gmm`.
+    level : float
+        Confidence level.
+    overdispersion : bool
+        Add the variance tau2 at which the best fit's Q equals its degrees of freedom.
+
+    Returns
+    -------
+    Fit
+        ``beta`` and ``se`` are the continuously updated estimate and its error; ``ci_lower, ci_upper``
+        enclose the set; ``neglog10p`` tests no effect; ``details["pieces"]`` counts its intervals and
+        ``meta["sets"]`` lists them. A status says "empty" (no value fits: the model is misspecified),
+        "unbounded" (not identified) or "a union of intervals".
+
+    Notes
+    -----
+    The statistic e'Omega^-1 e is compared with chi2(J - F + 1), conservative for F > 1. A small set can
+    mean precision or near-misspecification: read Q beside it.
+    """
+    limit = beta_x.shape[1] - len(beta_x) + 1
+
+    def log_p(s: WeakStatistics) -> Array:
+        return neglog10p_chi2(s.ar, limit)
+
+    return _sets(
+        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p
+    )
+
+
+@estimator(
+    "lm_set",
+    "Kleibergen score set",
+    kind="multivariable",
+    assumes=_ASSUMES,
+    reference="Kleibergen 2005 Econometrica, doi:10.1111/j.1468-0262.2005.00610.x",
+    min_instruments=1,
+)
+def lm_set(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    sigma_xx: Array | None = None,
+    sigma_xy: Array | None = None,
+    ld: Array | None = None,
+    n_x: Array | None = None,
+    n_y: Array | None = None,
+    design: str = "between",
+    level: float = 0.95,
+    overdispersion: bool = False,
+    scaling: str = "score",
+) -> Fit:
+    """All values that Kleibergen's score test, chi2(1), does not reject; arguments as `anderson_rubin_set`.
+
+    scaling : {"score", "sufficient"}
+        The score of the continuously updated objective, or the product of residual and freed exposure
+        effect, each standardized by its own covariance (Wang & Kang 2022; as the R package
+        MendelianRandomization). They agree when both covariances are proportional.
+
+    Never empty: the score is 0 at the estimate. It is also 0 at other stationary points, so that the set
+    can have a spurious second piece; `clr_set` does not.
+    """
+
+    def log_p(s: WeakStatistics) -> Array:
+        return neglog10p_chi2(s.lm, 1)
+
+    return _sets(
+        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p, scaling
+    )
+
+
+@estimator(
+    "clr_set",
+    "Conditional likelihood ratio set",
+    kind="multivariable",
+    assumes=_ASSUMES,
+    reference="Moreira 2003 Econometrica, doi:10.1111/1468-0262.00438;"
+    " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
+    min_instruments=1,
+)
+def clr_set(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    sigma_xx: Array | None = None,
+    sigma_xy: Array | None = None,
+    ld: Array | None = None,
+    n_x: Array | None = None,
+    n_y: Array | None = None,
+    design: str = "between",
+    level: float = 0.95,
+    overdispersion: bool = False,
+    scaling: str = "score",
+) -> Fit:
+    """All values that the conditional likelihood ratio test does not reject; arguments as `lm_set`.
+
+    The likelihood ratio given the rank statistic of the exposure effects freed of their dependence on the
+    residual. The best of the three with one exposure. For F > 1 the nuisance effects are set to their
+    minimum, which is right only where they are themselves strongly identified.
+    """
+    df = beta_x.shape[1] - len(beta_x)
+
+    def log_p(s: WeakStatistics) -> Array:
+        return np.asarray(-np.log10(np.maximum(clr_p(s.clr(), s.rank, df), 1e-300)))
+
+    return _sets(
+        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p, scaling
+    )
+
+
+def _sets(
+    arrays: tuple[Array, Array, Array, Array, Array | None, Array | None],
+    ld: Array | None,
+    n_x: Array | None,
+    n_y: Array | None,
+    design: str,
+    level: float,
+    overdispersion: bool,
+    log_p: Callable[[WeakStatistics], Array],
+    scaling: str = "score",
+) -> Fit:
+    """Invert a test for every exposure and outcome; a list of intervals per cell has to be walked one by one."""
+    choice("scaling", scaling, ("score", "sufficient"))
+    F, J = arrays[0].shape
+    O = len(arrays[2])
+    data = joint_data(*arrays, needed=F + 1, design=design)
+    if isinstance(data, Fit):
+        return data
+    lower, upper, p_zero = (np.full((F, O), np.nan) for _ in range(3))
+    beta, se, pieces = np.full((F, O), np.nan), np.full((F, O), np.nan), np.zeros((F, O))
+    status = data.finish(["ok"] * O)
+    listed: list[dict[str, Any]] = []
+    if ld is not None and F > 1:
+        status[:] = _LD_PROBLEM
+        return Fit(beta, se, status=status)
+    threshold = -np.log10(1.0 - level)
+    for o in np.flatnonzero([p == "" for p in data.problem]):
+        if ld is not None:
+            prepared = _dense(data, int(o), ld, n_x, n_y, overdispersion, scaling == "sufficient")
+        else:
+            prepared = _independent(data, int(o), n_x, n_y, overdispersion, scaling == "sufficient")
+        beta[:, o], se[:, o] = prepared[0], prepared[1]
+        for k in range(F):
+            statistic = prepared[2](k)
+            found = _invert(lambda t, s=statistic: log_p(s(t)) - threshold, beta[k, o], se[k, o])  # type: ignore[misc]
+            p_zero[k, o] = log_p(statistic(np.zeros(1)))[0]
+            pieces[k, o] = len(found)
+            if found:
+                lower[k, o], upper[k, o] = found[0][0], found[-1][1]
+            listed.append({"exposure": k, "outcome": int(o), "intervals": [list(i) for i in found]})
+            word = _word(found)
+            if word and status[k, o] == "ok":
+                status[k, o] = word
+    meta = {"right_for_design": "between", "uses_overlap": arrays[5] is not None, "sets": listed, "level": level}
+    return Fit(
+        beta, se, ci_lower=lower, ci_upper=upper, neglog10p=p_zero, status=status, details={"pieces": pieces}, meta=meta
+    )
+
+
+def _word(found: list[tuple[float, float]]) -> str:
+    if not found:
+        return "the set is empty: no effect fits these instruments (misspecified; balanced pleiotropy? try overdispersion)"
+    if not np.isfinite([found[0][0], found[-1][1]]).all():
+        return "the set is unbounded: the instruments do not identify this effect"
+    return f"the set is a union of {len(found)} intervals; the limits enclose them" if len(found) > 1 else ""
+
+
+def _independent(
+    data: JointData, o: int, n_x: Array | None, n_y: Array | None, overdispersion: bool, sufficient: bool
+) -> tuple[Array, Array, Callable[[int], Statistic]]:
+    """Estimate, error and statistics of one outcome with independent instruments."""
+    J, K, _ = data.size
+    errors = independent_moments(data, n_x, n_y).take(np.array([o]))
+    w = data.weight[o]
+    start = np.linalg.solve((data.b.T * w) @ data.b, (data.b.T * w) @ data.g[o])
+    end = minimize_profile(errors, start[None])
+    tau2 = np.zeros(1)
+    if overdispersion:
+        tau2 = matching_overdispersion(errors, end.theta, J - K)
+        end = minimize_profile(errors, end.theta, tau2=tau2)
+    variance = many_weak_covariance(errors, end.theta, tau2)[0][0]
+
+    def of(k: int) -> Statistic:
+        def statistic(values: Array) -> WeakStatistics:
+            rows = np.zeros(len(values), int)
+            return single_effect_statistics(errors.take(rows), k, values, end.theta[rows], float(tau2[0]), sufficient)
+
+        return statistic
+
+    return end.theta[0], np.sqrt(np.diag(variance)), of
+
+
+def _dense(
+    data: JointData, o: int, ld: Array, n_x: Array | None, n_y: Array | None, overdispersion: bool, sufficient: bool
+) -> tuple[Array, Array, Callable[[int], Statistic]]:
+    """The same for one exposure with correlated instruments."""
+    J = data.size[0]
+    moments = marginal_moments(data, o, (ld + ld.T) / 2, np.eye(J), n_x, n_y)
+    end = minimize_dense(moments)
+    if overdispersion:
+        moments = moments.overdispersed(dense_overdispersion(moments, end.theta, J - 1))
+        end = minimize_dense(moments)
+    _, D, solved = moments.score_directions(end.theta)
+    se = 1.0 / np.sqrt(D[:, 0] @ solved[:, 1])
+    return end.theta, np.array([se]), lambda k: lambda values: dense_statistics(moments, values, sufficient)
+
+
+def _invert(excess: Callable[[Array], Array], centre: float, se: float) -> list[tuple[float, float]]:
+    """Intervals where ``excess`` (of -log10 p over its limit) is not positive, over the whole line.
+
+    Values are spaced as a tangent around the estimate, so that the ends of the line are reached; pieces
+    narrower than about se/10 far from the estimate can be missed. Boundaries are bisected.
+    """
+    scale = 4.0 * se if np.isfinite(se) and se > 0 else max(abs(centre), 1.0)
+    angles = np.linspace(-0.5, 0.5, 2 * _HALF_POINTS + 1) * np.pi
+    angles[[0, -1]] *= 1.0 - 1e-7
+    grid = centre + scale * np.tan(angles)
+    inside = excess(grid) <= 0
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    left, right = angles[edges], angles[edges + 1]
+    enters = inside[edges + 1]
+    for _ in range(_REFINEMENTS if len(edges) else 0):
+        middle = 0.5 * (left + right)
+        same = (excess(centre + scale * np.tan(middle)) <= 0) == enters
+        left, right = np.where(same, left, middle), np.where(same, middle, right)
+    at = centre + scale * np.tan(0.5 * (left + right))
+    lows = ([-np.inf] if inside[0] else []) + at[enters].tolist()
+    highs = at[~enters].tolist() + ([np.inf] if inside[-1] else [])
+    return list(zip(lows, highs, strict=True))

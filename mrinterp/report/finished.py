@@ -1,0 +1,50 @@
+"""What the page needs of a finished study."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pandas as pd
+
+from mrinterp.core.agreement import Agreement
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.estimates import Estimates
+from mrinterp.core.knockout_effects import KnockoutEffects
+from mrinterp.core.sumstats import SumStats
+
+__all__ = ["FinishedStudy", "primary_and_screen"]
+
+
+class FinishedStudy(Protocol):
+    """The results of a study, as `mrinterp.study.Study` offers them.
+
+    ``estimates`` holds at least ``within``, ``knockouts`` at least ``shift``; everything else in
+    these two and in ``sumstats`` may be missing.
+    """
+
+    @property
+    def header(self) -> dict[str, Any]: ...
+    @property
+    def results(self) -> pd.DataFrame: ...
+    @property
+    def agreement(self) -> Agreement: ...
+    @property
+    def basis(self) -> Basis: ...
+    @property
+    def checks(self) -> list[dict[str, Any]]: ...
+    @property
+    def design(self) -> Design: ...
+    @property
+    def estimates(self) -> dict[str, Estimates]: ...
+    @property
+    def knockouts(self) -> dict[str, KnockoutEffects]: ...
+    @property
+    def sumstats(self) -> dict[str, SumStats]: ...
+    @property
+    def rank_path(self) -> pd.DataFrame: ...
+
+
+def primary_and_screen(study: FinishedStudy) -> tuple[str, str]:
+    """Names of the primary estimate and of the univariable screen."""
+    return "within", f"ivw_{study.header['plan']['estimation']['kind']}"

@@ -1,0 +1,135 @@
+"""Design and flow: what was run on which families, what was dropped and why, what was checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.design import SPLITS
+from mrinterp.report.finished import FinishedStudy
+from mrinterp.report.numbers import plain
+
+__all__ = ["flow"]
+
+_ROLES = {
+    "discovery": "features, bypass and its rank are learned here",
+    "estimation": "effects are estimated here",
+    "replication": "the same estimate on other families",
+    "knockout": "features are changed by hand here, before any estimate exists",
+}
+_KIND_ORDER = ("clean", "noise", "slot", "pair")
+
+
+def flow(study: FinishedStudy) -> dict[str, Any]:
+    """What the design section prints."""
+    plan, basis = study.header["plan"], study.basis
+    d = basis.dictionary
+    return {
+        "site": plan["model"]["site"],
+        "outcome": plan["outcome"],
+        "kind": plan["estimation"]["kind"],
+        "covariance": plan["estimation"]["covariance"],
+        "features": len(d.names),
+        "feature_kind": plan["features"]["kind"].replace("_", " "),
+        "unit": d.unit,
+        "rank": basis.rank,
+        "ceiling": basis.meta.get("ceiling"),
+        "components": len(basis.order),
+        "departure": plain(float(np.abs(d.read_back - np.eye(len(d.names))).max()), ".1e"),
+        "kinds": _kinds(study),
+        "splits": _splits(study),
+        "examples": _examples(study),
+        "instruments": _instruments(study),
+        "dropped": _dropped(study),
+        "rank_rows": [
+            (int(r["rank"]), plain(r["outcome_r2"], ".3f"), plain(r["feature_r2"], ".3f"))
+            for r in basis.path.to_dict(orient="records")
+        ],
+        "knockouts": _knockouts(study),
+        "checks": study.checks,
+    }
+
+
+def _kinds(study: FinishedStudy) -> list[str]:
+    found = list(dict.fromkeys(study.design.runs["kind"].astype(str)))
+    return [k for k in _KIND_ORDER if k in found] + sorted(set(found) - set(_KIND_ORDER))
+
+
+def _splits(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Families, prompts and runs of each kind in every split."""
+    kinds, out = _kinds(study), []
+    for split in SPLITS:
+        runs = study.design.runs[study.design.runs["split"] == split]
+        if len(runs):
+            counts = runs["kind"].value_counts()
+            out.append(
+                {
+                    "split": split,
+                    "role": _ROLES[split],
+                    "families": runs["family"].nunique(),
+                    "prompts": runs["prompt"].nunique(),
+                    "runs": [int(counts.get(k, 0)) for k in kinds],
+                }
+            )
+    return out
+
+
+def _examples(study: FinishedStudy, count: int = 3) -> list[str]:
+    """Clean prompts of different families."""
+    design = study.design
+    if "text" not in design.inputs.columns:
+        return []
+    clean = design.runs[(design.runs["kind"] == "clean") & (design.runs["split"] == "estimation")]
+    rows = clean.drop_duplicates("family")["input"].head(count)
+    return [str(design.inputs["text"].iloc[i]) for i in rows]
+
+
+def _instruments(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Instruments per kind: in the design, kept and dropped by the marginal scan."""
+    out = []
+    for kind, rows in study.design.instruments.groupby("kind", sort=True):
+        placebo = bool(rows["placebo"].all())
+        row = {"kind": str(kind), "total": len(rows), "loci": rows["locus"].nunique(), "placebo": placebo}
+        row |= {"kept": None, "dropped": None}
+        if kind in study.sumstats and not placebo:
+            data = study.sumstats[str(kind)].to_mrdata(str(kind), with_errors=False)
+            row |= {"kept": data.shape[2], "dropped": len(data.dropped)}
+        out.append(row)
+    return out
+
+
+def _dropped(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Instruments left out of the marginal scan, by reason."""
+    out = []
+    for kind, stats in study.sumstats.items():
+        dropped = stats.to_mrdata(kind, with_errors=False).dropped
+        for reason, rows in dropped.groupby("reason", sort=True):
+            out.append({"kind": kind, "reason": str(reason), "names": [str(n) for n in rows["instrument"]]})
+    return out
+
+
+def _largest(values: NDArray, spec: str) -> str:
+    finite = np.asarray(values, float)
+    finite = finite[np.isfinite(finite)]
+    return plain(float(finite.max()), spec) if finite.size else plain(np.nan)
+
+
+def _knockouts(study: FinishedStudy) -> list[dict[str, Any]]:
+    """What every kind of knockout wrote, and whether it wrote what it meant to."""
+    return [
+        {
+            "name": name,
+            "label": k.label,
+            "features": len(k.features),
+            "prompts": len(k.prompts),
+            "families": k.prompts["family"].nunique(),
+            "read_back": _largest(k.read_back_error, ".1e"),
+            "leakage": _largest(k.leakage, ".1e"),
+            "off_support": _largest(k.off_support, ".1%"),
+            "outside_range": _largest(k.outside_range, ".0%"),
+            "noise_floor": plain(k.noise_floor, ".1e"),
+        }
+        for name, k in study.knockouts.items()
+    ]

@@ -1,0 +1,70 @@
+"""How well each method agreed with the knockouts, what it assumes, and whom it misled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrinterp.report.claims import Feature, ropes
+from mrinterp.report.finished import FinishedStudy, primary_and_screen
+from mrinterp.report.numbers import Cell, Precision, plain
+
+__all__ = ["agreement_rows", "assumptions", "cross_table", "misled"]
+
+_VERDICTS = ("causal", "indeterminate", "negligible")
+
+
+def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
+    """Every method against the matched knockouts."""
+    primary, _ = primary_and_screen(study)
+    several = study.agreement.summary["outcome"].nunique() > 1
+
+    def cell(row: Mapping[Any, Any], name: str) -> Cell:
+        low, high = row[f"{name}_lower"], row[f"{name}_upper"]
+        return Cell(plain(row[name]), f"{plain(low)} to {plain(high)}" if low == low and high == high else "")
+
+    return [
+        {
+            "label": f"{row['label']}, {row['outcome']}" if several else row["label"],
+            "primary": row["method"] == primary,
+            "correlation": cell(row, "correlation"),
+            "rank_correlation": plain(row.get("rank_correlation", float("nan"))),
+            "slope": cell(row, "slope"),
+            "coverage": cell(row, "coverage"),
+            "sign": plain(row.get("sign_concordance", float("nan")), ".0%"),
+            "missing": int(row["missing"]),
+        }
+        for row in study.agreement.summary.to_dict(orient="records")
+    ]
+
+
+def cross_table(rows: list[Feature]) -> list[tuple[str, list[int]]]:
+    """Verdicts of the estimate (down) against verdicts of the knockout (across)."""
+    pairs = [(r.verdict, r.knockout_verdict) for r in rows]
+    return [(v, [pairs.count((v, k)) for k in _VERDICTS]) for v in _VERDICTS]
+
+
+def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
+    """Features that univariable MR calls significant and the knockout finds negligible."""
+    by_key = {(r.name, r.outcome): r for r in rows}
+    found = []
+    for r in study.agreement.misled.to_dict(orient="records"):
+        row = by_key[(r["exposure"], r["outcome"])]
+        p = Precision.of(ropes(study)[r["outcome"]])
+        found.append((row, p.cell(r["estimate"], r["ci_lower"], r["ci_upper"]), plain(r["neglog10p"], ".1f")))
+    meta = study.agreement.meta
+    counts = {"significant": meta["screen_significant"], "tested": len(rows)}
+    return {"rows": found, "screen": meta["screen"], **counts}
+
+
+def assumptions(study: FinishedStudy) -> list[dict[str, Any]]:
+    """What each estimate is conditional on, and its source; equal entries once."""
+    entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for name, e in study.estimates.items():
+        label = f"{e.label} (other families)" if name == "replication" else e.label
+        key = (e.assumes, e.reference)
+        if key in entries:
+            entries[key]["labels"].append(label)
+        else:
+            entries[key] = {"labels": [label], "assumes": list(e.assumes), "reference": e.reference}
+    return list(entries.values())

@@ -1,0 +1,132 @@
+"""The page of a run: one HTML file with everything in it, that asks nothing of the network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from mrinterp.core.storage import whole_file
+from mrinterp.plots.effect_ladder import effect_ladder
+from mrinterp.plots.inline_svg import inline_svg
+from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout
+from mrinterp.plots.rank_path import rank_path
+from mrinterp.report.claims import Feature, answer, features, ropes
+from mrinterp.report.finished import FinishedStudy, primary_and_screen
+from mrinterp.report.flow import flow
+from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled
+from mrinterp.report.provenance import provenance
+
+__all__ = ["page_html", "write_page"]
+
+RANK_PATHS = 9
+_LABEL_LENGTH = 36
+
+
+def write_page(study: FinishedStudy, path: str | Path) -> Path:
+    """Write the report of a finished study as one self-contained HTML file, whole or not at all.
+
+    Parameters
+    ----------
+    study : Study
+        A finished one.
+    path : path
+        The file to write.
+
+    Notes
+    -----
+    The same run gives the same bytes: the page holds no clock, no path and no random id.
+    """
+    path = Path(path)
+    with whole_file(path) as partial:
+        partial.write_bytes(page_html(study).encode("utf-8", "replace"))
+    return path
+
+
+def page_html(study: FinishedStudy) -> str:
+    """The page as text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    rows = features(study)
+    return environment.get_template("page.html.j2").render(
+        title=study.header["plan"]["title"],
+        outcomes=list(ropes(study)),
+        answer=answer(study, rows),
+        features=rows,
+        several_outcomes=len(ropes(study)) > 1,
+        agreement=agreement_rows(study),
+        cross=cross_table(rows),
+        misled=misled(study, rows),
+        figures=_figures(study, rows),
+        flow=flow(study),
+        assumptions=assumptions(study),
+        provenance=provenance(study),
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """SVG elements, already safe to stand in the page."""
+
+    ladder: str
+    scatter: list[str]
+    rank_paths: list[str]
+    outcome: str
+
+
+def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
+    outcome = rows[0].outcome if len(ropes(study)) == 1 else next(iter(ropes(study)))
+    of_outcome = [r for r in rows if r.outcome == outcome]
+    labels = {r.name: _shortened(r.label) for r in of_outcome}
+    ladder = inline_svg(
+        lambda: effect_ladder(study.agreement, labels),
+        "ladder",
+        "Effects with 95% intervals by every method, for the features with the largest knockout effects",
+    )
+    return _Figures(ladder, _scatter(study), _rank_paths(study, of_outcome, outcome), outcome)
+
+
+def _scatter(study: FinishedStudy) -> list[str]:
+    """One panel a method: what it predicted against what the knockout did."""
+    primary, screen = primary_and_screen(study)
+    summary = study.agreement.summary
+    usable = set(summary.loc[summary["n"] > 0, "method"])
+
+    def panel(method: str) -> str:
+        return inline_svg(
+            lambda: predicted_vs_knockout(study.agreement, method),
+            f"scatter-{method.replace('_', '-')}",
+            f"Effects predicted by {method} against effects of the matched knockout, with 95% intervals",
+        )
+
+    return [panel(m) for m in (screen, primary, "gradient") if m in usable]
+
+
+def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list[str]:
+    """One panel a feature: estimate and interval over bypass ranks."""
+    path, rope = study.rank_path, ropes(study)[outcome]
+    of_outcome = study.results[study.results["outcome"] == outcome]
+    knockouts = dict(zip(of_outcome["feature"], of_outcome["knockout"], strict=True))
+    known = set(path.loc[path["outcome"] == outcome, "exposure"])
+
+    def panel(number: int, row: Feature) -> str:
+        title = f"{row.short}  {labels[row.name]}".strip()
+        return inline_svg(
+            lambda: rank_path(path, row.name, outcome, study.basis.rank, rope, knockouts[row.name], title),
+            f"rank-{number}",
+            f"Estimate of {row.short} with 95% interval over bypass ranks",
+        )
+
+    labels = {r.name: _shortened(r.label, 26) for r in rows}
+    return [panel(k, r) for k, r in enumerate([r for r in rows if r.name in known][:RANK_PATHS])]
+
+
+def _shortened(label: str, length: int = _LABEL_LENGTH) -> str:
+    label = " ".join(label.split())
+    return label if len(label) <= length else f"{label[: length - 1]}…"

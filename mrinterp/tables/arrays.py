@@ -1,0 +1,141 @@
+"""Arrays already in hand become a Panel: logged activations, read-only models, other people's runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import Panel
+
+__all__ = ["from_arrays"]
+
+
+def from_arrays(
+    *,
+    doses: ArrayLike,
+    features: ArrayLike,
+    outcomes: ArrayLike,
+    prompt: ArrayLike,
+    family: ArrayLike,
+    bypass: ArrayLike | None = None,
+    clean: ArrayLike | None = None,
+    kind: ArrayLike | None = None,
+    split: ArrayLike | None = None,
+    instruments: Sequence[str] | None = None,
+    feature_names: Sequence[str] | None = None,
+    outcome_names: Sequence[str] | None = None,
+    placebo: Sequence[str] = (),
+    rank: int | None = None,
+) -> Panel:
+    """Make a `Panel` of N runs from arrays.
+
+    Parameters
+    ----------
+    doses : array (N, J)
+        Dose of every instrument in every run, as assigned.
+    features : array (N, F)
+    outcomes : array (N, O) or (N,)
+    prompt, family : array (N,)
+        Which prompt a run was made from, and that prompt's family (the cluster of errors).
+    bypass : array (N, R), optional
+        Components of the rest of the cut, in nested order.
+    clean : array (N,) of bool, optional
+        The unperturbed run of each prompt. Without it, effects are read from deviations from the
+        prompt mean (prompt fixed effects).
+    kind : array (N,) of str, optional
+        Kind of perturbation per run.
+    placebo : sequence of str
+        Names of instruments that edit nothing.
+    rank : int, optional
+        Bypass components to adjust for; default all given.
+
+    Raises
+    ------
+    InputError
+        For arrays of different length, values that are not finite, or a prompt in two families;
+        names the array, the row and the fix.
+    """
+    matrices = {"doses": _matrix("doses", doses), "features": _matrix("features", features), "outcomes": _matrix("outcomes", outcomes)}
+    N = len(matrices["features"])
+    matrices["bypass"] = np.zeros((N, 0)) if bypass is None else _matrix("bypass", bypass)
+    columns = {"prompt": prompt, "family": family, "kind": kind, "split": split, "clean": clean}
+    vectors = {k: _vector(k, v) for k, v in columns.items() if v is not None}
+    for name, value in {**matrices, **vectors}.items():
+        if len(value) != N:
+            raise InputError(name, f"{len(value)} rows; features has {N}", "Give every array one row per run")
+    if N == 0:
+        raise InputError("features", "no runs", "Give at least one run")
+    frame = pd.DataFrame({"run": np.arange(N), "prompt": vectors["prompt"], "family": vectors["family"]})
+    frame["split"] = vectors.get("split", np.full(N, "estimation", dtype=object))
+    frame["kind"] = vectors.get("kind", np.full(N, "perturbed", dtype=object))
+    if "clean" in vectors:
+        frame.loc[vectors["clean"].astype(bool), "kind"] = "clean"
+    per_prompt = frame.groupby("prompt", sort=False)["family"].nunique()
+    if (per_prompt > 1).any():
+        which = per_prompt.index[per_prompt > 1][0]
+        raise InputError("family", f"prompt {which!r} lies in {per_prompt[which]} families", "Give every prompt one family")
+    J = matrices["doses"].shape[1]
+    names = _names("instruments", instruments, J, "z")
+    unknown = [p for p in placebo if p not in names]
+    if unknown:
+        raise InputError("placebo", f"{unknown[0]!r} is no instrument", f"Instruments: {names[:8]}")
+    table = pd.DataFrame(
+        {
+            "instrument": names,
+            "kind": ["placebo" if n in placebo else "given" for n in names],
+            "locus": "",
+            "allele": "",
+            "unit": "dose",
+            "placebo": [n in placebo for n in names],
+        }
+    )
+    return Panel(
+        frame,
+        matrices["doses"],
+        matrices["features"],
+        matrices["bypass"],
+        matrices["outcomes"],
+        table,
+        tuple(_names("feature_names", feature_names, matrices["features"].shape[1], "x")),
+        tuple(_names("outcome_names", outcome_names, matrices["outcomes"].shape[1], "y")),
+        tuple(f"bypass:{i}" for i in range(matrices["bypass"].shape[1])),
+        rank=matrices["bypass"].shape[1] if rank is None else rank,
+    )
+
+
+def _matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError) as e:
+        raise InputError(name, f"not numeric ({e})", "Give a numeric array, runs on rows") from None
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2:
+        raise InputError(name, f"{array.ndim} dimensions", "Give a matrix, runs on rows")
+    return array
+
+
+def _vector(name: str, value: Any) -> NDArray[Any]:
+    array = np.asarray(value)
+    if array.ndim != 1:
+        raise InputError(name, f"{array.ndim} dimensions", "Give one value per run")
+    if name != "clean":
+        missing = pd.isna(array)
+        if missing.any():
+            raise InputError(f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Give every run a value")
+    return array
+
+
+def _names(argument: str, given: Sequence[str] | None, count: int, letter: str) -> list[str]:
+    names = [f"{letter}{i}" for i in range(count)] if given is None else [str(n) for n in given]
+    if len(names) != count:
+        raise InputError(argument, f"{len(names)} names for {count} columns", "Give one name per column")
+    repeated = [n for i, n in enumerate(names) if n in names[:i]]
+    if repeated:
+        raise InputError(argument, f"{repeated[0]!r} stands twice", "Give distinct names")
+    return names

