@@ -21,6 +21,9 @@ class _Verbs(click.Group):
         except InputError as e:
             click.echo(f"mrinterp: {e}", err=True)
             ctx.exit(2)
+        except KeyboardInterrupt:
+            click.echo("\nmrinterp: interrupted; what is finished is kept, the same command goes on from there", err=True)
+            ctx.exit(130)
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -44,6 +47,24 @@ def run(study: str, out: str | None, top: int, dry_run: bool) -> None:
 
     opened = Study.from_toml(study, out)
     click.echo(cost_text(opened.cost()) if dry_run else summary_text(opened.run(), top))
+
+
+@cli.command("rerun")
+@click.argument("run_dir")
+@click.option("--out", "-o", help="Folder of the repetition; default RUN_DIR-rerun.")
+def rerun(run_dir: str, out: str | None) -> None:
+    """Repeat a finished run from its provenance and compare claim by claim.
+
+    Exit code 0 if every claim came out again, 1 if one did not.
+    """
+    from mrinterp.report.terminal import rerun_text
+    from mrinterp.study import Study
+
+    study = Study.open(run_dir)
+    claims = study.rerun(out or f"{run_dir.rstrip('/')}-rerun")
+    click.echo(rerun_text(claims, study.header["provenance"]["versions"]))
+    if not claims["same"].isin(["identical", "agrees"]).all():
+        sys.exit(1)
 
 
 @cli.command("mr")

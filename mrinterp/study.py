@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,6 +99,57 @@ class Study:
         shutil.rmtree(self._work, ignore_errors=True)
         return self
 
+    def rerun(self, out: str | Path) -> pd.DataFrame:
+        """Repeat a finished run from its provenance in another folder; compare claim by claim.
+
+        Raises
+        ------
+        InputError
+            If this run is not finished, or ``out`` is its own folder.
+        """
+        from mrinterp.diagnostics.rerun import compare_claims
+
+        if not (self.out / "results.parquet").exists():
+            raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
+        if Path(out).resolve() == self.out.resolve():
+            raise InputError("--out", "the run folder itself", "Repeat into another folder")
+        again = Study(self.plan, self.source, Path(out)).run()
+        return compare_claims(self.results, again.results)
+
+    def cost(self) -> dict[str, float]:
+        """Forward passes, seconds (two blocks are run and timed) and bytes of the whole study.
+
+        Nothing is written. Memory counts the arrays of the largest step, beyond the libraries.
+        """
+        from mrinterp.instruments.design import make_design
+        from mrinterp.scan.reader import read_runs
+
+        network = self._opened.network
+        design = make_design(self.plan, self.source, lambda: network.embedding_width)
+        tokens = self._opened.tokens(design)
+        block, k = self.plan.model.block, self.plan.knockouts
+        rows = design.rows("discovery")[: 2 * block]
+        read_runs(network, design, tokens, rows[:block], what="warm-up")
+        start = time.perf_counter()
+        sample = read_runs(network, design, tokens, rows, what="timing")
+        per_run = (time.perf_counter() - start) / len(rows)
+        prompts = len(design.rows("knockout"))
+        scan = len(design.runs) - prompts
+        sweeps = self.plan.features.count * (2 + k.donors) + 2 * k.random_controls
+        row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
+        discovery = len(design.rows("discovery"))
+        columns = self.plan.features.count + 2 * self.plan.estimation.max_rank + len(design.instruments) / 2
+        return {
+            "block": float(block),
+            "scan_runs": float(scan),
+            "knockout_runs": float(prompts * sweeps),
+            "runs": float(scan + prompts * sweeps),
+            "seconds": per_run * (scan + prompts * sweeps),
+            "seconds_per_block": per_run * block,
+            "bytes": discovery * (row_bytes * 3 + columns * 8 * 2),
+            "disk": design.doses.nbytes + (scan - discovery) * columns * 8,
+        }
+
     # -- what the run is made of, in the order in which it is made ---------------------------------
 
     @cached_property
@@ -113,21 +165,26 @@ class Study:
     @cached_property
     def design(self) -> Design:
         """Prompts, families, splits, instruments and doses."""
-        from mrinterp.instruments.factorial import factorial_design
+        from mrinterp.instruments.design import make_design
 
-        width = self._opened.network.embedding_width if not (self.out / "design").exists() else 0
-        return self._kept("design", Design.load, lambda: factorial_design(self.plan, self.source, width))
+        return self._kept(
+            "design",
+            Design.load,
+            lambda: make_design(self.plan, self.source, lambda: self._opened.network.embedding_width),
+        )
 
     @cached_property
     def basis(self) -> Basis:
         """Dictionary, bypass bases and rank, learned on the discovery split."""
         from mrinterp.scan.discovery import learn_basis
+        from mrinterp.tables.labels import read_labels
 
-        return self._kept(
-            "basis",
-            Basis.load,
-            lambda: learn_basis(self._opened.network, self.design, self._tokens, self.plan, self._work / "discovery"),
-        )
+        def learn() -> Basis:
+            labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
+            work = self._work / "basis"
+            return learn_basis(self._opened.network, self.design, self._tokens, self.plan, work, labels)
+
+        return self._kept("basis", Basis.load, learn)
 
     @cached_property
     def knockouts(self) -> dict[str, KnockoutEffects]:
@@ -136,19 +193,15 @@ class Study:
 
         options, seed, work = self.plan.knockouts, self.plan.seed, self._work
 
-        def common() -> tuple[Any, ...]:
-            return self._opened.network, self.design, self._tokens, self.basis
+        def run(kind: str) -> KnockoutEffects:
+            common = self._opened.network, self.design, self._tokens, self.basis
+            if kind == "resample":
+                return resample(*common, donors=options.donors, seed=seed, folder=work / kind)
+            controls = random_directions(self.basis, options.random_controls, seed) if kind == "random" else None
+            return shift(*common, size=options.size, dictionary=controls, folder=work / kind, what=kind)
 
-        kinds: dict[str, Callable[[], KnockoutEffects]] = {
-            "shift": lambda: shift(*common(), options.size, folder=work / "shift"),
-            "resample": lambda: resample(*common(), options.donors, seed, folder=work / "resample"),
-        }
-        if options.random_controls:
-            controls = random_directions(self.basis, options.random_controls, seed)
-            kinds["random"] = lambda: shift(
-                *common(), options.size, controls, work / "random", "knockout: random directions"
-            )
-        return {k: self._kept(f"knockouts/{k}", KnockoutEffects.load, make) for k, make in kinds.items()}
+        kinds = ["shift", "resample", *(["random"] if options.random_controls else [])]
+        return {k: self._kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in kinds}
 
     @cached_property
     def panel(self) -> Panel:
@@ -174,8 +227,12 @@ class Study:
         """Marginal effects per kind of perturbation, estimation split."""
         from mrinterp.scan.marginal import marginal_scan
 
-        kinds = [k for k in ("noise", "slot") if (self.panel.runs["kind"] == k).any()]
-        return {k: self._kept(f"sumstats/{k}", SumStats.load, lambda k=k: marginal_scan(self.panel, k)) for k in kinds}
+        kinds = [k for k in ("noise", "slot", "pair") if (self.panel.runs["kind"] == k).any()]
+
+        def scan(kind: str) -> SumStats:
+            return self._kept(f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(self.panel, kind, kind != "pair"))
+
+        return {k: scan(k) for k in kinds}
 
     @cached_property
     def checks(self) -> list[dict[str, Any]]:
@@ -188,12 +245,15 @@ class Study:
             for kind, stats in self.sumstats.items():
                 found += manipulation_checks(self.panel.select(kinds=(kind,)), stats)
             found += identification_checks(self.panel, self.plan.estimation.kind, self.plan.splits.min_families)
+            if self.plan.outcome.sampling != "none":
+                found.append(NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient"))
             write_json(path, [c.to_dict() for c in found])
         return list(read_json(path))
 
     @cached_property
     def estimates(self) -> dict[str, Estimates]:
-        """Every rung of the ladder, by name."""
+        """Every rung of the ladder by name; ``replication``: the primary on other families,
+        ``replication_<kind>``: on other families and a held-out kind of perturbation."""
         makers = self._estimators()
         return {name: self._kept(f"estimates/{name}", Estimates.load, make) for name, make in makers.items()}
 
@@ -207,19 +267,28 @@ class Study:
         e = self.plan.estimation
 
         def primary(panel: Panel, kind: str) -> Estimates:
-            return within(panel.select(kinds=(kind,)), covariance=e.covariance, draws=e.bootstrap_draws, seed=self.plan.seed)
+            chosen = panel.select(kinds=(kind,))
+            carried = int((chosen.runs["kind"] == kind).sum() / e.runs_per_column) - len(chosen.feature_names)
+            rank = min(chosen.rank, max(carried, 0))
+            return within(chosen, rank, e.covariance, draws=e.bootstrap_draws, seed=self.plan.seed)
 
         makers: dict[str, Callable[[], Estimates]] = {"observational": lambda: observational(self.panel)}
-        for kind in self.sumstats:
-            makers[f"ivw_{kind}"] = lambda kind=kind: replace(
-                estimate(self.sumstats[kind].to_mrdata(kind, False), "ivw"), label=f"univariable IVW, {kind}"
-            )
+
+        def univariable(kind: str) -> Callable[[], Estimates]:
+            data = self.sumstats[kind].to_mrdata(kind, False)
+            return lambda: replace(estimate(data, "ivw"), label=f"univariable IVW, {kind}")
+
+        makers |= {f"ivw_{kind}": univariable(kind) for kind in self.sumstats}
         makers["within"] = lambda: primary(self.panel, e.kind)
         makers["tsls"] = lambda: tsls(self.panel.select(kinds=(e.kind,)))
-        makers["gradient"] = lambda: gradient_estimates(
-            self._opened.network, self.design, self._tokens, self.basis.dictionary, "estimation"
-        )
+        if self.plan.outcome.sampling == "none":
+            makers["gradient"] = lambda: gradient_estimates(
+                self._opened.network, self.design, self._tokens, self.basis.dictionary, "estimation"
+            )
         makers["replication"] = lambda: primary(self.replication_panel, e.kind)
+        for kind in self.sumstats:
+            if kind != e.kind:
+                makers[f"replication_{kind}"] = partial(primary, self.replication_panel, kind)
         return makers
 
     @cached_property
@@ -243,7 +312,7 @@ class Study:
         frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
         if frozen != read_json(self.out / "study.json")["knockouts"]["shift"]:
             raise InputError(str(self.out / "knockouts"), "changed after it was frozen", "Delete the run folder and run again")
-        named = [replace(e, method=n) for n, e in self.estimates.items() if n != "replication"]
+        named = [replace(e, method=n, label=_LABELS.get(n, e.label)) for n, e in self.estimates.items()]
         screen = f"ivw_{self.plan.estimation.kind}"
         return self._kept(
             "agreement",
@@ -349,6 +418,14 @@ class Study:
             except (InputError, KeyError, TypeError):
                 continue
         return count
+
+
+_LABELS = {
+    "replication": "within regression, other families",
+    "replication_slot": "within regression, other families, slots only",
+    "replication_pair": "within regression, other families, pairs only",
+    "replication_noise": "within regression, other families, noise only",
+}
 
 
 def _difference(old: Any, new: Any, at: str = "") -> list[str]:

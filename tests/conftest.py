@@ -62,6 +62,7 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
     pytest.importorskip("transformers", reason="not run here: needs transformers")
     import torch
+
     from tests.tiny import save_tiny_encoder
 
     torch.manual_seed(0)

@@ -36,7 +36,9 @@ def test_json_contract_and_reference_numbers() -> None:
                 json.loads((CASES / "valid" / "expected.json").read_text())["entries"]}  # fmt: skip
     assert [r["method"] for r in rows] == ["ivw", "egger", "weighted_median"]
     assert all(r.keys() >= CONTRACT for r in rows)
-    for row, name in zip(rows, ("tsmr.mr_ivw", "tsmr.mr_egger_regression", "mendr.median.weighted"), strict=True):
+    for row, name in zip(
+        rows, ("tsmr.mr_ivw", "tsmr.mr_egger_regression", "mendr.median.weighted"), strict=True
+    ):
         assert row["estimate"] == pytest.approx(expected[name]["estimate"], rel=1e-8)
         assert row["status"] == "ok"
         assert row["n_instruments"] == 40
@@ -56,7 +58,9 @@ def test_ld_error_correlation_options_and_leave_one_out(tmp_path: Path) -> None:
     lines = (folder / "corr.csv").read_text().split("\n")
     (tmp_path / "ld.csv").write_text("\n".join([header, *lines[1:]]))
     done = mr(folder / "data.csv", "--ld", tmp_path / "ld.csv", "--json")
-    assert [r["method"] for r in json.loads(done.stdout)] == ["ivw_correlated", "egger_correlated"], done.stderr
+    assert [r["method"] for r in json.loads(done.stdout)] == ["ivw_correlated", "egger_correlated"], (
+        done.stderr
+    )
     plain = mr(folder / "data.csv", "-m", "ivw", "--error-corr", "0.3", "--leave-one-out", "--json",
                "--option", "ivw.weights=second", "--level", "0.9")  # fmt: skip
     rows = json.loads(plain.stdout)
@@ -115,5 +119,7 @@ def test_neither_torch_nor_matplotlib_is_imported() -> None:
         f"r = CliRunner().invoke(cli, ['mr', {str(CASES / 'valid' / 'data.csv')!r}]); assert r.exit_code == 0;"
         "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
     assert done.stdout.strip() == "[]"

@@ -87,7 +87,7 @@ def test_matched_shift_equals_the_gradient_on_a_smooth_network(finished: Path) -
 
 def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
     checks = {c["name"]: c for c in json.loads((finished / "checks.json").read_text())}
-    assert checks["placebo instruments"]["verdict"] == "passed", checks["placebo instruments"]["note"]
+    assert checks["placebo instruments: noise"]["verdict"] == "passed", checks["placebo instruments: noise"]["note"]
     assert "changed the site" in checks["manipulation: noise"]["note"]
     assert checks["families"]["statistic"] == 40
 
@@ -125,3 +125,33 @@ def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path,
     done = cli("run", str(tiny_study_file), "--out", str(copy))
     assert done.returncode == 2
     assert "changed after it was frozen" in done.stderr
+
+
+def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = cli("run", str(tiny_study_file), "--out", str(out), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise); 40 prompts x (6 x (2 + 2) + 2 x 2).
+    assert "3,040 runs" in done.stdout
+    assert "1,920 scan, 1,120 knockouts" in done.stdout
+    for word in ("minutes", "GiB"):
+        assert word in done.stdout
+    assert not out.exists()
+
+
+def test_rerun_compares_claim_by_claim(finished: Path, tmp_path: Path) -> None:
+    done = cli("rerun", str(finished), "--out", str(tmp_path / "again"))
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "6 claims repeated: 6 identical" in done.stdout
+    assert "Versions are the same" in done.stdout
+
+
+def test_newer_run_folder_is_refused(finished: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "newer"
+    folder.mkdir()
+    header = json.loads((finished / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps({**header, "format_version": 99}))
+    done = cli("rerun", str(folder))
+    assert done.returncode == 2
+    assert "format version 99" in done.stderr
+    assert "Upgrade mrinterp" in done.stderr

@@ -249,7 +249,25 @@ def test_nothing_in_common_is_said() -> None:
 
 def _mutate(rng: random.Random, text: str) -> bytes:
     cells = [line.split(",") for line in text.strip().split("\n")]
-    junk = ["", "NA", "nan", "inf", "-inf", "1e400", "abc", "0", "-1", "1,5", '"', "é", "\x00", "１", "=1+1", "0x1F", "1_0"]
+    junk = [
+        "",
+        "NA",
+        "nan",
+        "inf",
+        "-inf",
+        "1e400",
+        "abc",
+        "0",
+        "-1",
+        "1,5",
+        '"',
+        "é",
+        "\x00",
+        "１",
+        "=1+1",
+        "0x1F",
+        "1_0",
+    ]
     for _ in range(rng.randint(1, 2)):
         kind = rng.randrange(10)
         row, col = rng.randrange(len(cells)), rng.randrange(5)
@@ -286,7 +304,7 @@ def test_600_mutated_tables_never_traceback(tmp_path: Path) -> None:
     rng = random.Random(7)
     text = "\n".join([HEADER, *ROWS])
     path = tmp_path / "t.csv"
-    read, refused = 0, 0
+    read, refused, longest = 0, 0, 0
     for k in range(600):
         path.write_bytes(_mutate(rng, text))
         try:
@@ -297,7 +315,7 @@ def test_600_mutated_tables_never_traceback(tmp_path: Path) -> None:
                 data = load(path, exposures=["exposure"], outcomes=[str(good)])
         except InputError as e:
             refused += 1
-            assert "\n" not in str(e) or len(str(e)) < 600
+            longest = max(longest, len(str(e)))
         else:
             read += 1
             known = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
@@ -305,3 +323,4 @@ def test_600_mutated_tables_never_traceback(tmp_path: Path) -> None:
             assert not np.isinf(data.beta_y).any()
     assert read > 50
     assert refused > 200
+    assert longest < 600

@@ -254,17 +254,17 @@ def _status(
     for k, place in enumerate(names):
         members = np.flatnonzero(label == k)
         ld = None if data.ld is None else data.ld[np.ix_(members, members)]
-        for side, traits in ((x, data.exposures), (y, data.outcomes)):
-            z = side.beta[:, members] / np.sqrt(side.variance[:, members])
-            chi2, p, causes, df = one_cause_misfit(z, ld, level)
-            shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
-            for t in np.flatnonzero(shown):
-                row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
-                numbers[place][traits[t]] = row
-            for t in np.flatnonzero(causes > 1):
-                why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
-                cells = status[t, :, k] if side is x else status[:, t, k]
-                cells[cells == "ok"] = why
+        z = np.concatenate([s.beta[:, members] / np.sqrt(s.variance[:, members]) for s in (x, y)])
+        chi2, p, causes, df = one_cause_misfit(z, ld, level)
+        traits = (*data.exposures, *data.outcomes)
+        shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
+        for t in np.flatnonzero(shown):
+            row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
+            numbers[place][traits[t]] = row
+        for t in np.flatnonzero(causes > 1):
+            why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
+            cells = status[t, :, k] if t < len(x.beta) else status[:, t - len(x.beta), k]
+            cells[cells == "ok"] = why
     return status, numbers
 
 

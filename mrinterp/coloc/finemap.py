@@ -148,28 +148,43 @@ def finemap_sufficient(
     n : array_like
         Sample size.
     """
-    options = options or SusieOptions()
     gram: Array = np.asarray(xtx, dtype=float)
     cross: Array = np.atleast_2d(np.asarray(xty, dtype=float))
-    names, columns = _names(cross.shape, traits, instruments)
+    names = _names(cross.shape, traits, instruments)
+    return _from_products(gram, cross, yty, n, names, prior_weights, options or SusieOptions(), check=True)
+
+
+def _from_products(
+    gram: Array,
+    cross: Array,
+    yty: ArrayLike,
+    n: ArrayLike,
+    labels: tuple[tuple[str, ...], tuple[str, ...]],
+    prior_weights: ArrayLike | None,
+    options: SusieOptions,
+    check: bool,
+) -> FineMapping:
+    """Standardize cross-products and fit; ``check`` where the Gram matrix comes from the user."""
+    names, columns = labels
     diagonal = np.diag(gram).copy()
     flat = np.flatnonzero(~(diagonal > 0.0))
     if len(flat):
         raise InputError(
-            f"xtx, instrument {columns[flat[0]]!r}",
+            f"instrument {columns[flat[0]]!r}",
             f"monomorphic: sum of squares {diagonal[flat[0]]:g} ({len(flat)} such instruments)",
             "Drop instruments that do not vary",
         )
     T = len(cross)
     size = np.broadcast_to(np.asarray(n, float), (T,)).copy()
     root = np.sqrt(diagonal)
-    ld = validate_ld(gram / np.outer(root, root), columns, where="xtx")
+    ld = gram / np.outer(root, root)
+    if check:
+        ld = validate_ld(ld, columns, where="xtx")
     total = np.broadcast_to(np.asarray(yty, float), (T,)).copy()
     scale = np.sqrt(diagonal / (size - 1.0)[:, None])
-    standard = cross / scale
     r2 = np.clip(cross**2 / (diagonal * total[:, None]), 0.0, 1.0 - 1e-15)
     z = np.sign(cross) * np.sqrt(r2 * (size - 2.0)[:, None] / (1.0 - r2))
-    problem = StandardizedProducts(standard, total, size, ld, z, scale, names, columns, False)
+    problem = StandardizedProducts(cross / scale, total, size, ld, z, scale, names, columns, False)
     return fit_effects(problem, options, prior_weights)
 
 
@@ -202,15 +217,15 @@ def finemap_individual(
         where = f"individual data, row {bad[0][0] + 1}"
         raise InputError(where, "a value that is not finite", "Drop the run or fill it in")
     doses, values = doses - doses.mean(0), values - values.mean(0)
-    return finemap_sufficient(
+    return _from_products(
         doses.T @ doses,
         values.T @ doses,
         (values * values).sum(0),
         len(doses),
-        traits=traits,
-        instruments=instruments,
-        prior_weights=prior_weights,
-        options=options,
+        _names((values.shape[1], doses.shape[1]), traits, instruments),
+        prior_weights,
+        options or SusieOptions(),
+        check=False,
     )
 
 

@@ -23,6 +23,7 @@ __all__ = ["LocusSums", "TraitPriors", "locus_sums"]
 Array = NDArray[np.float64]
 
 _PAIR_ELEMENTS = 4_000_000  # doubles of one intermediate block
+_CACHED_ELEMENTS = 60_000  # doubles that stay in the cache between two passes
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +76,7 @@ def _top_shared(log_bf_x: Array, log_bf_y: Array) -> NDArray[np.int_]:
     """Instrument with the largest joint Bayes factor of every pair, in blocks of features."""
     count, J = log_bf_x.shape
     top = np.empty((count, len(log_bf_y)), dtype=int)
-    step = max(1, _PAIR_ELEMENTS // max(1, J * len(log_bf_y)))
+    step = max(1, _CACHED_ELEMENTS // max(1, J * len(log_bf_y)))
     for start in range(0, count, step):
         block = slice(start, start + step)
         top[block] = (log_bf_x[block, None] + log_bf_y[None]).argmax(-1)

@@ -8,7 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    read_json,
+    read_table,
+    whole_folder,
+    write_json,
+    write_table,
+)
 
 __all__ = ["Agreement"]
 
@@ -51,5 +59,5 @@ class Agreement:
         folder = Path(folder)
         header = read_json(folder / "agreement.json")
         check_format(str(folder), header, "agreement")
-        tables = [read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled")]
-        return cls(*tables, meta=header["meta"])
+        summary, joined, misled = (read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled"))
+        return cls(summary, joined, misled, header["meta"])

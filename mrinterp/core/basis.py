@@ -11,7 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import FORMAT_VERSION, check_format, digest_files, read_json, read_table, whole_folder, write_json, write_table
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    digest_files,
+    read_json,
+    read_table,
+    whole_folder,
+    write_json,
+    write_table,
+)
 
 __all__ = ["Basis", "Dictionary"]
 

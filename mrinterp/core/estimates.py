@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    read_json,
+    read_table,
+    whole_folder,
+    write_json,
+    write_table,
+)
 from mrinterp.stats.tails import critical_value, neglog10p_t, two_sided_p
 
 __all__ = ["Estimate", "Estimates"]
@@ -112,10 +120,10 @@ class Estimates:
     se: Array
     status: NDArray[np.str_]
     n_instruments: NDArray[np.int_]
-    df: Array | None = None
-    ci_lower: Array | None = None
-    ci_upper: Array | None = None
-    neglog10p: Array | None = None
+    df: Any = None  # these four: Array, filled in below where None was given
+    ci_lower: Any = None
+    ci_upper: Any = None
+    neglog10p: Any = None
     details: dict[str, Array] = field(default_factory=dict)
     assumes: tuple[str, ...] = ()
     reference: str = ""
@@ -148,7 +156,6 @@ class Estimates:
         exposure, outcome = key
         f = self._position(exposure, self.exposures, "feature")
         o = self._position(outcome, self.outcomes, "outcome")
-        assert self.ci_lower is not None and self.ci_upper is not None and self.neglog10p is not None
         return Estimate(
             self.method,
             self.label,
@@ -183,7 +190,6 @@ class Estimates:
                 "outcome": np.tile(np.array(self.outcomes, dtype=object), F),
             }
         )
-        assert self.neglog10p is not None
         columns: dict[str, Any] = {
             "estimate": self.beta,
             "se": self.se,

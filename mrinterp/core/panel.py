@@ -11,7 +11,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    read_json,
+    read_table,
+    whole_folder,
+    write_json,
+    write_table,
+)
 
 __all__ = ["Changes", "Panel"]
 
@@ -172,8 +180,12 @@ class Panel:
                 moved.append(a - (mean / size)[prompt])
             absorbed = len(names)
         runs = self.runs.iloc[keep]
+        doses, features, bypass, outcomes = moved
         return Changes(
-            *moved,
+            doses,
+            features,
+            bypass,
+            outcomes,
             prompt=runs["prompt"].to_numpy(),
             family=runs["family"].to_numpy(),
             kind=runs["kind"].to_numpy(),
@@ -196,8 +208,16 @@ class Panel:
             np.add.at(mean, codes, a)
             return np.asarray(a - (mean / size)[codes])
 
-        parts = [centered(a) for a in (change.doses, change.features, change.bypass, change.outcomes)]
-        return Changes(*parts, change.prompt, change.family, change.kind, len(names))
+        return Changes(
+            centered(change.doses),
+            centered(change.features),
+            centered(change.bypass),
+            centered(change.outcomes),
+            change.prompt,
+            change.family,
+            change.kind,
+            len(names),
+        )
 
     def save(self, folder: Path) -> None:
         """Write the panel into ``folder``: Parquet tables, memory-mappable ``.npy`` for doses and bypass."""

@@ -55,10 +55,16 @@ class OutcomeSection(_Section):
     kind: Literal["anchor_contrast", "anchor_similarity"] = "anchor_contrast"
     positive: tuple[str, ...] = Field(min_length=1)
     negative: tuple[str, ...] = ()
+    sampling: Literal["none", "normal", "bernoulli"] = "none"
+    """none: as computed. normal: a judge whose score is the value plus noise. bernoulli: a judge who
+    answers yes with probability 1 / (1 + exp(-(value - midpoint) / noise))."""
     replicates: int = Field(default=1, ge=1)
-    """Repeated draws of a noisy outcome per run; their mean is used and their spread enters the errors."""
-    replicate_noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of a seeded judge's noise added to every draw (0: deterministic outcome)."""
+    """Seeded draws per run of a sampled outcome; their mean is the run's outcome, so that their
+    noise enters every error."""
+    noise: float = Field(default=0.0, ge=0)
+    """Standard deviation of a normal judge's noise, or width of a bernoulli judge's threshold."""
+    midpoint: float = 0.0
+    """Value at which a bernoulli judge says yes half of the time."""
 
 
 class PromptsSection(_Section):

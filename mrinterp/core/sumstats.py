@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, read_table, whole_folder, write_json, write_table
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    read_json,
+    read_table,
+    whole_folder,
+    write_json,
+    write_table,
+)
 
 __all__ = ["SumStats"]
 
@@ -59,7 +67,7 @@ class SumStats:
     def to_frame(self, max_rows: int = 1_000_000) -> pd.DataFrame:
         """One row per (trait, instrument), refused beyond ``max_rows``."""
         T, J = self.beta.shape
-        if T * J > max_rows:
+        if max_rows < T * J:
             raise InputError("SumStats.to_frame", f"{T} x {J} rows", f"Select traits first, or raise max_rows above {max_rows}")
         return pd.DataFrame(
             {

@@ -28,7 +28,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     beta, se = np.asarray(sumstats.beta, float), np.asarray(sumstats.se, float)
     role = (sumstats.traits["role"] == "feature").to_numpy()
     for kind in sorted(set(change.kind)):
-        of_kind = change.kind == kind
+        of_kind = np.flatnonzero(change.kind == kind)
         share = float(moved[of_kind].mean())
         columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
         f = float(np.median((beta / se)[role][:, columns] ** 2)) if columns.any() else float("nan")
@@ -41,7 +41,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
                 float(columns.sum()),
                 float("nan"),
                 "passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
-                f"{share:.1%} of {int(of_kind.sum())} runs changed the site; median first-stage F of"
+                f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
                 f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
             )
         )
@@ -49,17 +49,17 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     if not placebo.any():
         checks.append(NotApplicable("the design has no placebo instruments", "placebo instruments"))
         return checks
-    return [*checks, _placebo_check(beta[:, placebo] / se[:, placebo])]
+    return [*checks, _placebo_check(beta[:, placebo] / se[:, placebo], str(sumstats.meta.get("kind", "all")))]
 
 
-def _placebo_check(z: np.ndarray) -> Check:
+def _placebo_check(z: np.ndarray, kind: str) -> Check:
     """Share of placebo z-scores beyond 1.96: 5% where errors are right."""
     z = z[np.isfinite(z)]
     share = float((np.abs(z) > stats.norm.ppf(0.975)).mean())
     # Traits are correlated, so that the z-scores are not independent: the bounds are wide on purpose.
     verdict = "passed" if share <= 0.10 else "failed"
     return Check(
-        "placebo instruments",
+        f"placebo instruments: {kind}",
         "no-op perturbations have no effect on any trait",
         float((z**2).mean()),
         float(len(z)),

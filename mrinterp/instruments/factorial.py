@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,20 @@ from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.plan import Plan
+from mrinterp.instruments.doses import (
+    design_settings,
+    drawn_doses,
+    instrument_table,
+    noise_directions,
+    position_classes,
+)
 from mrinterp.instruments.splits import split_families
 from mrinterp.instruments.templates import Template, check_fillers, read_templates
 
-__all__ = ["factorial_design", "position_classes"]
+__all__ = ["factorial_design"]
 
 
-def position_classes(plan: Plan) -> list[str]:
-    """Token classes that align positions of sentences of different length."""
-    slots = list(plan.prompts.fillers)
-    rest = ["before", "after"] if plan.instruments.noise.split_at else ["rest"]
-    return ["first", "last", *slots, *rest]
-
-
-def factorial_design(plan: Plan, folder: Path, width: int) -> Design:
+def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
     """Design of a template study.
 
     Parameters
@@ -32,8 +33,9 @@ def factorial_design(plan: Plan, folder: Path, width: int) -> Design:
     plan : Plan
     folder : Path
         Where the plan's relative paths start.
-    width : int
-        Width of the word embedding that the noise directions live in.
+    width : callable
+        Gives the width of the word embedding that the noise directions live in; asked last, so that
+        a plan is refused before a network is loaded.
 
     Notes
     -----
@@ -50,28 +52,25 @@ def factorial_design(plan: Plan, folder: Path, width: int) -> Design:
     by_family = {f"t{t.line:03d}": t for t in templates}
     splits = split_families(list(by_family), plan.splits, plan.seed)
     classes = position_classes(plan)
-    noise = plan.instruments.noise
     builder = _Builder(plan, fillers)
     for number, split in enumerate(SPLITS):
         rng = np.random.default_rng([plan.seed, 2, number])
         for family in splits[split]:
             for _ in range(_prompts_per_family(plan, split)):
                 builder.add_prompt(by_family[family], family, split, rng)
-    instruments = _instrument_table(fillers, classes, plan)
-    directions = np.random.default_rng([plan.seed, 3]).standard_normal((len(classes), noise.directions_per_class, width))
-    directions *= noise.scale / np.sqrt(noise.directions_per_class)
-    settings: dict[str, Any] = {
-        "block": plan.model.block,
-        "padded_length": plan.model.padded_length,
-        "position_classes": classes,
-        "split_at": noise.split_at,
-        "slots": list(fillers),
-        "seed": plan.seed,
-        "noise_scale": noise.scale,
-    }
     inputs, runs, slot_levels = builder.finish()
-    doses = _doses(runs, slot_levels, instruments, fillers, plan)
-    return Design(inputs, runs, instruments, doses, directions.astype(np.float32), settings)
+    rows: list[tuple[str, str, str, str, str, bool]] = []
+    for slot, words in fillers.items():
+        rows += [(f"{slot}={w}", "slot", slot, w, f"{w!r} instead of {words[0]!r}", False) for w in words[1:]]
+    instruments = instrument_table(rows, classes, plan)
+    doses = drawn_doses(runs, instruments, plan.seed)
+    column = 0
+    for s, words in enumerate(fillers.values()):
+        for level in range(1, len(words)):
+            doses[:, column] = slot_levels[:, s] == level
+            column += 1
+    settings = design_settings(plan, classes, list(fillers))
+    return Design(inputs, runs, instruments, doses, noise_directions(plan, len(classes), width()), settings)
 
 
 def _prompts_per_family(plan: Plan, split: str) -> int:
@@ -131,41 +130,3 @@ class _Builder:
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame, NDArray[np.int_]]:
         names = ["run", "input", "prompt", "family", "split", "kind", "clean"]
         return pd.DataFrame(self.rows), pd.DataFrame(self.runs, columns=names), np.array(self.levels)
-
-
-def _instrument_table(fillers: dict[str, tuple[str, ...]], classes: list[str], plan: Plan) -> pd.DataFrame:
-    rows: list[tuple[str, str, str, str, str, bool]] = []
-    for slot, words in fillers.items():
-        rows += [(f"{slot}={w}", "slot", slot, w, f"{w!r} instead of {words[0]!r}", False) for w in words[1:]]
-    if plan.instruments.noise.runs_per_prompt:
-        for name in classes:
-            rows += [
-                (f"noise:{name}:{i}", "noise", name, str(i), "sd of the dose", False)
-                for i in range(plan.instruments.noise.directions_per_class)
-            ]
-    rows += [(f"placebo:{i}", "placebo", "none", str(i), "no-op", True) for i in range(plan.instruments.placebo.count)]
-    return pd.DataFrame(rows, columns=["instrument", "kind", "locus", "allele", "unit", "placebo"])
-
-
-def _doses(
-    runs: pd.DataFrame,
-    levels: NDArray[np.int_],
-    instruments: pd.DataFrame,
-    fillers: dict[str, tuple[str, ...]],
-    plan: Plan,
-) -> NDArray[np.float32]:
-    doses = np.zeros((len(runs), len(instruments)), dtype=np.float32)
-    column = 0
-    for s, words in enumerate(fillers.values()):
-        for level in range(1, len(words)):
-            doses[:, column] = levels[:, s] == level
-            column += 1
-    kind = runs["kind"].to_numpy()
-    for name, stream in (("noise", 4), ("placebo", 5)):
-        columns = np.flatnonzero((instruments["kind"] == name).to_numpy())
-        rows = np.flatnonzero(kind == "noise" if name == "noise" else kind != "clean")
-        rng = np.random.default_rng([plan.seed, stream])
-        size = (len(rows), len(columns))
-        drawn = rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
-        doses[np.ix_(rows, columns)] = drawn
-    return doses

@@ -22,6 +22,9 @@ __all__ = ["off_support_share", "random_directions", "resample", "shift"]
 
 Array = NDArray[np.float64]
 
+STREAMS = {"clean": 11, "shift": 12, "resample": 13, "random": 14, "repeat": 15}
+"""Streams of a sampled outcome's draws, one per sweep."""
+
 
 def shift(
     network: CutNetwork,
@@ -31,7 +34,7 @@ def shift(
     size: float = 1.0,
     dictionary: Dictionary | None = None,
     folder: Path | None = None,
-    what: str = "knockout: shift",
+    what: str = "shift",
 ) -> KnockoutEffects:
     """The matched shift: every token moved by plus and minus ``size`` units along the write direction.
 
@@ -93,7 +96,7 @@ def resample(
     rng = np.random.default_rng([seed, 7])
     donor = np.stack([rng.choice(np.flatnonzero(family != family[p]), donors) for p in range(bench.prompts)], axis=1)
     amount = (bench.values[donor] - bench.values[None]).transpose(2, 0, 1)
-    swept = bench.sweep(amount, folder, "knockout: resample")
+    swept = bench.sweep(amount, folder, "resample")
     change = swept.outcome - bench.clean[None, None]
     square = (amount**2).sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -145,7 +148,7 @@ class _Bench:
         self.prompts = len(rows)
 
         def work(a: int, b: int) -> dict[str, NDArray]:
-            reading = network.run(tokens.take(self.inputs[a:b]))
+            reading = network.run(tokens.take(self.inputs[a:b]), draw=(STREAMS["clean"], np.arange(a, b)))
             return {"value": (reading.mean - dictionary.center) @ dictionary.read.T, "outcome": reading.outcome}
 
         read = sharded(self.prompts, self.block, work, None, "knockout: clean")
@@ -153,20 +156,22 @@ class _Bench:
 
     def sweep(self, amount: Array, folder: Path | None, what: str) -> _Swept:
         """Shift every prompt by ``amount`` (F, S, P) units along every feature's write direction."""
+        stream = STREAMS[what]
         d, (F, S, P) = self.dictionary, amount.shape
         flat_amount = np.ascontiguousarray(amount).ravel()
 
         def work(a: int, b: int) -> dict[str, NDArray]:
             index = np.arange(a, b)
             feature, prompt, step = index // (S * P), index % P, flat_amount[a:b]
-            reading = self.network.run(self.tokens.take(self.inputs[prompt]), shift=step[:, None] * d.write[feature])
+            change = step[:, None] * d.write[feature]
+            reading = self.network.run(self.tokens.take(self.inputs[prompt]), shift=change, draw=(stream, index))
             moved = (reading.mean - d.center) @ d.read.T - self.values[prompt]
             moved[np.arange(b - a), feature] -= step
             own = np.abs(moved[np.arange(b - a), feature])
             moved[np.arange(b - a), feature] = 0.0
             return {"outcome": reading.outcome, "own": own, "other": np.abs(moved).max(axis=1)}
 
-        read = sharded(F * S * P, self.block, work, folder, what)
+        read = sharded(F * S * P, self.block, work, folder, f"knockout: {what}")
         worst = [read[k].reshape(F, S * P).max(axis=1) for k in ("own", "other")]
         return _Swept(read["outcome"].reshape(F, S, P, -1), *worst)
 
@@ -209,8 +214,10 @@ class _Bench:
 
     def _noise_floor(self) -> float:
         """Largest outcome difference between two identical runs of the first block."""
-        block = self.tokens.take(self.inputs[: self.block])
-        return float(np.abs(self.network.run(block).outcome - self.network.run(block).outcome).max())
+        rows = np.arange(min(self.block, self.prompts))
+        block = self.tokens.take(self.inputs[rows])
+        twice = [self.network.run(block, draw=(STREAMS[s], rows)).outcome for s in ("clean", "repeat")]
+        return float(np.abs(twice[0] - twice[1]).max())
 
 
 def off_support_share(directions: Array, basis: Basis, explained: float = 0.999) -> Array:

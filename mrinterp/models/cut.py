@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.models.adapter import Edit
-from mrinterp.models.outcomes import Outcome, check_outcome
+from mrinterp.models.outcomes import Outcome, Sampling, check_outcome
 from mrinterp.models.text import TokenArrays
 from mrinterp.models.torch_module import TorchAdapter
 
@@ -42,12 +42,17 @@ class CutNetwork:
     site, embedding : str
         Dotted paths; the cut is the site's output at every position.
     outcome : Outcome
+    sampling : Sampling, optional
+        Makes the outcome a sampled one.
     """
 
-    def __init__(self, adapter: TorchAdapter, site: str, embedding: str, outcome: Outcome) -> None:
+    def __init__(
+        self, adapter: TorchAdapter, site: str, embedding: str, outcome: Outcome, sampling: Sampling | None = None
+    ) -> None:
         adapter.submodule(site)
         adapter.submodule(embedding)
         self.adapter, self.site, self.embedding, self.outcome = adapter, site, embedding, outcome
+        self.sampling = sampling
 
     @property
     def embedding_width(self) -> int:
@@ -62,6 +67,7 @@ class CutNetwork:
         tokens: TokenArrays,
         noise: NDArray[np.float32] | None = None,
         shift: Array | None = None,
+        draw: tuple[int, NDArray[np.int_]] | None = None,
     ) -> CutReading:
         """One forward pass of a block.
 
@@ -73,6 +79,9 @@ class CutNetwork:
             Added to the word embedding of every token of each position class.
         shift : ndarray (N, width), optional
             Added to the site at every token.
+        draw : (int, ndarray (N,)), optional
+            Stream and run numbers that key the draws of a sampled outcome; without it the outcome
+            is the computed one.
         """
         ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
         classes = torch.from_numpy(tokens.classes.astype(np.int64))
@@ -89,6 +98,8 @@ class CutNetwork:
                 raise InputError(f"site {self.site!r}", f"activation of shape {tuple(h.shape)}", "Choose a site with one vector per token")
             outcome = self.outcome(result.output, mask).double().numpy()
             mean, deviation = _reduce(h.double(), mask, classes, len(tokens.class_names))
+        if self.sampling is not None and draw is not None:
+            outcome = self.sampling.draw(outcome, *draw)
         check_outcome(outcome, self.outcome.names, len(ids))
         return CutReading(mean.numpy(), deviation.numpy(), outcome)
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.models.cut import CutNetwork
-from mrinterp.models.outcomes import AnchorProjection, sentence_embedding
+from mrinterp.models.outcomes import AnchorProjection, Sampling, sentence_embedding
 from mrinterp.models.pretrained import load_encoder, locate_model
 from mrinterp.models.text import TokenArrays, tokenize
 from mrinterp.models.torch_module import TorchAdapter
@@ -51,7 +52,19 @@ def open_network(plan: Plan, folder: Path) -> OpenNetwork:
     positive = _embed(adapter, tokenizer, plan.outcome.positive)
     negative = _embed(adapter, tokenizer, plan.outcome.negative) if plan.outcome.negative else None
     outcome = AnchorProjection(plan.outcome.name, positive, negative)
-    return OpenNetwork(CutNetwork(adapter, plan.model.site, plan.model.embedding, outcome), tokenizer, adapter.hash)
+    network = CutNetwork(adapter, plan.model.site, plan.model.embedding, outcome, _sampling(plan))
+    return OpenNetwork(network, tokenizer, adapter.hash)
+
+
+def _sampling(plan: Plan) -> Sampling | None:
+    o = plan.outcome
+    if o.sampling == "none":
+        if o.replicates > 1:
+            raise InputError("outcome.replicates", f"{o.replicates} draws of an outcome that is not sampled", "Set outcome.sampling to normal or bernoulli, or replicates to 1")
+        return None
+    if o.noise <= 0:
+        raise InputError("outcome.noise", f"{o.noise:g}", "A sampled outcome needs a positive noise")
+    return Sampling(o.sampling, o.replicates, o.noise, o.midpoint, plan.seed)
 
 
 def _embed(adapter: TorchAdapter, tokenizer: Any, texts: tuple[str, ...]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,17 +10,48 @@ import torch
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["AnchorProjection", "Outcome", "sentence_embedding"]
+__all__ = ["AnchorProjection", "Outcome", "Sampling", "check_outcome", "sentence_embedding"]
 
 
 class Outcome(Protocol):
     """Model output -> one number per run."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per outcome."""
+        ...
 
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Outcomes of shape (runs, O)."""
         ...
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """A sampled outcome: seeded replicates around the computed value, averaged per run.
+
+    Every draw is keyed by (seed, stream, run), never by the batch, so that block size, restarts and
+    processes change nothing. ``kind`` is ``"normal"`` or ``"bernoulli"``.
+    """
+
+    kind: str
+    replicates: int
+    noise: float
+    midpoint: float
+    seed: int
+
+    def draw(self, values: np.ndarray, stream: int, runs: np.ndarray) -> np.ndarray:
+        """Mean over replicates for values (N, O) of the given runs (N,)."""
+        out = np.empty_like(values)
+        for i, run in enumerate(runs):
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, stream], counter=[0, 0, 0, int(run)]))
+            size = (self.replicates, values.shape[1])
+            if self.kind == "normal":
+                out[i] = (values[i] + self.noise * rng.standard_normal(size)).mean(axis=0)
+            else:
+                chance = 1 / (1 + np.exp(-(values[i] - self.midpoint) / self.noise))
+                out[i] = (rng.random(size) < chance).mean(axis=0)
+        return out
 
 
 def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
@@ -44,7 +76,7 @@ class AnchorProjection:
     """
 
     def __init__(self, name: str, positive: torch.Tensor, negative: torch.Tensor | None = None) -> None:
-        self.names = (name,)
+        self.names: tuple[str, ...] = (name,)
         direction = positive.mean(0)
         if negative is not None and len(negative):
             direction = direction - negative.mean(0)

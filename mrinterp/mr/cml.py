@@ -40,7 +40,9 @@ def _starts(b: Array, s: Array, g: Array, t: Array, rho: float) -> Array:
     return np.asarray(candidates[np.argmin(trimmed[:, kept], axis=0)])
 
 
-def _refine(b: Array, s: Array, g: Array, t: Array, rho: float, theta: Array, q: Array) -> tuple[Array, Array, Array]:
+def _refine(
+    b: Array, s: Array, g: Array, t: Array, rho: float, theta: Array, q: NDArray[np.int_]
+) -> tuple[Array, Array, Array]:
     """Newton on the valid set, the set re-chosen after every step; per q: theta, -2 log likelihood, error.
 
     A step that does not lower the trimmed sum is halved.
@@ -84,7 +86,9 @@ def _profile_of(
     return profile(use * b, np.broadcast_to(s, use.shape), use * g, np.broadcast_to(t, use.shape), rho, theta)
 
 
-def _paths(b: Array, s: Array, g: Array, t: Array, rho: float, n: float, most: int) -> tuple[Array, Array, Array, Array]:
+def _paths(
+    b: Array, s: Array, g: Array, t: Array, rho: float, n: float, most: int
+) -> tuple[Array, Array, Array, Array]:
     """Per q: theta, error, -2 log likelihood and BIC."""
     q = np.arange(min(most, len(b) - 2) + 1)
     start = _starts(b, s, g, t, rho)[: len(q)]
@@ -178,11 +182,17 @@ def cml(
             mean, error = _perturb(row, rng_key, average)
         out[c] = mean, error, best, bic[best]
     columns = [column.reshape(shape) for column in out.T]
-    return Fit(columns[0], columns[1], details={"invalid": columns[2], "bic": columns[3]},
-               flags={"outliers": flags.reshape(*shape, J)})
+    return Fit(
+        columns[0],
+        columns[1],
+        details={"invalid": columns[2], "bic": columns[3]},
+        flags={"outliers": flags.reshape(*shape, J)},
+    )
 
 
-def _sample_size(n: float | None, n_x: Array | None, n_y: Array | None, shape: tuple[int, int]) -> Array | None:
+def _sample_size(
+    n: float | None, n_x: Array | None, n_y: Array | None, shape: tuple[int, int]
+) -> Array | None:
     if n is not None:
         return np.full(shape, float(n))
     if n_x is None or n_y is None:

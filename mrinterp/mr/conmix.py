@@ -24,10 +24,12 @@ def _log_likelihood(r: Array, sr: Array, psi: float, theta: Array) -> Array:
     return np.asarray(np.maximum(valid, invalid).sum(axis=1)) - 0.5 * len(r) * np.log(2.0 * np.pi)
 
 
-def _grid(r: Array, sr: Array, psi: float, lower: float | None, upper: float | None, step: float | None) -> Array:
+def _grid(
+    r: Array, sr: Array, psi: float, lower: float | None, upper: float | None, step: float | None
+) -> Array:
     """The grid asked for, or 1,201 points about the best ratio, wide enough for an inflated interval."""
     if lower is not None and upper is not None and step is not None:
-        return lower + step * np.arange(int(round((upper - lower) / step)) + 1)
+        return np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1))
     best = r[np.argmax(_log_likelihood(r, sr, psi, r))]
     near = np.abs(r - best) < 3.0 * sr
     se = 1.0 / np.sqrt(np.sum(1.0 / np.square(sr[near])))
@@ -58,8 +60,15 @@ def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[fl
     null = float(_log_likelihood(r, sr, psi, np.zeros(1))[0])
     neglog10p = float(neglog10p_chi2(max(2.0 * (top - null), 0.0) / phi2, 1.0))
     pieces = int(kept[0]) + int(np.count_nonzero(kept[1:] & ~kept[:-1]))
-    return (theta, float(grid[kept][0]), float(grid[kept][-1]), neglog10p, phi2, float(pieces),
-            float(grid[1] - grid[0]) if len(grid) > 1 else np.nan)
+    return (
+        theta,
+        float(grid[kept][0]),
+        float(grid[kept][-1]),
+        neglog10p,
+        phi2,
+        float(pieces),
+        float(grid[1] - grid[0]) if len(grid) > 1 else np.nan,
+    )
 
 
 def _valid(r: Array, sr: Array, psi: float, theta: float) -> NDArray[np.bool_]:
@@ -71,7 +80,9 @@ def _valid(r: Array, sr: Array, psi: float, theta: float) -> NDArray[np.bool_]:
 @estimator(
     "conmix",
     "Contamination mixture",
-    assumes=("the largest group of instruments with the same ratio is the valid one; ratios of the others spread about 0",),
+    assumes=(
+        "the largest group of instruments with the same ratio is the valid one; ratios of the others spread about 0",
+    ),
     reference="Burgess, Foley, Allara, Staley & Howson 2020 Nat Commun, doi:10.1038/s41467-019-14156-4",
     min_instruments=3,
     divides=True,
@@ -114,7 +125,7 @@ def conmix(
     flags = np.empty(b.shape, bool)
     for c in range(len(b)):
         r, sr = ratio[c], error[c]
-        spread = 1.5 * r.std(ddof=1) if not psi else psi
+        spread = psi if psi else 1.5 * r.std(ddof=1)
         out[c] = _one(r, sr, spread, _grid(r, sr, spread, lower, upper, step), level)
         flags[c] = _valid(r, sr, spread, out[c, 0])
     columns = [column.reshape(shape) for column in out.T]

@@ -49,7 +49,9 @@ def _variance(m: dict[str, Array], theta: Array, tau2: Array) -> Array:
 
 def _fit(m: dict[str, Array], theta: Array, tau2: Array, denominator: Array, condition: Array) -> Fit:
     weak = condition < 20
-    status = np.where(weak, "instruments are too weak for this method (kappa sqrt(J) below 20): distrust it", "ok")
+    status = np.where(
+        weak, "instruments are too weak for this method (kappa sqrt(J) below 20): distrust it", "ok"
+    )
     details = {"overdispersion": tau2, "strength_condition": condition}
     se = np.sqrt(_variance(m, theta, tau2)) / np.abs(denominator)
     return Fit(theta, se, status=status.astype(object), details=details)

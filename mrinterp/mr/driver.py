@@ -61,7 +61,9 @@ def run_mr(
     unknown = [m for m in chosen if m not in methods]
     if unknown:
         raise InputError(
-            f"options of {unknown[0]!r}", "the method is not among those asked for", near_misses(unknown[0], methods)
+            f"options of {unknown[0]!r}",
+            "the method is not among those asked for",
+            near_misses(unknown[0], methods),
         )
     return [estimate(data, m, level=level, **chosen.get(m, {})) for m in methods]
 
@@ -83,7 +85,9 @@ def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) 
     if how.kind == "run":
         raise InputError(f"method {method!r}", "works on runs, not on summary statistics", "Give it a Panel")
     result = _Result(data, how)
-    blocks = _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
+    blocks = (
+        _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
+    )
     ld_problem = _ld_problem(data, how)
     for rows, cols, used in blocks:
         if ld_problem:
@@ -126,16 +130,19 @@ def _consecutive(rows: NDArray[np.int_]) -> Rows:
     return rows
 
 
-def _univariable(
-    data: MRData, how: Estimator, result: _Result
-) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+def _univariable(data: MRData, how: Estimator, result: _Result) -> Iterator[tuple[Rows, Rows, Mask | None]]:
     """Blocks of cells that share their instruments and have enough of them."""
     x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
     y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    moves = data.beta_x != 0
+    still = x.any(axis=1) & ~(x & moves).any(axis=1)
+    if still.any():
+        result.fail(np.flatnonzero(still), slice(None), "no instrument has an effect on the exposure")
     if how.divides:
-        x &= data.beta_x != 0
+        x &= moves
     y_patterns = _patterns(y)
-    for xrows, xused in _patterns(x):
+    for local, xused in _patterns(x[~still]) if not still.all() else ():
+        xrows = np.flatnonzero(~still)[local]
         for yrows, yused in y_patterns:
             used = xused & yused
             n = int(used.sum())
@@ -156,9 +163,7 @@ def _too_few(needed: int, found: int) -> str:
     return f"needs at least {needed} instrument{'s' if needed > 1 else ''} and has {found}: add instruments"
 
 
-def _multivariable(
-    data: MRData, how: Estimator, result: _Result
-) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+def _multivariable(data: MRData, how: Estimator, result: _Result) -> Iterator[tuple[Rows, Rows, Mask | None]]:
     """All exposures at once, outcomes grouped by the instruments that every exposure has too."""
     F = len(data.exposures)
     x = (np.isfinite(data.beta_x) & np.isfinite(data.se_x)).all(axis=0)
@@ -195,7 +200,9 @@ def _ld_problem(data: MRData, how: Estimator) -> str:
     return ""
 
 
-def _given(data: MRData, how: Estimator, rows: Rows, cols: Rows, used: Mask | None, level: float) -> dict[str, Any]:
+def _given(
+    data: MRData, how: Estimator, rows: Rows, cols: Rows, used: Mask | None, level: float
+) -> dict[str, Any]:
     """What the data hold for the keywords that the kernel names."""
     keep = np.ones(len(data.instruments), bool) if used is None else used
     F = len(data.exposures)
@@ -254,7 +261,9 @@ def _ignored(data: MRData, how: Estimator, meta: Mapping[str, Any]) -> list[str]
     """What was given about the errors and had to be left out, in words."""
     out = []
     known = data.sigma is not None or data.error_corr is not None
-    uses = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options)) and meta.get("uses_error_correlation", True)
+    uses = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options)) and meta.get(
+        "uses_error_correlation", True
+    )
     if known and not uses:
         out.append("the errors of exposure and outcome are independent (their known correlation is not used)")
     if data.ld is not None and "ld" not in how.options:
@@ -293,15 +302,12 @@ class _Result:
             self.details.setdefault(name, np.full(self.shape, np.nan))[at] = value
         for name, value in fit.meta.items():
             self.meta.setdefault(name, value)
-        beta_x = self.data.beta_x[rows] if used is None else self.data.beta_x[rows][:, used]
         status = np.full(self.status[at].shape, "ok", dtype=object)
         if fit.status is not None:
             said = np.asarray(fit.status, dtype=object)
             status = np.where((said == None) | (said == ""), "ok", said)  # noqa: E711 (elementwise)
         missing = ~np.isfinite(self.beta[at])
-        zero = (beta_x == 0).all(axis=1)[:, None]
         status[missing & (status == "ok")] = "the estimate is not defined on these numbers"
-        status[missing & zero & (self.how.kind == "univariable")] = "no instrument has an effect on the exposure"
         unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
         status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
         self.status[at] = status
@@ -310,7 +316,10 @@ class _Result:
     def _put_flags(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
         names = np.array(self.data.instruments, dtype=object)
         names = names if used is None else names[used]
-        xs, ys = np.array(self.data.exposures, dtype=object)[rows], np.array(self.data.outcomes, dtype=object)[cols]
+        xs, ys = (
+            np.array(self.data.exposures, dtype=object)[rows],
+            np.array(self.data.outcomes, dtype=object)[cols],
+        )
         for flag, mask in fit.flags.items():
             mask = np.broadcast_to(mask, (len(xs), len(ys), len(names)))
             for f, o in np.argwhere(mask.any(axis=2)):

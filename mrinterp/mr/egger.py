@@ -7,7 +7,15 @@ from numpy.typing import NDArray
 
 from mrinterp.mr.ivw import inverse_ld, joint_mean_f
 from mrinterp.mr.registry import Fit, estimator
-from mrinterp.mr.regression import choice, heterogeneity, mean_f, p_value, residual_df, row_blocks, wider_inference
+from mrinterp.mr.regression import (
+    choice,
+    heterogeneity,
+    mean_f,
+    p_value,
+    residual_df,
+    row_blocks,
+    wider_inference,
+)
 
 __all__ = ["egger", "egger_correlated"]
 
@@ -46,8 +54,18 @@ def _i2_gx(beta_x: Array, se_x: Array, se_y: Array) -> Array:
     return out
 
 
-def _infer(slope: Array, slope_se: Array, intercept: Array, intercept_se: Array, q: Array, J: int,
-           distribution: str, level: float, more: dict[str, Array], equal: NDArray[np.bool_]) -> Fit:
+def _infer(
+    slope: Array,
+    slope_se: Array,
+    intercept: Array,
+    intercept_se: Array,
+    q: Array,
+    J: int,
+    distribution: str,
+    level: float,
+    more: dict[str, Array],
+    equal: NDArray[np.bool_],
+) -> Fit:
     """Floored errors, limits and details from the two coefficients and their errors at unit variance."""
     choice("distribution", distribution, ("t", "normal", "wider"))
     sigma = np.sqrt(q / (J - 2))
@@ -56,7 +74,9 @@ def _infer(slope: Array, slope_se: Array, intercept: Array, intercept_se: Array,
     intercept_p = p_value(intercept / (intercept_se * floor), df)
     ci_lower = ci_upper = neglog10p = None
     if distribution == "wider":
-        ci_lower, ci_upper, neglog10p = wider_inference(slope, slope_se * floor, slope_se * sigma, J - 2, level)
+        ci_lower, ci_upper, neglog10p = wider_inference(
+            slope, slope_se * floor, slope_se * sigma, J - 2, level
+        )
         intercept_p = np.maximum(intercept_p, p_value(intercept / (intercept_se * sigma), J - 2))
     details = {
         **heterogeneity(q, J - 2),
@@ -147,7 +167,11 @@ def egger_correlated(
     inverse = inverse_ld(ld)
     if inverse is None:
         nothing = np.full((F, O), np.nan)
-        status = np.full((F, O), "the correlation between the instruments is singular: drop copies of an instrument", object)
+        status = np.full(
+            (F, O),
+            "the correlation between the instruments is singular: drop copies of an instrument",
+            object,
+        )
         return Fit(nothing, nothing, status=status)
     # Flipping an instrument flips its row of the design, of the outcome and of ld alike: flip the
     # constant's column instead and leave ld as it is.

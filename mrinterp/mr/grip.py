@@ -23,7 +23,9 @@ def _adjusted_slope(b: Array, s: Array, g: Array, t: Array) -> Array:
 
     x, y, v = b * b, g * b, s * s
     m_x, m_y = mean(x - v), mean(y)
-    return np.asarray((mean(x * y - 3 * y * v) - m_y * m_x) / (mean(x * x - 6 * x * v + 3 * v * v) - m_x * m_x))
+    return np.asarray(
+        (mean(x * y - 3 * y * v) - m_y * m_x) / (mean(x * x - 6 * x * v + 3 * v * v) - m_x * m_x)
+    )
 
 
 @estimator(
@@ -75,5 +77,10 @@ def grip(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> Fit:
     bad = np.where(equal, np.nan, 1.0)
     why = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
     status = np.where(equal, why, "ok").astype(object).reshape(shape)
-    return Fit((slope * bad).reshape(shape), (se * bad).reshape(shape), J - 2, status=status,
-               details={k: (v * bad).reshape(shape) for k, v in details.items()})
+    return Fit(
+        (slope * bad).reshape(shape),
+        (se * bad).reshape(shape),
+        J - 2,
+        status=status,
+        details={k: (v * bad).reshape(shape) for k, v in details.items()},
+    )

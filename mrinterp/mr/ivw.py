@@ -6,7 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit, estimator
-from mrinterp.mr.regression import cells, choice, delta_variance, heterogeneity, mean_f, residual_df, row_blocks
+from mrinterp.mr.regression import (
+    cells,
+    choice,
+    delta_variance,
+    heterogeneity,
+    mean_f,
+    residual_df,
+    row_blocks,
+)
 
 __all__ = ["ivw", "ivw_correlated", "ivw_fixed", "ivw_random", "wald"]
 
@@ -66,12 +74,20 @@ def _fit(
     scale = {"fixed": np.ones_like(q), "floored": np.maximum(sigma, 1.0), "unfloored": sigma}[model]
     status = None
     if J == 1 and model != "fixed":
-        status = np.full(slope.shape, "one instrument: this is its Wald ratio, heterogeneity is not known", object)
+        status = np.full(
+            slope.shape, "one instrument: this is its Wald ratio, heterogeneity is not known", object
+        )
     f = np.broadcast_to(mean_f(beta_x, se_x), slope.shape)
     df = residual_df(distribution, J - 1) if J > 1 else np.inf
     details = {**heterogeneity(q, J - 1), "f": f}
-    return Fit(slope, unit_se * scale, df, status=status, details=details,
-               meta={"uses_error_correlation": weights == "second"})
+    return Fit(
+        slope,
+        unit_se * scale,
+        df,
+        status=status,
+        details=details,
+        meta={"uses_error_correlation": weights == "second"},
+    )
 
 
 @estimator(
@@ -190,8 +206,13 @@ def wald(
     flags = np.zeros((len(beta_x), len(beta_y), beta_x.shape[1]), bool)
     np.put_along_axis(flags, np.broadcast_to(best[:, None, None], (*flags.shape[:2], 1)), True, axis=2)
     f = np.broadcast_to((b / s) ** 2, g.shape)
-    return Fit(g / b, np.sqrt(variance) / np.abs(b), details={"f": f}, flags={"instrument_used": flags},
-               meta={"uses_error_correlation": order == 2})
+    return Fit(
+        g / b,
+        np.sqrt(variance) / np.abs(b),
+        details={"f": f},
+        flags={"instrument_used": flags},
+        meta={"uses_error_correlation": order == 2},
+    )
 
 
 @estimator(
@@ -232,7 +253,9 @@ def ivw_correlated(
     shape = (len(beta_x), len(beta_y))
     inverse = inverse_ld(ld)
     if inverse is None:
-        status = np.full(shape, "the correlation between the instruments is singular: drop copies of an instrument", object)
+        status = np.full(
+            shape, "the correlation between the instruments is singular: drop copies of an instrument", object
+        )
         return Fit(np.full(shape, np.nan), np.full(shape, np.nan), status=status)
     x = beta_x[:, None, :] / se_y
     y = beta_y / se_y

@@ -38,8 +38,9 @@ def _slopes(b: Array, g: Array, w: Array, cut: Array) -> Array:
 
     Rows (C, J). Bisection on the monotone derivative, then the exact line for the set found.
     """
-    ratio = np.where(b == 0, np.nan, g / np.where(b == 0, 1.0, b))
-    low, high = np.nanmin(ratio, axis=1), np.nanmax(ratio, axis=1)
+    ratio = g / np.where(b == 0, 1.0, b)
+    low = np.where(b == 0, np.inf, ratio).min(axis=1)
+    high = np.where(b == 0, -np.inf, ratio).max(axis=1)
 
     def rising(theta: Array) -> NDArray[np.bool_]:
         residual = g - theta[:, None] * b
@@ -142,6 +143,10 @@ def lasso(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, lam: float 
         "penalized_estimate": penalized,
         "lambda": chosen,
     }
-    return Fit((beta * bad).reshape(shape), (se * scale * bad).reshape(shape), status=status.reshape(shape),
-               details={k: v.reshape(shape) for k, v in details.items()},
-               flags={"outliers": (~valid).reshape(*shape, -1)})
+    return Fit(
+        (beta * bad).reshape(shape),
+        (se * scale * bad).reshape(shape),
+        status=status.reshape(shape),
+        details={k: v.reshape(shape) for k, v in details.items()},
+        flags={"outliers": (~valid).reshape(*shape, -1)},
+    )

@@ -28,12 +28,18 @@ def profile(b: Array, s: Array, g: Array, t: Array, rho: Array, theta: Array) ->
     z = e / v
     q = (e * z).sum(axis=1)
     first = (-2.0 * z * b - z * z * dv).sum(axis=1)
-    second = (2.0 * b * b / v + 4.0 * z * b * dv / v - 2.0 * z * z * s * s + 2.0 * z * z * dv * dv / v).sum(axis=1)
+    second = (2.0 * b * b / v + 4.0 * z * b * dv / v - 2.0 * z * z * s * s + 2.0 * z * z * dv * dv / v).sum(
+        axis=1
+    )
     return q, first, second
 
 
 def minimize_on_line(
-    value: Callable[[Array], Array], slope: Callable[[Array], Array], centre: Array, scale: Array, points: int = 64
+    value: Callable[[Array], Array],
+    slope: Callable[[Array], Array],
+    centre: Array,
+    scale: Array,
+    points: int = 64,
 ) -> Array:
     """Minimum over the whole line of one function per row.
 
@@ -118,8 +124,15 @@ def max_likelihood(
     if model == "random":
         se = se * np.maximum(1.0, np.sqrt(q / (J - 1)))
     flat = ~np.isfinite(se)
-    status = np.where(flat, "the likelihood has no inner optimum: instruments are too weak", "ok").astype(object)
+    status = np.where(flat, "the likelihood has no inner optimum: instruments are too weak", "ok").astype(
+        object
+    )
     details = {k: v.reshape(shape) for k, v in heterogeneity(q, J - 1).items()}
     bad = np.where(flat, np.nan, 1.0)
-    return Fit((theta * bad).reshape(shape), se.reshape(shape), residual_df(distribution, J - 1),
-               status=status.reshape(shape), details=details)
+    return Fit(
+        (theta * bad).reshape(shape),
+        se.reshape(shape),
+        residual_df(distribution, J - 1),
+        status=status.reshape(shape),
+        details=details,
+    )

@@ -14,9 +14,10 @@ __all__ = ["simple_mode", "weighted_mode"]
 
 Array = NDArray[np.float64]
 
-_ASSUMES = ("the largest group of instruments with the same ratio is the one that acts through the exposure only",)
+_ASSUMES = (
+    "the largest group of instruments with the same ratio is the one that acts through the exposure only",
+)
 _REFERENCE = "Hartwig, Davey Smith & Bowden 2017 Int J Epidemiol, doi:10.1093/ije/dyx102"
-_BLOCK = 1 << 19
 
 
 def _modes(ratio: Array, weights: Array, phi: float) -> Array:
@@ -34,24 +35,6 @@ def _penalized_modes(ratio: Array, weights: Array, phi: float, penalty: float | 
         return modes
     p = two_sided_p(neglog10p_chi2(weights * (ratio - modes[:, None]) ** 2, 1.0))
     return _modes(ratio, np.maximum(weights * np.minimum(1.0, penalty * p), 1e-300), phi)
-
-
-def _bootstrap_mad(
-    ratio: Array, sd: Array, weights: Array, phi: float, penalty: float | None, draws: int, seed: int
-) -> Array:
-    """1.4826 mad over draws of the mode; draws are the same normal scores for every cell."""
-    J = ratio.shape[1]
-    noise = np.random.default_rng(seed).standard_normal((draws, J))
-    out = np.empty(len(ratio))
-    size = max(1, _BLOCK // 1024)
-    for c in range(len(ratio)):
-        modes = np.empty(draws)
-        for d in range(0, draws, size):
-            z = noise[d : d + size]
-            drawn = ratio[c] + sd[c] * z
-            modes[d : d + size] = _penalized_modes(drawn, np.broadcast_to(weights[c], drawn.shape), phi, penalty)
-        out[c] = 1.4826 * np.median(np.abs(modes - np.median(modes)))
-    return out
 
 
 def _fit(
@@ -77,12 +60,24 @@ def _fit(
     beta = _penalized_modes(ratio, w, phi, penalty)
     se = np.full(len(b), np.nan)
     if draws > 1:
-        se = _bootstrap_mad(ratio, np.sqrt(variance), w, phi, penalty, int(draws), int(seed))
-    return Fit(beta.reshape(shape), se.reshape(shape), residual_df(distribution, J - 1),
-               meta={"uses_error_correlation": error == "delta"})
+        from mrinterp.stats.mode_bootstrap import bootstrap_mode_mad
+
+        ratio, w = np.ascontiguousarray(ratio), np.ascontiguousarray(w)
+        cut = -1.0 if penalty is None else float(penalty)
+        se = bootstrap_mode_mad(
+            ratio, np.sqrt(variance), w, ratio.view(np.uint64), float(phi), cut, int(draws), np.uint64(seed)
+        )
+    return Fit(
+        beta.reshape(shape),
+        se.reshape(shape),
+        residual_df(distribution, J - 1),
+        meta={"uses_error_correlation": error == "delta"},
+    )
 
 
-@estimator("simple_mode", "Simple mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True)
+@estimator(
+    "simple_mode", "Simple mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True
+)
 def simple_mode(
     beta_x: Array,
     se_x: Array,
@@ -122,7 +117,9 @@ def simple_mode(
     return _fit(arrays, False, error, phi, None, draws, seed, distribution, rho)
 
 
-@estimator("weighted_mode", "Weighted mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True)
+@estimator(
+    "weighted_mode", "Weighted mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True
+)
 def weighted_mode(
     beta_x: Array,
     se_x: Array,

@@ -154,22 +154,24 @@ def _run(errors: KnownErrors, problems: Ints, theta: Array, q: Ints) -> tuple[Ar
 
 
 def _path(errors: KnownErrors, starts: Array, most: int) -> _Path:
-    """Every q from every start, then from the neighbours' solutions until none improves."""
+    """All starts at a few q, then every q from the nearest solutions, until no neighbour's improves it."""
     n, S, K = starts.shape
+    anchors = np.unique(np.linspace(0, most, 5).round().astype(int))
+    problems = np.repeat(np.arange(n), S * len(anchors))
+    first = np.repeat(starts.reshape(n * S, K), len(anchors), axis=0)
+    theta, rss = _run(errors, problems, first, np.tile(anchors, n * S))
+    best = np.argmin(rss.reshape(n, S, -1), axis=1)[:, None, :, None]
+    solved = np.take_along_axis(theta.reshape(n, S, len(anchors), K), best, axis=1)[:, 0]
     q = np.arange(most + 1)
-    problems = np.repeat(np.arange(n), S * len(q))
-    theta, rss = _run(errors, problems, np.repeat(starts.reshape(n * S, K), len(q), axis=0), np.tile(q, n * S))
-    theta, rss = theta.reshape(n, S, len(q), K), rss.reshape(n, S, len(q))
-    best = np.argmin(rss, axis=1)[:, None]
-    path = _Path(
-        np.take_along_axis(theta, best[..., None], axis=1)[:, 0], np.take_along_axis(rss, best, axis=1)[:, 0]
-    )
-    for _ in range(4):
+    below = np.searchsorted(anchors, q, side="right") - 1
+    above = np.minimum(below + 1, len(anchors) - 1)
+    path = _Path(solved[:, below], np.full((n, len(q)), np.inf))
+    path = _improve(errors, _improve(errors, path, solved[:, below]), solved[:, above])
+    for _ in range(2):
         better = path
         for shift in (1, -1):
             better = _improve(errors, better, np.roll(path.theta, shift, axis=1))
-        gain = path.rss - better.rss
-        path = better
+        gain, path = path.rss - better.rss, better
         if gain.max() < 1e-9:
             break
     return path

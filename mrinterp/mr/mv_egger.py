@@ -68,7 +68,11 @@ def mv_egger(
     design = np.concatenate([np.ones((1, J)), sign * beta_x]).T
     if collinear(design):
         alone = collinear(beta_x.T)
-        return no_fit(F, len(beta_y), COLLINEAR if alone else "effects on the exposures are collinear with the intercept")
+        return no_fit(
+            F,
+            len(beta_y),
+            COLLINEAR if alone else "effects on the exposures are collinear with the intercept",
+        )
     beta, se, q = weighted_fit(design, sign * beta_y, 1.0 / (se_y * se_y))
     df = J - F - 1
     shape = (F, len(beta_y))
@@ -77,6 +81,8 @@ def mv_egger(
         **strength(beta_x, se_x, len(beta_y), sigma),
         "intercept": np.broadcast_to(intercept, shape),
         "intercept_se": np.broadcast_to(intercept_se, shape),
-        "intercept_p": np.broadcast_to(p_value(intercept / intercept_se, residual_df(distribution, df)), shape),
+        "intercept_p": np.broadcast_to(
+            p_value(intercept / intercept_se, residual_df(distribution, df)), shape
+        ),
     }
     return infer(beta[1:], se[1:], q, df, "random", distribution, details)

@@ -14,7 +14,9 @@ __all__ = ["mv_ivw"]
 
 Array = NDArray[np.float64]
 
-COLLINEAR = "the exposures' effects are collinear (the instruments do not tell them apart): merge or drop exposures"
+COLLINEAR = (
+    "the exposures' effects are collinear (the instruments do not tell them apart): merge or drop exposures"
+)
 
 
 def collinear(design: Array) -> bool:
@@ -36,7 +38,11 @@ def weighted_fit(design: Array, outcome: Array, weights: Array) -> tuple[Array, 
     inverse = np.linalg.inv(r)
     beta = np.einsum("opk,ojk,oj->op", inverse, q, y)
     residual = y - root * (beta @ design.T)
-    return beta.T, np.sqrt(np.einsum("opk,opk->po", inverse, inverse)), np.einsum("oj,oj->o", residual, residual)
+    return (
+        beta.T,
+        np.sqrt(np.einsum("opk,opk->po", inverse, inverse)),
+        np.einsum("oj,oj->o", residual, residual),
+    )
 
 
 def no_fit(F: int, O: int, why: str) -> Fit:

@@ -45,9 +45,15 @@ def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
         name, equals, value = text.partition("=")
         method, dot, option = name.strip().partition(".")
         if not equals or not dot or not option:
-            raise InputError(f"option {text!r}", "not of the form method.option=value", "Write it like egger.distribution=normal")
+            raise InputError(
+                f"option {text!r}",
+                "not of the form method.option=value",
+                "Write it like egger.distribution=normal",
+            )
         if method not in methods:
-            raise InputError(f"option {text!r}", f"method {method!r} is not asked for", f"Add --method {method}")
+            raise InputError(
+                f"option {text!r}", f"method {method!r} is not asked for", f"Add --method {method}"
+            )
         try:
             parsed = json.loads(value)
         except json.JSONDecodeError:
@@ -55,8 +61,16 @@ def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
         default = find(method).options.get(option)
         if isinstance(default, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
             parsed = float(parsed)
-        if default is not None and isinstance(default, str | int | float) and type(parsed) is not type(default):
-            raise InputError(f"option {text!r}", f"a {type(parsed).__name__}", f"Give a {type(default).__name__}, like {default}")
+        if (
+            default is not None
+            and isinstance(default, str | int | float)
+            and type(parsed) is not type(default)
+        ):
+            raise InputError(
+                f"option {text!r}",
+                f"a {type(parsed).__name__}",
+                f"Give a {type(default).__name__}, like {default}",
+            )
         out.setdefault(method, {})[option] = parsed
     return out
 
@@ -99,7 +113,11 @@ def _is_flag(value: Any) -> bool:
 
 
 def _readable(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in options.items() if v is None or isinstance(v, str | int | float | bool | list | tuple)}
+    return {
+        k: v
+        for k, v in options.items()
+        if v is None or isinstance(v, str | int | float | bool | list | tuple)
+    }
 
 
 def strength_sentences(data: MRData) -> list[str]:
@@ -119,7 +137,11 @@ def strength_sentences(data: MRData) -> list[str]:
 def sentences(results: Iterable[Estimates]) -> Iterator[str]:
     """Each estimate as a sentence, with outliers, overdispersion and conditional strength after it."""
     for result in results:
-        flagged = {k: {(x, y): names for x, y, names in v} for k, v in result.meta.items() if k in _APART and _is_flag(v)}
+        flagged = {
+            k: {(x, y): names for x, y, names in v}
+            for k, v in result.meta.items()
+            if k in _APART and _is_flag(v)
+        }
         for exposure in result.exposures:
             for outcome in result.outcomes:
                 one = result[exposure, outcome]

@@ -87,8 +87,12 @@ def penalized_ivw(
     slope = (w * b * g).sum(axis=1) / xx
     sigma = np.sqrt((w * (g - slope[:, None] * b) ** 2).sum(axis=1) / (J - 1))
     se = (np.maximum(sigma, 1.0) if model == "random" else 1.0) / np.sqrt(xx)
-    return Fit(slope.reshape(shape), se.reshape(shape), residual_df(distribution, J - 1),
-               meta={"uses_error_correlation": weights == "second"})
+    return Fit(
+        slope.reshape(shape),
+        se.reshape(shape),
+        residual_df(distribution, J - 1),
+        meta={"uses_error_correlation": weights == "second"},
+    )
 
 
 @estimator(
@@ -126,5 +130,9 @@ def penalized_egger(
         "intercept_se": intercept_se * scale,
         "intercept_p": p_value(intercept / (intercept_se * scale), df),
     }
-    return Fit(slope.reshape(shape), (slope_se * scale).reshape(shape), df,
-               details={k: v.reshape(shape) for k, v in details.items()})
+    return Fit(
+        slope.reshape(shape),
+        (slope_se * scale).reshape(shape),
+        df,
+        details={k: v.reshape(shape) for k, v in details.items()},
+    )

@@ -48,7 +48,9 @@ def _global_p(b: Array, s: Array, t: Array, loo: Array, rss: Array, draws: int, 
     return np.asarray((exceed + 1.0) / (draws + 1.0))
 
 
-def _distortion_p(w: Array, b: Array, g: Array, raw: float, removed: int, seen: float, draws: int, seed: int) -> float:
+def _distortion_p(
+    w: Array, b: Array, g: Array, raw: float, removed: int, seen: float, draws: int, seed: int
+) -> float:
     """Share of random removals of as many instruments that move the estimate as much."""
     rng = np.random.default_rng([seed, removed])
     J = len(b)
@@ -120,7 +122,9 @@ def presso(
     distortion = np.where(outliers.any(axis=1), (raw - beta) / np.abs(beta), np.nan)
     distortion_p = np.full(len(b), np.nan)
     for c in np.flatnonzero(outliers.any(axis=1)):
-        distortion_p[c] = _distortion_p(w[c], b[c], g[c], raw[c], int(outliers[c].sum()), distortion[c], int(draws), int(seed))
+        distortion_p[c] = _distortion_p(
+            w[c], b[c], g[c], raw[c], int(outliers[c].sum()), distortion[c], int(draws), int(seed)
+        )
     details = {
         "rss": rss,
         "global_p": global_p,
@@ -129,5 +133,9 @@ def presso(
         "distortion": distortion,
         "distortion_p": distortion_p,
     }
-    return Fit(beta.reshape(shape), se.reshape(shape), details={k: v.reshape(shape) for k, v in details.items()},
-               flags={"outliers": outliers.reshape(*shape, J)})
+    return Fit(
+        beta.reshape(shape),
+        se.reshape(shape),
+        details={k: v.reshape(shape) for k, v in details.items()},
+        flags={"outliers": outliers.reshape(*shape, J)},
+    )

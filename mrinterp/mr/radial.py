@@ -100,8 +100,14 @@ def radial_ivw(
     sigma = np.sqrt(q / (J - 1))
     se = (np.maximum(sigma, 1.0) if floor else sigma) / np.sqrt(total)
     details = {k: v.reshape(shape) for k, v in heterogeneity(q, J - 1).items()}
-    return Fit(beta.reshape(shape), se.reshape(shape), residual_df(distribution, J - 1), details=details,
-               flags=_outliers(share, alpha, shape), meta={"uses_error_correlation": weights == "second"})
+    return Fit(
+        beta.reshape(shape),
+        se.reshape(shape),
+        residual_df(distribution, J - 1),
+        details=details,
+        flags=_outliers(share, alpha, shape),
+        meta={"uses_error_correlation": weights == "second"},
+    )
 
 
 @estimator(
@@ -154,6 +160,11 @@ def radial_egger(
         "intercept_se": intercept_se,
         "intercept_p": p_value(intercept / intercept_se, J - 2),
     }
-    return Fit(slope.reshape(shape), (sigma / np.sqrt(spread)).reshape(shape), J - 2,
-               details={k: v.reshape(shape) for k, v in details.items()},
-               flags=_outliers(share, alpha, shape), meta={"uses_error_correlation": weights == "second"})
+    return Fit(
+        slope.reshape(shape),
+        (sigma / np.sqrt(spread)).reshape(shape),
+        J - 2,
+        details={k: v.reshape(shape) for k, v in details.items()},
+        flags=_outliers(share, alpha, shape),
+        meta={"uses_error_correlation": weights == "second"},
+    )

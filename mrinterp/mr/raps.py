@@ -15,7 +15,9 @@ __all__ = ["raps"]
 Array = NDArray[np.float64]
 
 
-def _theta(b: Array, s: Array, g: Array, t: Array, tau2: Array, loss: Loss, start: Array, scale: Array) -> Array:
+def _theta(
+    b: Array, s: Array, g: Array, t: Array, tau2: Array, loss: Loss, start: Array, scale: Array
+) -> Array:
     """Minimum over theta of Sum rho(e / sqrt(v)) at a given overdispersion, per row."""
     base, s2 = t * t + tau2[:, None], s * s
 
@@ -52,7 +54,9 @@ def _tau2(b: Array, s: Array, g: Array, t: Array, theta: Array, loss: Loss) -> A
     return np.where(none, 0.0, (low + high) / 2)
 
 
-def _errors(b: Array, s: Array, g: Array, t: Array, theta: Array, tau2: Array, loss: Loss, joint: bool) -> tuple[Array, Array]:
+def _errors(
+    b: Array, s: Array, g: Array, t: Array, theta: Array, tau2: Array, loss: Loss, joint: bool
+) -> tuple[Array, Array]:
     """Standard errors of theta and of tau^2 (nan where it is not estimated)."""
     s2, noise = s * s, t * t + tau2[:, None]
     v = noise + np.square(theta)[:, None] * s2

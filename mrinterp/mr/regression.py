@@ -33,7 +33,11 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
         With the closest known values.
     """
     if value not in known:
-        raise InputError(f"option {name!r}", f"{value!r}", near_misses(str(value), known) or f"Use one of {', '.join(known)}")
+        raise InputError(
+            f"option {name!r}",
+            f"{value!r}",
+            near_misses(str(value), known) or f"Use one of {', '.join(known)}",
+        )
 
 
 def cells(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> tuple[Array, Array, Array, Array]:
@@ -91,7 +95,9 @@ def p_value(z: Array, df: Array | float = np.inf) -> Array:
     return two_sided_p(neglog10p_t(z, df))
 
 
-def wider_inference(beta: Array, se: Array, raw_se: Array, df: float, level: float) -> tuple[Array, Array, Array]:
+def wider_inference(
+    beta: Array, se: Array, raw_se: Array, df: float, level: float
+) -> tuple[Array, Array, Array]:
     """Limits and -log10 p, the more cautious of (normal, floored error) and (t, unfloored error)."""
     half = np.maximum(critical_value(level) * se, critical_value(level, df) * raw_se)
     neglog10p = np.minimum(neglog10p_normal(beta / se), neglog10p_t(beta / raw_se, df))

@@ -88,33 +88,40 @@ def _starts(X: Array, y: Array, seed: int) -> Array:
 
 
 def _s_estimate(X: Array, y: Array, seed: int) -> tuple[Array, Array]:
-    """Coefficients (C, p) with the least M-scale (C,): every start is scaled, the best five are refined."""
+    """Coefficients (C, p) with the least M-scale (C,): every start is scaled, the best refined."""
     C, n, p = X.shape
     starts = _starts(X, y, seed)
     residual = y[:, None, :] - np.einsum("cnp,cmp->cmn", X, starts)
     rough = _first_scale(residual)
     for _ in range(4):
         rough = _scale_step(residual, rough, p)
-    best = np.argsort(np.where(rough > 0, rough, np.inf), axis=1)[:, :_REFINED]
-    K = best.shape[1]
-    beta = np.take_along_axis(starts, best[..., None], axis=1).reshape(C * K, p)
-    s = np.take_along_axis(rough, best, axis=1).reshape(C * K)
-    rX, ry = np.repeat(X, K, axis=0), np.repeat(y, K, axis=0)
-    active = np.arange(C * K)
-    for _ in range(500):
-        r = ry[active] - np.einsum("rnp,rp->rn", rX[active], beta[active])
+    for kept, steps in ((_REFINED, 8), (4, 500)):
+        best = np.argsort(np.where(np.isfinite(rough) & (rough > 0), rough, np.inf), axis=1)[:, :kept]
+        starts = np.take_along_axis(starts, best[..., None], axis=1)
+        rough = np.take_along_axis(rough, best, axis=1)
+        starts, rough = _refine_scale(X, y, starts, rough, steps)
+    scale = np.where(np.isfinite(rough) & np.isfinite(starts).all(axis=2), rough, np.inf)
+    at, rows = np.argmin(scale, axis=1), np.arange(C)
+    return starts[rows, at], scale[rows, at]
+
+
+def _refine_scale(X: Array, y: Array, starts: Array, scales: Array, steps: int) -> tuple[Array, Array]:
+    """Reweighted steps that lower the M-scale from every start (C, K, p); rows that settle drop out."""
+    C, K, p = starts.shape
+    beta, s = starts.reshape(C * K, p).copy(), scales.reshape(C * K).copy()
+    cell, active = np.repeat(np.arange(C), K), np.arange(C * K)
+    for _ in range(steps):
+        rX, ry = X[cell[active]], y[cell[active]]
+        r = ry - np.einsum("rnp,rp->rn", rX, beta[active])
         new_s = _scale_step(r, s[active], p)
-        new = _weighted_line(rX[active], ry[active], _weight(r / new_s[:, None], SCALE_K))
+        new = _weighted_line(rX, ry, _weight(r / new_s[:, None], SCALE_K))
         moved = np.abs(new - beta[active]).max(axis=1) > 1e-12 * np.abs(new).max(axis=1)
         moved |= np.abs(new_s - s[active]) > 1e-12 * new_s
         beta[active], s[active] = new, new_s
         active = active[moved & np.isfinite(new).all(axis=1)]
         if not len(active):
             break
-    s = np.where(np.isfinite(s) & np.isfinite(beta).all(axis=1), s, np.inf).reshape(C, K)
-    at = np.argmin(s, axis=1)
-    rows = np.arange(C)
-    return beta.reshape(C, K, p)[rows, at], s[rows, at]
+    return beta.reshape(C, K, p), s.reshape(C, K)
 
 
 def mm_regression(X: Array, y: Array, seed: int = 0) -> tuple[Array, Array, Array]:
@@ -125,13 +132,14 @@ def mm_regression(X: Array, y: Array, seed: int = 0) -> tuple[Array, Array, Arra
     """
     start, s = _s_estimate(X, y, seed)
     n = X.shape[1]
-    beta = start
+    beta, active = start.copy(), np.arange(len(y))
     for _ in range(500):
-        r = (y - np.einsum("cnp,cp->cn", X, beta)) / s[:, None]
-        new = _weighted_line(X, y, _weight(r, LINE_K))
-        settled = np.all(np.abs(new - beta) <= 1e-12 * (np.abs(beta) + 1e-300))
-        beta = new
-        if settled:
+        r = (y[active] - np.einsum("cnp,cp->cn", X[active], beta[active])) / s[active, None]
+        new = _weighted_line(X[active], y[active], _weight(r, LINE_K))
+        moved = np.abs(new - beta[active]).max(axis=1) > 1e-12 * np.abs(new).max(axis=1)
+        beta[active] = new
+        active = active[moved]
+        if not len(active):
             break
     r0 = (y - np.einsum("cnp,cp->cn", X, start)) / s[:, None]
     r = (y - np.einsum("cnp,cp->cn", X, beta)) / s[:, None]
@@ -204,7 +212,8 @@ def robust_ivw(
     Notes
     -----
     Errors are divided by min(1, scale): residuals are never less spread than their known errors.
-    Asymptotic errors: not valid with few instruments (below about 10).
+    Asymptotic errors: too small with few instruments (type-I error .10 at 40 instruments, all valid,
+    in simulation).
     """
     choice("weights", weights, ("first", "second"))
     choice("model", model, ("random", "fixed"))
@@ -219,8 +228,13 @@ def robust_ivw(
     beta, se, scale = _all_cells(b, g, w, False, seed)
     if model == "fixed":
         se = se / np.maximum(scale, 1.0)[:, None]
-    return Fit(beta[:, 0].reshape(shape), se[:, 0].reshape(shape), residual_df(distribution, J - 1),
-               details={"scale": scale.reshape(shape)}, meta={"uses_error_correlation": weights == "second"})
+    return Fit(
+        beta[:, 0].reshape(shape),
+        se[:, 0].reshape(shape),
+        residual_df(distribution, J - 1),
+        details={"scale": scale.reshape(shape)},
+        meta={"uses_error_correlation": weights == "second"},
+    )
 
 
 @estimator(
@@ -261,5 +275,9 @@ def robust_egger(
         "intercept_p": p_value(beta[:, 0] / se[:, 0], df),
         "scale": scale,
     }
-    return Fit(beta[:, 1].reshape(shape), se[:, 1].reshape(shape), df,
-               details={k: v.reshape(shape) for k, v in details.items()})
+    return Fit(
+        beta[:, 1].reshape(shape),
+        se[:, 1].reshape(shape),
+        df,
+        details={k: v.reshape(shape) for k, v in details.items()},
+    )

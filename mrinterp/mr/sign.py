@@ -43,7 +43,9 @@ def sign(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, level: float
     lower = np.where(k > 0, stats.beta.ppf(tail, np.maximum(k, 0.5), n - k + 1.0), 0.0)
     upper = np.where(k < n, stats.beta.ppf(1.0 - tail, k + 1.0, np.maximum(n - k, 0.5)), 1.0)
     enough = np.where(n >= 6, 1.0, np.nan)
-    status = np.where(n >= 6, "ok", "needs at least 6 instruments with effects that are not zero").astype(object)
+    status = np.where(n >= 6, "ok", "needs at least 6 instruments with effects that are not zero").astype(
+        object
+    )
     share = k / n
     return Fit(
         (2.0 * share - 1.0) * enough,

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
     "Unweighted regression",
     assumes=("effects around the exposure average to zero and do not depend on instrument strength",),
     reference="Burgess, Butterworth & Thompson 2013 Genet Epidemiol, doi:10.1002/gepi.21758",
+    blocked=False,
 )
 def unweighted(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, distribution: str = "t") -> Fit:
     """Ordinary regression of the outcome's on the exposure's effects through the origin.

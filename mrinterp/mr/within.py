@@ -147,9 +147,9 @@ def aliased_sets(features: Array, tolerance: float = 1e-9) -> list[list[int]]:
         if f in taken:
             continue
         # A copy on another scale is another exposure unit; only same-unit copies share an effect.
-        members = [g for g in np.flatnonzero(alike[f]) if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)]
+        members = [g for g in np.flatnonzero(alike[f]).tolist() if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)]
         members = members or [f]
-        sets.append([int(g) for g in members])
+        sets.append(members)
         taken.update(members)
     return sets
 

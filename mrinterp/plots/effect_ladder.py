@@ -12,7 +12,9 @@ __all__ = ["effect_ladder"]
 
 RUNGS = {
     "observational": "observational",
-    "ivw_noise": "univariable IVW",
+    "ivw_noise": "univariable IVW, noise",
+    "ivw_slot": "univariable IVW, slots",
+    "ivw_pair": "univariable IVW, pairs",
     "within": "within, on the cut",
     "gradient": "gradient",
     "knockout": "knockout",
@@ -34,7 +36,9 @@ def effect_ladder(agreement: Agreement, labels: dict[str, str] | None = None, to
     truth = table.drop_duplicates("exposure").set_index("exposure")
     chosen = truth["knockout"].abs().sort_values(ascending=False).index[:top]
     ax = axes(ax, 7.2, 0.62 * len(chosen) + 1.4)
-    rungs = [r for r in RUNGS if r == "knockout" or r in set(table["method"])]
+    screen = agreement.meta["screen"]
+    wanted = {"knockout", "observational", screen, "within", "gradient"}
+    rungs = [r for r in RUNGS if r in wanted and (r == "knockout" or r in set(table["method"]))]
     rope = float(agreement.meta["rope"][0])
     ax.axvspan(-rope, rope, color="#eeeeee", zorder=0, label="practical equivalence")
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=1)

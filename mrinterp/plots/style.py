@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib as mpl
 
-matplotlib.use("Agg", force=False)
+mpl.use("Agg", force=False)
 
-import matplotlib.pyplot as plt  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from mrinterp.core.storage import whole_file
 
 __all__ = ["METHOD_COLORS", "VERDICT_COLORS", "axes", "save", "spare"]
 
@@ -19,6 +21,7 @@ METHOD_COLORS = {
     "observational": "#999999",
     "ivw_slot": "#e69f00",
     "ivw_noise": "#d55e00",
+    "ivw_pair": "#cc79a7",
     "within": "#0072b2",
     "tsls": "#56b4e9",
     "gradient": "#009e73",
@@ -26,13 +29,14 @@ METHOD_COLORS = {
 }
 VERDICT_COLORS = {"causal": "#0072b2", "negligible": "#999999", "indeterminate": "#e69f00"}
 
-_SETTINGS: dict[str, Any] = {
+_SETTINGS: Any = {
     "font.size": 9,
     "axes.titlesize": 10,
     "axes.labelsize": 9,
     "legend.fontsize": 8,
     "svg.hashsalt": "mrinterp",
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a label with dollar signs is text, not a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
@@ -55,9 +59,8 @@ def spare(ax: Axes) -> None:
 def save(ax: Axes, path: Path) -> Path:
     """Write the figure of ``ax`` as SVG or PNG without a clock in it, and close it."""
     figure = ax.figure
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {"Software": None}
-    with plt.rc_context(_SETTINGS):
-        figure.savefig(path, metadata=metadata, dpi=150)  # type: ignore[union-attr]
+    with plt.rc_context(_SETTINGS), whole_file(path) as partial:
+        figure.savefig(partial, metadata=metadata, dpi=150)  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]
     return path

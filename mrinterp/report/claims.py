@@ -185,8 +185,8 @@ def _cautions(study: FinishedStudy) -> list[str]:
     families = study.design.families("estimation")
     if families < MIN_FAMILIES:
         out.append(
-            f"A rehearsal: {families} families in the estimation split, default inference needs {MIN_FAMILIES}."
-            " Intervals are not for inference."
+            f"A rehearsal: {families} families in the estimation split, default inference needs"
+            f" {MIN_FAMILIES}. Intervals are not for inference."
         )
     primary, _ = primary_and_screen(study)
     summary = study.agreement.summary
@@ -194,14 +194,14 @@ def _cautions(study: FinishedStudy) -> list[str]:
         if s["coverage_upper"] < 0.95:
             out.append(
                 f"On this run 95% intervals of estimate and knockout together covered {s['coverage']:.0%}"
-                f" of the knockouts of {s['outcome']} ({s['coverage_lower']:.0%} to {s['coverage_upper']:.0%}):"
-                " read the intervals as too narrow."
+                f" of the knockouts of {s['outcome']} ({s['coverage_lower']:.0%} to"
+                f" {s['coverage_upper']:.0%}): read the intervals as too narrow."
             )
     earlier = study.header["earlier_plans"]
     if earlier:
         out.append(
-            f"{earlier} other {'plan' if earlier == 1 else 'plans'} on the same network and outcome beside this one:"
-            " findings selected among plans hold less often."
+            f"{earlier} other {'plan' if earlier == 1 else 'plans'} on the same network and outcome beside"
+            " this one: findings selected among plans hold less often."
         )
     tested = len(study.results)
     out.append(f"Each interval has level 95% by itself; none is adjusted for the {tested} effects tested.")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mrinterp.core.agreement import Agreement
 from mrinterp.core.storage import whole_file
 from mrinterp.plots.effect_ladder import effect_ladder
 from mrinterp.plots.inline_svg import inline_svg
@@ -59,6 +60,7 @@ def page_html(study: FinishedStudy) -> str:
         outcomes=list(ropes(study)),
         answer=answer(study, rows),
         features=rows,
+        has_gradient="gradient" in study.estimates,
         several_outcomes=len(ropes(study)) > 1,
         agreement=agreement_rows(study),
         cross=cross_table(rows),
@@ -83,9 +85,10 @@ class _Figures:
 def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
     outcome = rows[0].outcome if len(ropes(study)) == 1 else next(iter(ropes(study)))
     of_outcome = [r for r in rows if r.outcome == outcome]
-    labels = {r.name: _shortened(r.label) for r in of_outcome}
+    labels = {_shortened(r.name): _shortened(r.label) for r in of_outcome}
+    held = _with_short_names(study.agreement)
     ladder = inline_svg(
-        lambda: effect_ladder(study.agreement, labels),
+        lambda: effect_ladder(held, labels),
         "ladder",
         "Effects with 95% intervals by every method, for the features with the largest knockout effects",
     )
@@ -116,7 +119,7 @@ def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list
     known = set(path.loc[path["outcome"] == outcome, "exposure"])
 
     def panel(number: int, row: Feature) -> str:
-        title = f"{row.short}  {labels[row.name]}".strip()
+        title = f"{_shortened(row.short, 26)}  {labels[row.name]}".strip()
         return inline_svg(
             lambda: rank_path(path, row.name, outcome, study.basis.rank, rope, knockouts[row.name], title),
             f"rank-{number}",
@@ -125,6 +128,16 @@ def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list
 
     labels = {r.name: _shortened(r.label, 26) for r in rows}
     return [panel(k, r) for k, r in enumerate([r for r in rows if r.name in known][:RANK_PATHS])]
+
+
+def _with_short_names(held: Agreement) -> Agreement:
+    """Names cut to what a figure can hold, where they stay distinct."""
+    joined = held.joined.copy()
+    for column in ("exposure", "outcome"):
+        short = joined[column].map(_shortened)
+        if short.nunique() == joined[column].nunique():
+            joined[column] = short
+    return replace(held, joined=joined)
 
 
 def _shortened(label: str, length: int = _LABEL_LENGTH) -> str:

@@ -16,7 +16,11 @@ def provenance(study: FinishedStudy) -> dict[str, Any]:
     origin = header["provenance"]
     hashes = [
         ("rules", header["rules_hash"], "plan, design, network; fixed before discovery was read"),
-        ("candidates", header["candidates_hash"], "rules, features, bypass, rank; fixed before estimation was read"),
+        (
+            "candidates",
+            header["candidates_hash"],
+            "rules, features, bypass, rank; fixed before estimation was read",
+        ),
         ("network", origin["model"], "weights of the network"),
         ("design", origin["design"], "prompts, doses, instruments and splits"),
     ]

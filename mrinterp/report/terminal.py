@@ -10,19 +10,28 @@ import pandas as pd
 
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
+from mrinterp.core.provenance import installed_versions
 
-__all__ = ["cost_text", "summary_text"]
+__all__ = ["cost_text", "rerun_text", "summary_text"]
 
 
 class _FinishedStudy(Protocol):
-    out: Any
-    results: pd.DataFrame
-    agreement: Agreement
-    basis: Basis
-    checks: list[dict[str, Any]]
+    out: Path
 
     @property
     def header(self) -> dict[str, Any]: ...
+
+    @property
+    def results(self) -> pd.DataFrame: ...
+
+    @property
+    def agreement(self) -> Agreement: ...
+
+    @property
+    def basis(self) -> Basis: ...
+
+    @property
+    def checks(self) -> list[dict[str, Any]]: ...
 
 
 def summary_text(study: _FinishedStudy, top: int = 16) -> str:
@@ -39,16 +48,16 @@ def summary_text(study: _FinishedStudy, top: int = 16) -> str:
     lines = [header["plan"]["title"], ""]
     outcome = table["outcome"].iloc[0]
     rows = [("feature", "responds to", f"effect on {outcome} per sd", "95% interval", "knockout", "verdict", "knockout says")]
-    for r in table.head(top).itertuples(index=False):
+    for r in table.head(top).to_dict("records"):
         rows.append(
             (
-                r.feature.rsplit(":", 1)[-1],
-                r.label,
-                f"{r.effect:+.4f}",
-                f"[{r.ci_lower:+.4f}, {r.ci_upper:+.4f}]",
-                f"{r.knockout:+.4f}",
-                r.verdict,
-                r.knockout_verdict,
+                r['feature'].rsplit(":", 1)[-1],
+                r['label'],
+                f"{r['effect']:+.4f}",
+                f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]",
+                f"{r['knockout']:+.4f}",
+                r['verdict'],
+                r['knockout_verdict'],
             )
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
@@ -57,10 +66,10 @@ def summary_text(study: _FinishedStudy, top: int = 16) -> str:
     rope = study.agreement.meta["rope"][0]
     lines += ["", f"{len(table)} features tested: {counts} (region of practical equivalence +-{rope:.4f}). {max(len(table) - top, 0)} not shown."]
     lines += ["", "Held against the blind knockouts:"]
-    for s in study.agreement.summary.itertuples(index=False):
+    for s in study.agreement.summary.to_dict("records"):
         lines.append(
-            f"  {s.label:<62} correlation {s.correlation:+.3f}  slope {s.slope:.2f}"
-            f"  coverage {s.coverage:.2f} ({s.coverage_lower:.2f} to {s.coverage_upper:.2f}), {s.missing} missing"
+            f"  {s['label']:<62} correlation {s['correlation']:+.3f}  slope {s['slope']:.2f}"
+            f"  coverage {s['coverage']:.2f} ({s['coverage_lower']:.2f} to {s['coverage_upper']:.2f}), {s['missing']} missing"
         )
     misled, meta = study.agreement.misled, study.agreement.meta
     lines.append(
@@ -78,6 +87,21 @@ def summary_text(study: _FinishedStudy, top: int = 16) -> str:
         f" {header['earlier_plans']} earlier plans on this network and outcome beside this folder.",
         f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
     ]
+    return "\n".join(lines)
+
+
+def rerun_text(claims: pd.DataFrame, versions: dict[str, str]) -> str:
+    """How many claims came out again, those that did not, and what else is installed than then."""
+    counts = claims["same"].value_counts()
+    lines = [f"{len(claims)} claims repeated: " + ", ".join(f"{n} {v}" for v, n in counts.items()) + "."]
+    for c in claims[~claims["same"].isin(["identical", "agrees"])].to_dict("records"):
+        lines.append(
+            f"  {c['feature']} on {c['outcome']}: {c['effect']:+.4g} ({c['verdict']}) then,"
+            f" {c['effect_again']:+.4g} ({c['verdict_again']}) now, {c['difference']:+.1f} standard errors."
+        )
+    now = installed_versions()
+    changed = [f"{k} {v} then, {now.get(k, 'absent')} now" for k, v in versions.items() if now.get(k) != v]
+    lines.append("Versions are the same." if not changed else "Versions differ: " + "; ".join(changed) + ".")
     return "\n".join(lines)
 
 

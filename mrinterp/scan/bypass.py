@@ -114,7 +114,8 @@ def choose_rank(
         rows.append((rank, float((1 - error_y / total[:O]).mean()), float((1 - error_x / total[O:]).mean())))
     path = pd.DataFrame(rows, columns=["rank", "outcome_r2", "feature_r2"])
     allowed = path[path["rank"] <= max(ceiling, 0)]
-    best = max(int(allowed.loc[allowed[c].idxmax(), "rank"]) for c in ("outcome_r2", "feature_r2"))
+    ranks = allowed["rank"].to_numpy()
+    best = max(int(ranks[allowed[c].to_numpy().argmax()]) for c in ("outcome_r2", "feature_r2"))
     return best, path
 
 

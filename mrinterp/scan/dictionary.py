@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA, FastICA
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 
-__all__ = ["describe_features", "learn_dictionary"]
+__all__ = ["describe_features", "feature_names", "learn_dictionary"]
 
 Array = NDArray[np.float64]
 
@@ -50,11 +50,15 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     sign = np.where((scores**3).mean(axis=0) < 0, -1.0, 1.0)[:, None]
     read, write = read / sd * sign, write * sd * sign
     order = np.argsort(-np.einsum("fd,fd->f", write, write), kind="stable")
-    names = tuple(f"{site}:c{i:02d}" for i in range(count))
-    return Dictionary(names, read[order], write[order], center, unit="sd")
+    return Dictionary(feature_names(site, count), read[order], write[order], center, unit="sd")
 
 
-def describe_features(values: Array, runs: pd.DataFrame, doses: NDArray, instruments: pd.DataFrame) -> tuple[str, ...]:
+def feature_names(site: str, count: int) -> tuple[str, ...]:
+    """Names of the dictionary's features: the site and a number, largest variance first."""
+    return tuple(f"{site}:c{i:02d}" for i in range(count))
+
+
+def describe_features(values: Array, doses: NDArray, instruments: pd.DataFrame) -> tuple[str, ...]:
     """Per feature, the slot filler that moves it most, with the mean difference in units.
 
     Parameters

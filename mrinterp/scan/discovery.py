@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
 from mrinterp.models.cut import CutNetwork
 from mrinterp.models.text import TokenArrays
 from mrinterp.scan.bypass import choose_rank, mean_bypass, nested_order, position_bypass
-from mrinterp.scan.dictionary import describe_features, learn_dictionary
+from mrinterp.scan.dictionary import describe_features, feature_names, learn_dictionary
 from mrinterp.scan.reader import read_runs, sharded
 
 __all__ = ["learn_basis"]
@@ -24,15 +24,31 @@ Array = NDArray[np.float64]
 
 
 def learn_basis(
-    network: CutNetwork, design: Design, tokens: TokenArrays, plan: Plan, folder: Path | None = None
+    network: CutNetwork,
+    design: Design,
+    tokens: TokenArrays,
+    plan: Plan,
+    folder: Path | None = None,
+    labels: dict[str, str] | None = None,
 ) -> Basis:
     """Scan the discovery split; learn dictionary, bypass bases, their order and the rank.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where finished shards are kept.
+    labels : dict, optional
+        Imported labels by feature name; the others are described by what moves them.
 
     Raises
     ------
     InputError
         If a kind of perturbation never changes the site (names the kind or the instrument).
     """
+    names = feature_names(plan.model.site, plan.features.count)
+    for name in labels or {}:
+        if name not in names:
+            raise InputError(f"features.labels, feature {name!r}", "no such feature", near_misses(name, names))
     rows = design.rows("discovery")
     read = read_runs(network, design, tokens, rows, folder=folder and folder / "runs", what="discovery")
     runs = design.runs.iloc[rows].reset_index(drop=True)
@@ -40,7 +56,7 @@ def learn_basis(
     kind = runs["kind"].to_numpy()
     moved = read["mean"] - read["mean"][clean]
     _refuse_silent_instruments(design, rows, kind, moved)
-    natural = np.isin(kind, ("clean", "slot"))
+    natural = kind != "noise"
     dictionary = learn_dictionary(
         read["mean"][natural], plan.features.kind, plan.features.count, plan.seed, plan.model.site
     )
@@ -59,9 +75,10 @@ def learn_basis(
     ceiling = _ceiling(design, plan, features.shape[1])
     rank, path = choose_rank(features, bypass[:, order], d_outcome, family, ceiling)
     values = (read["mean"][natural] - dictionary.center) @ dictionary.read.T
-    labels = describe_features(values, runs[natural], design.doses[rows[natural]], design.instruments)
+    found = describe_features(values, design.doses[rows[natural]], design.instruments)
+    shown = tuple((labels or {}).get(n, d) for n, d in zip(names, found, strict=True))
     dictionary = Dictionary(
-        dictionary.names, dictionary.read, dictionary.write, dictionary.center, labels, dictionary.unit
+        dictionary.names, dictionary.read, dictionary.write, dictionary.center, shown, dictionary.unit
     )
     support, variance = _token_support(network, design, tokens, rows[natural], folder)
     outcome_sd = read["outcome"][natural].std(axis=0)

@@ -14,10 +14,13 @@ from mrinterp.core.storage import whole_file
 from mrinterp.models.cut import CutNetwork, CutReading
 from mrinterp.models.text import TokenArrays
 
-__all__ = ["SHARD_BLOCKS", "Project", "read_runs", "raw_reading", "sharded"]
+__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded"]
 
 SHARD_BLOCKS = 16
 """Canonical blocks per shard: what a kill can cost."""
+
+SCAN_STREAM = 1
+"""Stream of a sampled outcome's draws in the scan; knockouts have their own."""
 
 Project = Callable[[CutReading], dict[str, NDArray]]
 """Turns a block's reading into the arrays to keep, one row per run."""
@@ -87,7 +90,7 @@ def sharded(
             joined = {k: np.concatenate([x[k] for x in blocks]) for k in blocks[0]}
             if path is not None:
                 with whole_file(path) as partial:
-                    np.savez(partial, **joined)
+                    np.savez(partial, allow_pickle=False, **joined)
             parts.append(joined)
     if not parts:
         return {}
@@ -120,6 +123,7 @@ def read_runs(
 
     def work(a: int, b: int) -> dict[str, NDArray]:
         block = rows[a:b]
-        return project(network.run(tokens.take(inputs[block]), noise=block_noise(design, block)))
+        reading = network.run(tokens.take(inputs[block]), noise=block_noise(design, block), draw=(SCAN_STREAM, block))
+        return project(reading)
 
     return sharded(len(rows), int(design.settings["block"]), work, folder, what)

@@ -53,6 +53,10 @@ def credible_sets(
     for start in range(0, len(trait), block):
         t, e = trait[start : start + block], effect[start : start + block]
         weights = alpha[t, e]
+        # an effect whose weight lies mostly too far from its top instrument cannot have a pure set
+        close = np.abs(ld)[weights.argmax(-1)] >= min_abs_corr
+        kept = np.flatnonzero(np.einsum("ij,ij->i", weights, close) >= coverage - 1e-12)
+        t, e, weights = t[kept], e[kept], weights[kept]
         order = np.argsort(-weights, axis=-1, kind="stable")
         reached = np.cumsum(np.take_along_axis(weights, order, axis=-1), axis=-1)
         size = np.minimum((reached < coverage).sum(-1) + 1, weights.shape[-1])

@@ -32,7 +32,9 @@ def _binned(values: Array, weights: Array, low: Array, step: Array) -> Array:
     flat = (left + (2 * GRID) * np.arange(R)[:, None]).ravel()
     size = R * 2 * GRID
     mass = np.bincount(flat, ((1.0 - share) * weights).ravel(), size)
-    return (mass + np.bincount(flat + 1, (share * weights).ravel(), size)).reshape(R, 2 * GRID)
+    return np.asarray(
+        (mass + np.bincount(flat + 1, (share * weights).ravel(), size)).reshape(R, 2 * GRID), dtype=float
+    )
 
 
 def density_modes(values: Array, weights: Array, bandwidth: Array) -> Array:

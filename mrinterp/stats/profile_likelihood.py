@@ -146,6 +146,7 @@ def _newton_step(gradient: Array, hessian: Array, scale: Array) -> Array:
     """Descent direction from the Hessian with its eigenvalues made positive, in units of ``scale``."""
     g = gradient / scale
     h = hessian / (scale[:, :, None] * scale[:, None, :])
+    h = np.where(np.isfinite(h).all(axis=(1, 2))[:, None, None], h, np.eye(g.shape[1]))
     values, vectors = np.linalg.eigh(h)
     size = np.abs(values)
     size = np.maximum(size, 1e-10 * size.max(axis=1, keepdims=True) + 1e-300)
@@ -195,7 +196,8 @@ def minimize_profile(
         trimmed = None if trim is None else trim[active]
         f, g, h = profile_derivatives(part, theta[active], loss, tau2[active], trimmed)
         value[active] = f
-        usable = np.isfinite(g).all(axis=1) & np.isfinite(h).all(axis=(1, 2))
+        with np.errstate(over="ignore", invalid="ignore"):
+            usable = np.isfinite(g).all(axis=1) & (np.abs(h).max(axis=(1, 2)) < 1e200)
         active, part, f, g, h = active[usable], part.take(np.flatnonzero(usable)), f[usable], g[usable], h[usable]
         trimmed = None if trimmed is None else trimmed[usable]
         if not len(active):

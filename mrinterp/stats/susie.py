@@ -289,6 +289,7 @@ def _store(
 def pip(alpha: Array, prior_variance: Array) -> Array:
     """Posterior inclusion probability of each instrument over the effects that are present, (T, J)."""
     present = (prior_variance > NEGLIGIBLE)[..., None]
-    with np.errstate(divide="ignore"):
-        absent = np.log1p(-np.where(present, alpha, 0.0)).sum(-2)
-    return np.asarray(np.abs(np.expm1(absent)))
+    absent = np.ones_like(alpha[:, 0])
+    for e in range(alpha.shape[1]):
+        absent *= 1.0 - present[:, e] * alpha[:, e]
+    return np.asarray(1.0 - absent)

@@ -60,7 +60,11 @@ def from_arrays(
         For arrays of different length, values that are not finite, or a prompt in two families;
         names the array, the row and the fix.
     """
-    matrices = {"doses": _matrix("doses", doses), "features": _matrix("features", features), "outcomes": _matrix("outcomes", outcomes)}
+    matrices = {
+        "doses": _matrix("doses", doses),
+        "features": _matrix("features", features),
+        "outcomes": _matrix("outcomes", outcomes),
+    }
     N = len(matrices["features"])
     matrices["bypass"] = np.zeros((N, 0)) if bypass is None else _matrix("bypass", bypass)
     columns = {"prompt": prompt, "family": family, "kind": kind, "split": split, "clean": clean}
@@ -78,7 +82,9 @@ def from_arrays(
     per_prompt = frame.groupby("prompt", sort=False)["family"].nunique()
     if (per_prompt > 1).any():
         which = per_prompt.index[per_prompt > 1][0]
-        raise InputError("family", f"prompt {which!r} lies in {per_prompt[which]} families", "Give every prompt one family")
+        raise InputError(
+            "family", f"prompt {which!r} lies in {per_prompt[which]} families", "Give every prompt one family"
+        )
     J = matrices["doses"].shape[1]
     names = _names("instruments", instruments, J, "z")
     unknown = [p for p in placebo if p not in names]
@@ -127,7 +133,9 @@ def _vector(name: str, value: Any) -> NDArray[Any]:
     if name != "clean":
         missing = pd.isna(array)
         if missing.any():
-            raise InputError(f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Give every run a value")
+            raise InputError(
+                f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Give every run a value"
+            )
     return array
 
 

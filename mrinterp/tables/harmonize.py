@@ -21,7 +21,9 @@ Mask = NDArray[np.bool_]
 
 def _other_strand(alleles: NDArray[np.object_]) -> NDArray[np.object_]:
     """Alleles as read on the other strand: complement, in reverse order."""
-    return np.array([a.translate(_COMPLEMENT)[::-1] if set(a) <= set("ACGT") else a for a in alleles], dtype=object)
+    return np.array(
+        [a.translate(_COMPLEMENT)[::-1] if set(a) <= set("ACGT") else a for a in alleles], dtype=object
+    )
 
 
 def _as_indel(a: NDArray[np.object_], b: NDArray[np.object_], rows: Mask) -> None:
@@ -136,7 +138,11 @@ def _reasons(out: pd.DataFrame, action: int) -> list[str]:
         elif action == 3 and row.palindromic:
             reasons.append(f"palindromic alleles {alleles} (action 3 drops them)")
         elif action == 2 and row.ambiguous:
-            seen = f"{row.eaf_x:g} and {row.eaf_y:g}" if np.isfinite(np.array([row.eaf_x, row.eaf_y], float)).all() else "not known"
+            seen = (
+                f"{row.eaf_x:g} and {row.eaf_y:g}"
+                if np.isfinite(np.array([row.eaf_x, row.eaf_y], float)).all()
+                else "not known"
+            )
             reasons.append(f"palindromic alleles {alleles}, strand not told by the frequencies ({seen})")
         else:
             reasons.append("")
@@ -191,7 +197,9 @@ def harmonize(
     xs = [exposures] if isinstance(exposures, TraitTable) else list(exposures)
     ys = [outcomes] if isinstance(outcomes, TraitTable) else list(outcomes)
     if action not in (1, 2, 3):
-        raise InputError("harmonize action", repr(action), "Use 1 (forward strand), 2 (infer) or 3 (drop palindromes)")
+        raise InputError(
+            "harmonize action", repr(action), "Use 1 (forward strand), 2 (infer) or 3 (drop palindromes)"
+        )
     drop: dict[str, str] = {}
     frames = [_drop_duplicates(t, drop) for t in [*xs, *ys]]
     first = frames[0]
@@ -203,7 +211,9 @@ def harmonize(
     kept = np.array([n not in drop for n in names], dtype=bool)
     dropped = pd.DataFrame([(n, drop[n]) for n in first.index if n in drop], columns=["instrument", "reason"])
     if not kept.any():
-        detail = f"; first: {dropped['instrument'].iloc[0]}: {dropped['reason'].iloc[0]}" if len(dropped) else ""
+        detail = (
+            f"; first: {dropped['instrument'].iloc[0]}: {dropped['reason'].iloc[0]}" if len(dropped) else ""
+        )
         raise InputError(
             f"{xs[0].where} and {ys[0].where}",
             f"no instrument is left of {len(first)}{detail}",

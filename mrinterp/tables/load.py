@@ -59,7 +59,9 @@ def load(
             other = next(n for n in names if n not in files)
             raise InputError(f"trait {other!r}", "no such file", "Name either traits of the table, or files")
     if x_files and not y_files:
-        raise InputError(f"exposure {x_files[0]!r}", "a file, without a file of the outcome", "Give the outcome's file too")
+        raise InputError(
+            f"exposure {x_files[0]!r}", "a file, without a file of the outcome", "Give the outcome's file too"
+        )
     if y_files:
         side = exposures[0] if exposures and not x_files else None
         xs = [read_trait(table, side, "exposure"), *(read_trait(f, None, "exposure") for f in x_files)]

@@ -59,7 +59,9 @@ def instrument_column(sheet: Sheet) -> str:
 def traits_of(columns: Iterable[str]) -> list[str]:
     """Names t with a column ``beta_<t>`` or ``beta.<t>``, in the order of the table."""
     names = [str(c) for c in columns]
-    return list(dict.fromkeys(c[5:] for c in names if c.lower().startswith(("beta_", "beta.")) and len(c) > 5))
+    return list(
+        dict.fromkeys(c[5:] for c in names if c.lower().startswith(("beta_", "beta.")) and len(c) > 5)
+    )
 
 
 def trait_columns(sheet: Sheet, trait: str) -> dict[str, str]:
@@ -101,4 +103,6 @@ def plain_columns(sheet: Sheet) -> dict[str, str]:
 
 def _listed(columns: Iterable[object]) -> str:
     names = [str(c) for c in columns]
-    return ", ".join(repr(n if len(n) <= 30 else n[:27] + "...") for n in names[:12]) + (", ..." if len(names) > 12 else "")
+    return ", ".join(repr(n if len(n) <= 30 else n[:27] + "...") for n in names[:12]) + (
+        ", ..." if len(names) > 12 else ""
+    )

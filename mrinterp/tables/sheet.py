@@ -119,7 +119,9 @@ def read_sheet(path: str | Path) -> Sheet:
     except FileNotFoundError:
         raise InputError(where, "no such file", "Check the path") from None
     except OSError as e:
-        raise InputError(where, f"cannot be read ({e.strerror or e})", "Check the path and its permissions") from None
+        raise InputError(
+            where, f"cannot be read ({e.strerror or e})", "Check the path and its permissions"
+        ) from None
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in (".parquet", ".pq"):
         return _read_parquet(where, raw)
@@ -145,17 +147,21 @@ def _gunzip(where: str, raw: bytes) -> bytes:
     try:
         return gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as e:
-        raise InputError(where, f"not a gzip file ({e})", "Compress the table again, or give it uncompressed") from None
+        raise InputError(
+            where, f"not a gzip file ({e})", "Compress the table again, or give it uncompressed"
+        ) from None
 
 
 def _read_parquet(where: str, raw: bytes) -> Sheet:
-    import pyarrow
+    import pyarrow as pa
 
     try:
         frame = pd.read_parquet(io.BytesIO(raw))
-    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as e:
+    except (pa.ArrowException, OSError, ValueError, KeyError) as e:
         reason = str(e).split("\n")[0][:120]
-        raise InputError(where, f"not a Parquet file ({reason})", "Write the table again, or give it as CSV") from None
+        raise InputError(
+            where, f"not a Parquet file ({reason})", "Write the table again, or give it as CSV"
+        ) from None
     return frame_sheet(frame, where)
 
 
@@ -170,7 +176,9 @@ def frame_sheet(frame: pd.DataFrame, where: str) -> Sheet:
 def _check_header(where: str, header: list[str], rows: int) -> None:
     repeated = [name for name in dict.fromkeys(header) if header.count(name) > 1 and name]
     if repeated:
-        raise InputError(where, f"column {_shown(repeated[0])} appears twice", "Give every column its own name")
+        raise InputError(
+            where, f"column {_shown(repeated[0])} appears twice", "Give every column its own name"
+        )
     if rows == 0:
         raise InputError(where, "a header and no rows", "Give a table with one row per instrument")
 
@@ -200,7 +208,9 @@ def _parse(where: str, text: str, delimiter: str) -> Sheet:
                     lines.append(line)
             line = reader.line_num + 1
     except csv.Error as e:
-        raise InputError(f"{where}, line {line}", f"not a table ({e})", "Check quotes and line ends") from None
+        raise InputError(
+            f"{where}, line {line}", f"not a table ({e})", "Check quotes and line ends"
+        ) from None
     assert header is not None
     _check_header(where, header, len(rows))
     columns: dict[str, Any] = {name: [r[i] for r in rows] for i, name in enumerate(header)}

@@ -11,7 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
-from mrinterp.tables.schema import INSTRUMENT_NAMES, instrument_column, plain_columns, trait_columns, traits_of
+from mrinterp.tables.schema import (
+    INSTRUMENT_NAMES,
+    instrument_column,
+    plain_columns,
+    trait_columns,
+    traits_of,
+)
 from mrinterp.tables.sheet import Sheet, frame_sheet, read_sheet
 
 __all__ = ["from_arrays", "read_correlation", "read_summary", "summary_from_frame"]
@@ -60,7 +66,11 @@ def _summary(sheet: Sheet, exposures: Sequence[str] | None, outcomes: Sequence[s
     column = instrument_column(sheet)
     traits = traits_of(sheet.frame.columns)
     if not traits:
-        found = "effects of a single trait" if "beta" in plain_columns(sheet) else "no effects of exposure and outcome"
+        found = (
+            "effects of a single trait"
+            if "beta" in plain_columns(sheet)
+            else "no effects of exposure and outcome"
+        )
         raise InputError(
             sheet.where,
             found,
@@ -126,7 +136,9 @@ def _choose(
         raise InputError(sheet.where, "no exposure", "Add columns 'beta_exposure' and 'se_exposure'")
     both = [x for x in xs if x in ys]
     if both:
-        raise InputError(sheet.where, f"{both[0]!r} is both exposure and outcome", "Name two different traits")
+        raise InputError(
+            sheet.where, f"{both[0]!r} is both exposure and outcome", "Name two different traits"
+        )
     return xs, ys
 
 
@@ -138,7 +150,9 @@ def _keep(sheet: Sheet, column: str) -> tuple[NDArray[np.bool_], pd.DataFrame]:
     if not kept.any():
         raise InputError(sheet.where, "'mr_keep' is false in every row", "Keep at least one instrument")
     names = np.array(sheet.text(column), dtype=object)[~kept]
-    return kept, pd.DataFrame({"instrument": names, "reason": "mr_keep is false in the table"}) if len(names) else empty
+    return kept, pd.DataFrame({"instrument": names, "reason": "mr_keep is false in the table"}) if len(
+        names
+    ) else empty
 
 
 def _unique(sheet: Sheet, column: str, kept: NDArray[np.bool_]) -> None:
@@ -205,7 +219,9 @@ def from_arrays(
     return MRData(x, sx, y, sy, exposures, (outcome,), names, ld=ld, info=pd.DataFrame({"instrument": names}))
 
 
-def read_correlation(path: str | Path, names: Sequence[str], what: str = "instruments") -> NDArray[np.float64]:
+def read_correlation(
+    path: str | Path, names: Sequence[str], what: str = "instruments"
+) -> NDArray[np.float64]:
     """Read a square matrix of correlations, put into the order of ``names``.
 
     The header names the columns; a first column of names is optional. Where the header holds all

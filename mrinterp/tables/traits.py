@@ -78,7 +78,9 @@ def _trait(sheet: Sheet, trait: str | None, default: str, prefer: str = "") -> T
         columns = trait_columns(sheet, side)
         label = trait if trait not in (None, side) else _named(sheet, side) or side
     if "se" not in columns:
-        raise InputError(sheet.where, f"column {columns['beta']!r} without its standard error", "Add a column 'se'")
+        raise InputError(
+            sheet.where, f"column {columns['beta']!r} without its standard error", "Add a column 'se'"
+        )
     frame = pd.DataFrame({"instrument": sheet.text(column)})
     frame["beta"], frame["se"] = sheet.numbers(columns["beta"]), sheet.positive(columns["se"])
     for name in ONE_TRAIT:
@@ -119,4 +121,6 @@ def _check_range(sheet: Sheet, columns: dict[str, str], frame: pd.DataFrame) -> 
     dose = frame["dose"].to_numpy(float)
     zero = np.flatnonzero(dose == 0)
     if len(zero):
-        raise InputError(sheet.place(int(zero[0]), columns["dose"]), "dose 0", "Give the dose that the effect is per")
+        raise InputError(
+            sheet.place(int(zero[0]), columns["dose"]), "dose 0", "Give the dose that the effect is per"
+        )

@@ -38,7 +38,9 @@ def to_wide(data: MRData) -> pd.DataFrame:
 def _cell(data: MRData, exposure: str, outcome: str) -> tuple[int, int]:
     for name, names in ((exposure, data.exposures), (outcome, data.outcomes)):
         if name not in names:
-            raise InputError(f"trait {name!r}", "not in the data", near_misses(name, names) or f"Known: {list(names)[:8]}")
+            raise InputError(
+                f"trait {name!r}", "not in the data", near_misses(name, names) or f"Known: {list(names)[:8]}"
+            )
     return data.exposures.index(exposure), data.outcomes.index(outcome)
 
 
@@ -113,7 +115,11 @@ def write_frame(path: str | Path, frame: pd.DataFrame) -> None:
     gz = bool(suffixes) and suffixes[-1] == ".gz"
     kind = suffixes[-2 if gz else -1] if len(suffixes) > gz else ""
     if kind not in (".csv", ".tsv", ".txt", ".parquet") or (gz and kind == ".parquet"):
-        raise InputError(str(path), f"cannot write {kind or 'a file without ending'}", "End the name in .csv, .tsv or .parquet")
+        raise InputError(
+            str(path),
+            f"cannot write {kind or 'a file without ending'}",
+            "End the name in .csv, .tsv or .parquet",
+        )
     with whole_file(path) as partial:
         if kind == ".parquet":
             frame.to_parquet(partial, index=False, compression="zstd")

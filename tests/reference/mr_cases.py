@@ -16,9 +16,16 @@ from mrinterp.tables.summary import read_summary
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-NOT_HERE = "not run here: needs classic reference data"
 
-UNIVARIABLE = ["correlated", "directional_inside", "outliers30", "three_snps", "underdispersed", "valid", "weak"]
+UNIVARIABLE = [
+    "correlated",
+    "directional_inside",
+    "outliers30",
+    "three_snps",
+    "underdispersed",
+    "valid",
+    "weak",
+]
 MULTIVARIABLE = ["mv3_condweak", "mv4_valid"]
 CLASSIC_UNIVARIABLE = [
     "uv01_ldl_chd",
@@ -84,7 +91,12 @@ def load_case(name: str) -> Case | None:
         data = replace(data, ld=np.loadtxt(folder / "corr.csv", delimiter=",", skiprows=1))
     entries = {
         e["method_id"]: Entry(
-            name, e["method_id"], e["args"] or {}, e["results"], e.get("tolerance_hint") or {}, bool(e["stochastic"])
+            name,
+            e["method_id"],
+            e["args"] or {},
+            e["results"],
+            e.get("tolerance_hint") or {},
+            bool(e["stochastic"]),
         )
         for e in expected["entries"]
     }

