@@ -76,11 +76,9 @@ def posterior(
         both = lx + ly
     else:
         lx, ly, both = bivariate_log_bayes_factors(bx, np.array(v), by, np.array(v), overlap, w, w)
-        ratio = np.full_like(bx, w / v)
+        arrays = bx / v**0.5, by / v**0.5, np.full_like(bx, w / v), np.full_like(bx, w / v)
         distinct = [
-            bivariate_distinct_log_sum(
-                *(a[i : i + 500] for a in (bx / v**0.5, by / v**0.5, ratio, ratio)), overlap, ld
-            )
+            bivariate_distinct_log_sum(*(a[i : i + 500] for a in arrays), overlap, ld)
             for i in range(0, len(bx), 500)
         ]
     for h, values in enumerate((lx, ly, lx + pairwise_log_sums(ly), both)):

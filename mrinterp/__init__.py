@@ -11,6 +11,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mrinterp.coloc.abf import colocalize
+    from mrinterp.coloc.finemap import finemap_individual, finemap_sufficient, finemap_summary
+    from mrinterp.coloc.heidi import heidi
+    from mrinterp.coloc.hyprcoloc import cluster_traits
+    from mrinterp.coloc.runs import colocalize_runs
+    from mrinterp.coloc.signals import colocalize_signals
+    from mrinterp.core.coloc import Coloc
+    from mrinterp.core.credible_set import FineMapping
     from mrinterp.core.errors import InputError
     from mrinterp.core.estimates import Estimate, Estimates
     from mrinterp.core.mrdata import MRData
@@ -27,14 +35,24 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Coloc": "core.coloc",
     "Estimate": "core.estimates",
     "Estimates": "core.estimates",
+    "FineMapping": "core.credible_set",
     "InputError": "core.errors",
     "MRData": "core.mrdata",
     "Panel": "core.panel",
     "Study": "study",
     "SumStats": "core.sumstats",
+    "cluster_traits": "coloc.hyprcoloc",
+    "colocalize": "coloc.abf",
+    "colocalize_runs": "coloc.runs",
+    "colocalize_signals": "coloc.signals",
+    "finemap_individual": "coloc.finemap",
+    "finemap_sufficient": "coloc.finemap",
+    "finemap_summary": "coloc.finemap",
     "from_arrays": "tables.arrays",
+    "heidi": "coloc.heidi",
     "marginal_scan": "scan.marginal",
     "observational": "mr.observational",
     "rank_path": "mr.within",
@@ -44,15 +62,25 @@ _HOMES = {
 }
 
 __all__ = [
+    "Coloc",
     "Estimate",
     "Estimates",
+    "FineMapping",
     "InputError",
     "MRData",
     "Panel",
     "Study",
     "SumStats",
     "__version__",
+    "cluster_traits",
+    "colocalize",
+    "colocalize_runs",
+    "colocalize_signals",
+    "finemap_individual",
+    "finemap_sufficient",
+    "finemap_summary",
     "from_arrays",
+    "heidi",
     "marginal_scan",
     "observational",
     "rank_path",

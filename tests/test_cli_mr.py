@@ -102,6 +102,40 @@ def test_bad_input_exits_2_with_one_message(args: list, words: str) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            b"SNP,beta_exposure,se_exposure,beta_outcome,se_outcome\na,0.1,0,0.05,0.01\n",
+            "line 2, column 'se_exposure'",
+        ),
+        (
+            b"SNP,beta_exposure,se_exposure,beta_outcome,se_outcome\na,0.1,0.01,0.05\n",
+            "4 cells under 5 columns",
+        ),
+        (b"SNP,beta_exposure\n\xff\xfe,1\n", "not UTF-8"),
+        (b"\x00\x01\x02", "column"),
+        (b"", "empty"),
+    ],
+)
+def test_bad_tables_exit_2_with_one_message(tmp_path: Path, text: bytes, words: str) -> None:
+    (tmp_path / "t.csv").write_bytes(text)
+    done = mr(tmp_path / "t.csv", "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Traceback" not in done.stderr
+    assert words in done.stderr
+    assert list(tmp_path.iterdir()) == [tmp_path / "t.csv"]
+
+
+def test_flagged_instruments_and_overdispersion_are_in_the_json() -> None:
+    done = mr(CASES / "outliers30" / "data.csv", "-m", "presso", "-m", "raps", "-m", "divw", "--json")
+    presso, raps, divw = json.loads(done.stdout)
+    assert len(presso["outliers"]) > 5
+    assert raps["overdispersion"] > 0
+    assert divw["overdispersion"] > 0
+    assert presso["parameters"]["draws"] == 1000
+
+
 def test_one_instrument_and_two_still_give_rows(tmp_path: Path) -> None:
     head = "SNP,beta_exposure,se_exposure,beta_outcome,se_outcome\n"
     (tmp_path / "one.csv").write_text(head + "a,0.1,0.01,0.05,0.01\n")

@@ -30,7 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 OURS = sorted(registered("univariable"))
 PLAIN = [m for m in OURS if "correlated" not in m]
 NOT_AN_EFFECT = {"sign"}
-GRID = {"mrmix": 0.02, "hetpen": 0.01, "conmix": 0.02, "simple_mode": 1e-6, "weighted_mode": 1e-6}
+GRID = {"mrmix": 0.2, "hetpen": 0.01, "conmix": 0.02, "simple_mode": 1e-6, "weighted_mode": 1e-6}
 """Methods whose answer lies on a grid: how much of an error it may move when the grid moves."""
 
 
@@ -76,8 +76,6 @@ def test_relabelling_an_instruments_sign_changes_nothing(method: str, seed: int)
     seed=st.integers(0, 10_000), c=st.sampled_from([0.01, 0.5, 3.0, 1000.0]), d=st.sampled_from([0.1, 20.0])
 )
 def test_units_scale_the_estimate_and_its_error(method: str, seed: int, c: float, d: float) -> None:
-    if method == "mrmix":
-        return  # its grid and its floor on the variance are in the user's unit
     data = simulate(seed)
     scaled = replace(
         data, beta_x=data.beta_x * c, se_x=data.se_x * c, beta_y=data.beta_y * d, se_y=data.se_y * d

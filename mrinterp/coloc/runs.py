@@ -97,7 +97,7 @@ def colocalize_runs(
         names,
         others,
         columns,
-        error_corr=np.corrcoef(y.T) if options.get("correlated_errors") else None,
-        ld=np.corrcoef(x.T) if options.get("check_misfit", True) else None,
+        error_corr=np.atleast_2d(np.corrcoef(y.T)) if options.get("correlated_errors") else None,
+        ld=np.atleast_2d(np.corrcoef(x.T)) if options.get("check_misfit", True) else None,
     )
     return colocalize(data, sd_x=sd[:count], sd_y=sd[count:], **options)

@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.storage import digest
@@ -77,6 +77,12 @@ class PromptsSection(_Section):
     """Slot name to its fillers."""
     table: str | None = None
     """CSV or JSONL with ``prompt, family`` and optionally ``corrupted`` (clean/corrupted pairs)."""
+
+    @field_validator("fillers")
+    @classmethod
+    def _in_name_order(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        # Random draws go through the slots one by one: their order must not depend on the file's.
+        return dict(sorted(value.items()))
 
 
 class SplitsSection(_Section):

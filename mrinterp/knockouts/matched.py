@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis, Dictionary
@@ -153,6 +154,17 @@ class _Bench:
 
         read = sharded(self.prompts, self.block, work, None, "knockout: clean")
         self.values, self.clean = read["value"], read["outcome"]
+        self.start = self._start()
+
+    def _start(self) -> torch.Tensor | None:
+        """Unedited activations of all prompts, so that swept runs begin at the site."""
+        blocks = []
+        for a in range(0, self.prompts, self.block):
+            activation = self.network.activation(self.tokens.take(self.inputs[a : a + self.block]))
+            if activation is None:
+                return None
+            blocks.append(activation)
+        return torch.cat(blocks)
 
     def sweep(self, amount: Array, folder: Path | None, what: str) -> _Swept:
         """Shift every prompt by ``amount`` (F, S, P) units along every feature's write direction."""
@@ -164,7 +176,9 @@ class _Bench:
             index = np.arange(a, b)
             feature, prompt, step = index // (S * P), index % P, flat_amount[a:b]
             change = step[:, None] * d.write[feature]
-            reading = self.network.run(self.tokens.take(self.inputs[prompt]), shift=change, draw=(stream, index))
+            start = None if self.start is None else self.start[prompt]
+            rows = self.tokens.take(self.inputs[prompt])
+            reading = self.network.run(rows, shift=change, draw=(stream, index), start=start)
             moved = (reading.mean - d.center) @ d.read.T - self.values[prompt]
             moved[np.arange(b - a), feature] -= step
             own = np.abs(moved[np.arange(b - a), feature])

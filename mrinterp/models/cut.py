@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,7 @@ class CutNetwork:
         adapter.submodule(embedding)
         self.adapter, self.site, self.embedding, self.outcome = adapter, site, embedding, outcome
         self.sampling = sampling
+        self._tuple = False
 
     @property
     def embedding_width(self) -> int:
@@ -68,6 +70,7 @@ class CutNetwork:
         noise: NDArray[np.float32] | None = None,
         shift: Array | None = None,
         draw: tuple[int, NDArray[np.int_]] | None = None,
+        start: torch.Tensor | None = None,
     ) -> CutReading:
         """One forward pass of a block.
 
@@ -82,6 +85,8 @@ class CutNetwork:
         draw : (int, ndarray (N,)), optional
             Stream and run numbers that key the draws of a sampled outcome; without it the outcome
             is the computed one.
+        start : tensor (N, length, width), optional
+            Unedited activation of the site (`activation`): the layers before it are not run again.
         """
         ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
         classes = torch.from_numpy(tokens.classes.astype(np.int64))
@@ -91,7 +96,8 @@ class CutNetwork:
         if shift is not None:
             step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))[:, None, :]
             write[self.site] = lambda h: h + step.to(h.dtype)
-        with torch.inference_mode():
+        begin = nullcontext() if start is None else self.adapter.resumed(self.site, start, self._tuple)
+        with torch.inference_mode(), begin:
             result = self.adapter.run({"input_ids": ids, "attention_mask": mask}, read=[self.site], write=write)
             h = result.activations[self.site]
             if h.ndim != 3 or h.shape[:2] != ids.shape:
@@ -102,6 +108,30 @@ class CutNetwork:
             outcome = self.sampling.draw(outcome, *draw)
         check_outcome(outcome, self.outcome.names, len(ids))
         return CutReading(mean.numpy(), deviation.numpy(), outcome)
+
+    def activation(self, tokens: TokenArrays) -> torch.Tensor | None:
+        """Activation of the site (N, length, width) to start edited runs from; None where a run that
+        starts there does not equal a full run bit for bit."""
+        if not self.adapter.can_resume(self.site):
+            return None
+        inputs = {"input_ids": torch.from_numpy(tokens.ids), "attention_mask": torch.from_numpy(tokens.mask)}
+        kept: list[bool] = []
+        module = self.adapter.submodule(self.site)
+        handle = module.register_forward_hook(lambda _m, _i, out: kept.append(isinstance(out, tuple)))
+        try:
+            with torch.inference_mode():
+                full = self.adapter.run(inputs, read=[self.site])
+                value = full.activations[self.site]
+                self._tuple = kept[0]
+                with self.adapter.resumed(self.site, value, self._tuple):
+                    again = self.adapter.run(inputs)
+                mask = inputs["attention_mask"]
+                same = torch.equal(self.outcome(full.output, mask), self.outcome(again.output, mask))
+        except (TypeError, AttributeError, IndexError, RuntimeError):
+            return None
+        finally:
+            handle.remove()
+        return value if same else None
 
     def token_moments(self, tokens: TokenArrays) -> tuple[float, Array, Array]:
         """Number, sum (width,) and second moment (width, width) of single-token activations."""

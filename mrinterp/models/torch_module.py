@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -59,6 +60,37 @@ class TorchAdapter:
             h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             h.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
         return h.hexdigest()
+
+    def can_resume(self, site: str) -> bool:
+        """Whether the site is a layer of a stack whose earlier layers can be passed over."""
+        parent, _, index = site.rpartition(".")
+        return index.isdigit() and isinstance(self._modules.get(parent), torch.nn.ModuleList)
+
+    @contextmanager
+    def resumed(self, site: str, value: torch.Tensor, as_tuple: bool = False) -> Iterator[None]:
+        """Inside the block the network starts at ``site``, which holds ``value`` before any edit.
+
+        The earlier layers of its stack hand on what they get; what comes after is untouched. Equal
+        to a full run bit for bit where the stack is a plain sequence: callers compare once.
+        ``as_tuple`` for layers that return a tuple.
+        """
+        parent, _, index = site.rpartition(".")
+        stack = self._modules[parent]
+        assert isinstance(stack, torch.nn.ModuleList)
+        layers = list(stack)[: int(index) + 1]
+        def hand_on(hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
+            return (hidden,) if as_tuple else hidden
+
+        def start(_hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
+            return (value,) if as_tuple else value
+
+        try:
+            for layer in layers:
+                layer.forward = start if layer is layers[-1] else hand_on  # type: ignore[method-assign,assignment]
+            yield
+        finally:
+            for layer in layers:
+                vars(layer).pop("forward", None)
 
     def run(
         self,

@@ -49,6 +49,7 @@ def grapple(
     overdispersion: bool = True,
     starts: int = 10,
     seed: int = 0,
+    errors: str = "auto",
 ) -> Fit:
     """Minimize the loss of residuals standardized by their full error, jointly with overdispersion.
 
@@ -67,6 +68,10 @@ def grapple(
         Whether a variance tau2 of balanced pleiotropy is estimated with theta.
     starts, seed : int
         Starts per outcome: MV-IVW and random small sets of instruments.
+    errors : {"auto", "model", "empirical"}
+        Moments of psi in the sandwich: those of a standard normal, as in RAPS, or the observed ones of
+        the standardized residuals over 1 - leverage, which stay right when some instruments are invalid.
+        By default the model's for one exposure and the observed ones for several.
 
     Returns
     -------
@@ -90,6 +95,7 @@ def grapple(
     doi:10.1214/19-AOS1866.
     """
     choice("loss", loss, LOSSES)
+    choice("errors", errors, ("auto", "model", "empirical"))
     F, J = beta_x.shape
     data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
     if isinstance(data, Fit):
@@ -102,16 +108,17 @@ def grapple(
     modes: list[dict[str, Any]] = []
     rng = np.random.default_rng(seed)
     pools = np.argsort(rng.random((max(starts - 1, 0), J)), axis=1)[:, : min(2 * F + 2, J)]
+    empirical = errors == "empirical" or (errors == "auto" and F > 1)
     for rows in outcome_blocks(O, 6 * J * F * starts):
         problems = np.repeat(rows, starts)
-        errors = data.outcome_errors(problems)
+        part = data.outcome_errors(problems)
         first = _starts(data, rows, pools)
-        found = _modes(errors, first, how, rows, starts)
+        found = _modes(part, first, how, rows, starts)
         n_modes[rows] = [len(f) for f in found]
         modes += _describe(found, rows)
-        best = _estimate(data, errors, first, how, overdispersion, (len(rows), starts))
+        best = _estimate(part, first, how, overdispersion, (len(rows), starts))
         beta[:, rows], tau2[rows], objective[rows] = best.theta.T, best.tau2, best.objective
-        variance, ok = _sandwich(data.outcome_errors(rows), best, how, overdispersion)
+        variance, ok = _sandwich(data.outcome_errors(rows), best, how, overdispersion, empirical)
         se[:, rows] = np.sqrt(np.einsum("nkk->nk", variance)).T
         words[rows[~ok]] = "the information about the effects is not positive: instruments too weak for these exposures"
         words[rows[ok & ~best.converged]] = "the iteration did not settle: treat the number with care"
@@ -215,7 +222,7 @@ def _overdispersion(errors: KnownErrors, theta: Array, loss: Loss, omega: Array)
 
 
 def _estimate(
-    data: JointData, errors: KnownErrors, first: Array, loss: Loss, overdispersion: bool, shape: tuple[int, int]
+    errors: KnownErrors, first: Array, loss: Loss, overdispersion: bool, shape: tuple[int, int]
 ) -> _Best:
     """Alternate theta and tau2 from every start; the lowest criterion wins."""
     N, J, _ = errors.size
@@ -247,7 +254,9 @@ def _estimate(
     return _Best(theta[pick], tau2[pick], total.min(axis=1), settled[pick])
 
 
-def _sandwich(errors: KnownErrors, best: _Best, loss: Loss, overdispersion: bool) -> tuple[Array, NDArray[np.bool_]]:
+def _sandwich(
+    errors: KnownErrors, best: _Best, loss: Loss, overdispersion: bool, empirical: bool
+) -> tuple[Array, NDArray[np.bool_]]:
     """Covariance of theta (n, K, K) with tau2 estimated jointly, and whether the information is positive."""
     n, J, K = errors.size
     e, v, m = errors.residuals(best.theta, best.tau2)
@@ -260,7 +269,15 @@ def _sandwich(errors: KnownErrors, best: _Best, loss: Loss, overdispersion: bool
         corrected = (b[:, :, None] * b[:, None, :] - xx).reshape(J, K * K)
         signal = (inv @ corrected).reshape(n, K, K)
     noise = (inv @ xx.reshape(J, K * K)).reshape(n, K, K) - np.matmul((m * (inv**2)[:, :, None]).transpose(0, 2, 1), m)
-    meat = loss.c1 * (signal + noise)
+    delta = np.full((n, 1, 1), loss.delta)
+    if empirical:
+        t = e / np.sqrt(v)
+        freed = b + m * (e * inv)[:, :, None]
+        scores = (loss.psi(t) * np.sqrt(inv) / (1.0 - _leverage(freed, loss.dpsi(t) * inv)))[:, :, None] * freed
+        meat = np.matmul(scores.transpose(0, 2, 1), scores)
+        delta = np.maximum(loss.dpsi(t).mean(axis=1), 0.1 * loss.delta)[:, None, None]
+    else:
+        meat = loss.c1 * (signal + noise)
     if overdispersion:
         omega = _relative_size(errors)
         i12 = loss.delta * (m * (inv**2)[:, :, None]).sum(axis=1)
@@ -268,8 +285,16 @@ def _sandwich(errors: KnownErrors, best: _Best, loss: Loss, overdispersion: bool
         v2 = loss.c2 * ((omega * inv) ** 2).sum(axis=1)
         meat = meat + (i12[:, :, None] * i12[:, None, :]) * (v2 / i22**2)[:, None, None]
     inverse, ok = positive_inverse(signal)
-    bread = inverse / loss.delta
+    bread = inverse / delta
     return np.matmul(np.matmul(bread, meat), bread), ok
+
+
+def _leverage(x: Array, weight: Array) -> Array:
+    """Leverage (n, J) of instruments x (n, J, K) under nonnegative parts of weights, capped at .75."""
+    weight = np.maximum(weight, 0.0)
+    gram = np.matmul((x * weight[:, :, None]).transpose(0, 2, 1), x)
+    solved = np.matmul(x, np.linalg.pinv(gram, hermitian=True))
+    return np.minimum(weight * (solved * x).sum(axis=2), 0.75)
 
 
 def _single_exposure_moment(errors: KnownErrors, tau2: Array) -> Array:

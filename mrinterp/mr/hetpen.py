@@ -20,7 +20,7 @@ MOST = 14
 _POINTS = 2001
 
 
-def _models(r: Array, sr: Array, prior: float) -> tuple[Array, Array, Array]:
+def _models(r: Array, sr: Array, prior: float, unit: float) -> tuple[Array, Array, Array]:
     """Weight, estimate and floored error of every subset of two or more instruments."""
     J = len(r)
     subset = (np.arange(1, 2**J)[:, None] >> np.arange(J)) & 1
@@ -30,7 +30,7 @@ def _models(r: Array, sr: Array, prior: float) -> tuple[Array, Array, Array]:
     total = w.sum(axis=1)
     estimate = w @ r / total
     q = (w * np.square(r - estimate[:, None])).sum(axis=1)
-    log_weight = n * np.log(prior) + (J - n) * np.log1p(-prior) - 0.5 * q - subset @ np.log(sr)
+    log_weight = n * np.log(prior) + (J - n) * np.log1p(-prior) - 0.5 * q - subset @ np.log(sr / unit)
     weight = np.exp(log_weight - log_weight.max())
     return weight / weight.sum(), estimate, np.maximum(1.0, np.sqrt(q / (n - 1.0))) / np.sqrt(total)
 
@@ -43,9 +43,11 @@ def _density(theta: Array, weight: Array, estimate: Array, se: Array) -> Array:
     return out
 
 
-def _one(r: Array, sr: Array, prior: float, grid: Array | None, level: float) -> tuple[float, ...]:
+def _one(
+    r: Array, sr: Array, prior: float, unit: float | None, grid: Array | None, level: float
+) -> tuple[float, ...]:
     """Estimate, limits, -log10 p, number of intervals, step."""
-    weight, estimate, se = _models(r, sr, prior)
+    weight, estimate, se = _models(r, sr, prior, unit or float(np.exp(np.mean(np.log(sr)))))
     if grid is None:
         many = weight > 1e-6
         half = 6.0 * se[many].max() + np.ptp(estimate[many])
@@ -83,6 +85,7 @@ def hetpen(
     se_y: Array,
     *,
     prior: float = 0.5,
+    unit: float | None = None,
     lower: float | None = None,
     upper: float | None = None,
     step: float | None = None,
@@ -98,12 +101,15 @@ def hetpen(
         The same for the outcomes.
     prior : float
         Prior probability that an instrument is valid.
+    unit : float, optional
+        Unit in which the ratios' errors sigma_j enter the weights; their geometric mean by default,
+        so that the answer does not depend on units (1 gives the published weights, where it does).
     lower, upper, step : float, optional
         Grid of theta; by default 2,001 points that hold all subsets of any weight.
 
     Notes
     -----
-    A subset weighs prior^|S| (1 - prior)^(J - |S|) exp(-Q_S / 2) / Prod sigma_j; errors are floored
+    A subset weighs prior^|S| (1 - prior)^(J - |S|) exp(-Q_S / 2) / Prod (sigma_j / unit); errors are floored
     random-effects ones. The interval is a likelihood-ratio one and may be a union of ``intervals``
     pieces, of which the outermost limits are given.
     """
@@ -116,7 +122,7 @@ def hetpen(
     grid: Array | None = None
     if lower is not None and upper is not None and step is not None:
         grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)
-    rows = [_one(g[c] / b[c], t[c] / np.abs(b[c]), prior, grid, level) for c in range(len(b))]
+    rows = [_one(g[c] / b[c], t[c] / np.abs(b[c]), prior, unit, grid, level) for c in range(len(b))]
     columns = [column.reshape(shape) for column in np.array(rows).T]
     return Fit(
         columns[0],

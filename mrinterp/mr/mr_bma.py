@@ -43,7 +43,7 @@ def mr_bma(
     sigma_xy: Array | None = None,
     design: str = "between",
     prior_inclusion: float | None = None,
-    prior_sd: float = 0.5,
+    prior_sd: float = 2.0,
     max_size: int = 12,
     max_models: int = 20000,
 ) -> Fit:
@@ -62,7 +62,9 @@ def mr_bma(
     prior_inclusion : float, optional
         Prior probability that an exposure is causal; by default min(.5, 1/F).
     prior_sd : float
-        Prior deviation of an effect, in units of (weighted root mean square of g) / (the same of b).
+        Prior deviation of an effect of standardized exposures in units of the residual deviation. Along a
+        direction in which the exposures' correlation matrix has eigenvalue L, effects shrink by
+        1/(1 + J L prior_sd^2), which small values make felt where exposures co-activate.
     max_size : int
         Largest number of exposures in a model.
     max_models : int

@@ -37,7 +37,7 @@ def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None 
             x[order], y[order], c=one.ld[lead][order] ** 2, s=22, cmap="viridis_r", vmin=0, vmax=1, lw=0
         )
         bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, pad=0.02)
-        bar.set_label(f"$r^2$ with {one.instruments[lead]}")
+        bar.set_label(f"r² with {one.instruments[lead]}")
     ax.scatter(x[lead], y[lead], marker="D", s=46, color="#d55e00", zorder=4)
     left = x[lead] > 0.6 * x.max()
     ax.annotate(
@@ -50,8 +50,8 @@ def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None 
         fontsize=8,
     )
     ax.margins(0.06)
-    ax.set_xlabel(f"$-\\log_{{10}} p$, {exposure}")
-    ax.set_ylabel(f"$-\\log_{{10}} p$, {outcome}")
+    ax.set_xlabel(f"-log10 p, {exposure}")
+    ax.set_ylabel(f"-log10 p, {outcome}")
     ax.set_title("Locus comparison", loc="left")
     spare(ax)
     return ax

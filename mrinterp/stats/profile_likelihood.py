@@ -87,8 +87,9 @@ def _kept(t: Array, trim: NDArray[np.int_] | None) -> Array | None:
     """Indicator of the instruments that stay when each problem drops its ``trim`` largest |t|."""
     if trim is None:
         return None
-    rank = np.argsort(np.argsort(np.abs(t), axis=1), axis=1)
-    return (rank < (t.shape[1] - trim)[:, None]).astype(float)
+    size = np.abs(t)
+    limit = np.take_along_axis(np.sort(size, axis=1), (t.shape[1] - 1 - trim)[:, None], axis=1)
+    return (size <= limit).astype(float)
 
 
 def profile_value(

@@ -360,8 +360,20 @@ _MAD_ERROR = {"b": {"abs": 1e-6}, "estimate": {"abs": 1e-6}, "se": {"rel": 0.11}
 
 def _hetpen(case: Case, entry: Entry) -> dict[str, Any]:
     args = entry.args
-    return {"prior": args["prior"], "lower": args["CIMin"], "upper": args["CIMax"], "step": args["CIStep"]}
+    return {
+        "prior": args["prior"],
+        "unit": 1.0,
+        "lower": args["CIMin"],
+        "upper": args["CIMax"],
+        "step": args["CIStep"],
+    }
 
+
+def _mrmix(case: Case, entry: Entry) -> Values:
+    return {"theta": float(fit(case, "mrmix").beta[0, 0])}
+
+
+MAPPED["mrmix.default"] = Ours("mrmix", own=_mrmix)
 
 for _name in ("mendr.hetpen", "mendr.hetpen.wide"):
     MAPPED[_name] = Ours("hetpen", fields=("estimate", "ci_lower", "ci_upper"), per_case=_hetpen)
@@ -526,7 +538,6 @@ NOT_COVERED: dict[str, str] = {
     "mendr.corr.pcgmm.nonrobust": _ROOM,
     "mendr.corr.pcgmm.thres0.999": _ROOM,
     "mendr.corr.clr": "weak-instrument-robust sets have their own reference test",
-    "mrmix.default": "estimator not offered yet",
     "mendr.mvivw.nx": "conditional F minimized over delta with the covariance 1/n: the joint rank statistic is ours"
     " for that, conditional_f keeps delta fixed",
     "mendr.mvivw.nx.correlx": "as mendr.mvivw.nx, with correlated exposures",

@@ -1,0 +1,157 @@
+"""Reading and writing activations exactly: edits, hooks, resumed runs, padding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mrinterp.core.errors import InputError
+
+torch = pytest.importorskip("torch")
+
+from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
+
+
+class _Pair(torch.nn.Module):
+    """A layer that returns a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+
+    def forward(self, x: Any) -> Any:
+        return self.linear(x), "something else"
+
+
+class _Net(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(3, 4), _Pair()
+        self.last = torch.nn.Linear(4, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.last(torch.tanh(self.second(torch.relu(self.first(x)))[0]))
+
+
+@pytest.fixture
+def adapter() -> TorchAdapter:
+    torch.manual_seed(0)
+    return TorchAdapter(_Net().eval())
+
+
+@pytest.fixture
+def batch() -> Any:
+    return {"x": torch.randn(5, 3, generator=torch.Generator().manual_seed(1))}
+
+
+@pytest.mark.parametrize("site", ["first", "second", "second.linear", "last"])
+def test_identity_edit_changes_nothing(adapter: TorchAdapter, batch: Any, site: str) -> None:
+    plain = adapter.run(batch).output
+    assert torch.equal(adapter.run(batch, read=[site], write={site: lambda h: h}).output, plain)
+
+
+@pytest.mark.parametrize("site", ["first", "second"])
+def test_every_example_is_edited_and_read_back(adapter: TorchAdapter, batch: Any, site: str) -> None:
+    run = adapter.run(batch, read=[site], write={site: torch.zeros_like})
+    assert torch.equal(run.activations[site], torch.zeros(5, 4))
+    assert torch.equal(run.output, run.output[:1].expand_as(run.output))
+    assert not torch.equal(run.output, adapter.run(batch).output)
+
+
+def test_hooks_are_gone_after_an_exception(adapter: TorchAdapter, batch: Any) -> None:
+    def broken(_h: Any) -> Any:
+        raise RuntimeError("inside the edit")
+
+    plain = adapter.run(batch).output
+    with pytest.raises(RuntimeError, match="inside the edit"):
+        adapter.run(batch, write={"first": broken})
+    assert not any(m._forward_hooks for m in adapter.module.modules())
+    assert torch.equal(adapter.run(batch).output, plain)
+
+
+def test_wrong_shape_and_training_mode_are_refused(adapter: TorchAdapter, batch: Any) -> None:
+    with pytest.raises(InputError, match=r"edit at 'first': returned shape \(1, 4\), site has \(5, 4\)"):
+        adapter.run(batch, write={"first": lambda h: h[:1]})
+    with pytest.raises(InputError, match="training mode"):
+        TorchAdapter(_Net().train())
+    with pytest.raises(InputError, match="Did you mean 'second'"):
+        adapter.run(batch, read=["secnd"])
+
+
+@pytest.mark.needs("transformers")
+class TestEncoder:
+    @pytest.fixture
+    def opened(self, tiny_encoder: Path) -> Any:
+        from mrinterp.core.plan import read_plan
+        from mrinterp.models.network import open_network
+        from tests.tiny import tiny_study
+
+        plan, folder = read_plan(tiny_study(tiny_encoder))
+        return open_network(plan, folder)
+
+    @staticmethod
+    def _tokens(opened: Any, texts: list[str], length: int = 14) -> Any:
+        from mrinterp.models.text import tokenize
+
+        frame = pd.DataFrame({"text": texts})
+        return tokenize(opened.tokenizer, frame, length, ["first", "last", "rest"], [], None)
+
+    def test_resumed_run_equals_a_full_run_bit_for_bit(self, opened: Any) -> None:
+        tokens = self._tokens(opened, ["the good house", "the nurse left the office today", "bad"])
+        shift = np.random.default_rng(0).standard_normal((3, 24))
+        start = opened.network.activation(tokens)
+        assert start is not None
+        full, resumed = opened.network.run(tokens, shift=shift), opened.network.run(tokens, shift=shift, start=start)
+        assert full.outcome.tobytes() == resumed.outcome.tobytes()
+        assert full.mean.tobytes() == resumed.mean.tobytes()
+        assert opened.network.run(tokens).outcome.tobytes() != full.outcome.tobytes()
+
+    def test_padding_does_not_leak(self, opened: Any) -> None:
+        texts = ["the good house", "the nurse left the office today"]
+        short, long = (opened.network.run(self._tokens(opened, texts, n)) for n in (9, 22))
+        np.testing.assert_allclose(short.outcome, long.outcome, atol=1e-6)
+        np.testing.assert_allclose(short.mean, long.mean, atol=1e-5)
+
+    def test_shift_moves_the_token_mean_by_itself_and_leaves_deviations(self, opened: Any) -> None:
+        tokens = self._tokens(opened, ["the good house", "the nurse left the office today"])
+        shift = np.random.default_rng(0).standard_normal((2, 24))
+        before, after = opened.network.run(tokens), opened.network.run(tokens, shift=shift)
+        np.testing.assert_allclose(after.mean - before.mean, shift, atol=1e-5)
+        np.testing.assert_allclose(after.deviation, before.deviation, atol=1e-5)
+
+    def test_deviations_sum_to_zero(self, opened: Any) -> None:
+        reading = opened.network.run(self._tokens(opened, ["the good house", "the nurse left the office today"]))
+        np.testing.assert_allclose(reading.deviation.reshape(2, 3, 24).sum(axis=1), 0, atol=1e-6)
+
+    def test_gradient_equals_central_differences(self, opened: Any) -> None:
+        tokens = self._tokens(opened, ["the good house", "the nurse left the office today"])
+        direction = np.random.default_rng(0).standard_normal(24)
+        gradient = opened.network.gradient(tokens)[:, 0] @ direction
+        step = 1e-2 * np.tile(direction, (2, 1))
+        up, down = opened.network.run(tokens, shift=step), opened.network.run(tokens, shift=-step)
+        np.testing.assert_allclose(gradient, (up.outcome - down.outcome)[:, 0] / 2e-2, rtol=5e-3, atol=1e-4)
+
+
+@pytest.mark.needs("minilm")
+def test_minilm_is_resumed_exactly_and_read_back() -> None:
+    """The shipped study's network: edits are written where they should be, and resumed runs are exact."""
+    from mrinterp.core.plan import read_plan
+    from mrinterp.models.network import open_network
+    from mrinterp.models.text import tokenize
+
+    study = Path(__file__).parents[1] / "mrinterp" / "studies" / "minilm_sentiment.toml"
+    plan, folder = read_plan(study)
+    opened = open_network(plan, folder)
+    frame = pd.DataFrame({"text": ["The hotel was wonderful.", "A dull day at the office.", "This is terrible."]})
+    tokens = tokenize(opened.tokenizer, frame, 24, ["first", "last", "rest"], [], None)
+    plain = opened.network.run(tokens)
+    assert plain.outcome[0, 0] > plain.outcome[1, 0] > plain.outcome[2, 0]
+    shift = 0.3 * np.random.default_rng(0).standard_normal((3, 384))
+    full = opened.network.run(tokens, shift=shift)
+    resumed = opened.network.run(tokens, shift=shift, start=opened.network.activation(tokens))
+    assert full.outcome.tobytes() == resumed.outcome.tobytes()
+    np.testing.assert_allclose(full.mean - plain.mean, shift, atol=1e-5)
