@@ -160,7 +160,8 @@ def run(
                 start = time.process_time()
                 found = estimate(data, method, **options)
                 spent[method] += time.process_time() - start
-                assert found.ci_lower is not None and found.ci_upper is not None
+                assert found.ci_lower is not None
+                assert found.ci_upper is not None
                 cells[method].append(np.stack([found.beta[:, 0], found.ci_lower[:, 0], found.ci_upper[:, 0], theta], axis=-1))
         out += [_score(m, scenario, np.array(c), spent[m]) for m, c in cells.items()]
     return out

@@ -114,7 +114,7 @@ def test_bad_input_exits_2_with_one_message(args: list, words: str) -> None:
             "4 cells under 5 columns",
         ),
         (b"SNP,beta_exposure\n\xff\xfe,1\n", "not UTF-8"),
-        (b"\x00\x01\x02", "column"),
+        (b"\x00\x01\x02", "no rows"),
         (b"", "empty"),
     ],
 )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mrinterp.mr.registry import Fit
 from mrinterp.stats.profile_likelihood import KnownErrors
 
-__all__ = ["BETWEEN", "JointData", "PAIRED_NOTE", "failed_fit", "joint_data", "outcome_blocks", "status_grid"]
+__all__ = ["BETWEEN", "PAIRED_NOTE", "JointData", "failed_fit", "joint_data", "outcome_blocks", "status_grid"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

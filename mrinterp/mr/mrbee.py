@@ -123,8 +123,8 @@ def _fit(data: JointData, kept: NDArray[np.bool_], small_sample: str) -> tuple[A
     J, K, O = data.size
     words = np.full(O, "ok", dtype=object)
     if data.shared is not None and kept.all():
-        beta, se, ok = _fit_shared(data, data.shared, small_sample)
-        words[:] = "ok" if ok else WEAK
+        beta, se, definite = _fit_shared(data, data.shared, small_sample)
+        words[:] = "ok" if definite else WEAK
         return beta, se, words
     beta, se = np.full((K, O), np.nan), np.full((K, O), np.nan)
     moments = data.corrected()
@@ -248,7 +248,7 @@ def _bootstrap(
         if level is not None:
             stay = _iterate_removal(data, rows, kept[rows], level, drawn)
         theta = (_solve_rows(data, rows, stay * drawn) - np.nan_to_num(beta.T)[rows]).reshape(len(part), O, K)
-        good = np.isfinite(theta).all(axis=2)
+        good = np.asarray(np.isfinite(theta).all(axis=2))
         theta = np.where(good[:, :, None], theta, 0.0)
         n, mean, square = n + good.sum(axis=0), mean + theta.sum(axis=0), square + (theta**2).sum(axis=0)
     n = np.maximum(n, 2.0)[:, None]

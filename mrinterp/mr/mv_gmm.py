@@ -269,7 +269,8 @@ def _gmm_independent(data: JointData, n_x: Array | None, n_y: Array | None, over
         part = everything.take(rows)
         w = 1.0 / part.var_y
         gram = np.matmul(data.b.T[None] * w[:, None, :], data.b)
-        start = np.linalg.solve(gram, ((w * part.beta_y) @ data.b)[..., None])[..., 0]
+        right = ((w * part.beta_y) @ data.b)[..., None]
+        start = np.asarray(np.linalg.solve(gram, right)[..., 0], dtype=np.float64)
         end = minimize_profile(part, start)
         if overdispersion and df > 0:
             tau2[rows] = matching_overdispersion(part, end.theta, df)

@@ -80,7 +80,8 @@ def mv_ivw_me(
     for rows in outcome_blocks(O, 6 * J * F):
         w = data.weight[rows]
         gram = np.matmul(data.b.T[None] * w[:, None, :], data.b)
-        start = np.linalg.solve(gram, ((w * data.g[rows]) @ data.b)[..., None])[..., 0]
+        right = ((w * data.g[rows]) @ data.b)[..., None]
+        start = np.asarray(np.linalg.solve(gram, right)[..., 0], dtype=np.float64)
         errors = data.outcome_errors(rows)
         ends = minimize_profile(errors, start)
         variance, ok = many_weak_covariance(errors, ends.theta)

@@ -81,12 +81,14 @@ def minimize_dense(data: DenseErrors) -> DenseMinimum:
     for every exposure.
     """
     B, g = data.beta_x, data.beta_y
-    ordinary = np.linalg.lstsq(B, g, rcond=None)[0]
-    starts = [ordinary]
-    for at in (np.zeros(B.shape[1]), ordinary):
+    ordinary = np.asarray(np.linalg.lstsq(B, g, rcond=None)[0], dtype=np.float64)
+    starts: list[Array] = [ordinary]
+    origin: Array = np.zeros(B.shape[1])
+    for at in (origin, ordinary):
         weighted = linalg.solve(data.omega(at), B, assume_a="pos")
         starts.append(np.linalg.solve(weighted.T @ B, weighted.T @ g))
-    unit = 1.0 / np.sqrt(np.einsum("rk,rk->k", linalg.solve(data.omega(ordinary), B, assume_a="pos"), B))
+    weighted = linalg.solve(data.omega(ordinary), B, assume_a="pos")
+    unit = 1.0 / np.sqrt((weighted * B).sum(axis=0))
 
     def scaled(x: Array) -> tuple[float, Array]:
         value, gradient = data.objective(x * unit)

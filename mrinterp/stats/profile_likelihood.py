@@ -147,7 +147,7 @@ def _newton_step(gradient: Array, hessian: Array, scale: Array) -> Array:
     """Descent direction from the Hessian with its eigenvalues made positive, in units of ``scale``."""
     g = gradient / scale
     h = hessian / (scale[:, :, None] * scale[:, None, :])
-    h = np.where(np.isfinite(h).all(axis=(1, 2))[:, None, None], h, np.eye(g.shape[1]))
+    h = np.where(np.isfinite(h).all(axis=(1, 2), keepdims=True), h, np.eye(g.shape[1]))
     values, vectors = np.linalg.eigh(h)
     size = np.abs(values)
     size = np.maximum(size, 1e-10 * size.max(axis=1, keepdims=True) + 1e-300)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ def _normal_mean(f: Callable[[Array], Array], kink: float) -> float:
 
     edges = [0.0, kink, 40.0] if np.isfinite(kink) else [0.0, 8.0, 40.0]
     return 2.0 * sum(
-        integrate.quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in zip(edges[:-1], edges[1:], strict=True)
+        integrate.quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in pairwise(edges)
     )
 
 

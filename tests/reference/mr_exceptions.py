@@ -233,7 +233,7 @@ EXCEPTIONS: list[Differs] = [
     *(
         Differs(
             name,
-            ("p", "ci_lower", "ci_upper"),
+            ("p",),
             "p multiplies the drop in likelihood by phi^2, the interval divides"
             " (and phi about a grid edge counts the edge)",
             _interval_and_p_agree,
