@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import mrinterp
+from mrinterp.cli import cli
 from tests.tiny import FILLERS, write_tiny_study
 
 CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
@@ -45,11 +47,11 @@ def test_bad_study(
 ) -> None:
     study = write_tiny_study(tmp_path, tiny_encoder, families, **changes)
     out = tmp_path / "out"
-    done = subprocess.run(
-        [sys.executable, "-m", "mrinterp.cli", "run", str(study), "--out", str(out)], capture_output=True, text=True
-    )
-    assert done.returncode == 2, done.stderr
-    assert "Traceback" not in done.stderr
+    done = CliRunner().invoke(cli, ["run", str(study), "--out", str(out)])
+    assert done.exit_code == 2, done.output
+    assert isinstance(done.exception, SystemExit)
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
     for word in words:
         assert word in done.stderr, f"{word!r} not in {done.stderr!r}"
     assert not out.exists(), sorted(out.rglob("*"))

@@ -43,7 +43,7 @@ class FeaturesSection(_Section):
     """The dictionary of features learned on the discovery split."""
 
     kind: Literal["independent_components", "principal_components"] = "independent_components"
-    count: int = Field(default=48, ge=1)
+    count: int = Field(default=48, ge=1, le=100_000)
     labels: str | None = None
     """CSV file of imported labels: columns ``feature, label``."""
 
@@ -58,7 +58,7 @@ class OutcomeSection(_Section):
     sampling: Literal["none", "normal", "bernoulli"] = "none"
     """none: as computed. normal: a judge whose score is the value plus noise. bernoulli: a judge who
     answers yes with probability 1 / (1 + exp(-(value - midpoint) / noise))."""
-    replicates: int = Field(default=1, ge=1)
+    replicates: int = Field(default=1, ge=1, le=100_000)
     """Seeded draws per run of a sampled outcome; their mean is the run's outcome, so that their
     noise enters every error."""
     noise: float = Field(default=0.0, ge=0)
@@ -72,7 +72,7 @@ class PromptsSection(_Section):
 
     templates: str | None = None
     """Text file with one template per line; each line is a family."""
-    per_family: int = Field(default=12, ge=1)
+    per_family: int = Field(default=12, ge=1, le=100_000)
     fillers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Slot name to its fillers."""
     table: str | None = None
@@ -99,7 +99,7 @@ class SplitsSection(_Section):
 class SlotSection(_Section):
     """Slot substitution."""
 
-    runs_per_prompt: int = Field(default=3, ge=0)
+    runs_per_prompt: int = Field(default=3, ge=0, le=10_000)
     probability: Fraction = 0.5
     """Chance that a run substitutes a given slot."""
 
@@ -107,8 +107,8 @@ class SlotSection(_Section):
 class NoiseSection(_Section):
     """Noise on the word embeddings along fixed directions, paired with the clean run."""
 
-    runs_per_prompt: int = Field(default=10, ge=0)
-    directions_per_class: int = Field(default=96, ge=1)
+    runs_per_prompt: int = Field(default=10, ge=0, le=10_000)
+    directions_per_class: int = Field(default=96, ge=1, le=10_000)
     scale: float = Field(default=0.04, gt=0)
     """Standard deviation of the noise per coordinate of an embedding."""
     split_at: str | None = None
@@ -118,7 +118,7 @@ class NoiseSection(_Section):
 class PlaceboSection(_Section):
     """No-op instruments: doses are drawn, nothing is edited."""
 
-    count: int = Field(default=20, ge=0)
+    count: int = Field(default=20, ge=0, le=10_000)
 
 
 class InstrumentsSection(_Section):
@@ -135,12 +135,12 @@ class EstimationSection(_Section):
     kind: Literal["noise", "slot", "pair"] = "noise"
     """Kind of perturbation of the primary estimate; the other kind is held out for replication."""
     covariance: Literal["CR1", "CR3", "bootstrap"] = "CR3"
-    max_rank: int = Field(default=450, ge=0)
+    max_rank: int = Field(default=450, ge=0, le=100_000)
     runs_per_column: float = Field(default=6.0, ge=2)
     """The rank never exceeds estimation runs divided by this number."""
     rope: float = Field(default=0.02, gt=0)
     """Region of practical equivalence, in sd(outcome) per sd(feature)."""
-    bootstrap_draws: int = Field(default=200, ge=20)
+    bootstrap_draws: int = Field(default=200, ge=20, le=1_000_000)
 
 
 class KnockoutsSection(_Section):
@@ -149,9 +149,9 @@ class KnockoutsSection(_Section):
     prompts_per_family: int = Field(default=4, ge=1)
     size: float = Field(default=1.0, gt=0)
     """Size of the matched shift, in natural standard deviations."""
-    donors: int = Field(default=2, ge=1)
+    donors: int = Field(default=2, ge=1, le=1000)
     """Donor prompts per prompt for resampling."""
-    random_controls: int = Field(default=16, ge=0)
+    random_controls: int = Field(default=16, ge=0, le=10_000)
     """Random on-support directions knocked out beside the features."""
 
 

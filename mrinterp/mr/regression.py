@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.stats.tails import critical_value, neglog10p_chi2, neglog10p_normal, neglog10p_t, two_sided_p
+from mrinterp.stats.tails import critical_value, neglog10p_normal, neglog10p_t
 
 __all__ = [
     "cells",
@@ -85,14 +86,16 @@ def heterogeneity(q: Array, df: float) -> dict[str, Array]:
     return {
         "q": q,
         "q_df": np.full(q.shape, float(df)),
-        "q_p": two_sided_p(neglog10p_chi2(q, df)),
+        "q_p": special.chdtrc(df, q),
         "i2": np.where(q > df, 1.0 - df / np.where(q > 0, q, 1.0), 0.0),
     }
 
 
 def p_value(z: Array, df: Array | float = np.inf) -> Array:
     """Two-sided p of a statistic on ``df`` degrees of freedom (infinite: normal)."""
-    return two_sided_p(neglog10p_t(z, df))
+    z, df = np.abs(z), np.asarray(df, dtype=float)
+    finite = np.isfinite(df)
+    return np.asarray(np.where(finite, special.stdtr(np.where(finite, df, 1.0), -z), special.ndtr(-z)) * 2.0)
 
 
 def wider_inference(

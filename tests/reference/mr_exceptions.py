@@ -234,8 +234,7 @@ EXCEPTIONS: list[Differs] = [
         Differs(
             name,
             ("p",),
-            "p multiplies the drop in likelihood by phi^2, the interval divides"
-            " (and phi about a grid edge counts the edge)",
+            "p multiplies the drop in likelihood by phi^2, the interval divides",
             _interval_and_p_agree,
         )
         for name in ("mendr.conmix", "mendr.conmix.fine")

@@ -1,0 +1,86 @@
+"""Mutated study files: read, designed and opened, or refused with one message; never a traceback."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import read_plan
+from mrinterp.instruments.design import make_design
+from tests.tiny import templates, tiny_study, to_toml
+
+MUTANTS = 400
+JUNK = [
+    "0", "-1", "1e400", "nan", "true", '""', '"x"', "[]", "[1]", '["a", "a"]', "{}", "1979-05-27", '"../.."', "'''",
+    "99999999999999999999", '"\\u0000"', '"encoder.layer.9"', '"noise"', '"CR9"',
+]  # fmt: skip
+
+
+def _mutate(text: str, rng: random.Random) -> bytes:
+    lines = text.splitlines()
+    for _ in range(rng.randint(1, 3)):
+        i = rng.randrange(len(lines))
+        kind = rng.randrange(8)
+        if kind == 0:
+            del lines[i]
+        elif kind == 1:
+            lines.insert(i, lines[rng.randrange(len(lines))])
+        elif kind == 2 and "=" in lines[i]:
+            lines[i] = lines[i].split("=")[0] + "= " + rng.choice(JUNK)
+        elif kind == 3:
+            lines[i] = lines[i][: rng.randint(0, len(lines[i]))]
+        elif kind == 4:
+            lines[i] = "".join(rng.sample(lines[i], len(lines[i])))
+        elif kind == 5 and "=" in lines[i]:
+            lines[i] = lines[i].replace("=", "x =", 1)
+        elif kind == 6:
+            lines[i] = lines[i].replace("2", str(rng.choice([0, -3, 10**9])))
+        else:
+            lines[i] += rng.choice(["#", "]", '"', "\\", "\t", "é", "\x00"])
+        if not lines:
+            lines = [""]
+    data = "\n".join(lines).encode()
+    if rng.random() < 0.05:
+        data += bytes(rng.randrange(256) for _ in range(5))
+    return data
+
+
+def test_mutated_study_files_end_in_a_message_or_a_design(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    (tmp_path / "templates.txt").write_text("\n".join(templates(160)) + "\n")
+    text = to_toml(tiny_study(tmp_path / "encoder"))
+    path = tmp_path / "study.toml"
+    refused = accepted = 0
+    for number in range(MUTANTS):
+        path.write_bytes(_mutate(text, rng))
+        try:
+            plan, folder = read_plan(path)
+            if plan.prompts.per_family * max(1, plan.instruments.noise.runs_per_prompt) < 100:
+                make_design(plan, folder, lambda: 24)
+            accepted += 1
+        except InputError as error:
+            refused += 1
+            assert str(error).strip(), number
+        except MemoryError:
+            pytest.fail(f"mutant {number} was designed before its size was checked")
+    assert refused > MUTANTS / 3
+    assert accepted > MUTANTS / 20
+
+
+def test_mutated_templates_end_in_a_message_or_a_design(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    lines = templates(160)
+    (tmp_path / "study.toml").write_text(to_toml(tiny_study(tmp_path / "encoder")))
+    plan, folder = read_plan(tmp_path / "study.toml")
+    refused = 0
+    for _ in range(150):
+        (tmp_path / "templates.txt").write_bytes(_mutate("\n".join(lines), rng))
+        try:
+            make_design(plan, folder, lambda: 24)
+        except InputError as error:
+            refused += 1
+            assert "templates.txt" in str(error) or "splits" in str(error)
+    assert refused > 30
