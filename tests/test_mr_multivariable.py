@@ -448,7 +448,7 @@ def test_grapple_with_one_exposure_is_raps(loss: str, overdispersion: bool) -> N
     empirical = estimate(data, "grapple", loss=loss, overdispersion=overdispersion, errors="empirical")
     close(empirical.beta, ours.beta, 1e-12)
     if overdispersion:  # without it the model's error is too small here: there is pleiotropy
-        close(np.log(empirical.se / ours.se), np.zeros((1, 3)), 0, 0.2)
+        close(np.log(empirical.se / ours.se), np.zeros((1, 3)), 0, 0.35)
 
 
 def test_one_exposure_equals_the_univariable_estimator() -> None:

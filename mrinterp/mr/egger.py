@@ -35,7 +35,7 @@ def _sums(beta_x: Array, beta_y: Array, weights: Array) -> tuple[Array, Array, A
     weighted = weights * beta_y
     for rows in row_blocks(*beta_x.shape):
         b = beta_x[rows]
-        sign = np.where(b < 0, -1.0, 1.0)
+        sign = np.copysign(1.0, b + 0.0)  # a negative zero counts as positive, like zero
         out[0][rows], out[1][rows] = np.abs(b) @ weights.T, (b * b) @ weights.T
         out[2][rows], out[3][rows] = sign @ weighted.T, b @ weighted.T
     return out[0], out[1], out[2], out[3]
