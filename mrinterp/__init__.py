@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mrinterp.core.sumstats import SumStats
     from mrinterp.mr.driver import run_mr
     from mrinterp.mr.observational import observational
-    from mrinterp.mr.tsls import tsls
+    from mrinterp.mr.run_iv import tsls
     from mrinterp.mr.within import rank_path, within
     from mrinterp.scan.marginal import marginal_scan
     from mrinterp.study import Study
@@ -57,7 +57,7 @@ _HOMES = {
     "observational": "mr.observational",
     "rank_path": "mr.within",
     "run_mr": "mr.driver",
-    "tsls": "mr.tsls",
+    "tsls": "mr.run_iv",
     "within": "mr.within",
 }
 

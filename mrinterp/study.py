@@ -261,7 +261,7 @@ class Study:
         from mrinterp.models.gradient import gradient_estimates
         from mrinterp.mr.driver import estimate
         from mrinterp.mr.observational import observational
-        from mrinterp.mr.tsls import tsls
+        from mrinterp.mr.run_iv import tsls
         from mrinterp.mr.within import within
 
         e = self.plan.estimation

@@ -532,6 +532,116 @@ def test_strength_of_the_weakest_direction() -> None:
     assert lambda_str(*doubled) < 7 < plain
 
 
+# ---------------------------------------------------------------- the formulas, written out instrument by instrument
+
+
+def explicit_moments(data: MRData, o: int = 0) -> tuple[Any, Any, list[Any]]:
+    """H and c of one outcome, and per instrument (w, b, g, Sxx, sxy, syy)."""
+    F, _, J = data.shape
+    sigma = data.error_covariance()
+    rows = []
+    for j in range(J):
+        xx, xy = sigma[j, :F, :F], sigma[j, :F, F + o]
+        rows.append((1 / data.se_y[o, j] ** 2, data.beta_x[:, j], data.beta_y[o, j], xx, xy, data.se_y[o, j] ** 2))
+    h = sum(w * (np.outer(b, b) - xx) for w, b, g, xx, xy, yy in rows)
+    c = sum(w * (b * g - xy) for w, b, g, xx, xy, yy in rows)
+    return h, c, rows
+
+
+def test_mrbee_is_its_formula() -> None:
+    data = draw(se=0.4, overlap=0.6)
+    ours = estimate(data, "mrbee", small_sample="factor")
+    leverage = estimate(data, "mrbee")
+    for o in range(2):
+        h, c, rows = explicit_moments(data, o)
+        theta = np.linalg.solve(h, c)
+        gram = sum(w * np.outer(b, b) for w, b, *_ in rows)
+        meat, adjusted = np.zeros((4, 4)), np.zeros((4, 4))
+        for w, b, g, xx, xy, _ in rows:
+            e, lever = g - b @ theta, w * b @ np.linalg.solve(gram, b)
+            for total, residual in ((meat, e), (adjusted, e / max(1 - lever, 0.25))):
+                score = w * (b * residual + xx @ theta - xy)
+                total += np.outer(score, score)
+        inverse = np.linalg.inv(h)
+        close(ours.beta[:, o], theta, 1e-9)
+        close(ours.se[:, o], np.sqrt(np.diag(inverse @ meat @ inverse) * 90 / 86), 1e-9)
+        close(leverage.se[:, o], np.sqrt(np.diag(inverse @ adjusted @ inverse)), 1e-9)
+
+
+def test_srivw_is_its_formula_where_it_regularizes() -> None:
+    found = 0
+    for seed in range(6):
+        data = changed(draw(seed=seed, se=1.0, overlap=0.3, O=1))
+        ux, uy = np.median(data.se_x, axis=1), np.median(data.se_y, axis=1)
+        unit = changed(
+            data, beta_x=data.beta_x / ux[:, None], se_x=data.se_x / ux[:, None], beta_y=data.beta_y / uy, se_y=data.se_y / uy
+        )
+        h, c, rows = explicit_moments(unit)
+        sigma = unit.error_covariance()
+        strength = lambda_str(unit.beta_x, unit.se_x, sigma[:, :4, :4])
+
+        def solve(phi: float, h: Any = h, c: Any = c) -> Any:
+            values, vectors = np.linalg.eigh(h)
+            return vectors @ ((vectors.T @ c) / (values + phi / values))
+
+        def errors(theta: Any, rows: Any = rows) -> tuple[Any, Any]:
+            e = np.array([g - b @ theta for _, b, g, *_ in rows])
+            return e, np.array([yy + theta @ xx @ theta - 2 * theta @ xy for *_, xx, xy, yy in rows])
+
+        w = np.array([r[0] for r in rows])
+        e, v = errors(solve(0.0))
+        tau2 = max(0.0, float((w * (e * e - v)).sum() / w.sum()))
+        grid = [0.0, *np.exp(np.arange(0, 17.5, 0.5) - strength)]
+        losses = [float(np.mean(e**2 / (v + tau2))) for e, v in (errors(solve(p)) for p in grid)]
+        best = grid[int(np.argmin(losses))]
+        ours = estimate(data, "srivw")
+        found += best > 0
+        close(ours.details["phi"][0, 0], best, 1e-9)
+        close(ours.beta[:, 0], solve(best) * uy / ux, 1e-8)
+    assert found, "no case regularized"
+
+
+def test_overlap_is_corrected_when_instruments_are_weak() -> None:
+    """One exposure without effect, mean F of 3, errors correlated .7: IVW's mean is far off, the corrected ones' is not."""
+    rng = np.random.default_rng(0)
+    J, draws = 300, 60
+    corr = np.array([[1.0, 0.7], [0.7, 1.0]])
+    found: dict[str, list[float]] = {m: [] for m in ("mv_ivw", "mrbee", "srivw", "grapple", "mv_ivw_me", "mv_gmm")}
+    excluded = dict.fromkeys(found, 0)
+    for _ in range(draws):
+        errors = np.linalg.cholesky(corr) @ rng.standard_normal((2, J))
+        x = np.sqrt(2.0) * rng.standard_normal((1, J)) + errors[:1]
+        one = np.ones((1, J))
+        data = MRData(x, one, errors[1:], one, ("x",), ("y",), tuple(map(str, range(J))), error_corr=corr)
+        for method in found:
+            fit = estimate(data, method)
+            found[method].append(fit.beta[0, 0])
+            excluded[method] += bool(fit.ci_lower[0, 0] > 0 or fit.ci_upper[0, 0] < 0)  # type: ignore[index]
+    for method, estimates in found.items():
+        error = np.std(estimates) / np.sqrt(draws)
+        if method == "mv_ivw":
+            assert np.mean(estimates) > 0.15
+            assert excluded[method] > 0.5 * draws
+        else:
+            assert abs(np.mean(estimates)) < 4 * error, method
+            assert excluded[method] <= 9, method  # binomial(60, .05) exceeds 9 once in 1,000
+
+
+def test_direct_path_fine_mapping_does_not_attenuate() -> None:
+    rng = np.random.default_rng(0)
+    J, se = 400, 0.5
+    corr = np.full((4, 4), 0.5) + 0.5 * np.eye(4)
+    errors = np.linalg.cholesky(corr) @ rng.standard_normal((4, J)) * se
+    b = rng.standard_normal((3, J))
+    y = 0.5 * b[:1] + errors[3:] * 0.2
+    data = MRData(b + errors[:3], np.full((3, J), se), y, np.full((1, J), 0.1), ("x0", "x1", "x2"), ("y",),
+                  tuple(map(str, range(J))), error_corr=corr)
+    for method in ("susie_mv", "susie_direct"):
+        fit = estimate(data, method)
+        assert abs(fit.beta[0, 0] - 0.5) < 0.04, method
+        assert np.abs(fit.beta[1:, 0]).max() < 0.03, method
+
+
 # ---------------------------------------------------------------- what the methods are for
 
 

@@ -13,7 +13,7 @@ from mrinterp.core.credible_set import CredibleSet, FineMapping
 from mrinterp.core.errors import InputError
 from mrinterp.stats.credible_sets import IndexSet, credible_sets
 from mrinterp.stats.ld_mismatch import inconsistency, spectrum, swapped_alleles
-from mrinterp.stats.susie import NEGLIGIBLE, SusieFit, pip, sum_of_single_effects
+from mrinterp.stats.susie import NEGLIGIBLE, PRIOR_VARIANCES, SusieFit, pip, sum_of_single_effects
 
 __all__ = ["StandardizedProducts", "SusieOptions", "fit_effects"]
 
@@ -42,9 +42,11 @@ class SusieOptions:
     coverage, min_abs_corr : float
         Probability a credible set must hold, and the purity below which it is dropped.
     scaled_prior_variance : float
-        Start (or fixed value) of the prior variance in units of the trait's variance.
-    estimate_prior_variance : bool
-        Whether each effect's prior variance is estimated.
+        Fixed value of the prior variance, or where EM starts, in units of the trait's variance.
+    prior_variance : str
+        ``"optimized"``: each effect's by maximum likelihood, 0 where the null is as good; ``"em"``: by
+        expectation-maximization, whose small steps need a small ``tol`` and many iterations;
+        ``"fixed"``.
     estimate_residual_variance : bool or None
         None: estimated from individual data and sufficient statistics, fixed for z-scores.
     null_weight : float
@@ -59,7 +61,7 @@ class SusieOptions:
     coverage: float = 0.95
     min_abs_corr: float = 0.5
     scaled_prior_variance: float = 0.2
-    estimate_prior_variance: bool = True
+    prior_variance: str = "optimized"
     estimate_residual_variance: bool | None = None
     null_weight: float = 0.0
     tol: float = 1e-4
@@ -72,6 +74,11 @@ class SusieOptions:
             ("coverage", 0.0 < self.coverage < 1.0, "a probability between 0 and 1"),
             ("min_abs_corr", 0.0 <= self.min_abs_corr <= 1.0, "a correlation between 0 and 1"),
             ("scaled_prior_variance", self.scaled_prior_variance > 0.0, "a value above 0"),
+            (
+                "prior_variance",
+                self.prior_variance in PRIOR_VARIANCES,
+                "one of " + ", ".join(PRIOR_VARIANCES),
+            ),
             ("null_weight", 0.0 <= self.null_weight < 1.0, "a probability below 1"),
             ("tol", self.tol > 0.0, "a value above 0"),
             ("max_iter", self.max_iter >= 1, "1 or more"),
@@ -152,7 +159,7 @@ def _solve(
         prior_weights=weights,
         null_weight=options.null_weight,
         scaled_prior_variance=options.scaled_prior_variance,
-        estimate_prior_variance=options.estimate_prior_variance,
+        prior_variance=options.prior_variance,
         estimate_residual_variance=(not problem.summary) if residual is None else residual,
         tol=options.tol,
         max_iter=options.max_iter,

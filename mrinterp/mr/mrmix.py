@@ -30,18 +30,21 @@ def mixture_shares(
     pi0 = np.full(len(theta), 0.6)
     sigma2 = np.maximum(least, np.maximum((e2 - v).mean(axis=1), 0.0))
     valid = np.full(v.shape, 0.6)
+    active = np.arange(len(theta))
     for _ in range(sweeps):
-        wide = v + sigma2[:, None]
-        odds = (1 - pi0)[:, None] / pi0[:, None] * np.sqrt(v / wide) * np.exp(0.5 * e2 * (1 / v - 1 / wide))
-        valid = 1.0 / (1.0 + odds)
-        new = np.clip(valid.mean(axis=1), 1e-6, 1.0 - 1e-6)
-        w = (1.0 - valid) / (wide * wide)
+        va, ea = v[active], e2[active]
+        wide = va + sigma2[active, None]
+        odds = (1 / pi0[active] - 1)[:, None] * np.sqrt(va / wide) * np.exp(0.5 * ea * (1 / va - 1 / wide))
+        p = 1.0 / (1.0 + odds)
+        new = np.clip(p.mean(axis=1), 1e-6, 1.0 - 1e-6)
+        w = (1.0 - p) / (wide * wide)
         total = w.sum(axis=1)
-        step = (w * (e2 - v)).sum(axis=1) / np.where(total > 0, total, 1.0)
-        sigma2 = np.maximum(np.where(total > 0, step, sigma2), least)
-        done = np.abs(new - pi0).max() < 1e-9
-        pi0 = new
-        if done:
+        step = (w * (ea - va)).sum(axis=1) / np.where(total > 0, total, 1.0)
+        sigma2[active] = np.maximum(np.where(total > 0, step, sigma2[active]), least[active])
+        moved = np.abs(new - pi0[active]) > 1e-6
+        pi0[active], valid[active] = new, p
+        active = active[moved]
+        if not len(active):
             break
     return pi0, sigma2, valid
 
@@ -83,7 +86,7 @@ def _one(b: Array, s: Array, g: Array, t: Array, spread: float, points: int) -> 
     divides=True,
 )
 def mrmix(
-    beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, spread: float = 1.0, points: int = 61
+    beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, spread: float = 1.0, points: int = 31
 ) -> Fit:
     """The theta that maximizes the share pi0 of instruments whose residual is noise alone.
 

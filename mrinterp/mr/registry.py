@@ -8,7 +8,7 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from mrinterp.core.errors import InputError, near_misses
 __all__ = ["Estimator", "Fit", "estimator", "find", "registered"]
 
 Array = NDArray[np.float64]
+
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+"""Arrays in and a `Fit` out, or for run-level methods a `Panel` in and `Estimates` out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +80,7 @@ class Estimator:
     assumes: tuple[str, ...]
     reference: str
     min_instruments: int
-    kernel: Callable[..., Fit]
+    kernel: Callable[..., Any]
     divides: bool = False
     blocked: bool = True
 
@@ -101,10 +104,10 @@ def estimator(
     min_instruments: int = 2,
     divides: bool = False,
     blocked: bool = True,
-) -> Callable[[Callable[..., Fit]], Callable[..., Fit]]:
+) -> Callable[[Kernel], Kernel]:
     """Declare the decorated kernel as the estimator ``name``."""
 
-    def declare(kernel: Callable[..., Fit]) -> Callable[..., Fit]:
+    def declare(kernel: Kernel) -> Kernel:
         if name in _TABLE and _TABLE[name].kernel.__qualname__ != kernel.__qualname__:
             raise ValueError(f"estimator {name!r} is declared twice")
         _TABLE[name] = Estimator(

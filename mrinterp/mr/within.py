@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.panel import Changes, Panel
+from mrinterp.mr.registry import estimator
+from mrinterp.mr.run_level import run_data
 from mrinterp.stats.clustered import clustered_least_squares, families_of
 
-__all__ = ["REFERENCE", "aliased_sets", "rank_path", "within"]
+__all__ = ["rank_path", "within", "within_partialled"]
 
 Array = NDArray[np.float64]
 
@@ -24,9 +26,9 @@ ASSUMES = (
     "what of the cut is neither feature nor bypass component does not move with the features",
     "effects are linear over the size of the perturbation, and alike across prompts or unrelated to how far a prompt moves",
 )
-MIN_PARTIAL_VARIANCE = 1e-4
 
 
+@estimator("within", "within regression", kind="run", assumes=ASSUMES, reference=REFERENCE)
 def within(
     panel: Panel,
     rank: int | None = None,
@@ -71,52 +73,94 @@ def within(
     Source: the within (first-difference) estimator of panel econometrics; equal to two-stage least
     squares with every run its own instrument. CR3: Bell & McCaffrey 2002.
     """
-    change = panel.changes()
-    r = panel.rank if rank is None else rank
-    if r > change.bypass.shape[1]:
-        raise InputError("rank", f"{r}, the panel holds {change.bypass.shape[1]} bypass components", "Ask for fewer")
-    sets = aliased_sets(change.features)
-    representative = [s[0] for s in sets]
-    Z = np.concatenate([change.features[:, representative], change.bypass[:, :r]], axis=1)
+    data = run_data(panel, rank)
+    change = data.change
+    Z, Y = np.concatenate([data.X, data.R], axis=1), data.Y
     _check_identified(Z, change)
-    Y = change.outcomes
     if weights == "prompts":
         w = _prompt_weights(change)
         Z, Y = Z * w, Y * w
     elif weights != "runs":
         raise InputError("weights", f"{weights!r}", "Use 'runs' or 'prompts'")
-    p = len(sets)
-    kind = "CR3" if covariance == "bootstrap" else covariance
-    fit = clustered_least_squares(Z, Y, change.family, p, kind, change.absorbed)
+    if covariance not in ("CR1", "CR3", "bootstrap"):
+        raise InputError("covariance", f"{covariance!r}", "Use 'CR3', 'CR1' or 'bootstrap'")
+    p, r = data.X.shape[1], data.R.shape[1]
+    fit = clustered_least_squares(Z, Y, change.family, p, "CR1" if covariance == "CR1" else "CR3", change.absorbed)
     se = _bootstrap_se(Z, Y, change.family, p, draws, seed) if covariance == "bootstrap" else fit.se
-    position = {f: k for k, s in enumerate(sets) for f in s}
-    index = np.array([position[f] for f in range(change.features.shape[1])])
-    beta, se, partial = fit.beta[index], se[index], fit.partial_variance[index]
-    status = _status(panel, sets, index, partial)
-    blocked = partial < MIN_PARTIAL_VARIANCE
-    beta, se = np.where(blocked[:, None], np.nan, beta), np.where(blocked[:, None], np.nan, se)
-    shape = beta.shape
-    details = {
-        "partial_variance": np.broadcast_to(partial[:, None], shape),
-        "columns": np.full(shape, fit.columns),
-        "families": np.full(shape, fit.families),
-        "leverage_max": np.full(shape, fit.leverage_max),
-    }
-    return Estimates(
+    return data.estimates(
         "within",
         f"within regression, bypass rank {r}",
-        panel.feature_names,
-        panel.outcome_names,
-        beta,
+        fit.beta,
         se,
-        np.broadcast_to(status[:, None], shape),
-        np.full(shape, fit.runs),
-        df=np.full(shape, fit.df),
-        details=details,
-        assumes=ASSUMES,
-        reference=REFERENCE,
-        unit=f"{panel.units['outcome']} per {panel.units['feature']}",
-        meta={"counted": "runs", "rank": r, "covariance": covariance, "weights": weights, "absorbed": change.absorbed, "seed": seed, "draws": draws},
+        df=fit.df,
+        count=fit.runs,
+        counted="runs",
+        partial=fit.partial_variance,
+        details={"columns": fit.columns, "leverage_max": fit.leverage_max},
+        meta={
+            "rank": r,
+            "covariance": covariance,
+            "weights": weights,
+            "absorbed": change.absorbed,
+            "seed": seed,
+            "draws": draws,
+        },
+    )
+
+
+@estimator(
+    "within_partialled",
+    "within regression, bypass shrunk and partialled out",
+    kind="run",
+    assumes=ASSUMES,
+    reference="Chernozhukov et al. 2018, 10.1111/ectj.12097",
+)
+def within_partialled(
+    panel: Panel, rank: int | None = None, folds: int = 5, ridge: float | None = None
+) -> Estimates:
+    """The within regression with a shrunk bypass: ridge predictions of outcome and features, cross-fitted.
+
+    Parameters
+    ----------
+    rank : int, optional
+        Bypass components; here it may be all the panel holds, since they are shrunk.
+    folds : int
+        Families are divided into folds; predictions for a fold come from the others.
+    ridge : float, optional
+        Penalty in units of the mean eigenvalue of the bypass Gram matrix; by default chosen by
+        out-of-fold error of the outcome among a fixed grid.
+
+    Notes
+    -----
+    Residuals of the outcome are regressed on residuals of the features (both out of fold), CR3 by
+    family. Neyman-orthogonal: errors of the two predictions enter only as a product, so shrinkage
+    does not bias the effect to first order. Not valid when the bypass predicts the features almost
+    perfectly (see ``partial_variance``).
+    """
+    data = run_data(panel, rank)
+    codes, names = families_of(data.change.family)
+    if len(names) < folds:
+        raise InputError("folds", f"{folds} for {len(names)} families", "Ask for at most one fold per family")
+    fold = codes % folds
+    targets = np.concatenate([data.Y, data.X], axis=1)
+    O = data.Y.shape[1]
+    grid = [ridge] if ridge is not None else [1e-3, 1e-2, 1e-1, 1.0]
+    candidates = [_out_of_fold(data.R, targets, fold, folds, g) for g in grid]
+    errors = [float((c[:, :O] ** 2).sum()) for c in candidates]
+    best = int(np.argmin(errors))
+    rest = candidates[best]
+    fit = clustered_least_squares(rest[:, O:], rest[:, :O], data.change.family, data.X.shape[1], "CR3")
+    left = (rest[:, O:] ** 2).sum(axis=0) / np.maximum((data.X**2).sum(axis=0), 1e-300)
+    return data.estimates(
+        "within_partialled",
+        f"within regression, {data.R.shape[1]} bypass components shrunk and partialled out",
+        fit.beta,
+        fit.se,
+        df=fit.df,
+        count=fit.runs,
+        counted="runs",
+        partial=fit.partial_variance * np.minimum(left, 1.0),
+        meta={"rank": data.R.shape[1], "ridge": grid[best], "folds": folds},
     )
 
 
@@ -136,28 +180,23 @@ def rank_path(panel: Panel, ranks: list[int], covariance: str = "CR3") -> pd.Dat
     return pd.concat(frames, ignore_index=True)
 
 
-def aliased_sets(features: Array, tolerance: float = 1e-9) -> list[list[int]]:
-    """Groups of columns that are copies of each other up to scale and sign, first column first."""
-    norm = np.sqrt((features**2).sum(axis=0))
-    unit = features / np.where(norm > 0, norm, 1.0)
-    alike = np.abs(np.abs(unit.T @ unit) - 1.0) < tolerance
-    sets: list[list[int]] = []
-    taken: set[int] = set()
-    for f in range(features.shape[1]):
-        if f in taken:
-            continue
-        # A copy on another scale is another exposure unit; only same-unit copies share an effect.
-        members = [g for g in np.flatnonzero(alike[f]).tolist() if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)]
-        members = members or [f]
-        sets.append(members)
-        taken.update(members)
-    return sets
+def _out_of_fold(R: Array, targets: Array, fold: NDArray[np.int_], folds: int, ridge: float) -> Array:
+    """Residuals of the targets after ridge predictions from the other folds' runs."""
+    if not R.shape[1]:
+        return targets
+    out = np.empty_like(targets)
+    grams = [R[fold == k].T @ R[fold == k] for k in range(folds)]
+    crosses = [R[fold == k].T @ targets[fold == k] for k in range(folds)]
+    gram, cross = sum(grams), sum(crosses)
+    for k in range(folds):
+        G = gram - grams[k]
+        penalty = ridge * np.trace(G) / len(G)
+        coefficients = np.linalg.solve(G + penalty * np.eye(len(G)), cross - crosses[k])
+        out[fold == k] = targets[fold == k] - R[fold == k] @ coefficients
+    return out
 
 
 def _check_identified(Z: Array, change: Changes) -> None:
-    _, names = families_of(change.family)
-    if len(names) < 2:
-        raise InputError("family", f"{len(names)} family", "Errors are clustered by family: give at least 2 (40 for default inference)")
     N, d = Z.shape
     if d + change.absorbed >= N:
         raise InputError("panel", f"{N} perturbed runs for {d} columns and {change.absorbed} prompt means", "Add runs, or lower the bypass rank")
@@ -168,20 +207,6 @@ def _prompt_weights(change: Changes) -> Array:
     size = np.bincount(codes, weights=(change.features**2).sum(axis=1))
     size = np.where(size > 0, size, np.inf)
     return np.asarray(np.sqrt(np.median(size) / size[codes])[:, None])
-
-
-def _status(panel: Panel, sets: list[list[int]], index: NDArray[np.int_], partial: Array) -> NDArray[np.object_]:
-    out = np.full(len(index), "ok", dtype=object)
-    for f, k in enumerate(index):
-        if len(sets[k]) > 1:
-            others = ", ".join(panel.feature_names[g] for g in sets[k] if g != f)
-            out[f] = f"the data cannot tell it from {others}: this is the effect of the set"
-        if partial[f] < MIN_PARTIAL_VARIANCE:
-            out[f] = (
-                f"not identified: the other columns explain all but {partial[f]:.1e} of its change;"
-                " drop a near copy or lower the bypass rank"
-            )
-    return out
 
 
 def _bootstrap_se(Z: Array, Y: Array, family: NDArray, p: int, draws: int, seed: int) -> Array:
@@ -201,4 +226,3 @@ def _bootstrap_se(Z: Array, Y: Array, family: NDArray, p: int, draws: int, seed:
         G = (count @ flat).reshape(d, d)
         out[b] = np.linalg.lstsq(G, np.einsum("c,cdo->do", count, cross), rcond=1e-12)[0][:p]
     return np.asarray(out.std(axis=0, ddof=1))
-

@@ -2,24 +2,27 @@
 
 All forms of input (individual data, sufficient statistics, z-scores) come down to standardized
 instruments with a common correlation matrix ``ld``: ``X'X = (n - 1) ld``. The work per iteration
-and effect is one matrix product for all traits.
+and effect is one matrix product for the traits that have the effect; effects that are absent cost
+one look per iteration and trait, however many they are.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.stats.single_effect import best_single_effect, single_effect_weights
-
-__all__ = ["NEGLIGIBLE", "SusieFit", "pip", "sum_of_single_effects"]
+__all__ = ["NEGLIGIBLE", "PRIOR_VARIANCES", "SusieFit", "pip", "sum_of_single_effects"]
 
 Array = NDArray[np.float64]
 
 NEGLIGIBLE = 1e-9
 """Prior variance up to which an effect counts as absent."""
+
+PRIOR_VARIANCES = ("fixed", "optimized", "em")
+"""How prior variances are found: kept, by maximum likelihood, by expectation-maximization."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,92 +60,52 @@ class SusieFit:
         return SusieFit(*arrays)
 
 
-class _Sweep:
-    """State of the traits that still iterate."""
+class Sweep(NamedTuple):
+    """State of all traits between two updates; arrays that the compiled loops write to.
 
-    def __init__(
-        self,
-        xty: Array,
-        yty: Array,
-        d: Array,
-        effects: int,
-        prior_scale: float,
-        sigma2: Array,
-        alpha: Array | None,
-        mu: Array | None,
-        ld: Array,
-    ) -> None:
-        T, J = xty.shape
-        self.xty, self.yty, self.d, self.sigma2 = xty, yty, d, sigma2
-        self.alpha = np.full((T, effects, J), 1.0 / J) if alpha is None else alpha.copy()
-        self.mu = np.zeros((T, effects, J)) if mu is None else mu.copy()
-        variance = prior_scale * sigma2
-        self.k = np.repeat((variance * d / (variance * d + sigma2))[:, None], effects, axis=1)
-        self.fixed_variance = variance
-        self.started = np.zeros((T, effects), bool)
-        self.log_bf = np.zeros((T, effects))
-        self.square = np.zeros((T, effects))  # E b'X'Xb of each effect: d * sum of alpha mu2
-        self.fit = np.zeros((T, effects))  # (E b)'X'X(E b)
-        self.kl = np.zeros((T, effects))
-        self.fitted = np.zeros((T, effects, J))  # X'X E b_l
-        self.total = np.zeros((T, J))
-        self.sigma2_used = sigma2.copy()
-        self.elbo = np.full(T, -np.inf)
-        if mu is not None:
-            for e in range(effects):
-                self.fitted[:, e] = d[:, None] * ((self.alpha[:, e] * self.mu[:, e]) @ ld)
-            self.total = self.fitted.sum(1)
+    ``fitted`` (T, L, J) is X'X times each effect's posterior mean, ``total`` its sum over effects;
+    ``square`` and ``fit`` (T, L) are E b'X'Xb and (E b)'X'X(E b) of each effect b; ``present``: the
+    effect has a posterior mean other than 0; ``settled`` (T,): an absent effect has been looked at
+    since the trait last changed.
+    """
 
-    def keep(self, rows: NDArray[np.int_]) -> None:
-        """Go on with some traits only."""
-        for name, value in vars(self).items():
-            setattr(self, name, value[rows])
+    xty: Array
+    yty: Array
+    d: Array
+    sigma2: Array
+    alpha: Array
+    mu: Array
+    fitted: Array
+    total: Array
+    k: Array
+    variance: Array
+    log_bf: Array
+    square: Array
+    fit: Array
+    kl: Array
+    present: NDArray[np.bool_]
+    settled: NDArray[np.bool_]
 
-    def update_effect(
-        self, e: int, ld: Array, log_prior: Array, null_weight: float, estimate: bool, uniform: bool
-    ) -> None:
-        """Fit effect ``e`` of every trait to what the other effects leave."""
-        residual = self.xty - self.total + self.fitted[:, e]
-        d, s2 = self.d, self.sigma2
-        g = residual * residual
-        g *= (0.5 / (s2 * d))[:, None]
-        if not uniform and np.isneginf(log_prior).any():
-            g = np.where(np.isneginf(log_prior), 0.0, g)  # instruments that are ruled out
-        if estimate:
-            start = np.where(self.started[:, e], self.k[:, e], 0.0)
-            k, alpha, log_bf = best_single_effect(g, log_prior, start, null_weight, uniform)
-        else:
-            k = self.fixed_variance * d / (self.fixed_variance * d + s2)
-            alpha, log_bf = single_effect_weights(k, g, log_prior, null_weight)
-        self.started[:, e] = True
-        mu = (k / d)[:, None] * residual
-        b = alpha * mu
-        self.k[:, e], self.alpha[:, e], self.log_bf[:, e], self.mu[:, e] = k, alpha, log_bf, mu
-        self._apply(e, b, k, ld)
-        included = alpha.sum(-1) if null_weight > 0.0 else 1.0
-        self.square[:, e] = d * (np.einsum("tj,tj->t", b, mu) + included * k * s2 / d)
-        self.fit[:, e] = np.einsum("tj,tj->t", b, self.fitted[:, e])
-        explained = np.einsum("tj,tj->t", b, residual)
-        self.kl[:, e] = -log_bf + (2.0 * explained - self.square[:, e]) / (2.0 * s2)
 
-    def _apply(self, e: int, b: Array, k: Array, ld: Array) -> None:
-        """Store X'X b and the new total; a matrix product only for traits that have the effect."""
-        self.total -= self.fitted[:, e]
-        live = np.flatnonzero(k > 0.0)
-        if len(live) == len(k):
-            self.fitted[:, e] = self.d[:, None] * (b @ ld)
-        else:
-            self.fitted[:, e] = 0.0
-            if len(live):
-                self.fitted[live, e] = self.d[live, None] * (b[live] @ ld)
-        self.total += self.fitted[:, e]
-
-    def residual_square(self) -> Array:
-        """Expected residual sum of squares."""
-        b = np.einsum("tlj,tlj->tj", self.alpha, self.mu)
-        cross = np.einsum("tj,tj->t", b, self.xty)
-        joint = np.einsum("tj,tj->t", b, self.total)
-        return np.asarray(self.yty - 2.0 * cross + joint + (self.square - self.fit).sum(1))
+def _sweep(
+    xty: Array, yty: Array, d: Array, L: int, prior: Array, prior_scale: float, start: SusieFit | None, ld: Array
+) -> Sweep:
+    """The state before the first update: no effects, or those of ``start``."""
+    T, J = xty.shape
+    xty, sigma2 = np.ascontiguousarray(xty, dtype=float), yty / d
+    fitted, mu = np.zeros((T, L, J)), np.zeros((T, L, J))
+    alpha = np.repeat(np.broadcast_to(prior, (T, J))[:, None], L, axis=1)
+    present = np.zeros((T, L), bool)
+    if start is not None:
+        alpha, mu = start.alpha.astype(float), start.mu.astype(float)
+        for e in range(L):
+            fitted[:, e] = d[:, None] * ((alpha[:, e] * mu[:, e]) @ ld)
+        present = mu.any(-1)
+    k, log_bf, square, fit, kl = np.zeros((5, T, L))
+    variance = np.repeat((prior_scale * sigma2)[:, None], L, axis=1)
+    total = fitted.sum(1)
+    state = (xty, yty, d, sigma2, alpha, mu, fitted, total, k, variance, log_bf, square, fit, kl)
+    return Sweep(*state, present, np.zeros(T, bool))
 
 
 def sum_of_single_effects(
@@ -154,7 +117,7 @@ def sum_of_single_effects(
     prior_weights: Array | None = None,
     null_weight: float = 0.0,
     scaled_prior_variance: float = 0.2,
-    estimate_prior_variance: bool = True,
+    prior_variance: str = "optimized",
     estimate_residual_variance: bool = False,
     tol: float = 1e-4,
     max_iter: int = 100,
@@ -179,9 +142,12 @@ def sum_of_single_effects(
     null_weight : float
         Prior weight of an effect being nowhere.
     scaled_prior_variance : float
-        Start (or fixed value) of the prior variance in units of the trait's variance.
-    estimate_prior_variance, estimate_residual_variance : bool
-        Whether each effect's prior variance, and the residual variance, are estimated.
+        Fixed value of the prior variance, or where EM starts, in units of the trait's variance.
+    prior_variance : str
+        ``"optimized"`` (each effect's by maximum likelihood, 0 where the null is as good), ``"em"``
+        (expectation-maximization: the same maxima, many small steps, never exactly 0) or ``"fixed"``.
+    estimate_residual_variance : bool
+        Whether the residual variance is estimated.
     tol : float
         A trait is done when its evidence bound rises by less.
     max_iter : int
@@ -202,88 +168,49 @@ def sum_of_single_effects(
     Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388; Zou et al. 2022, PLoS Genetics,
     doi:10.1371/journal.pgen.1010299 (summary data).
     """
+    from mrinterp.stats.single_effect import expected_residual_square, place_fitted, update_effect
+
     T, J = xty.shape
     L = min(max_effects, J)
-    d = np.asarray(n, float) - 1.0
-    weights = np.full(J, 1.0) if prior_weights is None else np.asarray(prior_weights, float)
-    weights = weights / weights.sum(-1, keepdims=True) * (1.0 - null_weight)
-    with np.errstate(divide="ignore"):
-        log_prior = np.log(weights)
-    uniform = prior_weights is None
-    out = _empty_fit(T, L, J)
-    sweep = _Sweep(
-        xty,
-        np.asarray(yty, float),
-        d,
-        L,
-        scaled_prior_variance,
-        np.asarray(yty, float) / d,
-        None if start is None else start.alpha,
-        None if start is None else start.mu,
-        ld,
-    )
+    d, total_square = np.asarray(n, float) - 1.0, np.asarray(yty, float)
+    prior = np.atleast_2d(np.full(J, 1.0) if prior_weights is None else np.asarray(prior_weights, float))
+    prior = prior / prior.sum(-1, keepdims=True) * (1.0 - null_weight)
+    method = PRIOR_VARIANCES.index(prior_variance)
+    prior_scale = 0.0 if prior_variance == "optimized" else scaled_prior_variance
+    s = _sweep(xty, total_square, d, L, prior, prior_scale, start, ld)
+    live, effects, products = np.empty(T, int), np.empty((T, J)), np.empty((T, J))
+    elbo, iterations, converged = np.full(T, -np.inf), np.zeros(T, int), np.zeros(T, bool)
     rows = np.arange(T)
     for iteration in range(1, max_iter + 1):
+        s.settled[:] = False
         for e in range(L):
-            prior = log_prior if log_prior.ndim == 1 else log_prior[rows]
-            sweep.update_effect(e, ld, prior, null_weight, estimate_prior_variance, uniform)
-        rss = sweep.residual_square()
-        count = d[rows] + 1.0
-        elbo = (
-            -0.5 * count * np.log(2.0 * np.pi * sweep.sigma2) - rss / (2.0 * sweep.sigma2) - sweep.kl.sum(1)
-        )
-        done = elbo - sweep.elbo < tol
-        sweep.elbo, sweep.sigma2_used = elbo, sweep.sigma2.copy()
-        if estimate_residual_variance:
-            sweep.sigma2 = np.where(done, sweep.sigma2, np.maximum(rss, 1e-300) / count)
-        last = iteration == max_iter
-        finished = np.arange(len(rows)) if last else np.flatnonzero(done)
-        if len(finished):
-            _store(out, sweep, rows, finished, iteration, done)
-            going = np.flatnonzero(~done) if not last else np.empty(0, int)
-            rows = rows[going]
-            if not len(rows):
-                break
-            sweep.keep(going)
-    return out
-
-
-def _empty_fit(T: int, L: int, J: int) -> SusieFit:
-    cube, plane = (T, L, J), (T, L)
+            m = update_effect(s, rows, e, prior, null_weight, method, live, effects)
+            if m:
+                np.matmul(effects[:m], ld, out=products[:m])
+                place_fitted(s, e, live[:m], effects, products)
+        rss, sigma2, count = expected_residual_square(s, rows), s.sigma2[rows], d[rows] + 1.0
+        bound = -0.5 * count * np.log(2.0 * np.pi * sigma2) - rss / (2.0 * sigma2) - s.kl[rows].sum(1)
+        done = bound - elbo[rows] < tol
+        elbo[rows], iterations[rows], converged[rows] = bound, iteration, done
+        rows = rows[~done]
+        if not len(rows):
+            break
+        if estimate_residual_variance and iteration < max_iter:
+            s.sigma2[rows] = np.maximum(rss, 1e-300)[~done] / count[~done]
+    log_bf_variable = _log_bf_variable(s)
     return SusieFit(
-        np.empty(cube),
-        np.empty(cube),
-        np.empty(plane),
-        np.empty(plane),
-        np.empty(plane),
-        np.empty(cube),
-        np.empty(T),
-        np.empty(T),
-        np.zeros(T, int),
-        np.zeros(T, bool),
+        s.alpha, s.mu, s.k, s.variance, s.log_bf, log_bf_variable, s.sigma2, elbo, iterations, converged
     )
 
 
-def _store(
-    out: SusieFit,
-    sweep: _Sweep,
-    rows: NDArray[np.int_],
-    finished: NDArray[np.int_],
-    iteration: int,
-    done: NDArray[np.bool_],
-) -> None:
-    """Write finished traits into the result."""
-    to = rows[finished]
-    k, d, s2 = sweep.k[finished], sweep.d[finished], sweep.sigma2_used[finished]
-    out.alpha[to], out.mu[to] = sweep.alpha[finished], sweep.mu[finished]
-    out.shrinkage[to], out.log_bf[to] = k, sweep.log_bf[finished]
-    out.sigma2[to], out.elbo[to] = s2, sweep.elbo[finished]
-    out.prior_variance[to] = k / (1.0 - k) * (s2 / d)[:, None]
-    out.n_iterations[to], out.converged[to] = iteration, done[finished]
-    half = np.zeros_like(k)
-    np.divide(0.5 * (d / s2)[:, None], k, out=half, where=k > 0.0)
-    mu = sweep.mu[finished]
-    out.log_bf_variable[to] = 0.5 * np.log1p(-k)[..., None] + half[..., None] * mu * mu
+def _log_bf_variable(s: Sweep) -> Array:
+    """Log Bayes factor of each instrument in each effect, from its posterior mean."""
+    half = np.zeros_like(s.k)
+    np.divide(0.5 * (s.d / s.sigma2)[:, None], s.k, out=half, where=s.k > 0.0)
+    out = s.mu * s.mu
+    out *= half[..., None]
+    out += 0.5 * np.log1p(-s.k)[..., None]
+    return out
 
 
 def pip(alpha: Array, prior_variance: Array) -> Array:
