@@ -212,9 +212,9 @@ def finemap_individual(
     if len(doses) != len(values):
         found = f"{len(doses)} rows of doses, {len(values)} of traits"
         raise InputError("individual data", found, "Give one row per run in both")
-    bad = np.argwhere(~np.isfinite(np.column_stack([doses, values])))
+    bad = np.flatnonzero(~(np.isfinite(doses).all(1) & np.isfinite(values).all(1)))
     if len(bad):
-        where = f"individual data, row {bad[0][0] + 1}"
+        where = f"individual data, row {bad[0] + 1}"
         raise InputError(where, "a value that is not finite", "Drop the run or fill it in")
     doses, values = doses - doses.mean(0), values - values.mean(0)
     return _from_products(

@@ -146,6 +146,7 @@ class Basis:
             for name, value in arrays.items():
                 np.save(partial / f"{name}.npy", value)
             write_table(partial / "rank_path.parquet", self.path)
+            pd.DataFrame(d.read_back, index=list(d.names), columns=list(d.names)).to_csv(partial / "read_back.csv")
             header = {
                 "kind": "basis",
                 "format_version": FORMAT_VERSION,

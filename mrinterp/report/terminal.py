@@ -77,8 +77,12 @@ def summary_text(study: _FinishedStudy, top: int = 16) -> str:
         f" the knockout finds {len(misled)} of those negligible."
     )
     d = study.basis.dictionary
-    departure = np.abs(d.read_back - np.eye(len(d.names))).max()
-    lines.append(f"  read-back matrix W A: largest departure from the identity {departure:.1e}.")
+    matrix = d.read_back
+    diagonal, rest = np.diag(matrix), np.abs(matrix - np.diag(np.diag(matrix)))
+    lines.append(
+        f"  read-back matrix W A ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal {diagonal.min():.6f} to"
+        f" {diagonal.max():.6f}, largest other entry {rest.max():.1e}."
+    )
     failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
     lines += ["", "Checks: all passed." if not failed else "Checks:"]
     lines += [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]

@@ -11,6 +11,9 @@ __all__ = ["IndexSet", "credible_sets"]
 
 Array = NDArray[np.float64]
 
+_BLOCK_ELEMENTS = 4_000_000
+_ROUNDING = 1e-12
+
 
 @dataclass(frozen=True, eq=False)
 class IndexSet:
@@ -46,38 +49,43 @@ def credible_sets(
     list of list of IndexSet
         In order of decreasing purity; equal sets appear once.
     """
-    T = len(alpha)
-    sets: list[list[IndexSet]] = [[] for _ in range(T)]
+    sets: list[list[IndexSet]] = [[] for _ in alpha]
     trait, effect = np.nonzero(present)
-    block = max(1, 4_000_000 // max(1, alpha.shape[-1]))
+    strength = np.abs(ld)
+    block = max(1, _BLOCK_ELEMENTS // max(1, alpha.shape[-1]))
     for start in range(0, len(trait), block):
         t, e = trait[start : start + block], effect[start : start + block]
         weights = alpha[t, e]
         # an effect whose weight lies mostly too far from its top instrument cannot have a pure set
-        close = np.abs(ld)[weights.argmax(-1)] >= min_abs_corr
-        kept = np.flatnonzero(np.einsum("ij,ij->i", weights, close) >= coverage - 1e-12)
-        t, e, weights = t[kept], e[kept], weights[kept]
-        order = np.argsort(-weights, axis=-1, kind="stable")
-        reached = np.cumsum(np.take_along_axis(weights, order, axis=-1), axis=-1)
-        size = np.minimum((reached < coverage).sum(-1) + 1, weights.shape[-1])
-        # a set fails its purity as soon as one member is too far from its top member
-        near = np.abs(ld[order[:, 0]])
-        nearest = np.minimum.accumulate(np.take_along_axis(near, order, axis=-1), axis=-1)
-        rows = np.arange(len(t))
-        possible = (nearest[rows, size - 1] >= min_abs_corr) & (reached[rows, size - 1] >= coverage - 1e-12)
-        for i in np.flatnonzero(possible):
-            members = np.sort(order[i, : size[i]])
-            lowest, mean = _purity(ld, members)
+        close = (strength >= min_abs_corr)[weights.argmax(-1)]
+        near_top = np.where(close, weights, 0.0).sum(-1)
+        for i in np.flatnonzero(near_top >= coverage - _ROUNDING):
+            members = _smallest_set(weights[i], coverage)
             known = any(np.array_equal(members, s.members) for s in sets[t[i]])
-            if lowest >= min_abs_corr and not known:
+            if not len(members) or known:
+                continue
+            lowest, mean = _purity(strength, members)
+            if lowest >= min_abs_corr:
                 found = IndexSet(members, int(e[i]), float(weights[i, members].sum()), lowest, mean)
                 sets[t[i]].append(found)
     return [sorted(s, key=lambda c: -c.min_abs_corr) for s in sets]
 
 
-def _purity(ld: Array, members: NDArray[np.int_]) -> tuple[float, float]:
+def _smallest_set(weights: Array, coverage: float) -> NDArray[np.int_]:
+    """Fewest instruments whose weights reach ``coverage``, ascending; empty where all together do not."""
+    # weights below this reach (1 - coverage) / 2 together at most: none of them is needed
+    candidates = np.flatnonzero(weights > 0.5 * (1.0 - coverage) / len(weights))
+    order = candidates[np.argsort(-weights[candidates], kind="stable")]
+    reached = np.cumsum(weights[order])
+    if not len(order) or reached[-1] < coverage - _ROUNDING:
+        return np.empty(0, dtype=int)
+    return np.sort(order[: int(np.searchsorted(reached, coverage)) + 1])
+
+
+def _purity(strength: Array, members: NDArray[np.int_]) -> tuple[float, float]:
     """Smallest and mean absolute correlation between different members (1 for a single one)."""
     if len(members) == 1:
         return 1.0, 1.0
-    corr = np.abs(ld[np.ix_(members, members)][np.triu_indices(len(members), 1)])
-    return float(corr.min()), float(corr.mean())
+    corr = strength[np.ix_(members, members)]
+    pairs = len(members) * (len(members) - 1)
+    return float(corr.min()), float((corr.sum() - np.trace(corr)) / pairs)

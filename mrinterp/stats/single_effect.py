@@ -50,14 +50,14 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return p * np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
 
 
-@njit(cache=True, nogil=True, fastmath=False)  # said, because a callee inherits what it does not say
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)  # said, because a callee inherits what it does not say
 def _tilt(k, centred, weight):  # type: ignore[no-untyped-def]
     """``weight = exp(k * centred)``; apart from the sums, whose reordering would undo the rounding trick."""
     for j in range(centred.size):
         weight[j] = _exponential(max(k * centred[j], _SMALLEST_EXPONENT))
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def _moments(k, centred, prior, weight):  # type: ignore[no-untyped-def]
     """Sum of the weights prior * exp(k * centred), and mean and variance of ``centred`` under them."""
     _tilt(k, centred, weight)
@@ -72,7 +72,7 @@ def _moments(k, centred, prior, weight):  # type: ignore[no-untyped-def]
     return s0, mean, max(s2 / s0 - mean * mean, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _newton(k, g_top, centred, prior, log_norm, weight):  # type: ignore[no-untyped-def]
     """Follow the stationary point of the likelihood from ``k``; 0 where that leads to no maximum.
 
@@ -98,7 +98,7 @@ def _newton(k, g_top, centred, prior, log_norm, weight):  # type: ignore[no-unty
     return _search(k, g_top, centred, prior, log_norm, weight)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _search(ceiling, g_top, centred, prior, log_norm, weight):  # type: ignore[no-untyped-def]
     """Maximum of the likelihood between 0 and ``ceiling`` by a grid and bisection; 0 where nothing beats 0."""
     best, highest = 0, 0.0
@@ -129,7 +129,7 @@ def _search(ceiling, g_top, centred, prior, log_norm, weight):  # type: ignore[n
     return k
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def best_shrinkage(g_top, centred, prior, start, log_norm, weight):  # type: ignore[no-untyped-def]
     """Shrinkage of the maximum likelihood prior variance of one effect; 0 where there is no maximum.
 
@@ -157,7 +157,7 @@ def best_shrinkage(g_top, centred, prior, start, log_norm, weight):  # type: ign
     return _newton(above, g_top, centred, prior, log_norm, weight)
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def posterior_weights(k, g_top, centred, prior, null_weight, alpha):  # type: ignore[no-untyped-def]
     """Fill ``alpha`` (J,) with the posterior weights at shrinkage ``k``; log evidence against no effect.
 
@@ -179,7 +179,20 @@ def posterior_weights(k, g_top, centred, prior, null_weight, alpha):  # type: ig
     return log_bf
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy")
+def _largest(values):  # type: ignore[no-untyped-def]
+    """Largest of some values that are not negative, in four lanes."""
+    a = b = c = d = 0.0
+    whole = values.size - values.size % 4
+    for j in range(0, whole, 4):
+        a, b = max(a, values[j]), max(b, values[j + 1])
+        c, d = max(c, values[j + 2]), max(d, values[j + 3])
+    for j in range(whole, values.size):
+        a = max(a, values[j])
+    return max(max(a, b), max(c, d))
+
+
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def _leave_out(s, t, e, prior, residual, centred):  # type: ignore[no-untyped-def]
     """Take effect ``e`` out of the total; what is left of X'y, half squared z minus the largest, the largest."""
     total, xty, fitted = s.total[t], s.xty[t], s.fitted[t, e]
@@ -187,18 +200,17 @@ def _leave_out(s, t, e, prior, residual, centred):  # type: ignore[no-untyped-de
         for j in range(total.size):
             total[j] -= fitted[j]
     half = 0.5 / (s.sigma2[t] * s.d[t])
-    g_top = 0.0
     for j in range(total.size):
         residual[j] = xty[j] - total[j]
-        g = half * residual[j] * residual[j] if prior[j] > 0.0 else 0.0  # ruled out with a prior of 0
-        centred[j] = g
-        g_top = max(g_top, g)
+        g = half * residual[j] * residual[j]
+        centred[j] = g if prior[j] > 0.0 else 0.0  # an instrument with a prior of 0 is ruled out
+    g_top = _largest(centred)
     for j in range(total.size):
         centred[j] -= g_top
     return g_top
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def _keep_effect(s, t, e, k, null_weight, residual, effect):  # type: ignore[no-untyped-def]
     """Store the posterior of an effect that is there; ``effect`` (J,) becomes its posterior mean."""
     alpha, mu = s.alpha[t, e], s.mu[t, e]
@@ -217,7 +229,7 @@ def _keep_effect(s, t, e, k, null_weight, residual, effect):  # type: ignore[no-
     return s.square[t, e] / (d * included)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def _drop_effect(s, t, e, prior):  # type: ignore[no-untyped-def]
     """Store that an effect is absent."""
     if s.k[t, e] > 0.0 or s.present[t, e]:
@@ -229,7 +241,7 @@ def _drop_effect(s, t, e, prior):  # type: ignore[no-untyped-def]
     s.present[t, e] = False
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def update_effect(s, rows, e, prior, null_weight, method, live, effects):  # type: ignore[no-untyped-def]
     """Fit effect ``e`` of the traits ``rows`` to what their other effects leave.
 
@@ -283,7 +295,7 @@ def update_effect(s, rows, e, prior, null_weight, method, live, effects):  # typ
     return count
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def place_fitted(s, e, live, effects, products):  # type: ignore[no-untyped-def]
     """Store the fitted X'X b of effect ``e`` of the traits ``live``; ``products`` (m, J) is b times the LD."""
     for i in range(len(live)):
@@ -298,7 +310,7 @@ def place_fitted(s, e, live, effects, products):  # type: ignore[no-untyped-def]
         s.present[t, e] = True
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDERED)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=_REORDERED)
 def expected_residual_square(s, rows):  # type: ignore[no-untyped-def]
     """Expected residual sum of squares of the traits ``rows``."""
     J = s.xty.shape[1]

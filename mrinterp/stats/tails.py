@@ -13,15 +13,15 @@ _LN10 = np.log(10.0)
 
 def neglog10p_normal(z: ArrayLike) -> NDArray[np.float64]:
     """Two-sided -log10 p of standard normal scores, any shape; exact far beyond double underflow."""
-    z = np.abs(np.asarray(z, dtype=float))
-    return np.asarray(-(special.log_ndtr(-z) + np.log(2.0)) / _LN10)
+    size = np.abs(np.asarray(z, dtype=float))
+    return np.asarray(-(special.log_ndtr(-size) + np.log(2.0)) / _LN10)
 
 
 def neglog10p_t(t: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
     """Two-sided -log10 p of t scores; ``df`` broadcasts and may be infinite (normal).
 
-    Where the survival function underflows, the leading term of the regularized incomplete
-    beta function is used (relative error below 1/t**2).
+    Where the survival function underflows, the regularized incomplete beta function is taken
+    by its series on the log scale.
     """
     t, df = np.broadcast_arrays(np.abs(np.asarray(t, dtype=float)), np.asarray(df, dtype=float))
     finite = np.isfinite(df)
@@ -30,15 +30,24 @@ def neglog10p_t(t: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
         return out
     nu, x = df[finite], t[finite]
     with np.errstate(divide="ignore", invalid="ignore"):
-        direct = np.log(2.0) + np.log(stats.t.sf(x, nu))
-        a = nu / 2.0
-        y = nu / (nu + x * x)
-        # I_y(a, 1/2) = y^a (1-y)^(1/2) / (a B(a, 1/2)) * (1 + O(y))
-        series = a * np.log(y) + 0.5 * np.log1p(-y) - np.log(a) - special.betaln(a, 0.5)
-        series = series + np.log(special.hyp2f1(a + 0.5, 1.0, a + 1.0, y))
-    log_p = np.where(np.isfinite(direct) & (direct > -600.0), direct, series)
+        log_p = np.log(2.0) + np.log(stats.t.sf(x, nu))
+    far = ~(log_p > -600.0) & ~np.isnan(x)
+    if far.any():
+        log_p[far] = _log_t_tail(x[far], nu[far])
     out[finite] = -log_p / _LN10
     return out
+
+
+def _log_t_tail(t: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Natural log of the two-sided tail where it underflows: I_y(a, 1/2) with y = df / (df + t^2).
+
+    I_y(a, b) = y^a (1 - y)^b 2F1(a + b, 1; a + 1; y) / (a B(a, b)).
+    """
+    a = df / 2.0
+    y = df / (df + t * t)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        series = np.log(special.hyp2f1(a + 0.5, 1.0, a + 1.0, y))
+        return np.asarray(a * np.log(y) + 0.5 * np.log1p(-y) - np.log(a) - special.betaln(a, 0.5) + series)
 
 
 def neglog10p_chi2(q: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
