@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import cached_property, partial
@@ -21,7 +20,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import Plan, read_plan
+from mrinterp.core.plan import Plan, differences, read_plan
 from mrinterp.core.provenance import Provenance
 from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, read_json, write_json, write_table
 from mrinterp.core.sumstats import SumStats
@@ -117,38 +116,13 @@ class Study:
         return compare_claims(self.results, again.results)
 
     def cost(self) -> dict[str, float]:
-        """Forward passes, seconds (two blocks are run and timed) and bytes of the whole study.
-
-        Nothing is written. Memory counts the arrays of the largest step, beyond the libraries.
-        """
+        """Forward passes, seconds (two blocks are run and timed) and bytes; nothing is written."""
         from mrinterp.instruments.design import make_design
-        from mrinterp.scan.reader import read_runs
+        from mrinterp.scan.cost import scan_cost
 
         network = self._opened.network
         design = make_design(self.plan, self.source, lambda: network.embedding_width)
-        tokens = self._opened.tokens(design)
-        block, k = self.plan.model.block, self.plan.knockouts
-        rows = design.rows("discovery")[: 2 * block]
-        read_runs(network, design, tokens, rows[:block], what="warm-up")
-        start = time.perf_counter()
-        sample = read_runs(network, design, tokens, rows, what="timing")
-        per_run = (time.perf_counter() - start) / len(rows)
-        prompts = len(design.rows("knockout"))
-        scan = len(design.runs) - prompts
-        sweeps = self.plan.features.count * (2 + k.donors) + 2 * k.random_controls
-        row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
-        discovery = len(design.rows("discovery"))
-        columns = self.plan.features.count + 2 * self.plan.estimation.max_rank + len(design.instruments) / 2
-        return {
-            "block": float(block),
-            "scan_runs": float(scan),
-            "knockout_runs": float(prompts * sweeps),
-            "runs": float(scan + prompts * sweeps),
-            "seconds": per_run * (scan + prompts * sweeps),
-            "seconds_per_block": per_run * block,
-            "bytes": discovery * (row_bytes * 3 + columns * 8 * 2),
-            "disk": design.doses.nbytes + (scan - discovery) * columns * 8,
-        }
+        return scan_cost(network, design, self._opened.tokens(design), self.plan)
 
     # -- what the run is made of, in the order in which it is made ---------------------------------
 
@@ -375,7 +349,7 @@ class Study:
             return
         header = read_json(path)
         check_format(str(self.out), header, "study")
-        changes = _difference(header["plan"], self.plan.to_dict())
+        changes = differences(header["plan"], self.plan.to_dict())
         if changes:
             raise InputError(
                 str(self.out), f"holds a run of another plan ({'; '.join(changes[:5])})", "Give another --out, or delete the folder to start anew"
@@ -426,13 +400,3 @@ _LABELS = {
     "replication_pair": "within regression, other families, pairs only",
     "replication_noise": "within regression, other families, noise only",
 }
-
-
-def _difference(old: Any, new: Any, at: str = "") -> list[str]:
-    """What differs between two plans, one line a key."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        out: list[str] = []
-        for key in sorted(set(old) | set(new)):
-            out += _difference(old.get(key), new.get(key), f"{at}.{key}" if at else key)
-        return out
-    return [] if old == new else [f"{at}: {str(old)[:40]} there, {str(new)[:40]} here"]

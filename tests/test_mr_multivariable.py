@@ -101,6 +101,8 @@ def test_cml_agrees(case: str) -> None:
     ours = estimate(loaded.data, "mv_cml", n=entry.args["n"])
     close(column(ours.beta), entry.results["estimate"], **_hint(entry))
     close(column(ours.se), entry.results["se"], **_hint(entry))
+    known = replace(loaded.data, n_x=np.full(len(ours.exposures), entry.args["n"]), n_y=np.array([1e9]))
+    close(estimate(known, "mv_cml").beta, ours.beta, 0.0)
     names = np.array(loaded.data.instruments)
     invalid = names[np.atleast_1d(entry.results["BIC_invalid"] or []).astype(int) - 1].tolist()
     flagged = {tuple(row[:2]): row[2] for row in ours.meta["invalid"]}
@@ -766,7 +768,8 @@ def test_error_covariances_that_are_none(method: str) -> None:
 def test_instruments_too_weak_for_the_correction_are_said() -> None:
     data = draw(se=5.0)
     assert "srivw" in estimate(data, "mrbee").status[0, 0]
-    assert "weak" in estimate(data, "srivw").status[0, 0]
+    for method in ("srivw", "mr_bma", "susie_mv", "susie_direct"):
+        assert "weak" in estimate(data, method).status[0, 0]
 
 
 def test_unknown_words_are_refused() -> None:

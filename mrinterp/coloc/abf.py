@@ -14,7 +14,7 @@ from mrinterp.coloc.priors import SHARE_GRID, HypothesisPriors, Priors, p12_over
 from mrinterp.core.coloc import Coloc
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
-from mrinterp.stats.wakefield import estimated_prior_variance, hypothesis_posterior
+from mrinterp.stats.wakefield import estimated_prior_variance, hypothesis_posterior, posterior_over_priors
 
 __all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
 
@@ -156,14 +156,10 @@ def colocalize(
     )
     sums = locus_sums(data, x, y, label, len(names), correlated_errors)
     grid = np.asarray(shares, float)
-    per_locus, p12s = _prior_arrays(
-        priors or HypothesisPriors(), label, len(names), np.asarray(shares, float)
-    )
+    per_locus, p12s = _prior_arrays(priors or HypothesisPriors(), label, len(names), grid)
     p1, p2, p12 = per_locus.T
     posterior = hypothesis_posterior(sums.log_sums, p1, p2, p12)
-    sensitivity = np.empty((*sums.sign.shape, len(shares), 2))
-    for g in range(len(shares)):
-        sensitivity[..., g, :] = hypothesis_posterior(sums.log_sums, p1, p2, p12s[:, g])[..., 3:]
+    sensitivity = posterior_over_priors(sums.log_sums, p1, p2, p12s)
     status, misfit = (
         _status(data, x, y, label, names, misfit_level) if check_misfit else (np.array("ok", object), {})
     )

@@ -17,6 +17,8 @@ __all__ = ["colocalize_runs", "marginal_effects"]
 
 Array = NDArray[np.float64]
 
+_CACHED_ELEMENTS = 60_000  # doubles that stay in the cache between two passes
+
 
 def marginal_effects(doses: ArrayLike, traits: ArrayLike) -> tuple[Array, Array, Array]:
     """Least-squares effect of every instrument on every trait, one instrument at a time.
@@ -49,14 +51,30 @@ def marginal_effects(doses: ArrayLike, traits: ArrayLike) -> tuple[Array, Array,
             "runs", f"{len(x)} rows of doses, {len(y)} of traits", "Give one row per run in both"
         )
     n = len(x)
-    x, y = x - x.mean(0), y - y.mean(0)
-    d, total = np.einsum("nj,nj->j", x, x), np.einsum("nt,nt->t", y, y)
+    y = y - y.mean(0)  # enough for the cross-products
+    d, total = _sums_of_squares(x), np.einsum("nt,nt->t", y, y)
     flat = np.flatnonzero(d <= 1e-12 * max(float(d.max()), 1e-300))
     if len(flat):
         raise InputError(f"instrument {flat[0] + 1}", "does not vary (monomorphic)", "Drop it")
-    beta = (y.T @ x) / d
-    rss = np.maximum(total[:, None] - beta * beta * d, 0.0)
-    return beta, np.sqrt(rss / ((n - 2.0) * d)), np.sqrt(total / (n - 1.0))
+    beta = y.T @ x
+    beta /= d
+    # in place: fresh pages for temporaries would take as long as the arithmetic
+    se = beta * beta
+    se *= -d
+    se += total[:, None]
+    np.maximum(se, 0.0, out=se)
+    se /= (n - 2.0) * d
+    return beta, np.sqrt(se, out=se), np.sqrt(total / (n - 1.0))
+
+
+def _sums_of_squares(x: Array) -> Array:
+    """Sum of squares of each column around its mean, in blocks of rows that stay in the cache."""
+    mean, out = x.mean(0), np.zeros(x.shape[1])
+    step = max(1, _CACHED_ELEMENTS // max(1, x.shape[1]))
+    for start in range(0, len(x), step):
+        part = x[start : start + step] - mean
+        out += np.einsum("nj,nj->j", part, part)
+    return out
 
 
 def colocalize_runs(

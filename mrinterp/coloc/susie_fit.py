@@ -171,7 +171,8 @@ def _label(
     problem: StandardizedProducts, fits: list[SusieFit], sets: list[list[IndexSet]], options: SusieOptions
 ) -> FineMapping:
     def joined(name: str) -> Any:
-        return np.concatenate([getattr(f, name) for f in fits])
+        parts = [getattr(f, name) for f in fits]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     alpha, variance, log_bf = joined("alpha"), joined("prior_variance"), joined("log_bf")
     converged = joined("converged")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.storage import digest
 
-__all__ = ["MIN_FAMILIES", "Plan", "read_plan"]
+__all__ = ["MIN_FAMILIES", "Plan", "differences", "read_plan"]
 
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
@@ -225,3 +225,13 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field is not None else None
     return list(getattr(model, "model_fields", {}))
+
+
+def differences(old: Any, new: Any, at: str = "") -> list[str]:
+    """What differs between two plans (as dictionaries), one line a key."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        out: list[str] = []
+        for key in sorted(set(old) | set(new)):
+            out += differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
+        return out
+    return [] if old == new else [f"{at}: {str(old)[:40]} there, {str(new)[:40]} here"]

@@ -12,11 +12,13 @@ from scipy.special import logsumexp
 
 from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data
 from mrinterp.mr.registry import Fit, estimator
+from mrinterp.stats.strength import lambda_str
 
-__all__ = ["corrected_regression", "mr_bma"]
+__all__ = ["corrected_regression", "mr_bma", "weak_word"]
 
 Array = NDArray[np.float64]
 _MODEL_BLOCK = 1 << 14
+_ENOUGH = 20.0
 
 
 @estimator(
@@ -83,7 +85,9 @@ def mr_bma(
     Moments H = Sum w(bb' - Sxx), made positive semidefinite, and c = Sum w(bg - sxy) stand for X'X and
     X'y. With theta ~ N(0, s^2 D) and 1/s^2 ~ Gamma(0, 0), log p(y | M) is
     -1/2 log|I + D H_M| - J/2 log(y'y - c_M'(H_M + D^-1)^-1 c_M). Overdispersion is in s^2. The ranking of
-    exposures that co-activate strongly depends on the prior: read `susie_mv`'s sets beside it.
+    exposures that co-activate strongly depends on the prior: read `susie_mv`'s sets beside it. Corrected
+    moments are taken as exact, so that it is not valid with weak instruments (a status says so below a
+    `lambda_str` of 20; intervals covered .72 at 15 in simulation).
     """
     F, J = beta_x.shape
     data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
@@ -101,9 +105,16 @@ def mr_bma(
     beta[:, failed], se[:, failed], pip[:, failed] = np.nan, np.nan, np.nan
     meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "best_models": best}
     meta["prior_inclusion"] = inclusion
-    return Fit(
-        beta, se, neglog10p=np.full((F, O), np.nan), status=data.finish(["ok"] * O), details={"inclusion": pip}, meta=meta
-    )
+    status = data.finish([weak_word(data)] * O)
+    return Fit(beta, se, neglog10p=np.full((F, O), np.nan), status=status, details={"inclusion": pip}, meta=meta)
+
+
+def weak_word(data: JointData) -> str:
+    """ "ok", or that the instruments are too weak for a likelihood that takes corrected moments as exact."""
+    strength = lambda_str(data.b.T, np.sqrt(np.einsum("jkk->kj", data.sigma_xx)), data.sigma_xx)
+    if strength >= _ENOUGH:
+        return "ok"
+    return f"instruments are weak for these exposures (lambda_str {strength:.3g}): inclusion is overconfident, prefer srivw"
 
 
 def corrected_regression(data: JointData) -> list[tuple[NDArray[np.int_], Array, Array, Array]]:

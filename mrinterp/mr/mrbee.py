@@ -183,7 +183,7 @@ def _fit_shared(data: JointData, weight: Array, small_sample: str) -> tuple[Arra
     left = np.concatenate(
         [2.0 * A.T[:, None, :] * across, np.matmul(across, across.transpose(0, 2, 1))], axis=2
     ).reshape(K * K, J + K)
-    for rows in outcome_blocks(O, 2 * K * K + (0 if data.sigma_xy is None else 3 * J * K)):
+    for rows in outcome_blocks(O, 32 * K * K + (0 if data.sigma_xy is None else 3 * J * K)):
         right = np.concatenate([e[:, rows], theta[:, rows]])
         part = (left @ right).reshape(K, K, len(rows))
         total[:, rows] += np.einsum("klo,lo->ko", part, theta[:, rows])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 import pandas as pd
@@ -22,6 +23,8 @@ class FinishedStudy(Protocol):
     ``estimates`` holds at least ``within``, ``knockouts`` at least ``shift``; everything else in
     these two and in ``sumstats`` may be missing.
     """
+
+    out: Path
 
     @property
     def header(self) -> dict[str, Any]: ...

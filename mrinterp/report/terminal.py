@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from mrinterp.core.agreement import Agreement
-from mrinterp.core.basis import Basis
 from mrinterp.core.provenance import installed_versions
+from mrinterp.report.finished import FinishedStudy
 
 __all__ = ["cost_text", "rerun_text", "summary_text"]
 
 
-class _FinishedStudy(Protocol):
-    out: Path
-
-    @property
-    def header(self) -> dict[str, Any]: ...
-
-    @property
-    def results(self) -> pd.DataFrame: ...
-
-    @property
-    def agreement(self) -> Agreement: ...
-
-    @property
-    def basis(self) -> Basis: ...
-
-    @property
-    def checks(self) -> list[dict[str, Any]]: ...
-
-
-def summary_text(study: _FinishedStudy, top: int = 16) -> str:
+def summary_text(study: FinishedStudy, top: int = 16) -> str:
     """Feature, effect with interval and unit, knockout, verdict; then how well each method agreed.
 
     Parameters

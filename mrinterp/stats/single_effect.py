@@ -14,7 +14,14 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-__all__ = ["best_shrinkage", "expected_residual_square", "place_fitted", "posterior_weights", "update_effect"]
+__all__ = [
+    "best_shrinkage",
+    "expected_residual_square",
+    "log_bf_by_instrument",
+    "place_fitted",
+    "posterior_weights",
+    "update_effect",
+]
 
 FIXED, OPTIMIZED, EXPECTED = 0, 1, 2
 """How a prior variance moves: not at all, to its maximum likelihood, to the expected square of the effect."""
@@ -50,7 +57,7 @@ def _exponential(x):  # type: ignore[no-untyped-def]
     return p * np.int64((np.float64(shifted).view(np.int64) + 1023) << 52).view(np.float64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=False)  # said, because a callee inherits what it does not say
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})  # else inherited from the caller
 def _tilt(k, centred, weight):  # type: ignore[no-untyped-def]
     """``weight = exp(k * centred)``; apart from the sums, whose reordering would undo the rounding trick."""
     for j in range(centred.size):
@@ -330,4 +337,19 @@ def expected_residual_square(s, rows):  # type: ignore[no-untyped-def]
         for j in range(J):
             joint += whole[j] * (total[j] - 2.0 * xty[j])
         out[i] = s.yty[t] + joint + spread
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def log_bf_by_instrument(s):  # type: ignore[no-untyped-def]
+    """Log Bayes factor (T, L, J) of each instrument in each effect, from its posterior mean; 0 if absent."""
+    out = np.zeros(s.mu.shape)
+    T, L, J = s.mu.shape
+    for t in range(T):
+        for e in range(L):
+            k, mu = s.k[t, e], s.mu[t, e]
+            if k > 0.0:
+                none, half = 0.5 * np.log1p(-k), 0.5 * s.d[t] / (s.sigma2[t] * k)
+                for j in range(J):
+                    out[t, e, j] = none + half * mu[j] * mu[j]
     return out

@@ -93,17 +93,16 @@ def _sweep(
     """The state before the first update: no effects, or those of ``start``."""
     T, J = xty.shape
     xty, sigma2 = np.ascontiguousarray(xty, dtype=float), yty / d
-    fitted, mu = np.zeros((T, L, J)), np.zeros((T, L, J))
-    alpha = np.repeat(np.broadcast_to(prior, (T, J))[:, None], L, axis=1)
-    present = np.zeros((T, L), bool)
+    alpha, mu, fitted = np.empty((T, L, J)), np.zeros((T, L, J)), np.zeros((T, L, J))
+    alpha[:] = prior[:, None]
+    total, present = np.zeros((T, J)), np.zeros((T, L), bool)
     if start is not None:
-        alpha, mu = start.alpha.astype(float), start.mu.astype(float)
+        alpha, mu, present = start.alpha.astype(float), start.mu.astype(float), start.mu.any(-1)
         for e in range(L):
             fitted[:, e] = d[:, None] * ((alpha[:, e] * mu[:, e]) @ ld)
-        present = mu.any(-1)
+            total += fitted[:, e]
     k, log_bf, square, fit, kl = np.zeros((5, T, L))
     variance = np.repeat((prior_scale * sigma2)[:, None], L, axis=1)
-    total = fitted.sum(1)
     state = (xty, yty, d, sigma2, alpha, mu, fitted, total, k, variance, log_bf, square, fit, kl)
     return Sweep(*state, present, np.zeros(T, bool))
 
@@ -168,7 +167,12 @@ def sum_of_single_effects(
     Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388; Zou et al. 2022, PLoS Genetics,
     doi:10.1371/journal.pgen.1010299 (summary data).
     """
-    from mrinterp.stats.single_effect import expected_residual_square, place_fitted, update_effect
+    from mrinterp.stats.single_effect import (
+        expected_residual_square,
+        log_bf_by_instrument,
+        place_fitted,
+        update_effect,
+    )
 
     T, J = xty.shape
     L = min(max_effects, J)
@@ -197,20 +201,10 @@ def sum_of_single_effects(
             break
         if estimate_residual_variance and iteration < max_iter:
             s.sigma2[rows] = np.maximum(rss, 1e-300)[~done] / count[~done]
-    log_bf_variable = _log_bf_variable(s)
+    by_instrument = log_bf_by_instrument(s)
     return SusieFit(
-        s.alpha, s.mu, s.k, s.variance, s.log_bf, log_bf_variable, s.sigma2, elbo, iterations, converged
+        s.alpha, s.mu, s.k, s.variance, s.log_bf, by_instrument, s.sigma2, elbo, iterations, converged
     )
-
-
-def _log_bf_variable(s: Sweep) -> Array:
-    """Log Bayes factor of each instrument in each effect, from its posterior mean."""
-    half = np.zeros_like(s.k)
-    np.divide(0.5 * (s.d / s.sigma2)[:, None], s.k, out=half, where=s.k > 0.0)
-    out = s.mu * s.mu
-    out *= half[..., None]
-    out += 0.5 * np.log1p(-s.k)[..., None]
-    return out
 
 
 def pip(alpha: Array, prior_variance: Array) -> Array:

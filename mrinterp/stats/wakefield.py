@@ -18,6 +18,7 @@ __all__ = [
     "hypothesis_posterior",
     "log_bayes_factor",
     "pairwise_log_sums",
+    "posterior_over_priors",
     "single_cause_posterior",
     "trait_sd_from_frequency",
     "variance_from_frequency",
@@ -48,11 +49,18 @@ def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: Array
     Wakefield 2009, Genetic Epidemiology, doi:10.1002/gepi.20359.
     """
     beta, v = np.asarray(beta, dtype=float), np.asarray(variance, dtype=float)
-    total = v + np.asarray(prior_variance, dtype=float)
-    # 1 - r = V / (V + W); r z^2 = b^2 (1/V - 1/(V+W))
-    out = v / total
-    z2 = beta * beta / v
-    return np.asarray(0.5 * (np.log(out) + (1.0 - out) * z2))
+    w = np.asarray(prior_variance, dtype=float)
+    # 1 - r = V / (V + W); r z^2 = (1 - (1 - r)) b^2 / V. In place: fresh pages would take longer than the logs
+    rest = np.add(v, w, out=np.empty(np.broadcast_shapes(beta.shape, v.shape, w.shape)))
+    np.divide(v, rest, out=rest)
+    out = np.log(rest)
+    np.subtract(1.0, rest, out=rest)
+    rest *= beta
+    rest *= beta
+    rest /= v
+    out += rest
+    out *= 0.5
+    return out
 
 
 def _exclusive_sums(w: Array) -> Array:
@@ -98,19 +106,23 @@ def hypothesis_log_sums(
     """
     top_x, top_y = log_bf_x.max(-1), log_bf_y.max(-1)
     ex, ey = np.exp(log_bf_x - top_x[:, None]), np.exp(log_bf_y - top_y[:, None])
-    shift = top_x[:, None] + top_y[None, :]
-    shared = ex @ ey.T
-    different = ex @ _exclusive_sums(ey).T
-    log_sums = np.empty((len(log_bf_x), len(log_bf_y), 4))
-    log_sums[..., 0] = (np.log(ex.sum(-1)) + top_x)[:, None]
-    log_sums[..., 1] = (np.log(ey.sum(-1)) + top_y)[None, :]
+    count = len(ey)
+    products = ex @ np.concatenate([ey, _exclusive_sums(ey)]).T  # one product: ex is packed once
+    shared, different = products[:, :count], products[:, count:]
+    shift = top_x[:, None] + top_y
+    planes = np.empty((4, len(ex), count))  # hypotheses first: each is contiguous
+    planes[0] = (np.log(ex.sum(-1)) + top_x)[:, None]
+    planes[1] = np.log(ey.sum(-1)) + top_y
     with np.errstate(divide="ignore"):
-        log_sums[..., 2] = np.log(different) + shift
-        log_sums[..., 3] = np.log(shared) + shift
+        for plane, product in ((planes[2], different), (planes[3], shared)):
+            np.log(product, out=plane)
+            plane += shift
+    log_sums = np.moveaxis(planes, 0, -1)
+    signed = sign_x is not None and sign_y is not None
     sign = np.full(shared.shape, np.nan)
-    if sign_x is not None and sign_y is not None:
+    if signed:
         with np.errstate(divide="ignore", invalid="ignore"):
-            sign = ((ex * sign_x) @ (ey * sign_y).T) / shared
+            np.divide((ex * sign_x) @ (ey * sign_y).T, shared, out=sign)
     f, o = np.nonzero((shared < _UNDERFLOW) | (different < _UNDERFLOW))
     block = max(1, 2_000_000 // max(1, log_bf_x.shape[-1]))
     for start in range(0, len(f), block):
@@ -119,10 +131,22 @@ def hypothesis_log_sums(
         log_sums[i, k, 3] = special.logsumexp(lx + ly, axis=-1)
         if lx.shape[-1] > 1:
             log_sums[i, k, 2] = special.logsumexp(lx + pairwise_log_sums(ly), axis=-1)
-        if sign_x is not None and sign_y is not None:
+        if signed:
             weight = special.softmax(lx + ly, axis=-1)
             sign[i, k] = (weight * sign_x[i] * sign_y[k]).sum(-1)
-    return log_sums, np.clip(sign, -1.0, 1.0)
+    return log_sums, np.clip(sign, -1.0, 1.0, out=sign)
+
+
+def _log_terms(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: ArrayLike) -> Array:
+    """Log of prior times sum of Bayes factors for H0 to H4, hypotheses first: (5, ...)."""
+    p1, p2, p12 = (np.asarray(p, dtype=float) for p in (p1, p2, p12))
+    lead = np.broadcast_shapes(log_sums.shape[:-1], p1.shape, p2.shape, p12.shape)
+    terms = np.empty((5, *lead))
+    terms[0] = 0.0
+    with np.errstate(divide="ignore"):
+        for h, log_prior in enumerate((np.log(p1), np.log(p2), np.log(p1) + np.log(p2), np.log(p12))):
+            np.add(log_sums[..., h], log_prior, out=terms[h + 1])
+    return terms
 
 
 def hypothesis_posterior(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: ArrayLike) -> Array:
@@ -144,17 +168,39 @@ def hypothesis_posterior(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: Arr
     ----------
     Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383.
     """
-    p1, p2, p12 = (np.asarray(p, dtype=float) for p in (p1, p2, p12))
-    lead = np.broadcast_shapes(log_sums.shape[:-1], p1.shape, p2.shape, p12.shape)
-    terms = np.zeros((*lead, 5))
-    with np.errstate(divide="ignore"):
-        terms[..., 1] = np.log(p1) + log_sums[..., 0]
-        terms[..., 2] = np.log(p2) + log_sums[..., 1]
-        terms[..., 3] = np.log(p1) + np.log(p2) + log_sums[..., 2]
-        terms[..., 4] = np.log(p12) + log_sums[..., 3]
-    terms -= terms.max(-1, keepdims=True)
+    terms = _log_terms(log_sums, p1, p2, p12)
+    terms -= terms.max(0)
     np.exp(terms, out=terms)
-    return np.asarray(terms / terms.sum(-1, keepdims=True))
+    terms /= terms.sum(0)
+    return np.moveaxis(terms, 0, -1)
+
+
+def posterior_over_priors(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: Array) -> Array:
+    """PP.H3 and PP.H4 over a grid of priors p12, everything else held.
+
+    Parameters
+    ----------
+    log_sums : ndarray (..., 4)
+        From `hypothesis_log_sums`.
+    p1, p2 : array_like
+        As in `hypothesis_posterior`.
+    p12 : ndarray (..., G)
+        Grid; its leading axes broadcast against those of ``log_sums``.
+
+    Returns
+    -------
+    ndarray (..., G, 2)
+    """
+    terms = _log_terms(log_sums, p1, p2, 1.0)
+    others = special.logsumexp(terms[:4], axis=0)  # H0 to H3 do not depend on p12
+    distinct = np.exp(terms[3] - others)
+    with np.errstate(divide="ignore"):
+        log_p12 = np.log(np.asarray(p12, dtype=float))
+    out = np.empty((2, log_p12.shape[-1], *others.shape))
+    for g in range(log_p12.shape[-1]):
+        special.expit(terms[4] - others + log_p12[..., g], out=out[1, g])
+        np.multiply(distinct, special.expit(others - terms[4] - log_p12[..., g]), out=out[0, g])
+    return np.moveaxis(out, (0, 1), (-1, -2))
 
 
 def bivariate_log_bayes_factors(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.tables.summary import read_summary
+from tests.conftest import reference_folder
 
 HERE = Path(__file__).parent
-REPOSITORY = HERE.parents[1]
 
 UNIVARIABLE = [
     "correlated",
@@ -48,6 +47,7 @@ class Entry:
 
     case: str
     method_id: str
+    package: str
     args: dict[str, Any]
     results: dict[str, Any]
     tolerance: dict[str, Any]
@@ -64,17 +64,10 @@ class Case:
     entries: dict[str, Entry]
 
 
-def classic_folder() -> Path | None:
-    """The folder of classic cases, where this machine has it."""
-    root = os.environ.get("MRINTERP_REFERENCE")
-    folder = (Path(root) if root else REPOSITORY.parent / "shared" / "reference") / "classic"
-    return folder if folder.is_dir() else None
-
-
 def case_folder(name: str) -> Path | None:
     if name in CLASSIC or name == "harmonise_bmi_chd":
-        root = classic_folder()
-        return None if root is None else root / name
+        folder = reference_folder() / "classic" / name
+        return folder if folder.is_dir() else None
     return HERE / "cases" / name
 
 
@@ -93,6 +86,7 @@ def load_case(name: str) -> Case | None:
         e["method_id"]: Entry(
             name,
             e["method_id"],
+            f"{e['package']} {e['version']}",
             e["args"] or {},
             e["results"],
             e.get("tolerance_hint") or {},

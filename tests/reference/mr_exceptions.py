@@ -7,14 +7,11 @@ that returns True where ours is right, computed from the data alone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
-from mr_cases import Case, Entry
-from mr_mapping import MAPPED, Values
-from scipy import optimize, stats
-
-from mrinterp.mr.driver import estimate
+from tests.reference import mr_evidence as evidence
+from tests.reference.mr_cases import Case, Entry
+from tests.reference.mr_fits import Values
 
 VERSION = 1
 
@@ -37,186 +34,6 @@ class Differs:
         )
 
 
-def _p_on_one_degree_too_many(case: Case, entry: Entry, ours: Values) -> bool:
-    """Their p is t on J - K, their interval t on J - K - 1: the regression has K + 1 coefficients."""
-    K, _, J = case.data.shape
-    t = np.array(entry.results["estimate"]) / np.array(entry.results["se"])
-    theirs = np.allclose(2 * stats.t.sf(np.abs(t), J - K), entry.results["p"], rtol=1e-8)
-    half = (np.array(entry.results["ci_upper"]) - entry.results["estimate"]) / entry.results["se"]
-    return theirs and np.allclose(half, stats.t.ppf(0.975, J - K - 1), rtol=1e-8)
-
-
-def _zero_effect_is_erased(case: Case, entry: Entry, ours: Values) -> bool:
-    """They multiply a whole row by sign(0) = 0: with its numbers set to 0, ours gives theirs."""
-    orient = entry.args["orientate"] - 1
-    zero = case.data.beta_x[orient] == 0
-    if not zero.any():
-        return True
-    erased = replace(
-        case.data, beta_x=np.where(zero, 0.0, case.data.beta_x), beta_y=np.where(zero, 0.0, case.data.beta_y)
-    )
-    beta = estimate(erased, "mv_egger", orientate=orient + 1).beta[:, 0]
-    return bool(np.allclose(beta, entry.results["estimate"], rtol=1e-8))
-
-
-def _divided_by_a_dimension(case: Case, entry: Entry, ours: Values) -> bool:
-    """Theirs is ours / min(1, sigma) with sigma in the outcome's unit: another unit, another z."""
-    J = case.data.shape[2]
-    sigma = np.sqrt(ours["Q"] / (J - 1))
-    explained = np.isclose(entry.results["se"], ours["se"] / min(1.0, sigma), rtol=1e-8)
-    x, y = case.data.beta_x[0], case.data.beta_y[0]
-    oracle = stats.linregress(np.r_[x, -x], np.r_[y, -y])  # doubling the points makes the line pass through 0
-    right = oracle.stderr * np.sqrt((2 * J - 2) / (J - 1))
-    return bool(explained and np.isclose(ours["se"], right, rtol=1e-8))
-
-
-def _exact_q(case: Case, theta: float) -> float:
-    """The objective of maximum likelihood, computed here on its own."""
-    d = case.data
-    e = d.beta_y[0] - theta * d.beta_x[0]
-    return float(np.sum(e**2 / (d.se_y[0] ** 2 + theta**2 * d.se_x[0] ** 2)))
-
-
-def _lower_objective(case: Case, entry: Entry, ours: Values) -> bool:
-    """No theta does better than ours, theirs does worse, and the true optimum is listed with the data."""
-    q = _exact_q(case, ours["estimate"])
-    truth = case.entries["exact.profile_ml"].results
-    return (
-        q <= _exact_q(case, entry.results["estimate"]) + 1e-9
-        and entry.results["Q"] >= ours["Q"] - 1e-6
-        and np.isclose(ours["estimate"], truth["estimate"], rtol=1e-5)
-        and np.isclose(ours["Q"], truth["Q"], rtol=1e-8)
-    )
-
-
-def _shrunken_fixed_error(case: Case, entry: Entry, ours: Values) -> bool:
-    """Their fixed-effect error falls below what the known errors of the instruments allow."""
-    chosen, J = entry.results["model"], case.data.shape[2]
-    if chosen in "BD":
-        return bool(np.isclose(ours["selected"]["SE"], entry.results["selected"]["SE"], rtol=1e-8))
-    q = ours["Q"]["Q"][0 if chosen == "A" else 1]
-    sigma = np.sqrt(q / (J - (1 if chosen == "A" else 2)))
-    least = 1.0 / np.sqrt(np.sum((case.data.beta_x[0] / case.data.se_y[0]) ** 2))
-    return bool(
-        np.isclose(entry.results["selected"]["SE"], ours["selected"]["SE"] * min(1.0, sigma), rtol=1e-8)
-        and ours["selected"]["SE"] >= least * (1 - 1e-12)
-    )
-
-
-def _interval_and_p_agree(case: Case, entry: Entry, ours: Values) -> bool:
-    """Theirs multiplies the likelihood drop by phi^2 where its own interval divides by it."""
-    grid = {"lower": entry.results["CIMin"], "upper": entry.results["CIMax"], "step": entry.results["CIStep"]}
-    inflation = float(estimate(case.data, "conmix", **grid).details["inflation"][0, 0])
-    drop = stats.chi2.isf(ours["p"], 1) * inflation
-    explained = np.isclose(
-        np.log(stats.chi2.sf(drop * inflation, 1)), np.log(entry.results["p"]), rtol=0.02, atol=1e-6
-    )
-    inside = ours["ci_lower"] <= 0 <= ours["ci_upper"]
-    return bool(explained or inflation > 1) and (ours["p"] > 0.05) == inside
-
-
-def _solves_the_paper(case: Case, entry: Entry, ours: Values) -> bool:
-    """tau^2 solves Zhao 2020's equation (or is 0 where that is negative) and theta minimizes the loss."""
-    from mrinterp.stats.profile_losses import find_loss
-
-    loss = find_loss("tukey" if entry.method_id.endswith("tukey") else "huber")
-    d = case.data
-    b, s2, g, t2 = d.beta_x[0], d.se_x[0] ** 2, d.beta_y[0], d.se_y[0] ** 2
-
-    def residuals(theta: np.ndarray, tau2: float) -> tuple[np.ndarray, np.ndarray]:
-        v = t2 + theta[:, None] ** 2 * s2 + tau2
-        return (g - theta[:, None] * b) / np.sqrt(v), v
-
-    def equation(theta: float, tau2: float) -> float:
-        r, v = residuals(np.array([theta]), tau2)
-        terms = s2 / v[0] * (r[0] * loss.psi(r[0]) - loss.delta)
-        return float(terms.sum() / np.abs(terms).sum())
-
-    theta, tau2 = ours["estimate"], ours["tau2"]
-    value = equation(theta, tau2)
-    solved = abs(value) < 1e-6 if tau2 > 0 else value <= 1e-9
-    sweep = theta + ours["se"] * np.linspace(-5, 5, 401)
-    losses = loss.rho(residuals(sweep, tau2)[0]).sum(axis=1)
-    return bool(solved and losses[200] <= losses.min() + 1e-9)
-
-
-def _never_a_worse_likelihood(case: Case, entry: Entry, ours: Values) -> bool:
-    """For every number of invalid instruments our -2 log likelihood is at most theirs, for some less."""
-    from mrinterp.mr.cml import _paths
-
-    d = case.data
-    n = float(entry.args["n"])
-    *_, bic = _paths(d.beta_x[0], d.se_x[0], d.beta_y[0], d.se_y[0], 0.0, n, d.shape[2] - 2)
-    theirs = np.array(case.entries["mrcml.mr_cML"].results["BIC_vec"], float)
-    with_starts = np.array(case.entries["mrcml.mr_cML.rs10"].results["BIC_vec"], float)
-    if entry.method_id.endswith("rs10"):
-        theirs = with_starts
-    return bool((bic <= np.minimum(theirs, with_starts) + 1e-5).all() and (bic < theirs - 1e-6).any())
-
-
-def _lower_scale(case: Case, entry: Entry, ours: Values) -> bool:
-    """Our S-estimate has the smaller scale (theirs stops early), and errors differ by little for it."""
-    options = MAPPED[entry.method_id]
-    more = options.per_case(case, entry) if options.per_case else {}
-    scale = float(estimate(case.data, options.method, **{**options.options, **more}).details["scale"][0, 0])
-    close = [abs(ours[f] / entry.results[f] - 1) < 0.025 for f in ("se", "intercept_se") if f in ours]
-    return scale <= entry.results["rse"] * (1 + 1e-7) and all(close)
-
-
-def _lower_lasso_objective(case: Case, entry: Entry, ours: Values) -> bool:
-    """The penalized criterion at our solution is below its value at theirs."""
-    d = case.data
-    sign = np.where(d.beta_x[0] < 0, -1.0, 1.0)
-    b, g, w = d.beta_x[0] * sign, d.beta_y[0] * sign, d.se_y[0] ** -2.0
-    columns = (np.eye(len(b)) - np.outer(b * np.sqrt(w), b * np.sqrt(w)) / np.sum(w * b * b)) * np.sqrt(w)
-    price = entry.results["Lambda"] * len(b) * columns.std(axis=0)
-
-    def criterion(theta: float, alpha: np.ndarray) -> float:
-        return float(0.5 * np.sum(w * (g - theta * b - alpha) ** 2) + np.sum(price * np.abs(alpha)))
-
-    residual = g - ours["RegEstimate"] * b
-    alpha = np.sign(residual) * np.maximum(np.abs(residual) - price / w, 0.0)
-    return criterion(ours["RegEstimate"], alpha) < criterion(
-        entry.results["RegEstimate"], np.array(entry.results["RegIntercept"])
-    )
-
-
-def _not_even_themselves(case: Case, entry: Entry, ours: Values) -> bool:
-    """Two runs of the same perturbation with 200 draws differ by more than their own tolerance."""
-    one = case.entries["mendr.cML.MA.DP"].results["se"]
-    other = case.entries["mrcml.mr_cML_DP"].results["MA_BIC_DP_se"]
-    return abs(one / other - 1) > 0.1
-
-
-def _weak_instruments(case: Case, entry: Entry, ours: Values) -> bool:
-    """Mean F below 10: ratios have huge errors and the density's grid is coarser than its bandwidth."""
-    return float(np.mean((case.data.beta_x / case.data.se_x) ** 2)) < 10
-
-
-def _their_mixture_is_not_fitted(case: Case, entry: Entry, ours: Values) -> bool:
-    """At their own theta another (pi0, sigma^2) is likelier than theirs, or their theta is on the grid's
-    edge or best on a grid that our estimate is off."""
-    d, r = case.data, entry.results
-    b, s, g, t = d.beta_x[0], d.se_x[0], d.beta_y[0], d.se_y[0]
-    v = t**2 + r["theta"] ** 2 * s**2
-    e2 = (g - r["theta"] * b) ** 2
-
-    def log_likelihood(x: np.ndarray) -> float:
-        pi0, wide = 1 / (1 + np.exp(-x[0])), v + np.exp(x[1])
-        parts = pi0 * np.exp(-0.5 * e2 / v) / np.sqrt(v) + (1 - pi0) * np.exp(-0.5 * e2 / wide) / np.sqrt(
-            wide
-        )
-        return float(np.log(parts + 1e-300).sum())
-
-    pi0 = min(max(r["pi0"], 1e-9), 1 - 1e-9)
-    theirs = np.array([np.log(pi0 / (1 - pi0)), np.log(max(r["sigma2"], 1e-12))])
-    best = optimize.minimize(
-        lambda x: -log_likelihood(x), theirs, method="Nelder-Mead", options={"maxiter": 4000}
-    )
-    outside = not -1 < ours["theta"] < 1
-    return bool(-best.fun > log_likelihood(theirs) + 1e-6 or outside)
-
-
 _MODES = (
     "tsmr.mr_mode",
     *(f"mendr.mbe.{w}.{e}" for w in ("weighted", "unweighted") for e in ("simple", "delta")),
@@ -235,17 +52,17 @@ EXCEPTIONS: list[Differs] = [
             name,
             ("p",),
             "p multiplies the drop in likelihood by phi^2, the interval divides",
-            _interval_and_p_agree,
+            evidence.interval_and_p_agree,
         )
         for name in ("mendr.conmix", "mendr.conmix.fine")
     ),
     *(
-        Differs(f"raps.{kind}.{loss}", _RAPS_FIELDS, _RAPS, _solves_the_paper)
+        Differs(f"raps.{kind}.{loss}", _RAPS_FIELDS, _RAPS, evidence.solves_the_paper)
         for kind in ("overdispersed.robust", "mle.od")
         for loss in ("huber", "tukey")
     ),
     *(
-        Differs(name, ("estimate", "se", "BIC_invalid"), _CML, _never_a_worse_likelihood, cases)
+        Differs(name, ("estimate", "se", "BIC_invalid"), _CML, evidence.never_a_worse_likelihood, cases)
         for name, cases in (
             (
                 "mendr.cML.MA",
@@ -279,7 +96,7 @@ EXCEPTIONS: list[Differs] = [
                 "MA_BIC_DP_se",
             ),
             _CML,
-            _never_a_worse_likelihood,
+            evidence.never_a_worse_likelihood,
             cases,
         )
         for name, cases in (
@@ -305,7 +122,7 @@ EXCEPTIONS: list[Differs] = [
             name,
             ("se",),
             "bootstrap errors of modes are heavy-tailed where instruments are weak",
-            _weak_instruments,
+            evidence.weak_instruments,
             ("correlated", "weak"),
         )
         for name in _MODES
@@ -314,7 +131,7 @@ EXCEPTIONS: list[Differs] = [
         "mrmix.default",
         ("theta",),
         "its EM stops before the optimum at each theta, and theta is sought on (-1, 1) only, in steps of .01",
-        _their_mixture_is_not_fitted,
+        evidence.their_mixture_is_not_fitted,
         (
             "correlated",
             "three_snps",
@@ -329,16 +146,16 @@ EXCEPTIONS: list[Differs] = [
             "uv07_fg_t2d",
         ),
     ),
-    Differs("mendr.cML.MA.DP", ("se",), _HEAVY, _not_even_themselves, ("three_snps",)),
+    Differs("mendr.cML.MA.DP", ("se",), _HEAVY, evidence.not_even_themselves, ("three_snps",)),
     Differs(
         "mrcml.mr_cML_DP",
         ("BIC_DP_se", "MA_BIC_DP_theta", "MA_BIC_DP_se"),
         _HEAVY,
-        _not_even_themselves,
+        evidence.not_even_themselves,
         ("three_snps",),
     ),
     *(
-        Differs(name, ("se", "intercept_se"), _ROBUST, _lower_scale)
+        Differs(name, ("se", "intercept_se"), _ROBUST, evidence.lower_scale)
         for name in (
             "mendr.ivw.robust",
             "mendr.ivw.robust.penalized",
@@ -351,38 +168,38 @@ EXCEPTIONS: list[Differs] = [
         "mendr.lasso.lambda0.2",
         ("RegEstimate",),
         "coordinate descent stops before the optimum",
-        _lower_lasso_objective,
+        evidence.lower_lasso_objective,
         ("uv07_fg_t2d",),
     ),
     Differs(
         "tsmr.mr_uwr",
         ("se", "p"),
         "the error is divided by min(1, sigma), sigma in the unit of the outcome: changing the unit changes z",
-        _divided_by_a_dimension,
+        evidence.divided_by_a_dimension,
     ),
     Differs(
         "tsmr.mr_two_sample_ml",
         ("estimate", "se", "Q"),
         "Nelder-Mead in n + 1 dimensions stops before the optimum; ours is the optimum (exact.profile_ml)",
-        _lower_objective,
+        evidence.lower_objective,
     ),
     Differs(
         "mendr.maxlik",
         ("estimate", "se", "Q"),
         "Nelder-Mead in n + 1 dimensions stops before the optimum; ours is the optimum (exact.profile_ml)",
-        _lower_objective,
+        evidence.lower_objective,
     ),
     Differs(
         "tsmr.mr_rucker",
         ("selected.SE",),
         "the 'fixed-effect' error is shrunk below the known errors when the residual variance is below 1",
-        _shrunken_fixed_error,
+        evidence.shrunken_fixed_error,
     ),
     Differs(
         "mendr.mvegger.tdist",
         ("p", "intercept_p"),
         "p from t on J - K degrees of freedom, though the fit has K + 1 coefficients (the interval uses J - K - 1)",
-        _p_on_one_degree_too_many,
+        evidence.p_on_one_degree_too_many,
     ),
     Differs(
         "mendr.mvegger.orient3",
@@ -399,7 +216,7 @@ EXCEPTIONS: list[Differs] = [
             "intercept_p",
         ),
         "an instrument whose orienting effect is exactly 0 is multiplied by sign(0) = 0 and kept as a row of zeros",
-        _zero_effect_is_erased,
+        evidence.zero_effect_is_erased,
         ("mv01_lipids_sbp",),
     ),
 ]
