@@ -24,11 +24,11 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     """
     change = panel.changes()
     checks: list[Check | NotApplicable] = []
-    moved = (np.abs(change.features) > 0).any(axis=1)
+    moved = np.asarray((np.abs(change.features) > 0).any(axis=1))
     beta, se = np.asarray(sumstats.beta, float), np.asarray(sumstats.se, float)
     role = (sumstats.traits["role"] == "feature").to_numpy()
     for kind in sorted(set(change.kind)):
-        of_kind = np.array([k == kind for k in change.kind])
+        of_kind = np.flatnonzero(change.kind == kind)
         share = float(moved[of_kind].mean())
         columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
         f = float(np.median((beta / se)[role][:, columns] ** 2)) if columns.any() else float("nan")
@@ -41,7 +41,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
                 float(columns.sum()),
                 float("nan"),
                 "passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
-                f"{share:.1%} of {of_kind.sum()} runs changed the site; median first-stage F of"
+                f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
                 f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
             )
         )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import choice, heterogeneity, mean_f, residual_df
-from mrinterp.mr.strength import conditional_f
+from mrinterp.stats.strength import conditional_f_statistics
 from mrinterp.stats.tails import neglog10p_t
 
 __all__ = ["mv_ivw"]
@@ -125,7 +125,7 @@ def strength(beta_x: Array, se_x: Array, outcomes: int, sigma: Array | None = No
     """Mean and conditional F of each exposure, (F, O)."""
     F = len(beta_x)
     shape = (F, outcomes)
-    conditional = conditional_f(beta_x, se_x, None if sigma is None else sigma[:, :F, :F])
+    conditional = conditional_f_statistics(beta_x, se_x, None if sigma is None else sigma[:, :F, :F])
     return {
         "f": np.broadcast_to(mean_f(beta_x, se_x), shape),
         "conditional_f": np.broadcast_to(conditional[:, None], shape),

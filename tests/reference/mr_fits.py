@@ -154,7 +154,7 @@ def conditional_f(case: Case, entry: Entry) -> Values:
     if entry.method_id.endswith("gencov"):
         pcor = np.array(case.meta["pcor"], float)
         sigma = case.data.se_x.T[:, :, None] * pcor * case.data.se_x.T[:, None, :]
-    f = strength.conditional_f(case.data.beta_x, case.data.se_x, sigma, divisor="count")
+    f = strength.conditional_f_statistics(case.data.beta_x, case.data.se_x, sigma, divisor="instruments")
     return {"conditional_F": [float(v) for v in f]}
 
 
