@@ -23,9 +23,8 @@ import pandas as pd
 
 from mrinterp.coloc.abf import colocalize
 from mrinterp.coloc.priors import Priors
-from mrinterp.coloc.runs import colocalize_runs, marginal_effects
+from mrinterp.coloc.runs import colocalize_runs, screen_runs
 from mrinterp.core.mrdata import MRData
-from mrinterp.stats.wakefield import hypothesis_log_sums, hypothesis_posterior, log_bayes_factor
 
 RUNS, J, REPEATS = 500, 500, 7
 
@@ -38,14 +37,6 @@ def simulate(
     traits = rng.standard_normal((RUNS, features + outcomes))
     traits[:, ::3] += 0.4 * x[:, [7]]
     return x, traits[:, :features], traits[:, features:]
-
-
-def hypotheses(x: np.ndarray, features: np.ndarray, outcomes: np.ndarray) -> np.ndarray:
-    """PP.H0 to PP.H4 from raw data, nothing else."""
-    beta, se, sd = marginal_effects(x, np.column_stack([features, outcomes]))
-    log_bf = log_bayes_factor(beta, se * se, (0.15 * sd[:, None]) ** 2)
-    first = features.shape[1]
-    return hypothesis_posterior(hypothesis_log_sums(log_bf[:first], log_bf[first:])[0], 1e-4, 1e-4, 1e-5)
 
 
 def timed(call: Callable[[], object], repeats: int = REPEATS) -> float:
@@ -69,12 +60,12 @@ def against_peer(python: str, features: int, outcomes: int) -> list[dict[str, ob
         out = subprocess.run([python, str(script), folder, "4"], capture_output=True, text=True, check=True)
         peer = float(np.median([float(s) for s in out.stdout.split()[-3:]]))
         theirs = np.load(Path(folder) / "peer_coloc.npy").reshape(features, outcomes, 5)
-    ours = hypotheses(x, first, second)
+    ours = screen_runs(x, first, second)
     gap = float(np.nanmax(np.abs(ours - theirs)))
     pairs = features * outcomes
     options = {"priors": Priors(), "check_misfit": False}
     rows = {
-        "five hypotheses": lambda: hypotheses(x, first, second),
+        "five hypotheses": lambda: screen_runs(x, first, second),
         "with signs, tops and sensitivity": lambda: colocalize_runs(x, first, second, **options),
         "and LD and misfit check": lambda: colocalize_runs(x, first, second, priors=Priors()),
     }

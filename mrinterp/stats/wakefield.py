@@ -60,25 +60,29 @@ def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: Array
     rest /= v
     out += rest
     out *= 0.5
-    return out
+    return np.asarray(out)
 
 
-def _exclusive_sums(w: Array) -> Array:
-    """Sum over the last axis leaving one element out, without cancellation at the largest one."""
-    total = w.sum(-1, keepdims=True)
+def _exclusive_sums(w: Array, out: Array) -> Array:
+    """Sum over the last axis leaving one element out, without cancellation at the largest one, into ``out``."""
     top = np.argmax(w, axis=-1)[..., None]
-    rest = w.copy()
-    np.put_along_axis(rest, top, 0.0, axis=-1)
-    out = total - w
-    np.put_along_axis(out, top, rest.sum(-1, keepdims=True), axis=-1)
-    return np.maximum(out, 0.0)
+    largest = np.take_along_axis(w, top, axis=-1)
+    np.put_along_axis(w, top, 0.0, axis=-1)
+    rest = w.sum(-1, keepdims=True)
+    np.put_along_axis(w, top, largest, axis=-1)
+    np.subtract(rest + largest, w, out=out)
+    np.put_along_axis(out, top, rest, axis=-1)
+    return np.maximum(out, 0.0, out=out)
 
 
 def pairwise_log_sums(log_bf: Array) -> Array:
     """Log of the exclusive sums: element j holds log of the sum over i != j; shape as given."""
     top = log_bf.max(-1, keepdims=True)
+    out = _exclusive_sums(np.exp(log_bf - top), np.empty(log_bf.shape))
     with np.errstate(divide="ignore"):
-        return np.asarray(np.log(_exclusive_sums(np.exp(log_bf - top))) + top)
+        np.log(out, out=out)
+    out += top
+    return out
 
 
 def hypothesis_log_sums(
@@ -105,9 +109,14 @@ def hypothesis_log_sums(
         Expected sign of b1 b2 under H4, between -1 and 1 (nan without signs).
     """
     top_x, top_y = log_bf_x.max(-1), log_bf_y.max(-1)
-    ex, ey = np.exp(log_bf_x - top_x[:, None]), np.exp(log_bf_y - top_y[:, None])
-    count = len(ey)
-    products = ex @ np.concatenate([ey, _exclusive_sums(ey)]).T  # one product: ex is packed once
+    ex = log_bf_x - top_x[:, None]
+    np.exp(ex, out=ex)
+    count = len(log_bf_y)
+    both = np.empty((2 * count, log_bf_y.shape[-1]))
+    ey = np.subtract(log_bf_y, top_y[:, None], out=both[:count])
+    np.exp(ey, out=ey)
+    _exclusive_sums(ey, both[count:])
+    products = ex @ both.T
     shared, different = products[:, :count], products[:, count:]
     shift = top_x[:, None] + top_y
     planes = np.empty((4, len(ex), count))  # hypotheses first: each is contiguous

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from mrinterp.core.estimates import Estimates
-from mrinterp.mr import panel, strength
+from mrinterp.mr import panel
 from mrinterp.mr.driver import estimate
+from mrinterp.stats import strength
 from tests.reference.mr_cases import Case, Entry
 
 Values = dict[str, Any]
