@@ -1,32 +1,25 @@
-"""Colocalization per pair: against tensorQTL from raw data (one run), against R's coloc.abf from summaries.
+"""ABF colocalization per pair: against tensorQTL's torch code (in turn with ours) and R's coloc.abf (recorded).
 
     python benchmarks/coloc_speed.py --peer-python PATH [--timings timings.json] [--out benchmarks/results]
 
-The peer runs in an environment of its own (it needs torch and tensorqtl) on the same arrays, passed as .npy
-files, with the same number of threads (OMP_NUM_THREADS); both are timed in CPU seconds, which other work on
-the machine does not stretch. Writes ``coloc_speed.csv``.
+The peer runs in an environment of its own (``pip install torch tensorqtl``) on the same arrays, with the same
+number of threads (OMP_NUM_THREADS); both are timed in CPU seconds, which other work on the machine does not
+stretch. Writes ``coloc_speed.csv``.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from paired_runs import Peer, arguments, cpu_seconds, in_turn, recorded_seconds, write_table
 
 from mrinterp.coloc.abf import colocalize
 from mrinterp.coloc.priors import Priors
 from mrinterp.coloc.runs import colocalize_runs, screen_runs
 from mrinterp.core.mrdata import MRData
 
-RUNS, J, REPEATS = 500, 500, 7
+RUNS, J = 500, 500
 
 
 def simulate(
@@ -39,88 +32,61 @@ def simulate(
     return x, traits[:, :features], traits[:, features:]
 
 
-def timed(call: Callable[[], object], repeats: int = REPEATS) -> float:
-    """Median CPU seconds after one call to warm up."""
-    call()
-    seconds = []
-    for _ in range(repeats):
-        start = time.process_time()
-        call()
-        seconds.append(time.process_time() - start)
-    return float(np.median(seconds))
-
-
 def against_peer(python: str, features: int, outcomes: int) -> list[dict[str, object]]:
     """Raw data of ``features`` times ``outcomes`` pairs, both programs."""
     x, first, second = simulate(np.random.default_rng(1), features, outcomes)
-    with tempfile.TemporaryDirectory() as folder:
-        for name, array in (("doses", x), ("features", first), ("outcomes", second)):
-            np.save(Path(folder) / f"{name}.npy", array)
-        script = Path(__file__).parent / "peers" / "tensorqtl_coloc.py"
-        out = subprocess.run([python, str(script), folder, "4"], capture_output=True, text=True, check=True)
-        peer = float(np.median([float(s) for s in out.stdout.split()[-3:]]))
-        theirs = np.load(Path(folder) / "peer_coloc.npy").reshape(features, outcomes, 5)
-    ours = screen_runs(x, first, second)
-    gap = float(np.nanmax(np.abs(ours - theirs)))
-    pairs = features * outcomes
-    options = {"priors": Priors(), "check_misfit": False}
-    rows = {
+    arrays = {"doses": x, "features": first, "outcomes": second}
+    peer = Peer(python, "tensorqtl_coloc.py", 3, arrays, "peer_coloc")
+    calls = {
         "five hypotheses": lambda: screen_runs(x, first, second),
-        "with signs, tops and sensitivity": lambda: colocalize_runs(x, first, second, **options),
+        "with signs, tops and sensitivity": lambda: colocalize_runs(
+            x, first, second, priors=Priors(), check_misfit=False
+        ),
         "and LD and misfit check": lambda: colocalize_runs(x, first, second, priors=Priors()),
     }
+    timed = in_turn(peer.seconds, [lambda call=call: cpu_seconds(call) for call in calls.values()])
+    theirs = peer.answer().reshape(features, outcomes, 5)
+    gap = float(np.nanmax(np.abs(screen_runs(x, first, second) - theirs)))
+    pairs = features * outcomes
     return [
         {
             "work": f"raw data, {features} x {outcomes} pairs, {J} instruments: {name}",
             "peer": "tensorQTL coloc",
-            "us_per_pair": 1e6 * (seconds := timed(call)) / pairs,
-            "peer_us_per_pair": 1e6 * peer / pairs,
-            "ratio": peer / seconds,
+            "us_per_pair": 1e6 * row.pop("seconds") / pairs,
+            "peer_us_per_pair": 1e6 * row.pop("peer_seconds") / pairs,
+            **row,
             "largest_posterior_gap": gap,
         }
-        for name, call in rows.items()
+        for name, row in zip(calls, timed, strict=True)
     ]
 
 
 def against_r(timings: Path) -> dict[str, object]:
     """Summary statistics of 10^4 pairs with 1,000 instruments against the recorded time of one pair in R."""
-    recorded = {t["id"]: t for t in json.loads(timings.read_text())["timings"]}["coloc.abf.1000"][
-        "cpu_s_median"
-    ]
+    recorded = recorded_seconds(timings, "coloc.abf.1000")
     rng, side, count = np.random.default_rng(2), 100, 1000
     beta, se = 0.1 * rng.standard_normal((2, side, count)), np.full((side, count), 0.05)
     names = [tuple(f"{p}{i}" for i in range(n)) for p, n in (("x", side), ("y", side), ("i", count))]
     data = MRData(beta[0], se, beta[1], se, *names)
     options = {"sd_x": 1.0, "sd_y": 1.0, "priors": Priors(), "check_misfit": False}
-    start = time.process_time()
-    colocalize(data, **options)
-    seconds = (time.process_time() - start) / side**2
+    seconds = cpu_seconds(lambda: colocalize(data, **options)) / side**2
     return {
-        "work": f"summary statistics, {side} x {side} pairs, {count} instruments, all outputs (CPU seconds)",
+        "work": f"summary statistics, {side} x {side} pairs, {count} instruments, all outputs",
         "peer": "R coloc.abf 6.0.1 (recorded, other machine)",
         "us_per_pair": 1e6 * seconds,
         "peer_us_per_pair": 1e6 * recorded,
         "ratio": recorded / seconds,
-        "largest_posterior_gap": np.nan,
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--peer-python", required=True)
-    parser.add_argument("--timings", type=Path)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    arguments = parser.parse_args()
+    given = arguments(__doc__)
     rows = []
     for shape in ((100, 100), (1000, 10)):
-        rows += against_peer(arguments.peer_python, *shape)
-    if arguments.timings is not None:
-        rows.append(against_r(arguments.timings))
-    frame = pd.DataFrame(rows)
-    frame["threads"] = os.environ.get("OMP_NUM_THREADS", "default")
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    frame.to_csv(arguments.out / "coloc_speed.csv", index=False, float_format="%.4g")
-    print(frame.to_string(index=False))
+        rows += against_peer(given.peer_python, *shape)
+    if given.timings is not None:
+        rows.append(against_r(given.timings))
+    write_table(rows, given.out / "coloc_speed.csv")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
@@ -228,8 +229,8 @@ class Study:
     def estimates(self) -> dict[str, Estimates]:
         """Every rung of the ladder by name; ``replication``: the primary on other families,
         ``replication_<kind>``: on other families and a held-out kind of perturbation."""
-        makers = self._estimators()
-        return {name: self._kept(f"estimates/{name}", Estimates.load, make) for name, make in makers.items()}
+        makers = tqdm(self._estimators().items(), desc="estimates", unit="method", disable=None)
+        return {name: self._kept(f"estimates/{name}", Estimates.load, make) for name, make in makers}
 
     def _estimators(self) -> dict[str, Callable[[], Estimates]]:
         from mrinterp.models.gradient import gradient_estimates

@@ -7,13 +7,14 @@ import pytest
 from scipy import stats
 
 from mrinterp.coloc import locus_sums
+from mrinterp.coloc import runs as runs_module
 from mrinterp.coloc.abf import colocalize
 from mrinterp.coloc.conditional import TraitEffects, clump, condition_on, stepwise
 from mrinterp.coloc.finemap import finemap_summary, finemap_traits
 from mrinterp.coloc.heidi import heidi, heidi_statistics
 from mrinterp.coloc.misfit import one_cause_misfit
 from mrinterp.coloc.priors import HypothesisPriors, Priors
-from mrinterp.coloc.runs import colocalize_runs, marginal_effects
+from mrinterp.coloc.runs import colocalize_runs, marginal_effects, screen_runs
 from mrinterp.coloc.signals import clpp, colocalize_signals
 from mrinterp.core.check import Check, NotApplicable
 from mrinterp.core.coloc import Coloc
@@ -24,7 +25,9 @@ from mrinterp.stats.tails import neglog10p_chi2
 from mrinterp.stats.wakefield import (
     bivariate_log_bayes_factors,
     hypothesis_log_sums,
+    hypothesis_posterior,
     log_bayes_factor,
+    posterior_over_priors,
 )
 from tests.coloc_simulation import simulate_locus, simulate_traits
 
@@ -419,3 +422,29 @@ def test_missing_effect_is_named() -> None:
     data.beta_y[1, 3] = np.nan
     with pytest.raises(InputError, match=r"'y1', instrument 'i3'"):
         colocalize(data, sd_x=1.0, sd_y=1.0)
+
+
+def test_screen_of_runs_gives_the_same_hypotheses_in_any_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(29)
+    locus = simulate_locus(rng, 300, 30)
+    y = simulate_traits(rng, locus, [np.array([4]), np.array([9]), np.array([], int), np.array([4])], 0.4)
+    x = 1e3 + 2.0 * locus.x  # neither side centred
+    full = colocalize_runs(x, y[:3].T, 50.0 + y[2:].T, priors=Priors(), check_misfit=False)
+    screened = screen_runs(x, y[:3].T, 50.0 + y[2:].T)
+    np.testing.assert_allclose(screened, full.posterior[:, :, 0], rtol=1e-9)
+    monkeypatch.setattr(runs_module, "_CACHED_ELEMENTS", 40)
+    np.testing.assert_allclose(screen_runs(x, y[:3].T, 50.0 + y[2:].T), screened, rtol=1e-9)
+    with pytest.raises(InputError, match="299 of outcomes"):
+        screen_runs(x, y[:3].T, y[2:, 1:].T)
+    with pytest.raises(InputError, match="beyond one"):
+        screen_runs(x, y[:3].T, y[2:].T, priors=Priors(p1=0.5))
+
+
+def test_posterior_over_priors_is_the_posterior_at_each_prior() -> None:
+    log_sums = np.random.default_rng(30).normal(0.0, 40.0, (5, 4, 3, 4))
+    log_sums[0, 0, 0, 2:] = -np.inf
+    p1, p2, grid = np.array([1e-4, 1e-3, 0.2]), 1e-4, np.logspace(-7, -2, 6) * np.ones((3, 1))
+    found = posterior_over_priors(log_sums, p1, p2, grid)
+    for g in range(6):
+        expected = hypothesis_posterior(log_sums, p1, p2, grid[:, g])[..., 3:]
+        np.testing.assert_allclose(found[..., g, :], expected, rtol=1e-11)

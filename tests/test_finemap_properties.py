@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -89,13 +93,28 @@ def test_single_effect_sits_at_the_maximum() -> None:
             np.testing.assert_allclose(alpha, expected / expected.sum(), rtol=1e-12)
 
 
-def test_evidence_bound_never_falls(study) -> None:
+def test_expectation_maximization_climbs_to_the_same_causes(study) -> None:
+    locus, y, causes = study
+    z = locus.z_scores(y)
+    slow = SusieOptions(prior_variance="em", tol=1e-9, max_iter=5000, max_effects=3)
+    best, climbed = (
+        finemap_summary(z, locus.ld, 500, options=replace(TIGHT, max_effects=3)),
+        finemap_summary(z, locus.ld, 500, options=slow),
+    )
+    for t, members in enumerate(causes):
+        there = best.prior_variance[t] > 0
+        assert there.sum() >= len(members)
+        np.testing.assert_allclose(climbed.prior_variance[t, there], best.prior_variance[t, there], rtol=0.01)
+    assert np.all(climbed.prior_variance > 0)  # EM never reaches 0
+    assert np.all(climbed.elbo < best.elbo + 1e-6)
+
+
+@pytest.mark.parametrize("prior_variance", ["optimized", "em", "fixed"])
+def test_evidence_bound_never_falls(study, prior_variance: str) -> None:
     locus, y, _ = study
     z = locus.z_scores(y)
-    bounds = [
-        finemap_summary(z, locus.ld, 500, options=SusieOptions(tol=1e-14, max_iter=m)).elbo
-        for m in range(1, 9)
-    ]
+    options = [SusieOptions(tol=1e-14, max_iter=m, prior_variance=prior_variance) for m in range(1, 9)]
+    bounds = [finemap_summary(z, locus.ld, 500, options=o).elbo for o in options]
     assert np.all(np.diff(np.array(bounds), axis=0) > -1e-9)
 
 
@@ -247,9 +266,19 @@ def test_ld_in_another_order_is_refused(study) -> None:
         (lambda s: finemap_individual(np.column_stack([s.x[:, :3], np.ones(500)]), s.x[:, 0]), "monomorphic"),
         (lambda s: finemap_individual(s.x, s.x[:10, 0]), "one row per run"),
         (lambda s: SusieOptions(coverage=1.5), "between 0 and 1"),
+        (lambda s: SusieOptions(prior_variance="optim"), "one of fixed, optimized, em"),
         (lambda s: finemap_summary(np.ones(60), s.ld, 500, instruments=["a"]), "1 names for 60"),
     ],
 )
 def test_bad_arguments_say_what_to_do(study, call, message: str) -> None:
     with pytest.raises(InputError, match=message):
         call(study[0])
+
+
+def test_compiled_loops_are_imported_by_the_first_fit_only() -> None:
+    code = (
+        "import sys, numpy; from mrinterp.coloc.finemap import finemap_summary; print('numba' in sys.modules);"
+        "finemap_summary(numpy.ones(3), numpy.eye(3), 50); print('numba' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["False", "True"]

@@ -14,7 +14,7 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.coloc import Coloc
 from mrinterp.core.credible_set import FineMapping
 from mrinterp.core.errors import InputError
-from mrinterp.stats.wakefield import hypothesis_log_sums, hypothesis_posterior
+from mrinterp.stats.wakefield import hypothesis_log_sums, hypothesis_posterior, posterior_over_priors
 
 __all__ = ["Signals", "clpp", "colocalize_signals", "compare_signals", "signal_name"]
 
@@ -99,7 +99,7 @@ def compare_signals(
     p = (priors or HypothesisPriors()).per_instrument(J)
     grid = p12_over_grid(J, p.p1, p.p2, np.asarray(shares, float))
     posterior = hypothesis_posterior(log_sums, p.p1, p.p2, p.p12)
-    sensitivity = hypothesis_posterior(log_sums[..., None, :], p.p1, p.p2, grid)[..., 3:]
+    sensitivity = posterior_over_priors(log_sums, p.p1, p.p2, grid)
     return Coloc(
         method=method,
         exposures=x.names,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
@@ -173,7 +174,7 @@ def rank_path(panel: Panel, ranks: list[int], covariance: str = "CR3") -> pd.Dat
         ``rank`` and the columns of `Estimates.to_frame`.
     """
     frames = []
-    for rank in ranks:
+    for rank in tqdm(ranks, desc="rank path", unit="rank", disable=None):
         frame = within(panel, rank, covariance).to_frame()
         frame.insert(0, "rank", rank)
         frames.append(frame)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
@@ -57,40 +58,51 @@ def learn_basis(
     moved = read["mean"] - read["mean"][clean]
     _refuse_silent_instruments(design, rows, kind, moved)
     natural = kind != "noise"
-    dictionary = learn_dictionary(
-        read["mean"][natural], plan.features.kind, plan.features.count, plan.seed, plan.model.site
-    )
     primary = kind == plan.estimation.kind
     if not primary.any():
         raise InputError("estimation.kind", f"no {plan.estimation.kind!r} runs in the design", "Ask for runs of that kind, or change the kind")
-    d_mean = moved[primary]
-    d_deviation = read["deviation"][primary] - read["deviation"][clean[primary]]
-    d_outcome = read["outcome"][primary] - read["outcome"][clean[primary]]
-    family = runs["family"].to_numpy()[primary]
-    mean_rows = mean_bypass(dictionary, d_mean)
-    position_rows = position_bypass(d_deviation, 2 * plan.estimation.max_rank, plan.seed)
-    features = d_mean @ dictionary.read.T
-    bypass = np.concatenate([d_mean @ mean_rows.T, d_deviation @ position_rows.T], axis=1)
-    order = nested_order(features, bypass, d_outcome)
-    ceiling = _ceiling(design, plan, features.shape[1])
-    rank, path = choose_rank(features, bypass[:, order], d_outcome, family, ceiling)
+    with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
+        dictionary = learn_dictionary(
+            read["mean"][natural], plan.features.kind, plan.features.count, plan.seed, plan.model.site
+        )
+        bar.update()
+        change = _Change(
+            moved[primary],
+            read["deviation"][primary] - read["deviation"][clean[primary]],
+            read["outcome"][primary] - read["outcome"][clean[primary]],
+            runs["family"].to_numpy()[primary],
+        )
+        mean_rows = mean_bypass(dictionary, change.mean)
+        position_rows = position_bypass(change.deviation, 2 * plan.estimation.max_rank, plan.seed)
+        bar.update()
+        features = change.mean @ dictionary.read.T
+        bypass = np.concatenate([change.mean @ mean_rows.T, change.deviation @ position_rows.T], axis=1)
+        order = nested_order(features, bypass, change.outcome)
+        ceiling = _ceiling(design, plan, features.shape[1])
+        rank, path = choose_rank(features, bypass[:, order], change.outcome, change.family, ceiling)
+        bar.update()
     values = (read["mean"][natural] - dictionary.center) @ dictionary.read.T
     found = describe_features(values, design.doses[rows[natural]], design.instruments)
-    shown = tuple((labels or {}).get(n, d) for n, d in zip(names, found, strict=True))
-    dictionary = Dictionary(
-        dictionary.names, dictionary.read, dictionary.write, dictionary.center, shown, dictionary.unit
-    )
+    dictionary = replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in zip(names, found, strict=True)))
     support, variance = _token_support(network, design, tokens, rows[natural], folder)
-    outcome_sd = read["outcome"][natural].std(axis=0)
     meta = {
         "ceiling": ceiling,
         "position_classes": design.settings["position_classes"],
-        "outcome_sd": outcome_sd.tolist(),
-        "natural_range": np.quantile(values, [0.0, 1.0], axis=0).tolist(),
+        "outcome_sd": read["outcome"][natural].std(axis=0).tolist(),
         "natural_runs": int(natural.sum()),
-        "moved": _movement(design, runs, features),
+        "feature_change_sd": float(np.sqrt((features**2).mean())),
     }
     return Basis(dictionary, mean_rows, position_rows, order, rank, path, support, variance, meta)
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """Changes of the primary kind's runs against their clean runs."""
+
+    mean: Array
+    deviation: NDArray[np.float32]
+    outcome: Array
+    family: NDArray
 
 
 def _refuse_silent_instruments(design: Design, rows: NDArray[np.int_], kind: NDArray, moved: Array) -> None:
@@ -139,6 +151,3 @@ def _token_support(
     values, vectors = np.linalg.eigh(covariance)
     return vectors[:, ::-1].T.copy(), np.maximum(values[::-1], 0.0)
 
-
-def _movement(design: Design, runs: pd.DataFrame, features: Array) -> dict[str, float]:
-    return {"mean_feature_change_sd": float(np.sqrt((features**2).mean()))}

@@ -24,7 +24,8 @@ __all__ = [
 ]
 
 FIXED, OPTIMIZED, EXPECTED = 0, 1, 2
-"""How a prior variance moves: not at all, to its maximum likelihood, to the expected square of the effect."""
+"""How a prior variance moves: not at all, to its maximum likelihood, to the expected square of the effect (in
+the order of `mrinterp.stats.susie.PRIOR_VARIANCES`)."""
 
 _MAX_STEPS = 8
 _GRID = 9

@@ -88,16 +88,24 @@ class Sweep(NamedTuple):
 
 
 def _sweep(
-    xty: Array, yty: Array, d: Array, L: int, prior: Array, prior_scale: float, start: SusieFit | None, ld: Array
+    xty: Array,
+    yty: Array,
+    d: Array,
+    L: int,
+    prior: Array,
+    prior_scale: float,
+    start: SusieFit | None,
+    ld: Array,
 ) -> Sweep:
     """The state before the first update: no effects, or those of ``start``."""
     T, J = xty.shape
     xty, sigma2 = np.ascontiguousarray(xty, dtype=float), yty / d
     alpha, mu, fitted = np.empty((T, L, J)), np.zeros((T, L, J)), np.zeros((T, L, J))
     alpha[:] = prior[:, None]
-    total, present = np.zeros((T, J)), np.zeros((T, L), bool)
+    total, present = np.zeros((T, J)), np.zeros((T, L), dtype=np.bool_)
     if start is not None:
-        alpha, mu, present = start.alpha.astype(float), start.mu.astype(float), start.mu.any(-1)
+        alpha, mu = start.alpha.astype(float), start.mu.astype(float)
+        present[:] = mu.any(-1)
         for e in range(L):
             fitted[:, e] = d[:, None] * ((alpha[:, e] * mu[:, e]) @ ld)
             total += fitted[:, e]

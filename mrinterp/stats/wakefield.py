@@ -27,6 +27,7 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _UNDERFLOW = 1e-280  # sums below this are computed again in log space
+_BLOCK_ELEMENTS = 2_000_000
 
 
 def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: ArrayLike) -> Array:
@@ -127,23 +128,35 @@ def hypothesis_log_sums(
             np.log(product, out=plane)
             plane += shift
     log_sums = np.moveaxis(planes, 0, -1)
-    signed = sign_x is not None and sign_y is not None
     sign = np.full(shared.shape, np.nan)
-    if signed:
+    signs = None if sign_x is None or sign_y is None else (sign_x, sign_y)
+    if signs is not None:
         with np.errstate(divide="ignore", invalid="ignore"):
-            np.divide((ex * sign_x) @ (ey * sign_y).T, shared, out=sign)
-    f, o = np.nonzero((shared < _UNDERFLOW) | (different < _UNDERFLOW))
-    block = max(1, 2_000_000 // max(1, log_bf_x.shape[-1]))
-    for start in range(0, len(f), block):
-        i, k = f[start : start + block], o[start : start + block]
-        lx, ly = log_bf_x[i], log_bf_y[k]
-        log_sums[i, k, 3] = special.logsumexp(lx + ly, axis=-1)
-        if lx.shape[-1] > 1:
-            log_sums[i, k, 2] = special.logsumexp(lx + pairwise_log_sums(ly), axis=-1)
-        if signed:
-            weight = special.softmax(lx + ly, axis=-1)
-            sign[i, k] = (weight * sign_x[i] * sign_y[k]).sum(-1)
+            np.divide((ex * signs[0]) @ (ey * signs[1]).T, shared, out=sign)
+    underflowed = np.nonzero((shared < _UNDERFLOW) | (different < _UNDERFLOW))
+    _sum_in_log_space(log_bf_x, log_bf_y, signs, underflowed, log_sums, sign)
     return log_sums, np.clip(sign, -1.0, 1.0, out=sign)
+
+
+def _sum_in_log_space(
+    log_bf_x: Array,
+    log_bf_y: Array,
+    signs: tuple[Array, Array] | None,
+    pairs: tuple[NDArray[np.int_], ...],
+    log_sums: Array,
+    sign: Array,
+) -> None:
+    """Replace the joint sums and signs of the ``pairs`` of rows, whose scaled products underflow."""
+    step = max(1, _BLOCK_ELEMENTS // max(1, log_bf_x.shape[-1]))
+    for start in range(0, len(pairs[0]), step):
+        f, o = (rows[start : start + step] for rows in pairs)
+        lx, ly = log_bf_x[f], log_bf_y[o]
+        log_sums[f, o, 3] = special.logsumexp(lx + ly, axis=-1)
+        if lx.shape[-1] > 1:
+            log_sums[f, o, 2] = special.logsumexp(lx + pairwise_log_sums(ly), axis=-1)
+        if signs is not None:
+            weight = special.softmax(lx + ly, axis=-1)
+            sign[f, o] = (weight * signs[0][f] * signs[1][o]).sum(-1)
 
 
 def _log_terms(log_sums: Array, p1: ArrayLike, p2: ArrayLike, p12: ArrayLike) -> Array:
