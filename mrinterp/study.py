@@ -364,8 +364,11 @@ class Study:
         candidates = digest({"rules": rules, "basis": Basis.digest_of(self.out / "basis")}) if basis_done else ""
         kinds = sorted(p.name for p in knockouts.iterdir() if not p.name.startswith(".")) if knockouts.exists() else []
         path = self.out / "study.json"
-        # A digest is frozen once: results that change afterwards are found out, not frozen anew.
-        frozen = read_json(path)["knockouts"] if path.exists() else {}
+        # Digests and the count of earlier plans are fixed once: what changes later is found out, not fixed anew.
+        before = read_json(path) if path.exists() else {"knockouts": {}, "earlier_plans": self._earlier_plans(rules)}
+        for name, now, what in (("rules_hash", rules, "network or design"), ("candidates_hash", candidates, "basis")):
+            if before.get(name) and now and before[name] != now:
+                raise InputError(str(self.out), f"its {what} is not the one it was begun with", "Run into another --out, or delete the folder")
         provenance = Provenance(
             self._opened.hash, design.digest, rules, candidates, {"plan": self.plan.seed}, command="mrinterp run"
         )
@@ -376,8 +379,8 @@ class Study:
             "source": str(self.source),
             "rules_hash": rules,
             "candidates_hash": candidates,
-            "knockouts": {k: KnockoutEffects.digest_of(knockouts / k) for k in kinds} | frozen,
-            "earlier_plans": self._earlier_plans(rules),
+            "knockouts": {k: KnockoutEffects.digest_of(knockouts / k) for k in kinds} | before["knockouts"],
+            "earlier_plans": before["earlier_plans"],
             "provenance": asdict(provenance),
         }
         write_json(path, header)

@@ -127,6 +127,27 @@ def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path,
     assert "changed after it was frozen" in done.stderr
 
 
+def test_changed_network_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Same plan, other weights under the same path: the run does not go on with them."""
+    import shutil
+
+    import torch
+
+    from mrinterp.core.errors import InputError
+    from tests.tiny import save_tiny_encoder
+
+    encoder = tmp_path / "encoder"
+    shutil.copytree(tiny_encoder, encoder)
+    study = write_tiny_study(tmp_path, encoder)
+    run = Study.from_toml(study, tmp_path / "run")
+    run._header()
+    torch.manual_seed(1)
+    shutil.rmtree(encoder)
+    save_tiny_encoder(encoder)
+    with pytest.raises(InputError, match="network or design is not the one it was begun with"):
+        Study.from_toml(study, tmp_path / "run").run()
+
+
 def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = cli("run", str(tiny_study_file), "--out", str(out), "--dry-run")

@@ -9,8 +9,8 @@ from mrinterp.mr.ivw import inverse_ld, joint_mean_f
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import (
     choice,
+    fused,
     heterogeneity,
-    mean_f,
     p_value,
     residual_df,
     row_blocks,
@@ -29,29 +29,32 @@ _REFERENCE = "Bowden, Davey Smith & Burgess 2015 Int J Epidemiol, doi:10.1093/ij
 _EQUAL = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
 
 
-def _sums(beta_x: Array, beta_y: Array, weights: Array) -> tuple[Array, Array, Array, Array]:
-    """Sums over oriented instruments: w|b|, w b^2, w sign(b) g, w b g, each (F, O)."""
-    out = tuple(np.empty((len(beta_x), len(beta_y))) for _ in range(4))
-    weighted = weights * beta_y
+def _sums(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, w: Array) -> Array:
+    """Sums over instruments oriented to b >= 0, (7, F, O).
+
+    Sum w|b|, w b^2, w sign(b) g, w b g, (b/s)^2, |b| t / s^2 and t^2 / s^2.
+    """
+    weighted = w * beta_y
+    if fused(beta_x, beta_y):
+        from mrinterp.stats.fused_sums import egger_sums
+
+        return egger_sums(beta_x, se_x, w, weighted, se_y)
+    out = np.empty((7, len(beta_x), len(beta_y)))
     for rows in row_blocks(*beta_x.shape):
-        b = beta_x[rows]
+        b, precision = beta_x[rows], 1.0 / (se_x[rows] * se_x[rows])
+        size = np.abs(b)
         sign = np.copysign(1.0, b + 0.0)  # a negative zero counts as positive, like zero
-        out[0][rows], out[1][rows] = np.abs(b) @ weights.T, (b * b) @ weights.T
-        out[2][rows], out[3][rows] = sign @ weighted.T, b @ weighted.T
-    return out[0], out[1], out[2], out[3]
-
-
-def _i2_gx(beta_x: Array, se_x: Array, se_y: Array) -> Array:
-    """I^2 of |b|/sy with errors s/sy: the share of spread that is not noise (dilution of the slope)."""
-    F, J = beta_x.shape
-    out = np.empty((F, len(se_y)))
-    for rows in row_blocks(F, J):
-        precision = 1.0 / (se_x[rows] * se_x[rows])
-        size = np.abs(beta_x[rows]) * precision
-        mean = (size @ se_y.T) ** 2 / (precision @ (se_y * se_y).T)
-        q = (size * np.abs(beta_x[rows])).sum(axis=1, keepdims=True) - mean
-        out[rows] = np.where(q > J - 1, 1.0 - (J - 1) / np.where(q > 0, q, 1.0), 0.0)
+        out[0, rows], out[1, rows] = size @ w.T, (b * b) @ w.T
+        out[2, rows], out[3, rows] = sign @ weighted.T, b @ weighted.T
+        out[4, rows] = (b * b * precision).sum(axis=1, keepdims=True)
+        out[5, rows], out[6, rows] = (size * precision) @ se_y.T, precision @ (se_y * se_y).T
     return out
+
+
+def _i2_gx(z2: Array, lean: Array, spread: Array, J: int) -> Array:
+    """I^2 of |b|/sy with errors s/sy: the share of spread that is not noise (dilution of the slope)."""
+    q = z2 - lean * lean / spread
+    return np.where(q > J - 1, 1.0 - (J - 1) / np.where(q > 0, q, 1.0), 0.0)
 
 
 def _infer(
@@ -121,7 +124,7 @@ def egger(
     J = beta_x.shape[1]
     w = 1.0 / (se_y * se_y)
     total = w.sum(axis=1)
-    x, xx, y, xy = _sums(beta_x, beta_y, w)
+    x, xx, y, xy, z2, lean, noise = _sums(beta_x, se_x, beta_y, se_y, w)
     yy = (w * beta_y * beta_y).sum(axis=1)
     spread = xx - x * x / total
     cross = xy - x * y / total
@@ -129,7 +132,7 @@ def egger(
     intercept = (y - slope * x) / total
     q = np.maximum(yy - y * y / total - slope * cross, 0.0)
     slope_se, intercept_se = 1.0 / np.sqrt(spread), np.sqrt(xx / (total * spread))
-    more = {"i2_gx": _i2_gx(beta_x, se_x, se_y), "f": np.broadcast_to(mean_f(beta_x, se_x), slope.shape)}
+    more = {"i2_gx": _i2_gx(z2, lean, noise, J), "f": z2 / J}
     equal = spread <= 1e-12 * xx
     return _infer(slope, slope_se, intercept, intercept_se, q, J, distribution, level, more, equal)
 

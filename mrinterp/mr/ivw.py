@@ -10,6 +10,7 @@ from mrinterp.mr.regression import (
     cells,
     choice,
     delta_variance,
+    fused,
     heterogeneity,
     mean_f,
     residual_df,
@@ -40,21 +41,30 @@ def _sums(beta_x: Array, beta_y: Array, weights: Array) -> tuple[Array, Array, A
 
 def _slope(
     beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, weights: str, rho: Array | None
-) -> tuple[Array, Array, Array]:
-    """Slope, its error for unit residual variance, and Q, each (F, O)."""
+) -> tuple[Array, Array, Array, Array]:
+    """Slope, its error for unit residual variance, Q, and the mean F, each (F, O)."""
     choice("weights", weights, ("first", "second"))
-    if weights == "first":
-        xx, xy, yy = _sums(beta_x, beta_y, 1.0 / (se_y * se_y))
-        slope = xy / xx
-        return slope, 1.0 / np.sqrt(xx), np.maximum(yy - slope * xy, 0.0)
     shape = (len(beta_x), len(beta_y))
+    if weights == "first":
+        w = 1.0 / (se_y * se_y)
+        if fused(beta_x, beta_y):
+            from mrinterp.stats.fused_sums import ivw_sums
+
+            xx, xy, f = ivw_sums(beta_x, se_x, w, w * beta_y)
+            yy, f = np.einsum("oj,oj->o", w * beta_y, beta_y), f / beta_x.shape[1]
+        else:
+            xx, xy, yy = _sums(beta_x, beta_y, w)
+            f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+        slope = xy / xx
+        return slope, 1.0 / np.sqrt(xx), np.maximum(yy - slope * xy, 0.0), f
     b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
     w = 1.0 / delta_variance(b, s, g, t, 0.0 if rho is None else rho.reshape(-1, 1))
     w = np.where(b == 0, 0.0, w)
     xx, xy = (w * b * b).sum(axis=1), (w * b * g).sum(axis=1)
     slope = xy / xx
     q = (w * (g - slope[:, None] * b) ** 2).sum(axis=1)
-    return slope.reshape(shape), (1.0 / np.sqrt(xx)).reshape(shape), q.reshape(shape)
+    f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+    return slope.reshape(shape), (1.0 / np.sqrt(xx)).reshape(shape), q.reshape(shape), f
 
 
 def _fit(
@@ -69,7 +79,7 @@ def _fit(
 ) -> Fit:
     choice("distribution", distribution, ("normal", "t"))
     J = beta_x.shape[1]
-    slope, unit_se, q = _slope(beta_x, se_x, beta_y, se_y, weights, rho)
+    slope, unit_se, q, f = _slope(beta_x, se_x, beta_y, se_y, weights, rho)
     sigma = np.sqrt(q / (J - 1)) if J > 1 else np.ones_like(q)
     scale = {"fixed": np.ones_like(q), "floored": np.maximum(sigma, 1.0), "unfloored": sigma}[model]
     status = None
@@ -77,7 +87,6 @@ def _fit(
         status = np.full(
             slope.shape, "one instrument: this is its Wald ratio, heterogeneity is not known", object
         )
-    f = np.broadcast_to(mean_f(beta_x, se_x), slope.shape)
     df = residual_df(distribution, J - 1) if J > 1 else np.inf
     details = {**heterogeneity(q, J - 1), "f": f}
     return Fit(

@@ -13,6 +13,7 @@ __all__ = [
     "cells",
     "choice",
     "delta_variance",
+    "fused",
     "heterogeneity",
     "mean_f",
     "p_value",
@@ -23,6 +24,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 _IN_CACHE = 1 << 16
+_MANY = 1 << 20
 
 
 def choice(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -55,6 +57,11 @@ def row_blocks(rows: int, J: int) -> list[slice]:
     """Slices of rows whose (rows, J) temporaries stay in the processor's cache."""
     size = max(1, _IN_CACHE // max(J, 1))
     return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
+
+
+def fused(beta_x: Array, beta_y: Array) -> bool:
+    """Whether compiled loops that read each array once beat matrix products: many exposures, few outcomes."""
+    return beta_x.size >= _MANY and len(beta_y) <= 4
 
 
 def mean_f(beta_x: Array, se_x: Array) -> Array:
