@@ -23,6 +23,11 @@ WIDTH, LATENTS = 6, 15
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 
 
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
 def _weights(architecture: str, seed: int = 0) -> dict[str, Any]:
     g = torch.Generator().manual_seed(seed)
     shapes = {"W_enc": (WIDTH, LATENTS), "W_dec": (LATENTS, WIDTH), "b_dec": (WIDTH,)}
@@ -112,10 +117,10 @@ def test_normalized_activations_scale_with_their_input(normalization: str) -> No
     sae = _sae("standard", normalize_activations=normalization)
     x = torch.randn(5, WIDTH, dtype=torch.float64)
     moved = 3 * x + (2 if normalization == "layer_norm" else 0)
-    torch.testing.assert_close(sae.encode(moved), sae.encode(x), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sae.encode(moved), sae.encode(x), rtol=1e-3, atol=1e-3)
     out = sae.decode(sae.encode(x), x)
     expected = 3 * out + (2 if normalization == "layer_norm" else 0)
-    torch.testing.assert_close(sae.decode(sae.encode(moved), moved), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(sae.decode(sae.encode(moved), moved), expected, rtol=1e-3, atol=1e-3)
     with pytest.raises(InputError, match="like="):
         sae.decode(sae.encode(x))
 
@@ -234,8 +239,85 @@ def test_damaged_folders_are_refused_and_pickles_never_opened(tmp_path: Path) ->
         read_sae(tmp_path)
     (tmp_path / "cfg.json").write_text("{}")
     (tmp_path / "sae_weights.pt").write_bytes(b"\x80\x04cposix\nsystem\n")
-    with pytest.raises(InputError, match="sae_weights.pt is a pickle and is never opened"):
+    with pytest.raises(InputError, match=r"sae_weights\.pt is a pickle and is never opened"):
         read_sae(tmp_path)
     (tmp_path / "sae_weights.safetensors").write_bytes(b"short")
     with pytest.raises(InputError, match="cannot be read"):
         read_sae(tmp_path)
+
+
+def _sparse_rows(rows: int = 3000, seed: int = 0) -> tuple[Any, Any]:
+    """Activations made of two out of ten directions each, and the directions."""
+    g = torch.Generator().manual_seed(seed)
+    directions = torch.randn(10, 8, generator=g)
+    directions /= directions.norm(dim=1, keepdim=True)
+    on = torch.rand(rows, 10, generator=g).argsort(1) < 2
+    return (on * (1 + torch.rand(rows, 10, generator=g))) @ directions + 3, directions
+
+
+class TestTraining:
+    def test_same_seed_same_bytes(self, tmp_path: Path) -> None:
+        from mrinterp.core.storage import digest_files
+        from mrinterp.models.train_sae import train_topk_sae
+
+        x, _ = _sparse_rows(400)
+        for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+            train_topk_sae(x, 20, 2, steps=30, seed=seed, folder=tmp_path / name, site="layer.1")
+        a, b, c = (digest_files(tmp_path / n, ["sae_weights.safetensors", "cfg.json"]) for n in "abc")
+        assert a == b != c
+
+    def test_learns_a_sparse_world(self, tmp_path: Path) -> None:
+        from mrinterp.models.train_sae import train_topk_sae
+
+        x, directions = _sparse_rows()
+        trained = train_topk_sae(5 * x, 16, 2, steps=1500, seed=0, folder=tmp_path / "sae", site="layer.1")
+        assert trained.explained_variance > 0.9
+        assert trained.dead_fraction < 0.5
+        assert trained.losses[-50:].mean() < 0.3 * trained.losses[:20].mean()
+        found = (trained.sae.weights["W_dec"] @ directions.T).max(0).values
+        assert int((found > 0.95).sum()) >= 8
+        reopened = read_sae(tmp_path / "sae", 8)
+        assert torch.equal(reopened.encode(5 * x[:9]), trained.sae.encode(5 * x[:9]))
+        assert reopened.settings["metadata"]["hook_name"] == "layer.1"
+        assert f"{trained.explained_variance:.1%}" in str(trained)
+
+    def test_loss_recovered_on_a_network(self) -> None:
+        from mrinterp.core.check import NotApplicable
+        from mrinterp.models.torch_module import TorchAdapter
+        from mrinterp.models.train_sae import loss_recovered, site_activations, train_topk_sae
+
+        class _Mean:
+            names = ("mean",)
+
+            def __call__(self, output: Any, mask: Any) -> Any:
+                return output.mean(1, keepdim=True)
+
+        torch.manual_seed(0)
+        net = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)).eval()
+        adapter, (x, _) = TorchAdapter(net), _sparse_rows(800)
+        h = site_activations(adapter, "1", [({"input": x[:500]}, None), ({"input": x[500:]}, None)])
+        assert h.shape == (800, 8)
+        trained = train_topk_sae(h, 24, 6, steps=300)
+        good = loss_recovered(trained.sae, adapter, "1", {"input": x}, _Mean())
+        assert isinstance(good, np.ndarray)
+        assert good == pytest.approx(1, abs=0.05)
+        nothing = SparseAutoencoder("topk", {k: torch.zeros_like(v) for k, v in trained.sae.weights.items()}, 6)
+        assert loss_recovered(nothing, adapter, "1", {"input": x}, _Mean()) == pytest.approx(0, abs=1e-6)
+        dark = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 3)).eval()
+        torch.nn.init.zeros_(dark[1].weight)
+        assert isinstance(loss_recovered(nothing, TorchAdapter(dark), "0", {"input": x}, _Mean()), NotApplicable)
+
+    @pytest.mark.parametrize(
+        ("rows", "k", "message"),
+        [
+            (torch.zeros(10, 3), 1, "at least 20 rows"),
+            (torch.zeros(50, 3), 1, "all rows alike"),
+            (torch.full((50, 3), torch.nan), 1, "not finite"),
+            (torch.randn(50, 3), 9, "9 of 8 latents"),
+        ],
+    )
+    def test_bad_activations_are_refused(self, rows: Any, k: int, message: str) -> None:
+        from mrinterp.models.train_sae import train_topk_sae
+
+        with pytest.raises(InputError, match=message):
+            train_topk_sae(rows, 8, k)

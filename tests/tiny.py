@@ -99,3 +99,16 @@ def write_tiny_study(folder: Path, encoder: Path, families: int = 160, name: str
     path = folder / name
     path.write_text(to_toml(tiny_study(encoder, **changes)))
     return path
+
+
+def tiny_decoder(vocabulary: int = 20, dtype: Any = None) -> Any:
+    """A 3-layer GPT-2 of width 24 with random weights, in evaluation mode."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=vocabulary, n_positions=32, n_embd=24, n_layer=3, n_head=4, initializer_range=0.3,
+        bos_token_id=0, eos_token_id=0,
+    )
+    return GPT2LMHeadModel(config).eval().to(dtype or torch.float32).requires_grad_(False)

@@ -157,7 +157,8 @@ def _probe(sae: Autoencoder, width: int) -> int:
             raise InputError("SAE", f"{type(sae).__name__} has no method {method}", "Give an object with encode and decode")
     if isinstance(sae, SparseAutoencoder) and sae.width != width:
         raise InputError("SAE", f"width {sae.width}; the site has {width}", "Choose the site that it was trained on")
-    trial = torch.ones(2, width)
+    weight = next(sae.parameters(), torch.empty(0)) if isinstance(sae, torch.nn.Module) else torch.empty(0)
+    trial = torch.ones(2, width, dtype=weight.dtype, device=weight.device)
     try:
         with torch.no_grad():
             latents = sae.encode(trial)

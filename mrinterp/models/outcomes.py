@@ -10,7 +10,7 @@ import torch
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["AnchorProjection", "Outcome", "Sampling", "check_outcome", "sentence_embedding"]
+__all__ = ["AnchorProjection", "Outcome", "Sampling", "check_outcome", "outcome_values", "sentence_embedding"]
 
 
 class Outcome(Protocol):
@@ -96,3 +96,20 @@ def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         raise InputError(f"outcome {names[bad[0][1]]!r}, run {bad[0][0]}", "not a finite number", "Mend the outcome for that input")
+
+
+def outcome_values(outcome: Outcome, output: Any, mask: torch.Tensor) -> np.ndarray:
+    """Outcomes (runs, O) in float64, checked.
+
+    Raises
+    ------
+    InputError
+        For a scalar for the whole batch, another number of runs, or a value that is not finite;
+        names the outcome and the run.
+    """
+    result = outcome(output, mask)
+    values = np.asarray(result.detach().double().cpu() if isinstance(result, torch.Tensor) else result, dtype=float)
+    if values.ndim == 1 and len(outcome.names) == 1:
+        values = values[:, None]
+    check_outcome(values, outcome.names, len(mask))
+    return values

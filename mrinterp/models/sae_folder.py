@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import read_json, whole_folder, write_json
 from mrinterp.models.sae import SparseAutoencoder

@@ -88,6 +88,8 @@ def _infer(
         "intercept_p": intercept_p,
         **more,
     }
+    if not equal.any():
+        return Fit(slope, slope_se * floor, df, ci_lower, ci_upper, neglog10p, details=details)
     bad = np.where(equal, np.nan, 1.0)
     status = np.where(equal, _EQUAL, "ok").astype(object)
     details = {k: v * bad for k, v in details.items()}

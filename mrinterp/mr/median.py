@@ -7,11 +7,15 @@ from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells, choice, delta_variance, mean_f
+from mrinterp.stats.row_threads import by_rows
 from mrinterp.stats.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["penalized_weighted_median", "simple_median", "weighted_median"]
 
 Array = NDArray[np.float64]
+
+_WORTH_A_THREAD = 1 << 17
+"""Fewest numbers to select among that are worth starting a thread for."""
 
 _REFERENCE = "Bowden, Davey Smith, Haycock & Burgess 2016 Genet Epidemiol, doi:10.1002/gepi.21965"
 
@@ -19,6 +23,18 @@ _REFERENCE = "Bowden, Davey Smith, Haycock & Burgess 2016 Genet Epidemiol, doi:1
 def _weights(b: Array, s: Array, g: Array, t: Array, order: str, rho: Array) -> Array:
     choice("weights", order, ("first", "second"))
     return b * b / (t * t if order == "first" else delta_variance(b, s, g, t, rho))
+
+
+def _medians(ratio: Array, weights: Array) -> Array:
+    from mrinterp.stats.weighted_median import weighted_medians
+
+    out = np.empty(len(ratio))
+
+    def select(first: int, last: int) -> None:
+        out[first:last] = weighted_medians(ratio[first:last], weights[first:last])
+
+    by_rows(select, len(ratio), _WORTH_A_THREAD // ratio.shape[1])
+    return out
 
 
 def _fit(
@@ -29,7 +45,7 @@ def _fit(
     seed: int,
     rho: Array | None,
 ) -> Fit:
-    from mrinterp.stats.weighted_median import bootstrap_sd, weighted_medians
+    from mrinterp.stats.weighted_median import bootstrap_sd
 
     beta_x, se_x, beta_y, se_y = arrays
     shape = (len(beta_x), len(beta_y))
@@ -37,16 +53,22 @@ def _fit(
     r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
     ratio = g / b
     w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])
-    beta = weighted_medians(ratio, w)
+    beta = _medians(ratio, w)
     if penalty is not None:
         q = w * (ratio - beta[:, None]) ** 2
         w = w * np.minimum(1.0, penalty * two_sided_p(neglog10p_chi2(q, 1.0)))
         w = np.maximum(w, 1e-300)
-        beta = weighted_medians(ratio, w)
+        beta = _medians(ratio, w)
     se = np.full(len(b), np.nan)
     if draws > 1:
-        bits = (b.view(np.uint64), g.view(np.uint64))
-        se = bootstrap_sd(b, s, g, t, r, w, *bits, int(draws), np.uint64(seed))
+        bits_b, bits_g, key = b.view(np.uint64), g.view(np.uint64), np.uint64(seed)
+
+        def bootstrap(i: int, k: int) -> None:
+            se[i:k] = bootstrap_sd(
+                b[i:k], s[i:k], g[i:k], t[i:k], r[i:k], w[i:k], bits_b[i:k], bits_g[i:k], int(draws), key
+            )
+
+        by_rows(bootstrap, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
     f = np.broadcast_to(mean_f(beta_x, se_x), shape)
     return Fit(beta.reshape(shape), se.reshape(shape), details={"f": f})
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells, choice, delta_variance, residual_df
 from mrinterp.stats.density import density_modes, silverman_bandwidth
+from mrinterp.stats.row_threads import by_rows
 from mrinterp.stats.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["simple_mode", "weighted_mode"]
@@ -64,9 +65,14 @@ def _fit(
 
         ratio, w = np.ascontiguousarray(ratio), np.ascontiguousarray(w)
         cut = -1.0 if penalty is None else float(penalty)
-        se = bootstrap_mode_mad(
-            ratio, np.sqrt(variance), w, ratio.view(np.uint64), float(phi), cut, int(draws), np.uint64(seed)
-        )
+        sd, bits = np.sqrt(variance), ratio.view(np.uint64)
+
+        def bootstrap(i: int, k: int) -> None:
+            se[i:k] = bootstrap_mode_mad(
+                ratio[i:k], sd[i:k], w[i:k], bits[i:k], float(phi), cut, int(draws), np.uint64(seed)
+            )
+
+        by_rows(bootstrap, len(b))
     return Fit(
         beta.reshape(shape),
         se.reshape(shape),

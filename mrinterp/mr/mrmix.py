@@ -7,71 +7,125 @@ from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells
+from mrinterp.stats.row_threads import by_rows
 
-__all__ = ["mixture_shares", "mrmix"]
+__all__ = ["mrmix"]
 
 Array = NDArray[np.float64]
 
-_SWEEPS = 200
+_EDGE = 1e-6
 
 
-def mixture_shares(
-    b: Array, s: Array, g: Array, t: Array, theta: Array, spread: float, sweeps: int = _SWEEPS
-) -> tuple[Array, Array, Array]:
-    """At each theta (T,): share of valid instruments, variance of the others' paths, and each one's
-    probability of being valid (T, J).
-
-    EM for e = g - theta b ~ pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), v = t^2 + theta^2 s^2, with
-    sigma^2 at least ``spread`` times the median v; the variance step is one of Fisher scoring.
-    """
-    th = theta[:, None]
-    e2, v = np.square(g - th * b), t * t + th * th * s * s
-    least = spread * np.median(v, axis=1)
-    pi0 = np.full(len(theta), 0.6)
-    sigma2 = np.maximum(least, np.maximum((e2 - v).mean(axis=1), 0.0))
-    valid = np.full(v.shape, 0.6)
-    active = np.arange(len(theta))
-    for _ in range(sweeps):
-        va, ea = v[active], e2[active]
-        wide = va + sigma2[active, None]
-        odds = (1 / pi0[active] - 1)[:, None] * np.sqrt(va / wide) * np.exp(0.5 * ea * (1 / va - 1 / wide))
-        p = 1.0 / (1.0 + odds)
-        new = np.clip(p.mean(axis=1), 1e-6, 1.0 - 1e-6)
-        w = (1.0 - p) / (wide * wide)
-        total = w.sum(axis=1)
-        step = (w * (ea - va)).sum(axis=1) / np.where(total > 0, total, 1.0)
-        sigma2[active] = np.maximum(np.where(total > 0, step, sigma2[active]), least[active])
-        moved = np.abs(new - pi0[active]) > 1e-6
-        pi0[active], valid[active] = new, p
-        active = active[moved]
-        if not len(active):
-            break
-    return pi0, sigma2, valid
-
-
-def _best(b: Array, s: Array, g: Array, t: Array, theta: Array, spread: float) -> tuple[float, float]:
+def _choose(shares: Array, theta: Array) -> tuple[float, Array]:
     """The theta of largest share; where several share it (all valid), the one that fits the valid best."""
-    share, _, valid = mixture_shares(b, s, g, t, theta, spread)
-    v = t * t + np.square(theta)[:, None] * s * s
-    misfit = (valid * np.square(g - theta[:, None] * b) / v).sum(axis=1)
-    tied = share >= share.max() - 1e-4
-    return float(theta[np.argmin(np.where(tied, misfit, np.inf))]), float(share.max())
+    tied = shares[0] >= shares[0].max() - 1e-4
+    at = int(np.argmin(np.where(tied, shares[3], np.inf)))
+    return float(theta[at]), shares[:3, at]
 
 
-def _one(b: Array, s: Array, g: Array, t: Array, spread: float, points: int) -> tuple[float, ...]:
-    """Estimate, error, share of valid instruments, variance of the paths, grid step."""
+def _search(rows: tuple[Array, ...], spread: float, points: int) -> tuple[float, Array, float]:
+    """Estimate, (share, path variance, log likelihood) there, and the last grid's step.
+
+    Candidates are the ratios of the better-measured half, then three grids about the best.
+    """
+    from mrinterp.stats.mixture_share import mixture_shares
+
+    b, s, g, t = rows
     error = t / np.abs(b)
-    ratio = (g / b)[error <= np.median(error)]
-    centre, share = _best(b, s, g, t, ratio, spread)
-    half = 4.0 / np.sqrt(np.sum(np.square(b / t)) * max(share, 1.0 / len(b)))
+    theta = np.ascontiguousarray((g / b)[error <= np.median(error)])
+
+    def shares(grid: Array) -> Array:
+        out = np.empty((4, len(grid)))
+        mixture_shares(b, s, g, t, grid, -1.0, spread, _EDGE, out)
+        return out
+
+    centre, at = _choose(shares(theta), theta)
+    half = 4.0 / np.sqrt(np.sum(np.square(b / t)) * max(at[0], 1.0 / len(b)))
+    step = 0.0
     for _ in range(3):
         grid = np.linspace(centre - half, centre + half, points)
-        centre, _ = _best(b, s, g, t, grid, spread)
+        centre, at = _choose(shares(grid), grid)
         step = float(grid[1] - grid[0])
         half = 4.0 * step
-    pi0, sigma2, valid = mixture_shares(b, s, g, t, np.array([centre]), spread)
-    v = t * t + centre * centre * s * s
-    return centre, float(1.0 / np.sqrt(np.sum(valid[0] * b * b / v))), float(pi0[0]), float(sigma2[0]), step
+    return centre, at, step
+
+
+def _on_grid(rows: tuple[Array, ...], grid: Array, spread: float) -> tuple[float, Array, float]:
+    """The same on a given grid, each theta at the likelier of the optima reached from several variances."""
+    from mrinterp.stats.mixture_share import mixture_shares
+
+    b, s, g, t = rows
+    best = np.full((4, len(grid)), -np.inf)
+    for start in (1e-5, -1.0):
+        out = np.empty_like(best)
+        mixture_shares(b, s, g, t, grid, start, spread, _EDGE, out)
+        best = np.where(out[2] > best[2] + 1e-9, out, best)
+    centre, at = _choose(best, grid)
+    return centre, at, float(grid[1] - grid[0])
+
+
+def _terms(rows: tuple[Array, ...], x: Array) -> tuple[Array, ...]:
+    """Each instrument's derivatives of log f in pi0 and sigma^2, and of those in sigma^2 and theta."""
+    b, s, g, t = rows
+    theta, pi0, sigma2 = x
+    e, v = g - theta * b, t * t + theta * theta * s * s
+    dv, w = 2.0 * theta * s * s, v + sigma2
+    f0, f1 = np.exp(-0.5 * e * e / v) / np.sqrt(v), np.exp(-0.5 * e * e / w) / np.sqrt(w)
+    f = pi0 * f0 + (1.0 - pi0) * f1
+    a = 0.5 * (e * e / w**2 - 1.0 / w)  # log f1 in sigma^2, then in sigma^2 again, and in theta
+    a_s = 0.5 / w**2 - e * e / w**3
+    a_t = 0.5 * dv / w**2 - e * b / w**2 - e * e * dv / w**3
+    c0, c1 = (e * b / u + 0.5 * dv * (e * e / u**2 - 1.0 / u) for u in (v, w))  # log f0, log f1 in theta
+    l_p, l_s = (f0 - f1) / f, (1.0 - pi0) * f1 * a / f
+    l_t = (pi0 * f0 * c0 + (1.0 - pi0) * f1 * c1) / f
+    l_ss = (1.0 - pi0) * f1 * (a * a + a_s) / f - l_s * l_s
+    l_ps = -f1 * a / f - l_p * l_s
+    l_pt = (f0 * c0 - f1 * c1) / f - l_p * l_t
+    l_st = (1.0 - pi0) * f1 * (c1 * a + a_t) / f - l_s * l_t
+    return l_p, l_s, l_ss, l_ps, l_pt, l_st
+
+
+def _equations(rows: tuple[Array, ...], x: Array) -> tuple[Array, Array]:
+    """Means (3,) and influence (3, J) of the equations that (theta, pi0, sigma^2) solve.
+
+    The two scores, and d pi0 / d theta = 0 along them: l_ss l_pt - l_ps l_st = 0 in the means.
+    """
+    l_p, l_s, l_ss, l_ps, l_pt, l_st = _terms(rows, x)
+    m_ss, m_ps, m_pt, m_st = (float(v.mean()) for v in (l_ss, l_ps, l_pt, l_st))
+    slope = m_ss * l_pt + l_ss * m_pt - m_ps * l_st - l_ps * m_st
+    return np.array([l_p.mean(), l_s.mean(), m_ss * m_pt - m_ps * m_st]), np.stack([l_p, l_s, slope])
+
+
+def _error(rows: tuple[Array, ...], theta: float, pi0: float, sigma2: float) -> float:
+    """Asymptotic error of theta as the root of three equations; nan where they are not regular."""
+    b, _, _, t = rows
+    x = np.array([theta, pi0, sigma2])
+    h = 1e-4 * np.array([1.0 / np.sqrt(np.sum(np.square(b / t))), pi0 * (1.0 - pi0), sigma2])
+    slope = np.stack(
+        [(_equations(rows, x + d)[0] - _equations(rows, x - d)[0]) / (2.0 * d.sum()) for d in np.diag(h)],
+        axis=1,
+    )
+    _, influence = _equations(rows, x)
+    meat = np.cov(influence, bias=True)
+    if not (np.isfinite(slope).all() and np.linalg.cond(slope * h) < 1e12):
+        return np.nan
+    half = np.linalg.solve(slope, meat)
+    variance = np.linalg.solve(slope, half.T)[0, 0] / len(b)
+    return float(np.sqrt(variance)) if variance > 0 else np.nan
+
+
+def _one(rows: tuple[Array, ...], spread: float, points: int, grid: Array | None) -> tuple[float, ...]:
+    """Estimate, error, error given membership, share of valid instruments, path variance, grid step."""
+    theta, at, step = _search(rows, spread, points) if grid is None else _on_grid(rows, grid, spread)
+    pi0, sigma2 = float(at[0]), float(at[1])
+    b, s, g, t = rows
+    v = t * t + theta * theta * s * s
+    e2, wide = np.square(g - theta * b), v + sigma2
+    odds = (
+        (1.0 / pi0 - 1.0) * np.sqrt(v / wide) * np.exp(np.minimum(0.5 * e2 * (1.0 / v - 1.0 / wide), 600.0))
+    )
+    given = float(1.0 / np.sqrt(np.sum(b * b / v / (1.0 + odds))))
+    return theta, _error(rows, theta, pi0, sigma2), given, pi0, sigma2, step
 
 
 @estimator(
@@ -79,14 +133,22 @@ def _one(b: Array, s: Array, g: Array, t: Array, spread: float, points: int) -> 
     "MRMix",
     assumes=(
         "the largest group of instruments with the same ratio is the valid one; paths of the others are normal",
-        "which instruments are valid is known as estimated (the interval is too narrow)",
     ),
     reference="Qi & Chatterjee 2019 Nat Commun, doi:10.1038/s41467-019-09432-2",
     min_instruments=5,
     divides=True,
 )
 def mrmix(
-    beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, spread: float = 1.0, points: int = 31
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    spread: float = 1.0,
+    points: int = 31,
+    lower: float | None = None,
+    upper: float | None = None,
+    step: float | None = None,
 ) -> Fit:
     """The theta that maximizes the share pi0 of instruments whose residual is noise alone.
 
@@ -102,19 +164,39 @@ def mrmix(
     points : int
         Points of each of three successive grids of theta, the first about the best ratio of the
         better-measured half of the instruments (far out any theta fits: errors grow with it).
+    lower, upper, step : float, optional
+        One grid of theta instead (published analyses use -1 to 1 in steps of .01).
 
     Notes
     -----
-    Residuals are pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), fitted by EM to convergence at each
-    theta. The error is that of the valid group, instruments weighed by their probability of being
-    valid; it does not count the uncertainty of membership. Not valid where the largest agreeing
-    group is an invalid one, nor with few instruments.
+    Residuals are pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), fitted by maximum likelihood at each
+    theta. The error is the asymptotic one of (theta, pi0, sigma^2) as the root of the two scores and
+    of d pi0 / d theta = 0, so that it counts the uncertainty of membership (coverage .92 to .94 at
+    100 instruments, 30 to 50% of them invalid); where those are not regular (all instruments valid)
+    ``se_given_membership`` takes its place. Not valid where the largest agreeing group is an invalid
+    one, nor with few instruments.
     """
     shape = (len(beta_x), len(beta_y))
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
-    rows = [_one(b[c], s[c], g[c], t[c], spread, int(points)) for c in range(len(b))]
-    columns = [column.reshape(shape) for column in np.array(rows).T]
-    details = {"valid_share": columns[2], "path_variance": columns[3], "grid_step": columns[4]}
-    few = columns[2] < 0.2
+    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
+    grid: Array | None = None
+    if lower is not None and upper is not None and step is not None:
+        grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)
+    rows = np.empty((len(b), 6))
+
+    def each(first: int, last: int) -> None:
+        with np.errstate(all="ignore"):
+            for c in range(first, last):
+                rows[c] = _one((b[c], s[c], g[c], t[c]), spread, int(points), grid)
+
+    by_rows(each, len(b), 8)
+    theta, se, given, share, variance, fineness = (column.reshape(shape) for column in rows.T)
+    regular = np.isfinite(se) & (share < 1.0 - 10 * _EDGE) & (share > 10 * _EDGE)
+    details = {
+        "valid_share": share,
+        "path_variance": variance,
+        "grid_step": fineness,
+        "se_given_membership": given,
+    }
+    few = share < 0.2
     status = np.where(few, "less than a fifth of the instruments agree at any effect: distrust it", "ok")
-    return Fit(columns[0], columns[1], status=status.astype(object), details=details)
+    return Fit(theta, np.where(regular, se, given), status=status.astype(object), details=details)

@@ -101,6 +101,8 @@ def heterogeneity(q: Array, df: float) -> dict[str, Array]:
 def p_value(z: Array, df: Array | float = np.inf) -> Array:
     """Two-sided p of a statistic on ``df`` degrees of freedom (infinite: normal)."""
     z, df = np.abs(z), np.asarray(df, dtype=float)
+    if df.ndim == 0:
+        return np.asarray((special.stdtr(df, -z) if np.isfinite(df) else special.ndtr(-z)) * 2.0)
     finite = np.isfinite(df)
     return np.asarray(np.where(finite, special.stdtr(np.where(finite, df, 1.0), -z), special.ndtr(-z)) * 2.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 __all__ = ["by_rows", "row_threads"]
 
@@ -34,5 +35,5 @@ def by_rows(work: Callable[[int, int], None], rows: int, least: int = 1) -> None
     parts = min(4 * threads, max(1, rows // max(least, 1)))
     edges = [rows * k // parts for k in range(parts + 1)]
     with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(work, a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]:
+        for done in [pool.submit(work, a, b) for a, b in pairwise(edges)]:
             done.result()

@@ -99,12 +99,13 @@ def _sweep(
 ) -> Sweep:
     """The state before the first update: no effects, or those of ``start``."""
     T, J = xty.shape
-    xty, sigma2 = np.ascontiguousarray(xty, dtype=float), yty / d
+    # copies in C order: another layout, or a read-only array, would be another type to compile for
+    xty, yty, sigma2 = np.array(xty, dtype=float, order="C"), np.array(yty, dtype=float), yty / d
     alpha, mu, fitted = np.empty((T, L, J)), np.zeros((T, L, J)), np.zeros((T, L, J))
     alpha[:] = prior[:, None]
     total, present = np.zeros((T, J)), np.zeros((T, L), dtype=np.bool_)
     if start is not None:
-        alpha, mu = start.alpha.astype(float), start.mu.astype(float)
+        alpha, mu = (np.array(a, dtype=float, order="C") for a in (start.alpha, start.mu))
         present[:] = mu.any(-1)
         for e in range(L):
             fitted[:, e] = d[:, None] * ((alpha[:, e] * mu[:, e]) @ ld)
@@ -168,7 +169,8 @@ def sum_of_single_effects(
 
     Notes
     -----
-    The result is a fixed point, not always the global maximum of the bound.
+    The result is a fixed point, not always the global maximum of the bound. The loops over
+    instruments are compiled by the first call on a machine (some seconds), then loaded from a cache.
 
     References
     ----------
@@ -186,7 +188,7 @@ def sum_of_single_effects(
     L = min(max_effects, J)
     d, total_square = np.asarray(n, float) - 1.0, np.asarray(yty, float)
     prior = np.atleast_2d(np.full(J, 1.0) if prior_weights is None else np.asarray(prior_weights, float))
-    prior = prior / prior.sum(-1, keepdims=True) * (1.0 - null_weight)
+    prior = np.ascontiguousarray(prior / prior.sum(-1, keepdims=True) * (1.0 - null_weight))
     method = PRIOR_VARIANCES.index(prior_variance)
     prior_scale = 0.0 if prior_variance == "optimized" else scaled_prior_variance
     s = _sweep(xty, total_square, d, L, prior, prior_scale, start, ld)

@@ -276,7 +276,8 @@ def hetpen(case: Case, entry: Entry) -> dict[str, Any]:
 
 
 def mrmix(case: Case, entry: Entry) -> Values:
-    return {"theta": float(fit(case, "mrmix").beta[0, 0])}
+    """On the published grid of theta; with our bound on sigma^2, without which pi0 is not identified."""
+    return {"theta": float(fit(case, "mrmix", lower=-1.0, upper=1.0, step=0.01).beta[0, 0])}
 
 
 def lasso(case: Case, entry: Entry) -> Values:

@@ -1,0 +1,100 @@
+"""Outcomes of other kinds: a projection, any callable, several at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mrinterp.core.errors import InputError
+from mrinterp.models.outcomes import Outcome
+from mrinterp.models.positions import MeanOfTokens, PositionRule
+
+__all__ = ["CallableOutcome", "Outcomes", "Projection"]
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """Projection of the last hidden state on a direction, at a position (default: token mean).
+
+    Parameters
+    ----------
+    direction : tensor (width,)
+        Used as given: one unit is the dot product with it.
+    """
+
+    direction: torch.Tensor
+    position: PositionRule = MeanOfTokens()
+    name: str = "projection"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        hidden = getattr(output, "last_hidden_state", output)
+        hidden = hidden if isinstance(hidden, torch.Tensor) else hidden[0]
+        if hidden.shape[-1:] != self.direction.shape:
+            raise InputError(f"outcome {self.name!r}", f"hidden width {hidden.shape[-1]}, direction {tuple(self.direction.shape)}", "Give a direction of the hidden width")
+        precise = hidden if hidden.dtype == torch.float64 else hidden.float()
+        along = precise @ self.direction.to(precise)
+        if along.ndim == 1:
+            return along.unsqueeze(-1)
+        positions = self.position.at(mask)
+        if positions.pooling != "mean":
+            raise InputError(f"outcome {self.name!r}", f"position rule {self.position}", "Choose one token or a mean, so that each run has one number")
+        weighted = along * positions.weights.to(along)
+        return torch.where(positions.selected, weighted, torch.zeros_like(weighted)).sum(1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class CallableOutcome:
+    """Any function ``(output, mask) -> one number per run``."""
+
+    name: str
+    function: Callable[[Any, torch.Tensor], Any]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1).
+
+        Raises
+        ------
+        InputError
+            For a scalar for the whole batch, or anything but one number per run.
+        """
+        values = torch.as_tensor(self.function(output, mask))
+        if values.ndim == 2 and values.shape[1] == 1:
+            values = values[:, 0]
+        if values.shape != (len(mask),):
+            found = "a scalar for the whole batch" if values.ndim == 0 else f"shape {tuple(values.shape)}"
+            raise InputError(f"outcome {self.name!r}", f"{found}; {len(mask)} runs", "Return one number per run")
+        return values.unsqueeze(-1)
+
+
+class Outcomes:
+    """Several outcomes of one forward pass, side by side.
+
+    Raises
+    ------
+    InputError
+        For no outcome, or two of one name.
+    """
+
+    def __init__(self, parts: Sequence[Outcome]) -> None:
+        self.parts = tuple(parts)
+        self.names = tuple(name for part in self.parts for name in part.names)
+        if not self.names or len(set(self.names)) < len(self.names):
+            raise InputError("outcomes", f"names {self.names}", "Give at least one, each under a name of its own")
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, O)."""
+        return torch.cat([part(output, mask).double() for part in self.parts], dim=1)
