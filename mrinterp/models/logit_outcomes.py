@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.models.positions import LastToken, PositionRule
+from mrinterp.models.positions import LAST_TOKEN, PositionRule
 
 __all__ = ["ClassifierMargin", "Logit", "LogitDifference", "Probability", "logits_at", "logits_of"]
 
@@ -49,7 +49,7 @@ class Logit:
     """Logit of one token or class, at the last token unless ``position`` says otherwise."""
 
     target: int
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     name: str = "logit"
 
     @property
@@ -68,7 +68,7 @@ class LogitDifference:
 
     positive: int
     negative: int
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     name: str = "logit_difference"
 
     @property
@@ -87,7 +87,7 @@ class Probability:
     """Probability of one token or class; its logarithm where ``log`` is set (no underflow)."""
 
     target: int
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     log: bool = False
     name: str = "probability"
 
@@ -107,7 +107,7 @@ class ClassifierMargin:
     """Logit of one class minus the largest of all others: positive where the class wins."""
 
     target: int
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     name: str = "margin"
 
     @property

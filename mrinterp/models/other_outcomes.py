@@ -10,7 +10,7 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.models.outcomes import Outcome
-from mrinterp.models.positions import MeanOfTokens, PositionRule
+from mrinterp.models.positions import MEAN_OF_TOKENS, PositionRule
 
 __all__ = ["CallableOutcome", "Outcomes", "Projection"]
 
@@ -26,7 +26,7 @@ class Projection:
     """
 
     direction: torch.Tensor
-    position: PositionRule = MeanOfTokens()
+    position: PositionRule = MEAN_OF_TOKENS
     name: str = "projection"
 
     @property

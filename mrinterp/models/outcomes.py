@@ -55,10 +55,11 @@ class Sampling:
 
 
 def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
-    """Token mean of the last hidden state, scaled to length one; shape (runs, width)."""
+    """Token mean of the last hidden state, scaled to length one; shape (runs, width), float32 or better."""
     hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output
     if not isinstance(hidden, torch.Tensor):
         hidden = hidden[0]
+    hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
     weight = mask.unsqueeze(-1).to(hidden.dtype)
     mean = (hidden * weight).sum(1) / weight.sum(1)
     return mean / mean.norm(dim=-1, keepdim=True)

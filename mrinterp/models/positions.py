@@ -11,6 +11,8 @@ import torch
 from mrinterp.core.errors import InputError
 
 __all__ = [
+    "LAST_TOKEN",
+    "MEAN_OF_TOKENS",
     "AllTokens",
     "LastToken",
     "MaxOfTokens",
@@ -168,3 +170,6 @@ class AllTokens(PositionRule):
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """All tokens."""
         return mask
+
+
+LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()

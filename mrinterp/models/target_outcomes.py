@@ -10,7 +10,7 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.models.logit_outcomes import logits_at, logits_of
-from mrinterp.models.positions import LastToken, PositionRule
+from mrinterp.models.positions import LAST_TOKEN, PositionRule
 
 __all__ = ["ContinuationLogProbability", "ExampleLoss", "KLToClean"]
 
@@ -75,7 +75,7 @@ class ExampleLoss:
     """
 
     labels: torch.Tensor
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     name: str = "loss"
 
     @property
@@ -111,13 +111,13 @@ class KLToClean:
     """
 
     clean_logits: torch.Tensor
-    position: PositionRule = LastToken()
+    position: PositionRule = LAST_TOKEN
     name: str = "kl_to_clean"
 
     @classmethod
     def from_clean(cls, output: Any, mask: torch.Tensor, position: PositionRule | None = None) -> KLToClean:
         """Hold runs against this output of the clean ones."""
-        rule = LastToken() if position is None else position
+        rule = LAST_TOKEN if position is None else position
         return cls(logits_at(output, mask, rule).detach().clone(), rule)
 
     @property

@@ -11,6 +11,7 @@ import torch
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
+from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
 
 __all__ = ["TorchAdapter"]
 
@@ -27,12 +28,14 @@ class TorchAdapter:
     -----
     A site's activation is the module's output, or the first tensor of a tuple it returns. Edits
     replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
+    Where the module has in-place layers, what is read is copied before they overwrite it.
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
         if any(m.training for m in module.modules()):
             raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
         self.module = module
+        self._in_place = any(getattr(m, "inplace", False) for m in module.modules())
         self._modules = {name: m for name, m in module.named_modules() if name}
 
     def sites(self) -> list[str]:
@@ -58,7 +61,7 @@ class TorchAdapter:
         h = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
             h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            h.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+            h.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
         return h.hexdigest()
 
     def can_resume(self, site: str) -> bool:
@@ -111,36 +114,31 @@ class TorchAdapter:
         Raises
         ------
         InputError
-            For an unknown site, or an edit that returns another shape.
+            For an unknown site, one that the forward pass does not run, or an edit that returns
+            another shape.
         """
         write = write or {}
-        activations: dict[str, torch.Tensor] = {}
+        kept: dict[str, torch.Tensor] = {}
         handles = []
+        sites = list(dict.fromkeys([*read, *write]))
         try:
-            for site in dict.fromkeys([*read, *write]):
-                hook = _hook(site, activations if site in read else None, write.get(site))
+            for site in sites:
+                hook = _hook(site, kept, write.get(site), self._in_place and site in read)
                 handles.append(self.submodule(site).register_forward_hook(hook))
             output = self.module(**inputs)
         finally:
             for handle in handles:
                 handle.remove()
-        return Run(output, activations)
+        check_reached(sites, kept)
+        return Run(output, {site: kept[site] for site in read})
 
 
-def _hook(site: str, keep: dict[str, torch.Tensor] | None, edit: Edit | None) -> Any:
+def _hook(site: str, keep: dict[str, torch.Tensor], edit: Edit | None, copy: bool) -> Any:
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
-        value = output if isinstance(output, torch.Tensor) else output[0]
+        value = first_tensor(output, site)
         if edit is not None:
-            edited = edit(value)
-            if edited.shape != value.shape:
-                raise InputError(
-                    f"edit at {site!r}", f"returned shape {tuple(edited.shape)}, site has {tuple(value.shape)}", "Return the whole activation, every run of the batch"
-                )
-            value = edited
-        if keep is not None:
-            keep[site] = value
-        if edit is None:
-            return None
-        return value if isinstance(output, torch.Tensor) else (value, *output[1:])
+            value = edited(edit, value, site)
+        keep[site] = value.clone() if copy else value
+        return None if edit is None else with_first(output, value)
 
     return hook

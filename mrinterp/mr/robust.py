@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mrinterp.mr.penalized import line, penalty_weights
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells, choice, delta_variance, p_value, residual_df
+from mrinterp.stats.row_threads import by_rows
 
 __all__ = ["mm_regression", "robust_egger", "robust_ivw"]
 
@@ -157,15 +158,19 @@ def mm_regression(X: Array, y: Array, seed: int = 0) -> tuple[Array, Array, Arra
 
 def _all_cells(b: Array, g: Array, w: Array, intercept: bool, seed: int) -> tuple[Array, Array, Array]:
     """Coefficients and errors (C, p) and scales (C,), errors divided by min(1, scale), block by block."""
-    J = b.shape[1]
+    (C, J), p = b.shape, 2 if intercept else 1
     size = max(1, _BLOCK // (J * (min(_PAIRS, J * (J - 1) // 2) if intercept else J)))
-    parts = []
-    for c in range(0, len(b), size):
-        rows = slice(c, c + size)
-        root = np.sqrt(w[rows])
-        X = np.stack([root, root * b[rows]] if intercept else [root * b[rows]], axis=2)
-        parts.append(mm_regression(X, root * g[rows], seed))
-    beta, se, scale = (np.concatenate(p) for p in zip(*parts, strict=True))
+    beta, se, scale = np.empty((C, p)), np.empty((C, p)), np.empty(C)
+
+    def fit(first: int, last: int) -> None:
+        with np.errstate(all="ignore"):
+            for c in range(first, last, size):
+                rows = slice(c, min(c + size, last))
+                root = np.sqrt(w[rows])
+                X = np.stack([root, root * b[rows]] if intercept else [root * b[rows]], axis=2)
+                beta[rows], se[rows], scale[rows] = mm_regression(X, root * g[rows], seed)
+
+    by_rows(fit, C, size)
     return beta, se / np.minimum(scale, 1.0)[:, None], scale
 
 

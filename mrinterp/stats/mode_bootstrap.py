@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from mrinterp.stats.weighted_median import _next
+from mrinterp.stats.random_normals import mixed_bits, standard_normal
 
 __all__ = ["bootstrap_mode_mad"]
 
@@ -71,8 +71,8 @@ def _mode(x, w, n, phi, density, table, scratch):  # type: ignore[no-untyped-def
     h = phi * 0.9 * (min(sd, mad) if mad > 0 else sd) / n**0.2
     if not h > 0:
         return x[0]
-    start = low - 2.0 * _CUT * h
-    step = (high + 2.0 * _CUT * h - start) / (_GRID - 1)
+    start = low - _CUT * h
+    step = (high + _CUT * h - start) / (_GRID - 1)
     reach = min(int(_REACH * h / step) + 1, _GRID - 1)
     for d in range(reach + 1):
         z = d * step / h
@@ -107,21 +107,15 @@ def bootstrap_mode_mad(ratio, sd, weights, bits, phi, penalty, draws, seed):  # 
     out, modes = np.empty(C), np.empty(draws)
     x, w, scratch = np.empty(J), np.empty(J), np.empty(J)
     density, table = np.empty(_GRID), np.empty(2 * _GRID)
-    unit = 1.0 / 9007199254740992.0
     for c in range(C):
         state = np.uint64(seed)
         for j in range(J):
-            state, mixed = _next(state ^ bits[c, j])
+            state, mixed = mixed_bits(state ^ bits[c, j])
             state = mixed
         for d in range(draws):
-            for j in range(0, J, 2):
-                state, r1 = _next(state)
-                state, r2 = _next(state)
-                size = math.sqrt(-2.0 * math.log((float(r1 >> np.uint64(11)) + 1.0) * unit))
-                angle = 6.283185307179586 * float(r2 >> np.uint64(11)) * unit
-                x[j] = ratio[c, j] + sd[c, j] * size * math.cos(angle)
-                if j + 1 < J:
-                    x[j + 1] = ratio[c, j + 1] + sd[c, j + 1] * size * math.sin(angle)
+            for j in range(J):
+                state, z = standard_normal(state)
+                x[j] = ratio[c, j] + sd[c, j] * z
             for j in range(J):
                 w[j] = weights[c, j]
             modes[d] = _mode(x, w, J, phi, density, table, scratch)

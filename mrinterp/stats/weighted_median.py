@@ -9,9 +9,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mrinterp.stats.random_normals import mixed_bits, standard_normal
+
 __all__ = ["bootstrap_sd", "weighted_medians"]
 
 Array = NDArray[np.float64]
+
+_FIRST, _REACH = 16, 3.5
 
 
 @njit(cache=True, nogil=True)
@@ -26,13 +30,12 @@ def _sort_pairs(values, weights, lo, hi):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _weighted_median(values, weights, n):  # type: ignore[no-untyped-def]
-    """Point where (cumulative weight minus half the own) crosses half the total; reorders its input."""
-    total = 0.0
-    for i in range(n):
-        total += weights[i]
-    target = 0.5 * total
-    lo, hi, base = 0, n, 0.0
+def _crossing(values, weights, n, base, target):  # type: ignore[no-untyped-def]
+    """Where (``base`` + cumulative weight minus half the own) crosses the target; reorders its input.
+
+    Also -1, 0 or 1: the crossing is at or before the first value, between two, or after the last.
+    """
+    lo, hi = 0, n
     while hi - lo > 12:
         a, b, c = values[lo], values[(lo + hi) >> 1], values[hi - 1]
         pivot = max(min(a, b), min(max(a, b), c))
@@ -58,8 +61,7 @@ def _weighted_median(values, weights, n):  # type: ignore[no-untyped-def]
             base += below
             lo = left
     _sort_pairs(values, weights, lo, hi)
-    before = base
-    at = hi
+    before, at = base, hi
     for i in range(lo, hi):
         if before + 0.5 * weights[i] >= target:
             at = i
@@ -69,7 +71,7 @@ def _weighted_median(values, weights, n):  # type: ignore[no-untyped-def]
         v1, c1 = values[at], before + 0.5 * weights[at]
     else:
         if hi == n:
-            return values[n - 1]
+            return (values[n - 1] if n else 0.0), 1
         k = hi
         for i in range(hi + 1, n):
             if values[i] < values[k]:
@@ -79,13 +81,13 @@ def _weighted_median(values, weights, n):  # type: ignore[no-untyped-def]
         v0, c0 = values[at - 1], before - 0.5 * weights[at - 1]
     else:
         if lo == 0:
-            return v1
+            return v1, -1
         k = 0
         for i in range(1, lo):
             if values[i] > values[k]:
                 k = i
         v0, c0 = values[k], before - 0.5 * weights[k]
-    return v0 + (v1 - v0) * (target - c0) / (c1 - c0)
+    return v0 + (v1 - v0) * (target - c0) / (c1 - c0), 0
 
 
 @njit(cache=True, nogil=True)
@@ -96,20 +98,12 @@ def weighted_medians(values: Array, weights: Array) -> Array:
     out = np.empty(C)
     v, w = np.empty(J), np.empty(J)
     for c in range(C):
+        total = 0.0
         for j in range(J):
             v[j], w[j] = values[c, j], weights[c, j]
-        out[c] = _weighted_median(v, w, J)
+            total += w[j]
+        out[c] = _crossing(v, w, J, 0.0, 0.5 * total)[0]
     return out
-
-
-@njit(cache=True, nogil=True)
-def _next(state):  # type: ignore[no-untyped-def]
-    """SplitMix64: the next state and 64 well mixed bits (Steele 2014, doi:10.1145/2714064.2660195)."""
-    state = state + np.uint64(0x9E3779B97F4A7C15)
-    z = state
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state, z ^ (z >> np.uint64(31))
 
 
 @njit(cache=True, nogil=True)
@@ -118,30 +112,37 @@ def bootstrap_sd(b, s, g, t, rho, weights, bits_b, bits_g, draws, seed):  # type
 
     Rows b, s, g, t, weights of shape (C, J), rho (C,); ``bits_*`` are b and g seen as uint64. The
     stream of a row depends on the seed and on the row's own numbers alone, so that blocks, order
-    and neighbours change nothing.
+    and neighbours change nothing. After a few draws only ratios near the medians so far are searched;
+    where the crossing is not among them, all are.
     """
     C, J = b.shape
     out = np.empty(C)
-    v, w = np.empty(J), np.empty(J)
-    unit = 1.0 / 9007199254740992.0
+    v, w, near, near_w = np.empty(J), np.empty(J), np.empty(J + 1), np.empty(J + 1)
     for c in range(C):
         state = np.uint64(seed)
+        target = 0.0
         for j in range(J):
-            state, mixed = _next(state ^ bits_b[c, j])
+            state, mixed = mixed_bits(state ^ bits_b[c, j])
             state = mixed ^ bits_g[c, j]
+            target += 0.5 * weights[c, j]
         mean, m2 = 0.0, 0.0
         own = np.sqrt(max(0.0, 1.0 - rho[c] * rho[c]))
         for d in range(draws):
+            reach = _REACH * np.sqrt(m2 / d) if d >= _FIRST else np.inf
+            low, high = mean - reach, mean + reach
+            below, k = 0.0, 0
             for j in range(J):
-                state, r1 = _next(state)
-                state, r2 = _next(state)
-                u1 = (float(r1 >> np.uint64(11)) + 1.0) * unit
-                angle = 6.283185307179586 * float(r2 >> np.uint64(11)) * unit
-                size = np.sqrt(-2.0 * np.log(u1))
-                z1, z2 = size * np.cos(angle), size * np.sin(angle)
-                v[j] = (g[c, j] + t[c, j] * (rho[c] * z1 + own * z2)) / (b[c, j] + s[c, j] * z1)
-                w[j] = weights[c, j]
-            m = _weighted_median(v, w, J)
+                state, z1 = standard_normal(state)
+                state, z2 = standard_normal(state)
+                x = (g[c, j] + t[c, j] * (rho[c] * z1 + own * z2)) / (b[c, j] + s[c, j] * z1)
+                v[j] = near[k] = x
+                near_w[k] = weights[c, j]
+                below += weights[c, j] if x <= low else 0.0
+                k += (x > low) & (x <= high)
+            m, side = _crossing(near, near_w, k, below, target)
+            if side != 0 and k < J:
+                w[:] = weights[c]
+                m = _crossing(v, w, J, 0.0, target)[0]
             step = m - mean
             mean += step / (d + 1)
             m2 += step * (m - mean)

@@ -108,12 +108,6 @@ for _w in (1, 2, 3):
     MAPPED[f"radial.egger.w{_w}"] = Ours("radial_egger", own=fits.radial_egger)
 
 
-_MAD_ERROR = {"b": {"abs": 1e-6}, "estimate": {"abs": 1e-6}, "se": {"rel": 0.11}}
-
-
-"""Four errors of a mad of 2,000 draws (1.167 / sqrt(2000) = 2.6%, more where not normal), theirs."""
-
-
 MAPPED["mrmix.default"] = Ours("mrmix", own=fits.mrmix)
 
 
@@ -122,13 +116,11 @@ for _name in ("mendr.hetpen", "mendr.hetpen.wide"):
 
 
 for _phi in ("", ".phi0.5", ".phi2"):
-    MAPPED["tsmr.mr_mode" + _phi] = Ours("weighted_mode", own=fits.tsmr_modes, tolerance=_MAD_ERROR)
+    MAPPED["tsmr.mr_mode" + _phi] = Ours("weighted_mode", own=fits.tsmr_modes)
 
 
 for _kind in ("weighted.simple", "weighted.delta", "unweighted.simple", "unweighted.delta"):
-    MAPPED["mendr.mbe." + _kind] = Ours(
-        "weighted_mode", fields=_POINT, per_case=fits.mendr_mode, tolerance=_MAD_ERROR
-    )
+    MAPPED["mendr.mbe." + _kind] = Ours("weighted_mode", fields=_POINT, per_case=fits.mendr_mode)
 
 
 for _name in ("mendr.conmix", "mendr.conmix.fine"):

@@ -1,0 +1,85 @@
+"""Networks wrapped by nnsight, read and edited inside its traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.models.adapter import Edit, Run
+from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
+
+__all__ = ["NNsightAdapter"]
+
+
+class NNsightAdapter:
+    """Read and edit module outputs through ``model.trace``; sites are dotted module paths.
+
+    Parameters
+    ----------
+    model : nnsight.NNsight or torch.nn.Module
+        A plain module is wrapped (this imports nnsight). In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        For a module in training mode, or a plain module where nnsight is not installed.
+
+    Notes
+    -----
+    Every site has an invoke of its own, so that sites can be asked for in any order.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not hasattr(model, "trace"):
+            try:
+                from nnsight import NNsight
+            except ImportError:
+                raise InputError("model", "nnsight is not installed", "pip install nnsight, or use TorchAdapter") from None
+            model = NNsight(model)
+        module: torch.nn.Module = model._module
+        if any(m.training for m in module.modules()):
+            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        self.model = model
+        self._sites = [name for name, _ in module.named_modules() if name]
+
+    def sites(self) -> list[str]:
+        """Dotted paths of all submodules."""
+        return list(self._sites)
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        read: Sequence[str] = (),
+        write: Mapping[str, Edit] | None = None,
+    ) -> Run:
+        """Run the model once on keyword inputs.
+
+        Raises
+        ------
+        InputError
+            For an unknown site, or an edit that returns another shape.
+        """
+        write = write or {}
+        sites = list(dict.fromkeys([*read, *write]))
+        for site in sites:
+            if site not in self._sites:
+                fix = near_misses(site, self._sites) or "List the sites with adapter.sites()"
+                raise InputError(f"site {site!r}", "no such module", fix)
+        model, kept, result = self.model, {}, {}
+        with model.trace() as tracer:
+            with tracer.invoke(**inputs):
+                result["output"] = model.output
+            for site in sites:
+                with tracer.invoke():
+                    envoy = model.get(site)
+                    output = envoy.output
+                    value = first_tensor(output, site)
+                    if site in write:
+                        value = edited(write[site], value, site)
+                        envoy.output = with_first(output, value)
+                    kept[site] = value
+        check_reached(sites, kept)
+        return Run(result["output"], {site: kept[site] for site in read})

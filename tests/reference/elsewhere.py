@@ -1,0 +1,36 @@
+"""Which published results are held against ours by tests outside this folder, read from their sources."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+TESTS = Path(__file__).parents[1]
+
+
+@cache
+def _named() -> dict[str, list[re.Pattern[str]]]:
+    """Per test file, the strings in it (f-strings with any text in their holes) that could name a method."""
+    out: dict[str, list[re.Pattern[str]]] = {}
+    for path in [*sorted(TESTS.glob("test_*.py")), *sorted(TESTS.glob("reference/test_*.py"))]:
+        patterns = []
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    re.escape(p.value) if isinstance(p, ast.Constant) else r"[\w.]+" for p in node.values
+                ]
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                parts = [re.escape(node.value)]
+            else:
+                continue
+            if "\\." in parts[0] and len(parts[0]) > 5:
+                patterns.append(re.compile("".join(parts)))
+        out[str(path.relative_to(TESTS.parent))] = patterns
+    return out
+
+
+def tested_in(method_id: str) -> str:
+    """The test file that names this entry; empty where none does."""
+    return next((f for f, known in _named().items() if any(p.fullmatch(method_id) for p in known)), "")

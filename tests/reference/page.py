@@ -1,0 +1,150 @@
+"""Writes how every published number of the reference cases compares with ours.
+
+    python -m tests.reference.page [FOLDER]
+
+Into FOLDER (benchmarks/results by default): ``reference_agreement.md``, a table per method, the exceptions with
+their evidence and what is not covered; ``reference_agreement.csv``, one row per number.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from tests.conftest import ROOT, reference_folder
+from tests.reference.elsewhere import tested_in
+from tests.reference.mr_cases import ALL, Case, load_case
+from tests.reference.mr_compare import held, our_values
+from tests.reference.mr_exceptions import EXCEPTIONS
+from tests.reference.mr_mapping import MAPPED, NOT_COVERED
+
+COLUMNS = [
+    "case",
+    "method_id",
+    "package",
+    "field",
+    "ours",
+    "theirs",
+    "difference",
+    "tolerance",
+    "status",
+    "reason",
+]
+
+
+def rows() -> Iterator[dict[str, object]]:
+    """One per published number that ours answers, one per entry that is tested elsewhere or not at all."""
+    seen = set()
+    for case in filter(None, map(load_case, ALL)):
+        seen.add(case.name)
+        for entry in case.entries.values():
+            if entry.method_id in MAPPED:
+                for number in held(case, entry):
+                    yield {**asdict(number), "difference": number.difference}
+            else:
+                yield _uncompared(case.name, entry.method_id, entry.package)
+    for path in sorted(reference_folder().glob("*/*/expected.json")):
+        if path.parent.name not in seen:
+            for e in json.loads(path.read_text())["entries"]:
+                yield _uncompared(path.parent.name, e["method_id"], f"{e['package']} {e['version']}")
+
+
+def _uncompared(case: str, method_id: str, package: str) -> dict[str, object]:
+    where = tested_in(method_id)
+    status = "tested elsewhere" if where else "not covered"
+    reason = where or NOT_COVERED.get(method_id, "no test names it")
+    return {"case": case, "method_id": method_id, "package": package, "status": status, "reason": reason}
+
+
+def summary(frame: pd.DataFrame) -> list[str]:
+    lines = ["| method | package | cases | numbers | agree | exceptions | differ | largest difference that agrees |",
+             "|---|---|---|---|---|---|---|---|"]  # fmt: skip
+    compared = frame[frame["status"].isin(["agrees", "exception", "differs"])]
+    for (method, package), part in compared.groupby(["method_id", "package"]):
+        count = Counter(part["status"])
+        fits = part.loc[part["status"] == "agrees", "difference"]
+        largest = f"{fits.max():.2g}" if fits.notna().any() else ""
+        lines.append(
+            f"| {method} | {package} | {part['case'].nunique()} | {len(part)} | {count['agrees']} |"
+            f" {count['exception'] or ''} | {count['differs'] or ''} | {largest} |"
+        )
+    return lines
+
+
+def exceptions(frame: pd.DataFrame) -> list[str]:
+    """Each exception: where it is used, where it is not needed, and whether its evidence holds."""
+    lines = ["| method | fields | why ours differs | evidence (checked on every case) | used on | not needed on |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for x in EXCEPTIONS:
+        used, idle = [], []
+        for name in x.cases or ALL:
+            case = load_case(name)
+            if case is None or x.method_id not in case.entries:
+                continue
+            mine = frame[(frame["case"] == name) & (frame["method_id"] == x.method_id)]
+            fields = mine["field"].str.split("[").str[0]
+            needed = (mine["status"] == "exception") & fields.isin(x.fields)
+            (used if needed.any() else idle).append(name)
+        evidence = " ".join((x.evidence.__doc__ or "").split()).replace("|", "/")
+        fails = [n for n in used if not _holds(x, load_case(n))]
+        lines.append(
+            f"| {x.method_id} | {', '.join(x.fields)} | {x.reason} |"
+            f" {evidence}{' FAILS on ' + ', '.join(fails) if fails else ''} | {', '.join(used)} | {', '.join(idle)} |"
+        )
+    return lines
+
+
+def _holds(row: object, case: Case | None) -> bool:
+    assert case is not None
+    entry = case.entries[row.method_id]  # type: ignore[attr-defined]
+    return bool(row.evidence(case, entry, our_values(case.name, entry.method_id)))  # type: ignore[attr-defined]
+
+
+def uncompared(frame: pd.DataFrame) -> list[str]:
+    lines = ["| method | cases | status | where or why |", "|---|---|---|---|"]
+    left = frame[frame["status"].isin(["tested elsewhere", "not covered"])]
+    for (method, status, reason), part in left.groupby(["method_id", "status", "reason"]):
+        lines.append(f"| {method} | {part['case'].nunique()} | {status} | {reason} |")
+    return lines
+
+
+def main(folder: Path) -> None:
+    frame = pd.DataFrame(list(rows())).reindex(columns=COLUMNS)
+    count = Counter(frame["status"])
+    entries = frame.drop_duplicates(["case", "method_id"])
+    text = [
+        "# Agreement with published packages",
+        "",
+        f"{len(entries)} published results on {frame['case'].nunique()} cases; {count['agrees']} numbers agree within"
+        f" their tolerance, {count['exception']} differ on purpose, {count['differs']} differ.",
+        f"{count['tested elsewhere']} further results are held against ours by the tests named below,"
+        f" {count['not covered']} are not covered.",
+        "",
+        "Differences are relative. Every number is a row of `reference_agreement.csv`.",
+        "",
+        "## By method",
+        "",
+        *summary(frame),
+        "",
+        "## Exceptions",
+        "",
+        *exceptions(frame),
+        "",
+        "## Not in the table above",
+        "",
+        *uncompared(frame),
+        "",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "reference_agreement.md").write_text("\n".join(text))
+    frame.to_csv(folder / "reference_agreement.csv", index=False, float_format="%.10g")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "benchmarks" / "results")
