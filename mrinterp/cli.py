@@ -80,10 +80,11 @@ def rerun(run_dir: str, out: str | None) -> None:
 @click.option("--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Confidence level.")
 @click.option("--unit", default="", help="Unit of the outcome, printed with effects.")
 @click.option("--leave-one-out", is_flag=True, help="Repeat the first method without each instrument in turn.")
+@click.option("--plot", metavar="DIR", help="Write scatter, forest, funnel and leave-one-out figures here (SVG and PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects for machines.")
 def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcomes: tuple[str, ...], ld: str | None,
        error_corr: str | None, action: int, options: tuple[str, ...], level: float, unit: str, leave_one_out: bool,
-       as_json: bool) -> None:
+       plot: str | None, as_json: bool) -> None:
     """Estimate causal effects from a TABLE of summary statistics; needs no model.
 
     TABLE (CSV, TSV or Parquet) has the columns SNP or instrument, beta_exposure, se_exposure,
@@ -102,6 +103,8 @@ def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcome
     chosen = parse_options(options, names)
     results = run_mr(data, names, chosen, level=level)
     repeats = list(without_each(data, names[0], level=level, **chosen.get(names[0], {}))) if leave_one_out else []
+    if plot is not None:
+        _mr_figures(plot, data, results, repeats)
     if as_json:
         rows = records(results) + [r for out, e in repeats for r in records([e], left_out=out)]
         click.echo(json.dumps(rows, indent=1, allow_nan=False))
@@ -118,6 +121,24 @@ def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcome
     for out, e in repeats:
         for line in sentences([e]):
             click.echo(f"\nWithout {out}: {line}")
+
+
+def _mr_figures(folder: str, data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]]) -> None:
+    """Figures of the univariable methods; leave-one-out of the first of them, computed where not at hand."""
+    from mrinterp.mr.driver import estimate
+    from mrinterp.mr.panel import leave_one_out
+    from mrinterp.mr.registry import find
+    from mrinterp.plots.mr_figures import MOST_PAIRS, write_mr_figures
+
+    single = [r for r in results if find(r.method).kind == "univariable"] or [estimate(data, "ivw")]
+    first = single[0]
+    if not repeats or repeats[0][1].method != first.method:
+        options = {k: v for k, v in first.meta["options"].items() if k != "draws"}
+        repeats = list(leave_one_out(data, first.method, level=first.level, **options))
+    written = write_mr_figures(Path(folder), data, single, repeats, first)
+    pairs = len(data.exposures) * len(data.outcomes)
+    hidden = f" (the first {MOST_PAIRS} of {pairs} pairs)" if pairs > MOST_PAIRS else ""
+    click.echo(f"{len(written)} figures in {folder}{hidden}", err=True)
 
 
 @cli.command("coloc")

@@ -365,7 +365,7 @@ class Study:
         kinds = sorted(p.name for p in knockouts.iterdir() if not p.name.startswith(".")) if knockouts.exists() else []
         path = self.out / "study.json"
         # Digests and the count of earlier plans are fixed once: what changes later is found out, not fixed anew.
-        before = read_json(path) if path.exists() else {"knockouts": {}, "earlier_plans": self._earlier_plans(rules)}
+        before: dict[str, Any] = read_json(path) if path.exists() else {"knockouts": {}, "earlier_plans": self._earlier_plans(rules)}
         for name, now, what in (("rules_hash", rules, "network or design"), ("candidates_hash", candidates, "basis")):
             if before.get(name) and now and before[name] != now:
                 raise InputError(str(self.out), f"its {what} is not the one it was begun with", "Run into another --out, or delete the folder")

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 
 from mrinterp.core.storage import whole_file
 
-__all__ = ["METHOD_COLORS", "VERDICT_COLORS", "axes", "save", "spare"]
+__all__ = ["LINE_COLORS", "METHOD_COLORS", "VERDICT_COLORS", "axes", "save", "spare"]
 
 # Okabe & Ito's palette: told apart by color-blind readers.
 METHOD_COLORS = {
@@ -27,6 +27,7 @@ METHOD_COLORS = {
     "gradient": "#009e73",
     "knockout": "#000000",
 }
+LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 VERDICT_COLORS = {"causal": "#0072b2", "negligible": "#999999", "indeterminate": "#e69f00"}
 
 _SETTINGS: Any = {

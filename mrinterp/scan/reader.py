@@ -14,7 +14,7 @@ from mrinterp.core.storage import whole_file
 from mrinterp.models.cut import CutNetwork, CutReading
 from mrinterp.models.text import TokenArrays
 
-__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded"]
+__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "block_noise", "raw_reading", "read_runs", "sharded"]
 
 SHARD_BLOCKS = 16
 """Canonical blocks per shard: what a kill can cost."""
@@ -33,16 +33,21 @@ def raw_reading(reading: CutReading) -> dict[str, NDArray]:
     return {"mean": reading.mean, "deviation": reading.deviation.astype(np.float32), "outcome": reading.outcome}
 
 
-def block_noise(design: Design, rows: NDArray[np.int_]) -> NDArray[np.float32] | None:
-    """Noise of every position class for a block of runs (N, C, width); None where no run has any."""
+def block_noise(
+    design: Design, rows: NDArray[np.int_], doses: NDArray[np.float32] | None = None
+) -> NDArray[np.float32] | None:
+    """Noise of every position class for a block of runs (N, C, width); None where no run has any.
+
+    ``doses`` (N', J) replaces the design's doses, for runs beyond the design.
+    """
     C, D, _ = design.noise_directions.shape
     columns = design.columns("noise")
     if not len(columns):
         return None
-    doses = np.asarray(design.doses[rows][:, columns]).reshape(len(rows), C, D)
-    if not doses.any():
+    drawn = np.asarray((design.doses if doses is None else doses)[rows][:, columns]).reshape(len(rows), C, D)
+    if not drawn.any():
         return None
-    return np.asarray(np.einsum("ncd,cdw->ncw", doses, design.noise_directions, optimize=True), dtype=np.float32)
+    return np.asarray(np.einsum("ncd,cdw->ncw", drawn, design.noise_directions, optimize=True), dtype=np.float32)
 
 
 def sharded(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from mrinterp.mr.driver import estimate
 from tests.reference.mr_cases import ALL, CLASSIC, HERE, MULTIVARIABLE, UNIVARIABLE, load_case
 from tests.reference.mr_compare import held, our_values
 from tests.reference.mr_exceptions import EXCEPTIONS
@@ -77,6 +78,24 @@ def test_exceptions_have_evidence(row: Any) -> None:
         assert row.evidence(case, entry, our_values(name, row.method_id)), f"{name}: {row.reason}"
         checked += 1
     assert checked, "the exception covers no case"
+
+
+@pytest.mark.needs("classic")
+@pytest.mark.parametrize(
+    ("options", "estimate_", "se"),
+    [
+        ({"loss": "l2", "overdispersion": True}, 0.30124, 0.15826),
+        ({"loss": "huber", "overdispersion": True}, 0.37807, 0.12074),
+        ({"loss": "tukey", "overdispersion": True}, 0.40171, 0.10626),
+    ],
+)
+def test_profile_scores_of_the_paper(options: dict[str, Any], estimate_: float, se: float) -> None:
+    """BMI and systolic blood pressure, as the paper (10.1214/19-AOS1866) prints them."""
+    case = load_case("uv08_bmi_sbp")
+    assert case is not None
+    result = estimate(case.data, "raps", **options)
+    assert result.beta[0, 0] == pytest.approx(estimate_, abs=6e-6)
+    assert result.se[0, 0] == pytest.approx(se, abs=6e-6)
 
 
 def test_simulated_cases_are_here() -> None:

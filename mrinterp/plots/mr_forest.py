@@ -1,0 +1,63 @@
+"""Every instrument's own ratio, and the estimates below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mrinterp.core.estimates import Estimates
+from mrinterp.core.mrdata import MRData
+from mrinterp.plots.mr_scatter import oriented
+from mrinterp.plots.style import LINE_COLORS, axes, spare
+from mrinterp.stats.tails import critical_value
+
+__all__ = ["mr_forest"]
+
+
+def mr_forest(
+    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, most: int = 60, ax: Axes | None = None
+) -> Axes:
+    """Ratios g/b with their first-order intervals, sorted, and the estimates with theirs.
+
+    Parameters
+    ----------
+    results : sequence of Estimates
+        Univariable estimates; their level is used for the ratios too.
+    most : int
+        Largest number of instruments shown; beyond it those of least error.
+    """
+    b, _, g, t, names = oriented(data, exposure, outcome)
+    moves = np.flatnonzero(b > 0)
+    shown = moves[np.argsort((t / np.where(b > 0, b, 1.0))[moves], kind="stable")][:most]
+    shown = shown[np.argsort((g / np.where(b > 0, b, 1.0))[shown])]
+    ratio, error = g[shown] / b[shown], t[shown] / b[shown]
+    half = critical_value(results[0].level if results else 0.95) * error
+    count, methods = len(shown), len(results)
+    ax = axes(ax, 6.0, 0.17 * (count + 1.6 * methods) + 1.2)
+    ax.errorbar(ratio, np.arange(count), xerr=half, fmt="o", ms=3, color="#444444", elinewidth=0.8, lw=0)
+    for k, result in enumerate(results):
+        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
+        x, low, high = result.beta[f, o], result.ci_lower[f, o], result.ci_upper[f, o]
+        color = LINE_COLORS[k % len(LINE_COLORS)]
+        if np.isfinite(x):
+            ax.errorbar(x, count + 1 + 1.6 * k, xerr=[[x - low], [high - x]], fmt="D", ms=5, color=color, elinewidth=1.8)
+    ticks = [*range(count), *(count + 1 + 1.6 * k for k in range(methods))]
+    ax.set_yticks(ticks, [names[j] for j in shown] + [r.label for r in results], fontsize=6.5 if count > 25 else 8)
+    ax.set_ylim(count + 1.6 * methods + 0.6, -0.8)
+    ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
+    _limit(ax, ratio - half, ratio + half)
+    hidden = f" ({count} of {len(moves)}, those of least error)" if count < len(moves) else ""
+    ax.set_xlabel(f"effect on {outcome} per unit of {exposure}, with interval")
+    ax.set_title(f"One ratio per instrument{hidden}", loc="left")
+    spare(ax)
+    return ax
+
+
+def _limit(ax: Axes, low: np.ndarray, high: np.ndarray) -> None:
+    """Let single weak instruments run off the axis rather than squeeze all others."""
+    if len(low) > 8:
+        left, right = np.quantile(low, 0.05), np.quantile(high, 0.95)
+        room = 0.15 * (right - left)
+        ax.set_xlim(min(left - room, 0.0), max(right + room, 0.0))
