@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mrinterp.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mrinterp.core.estimates import Estimates
+    from mrinterp.core.mrdata import MRData
 
 __all__ = ["main"]
 
@@ -133,8 +138,7 @@ def _mr_figures(folder: str, data: MRData, results: list[Estimates], repeats: li
     single = [r for r in results if find(r.method).kind == "univariable"] or [estimate(data, "ivw")]
     first = single[0]
     if not repeats or repeats[0][1].method != first.method:
-        options = {k: v for k, v in first.meta["options"].items() if k != "draws"}
-        repeats = list(leave_one_out(data, first.method, level=first.level, **options))
+        repeats = list(leave_one_out(data, first.method, level=first.level, **first.meta["options"]))
     written = write_mr_figures(Path(folder), data, single, repeats, first)
     pairs = len(data.exposures) * len(data.outcomes)
     hidden = f" (the first {MOST_PAIRS} of {pairs} pairs)" if pairs > MOST_PAIRS else ""

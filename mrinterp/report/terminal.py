@@ -24,9 +24,9 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         Features shown, largest effects first; the rest is counted and lies in the run folder.
     """
     header, table = study.header, study.results
-    lines = [header["plan"]["title"], ""]
-    outcome = table["outcome"].iloc[0]
-    rows = [("feature", "responds to", f"effect on {outcome} per sd", "95% interval", "knockout", "verdict", "knockout says")]
+    outcome, unit = table["outcome"].iloc[0], study.basis.dictionary.unit
+    lines = [header["plan"]["title"], f"Effects on {outcome}, in outcome units per {unit} of the feature.", ""]
+    rows = [("feature", "responds to", "effect", "95% interval", "knockout", "verdict", "knockout says")]
     for r in table.head(top).to_dict("records"):
         rows.append(
             (
