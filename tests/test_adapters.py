@@ -115,7 +115,9 @@ POINTS = {"embed": "hook_embed", "tuple": "hook_first", "tensor": "hook_second"}
 ADAPTERS = [
     pytest.param((_torch, MODULES), id="torch"),
     pytest.param((_hooked, POINTS), id="hook points"),
-    pytest.param((_transformer_lens, POINTS), id="transformer_lens", marks=pytest.mark.needs("transformer_lens")),
+    pytest.param(
+        (_transformer_lens, POINTS), id="transformer_lens", marks=pytest.mark.needs("transformer_lens")
+    ),
     pytest.param((_nnsight, MODULES), id="nnsight", marks=pytest.mark.needs("nnsight")),
 ]
 SITES = ["embed", "tuple", "tensor"]
@@ -126,7 +128,10 @@ def _inputs(runs: int = 4, length: int = 6) -> dict[str, Any]:
     mask = torch.ones_like(ids)
     mask[1:2, 4:] = 0
     ids = ids * mask
-    return {k: torch.nn.functional.pad(v, (0, length - 6)) for k, v in (("input_ids", ids), ("attention_mask", mask))}
+    return {
+        k: torch.nn.functional.pad(v, (0, length - 6))
+        for k, v in (("input_ids", ids), ("attention_mask", mask))
+    }
 
 
 def _module(adapter: Any) -> Any:
@@ -174,7 +179,10 @@ class TestEverySite:
 
     def test_every_example_is_edited(self, opened: Any, site: str) -> None:
         adapter, names = opened
-        change = adapter.run(_inputs(), write={names[site]: lambda h: h + 1}).output - adapter.run(_inputs()).output
+        change = (
+            adapter.run(_inputs(), write={names[site]: lambda h: h + 1}).output
+            - adapter.run(_inputs()).output
+        )
         last = LastToken().at(_inputs()["attention_mask"]).selected
         assert (change[last].abs().amax(-1) > 1e-3).all()
 
@@ -198,7 +206,9 @@ class TestEverySite:
         for run in range(4):
             one = {k: v[run : run + 1] for k, v in inputs.items()}
             alone = adapter.run(one, read=[names[site]], write={names[site]: lambda h: 2 * h})
-            torch.testing.assert_close(alone.activations[names[site]], whole.activations[names[site]][run : run + 1])
+            torch.testing.assert_close(
+                alone.activations[names[site]], whole.activations[names[site]][run : run + 1]
+            )
             torch.testing.assert_close(alone.output, whole.output[run : run + 1])
 
     def test_an_edit_of_another_shape_is_refused(self, opened: Any, site: str) -> None:
@@ -246,8 +256,39 @@ def test_a_site_that_is_not_run_is_refused() -> None:
             _torch().run(_inputs(), read=[] if edit else ["unused"], write=edit)
 
 
+@pytest.mark.parametrize("site", ["second:input", "head:input", "first.linear:input"])
+def test_inputs_of_modules_are_sites_too(site: str) -> None:
+    adapter = _torch()
+    plain = adapter.run(_inputs(), read=[site])
+    assert torch.equal(adapter.run(_inputs(), write={site: lambda h: h}).output, plain.output)
+    run = adapter.run(_inputs(), read=[site], write={site: lambda h: h + 1})
+    assert torch.equal(run.activations[site], plain.activations[site] + 1)
+    assert (run.output != plain.output).any(-1)[LastToken().at(_inputs()["attention_mask"]).selected].all()
+    with pytest.raises(InputError, match="Did you mean"):
+        adapter.run(_inputs(), read=[f"x{site}"])
+    assert not any(m._forward_pre_hooks for m in adapter.module.modules())
+
+
+def test_an_input_passed_by_name_is_a_site() -> None:
+    class _Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(3, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(input=x)
+
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    adapter = TorchAdapter(_Outer().eval().requires_grad_(False))
+    run = adapter.run({"x": x}, read=["inner:input"], write={"inner:input": lambda h: 2 * h})
+    assert torch.equal(run.activations["inner:input"], 2 * x)
+    assert torch.equal(run.output, adapter.module.inner(2 * x))
+
+
 def test_aliased_tensors_are_merged() -> None:
-    groups = alias_groups(_torch(), _inputs(), ["embed", "hook_embed", "first", "first.linear", "hook_first", "second"])
+    groups = alias_groups(
+        _torch(), _inputs(), ["embed", "hook_embed", "first", "first.linear", "hook_first", "second"]
+    )
     assert groups == [("embed", "hook_embed"), ("first", "hook_first"), ("first.linear",), ("second",)]
     hooked = _hooked()
     assert alias_groups(hooked, _inputs(), hooked.sites())[1] == ("hook_first", "hook_first_alias")
@@ -260,7 +301,11 @@ def test_an_edit_under_one_name_is_read_under_the_other() -> None:
 
 def test_what_in_place_layers_overwrite_is_read_before() -> None:
     torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(inplace=True), torch.nn.Linear(5, 2)).eval().requires_grad_(False)
+    net = (
+        torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.ReLU(inplace=True), torch.nn.Linear(5, 2))
+        .eval()
+        .requires_grad_(False)
+    )
     x = torch.randn(4, 3)
     h = TorchAdapter(net).run({"input": x}, read=["0", "1"]).activations
     torch.testing.assert_close(h["0"], torch.nn.functional.linear(x, net[0].weight, net[0].bias))
@@ -314,9 +359,13 @@ def test_a_bridge_gives_the_numbers_of_the_decoder_behind_it() -> None:
     from tests.tiny import tiny_decoder
 
     net = tiny_decoder()
-    bridge = build_bridge_from_module(net, "GPT2LMHeadModel", hf_config=net.config, device="cpu", dtype=torch.float32)
+    bridge = build_bridge_from_module(
+        net, "GPT2LMHeadModel", hf_config=net.config, device="cpu", dtype=torch.float32
+    )
     adapter, inputs = TransformerLensAdapter(bridge.eval()), _inputs()
-    groups = alias_groups(adapter, inputs, ["blocks.1.hook_out", "blocks.1.hook_resid_post", "blocks.1.hook_resid_pre"])
+    groups = alias_groups(
+        adapter, inputs, ["blocks.1.hook_out", "blocks.1.hook_resid_post", "blocks.1.hook_resid_pre"]
+    )
     assert groups[0] == ("blocks.1.hook_out", "blocks.1.hook_resid_post")
     with torch.no_grad():
         ours = _decoder_outcome(adapter, "blocks.1.hook_resid_post", inputs)

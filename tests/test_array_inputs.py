@@ -1,4 +1,4 @@
-"""Inputs that are no text: images and tables perturbed, a small network trained and read, effects estimated."""
+"""Inputs that are no text: images and tables perturbed, a small network read, effects estimated."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_column_noise_is_its_dose() -> None:
     made = perturb(TABLE, [ColumnNoise(0.5, tuple("abcd"))], 100)
     assert made.instruments == ("noise:a", "noise:b", "noise:c", "noise:d", "placebo:0")
     run = made.kind == "noise"
-    np.testing.assert_allclose(made.inputs[run] - TABLE[made.prompt[run]], made.doses[run][:, :4] * TABLE.std(axis=0))
+    np.testing.assert_allclose(
+        made.inputs[run] - TABLE[made.prompt[run]], made.doses[run][:, :4] * TABLE.std(axis=0)
+    )
     assert made.doses[run][:, :4].std() == pytest.approx(0.5, abs=0.02)
 
 
@@ -89,7 +91,10 @@ def test_design_is_seeded_and_kinds_keep_their_streams() -> None:
         (lambda: perturb(TABLE, [ColumnNoise(names=("a", "b"))], 1), "2 distinct names for 4 columns"),
         (lambda: perturb(TABLE * [1, 0, 1, 1], [ColumnNoise()], 1), "column 1: constant"),
         (lambda: perturb(TABLE, [ColumnNoise(), ColumnNoise()], 1), "kind of its own"),
-        (lambda: perturb(np.where(TABLE[3, 2] == TABLE, np.nan, TABLE), [ColumnNoise()], 1), "row 3: a value that is not finite"),
+        (
+            lambda: perturb(np.where(TABLE[3, 2] == TABLE, np.nan, TABLE), [ColumnNoise()], 1),
+            "row 3: a value that is not finite",
+        ),
         (lambda: perturb(TABLE, [ColumnNoise()], 0), "at least one"),
         (lambda: perturb(TABLE, [ColumnNoise()], 1, family=[1, 2]), "family"),
         (lambda: perturb(TABLE, [ColumnNoise()], 1).rows("noisy"), "Kinds: clean, noise"),
@@ -106,8 +111,12 @@ def _train(x: Any, y: Any, hidden: int, classes: int, steps: int) -> Any:
 
     torch.manual_seed(0)
     net = torch.nn.Sequential(
-        torch.nn.Flatten(), torch.nn.Linear(x[0].size, 2 * hidden), torch.nn.ReLU(),
-        torch.nn.Linear(2 * hidden, hidden), torch.nn.Tanh(), torch.nn.Linear(hidden, classes),
+        torch.nn.Flatten(),
+        torch.nn.Linear(x[0].size, 2 * hidden),
+        torch.nn.ReLU(),
+        torch.nn.Linear(2 * hidden, hidden),
+        torch.nn.Tanh(),
+        torch.nn.Linear(hidden, classes),
     )
     inputs, labels = torch.from_numpy(x).float(), torch.from_numpy(y).long()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
@@ -129,7 +138,9 @@ def _read(net: Any, made: Any, outcome: Any, site: str) -> tuple[Any, Any]:
     inputs = torch.from_numpy(made.inputs).float()
     run = TorchAdapter(net).run({"input": inputs}, read=[site])
     h = run.activations[site]
-    return WholeLayer(h.shape[1]).read(h).numpy(), outcome_values(outcome, run.output, torch.ones(len(inputs), 1))
+    return WholeLayer(h.shape[1]).read(h).numpy(), outcome_values(
+        outcome, run.output, torch.ones(len(inputs), 1)
+    )
 
 
 DATA = {
@@ -181,7 +192,10 @@ def test_effects_of_hidden_units_are_their_weights_under_every_kind(studied: Any
     for kind in sorted(set(made.kind) - {"clean"}):
         rows = made.rows(kind)
         panel = mrinterp.from_arrays(
-            features=features[rows, :3], bypass=features[rows, 3:], outcomes=outcome[rows], **made.columns(rows)
+            features=features[rows, :3],
+            bypass=features[rows, 3:],
+            outcomes=outcome[rows],
+            **made.columns(rows),
         )
         np.testing.assert_allclose(within(panel).beta[:, 0], truth[:3], rtol=1e-3, atol=1e-3)
         alone = within(panel, rank=0).beta[:, 0]

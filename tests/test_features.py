@@ -18,9 +18,13 @@ from mrinterp.models.features import ChannelMap, edit_of, read_back, writable  #
 from mrinterp.models.units import AttentionHeads, Units, WholeLayer  # noqa: E402
 
 WIDTH, TOKENS, RUNS = 12, 7, 4
-MASK = torch.tensor([[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 0]])
+MASK = torch.tensor(
+    [[1, 1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 1, 0]]
+)
 CLASSES = torch.where(MASK.bool(), torch.tensor([0, 1, 1, 1, 2, 2, 2]), -1)
-SPAN = torch.tensor([[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0, 0]])
+SPAN = torch.tensor(
+    [[0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0], [0, 0, 1, 1, 0, 0, 0]]
+)
 
 
 def _rows(count: int, seed: int = 0) -> Any:
@@ -131,7 +135,9 @@ def test_writing_one_direction_leaves_the_others(h: Any) -> None:
     before = view.read(h, positions)
     wanted = before.clone()
     wanted[:, 2] += 3
-    torch.testing.assert_close(view.read(view.write(h, wanted, positions), positions), wanted, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        view.read(view.write(h, wanted, positions), positions), wanted, atol=1e-5, rtol=0
+    )
 
 
 def test_difference_of_means_puts_the_groups_half_a_unit_apart() -> None:
@@ -188,7 +194,10 @@ def test_a_view_edits_a_network_through_the_adapter() -> None:
         (lambda: difference_of_means(_rows(3), _rows(3)), "same mean"),
         (lambda: Units([1], WIDTH).read(torch.zeros(2, 5)), "width 5; the features are of width 12"),
         (lambda: Units([1], WIDTH).read(torch.zeros(2, 3, WIDTH)), "without positions"),
-        (lambda: Units([1], WIDTH).write(torch.zeros(2, WIDTH), torch.zeros(1, 1)), r"shape \(1, 1\); the view reads \(2, 1\)"),
+        (
+            lambda: Units([1], WIDTH).write(torch.zeros(2, WIDTH), torch.zeros(1, 1)),
+            r"shape \(1, 1\); the view reads \(2, 1\)",
+        ),
         (lambda: at.TokenIndex(5).at(MASK), r"TokenIndex\(index=5\), run 0: selects none of its 4 tokens"),
         (lambda: at.TokenIndex(-5).at(MASK), "run 0: selects none"),
         (lambda: at.TokenClass(2).at(MASK, CLASSES), "run 0"),

@@ -16,7 +16,7 @@ from mrinterp.models.features import edit_of  # noqa: E402
 from mrinterp.models.hugging_face import load_network, padded_inputs  # noqa: E402
 from mrinterp.models.logit_outcomes import ClassifierMargin, Logit  # noqa: E402
 from mrinterp.models.outcomes import AnchorProjection, outcome_values, sentence_embedding  # noqa: E402
-from mrinterp.models.positions import LastToken, MeanOfTokens  # noqa: E402
+from mrinterp.models.positions import AllTokens, LastToken, MeanOfTokens  # noqa: E402
 from mrinterp.models.units import AttentionHeads, WholeLayer  # noqa: E402
 
 pytestmark = pytest.mark.needs("transformers")
@@ -50,7 +50,10 @@ def test_encoder_and_padding(tiny_encoder: Path) -> None:
     assert short["attention_mask"].sum(1).tolist() == [5, 9, 3]
 
 
-@pytest.mark.parametrize("site", ["transformer.wte", "transformer.h.1", "transformer.h.1.attn", "transformer.h.2.mlp", "transformer.ln_f"])
+@pytest.mark.parametrize(
+    "site",
+    ["transformer.wte", "transformer.h.1", "transformer.h.1.attn", "transformer.h.2.mlp", "transformer.ln_f"],
+)
 def test_decoder_sites_are_edited_exactly(decoder: Any, site: str) -> None:
     inputs = decoder.inputs(TEXTS, 12)
     plain = decoder.adapter.run(inputs, read=[site])
@@ -61,34 +64,47 @@ def test_decoder_sites_are_edited_exactly(decoder: Any, site: str) -> None:
     run = decoder.adapter.run(inputs, read=[site], write={site: edit_of(view, wanted, positions)})
     torch.testing.assert_close(view.read(run.activations[site], positions), wanted, atol=1e-5, rtol=1e-5)
     outcome = Logit(3)
-    change = outcome_values(outcome, run.output, inputs["attention_mask"]) - outcome_values(outcome, plain.output, inputs["attention_mask"])
+    change = outcome_values(outcome, run.output, inputs["attention_mask"]) - outcome_values(
+        outcome, plain.output, inputs["attention_mask"]
+    )
     assert (np.abs(change) > 1e-3).all(), "every example is edited"
 
 
 def test_decoder_padding_does_not_leak(decoder: Any) -> None:
-    values = [outcome_values(Logit(3), decoder.adapter.run(i).output, i["attention_mask"]) for i in (decoder.inputs(TEXTS, n) for n in (9, 20))]
+    values = [
+        outcome_values(Logit(3), decoder.adapter.run(i).output, i["attention_mask"])
+        for i in (decoder.inputs(TEXTS, n) for n in (9, 20))
+    ]
     np.testing.assert_allclose(*values, atol=1e-5)
     one = decoder.inputs(TEXTS[:1], 9)
-    np.testing.assert_allclose(outcome_values(Logit(3), decoder.adapter.run(one).output, one["attention_mask"]), values[0][:1], atol=1e-5)
+    np.testing.assert_allclose(
+        outcome_values(Logit(3), decoder.adapter.run(one).output, one["attention_mask"]),
+        values[0][:1],
+        atol=1e-5,
+    )
 
 
 def test_a_head_written_into_the_concatenated_output(decoder: Any) -> None:
     """Zeroing head 2 where the heads stand side by side removes its term and no other."""
     inputs = decoder.inputs(TEXTS, 12)
-    positions = MeanOfTokens().at(inputs["attention_mask"])
-    kept: dict[str, Any] = {}
-    projection = decoder.adapter.submodule("transformer.h.0.attn.c_proj")
-    handle = projection.register_forward_hook(lambda _m, i, o: kept.update(heads=i[0], out=o))
-    decoder.adapter.run(inputs)
-    handle.remove()
+    positions, site = AllTokens().at(inputs["attention_mask"]), "transformer.h.0.attn.c_proj"
+    plain = decoder.adapter.run(inputs, read=[f"{site}:input", site])
     view = AttentionHeads([2], 4, 24)
-    values = view.read(kept["heads"], positions)
-    edited = view.write(kept["heads"], torch.zeros_like(values), positions)
-    torch.testing.assert_close(view.read(edited, positions), torch.zeros(3, 6), atol=1e-6, rtol=0)
+    before = plain.activations[f"{site}:input"]
+    values = view.read(before, positions)
+    run = decoder.adapter.run(
+        inputs,
+        read=[f"{site}:input", site],
+        write={f"{site}:input": edit_of(view, torch.zeros_like(values), positions)},
+    )
+    edited = run.activations[f"{site}:input"]
+    assert not view.read(edited, positions).any()
     others = AttentionHeads([0, 1, 3], 4, 24)
-    assert torch.equal(others.read(edited, positions), others.read(kept["heads"], positions))
-    change = (projection(edited) - kept["out"])[0, 0]
-    torch.testing.assert_close(change, -values[0] @ projection.weight[12:18], atol=1e-5, rtol=1e-4)
+    assert torch.equal(others.read(edited, positions), others.read(before, positions))
+    change = (run.activations[site] - plain.activations[site])[0, 0]
+    weight = decoder.adapter.submodule(site).weight
+    torch.testing.assert_close(change, -values[0, :6] @ weight[12:18], atol=1e-5, rtol=1e-4)
+    assert (run.output.logits != plain.output.logits).any()
 
 
 def test_half_precision_network_is_summed_in_single(decoder_folder: Path, tiny_encoder: Path) -> None:
@@ -100,27 +116,42 @@ def test_half_precision_network_is_summed_in_single(decoder_folder: Path, tiny_e
     values = WholeLayer(24).read(h, positions)
     by_hand = torch.stack([h[i, m.bool()].double().mean(0) for i, m in enumerate(inputs["attention_mask"])])
     torch.testing.assert_close(values.double(), by_hand, atol=1e-6, rtol=1e-6)
-    a, b = (outcome_values(Logit(3), n.adapter.run(inputs).output, inputs["attention_mask"]) for n in (half, single))
+    a, b = (
+        outcome_values(Logit(3), n.adapter.run(inputs).output, inputs["attention_mask"])
+        for n in (half, single)
+    )
     assert 0 < np.abs(a - b).max() < 0.1
     assert half.adapter.hash != single.adapter.hash
     encoder = load_network(tiny_encoder, dtype="bfloat16")
     coded = encoder.inputs(TEXTS, 12)
     embedded = sentence_embedding(encoder.adapter.run(coded).output, coded["attention_mask"])
     assert embedded.dtype == torch.float32
-    assert np.isfinite(outcome_values(AnchorProjection("anchor", embedded[:1]), encoder.adapter.run(coded).output, coded["attention_mask"])).all()
+    assert np.isfinite(
+        outcome_values(
+            AnchorProjection("anchor", embedded[:1]),
+            encoder.adapter.run(coded).output,
+            coded["attention_mask"],
+        )
+    ).all()
 
 
 def test_classifier(tiny_encoder: Path, tmp_path: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
 
     torch.manual_seed(0)
-    BertForSequenceClassification(AutoConfig.from_pretrained(tiny_encoder, num_labels=3)).save_pretrained(tmp_path)
+    BertForSequenceClassification(AutoConfig.from_pretrained(tiny_encoder, num_labels=3)).save_pretrained(
+        tmp_path
+    )
     AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
     network = load_network(tmp_path, head="classifier")
     inputs = network.inputs(TEXTS, 12)
     logits = network.adapter.run(inputs).output.logits
-    margins = outcome_values(ClassifierMargin(2), network.adapter.run(inputs).output, inputs["attention_mask"])
-    np.testing.assert_allclose(margins[:, 0], (logits[:, 2] - logits[:, :2].amax(1)).double().numpy(), rtol=1e-5)
+    margins = outcome_values(
+        ClassifierMargin(2), network.adapter.run(inputs).output, inputs["attention_mask"]
+    )
+    np.testing.assert_allclose(
+        margins[:, 0], (logits[:, 2] - logits[:, :2].amax(1)).double().numpy(), rtol=1e-5
+    )
 
 
 def test_the_demo_package_is_found_by_name() -> None:

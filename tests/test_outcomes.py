@@ -43,10 +43,16 @@ CASES = {
     "log probability": (Probability(0, log=True), np.log(_softmax(LAST)[:, 0])),
     "margin": (ClassifierMargin(1), LAST[:, 1] - np.delete(LAST, 1, 1).max(1)),
     "continuation": (ContinuationLogProbability(IDS, CONTINUATION), CONTINUED),
-    "per token": (ContinuationLogProbability(IDS, CONTINUATION, per_token=True), np.array(CONTINUED) / [2, 1, 2]),
+    "per token": (
+        ContinuationLogProbability(IDS, CONTINUATION, per_token=True),
+        np.array(CONTINUED) / [2, 1, 2],
+    ),
     "loss": (ExampleLoss(LABELS), -np.log(_softmax(LAST)[np.arange(3), LABELS])),
     "kl": (KLToClean(CLEAN), (Q * np.log(Q / _softmax(LAST))).sum(1)),
-    "callable": (CallableOutcome("mine", lambda out, mask: out.logits.sum((1, 2))), LOGITS.sum((1, 2)).numpy()),
+    "callable": (
+        CallableOutcome("mine", lambda out, mask: out.logits.sum((1, 2))),
+        LOGITS.sum((1, 2)).numpy(),
+    ),
 }
 
 
@@ -68,14 +74,18 @@ def test_batch_mates_and_padding_change_nothing(name: str) -> None:
         one: Any = outcome.take([run]) if hasattr(outcome, "take") else outcome
         if isinstance(one, ContinuationLogProbability):
             one = ContinuationLogProbability(one.ids[:, :length], one.continuation[:, :length], one.per_token)
-        alone = outcome_values(one, SimpleNamespace(logits=LOGITS[run : run + 1, :length]), MASK[run : run + 1, :length])
+        alone = outcome_values(
+            one, SimpleNamespace(logits=LOGITS[run : run + 1, :length]), MASK[run : run + 1, :length]
+        )
         np.testing.assert_allclose(alone[0, 0], np.asarray(expected)[run], rtol=2e-6, atol=1e-7)
 
 
 def test_a_classifier_needs_no_position() -> None:
     two = LOGITS[:, 0]
     for output in (two, SimpleNamespace(logits=two), (two, "cache")):
-        np.testing.assert_array_equal(outcome_values(Logit(1), output, MASK)[:, 0], two[:, 1].double().numpy())
+        np.testing.assert_array_equal(
+            outcome_values(Logit(1), output, MASK)[:, 0], two[:, 1].double().numpy()
+        )
 
 
 def test_divergence_from_itself_is_zero() -> None:
@@ -90,7 +100,9 @@ def test_projection_and_anchors() -> None:
     direction = torch.arange(6.0)
     h, d = hidden.double().numpy(), np.arange(6)
     means = np.array([h[0].mean(0), h[1, :2].mean(0), h[2, :3].mean(0)])
-    np.testing.assert_allclose(outcome_values(Projection(direction), output, MASK)[:, 0], means @ d, rtol=1e-5)
+    np.testing.assert_allclose(
+        outcome_values(Projection(direction), output, MASK)[:, 0], means @ d, rtol=1e-5
+    )
     last = outcome_values(Projection(direction, LastToken()), output, MASK)[:, 0]
     np.testing.assert_allclose(last, [h[0, 3] @ d, h[1, 1] @ d, h[2, 2] @ d], rtol=1e-5)
     flat = outcome_values(Projection(direction), hidden[:, 0], MASK)[:, 0]
@@ -114,7 +126,9 @@ def test_half_precision_is_summed_in_single() -> None:
     half = SimpleNamespace(logits=LOGITS.bfloat16())
     single = SimpleNamespace(logits=LOGITS.bfloat16().float())
     for name in ("probability", "kl", "continuation", "loss"):
-        np.testing.assert_array_equal(outcome_values(CASES[name][0], half, MASK), outcome_values(CASES[name][0], single, MASK))
+        np.testing.assert_array_equal(
+            outcome_values(CASES[name][0], half, MASK), outcome_values(CASES[name][0], single, MASK)
+        )
 
 
 def _nan_in_run_1(out: Any, mask: Any) -> Any:
@@ -131,7 +145,10 @@ class _Scalar:
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (CallableOutcome("mean loss", lambda o, m: o.logits.mean()), "outcome 'mean loss': a scalar for the whole batch; 3 runs"),
+        (
+            CallableOutcome("mean loss", lambda o, m: o.logits.mean()),
+            "outcome 'mean loss': a scalar for the whole batch; 3 runs",
+        ),
         (_Scalar(), "outcome 'batch loss'.*one number per run"),
         (CallableOutcome("mine", _nan_in_run_1), "outcome 'mine', run 1: not a finite number"),
         (CallableOutcome("mine", lambda o, m: [1.0, 2.0]), r"shape \(2,\); 3 runs"),
@@ -185,7 +202,12 @@ class TestGenerated:
         from mrinterp.models.generated import GeneratedOutcome
 
         settings: dict[str, Any] = {"new_tokens": 6, "replicates": 3, "seed": 4}
-        return GeneratedOutcome("even", lambda text: sum(int(t) % 2 == 0 for t in text.split()), lambda t: " ".join(map(str, t)), **settings | changes)
+        return GeneratedOutcome(
+            "even",
+            lambda text: sum(int(t) % 2 == 0 for t in text.split()),
+            lambda t: " ".join(map(str, t)),
+            **settings | changes,
+        )
 
     def test_draws_depend_on_the_run_and_not_on_the_batch(self, adapter: Any) -> None:
         inputs, runs = self._inputs(), np.array([7, 2, 9, 11, 3, 4])
@@ -194,7 +216,9 @@ class TestGenerated:
         assert len(np.unique(whole)) > 1
         for i, run in enumerate(runs):
             one = {k: v[i : i + 1] for k, v in inputs.items()}
-            np.testing.assert_array_equal(self._outcome().draw(adapter, one, np.array([run])), whole[i : i + 1])
+            np.testing.assert_array_equal(
+                self._outcome().draw(adapter, one, np.array([run])), whole[i : i + 1]
+            )
         assert not np.array_equal(self._outcome(seed=5).draw(adapter, inputs, runs), whole)
         assert not np.array_equal(self._outcome().draw(adapter, inputs, runs, stream=1), whole)
 
@@ -203,7 +227,9 @@ class TestGenerated:
 
         inputs = {k: v[2:] for k, v in self._inputs().items()}
         ours = generate(adapter, inputs, 6, np.arange(4), temperature=0)
-        theirs = adapter.module.generate(**inputs, max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=None)
+        theirs = adapter.module.generate(
+            **inputs, max_new_tokens=6, do_sample=False, pad_token_id=0, eos_token_id=None
+        )
         assert ours == theirs[:, 5:].tolist()
 
     def test_padding_does_not_leak(self, adapter: Any) -> None:
@@ -232,7 +258,13 @@ class TestGenerated:
 
         inputs, runs = self._inputs(), np.arange(6)
         plain = generate(adapter, inputs, 6, runs)
-        edited = generate(adapter, inputs, 6, runs, write={"transformer.h.0": lambda h: h + torch.linspace(-9, 9, h.shape[-1])})
+        edited = generate(
+            adapter,
+            inputs,
+            6,
+            runs,
+            write={"transformer.h.0": lambda h: h + torch.linspace(-9, 9, h.shape[-1])},
+        )
         assert plain != edited
         stop = plain[0][2]
         expected = [t[: t.index(stop)] if stop in t else t for t in plain]
@@ -244,7 +276,9 @@ class TestGenerated:
         inputs, runs = self._inputs(), np.arange(10, 16)
         for answer in (None, float("nan")):
             with pytest.raises(InputError, match=f"outcome 'bad', run 10: the judge gave {answer}"):
-                GeneratedOutcome("bad", lambda text, a=answer: a, str, new_tokens=1).draw(adapter, inputs, runs)  # type: ignore[misc]
+                GeneratedOutcome("bad", lambda text, a=answer: a, str, new_tokens=1).draw(
+                    adapter, inputs, runs
+                )  # type: ignore[misc]
         left = {k: v.flip(1) for k, v in inputs.items()}
         with pytest.raises(InputError, match="Pad on the right"):
             generate(adapter, left, 2, runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -47,11 +48,11 @@ def test_twenty_random_kills_end_in_the_same_bytes(tiny_study_file: Path, tmp_pa
     assert process.exitcode == 0
     duration = time.perf_counter() - start
     rng = np.random.default_rng(0)
-    kills, stages = 0, set()
+    kills, stages, aside = 0, set(), itertools.count()
     while kills < KILLS:
         if kills % 4 == 0 and broken.exists():
             # Let every fourth kill meet a young run: the others go on from where the last one stopped.
-            broken.rename(tmp_path / f"left-{kills}-{len(stages)}-{rng.integers(1 << 30)}")
+            broken.rename(tmp_path / f"aside-{next(aside)}")
         process = _start(tiny_study_file, broken)
         process.join(timeout=float(rng.uniform(0.05, 0.8) * duration))
         if process.is_alive():
@@ -63,7 +64,7 @@ def test_twenty_random_kills_end_in_the_same_bytes(tiny_study_file: Path, tmp_pa
             # Finished before the kill: compare, and start anew for the kills that are left.
             assert process.exitcode == 0
             assert digest_files(broken) == digest_files(whole)
-            broken.rename(tmp_path / f"finished-{kills}")
+            broken.rename(tmp_path / f"aside-{next(aside)}")
     process = _start(tiny_study_file, broken)
     process.join()
     assert process.exitcode == 0

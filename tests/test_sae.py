@@ -47,7 +47,9 @@ def _save(folder: Path, config: dict[str, Any], weights: dict[str, Any]) -> Path
 
 
 def _sae(architecture: str = "topk", **options: Any) -> SparseAutoencoder:
-    return SparseAutoencoder(architecture, _weights(architecture), 4 if architecture == "topk" else None, **options)
+    return SparseAutoencoder(
+        architecture, _weights(architecture), 4 if architecture == "topk" else None, **options
+    )
 
 
 def _latents_by_hand(architecture: str, w: dict[str, Any], x: Any, k: int = 4) -> Any:
@@ -55,7 +57,9 @@ def _latents_by_hand(architecture: str, w: dict[str, Any], x: Any, k: int = 4) -
     W = {n: v.numpy().astype(float) for n, v in w.items()}
     out = np.zeros((len(x), LATENTS))
     for n in range(len(x)):
-        before = np.array([sum((x[n, i] - W["b_dec"][i]) * W["W_enc"][i, j] for i in range(WIDTH)) for j in range(LATENTS)])
+        before = np.array(
+            [sum((x[n, i] - W["b_dec"][i]) * W["W_enc"][i, j] for i in range(WIDTH)) for j in range(LATENTS)]
+        )
         if architecture == "gated":
             for j in range(LATENTS):
                 size = before[j] * np.exp(W["r_mag"][j]) + W["b_mag"][j]
@@ -72,7 +76,12 @@ def _latents_by_hand(architecture: str, w: dict[str, Any], x: Any, k: int = 4) -
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_formulas_and_folder(architecture: str, tmp_path: Path) -> None:
     weights = _weights(architecture)
-    config: dict[str, Any] = {"architecture": architecture, "d_in": WIDTH, "d_sae": LATENTS, "normalize_activations": "none"}
+    config: dict[str, Any] = {
+        "architecture": architecture,
+        "d_in": WIDTH,
+        "d_sae": LATENTS,
+        "normalize_activations": "none",
+    }
     if architecture == "topk":
         config["k"] = 4
     sae = read_sae(_save(tmp_path / "sae", config, weights), WIDTH)
@@ -90,7 +99,12 @@ def test_formulas_and_folder(architecture: str, tmp_path: Path) -> None:
 
 
 def test_older_layout_of_top_k(tmp_path: Path) -> None:
-    config = {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": 3}, "normalize_activations": False, "apply_b_dec_to_input": False}
+    config = {
+        "activation_fn_str": "topk",
+        "activation_fn_kwargs": {"k": 3},
+        "normalize_activations": False,
+        "apply_b_dec_to_input": False,
+    }
     sae = read_sae(_save(tmp_path / "sae", config, _weights("topk")))
     assert (sae.architecture, sae.k, sae.apply_b_dec_to_input) == ("topk", 3, False)
     assert int((sae.encode(torch.randn(9, WIDTH)) != 0).sum(-1).max()) <= 3
@@ -159,7 +173,9 @@ def test_identity_edit_is_exact_and_the_error_is_kept(kind: str, rule: Any, h: A
     after[..., [2, 0, 5]] += 1
     decode = (lambda f: sae.decode(f, h)) if kind == "normalized" else sae.decode
     expected = h - decode(before) + decode(after)
-    torch.testing.assert_close(edited, torch.where(positions.selected[..., None], expected, h), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        edited, torch.where(positions.selected[..., None], expected, h), rtol=1e-4, atol=1e-5
+    )
     assert not torch.equal(edited, h)
 
 
@@ -228,8 +244,12 @@ def test_a_width_that_does_not_match_is_refused(tmp_path: Path) -> None:
         ({"architecture": "topk", "k": 99}, "99 of 15"),
     ],
 )
-def test_settings_that_are_not_supported_are_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
-    folder = _save(tmp_path / "sae", {"architecture": "standard", "d_in": WIDTH, **changes}, _weights("standard"))
+def test_settings_that_are_not_supported_are_refused(
+    changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    folder = _save(
+        tmp_path / "sae", {"architecture": "standard", "d_in": WIDTH, **changes}, _weights("standard")
+    )
     with pytest.raises(InputError, match=message):
         read_sae(folder)
 
@@ -301,11 +321,15 @@ class TestTraining:
         good = loss_recovered(trained.sae, adapter, "1", {"input": x}, _Mean())
         assert isinstance(good, np.ndarray)
         assert good == pytest.approx(1, abs=0.05)
-        nothing = SparseAutoencoder("topk", {k: torch.zeros_like(v) for k, v in trained.sae.weights.items()}, 6)
+        nothing = SparseAutoencoder(
+            "topk", {k: torch.zeros_like(v) for k, v in trained.sae.weights.items()}, 6
+        )
         assert loss_recovered(nothing, adapter, "1", {"input": x}, _Mean()) == pytest.approx(0, abs=1e-6)
         dark = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 3)).eval()
         torch.nn.init.zeros_(dark[1].weight)
-        assert isinstance(loss_recovered(nothing, TorchAdapter(dark), "0", {"input": x}, _Mean()), NotApplicable)
+        assert isinstance(
+            loss_recovered(nothing, TorchAdapter(dark), "0", {"input": x}, _Mean()), NotApplicable
+        )
 
     @pytest.mark.parametrize(
         ("rows", "k", "message"),

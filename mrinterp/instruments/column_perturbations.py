@@ -36,7 +36,9 @@ class ColumnResampling:
     def instruments(self, shape: tuple[int, ...]) -> list[str]:
         """One per column."""
         if not 0 < self.probability < 1:
-            raise InputError("ColumnResampling.probability", f"{self.probability:g}", "Give a number between 0 and 1")
+            raise InputError(
+                "ColumnResampling.probability", f"{self.probability:g}", "Give a number between 0 and 1"
+            )
         return column_names(shape, self.names)
 
     def draw(self, rng: np.random.Generator, inputs: Array, clean: NDArray[np.int_]) -> tuple[Array, Array]:
@@ -95,7 +97,11 @@ def column_names(shape: tuple[int, ...], names: tuple[str, ...]) -> list[str]:
         raise InputError("rows", f"one input of shape {shape}", "Give a table (rows, columns)")
     chosen = list(names) or [str(i) for i in range(shape[0])]
     if len(chosen) != shape[0] or len(set(chosen)) != len(chosen):
-        raise InputError("names", f"{len(set(chosen))} distinct names for {shape[0]} columns", "Give every column its own name")
+        raise InputError(
+            "names",
+            f"{len(set(chosen))} distinct names for {shape[0]} columns",
+            "Give every column its own name",
+        )
     return chosen
 
 
@@ -109,5 +115,9 @@ def column_spread(inputs: Array) -> Array:
     """
     spread = np.asarray(inputs.std(axis=0))
     if (spread <= 1e-12 * (1 + np.abs(inputs).max(axis=0))).any():
-        raise InputError(f"column {int(spread.argmin())}", "constant", "Leave it out: it cannot be perturbed on the data's support")
+        raise InputError(
+            f"column {int(spread.argmin())}",
+            "constant",
+            "Leave it out: it cannot be perturbed on the data's support",
+        )
     return spread

@@ -57,9 +57,15 @@ class Occlusion:
     def _grid(self, shape: tuple[int, ...]) -> tuple[int, int]:
         height, width = image_size(shape)
         if not 1 <= self.patch <= min(height, width):
-            raise InputError("Occlusion.patch", f"{self.patch} pixels on images of {height} x {width}", "Give a patch that fits")
+            raise InputError(
+                "Occlusion.patch",
+                f"{self.patch} pixels on images of {height} x {width}",
+                "Give a patch that fits",
+            )
         if not 0 < self.probability < 1:
-            raise InputError("Occlusion.probability", f"{self.probability:g}", "Give a number between 0 and 1")
+            raise InputError(
+                "Occlusion.probability", f"{self.probability:g}", "Give a number between 0 and 1"
+            )
         return -(-height // self.patch), -(-width // self.patch)
 
 
@@ -84,12 +90,18 @@ class PixelNoise:
         """One per pattern."""
         image_size(shape)
         if not self.scale > 0 or self.patterns < 1:
-            raise InputError("PixelNoise", f"scale {self.scale:g}, {self.patterns} patterns", "Give a positive scale and at least one pattern")
+            raise InputError(
+                "PixelNoise",
+                f"scale {self.scale:g}, {self.patterns} patterns",
+                "Give a positive scale and at least one pattern",
+            )
         return [f"pattern{i}" for i in range(self.patterns)]
 
     def draw(self, rng: np.random.Generator, inputs: Array, clean: NDArray[np.int_]) -> tuple[Array, Array]:
         """Noisy images, and the doses."""
-        drawn = np.random.default_rng([self.seed, 17]).standard_normal((self.patterns, int(np.prod(inputs.shape[1:]))))
+        drawn = np.random.default_rng([self.seed, 17]).standard_normal(
+            (self.patterns, int(np.prod(inputs.shape[1:])))
+        )
         doses = rng.standard_normal((len(clean), self.patterns))
         noise = doses @ (drawn * self.scale / np.sqrt(self.patterns))
         return inputs[clean] + noise.reshape(len(clean), *inputs.shape[1:]), doses
@@ -104,5 +116,7 @@ def image_size(shape: tuple[int, ...]) -> tuple[int, int]:
         For anything but two or three dimensions.
     """
     if len(shape) not in (2, 3):
-        raise InputError("images", f"one image of shape {shape}", "Give (height, width) or (channels, height, width)")
+        raise InputError(
+            "images", f"one image of shape {shape}", "Give (height, width) or (channels, height, width)"
+        )
     return shape[-2], shape[-1]

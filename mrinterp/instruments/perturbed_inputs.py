@@ -137,10 +137,17 @@ def perturb(
         size = (len(doses) - len(x), placebos)
         doses[len(x) :, start:] = np.random.default_rng([seed, len(perturbations), 1]).integers(0, 2, size)
     prompt = np.concatenate([np.arange(len(x)), np.tile(clean, len(perturbations))])
-    kind = np.repeat(["clean", *(p.kind for p in perturbations)], [len(x)] + [len(clean)] * len(perturbations))
+    kind = np.repeat(
+        ["clean", *(p.kind for p in perturbations)], [len(x)] + [len(clean)] * len(perturbations)
+    )
     dummy = tuple(f"placebo:{i}" for i in range(placebos))
-    instruments = (*(f"{p.kind}:{n}" for p, group in zip(perturbations, names, strict=True) for n in group), *dummy)
-    return PerturbedInputs(np.concatenate(parts), doses, instruments, prompt, families[prompt], kind.astype(object), dummy)
+    instruments = (
+        *(f"{p.kind}:{n}" for p, group in zip(perturbations, names, strict=True) for n in group),
+        *dummy,
+    )
+    return PerturbedInputs(
+        np.concatenate(parts), doses, instruments, prompt, families[prompt], kind.astype(object), dummy
+    )
 
 
 def _check(x: Array, families: NDArray[Any], perturbations: Sequence[Perturbation], runs: int) -> None:
@@ -148,11 +155,19 @@ def _check(x: Array, families: NDArray[Any], perturbations: Sequence[Perturbatio
         raise InputError("inputs", f"shape {x.shape}", "Give one input per row")
     if not np.isfinite(x).all():
         row = int(np.argwhere(~np.isfinite(x))[0, 0])
-        raise InputError(f"inputs, row {row}", "a value that is not finite", "Fill it in or leave the row out")
+        raise InputError(
+            f"inputs, row {row}", "a value that is not finite", "Fill it in or leave the row out"
+        )
     if families.shape != (len(x),):
-        raise InputError("family", f"shape {families.shape} for {len(x)} inputs", "Give every input one family")
+        raise InputError(
+            "family", f"shape {families.shape} for {len(x)} inputs", "Give every input one family"
+        )
     if runs < 1:
         raise InputError("runs_per_input", str(runs), "Give at least one")
     kinds = [p.kind for p in perturbations]
     if not kinds or len(set(kinds)) < len(kinds) or {"clean", "placebo"} & set(kinds):
-        raise InputError("perturbations", f"kinds {kinds}", "Give at least one, each under a kind of its own (not clean or placebo)")
+        raise InputError(
+            "perturbations",
+            f"kinds {kinds}",
+            "Give at least one, each under a kind of its own (not clean or placebo)",
+        )

@@ -12,7 +12,9 @@ from mrinterp.models.adapter import Adapter
 __all__ = ["alias_groups"]
 
 
-def alias_groups(adapter: Adapter, inputs: Mapping[str, torch.Tensor], sites: Sequence[str]) -> list[tuple[str, ...]]:
+def alias_groups(
+    adapter: Adapter, inputs: Mapping[str, torch.Tensor], sites: Sequence[str]
+) -> list[tuple[str, ...]]:
     """Groups of sites with bit for bit the same activation on these inputs.
 
     Every site stands in one group; groups and sites keep their order. A study counts a group as one

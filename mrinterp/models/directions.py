@@ -49,10 +49,16 @@ class Directions(TokenFeature):
         w = _dual(r) if write is None else _rows("write", write)
         c = np.zeros(r.shape[1]) if center is None else np.asarray(center, dtype=float)
         if w.shape != r.shape or c.shape != r.shape[1:]:
-            raise InputError("directions", f"read {r.shape}, write {w.shape}, center {c.shape}", "Give matching shapes")
+            raise InputError(
+                "directions", f"read {r.shape}, write {w.shape}, center {c.shape}", "Give matching shapes"
+            )
         off = float(np.abs(r @ w.T - np.eye(len(r))).max())
         if off > 1e-4:
-            raise InputError("write", f"read @ write.T is off the identity by {off:.2g}", "Leave write out, to use the dual of read")
+            raise InputError(
+                "write",
+                f"read @ write.T is off the identity by {off:.2g}",
+                "Leave write out, to use the dual of read",
+            )
         self.names = feature_names(names, len(r), [f"direction{i}" for i in range(len(r))])
         self._read, self._write, self._center = (torch.from_numpy(np.ascontiguousarray(x)) for x in (r, w, c))
 
@@ -62,7 +68,9 @@ class Directions(TokenFeature):
         return cls(dictionary.read, dictionary.write, dictionary.center, dictionary.names)
 
     @classmethod
-    def from_write(cls, write: ArrayLike, center: ArrayLike | None = None, names: Sequence[str] | None = None) -> Directions:
+    def from_write(
+        cls, write: ArrayLike, center: ArrayLike | None = None, names: Sequence[str] | None = None
+    ) -> Directions:
         """Directions given by what writes them (an ICA mixing matrix, steering vectors); read by the dual."""
         w = _rows("write", write)
         return cls(_dual(w), w, center, names)
@@ -71,7 +79,9 @@ class Directions(TokenFeature):
         """Values (..., F)."""
         if h.shape[-1] != self._read.shape[1]:
             raise InputError(
-                "site", f"width {h.shape[-1]}; the directions have {self._read.shape[1]}", "Choose the site that the directions were made for"
+                "site",
+                f"width {h.shape[-1]}; the directions have {self._read.shape[1]}",
+                "Choose the site that the directions were made for",
             )
         return (h - self._center.to(h)) @ self._read.to(h).T
 
@@ -99,15 +109,25 @@ class Subspace(Directions):
     arXiv:2303.02536.
     """
 
-    def __init__(self, rotation: ArrayLike, center: ArrayLike | None = None, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, rotation: ArrayLike, center: ArrayLike | None = None, names: Sequence[str] | None = None
+    ) -> None:
         r = _rows("rotation", rotation)
         off = float(np.abs(r @ r.T - np.eye(len(r))).max())
         if off > 1e-4:
-            raise InputError("rotation", f"rows are off orthonormal by {off:.2g}", "Orthonormalize them (numpy.linalg.qr), or use Directions")
-        super().__init__(r, None, center, feature_names(names, len(r), [f"coordinate{i}" for i in range(len(r))]))
+            raise InputError(
+                "rotation",
+                f"rows are off orthonormal by {off:.2g}",
+                "Orthonormalize them (numpy.linalg.qr), or use Directions",
+            )
+        super().__init__(
+            r, None, center, feature_names(names, len(r), [f"coordinate{i}" for i in range(len(r))])
+        )
 
 
-def difference_of_means(positive: ArrayLike, negative: ArrayLike, name: str = "difference_of_means") -> Directions:
+def difference_of_means(
+    positive: ArrayLike, negative: ArrayLike, name: str = "difference_of_means"
+) -> Directions:
     """The direction between two groups of activations (n, width).
 
     Zero lies halfway between the group means and one unit is their distance: the groups average
@@ -120,21 +140,30 @@ def difference_of_means(positive: ArrayLike, negative: ArrayLike, name: str = "d
     """
     a, b = _rows("positive", positive).mean(0), _rows("negative", negative).mean(0)
     if float(np.linalg.norm(a - b)) < 1e-12:
-        raise InputError("difference of means", "the two groups have the same mean", "Give groups that differ")
+        raise InputError(
+            "difference of means", "the two groups have the same mean", "Give groups that differ"
+        )
     return Directions.from_write((a - b)[None], (a + b) / 2, [name])
 
 
 def _rows(name: str, value: ArrayLike) -> Array:
     array = np.atleast_2d(np.asarray(value, dtype=float))
     if array.ndim != 2 or not array.size or not np.isfinite(array).all():
-        raise InputError(name, f"shape {array.shape}, {int((~np.isfinite(array)).sum())} values not finite", "Give a finite matrix, one row per direction")
+        raise InputError(
+            name,
+            f"shape {array.shape}, {int((~np.isfinite(array)).sum())} values not finite",
+            "Give a finite matrix, one row per direction",
+        )
     return array
 
 
 def _dual(rows: Array) -> Array:
     spectrum = np.linalg.svd(rows, compute_uv=False)
     if len(rows) > rows.shape[1] or spectrum[-1] < 1e-8 * spectrum[0] or spectrum[0] == 0:
+        dimensions = int((spectrum > 1e-8 * max(spectrum[0], 1e-300)).sum())
         raise InputError(
-            "directions", f"{len(rows)} directions span {int((spectrum > 1e-8 * max(spectrum[0], 1e-300)).sum())} dimensions", "Leave out those that the others determine"
+            "directions",
+            f"{len(rows)} directions span {dimensions} dimensions",
+            "Leave out those that the others determine",
         )
     return np.asarray(np.linalg.pinv(rows).T)

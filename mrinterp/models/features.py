@@ -94,11 +94,15 @@ class TokenFeature(ABC):
         _check_positions(h, positions)
         defined = writable(positions)
         if defined is not None:
-            raise InputError("write", defined.reason, "Write at a token, a class, a span, the mean or all tokens")
+            raise InputError(
+                "write", defined.reason, "Write at a token, a class, a span, the mean or all tokens"
+            )
         present = self.read(activation, positions)
         if values.shape != present.shape:
             raise InputError(
-                "values to write", f"shape {tuple(values.shape)}; the view reads {tuple(present.shape)}", "Give one row per run, one column per feature"
+                "values to write",
+                f"shape {tuple(values.shape)}; the view reads {tuple(present.shape)}",
+                "Give one row per run, one column per feature",
             )
         change = values.to(present.dtype).to(present.device) - present
         if positions is None:
@@ -135,7 +139,9 @@ class ChannelMap:
 def writable(positions: Positions | None) -> NotApplicable | None:
     """None where writing is defined, else why it is not."""
     if positions is not None and positions.pooling == "max":
-        return NotApplicable("a maximum over tokens can be read but not written: many edits have the same maximum", "write")
+        return NotApplicable(
+            "a maximum over tokens can be read but not written: many edits have the same maximum", "write"
+        )
     return None
 
 
@@ -155,7 +161,11 @@ def feature_names(given: Sequence[str] | None, count: int, default: Sequence[str
     """The given names, checked, or the default ones."""
     names = tuple(default) if given is None else tuple(given)
     if len(names) != count or len(set(names)) != count:
-        raise InputError("feature names", f"{len(set(names))} distinct names for {count} features", "Give one name per feature")
+        raise InputError(
+            "feature names",
+            f"{len(set(names))} distinct names for {count} features",
+            "Give one name per feature",
+        )
     return names
 
 
@@ -165,7 +175,9 @@ def _precise(activation: torch.Tensor) -> torch.Tensor:
 
 def _map_tokens(activation: torch.Tensor) -> torch.Tensor:
     if activation.ndim != 4:
-        raise InputError("feature map", f"shape {tuple(activation.shape)}", "Give (runs, channels, height, width)")
+        raise InputError(
+            "feature map", f"shape {tuple(activation.shape)}", "Give (runs, channels, height, width)"
+        )
     return activation.flatten(2).transpose(1, 2)
 
 
@@ -174,8 +186,14 @@ def _check_positions(h: torch.Tensor, positions: Positions | None) -> None:
         return
     if h.ndim != 3 or positions is None:
         found = f"shape {tuple(h.shape)} {'with' if positions is not None else 'without'} positions"
-        raise InputError("activation", found, "Give (runs, tokens, width) with positions, or (runs, width) without; ChannelMap for feature maps")
+        raise InputError(
+            "activation",
+            found,
+            "Give (runs, tokens, width) with positions or (runs, width) without; ChannelMap for feature maps",
+        )
     if positions.selected.shape != h.shape[:2]:
         raise InputError(
-            "positions", f"{tuple(positions.selected.shape)} for an activation of {tuple(h.shape[:2])} runs and tokens", "Apply the rule to this batch's mask"
+            "positions",
+            f"{tuple(positions.selected.shape)} for an activation of {tuple(h.shape[:2])} runs and tokens",
+            "Apply the rule to this batch's mask",
         )

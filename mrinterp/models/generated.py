@@ -83,7 +83,16 @@ class GeneratedOutcome:
             raise InputError(f"outcome {self.name!r}", f"{self.replicates} replicates", "Give at least one")
         total = np.zeros(len(runs))
         for replicate in range(self.replicates):
-            drawn = generate(adapter, inputs, self.new_tokens, runs, self.temperature, (self.seed, stream, replicate), self.stop, write)
+            drawn = generate(
+                adapter,
+                inputs,
+                self.new_tokens,
+                runs,
+                self.temperature,
+                (self.seed, stream, replicate),
+                self.stop,
+                write,
+            )
             total += [self._judged(tokens, int(run)) for tokens, run in zip(drawn, runs, strict=True)]
         values = (total / self.replicates)[:, None]
         check_outcome(values, self.names, len(runs))
@@ -97,7 +106,11 @@ class GeneratedOutcome:
         except (TypeError, ValueError):
             number = np.nan
         if not np.isfinite(number):
-            raise InputError(f"outcome {self.name!r}, run {run}", f"the judge gave {value!r} to {text[:60]!r}", "Return a finite number for every text")
+            raise InputError(
+                f"outcome {self.name!r}, run {run}",
+                f"the judge gave {value!r} to {text[:60]!r}",
+                "Return a finite number for every text",
+            )
         return number
 
 
@@ -130,14 +143,26 @@ def generate(
         For inputs padded on the left, a negative temperature, or no new tokens.
     """
     if temperature < 0 or new_tokens < 1:
-        raise InputError("generate", f"temperature {temperature}, {new_tokens} new tokens", "temperature >= 0, at least one token")
+        raise InputError(
+            "generate",
+            f"temperature {temperature}, {new_tokens} new tokens",
+            "temperature >= 0, at least one token",
+        )
     mask, ids = inputs["attention_mask"], inputs["input_ids"]
     if bool((mask.long().diff(dim=1) > 0).any()) or not bool(mask[:, 0].all()):
-        raise InputError("attention_mask", "padding before or between tokens", "Pad on the right, so that positions do not depend on the batch")
+        raise InputError(
+            "attention_mask",
+            "padding before or between tokens",
+            "Pad on the right, so that positions do not depend on the batch",
+        )
     ids = torch.nn.functional.pad(ids, (0, new_tokens))
     mask = torch.nn.functional.pad(mask, (0, new_tokens))
-    uniform = np.stack([_uniform(key, int(run), new_tokens) for run in runs]) if len(runs) else np.zeros((0, new_tokens))
-    rows, going = torch.arange(len(ids)), np.ones(len(ids), dtype=bool)
+    uniform = (
+        np.stack([_uniform(key, int(run), new_tokens) for run in runs])
+        if len(runs)
+        else np.zeros((0, new_tokens))
+    )
+    rows, going = torch.arange(len(ids), device=ids.device), np.ones(len(ids), dtype=bool)
     out: list[list[int]] = [[] for _ in range(len(ids))]
     with torch.inference_mode():
         for step in range(new_tokens):

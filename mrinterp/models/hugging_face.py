@@ -20,7 +20,12 @@ HEADS = {
     "causal": "AutoModelForCausalLM",
     "classifier": "AutoModelForSequenceClassification",
 }
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +40,11 @@ class HuggingFaceNetwork:
     def inputs(self, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
         """Texts as ``input_ids`` and ``attention_mask`` (runs, length) on the network's device."""
         if self.tokenizer is None:
-            raise InputError("tokenizer", "the folder holds none", "Give the network token ids, or save its tokenizer beside it")
+            raise InputError(
+                "tokenizer",
+                "the folder holds none",
+                "Give the network token ids, or save its tokenizer beside it",
+            )
         return {k: v.to(self.device) for k, v in padded_inputs(self.tokenizer, texts, length).items()}
 
 
@@ -74,7 +83,11 @@ def load_network(
         raise InputError("dtype", repr(dtype), near_misses(dtype, DTYPES) or f"Known: {', '.join(DTYPES)}")
     where = _device(device)
     if package is None and folder is not None and not Path(folder).is_dir():
-        raise InputError(f"network {str(folder)!r}", "no such folder, and nothing is downloaded", "Save it first with save_pretrained, and give that folder")
+        raise InputError(
+            f"network {str(folder)!r}",
+            "no such folder, and nothing is downloaded",
+            "Save it first with save_pretrained, and give that folder",
+        )
     path = locate_model(package, None if folder is None else str(folder), Path())
     try:
         import transformers
@@ -101,7 +114,9 @@ def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str
     longest = max(range(len(coded)), key=lambda i: len(coded[i]))
     if len(coded[longest]) > length:
         found = f"{len(coded[longest])} tokens, padded length {length}"
-        raise InputError(f"text {longest} ({texts[longest][:40]!r})", found, f"Pad to {len(coded[longest])} or more")
+        raise InputError(
+            f"text {longest} ({texts[longest][:40]!r})", found, f"Pad to {len(coded[longest])} or more"
+        )
     ids = torch.full((len(coded), length), tokenizer.pad_token_id or 0, dtype=torch.long)
     mask = torch.zeros_like(ids)
     for i, tokens in enumerate(coded):
@@ -117,16 +132,25 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    options = {"local_files_only": True, "use_safetensors": True, "trust_remote_code": False, "output_loading_info": True}
+    options = {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+    }
     try:
         model, info = loader.from_pretrained(path, **options)
     except (OSError, ValueError) as e:
         first = str(e).strip().splitlines()[0]
-        raise InputError(f"network {path}", first, "Give a folder with a known architecture and safetensors weights") from None
+        raise InputError(
+            f"network {path}", first, "Give a folder with a known architecture and safetensors weights"
+        ) from None
     missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
     if missing:
         raise InputError(
-            f"network {path}", f"holds no weights for {missing[0]!r} ({len(missing)} missing)", f"It was saved without a {head} head: choose another head"
+            f"network {path}",
+            f"holds no weights for {missing[0]!r} ({len(missing)} missing)",
+            f"It was saved without a {head} head: choose another head",
         )
     return model.to(dtype)
 

@@ -48,9 +48,15 @@ class Latents(TokenFeature):
         chosen = list(range(count)) if latents is None else [int(i) for i in latents]
         for i in chosen:
             if not 0 <= i < count:
-                raise InputError(f"latent {i}", f"the SAE has {count} latents", f"Latents run from 0 to {count - 1}")
+                raise InputError(
+                    f"latent {i}", f"the SAE has {count} latents", f"Latents run from 0 to {count - 1}"
+                )
         if not chosen or len(set(chosen)) < len(chosen):
-            raise InputError("latents", f"{len(chosen)} given, {len(set(chosen))} distinct", "Give distinct latents, at least one")
+            raise InputError(
+                "latents",
+                f"{len(chosen)} given, {len(set(chosen))} distinct",
+                "Give distinct latents, at least one",
+            )
         self.index = torch.tensor(chosen)
         self.names = tuple(f"latent{i}" for i in chosen)
 
@@ -110,12 +116,15 @@ class ReconstructionReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.explained_variance:.1%} of the variance explained over {self.tokens} tokens, error {self.relative_error:.1%} "
-            f"of the activation's length, {self.active:.1f} latents active per token, {self.dead_fraction:.1%} dead"
+            f"{self.explained_variance:.1%} of the variance explained over {self.tokens} tokens, "
+            f"error {self.relative_error:.1%} of the activation's length, "
+            f"{self.active:.1f} latents active per token, {self.dead_fraction:.1%} dead"
         )
 
 
-def reconstruction_report(sae: Autoencoder, activation: torch.Tensor, positions: Positions | None = None) -> ReconstructionReport:
+def reconstruction_report(
+    sae: Autoencoder, activation: torch.Tensor, positions: Positions | None = None
+) -> ReconstructionReport:
     """Reconstruction error and dead latents on the selected tokens of a site's activation.
 
     Raises
@@ -154,9 +163,13 @@ def _probe(sae: Autoencoder, width: int) -> int:
     """Number of latents; refuses an object that does not take and return the site's width."""
     for method in ("encode", "decode"):
         if not callable(getattr(sae, method, None)):
-            raise InputError("SAE", f"{type(sae).__name__} has no method {method}", "Give an object with encode and decode")
+            raise InputError(
+                "SAE", f"{type(sae).__name__} has no method {method}", "Give an object with encode and decode"
+            )
     if isinstance(sae, SparseAutoencoder) and sae.width != width:
-        raise InputError("SAE", f"width {sae.width}; the site has {width}", "Choose the site that it was trained on")
+        raise InputError(
+            "SAE", f"width {sae.width}; the site has {width}", "Choose the site that it was trained on"
+        )
     weight = next(sae.parameters(), torch.empty(0)) if isinstance(sae, torch.nn.Module) else torch.empty(0)
     trial = torch.ones(2, width, dtype=weight.dtype, device=weight.device)
     try:
@@ -164,12 +177,20 @@ def _probe(sae: Autoencoder, width: int) -> int:
             latents = sae.encode(trial)
             back = _decode(sae, latents, trial)
     except RuntimeError as e:
-        raise InputError("SAE", f"does not take a site of width {width} ({e})", "Choose the site that it was trained on") from None
+        raise InputError(
+            "SAE", f"does not take a site of width {width} ({e})", "Choose the site that it was trained on"
+        ) from None
     if latents.ndim != 2 or back.shape != trial.shape:
-        raise InputError("SAE", f"turns (2, {width}) into {tuple(back.shape)}", "Choose the site that it was trained on")
+        raise InputError(
+            "SAE", f"turns (2, {width}) into {tuple(back.shape)}", "Choose the site that it was trained on"
+        )
     return int(latents.shape[1])
 
 
 def _check_width(h: torch.Tensor, width: int) -> None:
     if h.shape[-1] != width:
-        raise InputError("SAE", f"made for width {width}; the site has {h.shape[-1]}", "Choose the site that it was trained on")
+        raise InputError(
+            "SAE",
+            f"made for width {width}; the site has {h.shape[-1]}",
+            "Choose the site that it was trained on",
+        )

@@ -29,7 +29,11 @@ def logits_of(output: Any) -> torch.Tensor:
         logits = output[0]
     if logits is None or logits.ndim not in (2, 3):
         found = type(output).__name__ if logits is None else f"logits of shape {tuple(logits.shape)}"
-        raise InputError("outcome", f"{found} holds no logits per run", "Load the network with its head (causal or classifier)")
+        raise InputError(
+            "outcome",
+            f"{found} holds no logits per run",
+            "Load the network with its head (causal or classifier)",
+        )
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
@@ -40,7 +44,11 @@ def logits_at(output: Any, mask: torch.Tensor, rule: PositionRule) -> torch.Tens
         return logits
     selected = rule.at(mask).selected
     if bool((selected.sum(1) != 1).any()):
-        raise InputError("outcome position", f"{rule} selects several tokens", "Choose one token per run, such as LastToken")
+        raise InputError(
+            "outcome position",
+            f"{rule} selects several tokens",
+            "Choose one token per run, such as LastToken",
+        )
     return logits[selected]
 
 
@@ -119,7 +127,9 @@ class ClassifierMargin:
         """Outcomes (runs, 1)."""
         logits = logits_at(output, mask, self.position)
         if logits.shape[1] < 2:
-            raise InputError(f"outcome {self.name!r}", "one class", "A margin needs at least two classes; use Logit")
+            raise InputError(
+                f"outcome {self.name!r}", "one class", "A margin needs at least two classes; use Logit"
+            )
         own = _column(logits, self.target, self.name)
         others = torch.arange(logits.shape[1], device=logits.device) != self.target
         return own - logits[:, others].amax(1, keepdim=True)
@@ -127,5 +137,9 @@ class ClassifierMargin:
 
 def _column(values: torch.Tensor, target: int, name: str) -> torch.Tensor:
     if not 0 <= target < values.shape[1]:
-        raise InputError(f"outcome {name!r}", f"token or class {target} of {values.shape[1]}", f"They run from 0 to {values.shape[1] - 1}")
+        raise InputError(
+            f"outcome {name!r}",
+            f"token or class {target} of {values.shape[1]}",
+            f"They run from 0 to {values.shape[1] - 1}",
+        )
     return values[:, target : target + 1]

@@ -37,7 +37,9 @@ class NNsightAdapter:
             try:
                 from nnsight import NNsight
             except ImportError:
-                raise InputError("model", "nnsight is not installed", "pip install nnsight, or use TorchAdapter") from None
+                raise InputError(
+                    "model", "nnsight is not installed", "pip install nnsight, or use TorchAdapter"
+                ) from None
             model = NNsight(model)
         module: torch.nn.Module = model._module
         if any(m.training for m in module.modules()):

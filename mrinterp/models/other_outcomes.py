@@ -39,14 +39,22 @@ class Projection:
         hidden = getattr(output, "last_hidden_state", output)
         hidden = hidden if isinstance(hidden, torch.Tensor) else hidden[0]
         if hidden.shape[-1:] != self.direction.shape:
-            raise InputError(f"outcome {self.name!r}", f"hidden width {hidden.shape[-1]}, direction {tuple(self.direction.shape)}", "Give a direction of the hidden width")
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"hidden width {hidden.shape[-1]}, direction {tuple(self.direction.shape)}",
+                "Give a direction of the hidden width",
+            )
         precise = hidden if hidden.dtype == torch.float64 else hidden.float()
         along = precise @ self.direction.to(precise)
         if along.ndim == 1:
             return along.unsqueeze(-1)
         positions = self.position.at(mask)
         if positions.pooling != "mean":
-            raise InputError(f"outcome {self.name!r}", f"position rule {self.position}", "Choose one token or a mean, so that each run has one number")
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"position rule {self.position}",
+                "Choose one token or a mean, so that each run has one number",
+            )
         weighted = along * positions.weights.to(along)
         return torch.where(positions.selected, weighted, torch.zeros_like(weighted)).sum(1, keepdim=True)
 
@@ -76,7 +84,9 @@ class CallableOutcome:
             values = values[:, 0]
         if values.shape != (len(mask),):
             found = "a scalar for the whole batch" if values.ndim == 0 else f"shape {tuple(values.shape)}"
-            raise InputError(f"outcome {self.name!r}", f"{found}; {len(mask)} runs", "Return one number per run")
+            raise InputError(
+                f"outcome {self.name!r}", f"{found}; {len(mask)} runs", "Return one number per run"
+            )
         return values.unsqueeze(-1)
 
 
@@ -93,7 +103,9 @@ class Outcomes:
         self.parts = tuple(parts)
         self.names = tuple(name for part in self.parts for name in part.names)
         if not self.names or len(set(self.names)) < len(self.names):
-            raise InputError("outcomes", f"names {self.names}", "Give at least one, each under a name of its own")
+            raise InputError(
+                "outcomes", f"names {self.names}", "Give at least one, each under a name of its own"
+            )
 
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Outcomes (runs, O)."""

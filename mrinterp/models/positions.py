@@ -121,8 +121,10 @@ class TokenClass(PositionRule):
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """Tokens of the class."""
         if classes is None:
-            raise InputError("position rule TokenClass", "no position classes given", "Pass classes (runs, tokens)")
-        return classes == self.number
+            raise InputError(
+                "position rule TokenClass", "no position classes given", "Pass classes (runs, tokens)"
+            )
+        return classes.to(mask.device) == self.number
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,11 @@ class SpanMask(PositionRule):
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """Tokens of the span."""
         if self.span.shape != mask.shape:
-            raise InputError("SpanMask", f"shape {tuple(self.span.shape)}, batch {tuple(mask.shape)}", "Give one row per run")
+            raise InputError(
+                "SpanMask",
+                f"shape {tuple(self.span.shape)}, batch {tuple(mask.shape)}",
+                "Give one row per run",
+            )
         return self.span.bool().to(mask.device)
 
 

@@ -77,12 +77,20 @@ class SparseAutoencoder:
 
     def __post_init__(self) -> None:
         if self.architecture not in ARCHITECTURES:
-            raise InputError("SAE architecture", repr(self.architecture), f"Known: {', '.join(ARCHITECTURES)}")
+            raise InputError(
+                "SAE architecture", repr(self.architecture), f"Known: {', '.join(ARCHITECTURES)}"
+            )
         if self.normalize_activations not in NORMALIZATIONS:
-            raise InputError("SAE normalize_activations", repr(self.normalize_activations), f"Known: {', '.join(NORMALIZATIONS)}")
+            raise InputError(
+                "SAE normalize_activations",
+                repr(self.normalize_activations),
+                f"Known: {', '.join(NORMALIZATIONS)}",
+            )
         _check_weights(self.architecture, self.weights)
         if self.architecture == "topk" and not (self.k and 1 <= self.k <= self.latents):
-            raise InputError("SAE k", f"{self.k!r} of {self.latents} latents", "Give the number of latents kept per token")
+            raise InputError(
+                "SAE k", f"{self.k!r} of {self.latents} latents", "Give the number of latents kept per token"
+            )
 
     @property
     def width(self) -> int:
@@ -103,7 +111,11 @@ class SparseAutoencoder:
             Where the width does not match.
         """
         if x.shape[-1] != self.width:
-            raise InputError("SAE", f"width {self.width}; the site has {x.shape[-1]}", "Choose the site that it was trained on")
+            raise InputError(
+                "SAE",
+                f"width {self.width}; the site has {x.shape[-1]}",
+                "Choose the site that it was trained on",
+            )
         w = {k: v.to(x) for k, v in self.weights.items()}
         scale, offset = self._normalization(x)
         inside = (x - offset) / scale
@@ -138,7 +150,11 @@ class SparseAutoencoder:
         if self.normalize_activations == "none":
             return out
         if like is None:
-            raise InputError("SAE decode", f"normalizes by {self.normalize_activations}", "Pass the activation that was encoded as like=")
+            raise InputError(
+                "SAE decode",
+                f"normalizes by {self.normalize_activations}",
+                "Pass the activation that was encoded as like=",
+            )
         scale, offset = self._normalization(like)
         spread = scale - 1e-5 if self.normalize_activations == "layer_norm" else scale
         return out * spread + offset
@@ -156,16 +172,24 @@ def _check_weights(architecture: str, weights: dict[str, torch.Tensor]) -> None:
     missing, extra = set(needed) - set(weights), set(weights) - set(needed)
     if missing or extra:
         raise InputError(
-            f"SAE weights ({architecture})", f"missing {sorted(missing)}, unknown {sorted(extra)}", f"A {architecture} SAE holds {', '.join(needed)}"
+            f"SAE weights ({architecture})",
+            f"missing {sorted(missing)}, unknown {sorted(extra)}",
+            f"A {architecture} SAE holds {', '.join(needed)}",
         )
     if weights["W_enc"].ndim != 2:
-        raise InputError("SAE weights", f"W_enc has {weights['W_enc'].ndim} dimensions", "W_enc is (width, latents)")
+        raise InputError(
+            "SAE weights", f"W_enc has {weights['W_enc'].ndim} dimensions", "W_enc is (width, latents)"
+        )
     width, latents = weights["W_enc"].shape
     shapes = {"W_enc": (width, latents), "W_dec": (latents, width), "b_dec": (width,)}
     for name, value in weights.items():
         if tuple(value.shape) != shapes.get(name, (latents,)):
             raise InputError(
-                f"SAE weight {name}", f"shape {tuple(value.shape)}; W_enc is {(width, latents)}", f"Expected {shapes.get(name, (latents,))}"
+                f"SAE weight {name}",
+                f"shape {tuple(value.shape)}; W_enc is {(width, latents)}",
+                f"Expected {shapes.get(name, (latents,))}",
             )
         if not bool(torch.isfinite(value).all()):
-            raise InputError(f"SAE weight {name}", "values that are not finite", "Give the weights of a trained SAE")
+            raise InputError(
+                f"SAE weight {name}", "values that are not finite", "Give the weights of a trained SAE"
+            )

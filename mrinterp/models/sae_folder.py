@@ -42,7 +42,11 @@ def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
     path = folder / "sae_weights.safetensors"
     if not path.is_file():
         others = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".pt", ".pth", ".bin", ".pkl")]
-        fix = f"{others[0]} is a pickle and is never opened; save it as safetensors" if others else "Give a folder with cfg.json and sae_weights.safetensors"
+        fix = (
+            f"{others[0]} is a pickle and is never opened; save it as safetensors"
+            if others
+            else "Give a folder with cfg.json and sae_weights.safetensors"
+        )
         raise InputError(str(folder), "holds no sae_weights.safetensors", fix)
     try:
         weights = load_file(path)
@@ -50,7 +54,9 @@ def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
         raise InputError(str(path), f"cannot be read ({e})", "Copy the file again") from None
     scaling = weights.pop("scaling_factor", None)
     if config.get("finetuning_scaling_factor") and scaling is not None and bool((scaling != 1).any()):
-        raise InputError(str(folder), "finetuning_scaling_factor is on", "Fold scaling_factor into W_dec and switch it off")
+        raise InputError(
+            str(folder), "finetuning_scaling_factor is on", "Fold scaling_factor into W_dec and switch it off"
+        )
     architecture, k = _architecture(folder, config)
     sae = SparseAutoencoder(
         architecture,
@@ -101,9 +107,15 @@ def _architecture(folder: Path, config: dict[str, Any]) -> tuple[str, int | None
     if activation == "topk" and architecture in ("standard", "topk"):
         architecture = "topk"
     elif activation not in ("relu", "topk", None):
-        raise InputError(f"{folder}/cfg.json", f"activation function {activation!r}", "relu and topk are supported")
+        raise InputError(
+            f"{folder}/cfg.json", f"activation function {activation!r}", "relu and topk are supported"
+        )
     if config.get("reshape_activations", "none") not in ("none", "hook_z", None):
-        raise InputError(f"{folder}/cfg.json", f"reshape_activations {config['reshape_activations']!r}", "none and hook_z (heads side by side) are supported")
+        raise InputError(
+            f"{folder}/cfg.json",
+            f"reshape_activations {config['reshape_activations']!r}",
+            "none and hook_z (heads side by side) are supported",
+        )
     k = config.get("k", kwargs.get("k"))
     if k is not None and (isinstance(k, bool) or int(k) != k):
         raise InputError(f"{folder}/cfg.json", f"k = {k!r}", "k is the number of latents kept per token")
@@ -117,8 +129,9 @@ def _normalization(folder: Path, config: dict[str, Any]) -> str:
     if value is True or value in ("expected_average_only_in", "covariance_whitening"):
         raise InputError(
             f"{folder}/cfg.json",
-            f"normalize_activations is {value!r}: the weights expect inputs scaled by statistics of the training data, which the folder does not hold",
-            "Fold the scaling into the weights where the SAE was trained, and save it with normalize_activations 'none'",
+            f"normalize_activations is {value!r}: the weights expect inputs scaled by statistics "
+            "of the training data, which the folder does not hold",
+            "Fold the scaling into the weights where it was trained; save with normalize_activations 'none'",
         )
     return str(value)
 
@@ -126,6 +139,14 @@ def _normalization(folder: Path, config: dict[str, Any]) -> str:
 def _check_sizes(folder: Path, config: dict[str, Any], sae: SparseAutoencoder, width: int | None) -> None:
     for key, actual in (("d_in", sae.width), ("d_sae", sae.latents)):
         if config.get(key) is not None and config[key] != actual:
-            raise InputError(f"{folder}/cfg.json", f"{key} is {config[key]}, the weights say {actual}", "cfg.json and weights are of two SAEs")
+            raise InputError(
+                f"{folder}/cfg.json",
+                f"{key} is {config[key]}, the weights say {actual}",
+                "cfg.json and weights are of two SAEs",
+            )
     if width is not None and width != sae.width:
-        raise InputError(f"SAE {folder}", f"width {sae.width}; the site has {width}", "Choose the site that it was trained on")
+        raise InputError(
+            f"SAE {folder}",
+            f"width {sae.width}; the site has {width}",
+            "Choose the site that it was trained on",
+        )

@@ -25,7 +25,11 @@ def first_tensor(output: Any, site: str) -> torch.Tensor:
     if value is None and hasattr(output, "__getitem__") and len(output):
         value = next(iter(output.values())) if hasattr(output, "values") else output[0]
     if not isinstance(value, torch.Tensor):
-        raise InputError(f"site {site!r}", f"returns {type(output).__name__}, which does not begin with a tensor", "Choose a module that returns its activation")
+        raise InputError(
+            f"site {site!r}",
+            f"returns {type(output).__name__}, which does not begin with a tensor",
+            "Choose a module that returns its activation",
+        )
     return value
 
 
@@ -53,7 +57,9 @@ def edited(edit: Edit, value: torch.Tensor, site: str) -> torch.Tensor:
     result = edit(value)
     if result.shape != value.shape:
         raise InputError(
-            f"edit at {site!r}", f"returned shape {tuple(result.shape)}, site has {tuple(value.shape)}", "Return the whole activation, every run of the batch"
+            f"edit at {site!r}",
+            f"returned shape {tuple(result.shape)}, site has {tuple(value.shape)}",
+            "Return the whole activation, every run of the batch",
         )
     return result
 
@@ -68,4 +74,8 @@ def check_reached(wanted: Any, reached: Any) -> None:
     """
     for site in wanted:
         if site not in reached:
-            raise InputError(f"site {site!r}", "the forward pass does not run it", "Choose a site on the way from input to output")
+            raise InputError(
+                f"site {site!r}",
+                "the forward pass does not run it",
+                "Choose a site on the way from input to output",
+            )

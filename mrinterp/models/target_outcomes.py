@@ -38,10 +38,21 @@ class ContinuationLogProbability:
 
     def __post_init__(self) -> None:
         if self.ids.shape != self.continuation.shape or self.ids.ndim != 2:
-            raise InputError("continuation", f"{tuple(self.continuation.shape)} for ids {tuple(self.ids.shape)}", "Give both (runs, tokens)")
-        for bad, found in ((~self.continuation.bool().any(1), "empty"), (self.continuation.bool()[:, 0], "starts at the first token")):
+            raise InputError(
+                "continuation",
+                f"{tuple(self.continuation.shape)} for ids {tuple(self.ids.shape)}",
+                "Give both (runs, tokens)",
+            )
+        for bad, found in (
+            (~self.continuation.bool().any(1), "empty"),
+            (self.continuation.bool()[:, 0], "starts at the first token"),
+        ):
             if bool(bad.any()):
-                raise InputError(f"continuation, run {int(bad.nonzero()[0, 0])}", found, "Mark at least one token, after the prompt")
+                raise InputError(
+                    f"continuation, run {int(bad.nonzero()[0, 0])}",
+                    found,
+                    "Mark at least one token, after the prompt",
+                )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,7 +67,11 @@ class ContinuationLogProbability:
         """Outcomes (runs, 1)."""
         logits = logits_of(output)
         if logits.ndim != 3 or logits.shape[:2] != self.ids.shape:
-            raise InputError(f"outcome {self.name!r}", f"logits {tuple(logits.shape)} for ids {tuple(self.ids.shape)}", "Use a causal language model, and take() the batch's rows")
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"logits {tuple(logits.shape)} for ids {tuple(self.ids.shape)}",
+                "Use a causal language model, and take() the batch's rows",
+            )
         targets = self.ids[:, 1:].to(logits.device).unsqueeze(-1)
         each = logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1)
         chosen = self.continuation[:, 1:].bool().to(logits.device)
@@ -91,11 +106,19 @@ class ExampleLoss:
         """Outcomes (runs, 1)."""
         logits = logits_at(output, mask, self.position)
         if self.labels.shape != logits.shape[:1]:
-            raise InputError(f"outcome {self.name!r}", f"{tuple(self.labels.shape)} labels for {len(logits)} runs", "One label per run; take() the batch's rows")
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"{tuple(self.labels.shape)} labels for {len(logits)} runs",
+                "One label per run; take() the batch's rows",
+            )
         outside = (self.labels < 0) | (self.labels >= logits.shape[1])
         if bool(outside.any()):
             run = int(outside.nonzero()[0, 0])
-            raise InputError(f"label of run {run}", f"{int(self.labels[run])} of {logits.shape[1]} classes", "Labels count from 0")
+            raise InputError(
+                f"label of run {run}",
+                f"{int(self.labels[run])} of {logits.shape[1]} classes",
+                "Labels count from 0",
+            )
         labels = self.labels.long().to(logits.device)
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none").unsqueeze(-1)
 
@@ -133,7 +156,11 @@ class KLToClean:
         """Outcomes (runs, 1)."""
         logits = logits_at(output, mask, self.position)
         if logits.shape != self.clean_logits.shape:
-            raise InputError(f"outcome {self.name!r}", f"{tuple(logits.shape)} logits, clean {tuple(self.clean_logits.shape)}", "take() the batch's rows")
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"{tuple(logits.shape)} logits, clean {tuple(self.clean_logits.shape)}",
+                "take() the batch's rows",
+            )
         clean = self.clean_logits.to(logits).log_softmax(-1)
         terms = clean.exp() * (clean - logits.log_softmax(-1))
         return torch.where(clean.exp() > 0, terms, torch.zeros_like(terms)).sum(-1, keepdim=True)

@@ -13,7 +13,10 @@ from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
 from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
 
-__all__ = ["TorchAdapter"]
+__all__ = ["INPUT", "TorchAdapter"]
+
+INPUT = ":input"
+"""After a module's path: the site is what goes into the module, not what comes out."""
 
 
 class TorchAdapter:
@@ -26,7 +29,9 @@ class TorchAdapter:
 
     Notes
     -----
-    A site's activation is the module's output, or the first tensor of a tuple it returns. Edits
+    A site's activation is the module's output, or the first tensor of a tuple it returns; with
+    ``:input`` after the path it is the module's first input (``h.0.attn.c_proj:input`` is where the
+    outputs of the attention heads stand side by side). Edits
     replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
     Where the module has in-place layers, what is read is copied before they overwrite it.
     """
@@ -123,8 +128,14 @@ class TorchAdapter:
         sites = list(dict.fromkeys([*read, *write]))
         try:
             for site in sites:
-                hook = _hook(site, kept, write.get(site), self._in_place and site in read)
-                handles.append(self.submodule(site).register_forward_hook(hook))
+                copy = self._in_place and site in read
+                if site.endswith(INPUT):
+                    before = _input_hook(site, kept, write.get(site), copy)
+                    module = self.submodule(site.removesuffix(INPUT))
+                    handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
+                else:
+                    hook = _hook(site, kept, write.get(site), copy)
+                    handles.append(self.submodule(site).register_forward_hook(hook))
             output = self.module(**inputs)
         finally:
             for handle in handles:
@@ -140,5 +151,19 @@ def _hook(site: str, keep: dict[str, torch.Tensor], edit: Edit | None, copy: boo
             value = edited(edit, value, site)
         keep[site] = value.clone() if copy else value
         return None if edit is None else with_first(output, value)
+
+    return hook
+
+
+def _input_hook(site: str, keep: dict[str, torch.Tensor], edit: Edit | None, copy: bool) -> Any:
+    def hook(_module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        key = None if inputs else next(iter(named), None)
+        value = first_tensor(inputs if key is None else (named[key],), site)
+        if edit is not None:
+            value = edited(edit, value, site)
+        keep[site] = value.clone() if copy else value
+        if edit is None:
+            return None
+        return ((value, *inputs[1:]), named) if key is None else (inputs, {**named, key: value})
 
     return hook

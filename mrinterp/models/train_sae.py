@@ -44,7 +44,8 @@ class TrainedSAE:
     def __str__(self) -> str:
         return (
             f"top-{self.sae.k} SAE, {self.sae.latents} latents of width {self.sae.width}: "
-            f"{self.explained_variance:.1%} of held-out variance explained, {self.dead_fraction:.1%} of latents dead"
+            f"{self.explained_variance:.1%} of held-out variance explained, "
+            f"{self.dead_fraction:.1%} of latents dead"
         )
 
 
@@ -164,7 +165,11 @@ def loss_recovered(
     def reconstruction(h: torch.Tensor) -> torch.Tensor:
         return replaced(h, sae.decode(sae.encode(h.float()), h.float()))
 
-    mask = torch.ones(len(next(iter(inputs.values()))), 1) if positions is None else inputs.get("attention_mask", positions.selected)
+    mask = (
+        torch.ones(len(next(iter(inputs.values()))), 1)
+        if positions is None
+        else inputs.get("attention_mask", positions.selected)
+    )
     means: list[Any] = []
     with torch.inference_mode():
         for edit in (None, reconstruction, lambda h: replaced(h, torch.zeros_like(h))):
@@ -178,7 +183,9 @@ def loss_recovered(
 
 def _prepare(activations: torch.Tensor, latents: int, k: int) -> tuple[torch.Tensor, torch.Tensor, float]:
     if activations.ndim != 2 or len(activations) < 20:
-        raise InputError("activations", f"shape {tuple(activations.shape)}", "Give (rows, width), at least 20 rows")
+        raise InputError(
+            "activations", f"shape {tuple(activations.shape)}", "Give (rows, width), at least 20 rows"
+        )
     if not bool(torch.isfinite(activations).all()):
         raise InputError("activations", "values that are not finite", "Leave those rows out")
     if not 1 <= k <= latents:

@@ -35,7 +35,11 @@ class TransformerLensAdapter:
     def __init__(self, model: Any) -> None:
         for attribute in ("hook_dict", "run_with_hooks"):
             if not hasattr(model, attribute):
-                raise InputError("model", f"{type(model).__name__} has no {attribute}", "Give a HookedRootModule or a bridge, or use TorchAdapter")
+                raise InputError(
+                    "model",
+                    f"{type(model).__name__} has no {attribute}",
+                    "Give a HookedRootModule or a bridge, or use TorchAdapter",
+                )
         if getattr(model, "training", False):
             raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
         self.model = model

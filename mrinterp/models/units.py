@@ -25,9 +25,15 @@ class Units(TokenFeature):
         chosen = [int(u) for u in units]
         for u in chosen:
             if not 0 <= u < width:
-                raise InputError(f"unit {u}", f"the site has {width} units", f"Units run from 0 to {width - 1}")
+                raise InputError(
+                    f"unit {u}", f"the site has {width} units", f"Units run from 0 to {width - 1}"
+                )
         if not chosen or len(set(chosen)) < len(chosen):
-            raise InputError("units", f"{len(chosen)} given, {len(set(chosen))} distinct", "Give distinct units, at least one")
+            raise InputError(
+                "units",
+                f"{len(chosen)} given, {len(set(chosen))} distinct",
+                "Give distinct units, at least one",
+            )
         self.width = width
         self.index = torch.tensor(chosen)
         self.names = feature_names(names, len(chosen), [str(u) for u in chosen])
@@ -59,10 +65,16 @@ class AttentionHeads(Units):
 
     def __init__(self, heads: Sequence[int], head_count: int, width: int) -> None:
         if head_count < 1 or width % head_count:
-            raise InputError("head_count", f"{head_count} heads in a width of {width}", "Give the layer's number of heads")
+            raise InputError(
+                "head_count", f"{head_count} heads in a width of {width}", "Give the layer's number of heads"
+            )
         for head in heads:
             if not 0 <= head < head_count:
-                raise InputError(f"head {head}", f"the layer has {head_count} heads", f"Heads run from 0 to {head_count - 1}")
+                raise InputError(
+                    f"head {head}",
+                    f"the layer has {head_count} heads",
+                    f"Heads run from 0 to {head_count - 1}",
+                )
         size = width // head_count
         units = [h * size + i for h in heads for i in range(size)]
         super().__init__(units, width, [f"head{h}:{i}" for h in heads for i in range(size)])
@@ -78,4 +90,8 @@ class WholeLayer(Units):
 
 def _check_width(h: torch.Tensor, width: int) -> None:
     if h.shape[-1] != width:
-        raise InputError("site", f"width {h.shape[-1]}; the features are of width {width}", "Choose the site that the features were made for")
+        raise InputError(
+            "site",
+            f"width {h.shape[-1]}; the features are of width {width}",
+            "Choose the site that the features were made for",
+        )

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.stats.row_threads import by_rows
 from mrinterp.stats.tails import critical_value, neglog10p_normal, neglog10p_t
 
 __all__ = [
@@ -84,6 +85,18 @@ def residual_df(distribution: str, df: float) -> float:
     return np.inf if distribution == "normal" else df
 
 
+def _tail(tail: np.ufunc, df: float, x: Array) -> Array:
+    """``tail(df, x)``, spread over threads where there is much of it."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    out = np.empty(len(flat))
+
+    def part(first: int, last: int) -> None:
+        tail(df, flat[first:last], out=out[first:last])
+
+    by_rows(part, len(flat), 1 << 14)
+    return out.reshape(x.shape)
+
+
 def heterogeneity(q: Array, df: float) -> dict[str, Array]:
     """Cochran's Q with its p and I^2 = max(0, 1 - df/Q); nan without degrees of freedom."""
     q = np.asarray(q, dtype=float)
@@ -93,7 +106,7 @@ def heterogeneity(q: Array, df: float) -> dict[str, Array]:
     return {
         "q": q,
         "q_df": np.full(q.shape, float(df)),
-        "q_p": special.chdtrc(df, q),
+        "q_p": _tail(special.chdtrc, float(df), q),
         "i2": np.where(q > df, 1.0 - df / np.where(q > 0, q, 1.0), 0.0),
     }
 
@@ -102,7 +115,7 @@ def p_value(z: Array, df: Array | float = np.inf) -> Array:
     """Two-sided p of a statistic on ``df`` degrees of freedom (infinite: normal)."""
     z, df = np.abs(z), np.asarray(df, dtype=float)
     if df.ndim == 0:
-        return np.asarray((special.stdtr(df, -z) if np.isfinite(df) else special.ndtr(-z)) * 2.0)
+        return _tail(special.stdtr, float(df), -z) * 2.0 if np.isfinite(df) else 2.0 * special.ndtr(-z)
     finite = np.isfinite(df)
     return np.asarray(np.where(finite, special.stdtr(np.where(finite, df, 1.0), -z), special.ndtr(-z)) * 2.0)
 

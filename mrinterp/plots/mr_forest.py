@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots.mr_scatter import oriented
+from mrinterp.plots.mr_scatter import oriented, short_label
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 from mrinterp.stats.tails import critical_value
 
@@ -44,20 +44,25 @@ def mr_forest(
         if np.isfinite(x):
             ax.errorbar(x, count + 1 + 1.6 * k, xerr=[[x - low], [high - x]], fmt="D", ms=5, color=color, elinewidth=1.8)
     ticks = [*range(count), *(count + 1 + 1.6 * k for k in range(methods))]
-    ax.set_yticks(ticks, [names[j] for j in shown] + [r.label for r in results], fontsize=6.5 if count > 25 else 8)
+    ax.set_yticks(ticks, [names[j] for j in shown] + [short_label(r) for r in results], fontsize=6.5 if count > 25 else 8)
     ax.set_ylim(count + 1.6 * methods + 0.6, -0.8)
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
-    _limit(ax, ratio - half, ratio + half)
+    _limit(ax, ratio, half)
     hidden = f" ({count} of {len(moves)}, those of least error)" if count < len(moves) else ""
-    ax.set_xlabel(f"effect on {outcome} per unit of {exposure}, with interval")
+    ax.set_xlabel(f"effect on {outcome} per unit of {exposure}")
     ax.set_title(f"One ratio per instrument{hidden}", loc="left")
     spare(ax)
     return ax
 
 
-def _limit(ax: Axes, low: np.ndarray, high: np.ndarray) -> None:
-    """Let single weak instruments run off the axis rather than squeeze all others."""
-    if len(low) > 8:
-        left, right = np.quantile(low, 0.05), np.quantile(high, 0.95)
-        room = 0.15 * (right - left)
-        ax.set_xlim(min(left - room, 0.0), max(right + room, 0.0))
+def _limit(ax: Axes, ratio: np.ndarray, half: np.ndarray) -> None:
+    """Let a few ratios run off the axis, marked at its edge, rather than squeeze all others."""
+    if len(ratio) <= 8:
+        return
+    left, right = np.quantile(ratio - half, 0.05), np.quantile(ratio + half, 0.95)
+    room = 0.15 * (right - left)
+    low, high = min(left - room, 0.0), max(right + room, 0.0)
+    for row in np.flatnonzero((ratio < low) | (ratio > high)):
+        edge, mark = (low, "<") if ratio[row] < low else (high, ">")
+        ax.plot(edge, row, mark, ms=4, color="#444444", clip_on=False)
+    ax.set_xlim(low, high)

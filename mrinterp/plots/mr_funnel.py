@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots.mr_scatter import oriented
+from mrinterp.plots.mr_scatter import oriented, short_label
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["mr_funnel"]
@@ -35,7 +35,7 @@ def mr_funnel(
         if not np.isfinite(beta):
             continue
         color = LINE_COLORS[k % len(LINE_COLORS)]
-        ax.axvline(beta, color=color, lw=1.4, label=result.label, zorder=2)
+        ax.axvline(beta, color=color, lw=1.4, label=short_label(result), zorder=2)
         if not drawn and len(precision):
             heights = np.linspace(precision.max() / 40.0, precision.max() * 1.05, 200)
             for side in (-1.959964, 1.959964):
@@ -50,6 +50,6 @@ def mr_funnel(
     ax.set_ylabel("1 / error of the ratio")
     ax.set_title("Funnel: precise instruments on top", loc="left")
     if drawn:
-        ax.legend(frameon=False, loc="best")
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
     spare(ax)
     return ax

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.estimates import Estimates
+from mrinterp.plots.mr_scatter import short_label
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["mr_leave_one_out"]
@@ -55,6 +56,6 @@ def mr_leave_one_out(
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
     hidden = f" ({count} of {len(repeats)}, those that matter most)" if count < len(repeats) else ""
     ax.set_xlabel(f"effect on {outcome} per unit of {exposure}, with interval")
-    ax.set_title(f"{whole.label}: leave one out{hidden}", loc="left")
+    ax.set_title(f"{short_label(whole)}: leave one out{hidden}", loc="left")
     spare(ax)
     return ax

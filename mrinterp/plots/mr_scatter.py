@@ -12,7 +12,7 @@ from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
-__all__ = ["mr_scatter", "oriented"]
+__all__ = ["mr_scatter", "oriented", "short_label"]
 
 Array = NDArray[np.float64]
 
@@ -25,6 +25,11 @@ def oriented(data: MRData, exposure: str, outcome: str) -> tuple[Array, Array, A
     sign = np.where(b < 0, -1.0, 1.0)
     names = [str(n) for n, h in zip(data.instruments, here, strict=True) if h]
     return (b * sign)[here], s[here], (g * sign)[here], t[here], names
+
+
+def short_label(result: Estimates) -> str:
+    """The method's name without what stands in brackets."""
+    return result.label.split(" (")[0]
 
 
 def mr_scatter(
@@ -48,13 +53,13 @@ def mr_scatter(
         if not np.isfinite(slope):
             continue
         start = float(result.details["intercept"][f, o]) if "intercept" in result.details else 0.0
-        ax.plot(ends, start + slope * ends, color=LINE_COLORS[k % len(LINE_COLORS)], lw=1.6, label=result.label, zorder=3)
+        ax.plot(ends, start + slope * ends, color=LINE_COLORS[k % len(LINE_COLORS)], lw=1.6, label=short_label(result), zorder=3)
     ax.axhline(0, color="#dddddd", lw=0.8, zorder=0)
     ax.set_xlim(0 if (b - s).min(initial=0.0) >= 0 else None, right)
     ax.set_xlabel(f"effect of the instrument on {exposure}")
     ax.set_ylabel(f"effect on {outcome}")
     ax.set_title("Instruments and what each estimator makes of them", loc="left")
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="best")
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
     spare(ax)
     return ax

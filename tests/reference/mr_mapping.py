@@ -1,7 +1,7 @@
 """Which of our estimators, with which options, answers which published function.
 
 `MAPPED` holds one `Ours` per method of the reference tables; `NOT_COVERED` the reason for every
-method that none of ours answers.
+method that none of ours answers; `REMARKS` what a reader must know about an agreement.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ MAPPED |= {
 }
 
 
-_STEIGER = "direction of effect from sample sizes: a diagnostic, tested with the diagnostics"
+_STEIGER = "direction of effect from sample sizes: a diagnostic, no estimator"
 
 
 _ROOM = "multivariable estimator with its own reference test beside this one"
@@ -213,3 +213,15 @@ NOT_COVERED: dict[str, str] = {
     "tsmr.mv_ivw": "as tsmr.mv_multiple.specific",
     "presso.mv": _ROOM,
 }
+
+REMARKS: dict[str, str] = {
+    "mendr.hetpen": "a subset weighs its prior times the normal likelihood of its ratios at their IVW mean, in which"
+    " each ratio's error stands as 1/sigma_j in the unit of the data and the factor (2 pi)^(-1/2) per instrument is"
+    " left out. The paper's abstract (more instruments weigh more, unless heterogeneous) does not fix these constants:"
+    " they are inferred from the published numbers, which depend on the unit of the data. Ours does not by default"
+    " (unit = geometric mean of sigma_j); the published convention is unit = 1.",
+    "mrmix.default": "held against ours on the published grid of theta, with sigma^2 at least the median error variance:"
+    " without a bound, where all instruments are valid, any share with any small sigma^2 fits alike. The published"
+    " error is not reproduced: ours is the sandwich of (theta, pi0, sigma^2) as the root of three equations.",
+}
+REMARKS["mendr.hetpen.wide"] = REMARKS["mendr.hetpen"]

@@ -18,11 +18,11 @@ from pathlib import Path
 import pandas as pd
 
 from tests.conftest import ROOT, reference_folder
-from tests.reference.elsewhere import tested_in
+from tests.reference.elsewhere import find_test
 from tests.reference.mr_cases import ALL, Case, load_case
 from tests.reference.mr_compare import held, our_values
 from tests.reference.mr_exceptions import EXCEPTIONS
-from tests.reference.mr_mapping import MAPPED, NOT_COVERED
+from tests.reference.mr_mapping import MAPPED, NOT_COVERED, REMARKS
 
 COLUMNS = [
     "case",
@@ -56,7 +56,7 @@ def rows() -> Iterator[dict[str, object]]:
 
 
 def _uncompared(case: str, method_id: str, package: str) -> dict[str, object]:
-    where = tested_in(method_id)
+    where = find_test(method_id)
     status = "tested elsewhere" if where else "not covered"
     reason = where or NOT_COVERED.get(method_id, "no test names it")
     return {"case": case, "method_id": method_id, "package": package, "status": status, "reason": reason}
@@ -135,6 +135,10 @@ def main(folder: Path) -> None:
         "## Exceptions",
         "",
         *exceptions(frame),
+        "",
+        "## Remarks",
+        "",
+        *(f"- {method}: {remark}" for method, remark in REMARKS.items()),
         "",
         "## Not in the table above",
         "",
