@@ -30,6 +30,7 @@ demo: install
 
 lint: install
 	$(BIN)/ruff check mrinterp tests benchmarks
+	$(BIN)/ruff format --check -q mrinterp tests benchmarks
 	$(BIN)/mypy
 
 test: lint

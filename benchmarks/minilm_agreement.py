@@ -54,8 +54,13 @@ def summary(table: pd.DataFrame) -> str:
     for method, rows in table.groupby("method", sort=False):
         inside, n = round((rows["coverage"] * rows["n"]).sum()), int(rows["n"].sum())
         low, high = proportion_confint(inside, n, method="beta")
-        cells = [f"{rows[c].mean():.3f} ({rows[c].min():.3f} to {rows[c].max():.3f})" for c in ("correlation", "slope")]
-        lines.append(f"| {method} | {cells[0]} | {cells[1]} | {inside / n:.2f} ({low:.2f} to {high:.2f}) | {int(rows['missing'].sum())} |")
+        cells = [
+            f"{rows[c].mean():.3f} ({rows[c].min():.3f} to {rows[c].max():.3f})"
+            for c in ("correlation", "slope")
+        ]
+        lines.append(
+            f"| {method} | {cells[0]} | {cells[1]} | {inside / n:.2f} ({low:.2f} to {high:.2f}) | {int(rows['missing'].sum())} |"
+        )
     first, seeds = table.iloc[0], table.drop_duplicates("seed")
     lines += [
         "",

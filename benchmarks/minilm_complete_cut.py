@@ -39,7 +39,9 @@ def changes(study: Study, repeats: int, seed: int) -> tuple[np.ndarray, ...]:
             doses = np.zeros((len(rows[chunk]), design.doses.shape[1]), np.float32)
             doses[:, noisy] = rng.standard_normal((len(doses), len(noisy)))
             clean = network.run(tokens.take(inputs[chunk]))
-            moved = network.run(tokens.take(inputs[chunk]), noise=block_noise(design, np.arange(len(doses)), doses))
+            moved = network.run(
+                tokens.take(inputs[chunk]), noise=block_noise(design, np.arange(len(doses)), doses)
+            )
             parts.append(
                 (
                     moved.mean - clean.mean,
@@ -82,7 +84,12 @@ def main() -> None:
     lines = [
         "| held fixed beside the features | correlation | slope | coverage | mean square z | median error |",
         "|---|---|---|---|---|---|",
-        row(f"study: {primary.meta['rank']} components, {primary.n_instruments[0, 0]} runs", primary.beta, primary.se, truth),
+        row(
+            f"study: {primary.meta['rank']} components, {primary.n_instruments[0, 0]} runs",
+            primary.beta,
+            primary.se,
+            truth,
+        ),
     ]
     for r in (100, 500, 1000, 1800, whole):
         Z = np.concatenate([X, rest, deviation @ directions[:, :r].astype(np.float32)], axis=1)
@@ -90,7 +97,10 @@ def main() -> None:
         share = "all of the cut" if r == whole else f"{rest.shape[1] + r} components"
         lines.append(row(f"{share}, {len(Z)} runs", fit.beta, fit.se, truth))
         print(lines[-1], flush=True)
-    lines += ["", "Coverage of the knockout by estimate and knockout errors together; mean square z is 1 where errors are right."]
+    lines += [
+        "",
+        "Coverage of the knockout by estimate and knockout errors together; mean square z is 1 where errors are right.",
+    ]
     (HERE / "results" / "minilm_complete_cut.md").write_text("\n".join(lines) + "\n")
 
 

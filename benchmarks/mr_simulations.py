@@ -100,8 +100,14 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[MRData, Arra
         direct[bad] += np.sign(beta[0, bad]) * scenario.se_y * (5.0 + np.abs(rng.standard_normal(len(bad))))
     errors = np.linalg.cholesky(error_corr) @ rng.standard_normal((F + 1, J))
     data = MRData(
-        beta + se_x * errors[:F], se_x, (theta @ beta + direct)[None] + se_y * errors[F:], se_y,
-        tuple(f"x{k + 1}" for k in range(F)), ("y",), tuple(f"g{j + 1}" for j in range(J)), error_corr=error_corr,
+        beta + se_x * errors[:F],
+        se_x,
+        (theta @ beta + direct)[None] + se_y * errors[F:],
+        se_y,
+        tuple(f"x{k + 1}" for k in range(F)),
+        ("y",),
+        tuple(f"g{j + 1}" for j in range(J)),
+        error_corr=error_corr,
     )
     return data, theta
 
@@ -138,11 +144,26 @@ def _score(name: str, scenario: Scenario, cells: Array, seconds: float) -> Score
 
     size = np.where(null, 1.0, truth)
     shown = ok if null.all() else ok & ~null
-    bias = float(np.mean([np.median(((beta - truth) / size)[:, f][shown[:, f]]) for f in range(len(truth[0])) if shown[:, f].any()]))
+    bias = float(
+        np.mean(
+            [
+                np.median(((beta - truth) / size)[:, f][shown[:, f]])
+                for f in range(len(truth[0]))
+                if shown[:, f].any()
+            ]
+        )
+    )
     covered = ((low <= truth) & (truth <= high)).astype(float)
     return Score(
-        name, scenario.name, len(cells), bias, mean(covered, np.ones_like(null)), mean(rejected.astype(float), null),
-        mean(rejected.astype(float), ~null), float((~ok).mean()), seconds,
+        name,
+        scenario.name,
+        len(cells),
+        bias,
+        mean(covered, np.ones_like(null)),
+        mean(rejected.astype(float), null),
+        mean(rejected.astype(float), ~null),
+        float((~ok).mean()),
+        seconds,
     )
 
 
@@ -162,7 +183,9 @@ def run(
                 spent[method] += time.process_time() - start
                 assert found.ci_lower is not None
                 assert found.ci_upper is not None
-                cells[method].append(np.stack([found.beta[:, 0], found.ci_lower[:, 0], found.ci_upper[:, 0], theta], axis=-1))
+                cells[method].append(
+                    np.stack([found.beta[:, 0], found.ci_lower[:, 0], found.ci_upper[:, 0], theta], axis=-1)
+                )
         out += [_score(m, scenario, np.array(c), spent[m]) for m, c in cells.items()]
     return out
 
@@ -174,10 +197,21 @@ def table(scores: list[Score]) -> str:
         rows = [s for s in scores if s.scenario == name]
         n = rows[0].replicates
         error = 1.96 * np.sqrt(0.05 * 0.95 / n)
-        lines += [f"### {name}", "", f"{n} data sets; Monte-Carlo error of a rate near .05 below {error:.3f}.", ""]
-        lines += ["| method | relative bias | coverage | type-I error | power | failed | ms |", "|---|---|---|---|---|---|---|"]
+        lines += [
+            f"### {name}",
+            "",
+            f"{n} data sets; Monte-Carlo error of a rate near .05 below {error:.3f}.",
+            "",
+        ]
+        lines += [
+            "| method | relative bias | coverage | type-I error | power | failed | ms |",
+            "|---|---|---|---|---|---|---|",
+        ]
         for s in rows:
-            numbers = [f"{v:.3f}" if np.isfinite(v) else "" for v in (s.bias, s.coverage, s.type_one, s.power, s.failed)]
+            numbers = [
+                f"{v:.3f}" if np.isfinite(v) else ""
+                for v in (s.bias, s.coverage, s.type_one, s.power, s.failed)
+            ]
             lines.append(f"| {s.method} | {' | '.join(numbers)} | {1000 * s.seconds / n:.1f} |")
         lines.append("")
     return "\n".join(lines)
@@ -199,7 +233,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--replicates", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--method", action="append", help="a registered estimator (default: the published table's)")
+    parser.add_argument(
+        "--method", action="append", help="a registered estimator (default: the published table's)"
+    )
     parser.add_argument("--scenario", action="append", help="a scenario by name (default: all)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mr_simulations.md")
     args = parser.parse_args()

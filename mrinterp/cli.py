@@ -27,7 +27,10 @@ class _Verbs(click.Group):
             click.echo(f"mrinterp: {e}", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
-            click.echo("\nmrinterp: interrupted; what is finished is kept, the same command goes on from there", err=True)
+            click.echo(
+                "\nmrinterp: interrupted; what is finished is kept, the same command goes on from there",
+                err=True,
+            )
             ctx.exit(130)
 
 
@@ -39,8 +42,12 @@ def cli() -> None:
 
 @cli.command("run")
 @click.argument("study")
-@click.option("--out", "-o", help="Run folder; default runs/<name of the study file>. An unfinished run there goes on.")
-@click.option("--top", type=click.IntRange(1), default=16, show_default=True, help="Features printed at the end.")
+@click.option(
+    "--out", "-o", help="Run folder; default runs/<name of the study file>. An unfinished run there goes on."
+)
+@click.option(
+    "--top", type=click.IntRange(1), default=16, show_default=True, help="Features printed at the end."
+)
 @click.option("--dry-run", is_flag=True, help="Print forward passes, time and memory; run nothing.")
 def run(study: str, out: str | None, top: int, dry_run: bool) -> None:
     """Carry out a STUDY file: scan, estimates, blind knockouts, agreement, figures, page.
@@ -74,22 +81,67 @@ def rerun(run_dir: str, out: str | None) -> None:
 
 @cli.command("mr")
 @click.argument("table")
-@click.option("--method", "-m", "methods", multiple=True, help="Estimator to use (repeatable); by default a panel that suits the table.")
-@click.option("--exposure", "-x", "exposures", multiple=True, help="Exposure: a trait of TABLE, or a file to harmonize (repeatable).")
-@click.option("--outcome", "-y", "outcomes", multiple=True, help="Outcome: a trait of TABLE, or a file to harmonize with it (repeatable).")
+@click.option(
+    "--method",
+    "-m",
+    "methods",
+    multiple=True,
+    help="Estimator to use (repeatable); by default a panel that suits the table.",
+)
+@click.option(
+    "--exposure",
+    "-x",
+    "exposures",
+    multiple=True,
+    help="Exposure: a trait of TABLE, or a file to harmonize (repeatable).",
+)
+@click.option(
+    "--outcome",
+    "-y",
+    "outcomes",
+    multiple=True,
+    help="Outcome: a trait of TABLE, or a file to harmonize with it (repeatable).",
+)
 @click.option("--ld", help="File with the correlation between the instruments.")
 @click.option("--error-corr", help="Correlation of the errors of exposure and outcome: a number, or a file.")
-@click.option("--action", type=click.IntRange(1, 3), default=2, show_default=True,
-              help="Palindromic alleles: 1 forward strand, 2 infer from frequencies, 3 drop.")
-@click.option("--option", "options", multiple=True, help="method.option=value, for example egger.distribution=normal.")
-@click.option("--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Confidence level.")
+@click.option(
+    "--action",
+    type=click.IntRange(1, 3),
+    default=2,
+    show_default=True,
+    help="Palindromic alleles: 1 forward strand, 2 infer from frequencies, 3 drop.",
+)
+@click.option(
+    "--option", "options", multiple=True, help="method.option=value, for example egger.distribution=normal."
+)
+@click.option(
+    "--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Confidence level."
+)
 @click.option("--unit", default="", help="Unit of the outcome, printed with effects.")
-@click.option("--leave-one-out", is_flag=True, help="Repeat the first method without each instrument in turn.")
-@click.option("--plot", metavar="DIR", help="Write scatter, forest, funnel and leave-one-out figures here (SVG and PNG).")
+@click.option(
+    "--leave-one-out", is_flag=True, help="Repeat the first method without each instrument in turn."
+)
+@click.option(
+    "--plot",
+    metavar="DIR",
+    help="Write scatter, forest, funnel and leave-one-out figures here (SVG and PNG).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects for machines.")
-def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcomes: tuple[str, ...], ld: str | None,
-       error_corr: str | None, action: int, options: tuple[str, ...], level: float, unit: str, leave_one_out: bool,
-       plot: str | None, as_json: bool) -> None:
+def mr(
+    table: str,
+    methods: tuple[str, ...],
+    exposures: tuple[str, ...],
+    outcomes: tuple[str, ...],
+    ld: str | None,
+    error_corr: str | None,
+    action: int,
+    options: tuple[str, ...],
+    level: float,
+    unit: str,
+    leave_one_out: bool,
+    plot: str | None,
+    as_json: bool,
+) -> None:
     """Estimate causal effects from a TABLE of summary statistics; needs no model.
 
     TABLE (CSV, TSV or Parquet) has the columns SNP or instrument, beta_exposure, se_exposure,
@@ -100,14 +152,18 @@ def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcome
 
     from mrinterp.mr.driver import run_mr
     from mrinterp.mr.panel import leave_one_out as without_each
-    from mrinterp.mr.panel import parse_options, records, sentences, standard_panel, strength_sentences
+    from mrinterp.mr.panel import methods_for, parse_options, records, sentences, strength_sentences
     from mrinterp.tables.load import load
 
-    data = load(table, exposures=exposures, outcomes=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit)
-    names = list(methods) or standard_panel(data)
+    data = load(
+        table, exposures=exposures, outcomes=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
+    )
+    names = methods_for(table, data, methods)
     chosen = parse_options(options, names)
     results = run_mr(data, names, chosen, level=level)
-    repeats = list(without_each(data, names[0], level=level, **chosen.get(names[0], {}))) if leave_one_out else []
+    repeats = (
+        list(without_each(data, names[0], level=level, **chosen.get(names[0], {}))) if leave_one_out else []
+    )
     if plot is not None:
         _mr_figures(plot, data, results, repeats)
     if as_json:
@@ -116,7 +172,9 @@ def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcome
         return
     F, O, J = data.shape
     click.echo(f"{table}: {J} instruments, {F} exposure{'s' * (F > 1)}, {O} outcome{'s' * (O > 1)}.")
-    click.echo(f"Effects are in {unit or 'the unit of the outcome'} per unit of the exposure, as in the table.")
+    click.echo(
+        f"Effects are in {unit or 'the unit of the outcome'} per unit of the exposure, as in the table."
+    )
     for line in strength_sentences(data):
         click.echo(line)
     for row in data.dropped.itertuples(index=False):
@@ -128,7 +186,9 @@ def mr(table: str, methods: tuple[str, ...], exposures: tuple[str, ...], outcome
             click.echo(f"\nWithout {out}: {line}")
 
 
-def _mr_figures(folder: str, data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]]) -> None:
+def _mr_figures(
+    folder: str, data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]]
+) -> None:
     """Figures of the univariable methods; leave-one-out of the first of them, computed where not at hand."""
     from mrinterp.mr.driver import estimate
     from mrinterp.mr.panel import leave_one_out
@@ -149,22 +209,67 @@ def _mr_figures(folder: str, data: MRData, results: list[Estimates], repeats: li
 @click.argument("table")
 @click.option("--ld", help="Correlation of the instruments: header row of names, rows in the order of TABLE.")
 @click.option("--ld-2", help="The same in the data of trait 2, where it differs.")
-@click.option("--type-1", type=click.Choice(["quant", "cc"]), default="quant", show_default=True, help="Kind of trait 1.")
-@click.option("--type-2", type=click.Choice(["quant", "cc"]), default="quant", show_default=True, help="Kind of trait 2.")
-@click.option("--sd-1", type=float, help="Standard deviation of trait 1 (from --n-1 and maf where not given).")
+@click.option(
+    "--type-1",
+    type=click.Choice(["quant", "cc"]),
+    default="quant",
+    show_default=True,
+    help="Kind of trait 1.",
+)
+@click.option(
+    "--type-2",
+    type=click.Choice(["quant", "cc"]),
+    default="quant",
+    show_default=True,
+    help="Kind of trait 2.",
+)
+@click.option(
+    "--sd-1", type=float, help="Standard deviation of trait 1 (from --n-1 and maf where not given)."
+)
 @click.option("--sd-2", type=float, help="Standard deviation of trait 2.")
-@click.option("--case-fraction-1", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Case fraction of trait 1.")
-@click.option("--case-fraction-2", type=click.FloatRange(0, 1, min_open=True, max_open=True), help="Case fraction of trait 2.")
-@click.option("--n-1", type=float, help="Sample size of trait 1; with --ld and --n-2, signals are compared one by one.")
+@click.option(
+    "--case-fraction-1",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Case fraction of trait 1.",
+)
+@click.option(
+    "--case-fraction-2",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Case fraction of trait 2.",
+)
+@click.option(
+    "--n-1", type=float, help="Sample size of trait 1; with --ld and --n-2, signals are compared one by one."
+)
 @click.option("--n-2", type=float, help="Sample size of trait 2.")
-@click.option("--p1", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 1 only.")
-@click.option("--p2", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 2 only.")
-@click.option("--p12", type=float, default=1e-5, show_default=True, help="Prior of an instrument acting on both.")
+@click.option(
+    "--p1", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 1 only."
+)
+@click.option(
+    "--p2", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 2 only."
+)
+@click.option(
+    "--p12", type=float, default=1e-5, show_default=True, help="Prior of an instrument acting on both."
+)
 @click.option("--estimate-prior", is_flag=True, help="Estimate the size of effects instead of assuming it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
-def coloc(table: str, ld: str | None, ld_2: str | None, type_1: str, type_2: str, sd_1: float | None, sd_2: float | None,
-          case_fraction_1: float | None, case_fraction_2: float | None, n_1: float | None, n_2: float | None,
-          p1: float, p2: float, p12: float, estimate_prior: bool, as_json: bool) -> None:
+def coloc(
+    table: str,
+    ld: str | None,
+    ld_2: str | None,
+    type_1: str,
+    type_2: str,
+    sd_1: float | None,
+    sd_2: float | None,
+    case_fraction_1: float | None,
+    case_fraction_2: float | None,
+    n_1: float | None,
+    n_2: float | None,
+    p1: float,
+    p2: float,
+    p12: float,
+    estimate_prior: bool,
+    as_json: bool,
+) -> None:
     """Do two traits of a locus share their cause? Reads TABLE with the columns snp, beta_1,
     varbeta_1, beta_2, varbeta_2 (variances, or se_1, se_2), optionally maf_1, maf_2 and locus.
     """
@@ -179,8 +284,13 @@ def coloc(table: str, ld: str | None, ld_2: str | None, type_1: str, type_2: str
     data = read_coloc_table(table, n, (case_fraction_1, case_fraction_2))
     matrix, matrix_2 = (read_ld(path, data.instruments) if path else None for path in (ld, ld_2))
     report = report_pair(
-        data.to_mrdata(matrix), types=(type_1, type_2), sd=(data.trait_sd(0, sd_1, n_1), data.trait_sd(1, sd_2, n_2)),
-        n=n, ld_y=matrix_2, priors=Priors(p1, p2, p12), prior="estimated" if estimate_prior else "assumed",
+        data.to_mrdata(matrix),
+        types=(type_1, type_2),
+        sd=(data.trait_sd(0, sd_1, n_1), data.trait_sd(1, sd_2, n_2)),
+        n=n,
+        ld_y=matrix_2,
+        priors=Priors(p1, p2, p12),
+        prior="estimated" if estimate_prior else "assumed",
     )
     if as_json:
         click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
@@ -191,21 +301,59 @@ def coloc(table: str, ld: str | None, ld_2: str | None, type_1: str, type_2: str
 
 @cli.command("finemap")
 @click.argument("table")
-@click.option("--ld", required=True, help="Correlation of the instruments: header row of names, rows in the order of TABLE.")
+@click.option(
+    "--ld",
+    required=True,
+    help="Correlation of the instruments: header row of names, rows in the order of TABLE.",
+)
 @click.option("--n", type=float, help="Sample size (number of runs, or of families).")
 @click.option("--var-y", type=float, help="Variance of the trait: effects come out in the units of bhat.")
 @click.option("--max-effects", type=int, default=10, show_default=True, help="Largest number of causes.")
-@click.option("--coverage", type=float, default=0.95, show_default=True, help="Probability a credible set must hold.")
-@click.option("--min-abs-corr", type=float, default=0.5, show_default=True, help="Purity below which a set is dropped.")
-@click.option("--tol", type=float, default=1e-4, show_default=True, help="Rise of the evidence bound that counts as converged.")
-@click.option("--max-iter", type=int, default=100, show_default=True, help="Iterations after which to give up.")
-@click.option("--null-weight", type=float, default=0.0, show_default=True, help="Prior probability of an effect being nowhere.")
-@click.option("--estimate-residual-variance", is_flag=True, help="Estimate the residual variance (LD of the same data only).")
+@click.option(
+    "--coverage", type=float, default=0.95, show_default=True, help="Probability a credible set must hold."
+)
+@click.option(
+    "--min-abs-corr", type=float, default=0.5, show_default=True, help="Purity below which a set is dropped."
+)
+@click.option(
+    "--tol",
+    type=float,
+    default=1e-4,
+    show_default=True,
+    help="Rise of the evidence bound that counts as converged.",
+)
+@click.option(
+    "--max-iter", type=int, default=100, show_default=True, help="Iterations after which to give up."
+)
+@click.option(
+    "--null-weight",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Prior probability of an effect being nowhere.",
+)
+@click.option(
+    "--estimate-residual-variance",
+    is_flag=True,
+    help="Estimate the residual variance (LD of the same data only).",
+)
 @click.option("--refine", is_flag=True, help="Try to leave local optima.")
 @click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
-def finemap(table: str, ld: str, n: float | None, var_y: float | None, max_effects: int, coverage: float,
-            min_abs_corr: float, tol: float, max_iter: int, null_weight: float, estimate_residual_variance: bool,
-            refine: bool, as_json: bool) -> None:
+def finemap(
+    table: str,
+    ld: str,
+    n: float | None,
+    var_y: float | None,
+    max_effects: int,
+    coverage: float,
+    min_abs_corr: float,
+    tol: float,
+    max_iter: int,
+    null_weight: float,
+    estimate_residual_variance: bool,
+    refine: bool,
+    as_json: bool,
+) -> None:
     """Which instruments carry a trait's signal? Reads TABLE with the columns snp and z, or bhat and
     shat, and prints credible sets.
     """
@@ -217,12 +365,23 @@ def finemap(table: str, ld: str, n: float | None, var_y: float | None, max_effec
 
     data = read_finemap_table(table)
     options = SusieOptions(
-        max_effects=max_effects, coverage=coverage, min_abs_corr=min_abs_corr, tol=tol, max_iter=max_iter,
-        null_weight=null_weight, estimate_residual_variance=estimate_residual_variance, refine=refine,
+        max_effects=max_effects,
+        coverage=coverage,
+        min_abs_corr=min_abs_corr,
+        tol=tol,
+        max_iter=max_iter,
+        null_weight=null_weight,
+        estimate_residual_variance=estimate_residual_variance,
+        refine=refine,
     )
     result = finemap_summary(
-        data.z, read_ld(ld, data.instruments), n, se=data.se, variance_y=var_y,
-        instruments=data.instruments, options=options,
+        data.z,
+        read_ld(ld, data.instruments),
+        n,
+        se=data.se,
+        variance_y=var_y,
+        instruments=data.instruments,
+        options=options,
     )
     if as_json:
         click.echo(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))

@@ -22,7 +22,7 @@ from mrinterp.core.estimates import Estimates
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan, differences, read_plan
-from mrinterp.core.provenance import Provenance
+from mrinterp.core.provenance import Provenance, earlier_plans
 from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, read_json, write_json, write_table
 from mrinterp.core.sumstats import SumStats
 
@@ -172,7 +172,9 @@ class Study:
             common = self._opened.network, self.design, self._tokens, self.basis
             if kind == "resample":
                 return resample(*common, donors=options.donors, seed=seed, folder=work / kind)
-            controls = random_directions(self.basis, options.random_controls, seed) if kind == "random" else None
+            controls = (
+                random_directions(self.basis, options.random_controls, seed) if kind == "random" else None
+            )
             return shift(*common, size=options.size, dictionary=controls, folder=work / kind, what=kind)
 
         kinds = ["shift", "resample", *(["random"] if options.random_controls else [])]
@@ -194,7 +196,9 @@ class Study:
         return self._kept(
             f"panel/{split}",
             Panel.load,
-            lambda: scan_panel(self._opened.network, self.design, self._tokens, self.basis, split, self._work / split),
+            lambda: scan_panel(
+                self._opened.network, self.design, self._tokens, self.basis, split, self._work / split
+            ),
         )
 
     @cached_property
@@ -205,7 +209,9 @@ class Study:
         kinds = [k for k in ("noise", "slot", "pair") if (self.panel.runs["kind"] == k).any()]
 
         def scan(kind: str) -> SumStats:
-            return self._kept(f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(self.panel, kind, kind != "pair"))
+            return self._kept(
+                f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(self.panel, kind, kind != "pair")
+            )
 
         return {k: scan(k) for k in kinds}
 
@@ -219,9 +225,15 @@ class Study:
             found: list[Check | NotApplicable] = []
             for kind, stats in self.sumstats.items():
                 found += manipulation_checks(self.panel.select(kinds=(kind,)), stats)
-            found += identification_checks(self.panel, self.plan.estimation.kind, self.plan.splits.min_families)
+            found += identification_checks(
+                self.panel, self.plan.estimation.kind, self.plan.splits.min_families
+            )
             if self.plan.outcome.sampling != "none":
-                found.append(NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient"))
+                found.append(
+                    NotApplicable(
+                        "the outcome is sampled: there is no backward pass through a draw", "gradient"
+                    )
+                )
             write_json(path, [c.to_dict() for c in found])
         return list(read_json(path))
 
@@ -274,8 +286,12 @@ class Study:
         path = self.out / "rank_path.parquet"
         if not path.exists():
             panel = self.panel.select(kinds=(self.plan.estimation.kind,))
-            grid = sorted({r for r in self.basis.path["rank"] if r <= self.basis.meta["ceiling"]} | {self.basis.rank})
-            kind = "CR3" if self.plan.estimation.covariance == "bootstrap" else self.plan.estimation.covariance
+            grid = sorted(
+                {r for r in self.basis.path["rank"] if r <= self.basis.meta["ceiling"]} | {self.basis.rank}
+            )
+            kind = (
+                "CR3" if self.plan.estimation.covariance == "bootstrap" else self.plan.estimation.covariance
+            )
             write_table(path, rank_path(panel, grid, kind))
         return pd.read_parquet(path)
 
@@ -286,7 +302,11 @@ class Study:
 
         frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
         if frozen != read_json(self.out / "study.json")["knockouts"]["shift"]:
-            raise InputError(str(self.out / "knockouts"), "changed after it was frozen", "Delete the run folder and run again")
+            raise InputError(
+                str(self.out / "knockouts"),
+                "changed after it was frozen",
+                "Delete the run folder and run again",
+            )
         named = [replace(e, method=n, label=_LABELS.get(n, e.label)) for n, e in self.estimates.items()]
         screen = f"ivw_{self.plan.estimation.kind}"
         return self._kept(
@@ -307,7 +327,9 @@ class Study:
 
         path = self.out / "results.parquet"
         if not path.exists():
-            table = verdict_table(self.estimates["within"], self.knockouts["shift"], self.rope, self.panel.labels)
+            table = verdict_table(
+                self.estimates["within"], self.knockouts["shift"], self.rope, self.panel.labels
+            )
             write_json(self.out / "results.json", table.to_dict(orient="records"))
             write_table(path, table)
         self.rank_path  # noqa: B018
@@ -319,11 +341,16 @@ class Study:
         from mrinterp.plots.style import save
 
         labels = dict(zip(self.panel.feature_names, self.panel.labels, strict=True))
-        methods = [m for m in (f"ivw_{self.plan.estimation.kind}", "within", "gradient") if m in self.estimates]
+        methods = [
+            m for m in (f"ivw_{self.plan.estimation.kind}", "within", "gradient") if m in self.estimates
+        ]
         folder = self.out / "figures"
         for suffix in ("svg", "png"):
             save(effect_ladder(self.agreement, labels), folder / f"effect_ladder.{suffix}")
-            save(predicted_vs_knockout_grid(self.agreement, methods), folder / f"predicted_vs_knockout.{suffix}")
+            save(
+                predicted_vs_knockout_grid(self.agreement, methods),
+                folder / f"predicted_vs_knockout.{suffix}",
+            )
 
     @property
     def header(self) -> dict[str, Any]:
@@ -353,7 +380,9 @@ class Study:
         changes = differences(header["plan"], self.plan.to_dict())
         if changes:
             raise InputError(
-                str(self.out), f"holds a run of another plan ({'; '.join(changes[:5])})", "Give another --out, or delete the folder to start anew"
+                str(self.out),
+                f"holds a run of another plan ({'; '.join(changes[:5])})",
+                "Give another --out, or delete the folder to start anew",
             )
 
     def _header(self) -> None:
@@ -361,16 +390,43 @@ class Study:
         design = self.design
         rules = digest({"plan": self.plan.to_dict(), "design": design.digest, "model": self._opened.hash})
         basis_done, knockouts = (self.out / "basis").exists(), self.out / "knockouts"
-        candidates = digest({"rules": rules, "basis": Basis.digest_of(self.out / "basis")}) if basis_done else ""
-        kinds = sorted(p.name for p in knockouts.iterdir() if not p.name.startswith(".")) if knockouts.exists() else []
+        candidates = (
+            digest({"rules": rules, "basis": Basis.digest_of(self.out / "basis")}) if basis_done else ""
+        )
+        kinds = (
+            sorted(p.name for p in knockouts.iterdir() if not p.name.startswith("."))
+            if knockouts.exists()
+            else []
+        )
         path = self.out / "study.json"
         # Digests and the count of earlier plans are fixed once: what changes later is found out, not fixed anew.
-        before: dict[str, Any] = read_json(path) if path.exists() else {"knockouts": {}, "earlier_plans": self._earlier_plans(rules)}
-        for name, now, what in (("rules_hash", rules, "network or design"), ("candidates_hash", candidates, "basis")):
+        before: dict[str, Any] = (
+            read_json(path)
+            if path.exists()
+            else {
+                "knockouts": {},
+                "earlier_plans": earlier_plans(
+                    self.out, self._opened.hash, self.plan.to_dict()["outcome"], rules
+                ),
+            }
+        )
+        for name, now, what in (
+            ("rules_hash", rules, "network or design"),
+            ("candidates_hash", candidates, "basis"),
+        ):
             if before.get(name) and now and before[name] != now:
-                raise InputError(str(self.out), f"its {what} is not the one it was begun with", "Run into another --out, or delete the folder")
+                raise InputError(
+                    str(self.out),
+                    f"its {what} is not the one it was begun with",
+                    "Run into another --out, or delete the folder",
+                )
         provenance = Provenance(
-            self._opened.hash, design.digest, rules, candidates, {"plan": self.plan.seed}, command="mrinterp run"
+            self._opened.hash,
+            design.digest,
+            rules,
+            candidates,
+            {"plan": self.plan.seed},
+            command="mrinterp run",
         )
         header = {
             "kind": "study",
@@ -384,18 +440,6 @@ class Study:
             "provenance": asdict(provenance),
         }
         write_json(path, header)
-
-    def _earlier_plans(self, rules: str) -> int:
-        """Other plans on the same network and outcome among the neighboring run folders."""
-        count = 0
-        for path in sorted(self.out.resolve().parent.glob("*/study.json")):
-            try:
-                other = read_json(path)
-                same = other["provenance"]["model"] == self._opened.hash and other["plan"]["outcome"] == self.plan.to_dict()["outcome"]
-                count += bool(same and other["rules_hash"] != rules)
-            except (InputError, KeyError, TypeError):
-                continue
-        return count
 
 
 _LABELS = {

@@ -16,11 +16,31 @@ from mrinterp.cli import cli
 from tests.tiny import FILLERS, write_tiny_study
 
 CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
-    ("unknown site", {"model": {"site": "encoder.layr.1"}}, 160, ("encoder.layr.1", "no such module", "encoder.layer.1")),
-    ("unknown key", {"model": {"padded_lenght": 9}}, 160, ("model.padded_lenght", "unknown key", "padded_length")),
-    ("one filler", {"prompts": {"fillers": {**FILLERS, "when": ["today"]}}}, 160, ("prompts.fillers.when", "1 filler", "at least two")),
+    (
+        "unknown site",
+        {"model": {"site": "encoder.layr.1"}},
+        160,
+        ("encoder.layr.1", "no such module", "encoder.layer.1"),
+    ),
+    (
+        "unknown key",
+        {"model": {"padded_lenght": 9}},
+        160,
+        ("model.padded_lenght", "unknown key", "padded_length"),
+    ),
+    (
+        "one filler",
+        {"prompts": {"fillers": {**FILLERS, "when": ["today"]}}},
+        160,
+        ("prompts.fillers.when", "1 filler", "at least two"),
+    ),
     ("too few families", {}, 100, ("splits.discovery", "25 families", "at least 40")),
-    ("sentence too long", {"model": {"padded_length": 8}}, 160, ("padded length 8", "Set model.padded_length to")),
+    (
+        "sentence too long",
+        {"model": {"padded_length": 8}},
+        160,
+        ("padded length 8", "Set model.padded_length to"),
+    ),
     (
         "perturbation that never changes the site",
         {"model": {"embedding": "encoder.layer.2"}},
@@ -34,8 +54,18 @@ CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
         ("instrument 'when=zzz'", "never changes the site", "filler"),
     ),
     ("missing model", {"model": {"folder": "nowhere"}}, 160, ("model.folder", "config.json")),
-    ("too many features", {"features": {"count": 400}}, 160, ("features.count", "400 components", "at most 24")),
-    ("anchors that cancel", {"outcome": {"negative": ["the good house", "fine"]}}, 160, ("good_minus_bad", "cancel")),
+    (
+        "too many features",
+        {"features": {"count": 400}},
+        160,
+        ("features.count", "400 components", "at most 24"),
+    ),
+    (
+        "anchors that cancel",
+        {"outcome": {"negative": ["the good house", "fine"]}},
+        160,
+        ("good_minus_bad", "cancel"),
+    ),
     ("wrong type", {"seed": "zero"}, 160, ("seed", "valid integer")),
 ]
 
@@ -43,7 +73,12 @@ CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
 @pytest.mark.needs("transformers")
 @pytest.mark.parametrize(("name", "changes", "families", "words"), CASES, ids=[c[0] for c in CASES])
 def test_bad_study(
-    name: str, changes: dict[str, Any], families: int, words: tuple[str, ...], tiny_encoder: Path, tmp_path: Path
+    name: str,
+    changes: dict[str, Any],
+    families: int,
+    words: tuple[str, ...],
+    tiny_encoder: Path,
+    tmp_path: Path,
 ) -> None:
     study = write_tiny_study(tmp_path, tiny_encoder, families, **changes)
     out = tmp_path / "out"
@@ -63,7 +98,9 @@ def test_noise_downstream_of_the_site_is_refused(tiny_encoder: Path, tmp_path: P
     from mrinterp.core.errors import InputError
     from mrinterp.study import Study
 
-    path = write_tiny_study(tmp_path, tiny_encoder, instruments={"slot": {"runs_per_prompt": 0}, "noise": {"scale": 1e-30}})
+    path = write_tiny_study(
+        tmp_path, tiny_encoder, instruments={"slot": {"runs_per_prompt": 0}, "noise": {"scale": 1e-30}}
+    )
     with pytest.raises(InputError, match=r"instruments.noise: never changes the site"):
         Study.from_toml(path, tmp_path / "out").run()
     assert not (tmp_path / "out").exists()
@@ -73,7 +110,10 @@ def test_missing_study_file_and_broken_toml(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("title = \n")
     for name, word in (("nowhere.toml", "no such study file"), ("broken.toml", "not valid TOML")):
         done = subprocess.run(
-            [sys.executable, "-m", "mrinterp.cli", "run", str(tmp_path / name)], capture_output=True, text=True, cwd=tmp_path
+            [sys.executable, "-m", "mrinterp.cli", "run", str(tmp_path / name)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
         )
         assert done.returncode == 2
         assert word in done.stderr

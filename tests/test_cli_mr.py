@@ -157,3 +157,21 @@ def test_neither_torch_nor_matplotlib_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_fewer_instruments_than_exposures(tmp_path: Path) -> None:
+    """Nothing asked for can be estimated: an error. Something can: a status, and the rest is computed."""
+    columns = "SNP,beta_x1,se_x1,beta_x2,se_x2,beta_x3,se_x3,beta_outcome,se_outcome"
+    rows = ["a,.1,.01,.1,.01,.2,.01,.1,.1", "b,.2,.01,.3,.01,.1,.01,.2,.1"]
+    table = tmp_path / "few.csv"
+    table.write_text("\n".join([columns, *rows]) + "\n")
+    for asked in ([], ["--method", "mv_ivw"]):
+        done = mr(table, *asked)
+        assert done.returncode == 2
+        assert "2 instruments (rows) for 3 exposures" in done.stderr
+        assert done.stdout == ""
+    done = mr(table, "--method", "mv_ivw", "--method", "ivw", "--json")
+    assert done.returncode == 0
+    status = {(r["method"], r["exposure"]): r["status"] for r in json.loads(done.stdout)}
+    assert "need at least 3 instruments" in status["mv_ivw", "x1"]
+    assert status["ivw", "x1"] == "ok"

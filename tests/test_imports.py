@@ -25,8 +25,20 @@ ROOMS = {
     "plots": {"core", "stats"},
     "report": {"core", "evidence", "plots"},
     "study": {
-        "core", "stats", "tables", "instruments", "models", "scan", "mr", "coloc", "diagnostics", "knockouts",
-        "evidence", "atlas", "plots", "report",
+        "core",
+        "stats",
+        "tables",
+        "instruments",
+        "models",
+        "scan",
+        "mr",
+        "coloc",
+        "diagnostics",
+        "knockouts",
+        "evidence",
+        "atlas",
+        "plots",
+        "report",
     },
 }
 TORCH_ROOMS = {"models", "scan", "knockouts", "worlds", "bench"}
@@ -85,6 +97,8 @@ def test_import_is_light() -> None:
         "import sys, time; t = time.perf_counter(); import mrinterp; s = time.perf_counter() - t;"
         "print(s); print(sorted(m for m in ('torch', 'matplotlib', 'numba', 'pandas') if m in sys.modules))"
     )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     assert float(out[0]) < 0.5
     assert out[1] == "[]"

@@ -21,11 +21,21 @@ needs_transformers = pytest.mark.needs("transformers")
 
 def _pairs() -> pd.DataFrame:
     rows = []
-    for f, (verb, place) in enumerate((v, p) for v in ("saw", "liked", "sold", "painted", "found", "left") for p in (
-        "house", "garden", "office", "train", "school", "market", "museum", "river")):
+    for f, (verb, place) in enumerate(
+        (v, p)
+        for v in ("saw", "liked", "sold", "painted", "found", "left")
+        for p in ("house", "garden", "office", "train", "school", "market", "museum", "river")
+    ):
         for person in ("teacher", "nurse", "driver", "child"):
             for good, bad in (("good", "bad"), ("fine", "dull")):
-                rows.append((f"the {person} {verb} the {good} {place}", f"{f}", f"the {person} {verb} the {bad} {place}", f"{good}-{bad}"))
+                rows.append(
+                    (
+                        f"the {person} {verb} the {good} {place}",
+                        f"{f}",
+                        f"the {person} {verb} the {bad} {place}",
+                        f"{good}-{bad}",
+                    )
+                )
     return pd.DataFrame(rows, columns=["prompt", "family", "corrupted", "perturbation"])
 
 
@@ -33,7 +43,10 @@ def _write(folder: Path, encoder: Path, table: str, **changes: object) -> Path:
     study = tiny_study(encoder, **changes)
     study["prompts"] = {"table": table, "per_family": 4}
     study["splits"] = {"min_families": 12}
-    study["instruments"] = {"noise": {"runs_per_prompt": 4, "directions_per_class": 4, "scale": 0.1}, "placebo": {"count": 4}}
+    study["instruments"] = {
+        "noise": {"runs_per_prompt": 4, "directions_per_class": 4, "scale": 0.1},
+        "placebo": {"count": 4},
+    }
     path = folder / "study.toml"
     path.write_text(to_toml(study))
     return path
@@ -81,7 +94,11 @@ def test_unknown_label_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
 @needs_transformers
 def test_sampled_outcome_widens_the_errors(tiny_encoder: Path, tmp_path: Path) -> None:
-    plain = {"name": "good_minus_bad", "positive": ["the good house", "fine"], "negative": ["the bad house", "dull"]}
+    plain = {
+        "name": "good_minus_bad",
+        "positive": ["the good house", "fine"],
+        "negative": ["the bad house", "dull"],
+    }
     widths = {}
     for name, extra in {
         "exact": {},
@@ -103,7 +120,9 @@ def test_draws_are_keyed_by_run_not_by_batch() -> None:
     judge = Sampling("normal", 3, 1.0, 0.0, seed=5)
     values = np.zeros((10, 2))
     together = judge.draw(values, 1, np.arange(10))
-    apart = np.concatenate([judge.draw(values[:3], 1, np.arange(3)), judge.draw(values[3:], 1, np.arange(3, 10))])
+    apart = np.concatenate(
+        [judge.draw(values[:3], 1, np.arange(3)), judge.draw(values[3:], 1, np.arange(3, 10))]
+    )
     assert together.tobytes() == apart.tobytes()
     assert not np.allclose(together, judge.draw(values, 2, np.arange(10)))
     many = Sampling("bernoulli", 4000, 0.5, 0.0, seed=5).draw(np.array([[0.5]]), 1, np.arange(1))
@@ -130,11 +149,14 @@ def test_bad_prompt_tables(text: str, message: str, tmp_path: Path) -> None:
 
 def test_bad_jsonl_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": "a", "family": "f"}) + "\n{broken\n")
-    with pytest.raises(InputError, match="p.jsonl, line 2: not JSON"):
+    with pytest.raises(InputError, match=r"p\.jsonl, line 2: not JSON"):
         read_prompts(tmp_path / "p.jsonl")
 
 
-@pytest.mark.parametrize(("text", "message"), [("feature\nx\n", "no column 'label'"), ("feature,label\nx,a\nx,b\n", "row 2: 'x' stands twice")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("feature\nx\n", "no column 'label'"), ("feature,label\nx,a\nx,b\n", "row 2: 'x' stands twice")],
+)
 def test_bad_labels(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)
     with pytest.raises(InputError, match=message):

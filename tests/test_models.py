@@ -105,7 +105,10 @@ class TestEncoder:
         shift = np.random.default_rng(0).standard_normal((3, 24))
         start = opened.network.activation(tokens)
         assert start is not None
-        full, resumed = opened.network.run(tokens, shift=shift), opened.network.run(tokens, shift=shift, start=start)
+        full, resumed = (
+            opened.network.run(tokens, shift=shift),
+            opened.network.run(tokens, shift=shift, start=start),
+        )
         assert full.outcome.tobytes() == resumed.outcome.tobytes()
         assert full.mean.tobytes() == resumed.mean.tobytes()
         assert opened.network.run(tokens).outcome.tobytes() != full.outcome.tobytes()
@@ -124,7 +127,9 @@ class TestEncoder:
         np.testing.assert_allclose(after.deviation, before.deviation, atol=1e-5)
 
     def test_deviations_sum_to_zero(self, opened: Any) -> None:
-        reading = opened.network.run(self._tokens(opened, ["the good house", "the nurse left the office today"]))
+        reading = opened.network.run(
+            self._tokens(opened, ["the good house", "the nurse left the office today"])
+        )
         np.testing.assert_allclose(reading.deviation.reshape(2, 3, 24).sum(axis=1), 0, atol=1e-6)
 
     def test_gradient_equals_central_differences(self, opened: Any) -> None:
@@ -146,7 +151,9 @@ def test_minilm_is_resumed_exactly_and_read_back() -> None:
     study = Path(__file__).parents[1] / "mrinterp" / "studies" / "minilm_sentiment.toml"
     plan, folder = read_plan(study)
     opened = open_network(plan, folder)
-    frame = pd.DataFrame({"text": ["The hotel was wonderful.", "A dull day at the office.", "This is terrible."]})
+    frame = pd.DataFrame(
+        {"text": ["The hotel was wonderful.", "A dull day at the office.", "This is terrible."]}
+    )
     tokens = tokenize(opened.tokenizer, frame, 24, ["first", "last", "rest"], [], None)
     plain = opened.network.run(tokens)
     assert plain.outcome[0, 0] > plain.outcome[1, 0] > plain.outcome[2, 0]

@@ -161,8 +161,12 @@ def test_presso_agrees(case: str) -> None:
 def test_principal_component_gmm_agrees(case: str, variant: str) -> None:
     loaded, entry = entry_of(case, f"mendr.corr.pcgmm.{variant}")
     ours = estimate(
-        sized(loaded, entry), "pc_gmm", threshold=entry.args["thres"], components="prcomp",
-        overdispersion=entry.args["robust"], errors="standard",
+        sized(loaded, entry),
+        "pc_gmm",
+        threshold=entry.args["thres"],
+        components="prcomp",
+        overdispersion=entry.args["robust"],
+        errors="standard",
     )
     close(ours.beta[0, 0], entry.results["estimate"], 1e-5)
     close(ours.se[0, 0], entry.results["se"], 1e-5)
@@ -175,7 +179,9 @@ def test_principal_component_gmm_agrees(case: str, variant: str) -> None:
 
 
 @pytest.mark.parametrize("case", here(CORRELATED))
-@pytest.mark.parametrize(("method", "letters"), [("anderson_rubin_set", "AR"), ("lm_set", "K"), ("clr_set", "CLR")])
+@pytest.mark.parametrize(
+    ("method", "letters"), [("anderson_rubin_set", "AR"), ("lm_set", "K"), ("clr_set", "CLR")]
+)
 def test_weak_sets_agree_on_the_published_grid(case: str, method: str, letters: str) -> None:
     loaded, entry = entry_of(case, "mendr.corr.clr")
     options = {} if method == "anderson_rubin_set" else {"scaling": "sufficient"}
@@ -209,7 +215,11 @@ def test_anderson_rubin_set_says_empty() -> None:
 def test_conditional_f_agrees(case: str) -> None:
     loaded, entry = entry_of(case, "mvmr.strength_mvmr")
     data = loaded.data
-    close(conditional_f_statistics(data.beta_x, data.se_x, divisor="instruments"), entry.results["conditional_F"], 1e-8)
+    close(
+        conditional_f_statistics(data.beta_x, data.se_x, divisor="instruments"),
+        entry.results["conditional_F"],
+        1e-8,
+    )
     if "pcor" in loaded.meta:
         F = data.shape[0]
         sigma = correlated_exposures(loaded).error_covariance()[:, :F, :F]
@@ -271,7 +281,9 @@ def test_gmm(case: str, variant: str) -> None:
     assert isinstance(prepared, JointData)
     moments = independent_moments(prepared, data.n_x, data.n_y)
     theirs = np.array(entry.results["estimate"])[None]
-    extra = max(entry.results["Overdispersion"] or 0.0, 0.0) / entry.args["ny"] if variant == "robust" else 0.0
+    extra = (
+        max(entry.results["Overdispersion"] or 0.0, 0.0) / entry.args["ny"] if variant == "robust" else 0.0
+    )
     _, v, _ = moments.residuals(theirs, extra)
     se = np.sqrt(np.diag(np.linalg.inv((moments.beta_x[0].T / v[0]) @ moments.beta_x[0])))
     close(se, entry.results["se"], 1e-6)
@@ -317,9 +329,13 @@ def test_presso_outliers(case: str) -> None:
     found = {name for row in ours.meta["outliers"] for name in row[2]}
     for j in range(J):
         rest = np.arange(J) != j
-        theta = np.linalg.lstsq((data.beta_x[:, rest] * np.sqrt(w[rest])).T, data.beta_y[0, rest] * np.sqrt(w[rest]), rcond=None)[0]
+        theta = np.linalg.lstsq(
+            (data.beta_x[:, rest] * np.sqrt(w[rest])).T, data.beta_y[0, rest] * np.sqrt(w[rest]), rcond=None
+        )[0]
         seen = abs(data.beta_y[0, j] - theta @ data.beta_x[:, j])
-        drawn = data.se_y[0, j] * rng.standard_normal(4000) - (theta * data.se_x[:, j]) @ rng.standard_normal((F, 4000))
+        drawn = data.se_y[0, j] * rng.standard_normal(4000) - (theta * data.se_x[:, j]) @ rng.standard_normal(
+            (F, 4000)
+        )
         z = seen / drawn.std()
         if abs(z - 3.55) > 0.4:  # Bonferroni limits here are 3.1 (28 instruments) and 3.6 (145)
             assert (data.instruments[j] in found) == (z > {28: 3.12, 145: 3.58}[J])
@@ -357,7 +373,9 @@ def test_cml_perturbation_on_weak_instruments() -> None:
 # ---------------------------------------------------------------- properties
 
 
-def draw(seed: int = 0, F: int = 4, J: int = 90, O: int = 2, overlap: float = 0.3, se: float = 0.15) -> MRData:
+def draw(
+    seed: int = 0, F: int = 4, J: int = 90, O: int = 2, overlap: float = 0.3, se: float = 0.15
+) -> MRData:
     rng = np.random.default_rng(seed)
     root = np.linalg.cholesky(np.full((F, F), 0.6) + 0.4 * np.eye(F))
     beta = root @ rng.standard_normal((F, J))
@@ -371,8 +389,16 @@ def draw(seed: int = 0, F: int = 4, J: int = 90, O: int = 2, overlap: float = 0.
 
 
 DETERMINISTIC = {
-    "mrbee": {}, "srivw": {}, "grapple": {}, "mv_cml": {"starts": 4}, "mv_median": {"draws": 0}, "mv_ivw_me": {},
-    "mr_bma": {}, "susie_mv": {}, "mv_gmm": {}, "mv_lasso": {},
+    "mrbee": {},
+    "srivw": {},
+    "grapple": {},
+    "mv_cml": {"starts": 4},
+    "mv_median": {"draws": 0},
+    "mv_ivw_me": {},
+    "mr_bma": {},
+    "susie_mv": {},
+    "mv_gmm": {},
+    "mv_lasso": {},
 }
 
 
@@ -385,7 +411,9 @@ def test_relabelling_an_instruments_sign_changes_nothing(method: str) -> None:
     data = draw()
     sign = np.where(np.random.default_rng(5).random(90) < 0.5, -1.0, 1.0)
     a = estimate(data, method, **DETERMINISTIC[method])
-    b = estimate(changed(data, beta_x=data.beta_x * sign, beta_y=data.beta_y * sign), method, **DETERMINISTIC[method])
+    b = estimate(
+        changed(data, beta_x=data.beta_x * sign, beta_y=data.beta_y * sign), method, **DETERMINISTIC[method]
+    )
     close(b.beta, a.beta, 1e-6, 1e-9)
     close(b.se, a.se, 1e-5, 1e-9)
 
@@ -397,8 +425,13 @@ def test_order_of_instruments_and_exposures_changes_nothing(method: str) -> None
     order, rows = rng.permutation(90), np.array([2, 0, 3, 1])
     traits = np.r_[rows, 4, 5]
     moved = MRData(
-        data.beta_x[rows][:, order], data.se_x[rows][:, order], data.beta_y[:, order], data.se_y[:, order],
-        tuple(data.exposures[r] for r in rows), data.outcomes, tuple(data.instruments[o] for o in order),
+        data.beta_x[rows][:, order],
+        data.se_x[rows][:, order],
+        data.beta_y[:, order],
+        data.se_y[:, order],
+        tuple(data.exposures[r] for r in rows),
+        data.outcomes,
+        tuple(data.instruments[o] for o in order),
         error_corr=data.error_corr[np.ix_(traits, traits)],  # type: ignore[index]
     )
     a, b = estimate(data, method, **DETERMINISTIC[method]), estimate(moved, method, **DETERMINISTIC[method])
@@ -410,7 +443,9 @@ def test_scaling_an_exposure_scales_its_effect(method: str) -> None:
     data = draw()
     scale = np.array([10.0, 1.0, 0.1, 3.0])[:, None]
     a = estimate(data, method, **DETERMINISTIC[method])
-    b = estimate(changed(data, beta_x=data.beta_x * scale, se_x=data.se_x * scale), method, **DETERMINISTIC[method])
+    b = estimate(
+        changed(data, beta_x=data.beta_x * scale, se_x=data.se_x * scale), method, **DETERMINISTIC[method]
+    )
     close(b.beta * scale, a.beta, 1e-5, 1e-8)
     c = estimate(changed(data, beta_y=data.beta_y * 7, se_y=data.se_y * 7), method, **DETERMINISTIC[method])
     close(c.beta, a.beta * 7, 1e-5, 1e-7)
@@ -429,7 +464,9 @@ def test_outcomes_together_equal_outcomes_alone(method: str) -> None:
 def test_mrbee_with_shared_weights_equals_the_general_path() -> None:
     data = draw(O=3)
     same = changed(data, se_y=data.se_y[:1] * np.array([[1.0], [3.0], [0.5]]))
-    nearly = changed(same, se_y=same.se_y * (1 + 1e-7 * np.random.default_rng(0).standard_normal(same.se_y.shape)))
+    nearly = changed(
+        same, se_y=same.se_y * (1 + 1e-7 * np.random.default_rng(0).standard_normal(same.se_y.shape))
+    )
     for small_sample in ("leverage", "factor"):
         a, b = (estimate(d, "mrbee", small_sample=small_sample) for d in (same, nearly))
         close(b.beta, a.beta, 1e-5, 1e-8)
@@ -460,10 +497,16 @@ def test_one_exposure_equals_the_univariable_estimator() -> None:
     close(estimate(data, "mv_ivw_me").beta, estimate(data, "max_likelihood").beta, 1e-5)
     weights = np.abs(data.beta_x[0]) / data.se_y**2
     ratio = data.beta_y / data.beta_x[0]
-    for o in range(3):  # least absolute deviations is the median of ratios weighted by |b|/syy, not by b^2/syy
+    for o in range(
+        3
+    ):  # least absolute deviations is the median of ratios weighted by |b|/syy, not by b^2/syy
         order = np.argsort(ratio[o])
         cumulative = np.cumsum(weights[o][order]) / weights[o].sum()
-        close(estimate(data, "mv_median", draws=0).beta[0, o], ratio[o][order][np.searchsorted(cumulative, 0.5)], 1e-9)
+        close(
+            estimate(data, "mv_median", draws=0).beta[0, o],
+            ratio[o][order][np.searchsorted(cumulative, 0.5)],
+            1e-9,
+        )
 
 
 def test_srivw_without_regularization_is_mrbee() -> None:
@@ -478,7 +521,9 @@ def test_derivatives_of_the_profile_objective() -> None:
     data = draw(O=1)
     F = 4
     sigma = data.error_covariance()
-    errors = KnownErrors(data.beta_x.T[None], data.beta_y, data.se_y**2, sigma[:, :F, :F], sigma[None, :, :F, F])
+    errors = KnownErrors(
+        data.beta_x.T[None], data.beta_y, data.se_y**2, sigma[:, :F, :F], sigma[None, :, :F, F]
+    )
     theta = np.array([[0.3, -0.1, 0.2, 0.05]])
     for name in ("l2", "tukey"):
         loss = find_loss(name)
@@ -518,7 +563,9 @@ def test_conditional_likelihood_ratio_p_against_simulation() -> None:
 def test_effects_are_redrawn_from_their_joint_errors() -> None:
     data = draw(O=1, J=3, overlap=0.5)
     sigma = data.error_covariance()
-    errors = KnownErrors(data.beta_x.T[None], data.beta_y, data.se_y**2, sigma[:, :4, :4], sigma[None, :, :4, 4])
+    errors = KnownErrors(
+        data.beta_x.T[None], data.beta_y, data.se_y**2, sigma[:, :4, :4], sigma[None, :, :4, 4]
+    )
     drawn = errors.take(np.zeros(40_000, int)).redraw(np.random.default_rng(0))
     both = np.concatenate([drawn.beta_x, drawn.beta_y[:, :, None]], axis=2)
     for j in range(3):
@@ -544,7 +591,9 @@ def explicit_moments(data: MRData, o: int = 0) -> tuple[Any, Any, list[Any]]:
     rows = []
     for j in range(J):
         xx, xy = sigma[j, :F, :F], sigma[j, :F, F + o]
-        rows.append((1 / data.se_y[o, j] ** 2, data.beta_x[:, j], data.beta_y[o, j], xx, xy, data.se_y[o, j] ** 2))
+        rows.append(
+            (1 / data.se_y[o, j] ** 2, data.beta_x[:, j], data.beta_y[o, j], xx, xy, data.se_y[o, j] ** 2)
+        )
     h = sum(w * (np.outer(b, b) - xx) for w, b, g, xx, xy, yy in rows)
     c = sum(w * (b * g - xy) for w, b, g, xx, xy, yy in rows)
     return h, c, rows
@@ -576,7 +625,11 @@ def test_srivw_is_its_formula_where_it_regularizes() -> None:
         data = changed(draw(seed=seed, se=1.0, overlap=0.3, O=1))
         ux, uy = np.median(data.se_x, axis=1), np.median(data.se_y, axis=1)
         unit = changed(
-            data, beta_x=data.beta_x / ux[:, None], se_x=data.se_x / ux[:, None], beta_y=data.beta_y / uy, se_y=data.se_y / uy
+            data,
+            beta_x=data.beta_x / ux[:, None],
+            se_x=data.se_x / ux[:, None],
+            beta_y=data.beta_y / uy,
+            se_y=data.se_y / uy,
         )
         h, c, rows = explicit_moments(unit)
         sigma = unit.error_covariance()
@@ -608,7 +661,9 @@ def test_overlap_is_corrected_when_instruments_are_weak() -> None:
     rng = np.random.default_rng(0)
     J, draws = 300, 60
     corr = np.array([[1.0, 0.7], [0.7, 1.0]])
-    found: dict[str, list[float]] = {m: [] for m in ("mv_ivw", "mrbee", "srivw", "grapple", "mv_ivw_me", "mv_gmm")}
+    found: dict[str, list[float]] = {
+        m: [] for m in ("mv_ivw", "mrbee", "srivw", "grapple", "mv_ivw_me", "mv_gmm")
+    }
     excluded = dict.fromkeys(found, 0)
     for _ in range(draws):
         errors = np.linalg.cholesky(corr) @ rng.standard_normal((2, J))
@@ -636,8 +691,16 @@ def test_direct_path_fine_mapping_does_not_attenuate() -> None:
     errors = np.linalg.cholesky(corr) @ rng.standard_normal((4, J)) * se
     b = rng.standard_normal((3, J))
     y = 0.5 * b[:1] + errors[3:] * 0.2
-    data = MRData(b + errors[:3], np.full((3, J), se), y, np.full((1, J), 0.1), ("x0", "x1", "x2"), ("y",),
-                  tuple(map(str, range(J))), error_corr=corr)
+    data = MRData(
+        b + errors[:3],
+        np.full((3, J), se),
+        y,
+        np.full((1, J), 0.1),
+        ("x0", "x1", "x2"),
+        ("y",),
+        tuple(map(str, range(J))),
+        error_corr=corr,
+    )
     for method in ("susie_mv", "susie_direct"):
         fit = estimate(data, method)
         assert abs(fit.beta[0, 0] - 0.5) < 0.04, method
@@ -654,7 +717,11 @@ def test_outliers_are_removed_and_the_bootstrap_repeats_it() -> None:
     far = changed(data, beta_y=shifted)
     plain, robust = estimate(far, "mrbee"), estimate(far, "mrbee", outliers="remove", draws=100)
     assert robust.details["n_outliers"][0, 0] >= 6
-    assert np.abs(robust.beta - estimate(data, "mrbee").beta).max() < 0.1 < np.abs(plain.beta - robust.beta).max()
+    assert (
+        np.abs(robust.beta - estimate(data, "mrbee").beta).max()
+        < 0.1
+        < np.abs(plain.beta - robust.beta).max()
+    )
     again = estimate(far, "mrbee", outliers="remove", draws=100)
     close(again.se, robust.se, 0.0)
     assert (estimate(far, "mrbee", outliers="remove", draws=100, seed=1).se != robust.se).any()
@@ -664,7 +731,9 @@ def test_two_pathways_are_two_modes() -> None:
     rng = np.random.default_rng(0)
     b = rng.standard_normal((1, 80)) + 2.0
     g = np.where(np.arange(80) < 45, 0.2, 0.9) * b + 0.02 * rng.standard_normal((1, 80))
-    data = MRData(b, np.full_like(b, 0.02), g, np.full_like(b, 0.02), ("x",), ("y",), tuple(map(str, range(80))))
+    data = MRData(
+        b, np.full_like(b, 0.02), g, np.full_like(b, 0.02), ("x",), ("y",), tuple(map(str, range(80)))
+    )
     ours = estimate(data, "grapple", starts=20)
     found = [m["effects"][0] for m in ours.meta["modes"][0]["modes"]]
     assert min(abs(f - 0.2) for f in found) < 0.02
@@ -682,7 +751,10 @@ def test_fine_mapping_finds_opposite_effects_of_coactivated_exposures() -> None:
     y[0, :4] += 1.5
     data = MRData(x, np.full_like(x, 0.15), y, np.full_like(y, 0.1), data.exposures, ("y",), data.instruments)
     direct = estimate(data, "susie_direct")
-    assert [s["exposures"] for s in direct.meta["credible_sets"] if s["exposures"]] in ([[0], [4]], [[4], [0]])
+    assert [s["exposures"] for s in direct.meta["credible_sets"] if s["exposures"]] in (
+        [[0], [4]],
+        [[4], [0]],
+    )
     assert set(direct.meta["direct"][0][2]) == {"g0", "g1", "g2", "g3"}
     clean = changed(data, beta_y=np.where(np.arange(150) < 4, data.beta_y - 1.5, data.beta_y))
     sets = estimate(clean, "susie_mv").meta["credible_sets"]
@@ -705,7 +777,12 @@ def test_a_paired_design_is_told_that_the_correction_is_wrong_for_it() -> None:
 # ---------------------------------------------------------------- bad input
 
 EVERY = [
-    *DETERMINISTIC, "mv_presso", "susie_direct", "anderson_rubin_set", "lm_set", "clr_set",
+    *DETERMINISTIC,
+    "mv_presso",
+    "susie_direct",
+    "anderson_rubin_set",
+    "lm_set",
+    "clr_set",
 ]
 
 
@@ -720,7 +797,10 @@ def fit_of(method: str, data: MRData, **arrays: Any) -> Fit:
 BAD: dict[str, tuple[Callable[[MRData], dict[str, Any]], str]] = {
     "collinear": (lambda d: {"beta_x": np.vstack([d.beta_x[:3], d.beta_x[:1] + d.beta_x[1:2]])}, "collinear"),
     "zero exposure": (lambda d: {"beta_x": d.beta_x * np.array([[1], [0], [1], [1]])}, "not moved"),
-    "missing exposure effect": (lambda d: {"beta_x": np.where(np.arange(90) == 3, np.nan, d.beta_x)}, "missing"),
+    "missing exposure effect": (
+        lambda d: {"beta_x": np.where(np.arange(90) == 3, np.nan, d.beta_x)},
+        "missing",
+    ),
 }
 
 
@@ -773,7 +853,12 @@ def test_instruments_too_weak_for_the_correction_are_said() -> None:
 
 
 def test_unknown_words_are_refused() -> None:
-    for method, option in (("grapple", "loss"), ("mrbee", "small_sample"), ("mv_gmm", "errors"), ("mv_lasso", "standardize")):
+    for method, option in (
+        ("grapple", "loss"),
+        ("mrbee", "small_sample"),
+        ("mv_gmm", "errors"),
+        ("mv_lasso", "standardize"),
+    ):
         with pytest.raises(InputError, match=option):
             estimate(draw(), method, **{option: "nonsense"})
 

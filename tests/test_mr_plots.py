@@ -46,7 +46,9 @@ def test_forest_and_leave_one_out_have_a_row_each() -> None:
     repeats = list(leave_one_out(data, "ivw"))
     ax = mr_leave_one_out(results[0], repeats, *PAIR)
     assert len(ax.get_yticklabels()) == 51
-    drawn = next(np.asarray(line.get_xdata()) for line in ax.get_lines() if len(np.asarray(line.get_xdata())) == 50)
+    drawn = next(
+        np.asarray(line.get_xdata()) for line in ax.get_lines() if len(np.asarray(line.get_xdata())) == 50
+    )
     np.testing.assert_allclose(drawn, sorted(float(e.beta[0, 0]) for _, e in repeats))
 
 
@@ -71,9 +73,20 @@ def test_files_are_repeatable_and_named_by_pair(tmp_path: Path) -> None:
 
 
 def test_command_line_writes_figures(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mrinterp.cli", "mr", str(CASES / "valid" / "data.csv"), "--json", "--plot", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "mrinterp.cli",
+        "mr",
+        str(CASES / "valid" / "data.csv"),
+        "--json",
+        "--plot",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == sorted(f"{n}.{e}" for n in ("scatter", "forest", "funnel", "leave_one_out") for e in ("svg", "png"))
+    assert names == sorted(
+        f"{n}.{e}" for n in ("scatter", "forest", "funnel", "leave_one_out") for e in ("svg", "png")
+    )
     assert done.stdout.startswith("[")
     assert "8 figures" in done.stderr

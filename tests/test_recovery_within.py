@@ -18,7 +18,9 @@ def fits() -> dict[str, np.ndarray]:
     for seed in SEEDS:
         world = linear_world(seed)
         within.append(mrinterp.within(world.panel))
-        univariable.append(mrinterp.run_mr(mrinterp.marginal_scan(world.panel).to_mrdata(with_errors=False), ["ivw"])[0])
+        univariable.append(
+            mrinterp.run_mr(mrinterp.marginal_scan(world.panel).to_mrdata(with_errors=False), ["ivw"])[0]
+        )
         if seed < 30:
             tsls.append(mrinterp.tsls(world.panel))
         truth.append(world.effects)

@@ -33,7 +33,16 @@ HOSTILE = (
     "<script>document.title='owned'</script>\"'&amp; $\\frac{1}$ \u202eab\u202c 表 \x07</svg></td>"
     "<img src=http://x.test/y onerror=alert(1)>"
 )
-BROWSER = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+BROWSER = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @dataclass(frozen=True)

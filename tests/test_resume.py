@@ -79,7 +79,9 @@ def test_interrupt_says_how_to_go_on(tiny_study_file: Path, tmp_path: Path) -> N
     out = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-m", "mrinterp.cli", "run", str(tiny_study_file), "--out", str(out)],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     while not (out / "design").exists() and process.poll() is None:
         time.sleep(0.02)

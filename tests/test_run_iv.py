@@ -52,7 +52,9 @@ def test_jive_equals_brute_force() -> None:
     panel = linear_world(2, families=6, prompts=2, runs=6, copy=False).panel
     change = panel.changes()
     X, Z, y = np.c_[change.features, change.bypass], change.doses, change.outcomes
-    hat = np.array([Z[i] @ np.linalg.lstsq(np.delete(Z, i, 0), np.delete(X, i, 0), rcond=None)[0] for i in range(len(X))])
+    hat = np.array(
+        [Z[i] @ np.linalg.lstsq(np.delete(Z, i, 0), np.delete(X, i, 0), rcond=None)[0] for i in range(len(X))]
+    )
     theta = np.linalg.solve(hat.T @ X, hat.T @ y)
     np.testing.assert_allclose(jive(panel).beta, theta[:4], rtol=1e-6)
 
@@ -66,7 +68,9 @@ def test_ujive_equals_brute_force() -> None:
 
     def left_out(A: np.ndarray) -> np.ndarray:
         rows = range(len(X))
-        return np.array([A[i] @ np.linalg.lstsq(np.delete(A, i, 0), np.delete(X, i, 0), rcond=None)[0] for i in rows])
+        return np.array(
+            [A[i] @ np.linalg.lstsq(np.delete(A, i, 0), np.delete(X, i, 0), rcond=None)[0] for i in rows]
+        )
 
     hat = left_out(ZW) - left_out(W)
     theta = np.linalg.solve(hat.T @ X, hat.T @ y)
@@ -102,13 +106,22 @@ def test_gmm_with_more_instruments_than_families_does_not_apply(panel: Panel) ->
 
 def test_lowered_rank_is_said(panel: Panel) -> None:
     narrow = mrinterp.from_arrays(
-        doses=panel.doses[:, :12], features=panel.features, outcomes=panel.outcomes, prompt=panel.runs["prompt"],
-        family=panel.runs["family"], bypass=panel.bypass, clean=(panel.runs["kind"] == "clean"),
+        doses=panel.doses[:, :12],
+        features=panel.features,
+        outcomes=panel.outcomes,
+        prompt=panel.runs["prompt"],
+        family=panel.runs["family"],
+        bypass=panel.bypass,
+        clean=(panel.runs["kind"] == "clean"),
     )
     assert "bypass rank lowered from 3 to 0" in tsls(narrow)["x0", "y0"].status
     few = mrinterp.from_arrays(
-        doses=panel.doses[:, :6], features=panel.features, outcomes=panel.outcomes, prompt=panel.runs["prompt"],
-        family=panel.runs["family"], clean=(panel.runs["kind"] == "clean"),
+        doses=panel.doses[:, :6],
+        features=panel.features,
+        outcomes=panel.outcomes,
+        prompt=panel.runs["prompt"],
+        family=panel.runs["family"],
+        clean=(panel.runs["kind"] == "clean"),
     )
     with pytest.raises(mrinterp.InputError, match="6 that vary for 4 features"):
         tsls(few)

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.needs("transformers")
 
 
 def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "mrinterp.cli", *arguments], capture_output=True, text=True, cwd=cwd)
+    return subprocess.run(
+        [sys.executable, "-m", "mrinterp.cli", *arguments], capture_output=True, text=True, cwd=cwd
+    )
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,9 @@ def test_matched_shift_equals_the_gradient_on_a_smooth_network(finished: Path) -
 
 def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
     checks = {c["name"]: c for c in json.loads((finished / "checks.json").read_text())}
-    assert checks["placebo instruments: noise"]["verdict"] == "passed", checks["placebo instruments: noise"]["note"]
+    assert checks["placebo instruments: noise"]["verdict"] == "passed", checks["placebo instruments: noise"][
+        "note"
+    ]
     assert "changed the site" in checks["manipulation: noise"]["note"]
     assert checks["families"]["statistic"] == 40
 
@@ -104,7 +108,9 @@ def test_finished_run_is_reopened_not_repeated(finished: Path, tiny_study_file: 
     assert before == {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
 
 
-def test_changed_plan_is_refused_with_the_difference(finished: Path, tiny_encoder: Path, tmp_path: Path) -> None:
+def test_changed_plan_is_refused_with_the_difference(
+    finished: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
     other = write_tiny_study(tmp_path, tiny_encoder, features={"count": 5})
     done = cli("run", str(other), "--out", str(finished))
     assert done.returncode == 2

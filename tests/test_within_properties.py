@@ -53,7 +53,9 @@ def test_adding_a_constant_per_prompt_changes_nothing(panel: Panel) -> None:
 
 
 def test_several_outcomes_at_once_equal_one_by_one(panel: Panel) -> None:
-    twice = _with(panel, outcomes=np.c_[panel.outcomes, -2 * panel.outcomes], outcome_names=("y", "minus_two_y"))
+    twice = _with(
+        panel, outcomes=np.c_[panel.outcomes, -2 * panel.outcomes], outcome_names=("y", "minus_two_y")
+    )
     a, b = mrinterp.within(panel), mrinterp.within(twice)
     np.testing.assert_allclose(b.beta[:, 0], a.beta[:, 0], rtol=1e-10)
     np.testing.assert_allclose(b.beta[:, 1], -2 * a.beta[:, 0], rtol=1e-10)
@@ -80,8 +82,13 @@ def test_placebo_instruments_are_null() -> None:
         dummy = rng.integers(0, 2, (len(p.runs), 5)) * perturbed
         # A shift that all perturbed runs share must not reach the placebos either.
         q = mrinterp.from_arrays(
-            doses=dummy, features=p.features + 3.0 * perturbed, outcomes=p.outcomes, prompt=p.runs["prompt"],
-            family=p.runs["family"], clean=~perturbed[:, 0], placebo=[f"z{i}" for i in range(5)],
+            doses=dummy,
+            features=p.features + 3.0 * perturbed,
+            outcomes=p.outcomes,
+            prompt=p.runs["prompt"],
+            family=p.runs["family"],
+            clean=~perturbed[:, 0],
+            placebo=[f"z{i}" for i in range(5)],
         )
         s = mrinterp.marginal_scan(q)
         z.append((s.beta / s.se).ravel())

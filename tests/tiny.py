@@ -40,14 +40,20 @@ def save_tiny_encoder(folder: Path) -> Path:
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = Whitespace()
     tokenizer.post_processor = TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
+        single="[CLS] $A [SEP]",
+        special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     fast = PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=24, num_hidden_layers=4, num_attention_heads=4,
-        intermediate_size=48, max_position_embeddings=24, initializer_range=0.15,
+        vocab_size=len(vocabulary),
+        hidden_size=24,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=48,
+        max_position_embeddings=24,
+        initializer_range=0.15,
     )
     BertModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)
@@ -60,7 +66,11 @@ def tiny_study(encoder: Path, **changes: Any) -> dict[str, Any]:
         "title": "a tiny study",
         "model": {"folder": str(encoder), "site": "encoder.layer.1", "padded_length": 14, "block": 64},
         "features": {"count": 6},
-        "outcome": {"name": "good_minus_bad", "positive": ["the good house", "fine"], "negative": ["the bad house", "dull"]},
+        "outcome": {
+            "name": "good_minus_bad",
+            "positive": ["the good house", "fine"],
+            "negative": ["the bad house", "dull"],
+        },
         "prompts": {"templates": "templates.txt", "per_family": 2, "fillers": FILLERS},
         "splits": {"min_families": 40},
         "instruments": {
@@ -93,7 +103,9 @@ def to_toml(value: dict[str, Any], prefix: str = "") -> str:
     return "\n".join(plain) + "\n" + "\n".join(tables)
 
 
-def write_tiny_study(folder: Path, encoder: Path, families: int = 160, name: str = "tiny.toml", **changes: Any) -> Path:
+def write_tiny_study(
+    folder: Path, encoder: Path, families: int = 160, name: str = "tiny.toml", **changes: Any
+) -> Path:
     """Write templates and study file; returns the study file."""
     (folder / "templates.txt").write_text("\n".join(templates(families)) + "\n")
     path = folder / name
@@ -108,7 +120,13 @@ def tiny_decoder(vocabulary: int = 20, dtype: Any = None) -> Any:
 
     torch.manual_seed(0)
     config = GPT2Config(
-        vocab_size=vocabulary, n_positions=32, n_embd=24, n_layer=3, n_head=4, initializer_range=0.3,
-        bos_token_id=0, eos_token_id=0,
+        vocab_size=vocabulary,
+        n_positions=32,
+        n_embd=24,
+        n_layer=3,
+        n_head=4,
+        initializer_range=0.3,
+        bos_token_id=0,
+        eos_token_id=0,
     )
     return GPT2LMHeadModel(config).eval().to(dtype or torch.float32).requires_grad_(False)

@@ -59,5 +59,7 @@ class Agreement:
         folder = Path(folder)
         header = read_json(folder / "agreement.json")
         check_format(str(folder), header, "agreement")
-        summary, joined, misled = (read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled"))
+        summary, joined, misled = (
+            read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled")
+        )
         return cls(summary, joined, misled, header["meta"])

@@ -146,7 +146,9 @@ class Basis:
             for name, value in arrays.items():
                 np.save(partial / f"{name}.npy", value)
             write_table(partial / "rank_path.parquet", self.path)
-            pd.DataFrame(d.read_back, index=list(d.names), columns=list(d.names)).to_csv(partial / "read_back.csv")
+            pd.DataFrame(d.read_back, index=list(d.names), columns=list(d.names)).to_csv(
+                partial / "read_back.csv"
+            )
             header = {
                 "kind": "basis",
                 "format_version": FORMAT_VERSION,
@@ -167,7 +169,12 @@ class Basis:
         check_format(str(folder), header, "basis")
         a = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
         dictionary = Dictionary(
-            tuple(header["names"]), a["read"], a["write"], a["center"], tuple(header["labels"]), header["unit"]
+            tuple(header["names"]),
+            a["read"],
+            a["write"],
+            a["center"],
+            tuple(header["labels"]),
+            header["unit"],
         )
         return cls(
             dictionary,

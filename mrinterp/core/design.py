@@ -99,7 +99,12 @@ class Design:
             write_table(partial / "instruments.parquet", self.instruments)
             np.save(partial / "doses.npy", self.doses)
             np.save(partial / "noise_directions.npy", self.noise_directions)
-            header = {"kind": "design", "format_version": FORMAT_VERSION, "digest": self.digest, "settings": self.settings}
+            header = {
+                "kind": "design",
+                "format_version": FORMAT_VERSION,
+                "digest": self.digest,
+                "settings": self.settings,
+            }
             write_json(partial / "design.json", header)
 
     @classmethod

@@ -150,7 +150,11 @@ class Estimates:
                 fill(self, "neglog10p", neglog10p_t(self.beta / self.se, self.df))
         for name in ("ci_lower", "ci_upper", "neglog10p"):
             fill(self, name, np.broadcast_to(np.asarray(getattr(self, name), dtype=float), shape))
-        fill(self, "details", {k: np.broadcast_to(np.asarray(v, dtype=float), shape) for k, v in self.details.items()})
+        fill(
+            self,
+            "details",
+            {k: np.broadcast_to(np.asarray(v, dtype=float), shape) for k, v in self.details.items()},
+        )
 
     def __getitem__(self, key: tuple[str, str]) -> Estimate:
         exposure, outcome = key
@@ -177,7 +181,11 @@ class Estimates:
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
         if name not in names:
-            raise InputError(f"estimates[{name!r}]", f"no such {what}", near_misses(name, names) or f"Known: {list(names)[:8]}")
+            raise InputError(
+                f"estimates[{name!r}]",
+                f"no such {what}",
+                near_misses(name, names) or f"Known: {list(names)[:8]}",
+            )
         return names.index(name)
 
     def to_frame(self) -> pd.DataFrame:

@@ -117,8 +117,12 @@ class MRData:
         corr = np.eye(se.shape[1]) if self.error_corr is None else self.error_corr
         return np.asarray(se[:, :, None] * corr[None] * se[:, None, :])
 
-    def select(self, exposures: list[str] | None = None, outcomes: list[str] | None = None,
-               instruments: NDArray[np.bool_] | None = None) -> MRData:
+    def select(
+        self,
+        exposures: list[str] | None = None,
+        outcomes: list[str] | None = None,
+        instruments: NDArray[np.bool_] | None = None,
+    ) -> MRData:
         """The same data for fewer traits or instruments (a mask over J)."""
         xs = list(self.exposures) if exposures is None else list(exposures)
         ys = list(self.outcomes) if outcomes is None else list(outcomes)

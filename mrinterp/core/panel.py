@@ -97,9 +97,13 @@ class Panel:
         for name, columns in names.items():
             value = getattr(self, name)
             if value.ndim != 2 or len(value) != N:
-                raise InputError(name, f"shape {value.shape} for {N} runs", f"Give one row per run: ({N}, columns)")
+                raise InputError(
+                    name, f"shape {value.shape} for {N} runs", f"Give one row per run: ({N}, columns)"
+                )
             if value.shape[1] != len(columns):
-                raise InputError(name, f"{value.shape[1]} columns and {len(columns)} names", "Give one name per column")
+                raise InputError(
+                    name, f"{value.shape[1]} columns and {len(columns)} names", "Give one name per column"
+                )
             bad = np.argwhere(~np.isfinite(value))
             if len(bad):
                 row, column = bad[0]
@@ -164,7 +168,11 @@ class Panel:
         if is_clean.any():
             if (counts != 1).any():
                 which = names[int(np.flatnonzero(counts != 1)[0])]
-                raise InputError(f"prompt {which!r}", f"{counts[counts != 1][0]} clean runs", "Give every prompt exactly one")
+                raise InputError(
+                    f"prompt {which!r}",
+                    f"{counts[counts != 1][0]} clean runs",
+                    "Give every prompt exactly one",
+                )
             reference = np.empty(len(names), int)
             reference[prompt[is_clean]] = np.flatnonzero(is_clean)
             keep = np.flatnonzero(~is_clean)

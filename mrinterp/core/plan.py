@@ -195,9 +195,13 @@ def read_plan(source: Path | dict[str, Any]) -> tuple[Plan, Path]:
     except FileNotFoundError:
         raise InputError(str(path), "no such study file", "Give the path of a TOML study file") from None
     except (IsADirectoryError, PermissionError) as e:
-        raise InputError(str(path), f"cannot be read ({e.strerror})", "Give the path of a TOML study file") from None
+        raise InputError(
+            str(path), f"cannot be read ({e.strerror})", "Give the path of a TOML study file"
+        ) from None
     except UnicodeDecodeError as e:
-        raise InputError(str(path), f"not UTF-8 text ({e.reason} at byte {e.start})", "Save it as UTF-8") from None
+        raise InputError(
+            str(path), f"not UTF-8 text ({e.reason} at byte {e.start})", "Save it as UTF-8"
+        ) from None
     except (tomllib.TOMLDecodeError, RecursionError) as e:
         raise InputError(str(path), f"not valid TOML ({e})", "Mend the line it names") from None
     return _validated(data, path.name), path.resolve().parent
@@ -214,7 +218,9 @@ def _validated(data: dict[str, Any], place: str) -> Plan:
             fix = near_misses(str(first["loc"][-1]), known) or f"Known keys here: {', '.join(sorted(known))}"
             raise InputError(f"{place}, key {key!r}", "unknown key", fix) from None
         if first["type"] == "missing":
-            raise InputError(f"{place}, key {key!r}", "missing", f"Add {key.rsplit('.', 1)[-1]} = ...") from None
+            raise InputError(
+                f"{place}, key {key!r}", "missing", f"Add {key.rsplit('.', 1)[-1]} = ..."
+            ) from None
         found = f"{first['msg'][0].lower()}{first['msg'][1:]}, found {str(first.get('input'))[:60]!r}"
         raise InputError(f"{place}, key {key!r}", found, "Change the value") from None
 

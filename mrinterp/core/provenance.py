@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
-from mrinterp.core.storage import FORMAT_VERSION
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import FORMAT_VERSION, read_json
 
-__all__ = ["Provenance", "installed_versions"]
+__all__ = ["Provenance", "earlier_plans", "installed_versions"]
 
 _PACKAGES = ("mrinterp", "numpy", "scipy", "pandas", "scikit-learn", "torch", "transformers")
 
@@ -56,3 +58,16 @@ class Provenance:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
         return asdict(self)
+
+
+def earlier_plans(run: Path, model: str, outcome: dict[str, Any], rules: str) -> int:
+    """Runs beside ``run`` on the same network and outcome under other rules: the looks already taken."""
+    count = 0
+    for path in sorted(Path(run).resolve().parent.glob("*/study.json")):
+        try:
+            other = read_json(path)
+            same = other["provenance"]["model"] == model and other["plan"]["outcome"] == outcome
+            count += bool(same and other["rules_hash"] != rules)
+        except (InputError, KeyError, TypeError):
+            continue
+    return count

@@ -142,7 +142,9 @@ def check_format(place: str, header: dict[str, Any], kind: str) -> None:
         raise InputError(place, f"holds {header.get('kind')!r}, not {kind!r}", f"Give the folder of a {kind}")
     version = header.get("format_version")
     if not isinstance(version, int):
-        raise InputError(place, "carries no format version", "Was it written by mrinterp? Run the study again")
+        raise InputError(
+            place, "carries no format version", "Was it written by mrinterp? Run the study again"
+        )
     if version > FORMAT_VERSION:
         raise InputError(
             place,

@@ -61,14 +61,20 @@ class SumStats:
         for name in ("beta", "se"):
             if getattr(self, name).shape != shape:
                 raise InputError(
-                    f"SumStats {name}", f"shape {getattr(self, name).shape}, expected {shape}", "Traits on rows, instruments on columns"
+                    f"SumStats {name}",
+                    f"shape {getattr(self, name).shape}, expected {shape}",
+                    "Traits on rows, instruments on columns",
                 )
 
     def to_frame(self, max_rows: int = 1_000_000) -> pd.DataFrame:
         """One row per (trait, instrument), refused beyond ``max_rows``."""
         T, J = self.beta.shape
         if max_rows < T * J:
-            raise InputError("SumStats.to_frame", f"{T} x {J} rows", f"Select traits first, or raise max_rows above {max_rows}")
+            raise InputError(
+                "SumStats.to_frame",
+                f"{T} x {J} rows",
+                f"Select traits first, or raise max_rows above {max_rows}",
+            )
         return pd.DataFrame(
             {
                 "trait": np.repeat(self.traits["trait"].to_numpy(), J),
@@ -124,7 +130,12 @@ class SumStats:
                 np.save(partial / "error_cov.npy", np.asarray(self.error_cov, np.float32))
             write_table(partial / "traits.parquet", self.traits)
             write_table(partial / "instruments.parquet", self.instruments)
-            header = {"kind": "sumstats", "format_version": FORMAT_VERSION, "clusters": self.clusters, "meta": self.meta}
+            header = {
+                "kind": "sumstats",
+                "format_version": FORMAT_VERSION,
+                "clusters": self.clusters,
+                "meta": self.meta,
+            }
             write_json(partial / "sumstats.json", header)
 
     @classmethod

@@ -17,7 +17,9 @@ from mrinterp.stats.equivalence import verdict
 __all__ = ["agreement", "verdict_table"]
 
 
-def agreement(estimates: list[Estimates], knockout: KnockoutEffects, rope: np.ndarray, screen: str, digest: str) -> Agreement:
+def agreement(
+    estimates: list[Estimates], knockout: KnockoutEffects, rope: np.ndarray, screen: str, digest: str
+) -> Agreement:
     """Correlation, slope with errors in both and coverage per method; who was misled.
 
     Parameters
@@ -38,8 +40,14 @@ def agreement(estimates: list[Estimates], knockout: KnockoutEffects, rope: np.nd
     truth = verdict(lower, upper, rope[None, :])
     for e in estimates:
         if e.exposures != knockout.features or e.outcomes != knockout.outcomes:
-            raise InputError(f"agreement, method {e.method!r}", "features or outcomes differ from the knockout's", "Hold like against like")
-        frame = e.to_frame()[["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]]
+            raise InputError(
+                f"agreement, method {e.method!r}",
+                "features or outcomes differ from the knockout's",
+                "Hold like against like",
+            )
+        frame = e.to_frame()[
+            ["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]
+        ]
         frame["verdict"] = verdict(e.ci_lower, e.ci_upper, rope[None, :]).ravel()
         frame["knockout"] = knockout.effect.ravel()
         frame["knockout_se"] = knockout.se.ravel()
@@ -53,19 +61,25 @@ def agreement(estimates: list[Estimates], knockout: KnockoutEffects, rope: np.nd
             summary.append(row)
     table = pd.concat(joined, ignore_index=True)
     misled = table[
-        (table["method"] == screen) & (table["neglog10p"] > -np.log10(0.05)) & (table["knockout_verdict"] == "negligible")
+        (table["method"] == screen)
+        & (table["neglog10p"] > -np.log10(0.05))
+        & (table["knockout_verdict"] == "negligible")
     ].reset_index(drop=True)
     meta = {
         "knockout": knockout.kind,
         "knockout_digest": digest,
         "rope": rope.tolist(),
         "screen": screen,
-        "screen_significant": int(((table["method"] == screen) & (table["neglog10p"] > -np.log10(0.05))).sum()),
+        "screen_significant": int(
+            ((table["method"] == screen) & (table["neglog10p"] > -np.log10(0.05))).sum()
+        ),
     }
     return Agreement(pd.DataFrame(summary), table, misled, meta)
 
 
-def verdict_table(primary: Estimates, knockout: KnockoutEffects, rope: np.ndarray, labels: tuple[str, ...]) -> pd.DataFrame:
+def verdict_table(
+    primary: Estimates, knockout: KnockoutEffects, rope: np.ndarray, labels: tuple[str, ...]
+) -> pd.DataFrame:
     """The answer: per feature the effect with interval, the knockout, and both verdicts; largest first."""
     frame = primary.to_frame()
     O = len(primary.outcomes)

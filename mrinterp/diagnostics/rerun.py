@@ -31,10 +31,14 @@ def compare_claims(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
     both["difference"] = (both["effect_again"] - both["effect"]) / half
     numbers = ["effect", "ci_lower", "ci_upper", "knockout"]
     identical = np.all([_equal(both[c], both[f"{c}_again"]) for c in numbers], axis=0)
-    verdicts = (both["verdict"] == both["verdict_again"]) & (both["knockout_verdict"] == both["knockout_verdict_again"])
+    verdicts = (both["verdict"] == both["verdict_again"]) & (
+        both["knockout_verdict"] == both["knockout_verdict_again"]
+    )
     close = verdicts & (both["difference"].abs().fillna(0.0) < 0.1)
     missing = both["verdict"].isna() | both["verdict_again"].isna()
-    both["same"] = np.select([missing, identical & verdicts, close], ["missing", "identical", "agrees"], "differs")
+    both["same"] = np.select(
+        [missing, identical & verdicts, close], ["missing", "identical", "agrees"], "differs"
+    )
     return both.drop(columns=["ci_lower", "ci_upper", "ci_lower_again", "ci_upper_again"])
 
 

@@ -26,6 +26,10 @@ def make_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
     """
     if (plan.prompts.templates is None) == (plan.prompts.table is None):
         found = "both" if plan.prompts.templates else "neither"
-        raise InputError("prompts", f"{found} of templates and table", "Give prompts.templates (with fillers) or prompts.table")
+        raise InputError(
+            "prompts",
+            f"{found} of templates and table",
+            "Give prompts.templates (with fillers) or prompts.table",
+        )
     make = factorial_design if plan.prompts.templates else prompt_table_design
     return make(plan, folder, width)

@@ -33,11 +33,15 @@ def position_classes(plan: Plan) -> list[str]:
 def noise_directions(plan: Plan, classes: int, width: int) -> NDArray[np.float32]:
     """Fixed directions (C, D, width): with standard normal doses, ``scale`` per coordinate of a token."""
     noise = plan.instruments.noise
-    drawn = np.random.default_rng([plan.seed, 3]).standard_normal((classes, noise.directions_per_class, width))
+    drawn = np.random.default_rng([plan.seed, 3]).standard_normal(
+        (classes, noise.directions_per_class, width)
+    )
     return (drawn * noise.scale / np.sqrt(noise.directions_per_class)).astype(np.float32)
 
 
-def instrument_table(rows: list[tuple[str, str, str, str, str, bool]], classes: list[str], plan: Plan) -> pd.DataFrame:
+def instrument_table(
+    rows: list[tuple[str, str, str, str, str, bool]], classes: list[str], plan: Plan
+) -> pd.DataFrame:
     """The design's own instruments, then noise directions class by class, then placebos."""
     rows = list(rows)
     if plan.instruments.noise.runs_per_prompt:
@@ -46,7 +50,10 @@ def instrument_table(rows: list[tuple[str, str, str, str, str, bool]], classes: 
                 (f"noise:{name}:{i}", "noise", name, str(i), "sd of the dose", False)
                 for i in range(plan.instruments.noise.directions_per_class)
             ]
-    rows += [(f"placebo:{i}", "placebo", "none", str(i), "no-op", True) for i in range(plan.instruments.placebo.count)]
+    rows += [
+        (f"placebo:{i}", "placebo", "none", str(i), "no-op", True)
+        for i in range(plan.instruments.placebo.count)
+    ]
     return pd.DataFrame(rows, columns=["instrument", "kind", "locus", "allele", "unit", "placebo"])
 
 
@@ -59,7 +66,9 @@ def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDA
         rows = np.flatnonzero(kind == "noise" if name == "noise" else kind != "clean")
         rng = np.random.default_rng([seed, stream])
         size = (len(rows), len(columns))
-        doses[np.ix_(rows, columns)] = rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
+        doses[np.ix_(rows, columns)] = (
+            rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
+        )
     return doses
 
 

@@ -98,7 +98,9 @@ class _Builder:
             self.rows.append(row)
         return self.inputs[text]
 
-    def _run(self, template: Template, family: str, split: str, kind: str, choice: dict[str, int], clean: int) -> None:
+    def _run(
+        self, template: Template, family: str, split: str, kind: str, choice: dict[str, int], clean: int
+    ) -> None:
         source = self._input(template, choice)
         self.runs.append((len(self.runs), source, f"p{self.prompts:05d}", family, split, kind, clean))
         self.levels.append(list(choice.values()))
@@ -110,12 +112,16 @@ class _Builder:
         if split != "knockout":
             slot = self.plan.instruments.slot
             for _ in range(slot.runs_per_prompt):
-                self._run(template, family, split, "slot", self._substituted(choice, slot.probability, rng), clean)
+                self._run(
+                    template, family, split, "slot", self._substituted(choice, slot.probability, rng), clean
+                )
             for _ in range(self.plan.instruments.noise.runs_per_prompt):
                 self._run(template, family, split, "noise", choice, clean)
         self.prompts += 1
 
-    def _substituted(self, choice: dict[str, int], probability: float, rng: np.random.Generator) -> dict[str, int]:
+    def _substituted(
+        self, choice: dict[str, int], probability: float, rng: np.random.Generator
+    ) -> dict[str, int]:
         slots = list(choice)
         hit = rng.random(len(slots)) < probability
         if not hit.any():

@@ -36,9 +36,15 @@ def read_prompts(path: Path) -> pd.DataFrame:
     """
     path = Path(path)
     try:
-        frame = _read_jsonl(path) if path.suffix.lower() in (".jsonl", ".ndjson") else pd.read_csv(path, dtype=str)
+        frame = (
+            _read_jsonl(path)
+            if path.suffix.lower() in (".jsonl", ".ndjson")
+            else pd.read_csv(path, dtype=str)
+        )
     except FileNotFoundError:
-        raise InputError(str(path), "no such file", "Give prompts.table a path relative to the study file") from None
+        raise InputError(
+            str(path), "no such file", "Give prompts.table a path relative to the study file"
+        ) from None
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
         raise InputError(str(path), f"cannot be read ({e})", "Give a CSV or JSONL file in UTF-8") from None
     for column in frame.columns:
@@ -47,20 +53,36 @@ def read_prompts(path: Path) -> pd.DataFrame:
             raise InputError(f"{path.name}, column {column!r}", "unknown column", fix)
     for column in ("prompt", "family"):
         if column not in frame:
-            raise InputError(path.name, f"no column {column!r}", "Every row needs a prompt and its family (template or topic)")
+            raise InputError(
+                path.name,
+                f"no column {column!r}",
+                "Every row needs a prompt and its family (template or topic)",
+            )
     if "perturbation" in frame and "corrupted" not in frame:
-        raise InputError(path.name, "perturbation without corrupted", "Add the corrupted prompts, or leave the column out")
+        raise InputError(
+            path.name, "perturbation without corrupted", "Add the corrupted prompts, or leave the column out"
+        )
     for column in frame.columns:
         empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
         if empty.any():
-            raise InputError(f"{path.name}, row {int(empty.to_numpy().argmax()) + 1}, column {column!r}", "empty", "Fill it or drop the row")
+            raise InputError(
+                f"{path.name}, row {int(empty.to_numpy().argmax()) + 1}, column {column!r}",
+                "empty",
+                "Fill it or drop the row",
+            )
     if "corrupted" in frame:
         same = (frame["prompt"] == frame["corrupted"]).to_numpy()
         if same.any():
-            raise InputError(f"{path.name}, row {int(same.argmax()) + 1}", "corrupted equals prompt", "A pair must differ; drop the row")
+            raise InputError(
+                f"{path.name}, row {int(same.argmax()) + 1}",
+                "corrupted equals prompt",
+                "A pair must differ; drop the row",
+            )
     repeated = frame.duplicated().to_numpy()
     if repeated.any():
-        raise InputError(f"{path.name}, row {int(repeated.argmax()) + 1}", "repeats an earlier row", "Drop one of the two")
+        raise InputError(
+            f"{path.name}, row {int(repeated.argmax()) + 1}", "repeats an earlier row", "Drop one of the two"
+        )
     if frame.empty:
         raise InputError(path.name, "no rows", "Give at least one prompt")
     return frame.astype(str)
@@ -74,7 +96,9 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
         try:
             value = json.loads(line)
         except json.JSONDecodeError as e:
-            raise InputError(f"{path.name}, line {number}", f"not JSON ({e.msg})", "One JSON object per line") from None
+            raise InputError(
+                f"{path.name}, line {number}", f"not JSON ({e.msg})", "One JSON object per line"
+            ) from None
         if not isinstance(value, dict):
             raise InputError(f"{path.name}, line {number}", "not an object", "One JSON object per line")
         rows.append(value)
@@ -109,12 +133,23 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
                 if split == "knockout":
                     continue
                 if "corrupted" in row:
-                    run(row["corrupted"], prompt, family, split, "pair", clean, row.get("perturbation", "pair"))
+                    run(
+                        row["corrupted"],
+                        prompt,
+                        family,
+                        split,
+                        "pair",
+                        clean,
+                        row.get("perturbation", "pair"),
+                    )
                 for _ in range(plan.instruments.noise.runs_per_prompt):
                     run(row["prompt"], prompt, family, split, "noise", clean)
     frame = pd.DataFrame(runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
     pairs = sorted(set(named) - {""})
-    rows = [(f"pair={p}" if p != "pair" else "pair", "pair", "prompt", p, "corrupted instead of clean", False) for p in pairs]
+    rows = [
+        (f"pair={p}" if p != "pair" else "pair", "pair", "prompt", p, "corrupted instead of clean", False)
+        for p in pairs
+    ]
     instruments = instrument_table(rows, classes, plan)
     doses = drawn_doses(frame, instruments, plan.seed)
     for column, pair in enumerate(pairs):

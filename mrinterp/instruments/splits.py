@@ -25,7 +25,11 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
     open_splits = [s for s in SPLITS if counts[s] == 0]
     left = len(families) - sum(counts.values())
     if left < 0:
-        raise InputError("splits", f"{sum(counts.values())} families asked for, {len(families)} exist", "Ask for fewer, or add templates")
+        raise InputError(
+            "splits",
+            f"{sum(counts.values())} families asked for, {len(families)} exist",
+            "Ask for fewer, or add templates",
+        )
     for i, s in enumerate(open_splits):
         counts[s] = left // len(open_splits) + (i < left % len(open_splits))
     for s in SPLITS:

@@ -45,7 +45,9 @@ def read_templates(path: Path, slots: list[str]) -> list[Template]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        raise InputError(str(path), "no such template file", "Give prompts.templates a path relative to the study file") from None
+        raise InputError(
+            str(path), "no such template file", "Give prompts.templates a path relative to the study file"
+        ) from None
     except (OSError, UnicodeDecodeError) as e:
         raise InputError(str(path), f"cannot be read as UTF-8 text ({e})", "Give a plain text file") from None
     templates: list[Template] = []
@@ -58,12 +60,22 @@ def read_templates(path: Path, slots: list[str]) -> list[Template]:
         found = _SLOT.findall(text)
         for slot in found:
             if slot not in slots:
-                raise InputError(place, f"unknown slot {{{slot}}}", near_misses(slot, slots) or f"Slots with fillers: {', '.join(slots)}")
+                raise InputError(
+                    place,
+                    f"unknown slot {{{slot}}}",
+                    near_misses(slot, slots) or f"Slots with fillers: {', '.join(slots)}",
+                )
         for slot in slots:
             if found.count(slot) != 1:
-                raise InputError(place, f"slot {{{slot}}} stands {found.count(slot)} times", "Use every slot exactly once per template")
+                raise InputError(
+                    place,
+                    f"slot {{{slot}}} stands {found.count(slot)} times",
+                    "Use every slot exactly once per template",
+                )
         if text in seen:
-            raise InputError(place, f"repeats line {seen[text]}", "Families must differ; remove one of the two")
+            raise InputError(
+                place, f"repeats line {seen[text]}", "Families must differ; remove one of the two"
+            )
         seen[text] = number
         templates.append(Template(text, number, tuple(found)))
     if not templates:
@@ -84,8 +96,14 @@ def check_fillers(fillers: dict[str, tuple[str, ...]]) -> None:
     for slot, words in fillers.items():
         if len(words) < 2:
             raise InputError(
-                f"prompts.fillers.{slot}", f"{len(words)} filler", "A slot needs at least two fillers to be substituted; add one or take the slot out"
+                f"prompts.fillers.{slot}",
+                f"{len(words)} filler",
+                "A slot needs at least two fillers to be substituted; add one or take the slot out",
             )
         for i, word in enumerate(words):
             if word in words[:i] or not word.strip():
-                raise InputError(f"prompts.fillers.{slot}, entry {i + 1}", f"{word!r} is empty or repeated", "Give distinct, non-empty fillers")
+                raise InputError(
+                    f"prompts.fillers.{slot}, entry {i + 1}",
+                    f"{word!r} is empty or repeated",
+                    "Give distinct, non-empty fillers",
+                )

@@ -60,7 +60,9 @@ def shift(
     swept = bench.sweep(amount, folder, what)
     per_prompt = (swept.outcome[:, 0] - swept.outcome[:, 1]) / (2 * size)
     label = f"matched shift of {size:g} {d.unit} along the dual direction"
-    return bench.effects("shift", label, basis, amount, swept, per_prompt, np.ones_like(amount[:, 0]), {"size": size})
+    return bench.effects(
+        "shift", label, basis, amount, swept, per_prompt, np.ones_like(amount[:, 0]), {"size": size}
+    )
 
 
 def resample(
@@ -93,9 +95,13 @@ def resample(
     bench = _Bench(network, design, tokens, basis.dictionary)
     family = bench.family
     if len(np.unique(family)) < 2:
-        raise InputError("knockout split", "one family", "Resampling draws donors from other families: give at least 2")
+        raise InputError(
+            "knockout split", "one family", "Resampling draws donors from other families: give at least 2"
+        )
     rng = np.random.default_rng([seed, 7])
-    donor = np.stack([rng.choice(np.flatnonzero(family != family[p]), donors) for p in range(bench.prompts)], axis=1)
+    donor = np.stack(
+        [rng.choice(np.flatnonzero(family != family[p]), donors) for p in range(bench.prompts)], axis=1
+    )
     amount = (bench.values[donor] - bench.values[None]).transpose(2, 0, 1)
     swept = bench.sweep(amount, folder, "resample")
     change = swept.outcome - bench.clean[None, None]
@@ -118,7 +124,9 @@ def random_directions(basis: Basis, count: int, seed: int) -> Dictionary:
     write directions.
     """
     rng = np.random.default_rng([seed, 8])
-    raw = rng.standard_normal((count, len(basis.support))) @ (np.sqrt(basis.support_variance)[:, None] * basis.support)
+    raw = rng.standard_normal((count, len(basis.support))) @ (
+        np.sqrt(basis.support_variance)[:, None] * basis.support
+    )
     length = np.median(np.linalg.norm(basis.dictionary.write, axis=1))
     write = raw / np.linalg.norm(raw, axis=1, keepdims=True) * length
     read = np.linalg.pinv(write).T if count else write
@@ -138,7 +146,9 @@ class _Swept:
 class _Bench:
     """The knockout split's clean prompts, ready to be shifted along the directions of a dictionary."""
 
-    def __init__(self, network: CutNetwork, design: Design, tokens: TokenArrays, dictionary: Dictionary) -> None:
+    def __init__(
+        self, network: CutNetwork, design: Design, tokens: TokenArrays, dictionary: Dictionary
+    ) -> None:
         self.network, self.tokens, self.dictionary = network, tokens, dictionary
         rows = design.rows("knockout", ("clean",))
         runs = design.runs.iloc[rows]
@@ -150,7 +160,10 @@ class _Bench:
 
         def work(a: int, b: int) -> dict[str, NDArray]:
             reading = network.run(tokens.take(self.inputs[a:b]), draw=(STREAMS["clean"], np.arange(a, b)))
-            return {"value": (reading.mean - dictionary.center) @ dictionary.read.T, "outcome": reading.outcome}
+            return {
+                "value": (reading.mean - dictionary.center) @ dictionary.read.T,
+                "outcome": reading.outcome,
+            }
 
         read = sharded(self.prompts, self.block, work, None, "knockout: clean")
         self.values, self.clean = read["value"], read["outcome"]

@@ -48,7 +48,12 @@ class CutNetwork:
     """
 
     def __init__(
-        self, adapter: TorchAdapter, site: str, embedding: str, outcome: Outcome, sampling: Sampling | None = None
+        self,
+        adapter: TorchAdapter,
+        site: str,
+        embedding: str,
+        outcome: Outcome,
+        sampling: Sampling | None = None,
     ) -> None:
         adapter.submodule(site)
         adapter.submodule(embedding)
@@ -61,7 +66,9 @@ class CutNetwork:
         """Width of the word embedding."""
         weight = getattr(self.adapter.submodule(self.embedding), "weight", None)
         if weight is None:
-            raise InputError(f"embedding {self.embedding!r}", "has no weight", "Give the path of an embedding module")
+            raise InputError(
+                f"embedding {self.embedding!r}", "has no weight", "Give the path of an embedding module"
+            )
         return int(weight.shape[-1])
 
     def run(
@@ -98,10 +105,16 @@ class CutNetwork:
             write[self.site] = lambda h: h + step.to(h.dtype)
         begin = nullcontext() if start is None else self.adapter.resumed(self.site, start, self._tuple)
         with torch.inference_mode(), begin:
-            result = self.adapter.run({"input_ids": ids, "attention_mask": mask}, read=[self.site], write=write)
+            result = self.adapter.run(
+                {"input_ids": ids, "attention_mask": mask}, read=[self.site], write=write
+            )
             h = result.activations[self.site]
             if h.ndim != 3 or h.shape[:2] != ids.shape:
-                raise InputError(f"site {self.site!r}", f"activation of shape {tuple(h.shape)}", "Choose a site with one vector per token")
+                raise InputError(
+                    f"site {self.site!r}",
+                    f"activation of shape {tuple(h.shape)}",
+                    "Choose a site with one vector per token",
+                )
             outcome = self.outcome(result.output, mask).double().numpy()
             mean, deviation = _reduce(h.double(), mask, classes, len(tokens.class_names))
         if self.sampling is not None and draw is not None:
@@ -137,7 +150,9 @@ class CutNetwork:
         """Number, sum (width,) and second moment (width, width) of single-token activations."""
         ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
         with torch.inference_mode():
-            h = self.adapter.run({"input_ids": ids, "attention_mask": mask}, read=[self.site]).activations[self.site]
+            h = self.adapter.run({"input_ids": ids, "attention_mask": mask}, read=[self.site]).activations[
+                self.site
+            ]
             flat = h[mask.bool()].double()
             return float(len(flat)), flat.sum(0).numpy(), (flat.T @ flat).numpy()
 
@@ -154,7 +169,9 @@ class CutNetwork:
             return box["h"]
 
         with torch.enable_grad():
-            result = self.adapter.run({"input_ids": ids, "attention_mask": mask}, write={self.site: open_leaf})
+            result = self.adapter.run(
+                {"input_ids": ids, "attention_mask": mask}, write={self.site: open_leaf}
+            )
             y = self.outcome(result.output, mask)
             parts = []
             for o in range(y.shape[1]):

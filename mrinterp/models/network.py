@@ -33,7 +33,12 @@ class OpenNetwork:
         """All distinct inputs of a design, padded to the plan's length."""
         s = design.settings
         return tokenize(
-            self.tokenizer, design.inputs, int(s["padded_length"]), s["position_classes"], s["slots"], s["split_at"]
+            self.tokenizer,
+            design.inputs,
+            int(s["padded_length"]),
+            s["position_classes"],
+            s["slots"],
+            s["split_at"],
         )
 
 
@@ -60,7 +65,11 @@ def _sampling(plan: Plan) -> Sampling | None:
     o = plan.outcome
     if o.sampling == "none":
         if o.replicates > 1:
-            raise InputError("outcome.replicates", f"{o.replicates} draws of an outcome that is not sampled", "Set outcome.sampling to normal or bernoulli, or replicates to 1")
+            raise InputError(
+                "outcome.replicates",
+                f"{o.replicates} draws of an outcome that is not sampled",
+                "Set outcome.sampling to normal or bernoulli, or replicates to 1",
+            )
         return None
     if o.noise <= 0:
         raise InputError("outcome.noise", f"{o.noise:g}", "A sampled outcome needs a positive noise")

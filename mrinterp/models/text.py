@@ -59,7 +59,9 @@ def tokenize(
     if counts.max() > length:
         row = int(counts.argmax())
         raise InputError(
-            f"input {row} ({texts[row][:40]!r}...)", f"{counts[row]} tokens, padded length {length}", f"Set model.padded_length to {counts.max()} or more"
+            f"input {row} ({texts[row][:40]!r}...)",
+            f"{counts[row]} tokens, padded length {length}",
+            f"Set model.padded_length to {counts.max()} or more",
         )
     pad = tokenizer.pad_token_id or 0
     N = len(texts)

@@ -66,7 +66,11 @@ class TorchAdapter:
         h = hashlib.sha256()
         for name, value in sorted(self.module.state_dict().items()):
             h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            h.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+            h.update(
+                value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+                if value.numel()
+                else b""
+            )
         return h.hexdigest()
 
     def can_resume(self, site: str) -> bool:
@@ -86,6 +90,7 @@ class TorchAdapter:
         stack = self._modules[parent]
         assert isinstance(stack, torch.nn.ModuleList)
         layers = list(stack)[: int(index) + 1]
+
         def hand_on(hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
             return (hidden,) if as_tuple else hidden
 

@@ -122,16 +122,24 @@ def grapple(
         beta[:, rows], tau2[rows], objective[rows] = best.theta.T, best.tau2, best.objective
         variance, ok = _sandwich(data.outcome_errors(rows), best, how, overdispersion, empirical)
         se[:, rows] = np.sqrt(np.einsum("nkk->nk", variance)).T
-        words[rows[~ok]] = "the information about the effects is not positive: instruments too weak for these exposures"
+        words[rows[~ok]] = (
+            "the information about the effects is not positive: instruments too weak for these exposures"
+        )
         words[rows[ok & ~best.converged]] = "the iteration did not settle: treat the number with care"
     failed = np.array([p != "" for p in data.problem]) | ~np.isfinite(se).all(axis=0)
     beta[:, failed], se[:, failed] = np.nan, np.nan
     for o in np.flatnonzero((n_modes > 1) & (words == "ok")):
-        words[o] = f"{int(n_modes[o])} modes: instruments disagree about the effects, see the modes and what supports each"
+        words[o] = (
+            f"{int(n_modes[o])} modes: instruments disagree about the effects, see the modes and what supports each"
+        )
     details = {"overdispersion": tau2, "n_modes": n_modes, "objective": objective}
     meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "seed": seed, "modes": modes}
     return Fit(
-        beta, se, status=data.finish(words), details={k: np.broadcast_to(v, (F, O)) for k, v in details.items()}, meta=meta
+        beta,
+        se,
+        status=data.finish(words),
+        details={k: np.broadcast_to(v, (F, O)) for k, v in details.items()},
+        meta=meta,
     )
 
 
@@ -179,13 +187,23 @@ def _modes(
             if ok[s] and not known:
                 support = np.flatnonzero(np.abs(t[i * starts + s]) < 2.0)
                 if len(support) > theta.shape[1]:
-                    found.append({"effects": theta[s].tolist(), "objective": float(value[s]), "instruments": support.tolist()})
+                    found.append(
+                        {
+                            "effects": theta[s].tolist(),
+                            "objective": float(value[s]),
+                            "instruments": support.tolist(),
+                        }
+                    )
         out.append(found)
     return out
 
 
 def _describe(found: list[list[dict[str, Any]]], rows: NDArray[np.int_]) -> list[dict[str, Any]]:
-    return [{"outcome": int(o), "modes": f} for o, f in zip(rows, found, strict=True) if len(f) > 1 and o < _REPORTED_OUTCOMES]
+    return [
+        {"outcome": int(o), "modes": f}
+        for o, f in zip(rows, found, strict=True)
+        if len(f) > 1 and o < _REPORTED_OUTCOMES
+    ]
 
 
 def _relative_size(errors: KnownErrors) -> Array:
@@ -241,8 +259,12 @@ def _estimate(
             settled[:] = ends.converged
             break
         new = _overdispersion(part, ends.theta, loss, omega)
-        change = np.abs(part.beta_x[0] @ (ends.theta - before).T).max(axis=0) / np.sqrt(part.var_y.min(axis=1))
-        done = ends.converged & (change < 1e-10) & (np.abs(new - tau2[active]) <= 1e-10 * part.var_y.min(axis=1))
+        change = np.abs(part.beta_x[0] @ (ends.theta - before).T).max(axis=0) / np.sqrt(
+            part.var_y.min(axis=1)
+        )
+        done = (
+            ends.converged & (change < 1e-10) & (np.abs(new - tau2[active]) <= 1e-10 * part.var_y.min(axis=1))
+        )
         tau2[active] = new
         settled[active[done]] = True
         active = active[~done]
@@ -270,12 +292,16 @@ def _sandwich(
     else:
         corrected = (b[:, :, None] * b[:, None, :] - xx).reshape(J, K * K)
         signal = (inv @ corrected).reshape(n, K, K)
-    noise = (inv @ xx.reshape(J, K * K)).reshape(n, K, K) - np.matmul((m * (inv**2)[:, :, None]).transpose(0, 2, 1), m)
+    noise = (inv @ xx.reshape(J, K * K)).reshape(n, K, K) - np.matmul(
+        (m * (inv**2)[:, :, None]).transpose(0, 2, 1), m
+    )
     delta = np.full((n, 1, 1), loss.delta)
     if empirical:
         t = e / np.sqrt(v)
         freed = b + m * (e * inv)[:, :, None]
-        scores = (loss.psi(t) * np.sqrt(inv) / (1.0 - _leverage(freed, loss.dpsi(t) * inv)))[:, :, None] * freed
+        scores = (loss.psi(t) * np.sqrt(inv) / (1.0 - _leverage(freed, loss.dpsi(t) * inv)))[
+            :, :, None
+        ] * freed
         meat = np.matmul(scores.transpose(0, 2, 1), scores)
         delta = np.maximum(loss.dpsi(t).mean(axis=1), 0.1 * loss.delta)[:, None, None]
     else:

@@ -118,7 +118,10 @@ def _levels(panel: Panel, data: RunData) -> tuple[Array, Array]:
         level = run_data(panel, data.R.shape[1])
         return np.concatenate([level.X, level.R], axis=1), level.Y
     keep = [s[0] for s in data.sets]
-    parts = [np.asarray(panel.features, float)[:, keep], np.asarray(panel.bypass, float)[:, : data.R.shape[1]]]
+    parts = [
+        np.asarray(panel.features, float)[:, keep],
+        np.asarray(panel.bypass, float)[:, : data.R.shape[1]],
+    ]
     return np.concatenate(parts, axis=1), np.asarray(panel.outcomes, float)
 
 

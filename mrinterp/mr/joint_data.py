@@ -111,7 +111,9 @@ def _exposure_problem(b: Array, sigma_xx: Array, needed: int) -> str:
     singular, vectors = np.linalg.svd(b / length, full_matrices=False)[1:]
     if singular[-1] < 1e-8 * singular[0]:
         involved = np.flatnonzero(np.abs(vectors[-1]) > 0.1) + 1
-        return f"exposures {', '.join(map(str, involved))} are collinear on these instruments: merge or drop one"
+        return (
+            f"exposures {', '.join(map(str, involved))} are collinear on these instruments: merge or drop one"
+        )
     ridge = 1e-9 * np.einsum("jkk->jk", sigma_xx).mean(axis=1)
     try:
         np.linalg.cholesky(sigma_xx + ridge[:, None, None] * np.eye(K))
@@ -124,7 +126,9 @@ def _exposure_problem(b: Array, sigma_xx: Array, needed: int) -> str:
 def _outcome_problems(g: Array, syy: Array, sigma_xx: Array, sigma_xy: Array | None) -> list[str]:
     O = len(g)
     words = np.full(O, "", dtype=object)
-    words[~(np.isfinite(g) & np.isfinite(syy) & (syy > 0)).all(axis=1)] = "missing outcome effects: drop those instruments first"
+    words[~(np.isfinite(g) & np.isfinite(syy) & (syy > 0)).all(axis=1)] = (
+        "missing outcome effects: drop those instruments first"
+    )
     if sigma_xy is None:
         return [str(w) for w in words]
     K = sigma_xx.shape[1]
@@ -178,7 +182,11 @@ def joint_data(
     b = np.ascontiguousarray(beta_x.T, dtype=float)
     J, K = b.shape
     O = len(beta_y)
-    xx = np.einsum("kj,kl->jkl", np.asarray(se_x, float) ** 2, np.eye(K)) if sigma_xx is None else np.asarray(sigma_xx, float)
+    xx = (
+        np.einsum("kj,kl->jkl", np.asarray(se_x, float) ** 2, np.eye(K))
+        if sigma_xx is None
+        else np.asarray(sigma_xx, float)
+    )
     why = _exposure_problem(b, xx, needed)
     if why:
         return failed_fit(K, O, why)

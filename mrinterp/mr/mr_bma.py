@@ -106,7 +106,9 @@ def mr_bma(
     meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "best_models": best}
     meta["prior_inclusion"] = inclusion
     status = data.finish([weak_word(data)] * O)
-    return Fit(beta, se, neglog10p=np.full((F, O), np.nan), status=status, details={"inclusion": pip}, meta=meta)
+    return Fit(
+        beta, se, neglog10p=np.full((F, O), np.nan), status=status, details={"inclusion": pip}, meta=meta
+    )
 
 
 def weak_word(data: JointData) -> str:
@@ -158,8 +160,13 @@ def _average(
     batches = [m[i : i + _MODEL_BLOCK] for m in tables[0] for i in range(0, len(m), _MODEL_BLOCK)]
     scored = [(m, _score(m, r, z, J, inclusion, prior_sd)) for m in batches]
     for size in range(tables[1], max_size + 1):
-        parents = np.concatenate([m[np.argsort(-s[0].max(axis=1))[:200]] for m, s in scored if m.shape[1] == size - 1])
-        grown = np.array(sorted({tuple(sorted({*p, k})) for p in parents[:200].tolist() for k in range(K) if k not in p}), int)
+        parents = np.concatenate(
+            [m[np.argsort(-s[0].max(axis=1))[:200]] for m, s in scored if m.shape[1] == size - 1]
+        )
+        grown = np.array(
+            sorted({tuple(sorted({*p, k})) for p in parents[:200].tolist() for k in range(K) if k not in p}),
+            int,
+        )
         scored.append((grown, _score(grown, r, z, J, inclusion, prior_sd)))
     total = logsumexp(np.concatenate([s[0] for _, s in scored]), axis=0)
     mean, second, pip = np.zeros((K, n)), np.zeros((K, n)), np.zeros((K, n))
@@ -178,7 +185,9 @@ def _average(
     return mean * scale, np.sqrt(np.maximum(second - mean**2, 0.0)) * scale, pip, listed
 
 
-def _score(m: NDArray[np.int_], r: Array, z: Array, J: int, inclusion: float, prior_sd: float) -> tuple[Array, Array, Array]:
+def _score(
+    m: NDArray[np.int_], r: Array, z: Array, J: int, inclusion: float, prior_sd: float
+) -> tuple[Array, Array, Array]:
     """Log weight (M, n), posterior mean and variance (M, size, n) of a batch of models of one size."""
     M, size = m.shape
     n, K = z.shape

@@ -118,7 +118,9 @@ def mrbee(
     return Fit(beta, se, status=grid, details=details, meta=meta, flags=flags)
 
 
-def _fit(data: JointData, kept: NDArray[np.bool_], small_sample: str) -> tuple[Array, Array, NDArray[np.object_]]:
+def _fit(
+    data: JointData, kept: NDArray[np.bool_], small_sample: str
+) -> tuple[Array, Array, NDArray[np.object_]]:
     """Estimates and sandwich errors (F, O) and a word per outcome."""
     J, K, O = data.size
     words = np.full(O, "ok", dtype=object)
@@ -208,7 +210,9 @@ def _remove_outliers(data: JointData, level: float) -> NDArray[np.bool_]:
     for rows in outcome_blocks(O, 8 * J * K):
         start = _solve_rows(data, rows, np.ones((len(rows), J), bool))
         start = minimize_profile(data.outcome_errors(rows), np.nan_to_num(start), "huber").theta
-        kept[rows] = _iterate_removal(data, rows, _screen(data, rows, start, level), level, np.ones((len(rows), J)))
+        kept[rows] = _iterate_removal(
+            data, rows, _screen(data, rows, start, level), level, np.ones((len(rows), J))
+        )
     return kept
 
 
@@ -226,7 +230,11 @@ def _iterate_removal(
     for _ in range(20):
         kept = np.where(((kept * counts) > 0).sum(axis=1, keepdims=True) >= needed, kept, True)
         theta = _solve_rows(data, rows, kept * counts)
-        new = np.where(np.isfinite(theta).all(axis=1, keepdims=True), _screen(data, rows, np.nan_to_num(theta), level), kept)
+        new = np.where(
+            np.isfinite(theta).all(axis=1, keepdims=True),
+            _screen(data, rows, np.nan_to_num(theta), level),
+            kept,
+        )
         if (new == kept).all():
             break
         kept = new
@@ -234,7 +242,12 @@ def _iterate_removal(
 
 
 def _bootstrap(
-    data: JointData, kept: NDArray[np.bool_], beta: Array, draws: int, rng: np.random.Generator, level: float | None
+    data: JointData,
+    kept: NDArray[np.bool_],
+    beta: Array,
+    draws: int,
+    rng: np.random.Generator,
+    level: float | None,
 ) -> Array:
     """Standard deviation over resampled instruments, (F, O); draws without an estimate are left out."""
     J, K, O = data.size

@@ -115,20 +115,42 @@ def mv_cml(
             store[:, rows] = _choose(path, size * scale)[0].T
         theta, q, bic[rows] = _choose(path, size)
         beta[:, rows], se[:, rows], invalid[rows], ok = _information(errors, theta, q)
-        words[rows[~ok]] = "the information about the effects is not positive: instruments too weak for these exposures"
+        words[rows[~ok]] = (
+            "the information about the effects is not positive: instruments too weak for these exposures"
+        )
         if draws:
             mean, spread, used = _perturb(errors, path, q, size, draws, rng, theta, 20.0 * se[:, rows].T)
             beta[:, rows], se[:, rows] = mean.T, spread.T
             few = used < 0.95 * draws
-            words[rows[few & ok]] = "more than 5% of the redrawn data sets did not identify the effects: instruments are weak"
+            words[rows[few & ok]] = (
+                "more than 5% of the redrawn data sets did not identify the effects: instruments are weak"
+            )
             beta[:, rows[used < 0.5 * draws]], se[:, rows[used < 0.5 * draws]] = np.nan, np.nan
     failed = np.array([p != "" for p in data.problem])
     beta[:, failed], se[:, failed] = np.nan, np.nan
     grid = data.finish(words)
-    meta: dict[str, Any] = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "n": size, "seed": seed}
-    meta |= {"draws": draws, "sensitivity_to_n": {k: v.tolist() for k, v in sensitivity.items()} if O <= 16 else {}}
-    details = {"n_invalid": np.broadcast_to(invalid.sum(axis=1).astype(float), (F, O)), "bic": np.broadcast_to(bic, (F, O))}
-    return Fit(beta, se, status=grid, details=details, meta=meta, flags={"invalid": np.broadcast_to(invalid, (F, O, J))})
+    meta: dict[str, Any] = {
+        "right_for_design": "between",
+        "uses_overlap": sigma_xy is not None,
+        "n": size,
+        "seed": seed,
+    }
+    meta |= {
+        "draws": draws,
+        "sensitivity_to_n": {k: v.tolist() for k, v in sensitivity.items()} if O <= 16 else {},
+    }
+    details = {
+        "n_invalid": np.broadcast_to(invalid.sum(axis=1).astype(float), (F, O)),
+        "bic": np.broadcast_to(bic, (F, O)),
+    }
+    return Fit(
+        beta,
+        se,
+        status=grid,
+        details=details,
+        meta=meta,
+        flags={"invalid": np.broadcast_to(invalid, (F, O, J))},
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +223,9 @@ def _choose(path: _Path, size: float) -> tuple[Array, Ints, Array]:
     return path.theta[at, q], q, bic[at, q]
 
 
-def _information(errors: KnownErrors, theta: Array, q: Ints) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
+def _information(
+    errors: KnownErrors, theta: Array, q: Ints
+) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """theta and errors from the observed information (K, n), the invalid set (n, J), and where it is positive."""
     e, v, _ = errors.residuals(theta)
     rank = np.argsort(np.argsort(e * e / v, axis=1), axis=1)
@@ -215,7 +239,14 @@ def _information(errors: KnownErrors, theta: Array, q: Ints) -> tuple[Array, Arr
 
 
 def _perturb(
-    errors: KnownErrors, path: _Path, q: Ints, size: float, draws: int, rng: np.random.Generator, centre: Array, reach: Array
+    errors: KnownErrors,
+    path: _Path,
+    q: Ints,
+    size: float,
+    draws: int,
+    rng: np.random.Generator,
+    centre: Array,
+    reach: Array,
 ) -> tuple[Array, Array, Array]:
     """Mean and spread (n, K) of the estimate over redrawn data sets, and how many draws (n,) they rest on.
 

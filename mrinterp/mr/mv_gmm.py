@@ -23,11 +23,15 @@ _ASSUMES = (
     BETWEEN,
 )
 NO_MINIMUM = "the objective has no clear minimum: instruments too weak for these exposures"
-NOT_POSITIVE = "the error covariance of the moments is not positive definite: check ld, standard errors and sample sizes"
+NOT_POSITIVE = (
+    "the error covariance of the moments is not positive definite: check ld, standard errors and sample sizes"
+)
 _REFERENCE = "Patel, Lane & Burgess 2024, doi:10.48550/arXiv.2408.09868"
 
 
-@estimator("mv_gmm", "MV-GMM", kind="multivariable", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=1)
+@estimator(
+    "mv_gmm", "MV-GMM", kind="multivariable", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=1
+)
 def mv_gmm(
     beta_x: Array,
     se_x: Array,
@@ -180,14 +184,18 @@ def error_correlation(data: JointData, o: int) -> Array:
     return out
 
 
-def marginal_moments(data: JointData, o: int, ld: Array, loadings: Array, n_x: Array | None, n_y: Array | None) -> DenseErrors:
+def marginal_moments(
+    data: JointData, o: int, ld: Array, loadings: Array, n_x: Array | None, n_y: Array | None
+) -> DenseErrors:
     """Moments of one outcome: joint effects where sample sizes are known, else marginal ones, on the loadings."""
     K = data.size[1]
     corr = error_correlation(data, o)
     effects = np.vstack([data.b.T, data.g[o]])
     sd = np.vstack([np.sqrt(np.einsum("jkk->kj", data.sigma_xx)), 1.0 / np.sqrt(data.weight[o])])
     if n_x is not None and n_y is not None:
-        gamma, cov = joint_effects(effects, sd, np.r_[np.asarray(n_x, float), float(n_y[o])], corr, ld, loadings)
+        gamma, cov = joint_effects(
+            effects, sd, np.r_[np.asarray(n_x, float), float(n_y[o])], corr, ld, loadings
+        )
         overlap = cov[:K, K] if data.sigma_xy is not None else None
     else:
         gamma = effects @ loadings
@@ -240,10 +248,16 @@ def independent_moments(data: JointData, n_x: Array | None, n_y: Array | None) -
     if n_x is None or n_y is None:
         return errors
     nx, ny = np.asarray(n_x, float), np.asarray(n_y, float)[:, None]
-    spread_x = np.sqrt(nx * np.einsum("jkk->jk", data.sigma_xx) + data.b**2)  # sd of the trait over the instrument's
+    spread_x = np.sqrt(
+        nx * np.einsum("jkk->jk", data.sigma_xx) + data.b**2
+    )  # sd of the trait over the instrument's
     spread_y = np.sqrt(ny / data.weight + data.g**2)
     along_x, along_y = data.b / spread_x, data.g / spread_y
-    corr = np.stack([error_correlation(data, o) for o in range(O)] if data.sigma_xy is not None else [error_correlation(data, 0)])
+    corr = np.stack(
+        [error_correlation(data, o) for o in range(O)]
+        if data.sigma_xy is not None
+        else [error_correlation(data, 0)]
+    )
     left_x = (corr[0, :K, :K] - along_x.T @ along_x) / np.sqrt(np.outer(nx - J + 1.0, nx - J + 1.0))
     sigma_xx = spread_x[:, :, None] * left_x * spread_x[:, None, :]
     var_y = spread_y**2 * (1.0 - (along_y**2).sum(axis=1, keepdims=True)) / (ny - J + 1.0)
@@ -254,14 +268,18 @@ def independent_moments(data: JointData, n_x: Array | None, n_y: Array | None) -
     return KnownErrors(data.b[None], data.g, var_y, sigma_xx, sigma_xy)
 
 
-def _gmm_independent(data: JointData, n_x: Array | None, n_y: Array | None, overdispersion: bool, errors: str) -> Fit:
+def _gmm_independent(
+    data: JointData, n_x: Array | None, n_y: Array | None, overdispersion: bool, errors: str
+) -> Fit:
     """Estimates of all outcomes at once when instruments are independent: the profile likelihood with tau2."""
     J, K, O = data.size
     df = J - K
     everything = independent_moments(data, n_x, n_y)
     beta, se, q, tau2 = np.full((K, O), np.nan), np.full((K, O), np.nan), np.full(O, np.nan), np.zeros(O)
     words = np.full(O, "ok", dtype=object)
-    improper = (everything.var_y <= 0).any(axis=1) | (np.linalg.eigvalsh(everything.sigma_xx)[:, 0] <= 0).any()
+    improper = (everything.var_y <= 0).any(axis=1) | (
+        np.linalg.eigvalsh(everything.sigma_xx)[:, 0] <= 0
+    ).any()
     words[improper] = NOT_POSITIVE
     usable = np.flatnonzero(~improper)
     for block in outcome_blocks(len(usable), 8 * J * K):
@@ -290,7 +308,13 @@ def _gmm_independent(data: JointData, n_x: Array | None, n_y: Array | None, over
 
 
 def _gmm(
-    data: JointData, ld: Array, loadings: Array, n_x: Array | None, n_y: Array | None, overdispersion: bool, errors: str
+    data: JointData,
+    ld: Array,
+    loadings: Array,
+    n_x: Array | None,
+    n_y: Array | None,
+    overdispersion: bool,
+    errors: str,
 ) -> Fit:
     """Estimates of all outcomes, one after the other."""
     _, K, O = data.size

@@ -92,7 +92,9 @@ def mv_ivw_me(
         beta[:, rows] = ends.theta.T
         se[:, rows] = np.sqrt(np.einsum("nkk->nk", variance) * scale[:, None]).T
         good = ok & ends.converged
-        words[rows[~good]] = "the likelihood has no maximum near MV-IVW: instruments too weak for these exposures"
+        words[rows[~good]] = (
+            "the likelihood has no maximum near MV-IVW: instruments too weak for these exposures"
+        )
         beta[:, rows[~good]], se[:, rows[~good]] = np.nan, np.nan
     failed = np.array([p != "" for p in data.problem])
     beta[:, failed], se[:, failed] = np.nan, np.nan

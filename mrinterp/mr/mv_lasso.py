@@ -106,7 +106,10 @@ def mv_lasso(
     count = valid.sum(axis=1)
     spread = [heterogeneity(q[o : o + 1], int(count[o] - F)) for o in range(O)]
     details = {k: np.broadcast_to(np.concatenate([s[k] for s in spread]), (F, O)) for k in spread[0]}
-    details |= {"penalty": np.broadcast_to(chosen, (F, O)), "n_valid": np.broadcast_to(count.astype(float), (F, O))}
+    details |= {
+        "penalty": np.broadcast_to(chosen, (F, O)),
+        "n_valid": np.broadcast_to(count.astype(float), (F, O)),
+    }
     details["penalized_effect"] = own
     meta = {"right_for_design": "either", "uses_overlap": False, "direct_effects": direct}
     flags = {"invalid": np.broadcast_to(~valid, (F, O, J))}
@@ -155,7 +158,11 @@ def _path(data: JointData, o: int, penalty: float | None, standardize: str) -> _
             columns.T @ y, columns.T @ columns, n_samples=J, method="lasso", alpha_min=float(wanted.min())
         )
     order = np.argsort(knots)
-    at = np.searchsorted(knots[order], wanted).clip(1, max(len(knots) - 1, 1)) if len(knots) > 1 else np.zeros(len(wanted), int)
+    at = (
+        np.searchsorted(knots[order], wanted).clip(1, max(len(knots) - 1, 1))
+        if len(knots) > 1
+        else np.zeros(len(wanted), int)
+    )
     if len(knots) == 1:
         alpha = np.zeros((len(wanted), J))
     else:

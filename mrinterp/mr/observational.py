@@ -43,7 +43,9 @@ def observational(panel: Panel) -> Estimates:
     score = score_xy - score_xx[:, :, None] * beta
     with np.errstate(divide="ignore", invalid="ignore"):
         se = np.sqrt((score**2).sum(axis=0) * C / (C - 1) * (N - 1) / (N - 2)) / sxx[:, None]
-    status = np.where(np.isfinite(beta), "ok", "the feature does not vary over these sentences").astype(object)
+    status = np.where(np.isfinite(beta), "ok", "the feature does not vary over these sentences").astype(
+        object
+    )
     return Estimates(
         "observational",
         "observational slope",

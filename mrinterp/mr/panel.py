@@ -15,7 +15,15 @@ from mrinterp.core.storage import to_plain
 from mrinterp.mr.driver import estimate
 from mrinterp.mr.registry import find
 
-__all__ = ["leave_one_out", "parse_options", "records", "sentences", "standard_panel", "strength_sentences"]
+__all__ = [
+    "leave_one_out",
+    "methods_for",
+    "parse_options",
+    "records",
+    "sentences",
+    "standard_panel",
+    "strength_sentences",
+]
 
 _APART = ("outliers", "overdispersion")
 
@@ -30,6 +38,25 @@ def standard_panel(data: MRData) -> list[str]:
     if data.ld is not None:
         return ["ivw_correlated", "egger_correlated"]
     return ["ivw", "egger", "weighted_median"]
+
+
+def methods_for(place: str, data: MRData, asked: Sequence[str]) -> list[str]:
+    """The methods asked for, or the standard panel.
+
+    Raises
+    ------
+    InputError
+        If there are fewer instruments than exposures and nothing univariable was asked for: then no
+        estimate of what was asked can come out. (Where something else can, such cells get a status.)
+    """
+    F, _, J = data.shape
+    if F > J and (not asked or all(find(m).kind == "multivariable" for m in asked)):
+        raise InputError(
+            place,
+            f"{J} instruments (rows) for {F} exposures",
+            f"Give at least {F} instruments, fewer exposures (--exposure), or a univariable --method",
+        )
+    return list(asked) or standard_panel(data)
 
 
 def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -142,5 +142,9 @@ def find(name: str) -> Estimator:
     """
     _load_all()
     if name not in _TABLE:
-        raise InputError(f"method {name!r}", "no such estimator", near_misses(name, _TABLE) or f"Known: {', '.join(sorted(_TABLE))}")
+        raise InputError(
+            f"method {name!r}",
+            "no such estimator",
+            near_misses(name, _TABLE) or f"Known: {', '.join(sorted(_TABLE))}",
+        )
     return _TABLE[name]

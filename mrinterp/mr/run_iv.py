@@ -93,7 +93,9 @@ def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
     p, asked = data.X.shape[1], data.R.shape[1]
     if p + 5 > J:
         raise InputError(
-            "instruments", f"{J} that vary for {p} features", f"Dose-based estimates need at least {p + 5}; add instruments or list fewer features"
+            "instruments",
+            f"{J} that vary for {p} features",
+            f"Dose-based estimates need at least {p + 5}; add instruments or list fewer features",
         )
     carried = max(J // INSTRUMENTS_PER_COLUMN - p, 0)
     if asked <= carried:
@@ -141,7 +143,9 @@ def _fit_one(
 
     options: dict[str, Any] = {"cov_type": "clustered", "clusters": family}
     if method == "gmm":
-        result = IVGMM(y, None, X, doses, weight_type="clustered", clusters=family).fit(iter_limit=2, **options)
+        result = IVGMM(y, None, X, doses, weight_type="clustered", clusters=family).fit(
+            iter_limit=2, **options
+        )
     else:
         result = {"tsls": IV2SLS, "liml": IVLIML}[method](y, None, X, doses).fit(**options)
     covariance = np.asarray(result.cov)[:p, :p]

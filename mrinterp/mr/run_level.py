@@ -125,12 +125,18 @@ def run_data(panel: Panel, rank: int | None = None, deviations: bool = False) ->
     change = panel.deviations() if deviations else panel.changes()
     r = panel.rank if rank is None else rank
     if r > change.bypass.shape[1]:
-        raise InputError("rank", f"{r}, the panel holds {change.bypass.shape[1]} bypass components", "Ask for fewer")
+        raise InputError(
+            "rank", f"{r}, the panel holds {change.bypass.shape[1]} bypass components", "Ask for fewer"
+        )
     sets = aliased_sets(change.features)
-    data = RunData(panel, change, change.features[:, [s[0] for s in sets]], change.bypass[:, :r], change.outcomes, sets)
+    data = RunData(
+        panel, change, change.features[:, [s[0] for s in sets]], change.bypass[:, :r], change.outcomes, sets
+    )
     if data.families < 2:
         raise InputError(
-            "family", f"{data.families} family", "Errors are clustered by family: give at least 2 (40 for default inference)"
+            "family",
+            f"{data.families} family",
+            "Errors are clustered by family: give at least 2 (40 for default inference)",
         )
     return data
 
@@ -148,7 +154,11 @@ def aliased_sets(features: Array, tolerance: float = 1e-9) -> list[list[int]]:
     for f in range(features.shape[1]):
         if f in taken:
             continue
-        close = [g for g in np.flatnonzero(alike[f]).tolist() if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)]
+        close = [
+            g
+            for g in np.flatnonzero(alike[f]).tolist()
+            if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)
+        ]
         members = close or [f]
         sets.append(members)
         taken.update(members)

@@ -84,8 +84,10 @@ def srivw(
     failed = np.array([p != "" for p in data.problem]) | ~np.isfinite(se).all(axis=0)
     words = ["ok"] * O
     if strength < 0:
-        words = [f"instruments are too weak (lambda_str {strength:.2g}): the estimate is mostly regularization"] * O
-    units = (uy / ux[:, None])
+        words = [
+            f"instruments are too weak (lambda_str {strength:.2g}): the estimate is mostly regularization"
+        ] * O
+    units = uy / ux[:, None]
     beta, se = beta * units, se * units
     beta[:, failed], se[:, failed] = np.nan, np.nan
     details = {"lambda_str": np.full((F, O), strength), "phi": np.broadcast_to(phi, (F, O))}
@@ -99,13 +101,19 @@ def _moment_tau2(w: Array, e: Array, v: Array) -> Array:
     return np.maximum(0.0, (w * (e * e - v)).sum(axis=1) / w.sum(axis=1))
 
 
-def _regularize(data: JointData, rows: NDArray[np.int_], penalties: Array) -> tuple[Array, Array, Array, Array]:
+def _regularize(
+    data: JointData, rows: NDArray[np.int_], penalties: Array
+) -> tuple[Array, Array, Array, Array]:
     """Estimate and error (K, rows), chosen phi and tau2 (rows,) of a block of outcomes."""
     J, K, _ = data.size
     n, P = len(rows), len(penalties)
     w = data.weight[rows]
     if data.shared is not None:  # a common factor of the weights cancels; standardized traits make it near 1
-        h = np.broadcast_to((w.mean(axis=0) @ data.corrected()).reshape(1, K, K), (1, K, K)) if n else np.empty((0, K, K))
+        h = (
+            np.broadcast_to((w.mean(axis=0) @ data.corrected()).reshape(1, K, K), (1, K, K))
+            if n
+            else np.empty((0, K, K))
+        )
         values, vectors = np.linalg.eigh(h)
         scale = w.sum(axis=1) / w.mean(axis=0).sum()
         values = values * scale[:, None]

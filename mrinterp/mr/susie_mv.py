@@ -158,8 +158,16 @@ def susie_direct(
         fit = _strongest_start(z[:, :F], yy, J, r[:F, :F], max_effects, F + J)
         for _ in range(rounds):
             fit = sum_of_single_effects(
-                z, yy, np.full(len(rows), float(J)), r, max_effects, prior_weights=weights,
-                estimate_residual_variance=True, tol=tolerance, max_iter=max_iterations, start=fit,
+                z,
+                yy,
+                np.full(len(rows), float(J)),
+                r,
+                max_effects,
+                prior_weights=weights,
+                estimate_residual_variance=True,
+                tol=tolerance,
+                max_iter=max_iterations,
+                start=fit,
             )
             present = (fit.prior_variance > _TINY)[:, :, None] * fit.alpha
             found = present.sum(axis=(1, 2))
@@ -207,7 +215,16 @@ def _strongest_start(z: Array, yy: Array, J: int, r: Array, max_effects: int, co
         alpha[at, e, chosen], mu[at, e, chosen] = 1.0, effect[at, chosen]
     blank = np.zeros((n, L))
     return SusieFit(
-        alpha, mu, blank, blank, blank, np.zeros_like(alpha), yy / J, np.full(n, -np.inf), np.zeros(n, int), np.zeros(n, bool)
+        alpha,
+        mu,
+        blank,
+        blank,
+        blank,
+        np.zeros_like(alpha),
+        yy / J,
+        np.full(n, -np.inf),
+        np.zeros(n, int),
+        np.zeros(n, bool),
     )
 
 
@@ -217,8 +234,15 @@ def _better_of_two_starts(
     """The fit with the higher evidence bound, from an empty start and from the joint estimate."""
     fits = [
         sum_of_single_effects(
-            z, yy, np.full(len(z), float(J)), r, max_effects, estimate_residual_variance=True,
-            tol=tolerance, max_iter=max_iterations, start=start,
+            z,
+            yy,
+            np.full(len(z), float(J)),
+            r,
+            max_effects,
+            estimate_residual_variance=True,
+            tol=tolerance,
+            max_iter=max_iterations,
+            start=start,
         )
         for start in (None, _strongest_start(z, yy, J, r, max_effects, len(r)))
     ]
@@ -232,7 +256,11 @@ class _Result:
     def __init__(self, data: JointData, coverage: float, min_purity: float) -> None:
         _, K, O = data.size
         self.data, self.coverage, self.min_purity = data, coverage, min_purity
-        self.beta, self.se, self.pip = np.full((K, O), np.nan), np.full((K, O), np.nan), np.full((K, O), np.nan)
+        self.beta, self.se, self.pip = (
+            np.full((K, O), np.nan),
+            np.full((K, O), np.nan),
+            np.full((K, O), np.nan),
+        )
         self.set = np.zeros((K, O))
         self.words = np.full(O, weak_word(data), dtype=object)
         self.sets: list[dict[str, Any]] = []
@@ -255,19 +283,29 @@ class _Result:
                 members = [m for m in one["members"] if m < K]
                 self.set[members, o] = s
                 direct = [m - K for m in one["members"] if m >= K]
-                self.sets.append({"outcome": int(o), "set": s, "exposures": members, "direct_paths": direct} | one["quality"])
+                self.sets.append(
+                    {"outcome": int(o), "set": s, "exposures": members, "direct_paths": direct}
+                    | one["quality"]
+                )
 
     def fit(self, overlap: bool, details: dict[str, Array], direct: NDArray[np.bool_] | None = None) -> Fit:
         J, K, O = self.data.size
         failed = np.array([p != "" for p in self.data.problem])
         for values in (self.beta, self.se, self.pip):
             values[:, failed] = np.nan
-        shown = {"pip": self.pip, "set": self.set} | {k: np.broadcast_to(v, (K, O)) for k, v in details.items()}
+        shown = {"pip": self.pip, "set": self.set} | {
+            k: np.broadcast_to(v, (K, O)) for k, v in details.items()
+        }
         meta = {"right_for_design": "between", "uses_overlap": overlap, "credible_sets": self.sets}
         flags = {} if direct is None else {"direct": np.broadcast_to(direct, (K, O, J))}
         return Fit(
-            self.beta, self.se, neglog10p=np.full((K, O), np.nan), status=self.data.finish(self.words),
-            details=shown, meta=meta, flags=flags,
+            self.beta,
+            self.se,
+            neglog10p=np.full((K, O), np.nan),
+            status=self.data.finish(self.words),
+            details=shown,
+            meta=meta,
+            flags=flags,
         )
 
 
@@ -285,5 +323,10 @@ def _credible_sets(
         purity = float(np.abs(r[np.ix_(members, members)]).min())
         known = any(s["members"] == members.tolist() for s in out)
         if purity >= min_purity and not known:
-            out.append({"members": members.tolist(), "quality": {"coverage": float(a[members].sum()), "purity": purity}})
+            out.append(
+                {
+                    "members": members.tolist(),
+                    "quality": {"coverage": float(a[members].sum()), "purity": purity},
+                }
+            )
     return sorted(out, key=lambda s: -s["quality"]["purity"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ _ASSUMES = (
     "the errors' covariance is known",
     BETWEEN,
 )
-_LD_PROBLEM = "with correlated instruments sets exist for one exposure only: give exposures one by one, or pc_gmm"
+_LD_PROBLEM = (
+    "with correlated instruments sets exist for one exposure only: give exposures one by one, or pc_gmm"
+)
 _HALF_POINTS = {True: 200, False: 40}  # one exposure: nothing to minimize over at each point
 _REFINEMENTS = 25
 
@@ -140,7 +143,15 @@ def lm_set(
         return neglog10p_chi2(s.lm, 1)
 
     return _sets(
-        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p, scaling
+        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy),
+        ld,
+        n_x,
+        n_y,
+        design,
+        level,
+        overdispersion,
+        log_p,
+        scaling,
     )
 
 
@@ -181,7 +192,15 @@ def clr_set(
         return np.asarray(-np.log10(np.maximum(clr_p(s.clr(), s.rank, df), 1e-300)))
 
     return _sets(
-        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p, scaling
+        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy),
+        ld,
+        n_x,
+        n_y,
+        design,
+        level,
+        overdispersion,
+        log_p,
+        scaling,
     )
 
 
@@ -219,7 +238,8 @@ def _sets(
         beta[:, o], se[:, o] = prepared[0], prepared[1]
         for k in range(F):
             statistic = prepared[2](k)
-            found = _invert(lambda t, s=statistic: log_p(s(t)) - threshold, beta[k, o], se[k, o], _HALF_POINTS[F == 1])  # type: ignore[misc]
+            excess = partial(_excess, statistic, log_p, threshold)
+            found = _invert(excess, beta[k, o], se[k, o], _HALF_POINTS[F == 1])
             p_zero[k, o] = log_p(statistic(np.zeros(1)))[0]
             pieces[k, o] = len(found)
             if found:
@@ -228,9 +248,21 @@ def _sets(
             word = _word(found)
             if word and status[k, o] == "ok":
                 status[k, o] = word
-    meta = {"right_for_design": "between", "uses_overlap": arrays[5] is not None, "sets": listed, "level": level}
+    meta = {
+        "right_for_design": "between",
+        "uses_overlap": arrays[5] is not None,
+        "sets": listed,
+        "level": level,
+    }
     return Fit(
-        beta, se, ci_lower=lower, ci_upper=upper, neglog10p=p_zero, status=status, details={"pieces": pieces}, meta=meta
+        beta,
+        se,
+        ci_lower=lower,
+        ci_upper=upper,
+        neglog10p=p_zero,
+        status=status,
+        details={"pieces": pieces},
+        meta=meta,
     )
 
 
@@ -260,7 +292,9 @@ def _independent(
     def of(k: int) -> Statistic:
         def statistic(values: Array) -> WeakStatistics:
             rows = np.zeros(len(values), int)
-            return single_effect_statistics(errors.take(rows), k, values, end.theta[rows], float(tau2[0]), sufficient)
+            return single_effect_statistics(
+                errors.take(rows), k, values, end.theta[rows], float(tau2[0]), sufficient
+            )
 
         return statistic
 
@@ -268,7 +302,13 @@ def _independent(
 
 
 def _dense(
-    data: JointData, o: int, ld: Array, n_x: Array | None, n_y: Array | None, overdispersion: bool, sufficient: bool
+    data: JointData,
+    o: int,
+    ld: Array,
+    n_x: Array | None,
+    n_y: Array | None,
+    overdispersion: bool,
+    sufficient: bool,
 ) -> tuple[Array, Array, Callable[[int], Statistic]]:
     """The same for one exposure with correlated instruments."""
     J = data.size[0]
@@ -282,7 +322,16 @@ def _dense(
     return end.theta, np.array([se]), lambda k: lambda values: dense_statistics(moments, values, sufficient)
 
 
-def _invert(excess: Callable[[Array], Array], centre: float, se: float, half_points: int) -> list[tuple[float, float]]:
+def _excess(
+    statistic: Statistic, log_p: Callable[[WeakStatistics], Array], threshold: float, theta: Array
+) -> Array:
+    """-log10 p of a test of theta beyond the level's: positive outside the set."""
+    return log_p(statistic(theta)) - threshold
+
+
+def _invert(
+    excess: Callable[[Array], Array], centre: float, se: float, half_points: int
+) -> list[tuple[float, float]]:
     """Intervals where ``excess`` (of -log10 p over its limit) is not positive, over the whole line.
 
     Values are spaced as a tangent around the estimate, so that the ends of the line are reached. Pieces

@@ -86,7 +86,9 @@ def within(
     if covariance not in ("CR1", "CR3", "bootstrap"):
         raise InputError("covariance", f"{covariance!r}", "Use 'CR3', 'CR1' or 'bootstrap'")
     p, r = data.X.shape[1], data.R.shape[1]
-    fit = clustered_least_squares(Z, Y, change.family, p, "CR1" if covariance == "CR1" else "CR3", change.absorbed)
+    fit = clustered_least_squares(
+        Z, Y, change.family, p, "CR1" if covariance == "CR1" else "CR3", change.absorbed
+    )
     se = _bootstrap_se(Z, Y, change.family, p, draws, seed) if covariance == "bootstrap" else fit.se
     return data.estimates(
         "within",
@@ -200,7 +202,11 @@ def _out_of_fold(R: Array, targets: Array, fold: NDArray[np.int_], folds: int, r
 def _check_identified(Z: Array, change: Changes) -> None:
     N, d = Z.shape
     if d + change.absorbed >= N:
-        raise InputError("panel", f"{N} perturbed runs for {d} columns and {change.absorbed} prompt means", "Add runs, or lower the bypass rank")
+        raise InputError(
+            "panel",
+            f"{N} perturbed runs for {d} columns and {change.absorbed} prompt means",
+            "Add runs, or lower the bypass rank",
+        )
 
 
 def _prompt_weights(change: Changes) -> Array:

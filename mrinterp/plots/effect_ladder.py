@@ -21,7 +21,9 @@ RUNGS = {
 }
 
 
-def effect_ladder(agreement: Agreement, labels: dict[str, str] | None = None, top: int = 14, ax: Axes | None = None) -> Axes:
+def effect_ladder(
+    agreement: Agreement, labels: dict[str, str] | None = None, top: int = 14, ax: Axes | None = None
+) -> Axes:
     """Effects with 95% intervals of the features whose knockout effect is largest.
 
     Parameters
@@ -51,14 +53,24 @@ def effect_ladder(agreement: Agreement, labels: dict[str, str] | None = None, to
             rows = table[table["method"] == rung].set_index("exposure").loc[chosen]
             x, low, high = rows["estimate"], rows["ci_lower"], rows["ci_upper"]
         ax.errorbar(
-            x, y, xerr=[x - low, high - x], fmt="D" if rung == "knockout" else "o", ms=4 if rung == "knockout" else 3.5,
-            color=METHOD_COLORS[rung], elinewidth=1.2, lw=0, label=RUNGS[rung], zorder=3
+            x,
+            y,
+            xerr=[x - low, high - x],
+            fmt="D" if rung == "knockout" else "o",
+            ms=4 if rung == "knockout" else 3.5,
+            color=METHOD_COLORS[rung],
+            elinewidth=1.2,
+            lw=0,
+            label=RUNGS[rung],
+            zorder=3,
         )
     names = [f"{c.rsplit(':', 1)[-1]}\n{(labels or {}).get(c, '')}".strip() for c in chosen]
     ax.set_yticks(np.arange(len(chosen)), names)
     ax.set_ylim(len(chosen) - 0.4, -0.6)
     ax.set_xlabel(f"effect on {table['outcome'].iloc[0]} per sd of the feature, 95% interval")
     ax.set_title("From correlation to cause: the effect ladder", loc="left")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.62 * len(chosen) + 0.6)), ncols=3)
+    ax.legend(
+        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.62 * len(chosen) + 0.6)), ncols=3
+    )
     spare(ax)
     return ax

@@ -17,7 +17,12 @@ __all__ = ["mr_forest"]
 
 
 def mr_forest(
-    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, most: int = 60, ax: Axes | None = None
+    data: MRData,
+    results: Sequence[Estimates],
+    exposure: str,
+    outcome: str,
+    most: int = 60,
+    ax: Axes | None = None,
 ) -> Axes:
     """Ratios g/b with their first-order intervals, sorted, and the estimates with theirs.
 
@@ -42,9 +47,21 @@ def mr_forest(
         x, low, high = result.beta[f, o], result.ci_lower[f, o], result.ci_upper[f, o]
         color = LINE_COLORS[k % len(LINE_COLORS)]
         if np.isfinite(x):
-            ax.errorbar(x, count + 1 + 1.6 * k, xerr=[[x - low], [high - x]], fmt="D", ms=5, color=color, elinewidth=1.8)
+            ax.errorbar(
+                x,
+                count + 1 + 1.6 * k,
+                xerr=[[x - low], [high - x]],
+                fmt="D",
+                ms=5,
+                color=color,
+                elinewidth=1.8,
+            )
     ticks = [*range(count), *(count + 1 + 1.6 * k for k in range(methods))]
-    ax.set_yticks(ticks, [names[j] for j in shown] + [short_label(r) for r in results], fontsize=6.5 if count > 25 else 8)
+    ax.set_yticks(
+        ticks,
+        [names[j] for j in shown] + [short_label(r) for r in results],
+        fontsize=6.5 if count > 25 else 8,
+    )
     ax.set_ylim(count + 1.6 * methods + 0.6, -0.8)
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
     _limit(ax, ratio, half)

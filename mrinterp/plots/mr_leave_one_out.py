@@ -48,7 +48,9 @@ def mr_leave_one_out(
     xerr = np.abs(at[1:] - at[0])
     ax.errorbar(at[0], np.arange(count), xerr=xerr, fmt="o", ms=3, color="#444444", elinewidth=0.8, lw=0)
     if np.isfinite(x):
-        ax.errorbar(x, count + 1, xerr=[[x - low], [high - x]], fmt="D", ms=5, color=LINE_COLORS[0], elinewidth=1.8)
+        ax.errorbar(
+            x, count + 1, xerr=[[x - low], [high - x]], fmt="D", ms=5, color=LINE_COLORS[0], elinewidth=1.8
+        )
         ax.axvline(x, color=LINE_COLORS[0], lw=0.8, ls=":", zorder=0)
     labels = [f"without {r[0]}" for r in rows] + ["all instruments"]
     ax.set_yticks([*range(count), count + 1], labels, fontsize=6.5 if count > 25 else 8)

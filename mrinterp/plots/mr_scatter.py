@@ -44,7 +44,9 @@ def mr_scatter(
     """
     ax = axes(ax, 5.6, 4.4)
     b, s, g, t, _ = oriented(data, exposure, outcome)
-    ax.errorbar(b, g, xerr=s, yerr=t, fmt="o", ms=3.5, color="#444444", ecolor="#bbbbbb", elinewidth=0.8, zorder=2)
+    ax.errorbar(
+        b, g, xerr=s, yerr=t, fmt="o", ms=3.5, color="#444444", ecolor="#bbbbbb", elinewidth=0.8, zorder=2
+    )
     right = 1.05 * float((b + s).max()) if len(b) else 1.0
     ends = np.array([0.0, right])
     for k, result in enumerate(results):
@@ -53,7 +55,14 @@ def mr_scatter(
         if not np.isfinite(slope):
             continue
         start = float(result.details["intercept"][f, o]) if "intercept" in result.details else 0.0
-        ax.plot(ends, start + slope * ends, color=LINE_COLORS[k % len(LINE_COLORS)], lw=1.6, label=short_label(result), zorder=3)
+        ax.plot(
+            ends,
+            start + slope * ends,
+            color=LINE_COLORS[k % len(LINE_COLORS)],
+            lw=1.6,
+            label=short_label(result),
+            zorder=3,
+        )
     ax.axhline(0, color="#dddddd", lw=0.8, zorder=0)
     ax.set_xlim(0 if (b - s).min(initial=0.0) >= 0 else None, right)
     ax.set_xlabel(f"effect of the instrument on {exposure}")

@@ -21,10 +21,17 @@ def predicted_vs_knockout(agreement: Agreement, method: str = "within", ax: Axes
     rope = float(agreement.meta["rope"][0])
     ax.axvspan(-rope, rope, color="#eeeeee", zorder=0)
     ax.errorbar(
-        x, y,
+        x,
+        y,
         xerr=[x - table["knockout_lower"], table["knockout_upper"] - x],
         yerr=[y - table["ci_lower"], table["ci_upper"] - y],
-        fmt="o", ms=3.5, lw=0, elinewidth=0.8, color=color, alpha=0.85, zorder=3,
+        fmt="o",
+        ms=3.5,
+        lw=0,
+        elinewidth=0.8,
+        color=color,
+        alpha=0.85,
+        zorder=3,
     )
     limit = 1.08 * float(np.nanmax(np.abs(np.r_[x, y])))
     ax.plot([-limit, limit], [-limit, limit], color="#444444", lw=0.8, ls="--", zorder=2)
@@ -33,10 +40,13 @@ def predicted_vs_knockout(agreement: Agreement, method: str = "within", ax: Axes
     ax.set_aspect("equal")
     row = agreement.summary[agreement.summary["method"] == method].iloc[0]
     ax.text(
-        0.03, 0.97,
+        0.03,
+        0.97,
         f"correlation {row['correlation']:.2f}\nslope {row['slope']:.2f}\n"
         f"coverage {row['coverage']:.2f} ({row['coverage_lower']:.2f} to {row['coverage_upper']:.2f})",
-        transform=ax.transAxes, va="top", fontsize=8,
+        transform=ax.transAxes,
+        va="top",
+        fontsize=8,
     )
     ax.set_xlabel("knockout effect per sd")
     ax.set_ylabel("predicted effect per sd")
@@ -51,7 +61,9 @@ def predicted_vs_knockout_grid(agreement: Agreement, methods: list[str], ax: Axe
 
     if ax is not None:
         return predicted_vs_knockout(agreement, methods[0], ax)
-    figure, panels = plt.subplots(1, len(methods), figsize=(3.6 * len(methods), 3.9), layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(methods), figsize=(3.6 * len(methods), 3.9), layout="constrained", squeeze=False
+    )
     for method, panel in zip(methods, panels[0], strict=True):
         predicted_vs_knockout(agreement, method, panel)
         panel.set_title(panel.get_title(loc="left"), loc="left", fontsize=9)

@@ -25,25 +25,32 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     """
     header, table = study.header, study.results
     outcome, unit = table["outcome"].iloc[0], study.basis.dictionary.unit
-    lines = [header["plan"]["title"], f"Effects on {outcome}, in outcome units per {unit} of the feature.", ""]
+    lines = [
+        header["plan"]["title"],
+        f"Effects on {outcome}, in outcome units per {unit} of the feature.",
+        "",
+    ]
     rows = [("feature", "responds to", "effect", "95% interval", "knockout", "verdict", "knockout says")]
     for r in table.head(top).to_dict("records"):
         rows.append(
             (
-                r['feature'].rsplit(":", 1)[-1],
-                r['label'],
+                r["feature"].rsplit(":", 1)[-1],
+                r["label"],
                 f"{r['effect']:+.4f}",
                 f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]",
                 f"{r['knockout']:+.4f}",
-                r['verdict'],
-                r['knockout_verdict'],
+                r["verdict"],
+                r["knockout_verdict"],
             )
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     counts = ", ".join(f"{n} {v}" for v, n in table["verdict"].value_counts().items())
     rope = study.agreement.meta["rope"][0]
-    lines += ["", f"{len(table)} features tested: {counts} (region of practical equivalence +-{rope:.4f}). {max(len(table) - top, 0)} not shown."]
+    lines += [
+        "",
+        f"{len(table)} features tested: {counts} (region of practical equivalence +-{rope:.4f}). {max(len(table) - top, 0)} not shown.",
+    ]
     lines += ["", "Held against the blind knockouts:"]
     for s in study.agreement.summary.to_dict("records"):
         lines.append(

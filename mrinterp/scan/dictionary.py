@@ -35,7 +35,11 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     """
     N, width = means.shape
     if count > min(N - 1, width):
-        raise InputError("features.count", f"{count} components from {N} sentences of width {width}", f"Ask for at most {min(N - 1, width)}")
+        raise InputError(
+            "features.count",
+            f"{count} components from {N} sentences of width {width}",
+            f"Ask for at most {min(N - 1, width)}",
+        )
     if kind == "independent_components":
         model = FastICA(count, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
         model.fit(means)

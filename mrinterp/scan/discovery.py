@@ -49,7 +49,9 @@ def learn_basis(
     names = feature_names(plan.model.site, plan.features.count)
     for name in labels or {}:
         if name not in names:
-            raise InputError(f"features.labels, feature {name!r}", "no such feature", near_misses(name, names))
+            raise InputError(
+                f"features.labels, feature {name!r}", "no such feature", near_misses(name, names)
+            )
     rows = design.rows("discovery")
     read = read_runs(network, design, tokens, rows, folder=folder and folder / "runs", what="discovery")
     runs = design.runs.iloc[rows].reset_index(drop=True)
@@ -60,7 +62,11 @@ def learn_basis(
     natural = kind != "noise"
     primary = kind == plan.estimation.kind
     if not primary.any():
-        raise InputError("estimation.kind", f"no {plan.estimation.kind!r} runs in the design", "Ask for runs of that kind, or change the kind")
+        raise InputError(
+            "estimation.kind",
+            f"no {plan.estimation.kind!r} runs in the design",
+            "Ask for runs of that kind, or change the kind",
+        )
     with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
         dictionary = learn_dictionary(
             read["mean"][natural], plan.features.kind, plan.features.count, plan.seed, plan.model.site
@@ -83,7 +89,9 @@ def learn_basis(
         bar.update()
     values = (read["mean"][natural] - dictionary.center) @ dictionary.read.T
     found = describe_features(values, design.doses[rows[natural]], design.instruments)
-    dictionary = replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in zip(names, found, strict=True)))
+    dictionary = replace(
+        dictionary, labels=tuple((labels or {}).get(n, d) for n, d in zip(names, found, strict=True))
+    )
     support, variance = _token_support(network, design, tokens, rows[natural], folder)
     meta = {
         "ceiling": ceiling,
@@ -111,19 +119,27 @@ def _refuse_silent_instruments(design: Design, rows: NDArray[np.int_], kind: NDA
     for name in sorted(set(kind) - {"clean"}):
         if still[kind == name].all():
             raise InputError(
-                f"instruments.{name}", "never changes the site (discovery split)", "Check that the site lies downstream of the perturbed input"
+                f"instruments.{name}",
+                "never changes the site (discovery split)",
+                "Check that the site lies downstream of the perturbed input",
             )
     slot = design.columns("slot")
     if not len(slot):
         return
     clean = design.runs["clean"].to_numpy()[rows]
     of_kind = np.flatnonzero(kind == "slot")
-    change = np.asarray(design.doses[rows[of_kind]][:, slot]) - np.asarray(design.doses[clean[of_kind]][:, slot])
+    change = np.asarray(design.doses[rows[of_kind]][:, slot]) - np.asarray(
+        design.doses[clean[of_kind]][:, slot]
+    )
     for j, name in enumerate(design.instruments["instrument"].to_numpy()[slot]):
         used = change[:, j] != 0
         alone = used & (np.abs(change).sum(axis=1) == 1)
         if alone.any() and still[of_kind][alone].all():
-            raise InputError(f"instrument {name!r}", "never changes the site (discovery split)", "Give a filler that the tokenizer tells apart from the others")
+            raise InputError(
+                f"instrument {name!r}",
+                "never changes the site (discovery split)",
+                "Give a filler that the tokenizer tells apart from the others",
+            )
 
 
 def _ceiling(design: Design, plan: Plan, features: int) -> int:
@@ -150,4 +166,3 @@ def _token_support(
     covariance = parts["second"].sum(axis=0) / n - np.outer(mean, mean)
     values, vectors = np.linalg.eigh(covariance)
     return vectors[:, ::-1].T.copy(), np.maximum(values[::-1], 0.0)
-

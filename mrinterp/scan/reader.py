@@ -26,11 +26,13 @@ Project = Callable[[CutReading], dict[str, NDArray]]
 """Turns a block's reading into the arrays to keep, one row per run."""
 
 
-
-
 def raw_reading(reading: CutReading) -> dict[str, NDArray]:
     """Keep everything: token means in float64, class deviations in float32."""
-    return {"mean": reading.mean, "deviation": reading.deviation.astype(np.float32), "outcome": reading.outcome}
+    return {
+        "mean": reading.mean,
+        "deviation": reading.deviation.astype(np.float32),
+        "outcome": reading.outcome,
+    }
 
 
 def block_noise(
@@ -47,7 +49,9 @@ def block_noise(
     drawn = np.asarray((design.doses if doses is None else doses)[rows][:, columns]).reshape(len(rows), C, D)
     if not drawn.any():
         return None
-    return np.asarray(np.einsum("ncd,cdw->ncw", drawn, design.noise_directions, optimize=True), dtype=np.float32)
+    return np.asarray(
+        np.einsum("ncd,cdw->ncw", drawn, design.noise_directions, optimize=True), dtype=np.float32
+    )
 
 
 def sharded(
@@ -128,7 +132,9 @@ def read_runs(
 
     def work(a: int, b: int) -> dict[str, NDArray]:
         block = rows[a:b]
-        reading = network.run(tokens.take(inputs[block]), noise=block_noise(design, block), draw=(SCAN_STREAM, block))
+        reading = network.run(
+            tokens.take(inputs[block]), noise=block_noise(design, block), draw=(SCAN_STREAM, block)
+        )
         return project(reading)
 
     return sharded(len(rows), int(design.settings["block"]), work, folder, what)

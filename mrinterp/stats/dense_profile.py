@@ -53,7 +53,9 @@ class DenseErrors:
             return np.inf, np.zeros(len(theta))
         u = linalg.cho_solve(factor, e, check_finite=False)
         shared = self.error_covariance(theta)
-        return float(e @ u), np.asarray(-2.0 * (self.beta_x.T @ u) - 2.0 * np.einsum("i,kij,j->k", u, shared, u))
+        return float(e @ u), np.asarray(
+            -2.0 * (self.beta_x.T @ u) - 2.0 * np.einsum("i,kij,j->k", u, shared, u)
+        )
 
     def score_directions(self, theta: Array) -> tuple[Array, Array, Array]:
         """Residual e (r,), D (r, K) = exposure effects freed of their dependence on e, and Omega^-1 [e, D] (r, K + 1)."""
@@ -96,7 +98,9 @@ def minimize_dense(data: DenseErrors) -> DenseMinimum:
 
     best = DenseMinimum(ordinary, np.inf, False)
     for start in starts:
-        end = optimize.minimize(scaled, start / unit, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 500})
+        end = optimize.minimize(
+            scaled, start / unit, jac=True, method="BFGS", options={"gtol": 1e-9, "maxiter": 500}
+        )
         if end.fun < best.value:
             flat = float(np.abs(end.jac).max()) < 1e-4
             best = DenseMinimum(np.asarray(end.x * unit), float(end.fun), flat)

@@ -10,7 +10,9 @@ __all__ = ["least_absolute_deviations"]
 Array = NDArray[np.float64]
 
 
-def least_absolute_deviations(design: Array, outcome: Array, weights: Array, max_iterations: int = 80) -> Array:
+def least_absolute_deviations(
+    design: Array, outcome: Array, weights: Array, max_iterations: int = 80
+) -> Array:
     """Coefficients (N, K) that minimize Sum_j w_j |y_j - x_j'theta| for N problems.
 
     Parameters
@@ -41,7 +43,9 @@ def least_absolute_deviations(design: Array, outcome: Array, weights: Array, max
 def _solve(gram: Array, right: Array) -> Array:
     K = gram.shape[1]
     size = np.einsum("nkk->n", gram)
-    return np.asarray(np.linalg.solve(gram + (1e-13 * size)[:, None, None] * np.eye(K), right[..., None])[..., 0])
+    return np.asarray(
+        np.linalg.solve(gram + (1e-13 * size)[:, None, None] * np.eye(K), right[..., None])[..., 0]
+    )
 
 
 def _interior_point(x: Array, y: Array, max_iterations: int) -> Array:

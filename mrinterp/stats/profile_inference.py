@@ -30,7 +30,9 @@ def positive_inverse(h: Array, tolerance: float = 1e-8) -> tuple[Array, NDArray[
     return inverse, ok
 
 
-def many_weak_covariance(data: KnownErrors, theta: Array, tau2: Array | float = 0.0) -> tuple[Array, NDArray[np.bool_]]:
+def many_weak_covariance(
+    data: KnownErrors, theta: Array, tau2: Array | float = 0.0
+) -> tuple[Array, NDArray[np.bool_]]:
     """H^-1 (Sum c_j c_j'/v_j) H^-1 of the profile likelihood (N, K, K), and where H is positive definite.
 
     H is the observed information and c_j = b_j + e_j (Sxx theta - sxy)/v_j the exposure effect freed of its

@@ -63,7 +63,9 @@ class KnownErrors:
         left = self.var_y
         if self.sigma_xy is not None:
             safe = np.where(spread > 0, spread, np.inf)
-            pull = np.matmul((vectors / safe[:, None, :]).transpose(0, 2, 1)[None], self.sigma_xy[..., None])[..., 0]
+            pull = np.matmul((vectors / safe[:, None, :]).transpose(0, 2, 1)[None], self.sigma_xy[..., None])[
+                ..., 0
+            ]
             shift, left = (pull * z).sum(axis=2), np.maximum(left - (pull**2).sum(axis=2), 0.0)
         beta_y = self.beta_y + shift + np.sqrt(left) * rng.standard_normal((N, J))
         return replace(self, beta_x=beta_x, beta_y=beta_y)
@@ -93,7 +95,11 @@ def _kept(t: Array, trim: NDArray[np.int_] | None) -> Array | None:
 
 
 def profile_value(
-    data: KnownErrors, theta: Array, loss: Loss, tau2: Array | float = 0.0, trim: NDArray[np.int_] | None = None
+    data: KnownErrors,
+    theta: Array,
+    loss: Loss,
+    tau2: Array | float = 0.0,
+    trim: NDArray[np.int_] | None = None,
 ) -> Array:
     """Sum over instruments of rho(e_j / sqrt(v_j)), per problem (N,); infinite where a variance is not positive."""
     e, v, _ = data.residuals(theta, tau2)
@@ -106,7 +112,11 @@ def profile_value(
 
 
 def profile_derivatives(
-    data: KnownErrors, theta: Array, loss: Loss, tau2: Array | float = 0.0, trim: NDArray[np.int_] | None = None
+    data: KnownErrors,
+    theta: Array,
+    loss: Loss,
+    tau2: Array | float = 0.0,
+    trim: NDArray[np.int_] | None = None,
 ) -> tuple[Array, Array, Array]:
     """Value (N,), gradient (N, K) and Hessian (N, K, K) of the profile objective in theta.
 
@@ -199,7 +209,13 @@ def minimize_profile(
         value[active] = f
         with np.errstate(over="ignore", invalid="ignore"):
             usable = np.isfinite(g).all(axis=1) & (np.abs(h).max(axis=(1, 2)) < 1e200)
-        active, part, f, g, h = active[usable], part.take(np.flatnonzero(usable)), f[usable], g[usable], h[usable]
+        active, part, f, g, h = (
+            active[usable],
+            part.take(np.flatnonzero(usable)),
+            f[usable],
+            g[usable],
+            h[usable],
+        )
         trimmed = None if trimmed is None else trimmed[usable]
         if not len(active):
             break
@@ -231,7 +247,9 @@ def _line_search(
     left = np.arange(len(theta))
     for _ in range(40):
         trimmed = None if trim is None else trim[left]
-        new = profile_value(data.take(left), theta[left] + length[left, None] * step[left], loss, tau2[left], trimmed)
+        new = profile_value(
+            data.take(left), theta[left] + length[left, None] * step[left], loss, tau2[left], trimmed
+        )
         left = left[~(new <= start[left] + 1e-4 * length[left] * drop[left] + slack[left])]
         if not len(left):
             return length

@@ -18,7 +18,9 @@ def _covariance(se_x: Array, sigma_xx: Array | None) -> Array:
     return np.asarray(se_x.T[:, :, None] ** 2 * np.eye(len(se_x)))
 
 
-def conditional_f_statistics(beta_x: Array, se_x: Array, sigma_xx: Array | None = None, divisor: str = "df") -> Array:
+def conditional_f_statistics(
+    beta_x: Array, se_x: Array, sigma_xx: Array | None = None, divisor: str = "df"
+) -> Array:
     """Strength of the instruments for each exposure given the others, (K,).
 
     Parameters
@@ -64,9 +66,17 @@ def joint_rank_statistic(beta_x: Array, se_x: Array, sigma_xx: Array | None = No
     xx = covariance / (scale[:, None] * scale[None, :])
     best = np.inf
     weakest = np.linalg.eigh(b.T @ b)[1][:, 0]
-    for k in range(K):  # K normalizations of one minimum; each guards against a bad normalization of the others
+    for k in range(
+        K
+    ):  # K normalizations of one minimum; each guards against a bad normalization of the others
         rest = [i for i in range(K) if i != k]
-        data = KnownErrors(b[None][:, :, rest], b[None, :, k], xx[None, :, k, k], xx[:, rest][:, :, rest], xx[None][:, :, rest, k])
+        data = KnownErrors(
+            b[None][:, :, rest],
+            b[None, :, k],
+            xx[None, :, k, k],
+            xx[:, rest][:, :, rest],
+            xx[None][:, :, rest, k],
+        )
         starts = [np.linalg.lstsq(b[:, rest], b[:, k], rcond=None)[0]]
         if abs(weakest[k]) > 1e-3:
             starts.append(-weakest[rest] / weakest[k])
@@ -86,6 +96,8 @@ def lambda_str(beta_x: Array, se_x: Array, sigma_xx: Array | None = None) -> flo
         z = (beta_x / se_x).T
     else:
         values, vectors = np.linalg.eigh(_covariance(se_x, sigma_xx))
-        root = np.matmul(vectors / np.sqrt(np.maximum(values, 1e-300))[:, None, :], vectors.transpose(0, 2, 1))
+        root = np.matmul(
+            vectors / np.sqrt(np.maximum(values, 1e-300))[:, None, :], vectors.transpose(0, 2, 1)
+        )
         z = np.matmul(root, beta_x.T[:, :, None])[:, :, 0]
     return float((np.linalg.eigvalsh(z.T @ z)[0] - J) / np.sqrt(J))

@@ -80,7 +80,9 @@ def single_effect_statistics(
         w = D[:, :, rest] / v[:, :, None]
         gram = np.matmul(w.transpose(0, 2, 1), D[:, :, rest])
         gram += 1e-12 * np.einsum("nkk->n", gram)[:, None, None] * np.eye(len(rest))
-        contrast[:, rest] = -np.linalg.solve(gram, np.matmul(w.transpose(0, 2, 1), D[:, :, exposure, None]))[..., 0]
+        contrast[:, rest] = -np.linalg.solve(gram, np.matmul(w.transpose(0, 2, 1), D[:, :, exposure, None]))[
+            ..., 0
+        ]
     d = np.matmul(D, contrast[:, :, None])[:, :, 0]
     own = np.einsum("nk,jkl,nl->nj", contrast, data.sigma_xx, contrast, optimize=True)
     own = np.maximum(own - np.matmul(m, contrast[:, :, None])[:, :, 0] ** 2 / v, 1e-300)
