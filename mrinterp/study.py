@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,14 +20,12 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import Plan, differences, read_plan
-from mrinterp.core.provenance import Provenance, earlier_plans
-from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, read_json, write_json, write_table
+from mrinterp.core.plan import Plan, read_plan
+from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.storage import read_json, write_json, write_table
 from mrinterp.core.sumstats import SumStats
 
 __all__ = ["Study"]
-
-T = TypeVar("T")
 
 
 class Study:
@@ -51,6 +48,7 @@ class Study:
 
     def __init__(self, plan: Plan, source: Path, out: Path) -> None:
         self.plan, self.source, self.out = plan, Path(source), Path(out)
+        self.folder = RunFolder(self.out)
 
     @classmethod
     def from_toml(cls, path: str | Path, out: str | Path | None = None) -> Study:
@@ -72,8 +70,7 @@ class Study:
         InputError
             If it is not a run folder, or one from a newer version.
         """
-        header = read_json(Path(out) / "study.json")
-        check_format(str(out), header, "study")
+        header = RunFolder(Path(out)).header
         plan, _ = read_plan(header["plan"])
         return cls(plan, Path(header["source"]), Path(out))
 
@@ -83,21 +80,26 @@ class Study:
 
         existed = self.out.exists()
         try:
-            self._check_same_plan()
-            self._header()
-            self.basis  # noqa: B018  discovery is read, candidates are fixed
+            self.folder.check_same_plan(self.plan)
+            self._fix_header()
+            self.basis  # noqa: B018  discovery is read
+            self._fix_header()  # candidates, dictionary and rank are fixed
             self.knockouts  # noqa: B018  blind: no estimate exists yet
-            self._header()
+            self._fix_header()  # their digests are frozen
             self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
             self.agreement, self.results  # noqa: B018
             self._figures()
             write_page(self, self.out / "report.html")
         except InputError:
             if not existed and self.out.exists():
-                shutil.rmtree(self.out)
+                self.folder.remove()
             raise
-        shutil.rmtree(self._work, ignore_errors=True)
+        self.folder.finish()
         return self
+
+    def _fix_header(self) -> None:
+        """Hash what is fixed by now: the rules; later candidates and knockouts."""
+        self.folder.fix_header(self.plan, self.source, self.design.digest, self._opened.hash)
 
     def rerun(self, out: str | Path) -> pd.DataFrame:
         """Repeat a finished run from its provenance in another folder; compare claim by claim.
@@ -142,7 +144,7 @@ class Study:
         """Prompts, families, splits, instruments and doses."""
         from mrinterp.instruments.design import make_design
 
-        return self._kept(
+        return self.folder.kept(
             "design",
             Design.load,
             lambda: make_design(self.plan, self.source, lambda: self._opened.network.embedding_width),
@@ -156,17 +158,17 @@ class Study:
 
         def learn() -> Basis:
             labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
-            work = self._work / "basis"
+            work = self.folder.work / "basis"
             return learn_basis(self._opened.network, self.design, self._tokens, self.plan, work, labels)
 
-        return self._kept("basis", Basis.load, learn)
+        return self.folder.kept("basis", Basis.load, learn)
 
     @cached_property
     def knockouts(self) -> dict[str, KnockoutEffects]:
         """The matched shift, resampling, and random directions, on their own split."""
         from mrinterp.knockouts.matched import random_directions, resample, shift
 
-        options, seed, work = self.plan.knockouts, self.plan.seed, self._work
+        options, seed, work = self.plan.knockouts, self.plan.seed, self.folder.work
 
         def run(kind: str) -> KnockoutEffects:
             common = self._opened.network, self.design, self._tokens, self.basis
@@ -178,7 +180,7 @@ class Study:
             return shift(*common, size=options.size, dictionary=controls, folder=work / kind, what=kind)
 
         kinds = ["shift", "resample", *(["random"] if options.random_controls else [])]
-        return {k: self._kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in kinds}
+        return {k: self.folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in kinds}
 
     @cached_property
     def panel(self) -> Panel:
@@ -193,11 +195,11 @@ class Study:
     def _panel(self, split: str) -> Panel:
         from mrinterp.scan.panel import scan_panel
 
-        return self._kept(
+        return self.folder.kept(
             f"panel/{split}",
             Panel.load,
             lambda: scan_panel(
-                self._opened.network, self.design, self._tokens, self.basis, split, self._work / split
+                self._opened.network, self.design, self._tokens, self.basis, split, self.folder.work / split
             ),
         )
 
@@ -209,7 +211,7 @@ class Study:
         kinds = [k for k in ("noise", "slot", "pair") if (self.panel.runs["kind"] == k).any()]
 
         def scan(kind: str) -> SumStats:
-            return self._kept(
+            return self.folder.kept(
                 f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(self.panel, kind, kind != "pair")
             )
 
@@ -242,7 +244,7 @@ class Study:
         """Every rung of the ladder by name; ``replication``: the primary on other families,
         ``replication_<kind>``: on other families and a held-out kind of perturbation."""
         makers = tqdm(self._estimators().items(), desc="estimates", unit="method", disable=None)
-        return {name: self._kept(f"estimates/{name}", Estimates.load, make) for name, make in makers}
+        return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in makers}
 
     def _estimators(self) -> dict[str, Callable[[], Estimates]]:
         from mrinterp.models.gradient import gradient_estimates
@@ -301,7 +303,7 @@ class Study:
         from mrinterp.diagnostics.agreement import agreement
 
         frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
-        if frozen != read_json(self.out / "study.json")["knockouts"]["shift"]:
+        if frozen != self.header["knockouts"]["shift"]:
             raise InputError(
                 str(self.out / "knockouts"),
                 "changed after it was frozen",
@@ -309,7 +311,7 @@ class Study:
             )
         named = [replace(e, method=n, label=_LABELS.get(n, e.label)) for n, e in self.estimates.items()]
         screen = f"ivw_{self.plan.estimation.kind}"
-        return self._kept(
+        return self.folder.kept(
             "agreement",
             Agreement.load,
             lambda: agreement(named, self.knockouts["shift"], self.rope, screen, frozen),
@@ -355,91 +357,7 @@ class Study:
     @property
     def header(self) -> dict[str, Any]:
         """What ``study.json`` holds: plan, hashes, provenance."""
-        return dict(read_json(self.out / "study.json"))
-
-    # -- the run folder --------------------------------------------------------------------------
-
-    @property
-    def _work(self) -> Path:
-        return self.out / ".work"
-
-    def _kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
-        """A step's result: reopened where it is finished, made and saved whole where it is not."""
-        folder = self.out / name
-        if not folder.exists():
-            make().save(folder)
-            shutil.rmtree(self._work / name.rsplit("/", 1)[-1], ignore_errors=True)
-        return load(folder)
-
-    def _check_same_plan(self) -> None:
-        path = self.out / "study.json"
-        if not path.exists():
-            return
-        header = read_json(path)
-        check_format(str(self.out), header, "study")
-        changes = differences(header["plan"], self.plan.to_dict())
-        if changes:
-            raise InputError(
-                str(self.out),
-                f"holds a run of another plan ({'; '.join(changes[:5])})",
-                "Give another --out, or delete the folder to start anew",
-            )
-
-    def _header(self) -> None:
-        """Write ``study.json``: plan, hashes as far as they are fixed, provenance."""
-        design = self.design
-        rules = digest({"plan": self.plan.to_dict(), "design": design.digest, "model": self._opened.hash})
-        basis_done, knockouts = (self.out / "basis").exists(), self.out / "knockouts"
-        candidates = (
-            digest({"rules": rules, "basis": Basis.digest_of(self.out / "basis")}) if basis_done else ""
-        )
-        kinds = (
-            sorted(p.name for p in knockouts.iterdir() if not p.name.startswith("."))
-            if knockouts.exists()
-            else []
-        )
-        path = self.out / "study.json"
-        # Digests and the count of earlier plans are fixed once: what changes later is found out, not fixed anew.
-        before: dict[str, Any] = (
-            read_json(path)
-            if path.exists()
-            else {
-                "knockouts": {},
-                "earlier_plans": earlier_plans(
-                    self.out, self._opened.hash, self.plan.to_dict()["outcome"], rules
-                ),
-            }
-        )
-        for name, now, what in (
-            ("rules_hash", rules, "network or design"),
-            ("candidates_hash", candidates, "basis"),
-        ):
-            if before.get(name) and now and before[name] != now:
-                raise InputError(
-                    str(self.out),
-                    f"its {what} is not the one it was begun with",
-                    "Run into another --out, or delete the folder",
-                )
-        provenance = Provenance(
-            self._opened.hash,
-            design.digest,
-            rules,
-            candidates,
-            {"plan": self.plan.seed},
-            command="mrinterp run",
-        )
-        header = {
-            "kind": "study",
-            "format_version": FORMAT_VERSION,
-            "plan": self.plan.to_dict(),
-            "source": str(self.source),
-            "rules_hash": rules,
-            "candidates_hash": candidates,
-            "knockouts": {k: KnockoutEffects.digest_of(knockouts / k) for k in kinds} | before["knockouts"],
-            "earlier_plans": before["earlier_plans"],
-            "provenance": asdict(provenance),
-        }
-        write_json(path, header)
+        return self.folder.header
 
 
 _LABELS = {

@@ -82,6 +82,8 @@ def test_interrupt_says_how_to_go_on(tiny_study_file: Path, tmp_path: Path) -> N
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # A runner may have started us with interrupts ignored, which children inherit.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (out / "design").exists() and process.poll() is None:
         time.sleep(0.02)

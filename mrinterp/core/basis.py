@@ -14,7 +14,6 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     check_format,
-    digest_files,
     read_json,
     read_table,
     whole_folder,
@@ -187,8 +186,3 @@ class Basis:
             a["support_variance"],
             header["meta"],
         )
-
-    @staticmethod
-    def digest_of(folder: Path) -> str:
-        """Hash of a saved basis: the second half of the plan's second hash."""
-        return digest_files(Path(folder))
