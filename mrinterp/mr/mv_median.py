@@ -61,7 +61,8 @@ def mv_median(
     -----
     With one exposure it is not the weighted median of ratios. No correction for weak instruments:
     the estimate shrinks, and with correlated errors moves in any direction. Right for either design
-    where instruments are strong. Source: Grant & Burgess 2021, doi:10.1002/sim.9156.
+    where instruments are strong. Its level does not hold under balanced pleiotropy of all instruments
+    (type-I error .14 to .17 in ``benchmarks/mr_simulations.py``). Source: Grant & Burgess 2021, doi:10.1002/sim.9156.
     """
     F, J = beta_x.shape
     data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 1)
