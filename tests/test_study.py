@@ -182,3 +182,23 @@ def test_newer_run_folder_is_refused(finished: Path, tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "format version 99" in done.stderr
     assert "Upgrade mrinterp" in done.stderr
+
+
+def test_loci_and_ld_of_the_design_reach_colocalization(finished: Path) -> None:
+    """Slots are loci, declared by the plan; their LD is the correlation of the doses."""
+    from mrinterp.coloc.abf import colocalize
+
+    stats = Study.open(finished).sumstats["slot"]
+    data = stats.to_mrdata("slot", with_errors=False, with_ld=True)
+    assert list(dict.fromkeys(data.info["locus"])) == ["person", "quality", "when"]
+    person = np.flatnonzero((data.info["locus"] == "person").to_numpy())
+    # Fillers of one slot exclude each other; fillers of different slots are assigned independently.
+    within = data.ld[np.ix_(person, person)][np.triu_indices(len(person), 1)]
+    across = np.delete(data.ld[person], person, axis=1)
+    assert (within < -0.1).all()
+    assert np.abs(across).max() < 0.25
+    result = colocalize(data, sd_x=1.0, sd_y=1.0)
+    frame = result.to_frame()
+    assert set(frame["locus"]) == {"person", "quality", "when"}
+    total = frame[[f"pp_h{i}" for i in range(5)]].sum(axis=1)
+    np.testing.assert_allclose(total[np.isfinite(total)], 1.0, rtol=1e-9)

@@ -45,6 +45,9 @@ class SumStats:
         Covariance of the errors of one instrument's effects on the traits.
     meta : dict
         Split, kinds and ``design`` (``paired`` or ``between``).
+    ld : ndarray (J, J), optional
+        Correlation of the doses in the scan: the design's linkage disequilibrium (nan where a dose
+        does not vary).
     """
 
     beta: NDArray
@@ -55,6 +58,7 @@ class SumStats:
     clusters: int
     error_cov: NDArray | None = None
     meta: dict[str, Any] = field(default_factory=dict)
+    ld: NDArray | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.traits), len(self.instruments))
@@ -84,9 +88,11 @@ class SumStats:
             }
         )
 
-    def to_mrdata(self, kind: str | None = None, with_errors: bool = True) -> MRData:
+    def to_mrdata(self, kind: str | None = None, with_errors: bool = True, with_ld: bool = False) -> MRData:
         """Exposures are the feature traits, outcomes the outcome traits; placebo instruments stay out.
 
+        ``with_ld`` hands on the design's correlation between instruments: for colocalization and
+        fine-mapping within a locus (``info["locus"]``), and for estimators of correlated instruments.
         Instruments that never varied, or whose error is zero, are listed in ``dropped``.
         """
         use = ~self.instruments["placebo"].to_numpy(dtype=bool)
@@ -115,6 +121,7 @@ class SumStats:
             tuple(trait[oy]),
             tuple(names[keep]),
             sigma=sigma,
+            ld=np.asarray(self.ld, float)[np.ix_(keep, keep)] if with_ld and self.ld is not None else None,
             design=self.meta.get("design", "between"),
             info=self.instruments.loc[keep].reset_index(drop=True),
             dropped=dropped,
@@ -126,6 +133,8 @@ class SumStats:
             np.save(partial / "beta.npy", np.asarray(self.beta, np.float32))
             np.save(partial / "se.npy", np.asarray(self.se, np.float32))
             np.save(partial / "dof.npy", self.dof)
+            if self.ld is not None:
+                np.save(partial / "ld.npy", np.asarray(self.ld, np.float32))
             if self.error_cov is not None:
                 np.save(partial / "error_cov.npy", np.asarray(self.error_cov, np.float32))
             write_table(partial / "traits.parquet", self.traits)
@@ -154,4 +163,5 @@ class SumStats:
             int(header["clusters"]),
             np.load(cov, mmap_mode="r") if cov.exists() else None,
             header["meta"],
+            np.load(folder / "ld.npy", mmap_mode="r") if (folder / "ld.npy").exists() else None,
         )

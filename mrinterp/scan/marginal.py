@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
@@ -40,4 +41,16 @@ def marginal_scan(panel: Panel, kind: str | None = None, factorial: bool = True)
         chosen.families,
         covariance,
         {"kind": kind or "all", "design": "paired", "runs": len(change.prompt)},
+        _dose_correlation(change.doses),
     )
+
+
+def _dose_correlation(doses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation (J, J) of dose changes; nan for doses that do not vary."""
+    gram = doses.T @ doses
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 1.0 / np.sqrt(np.diag(gram))
+        correlation = gram * scale[:, None] * scale[None, :]
+    correlation[~np.isfinite(correlation)] = np.nan
+    np.fill_diagonal(correlation, np.where(np.isfinite(np.diag(correlation)), 1.0, np.nan))
+    return np.asarray(correlation)
