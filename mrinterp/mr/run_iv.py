@@ -42,7 +42,8 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
     panel : Panel
     rank : int, optional
         Bypass components; never more than leave `INSTRUMENTS_PER_COLUMN` doses for every exposure
-        (with 715 components on 768 doses the correlation with knockouts fell from .95 to .42). The
+        (with one dose a column the correlation with knockouts falls from .95 to .25:
+        ``benchmarks/minilm_choices.py``). The
         status says where it was lowered.
 
     Raises
