@@ -89,6 +89,10 @@ class Directions(TokenFeature):
         """The vectors moved along the write directions."""
         return h + change.to(h.dtype) @ self._write.to(h)
 
+    def keep(self, features: torch.Tensor) -> None:
+        """Reduce the view to some of its directions, each with the dual it had among all."""
+        self._read, self._write = self._read[features], self._write[features]
+
 
 class Subspace(Directions):
     """A subspace: the first rows of a rotation, read and written as its coordinates.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
@@ -34,6 +37,10 @@ class Feature(Protocol):
         """The activation, changed so that reading gives ``values`` (runs, features)."""
         ...
 
+    def select(self, features: Sequence[int] | NDArray[np.int_]) -> Feature:
+        """The same view of some of its features, read and written exactly as among all of them."""
+        ...
+
 
 class TokenFeature(ABC):
     """Features that every token (or, without a token axis, every run) has a value of.
@@ -52,6 +59,28 @@ class TokenFeature(ABC):
     @abstractmethod
     def moved(self, h: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """Vectors (..., width) with the features changed by (..., F)."""
+
+    @abstractmethod
+    def keep(self, features: torch.Tensor) -> None:
+        """Reduce this view to some of its features; `select` calls it on a copy."""
+
+    def select(self, features: Sequence[int] | NDArray[np.int_]) -> Self:
+        """The same view of some of its features, read and written exactly as among all of them.
+
+        Raises
+        ------
+        InputError
+            For a number that is not among them, or none.
+        """
+        wanted = [int(f) for f in features]
+        bad = [f for f in wanted if not 0 <= f < len(self.names)]
+        if bad or not wanted:
+            found = f"number {bad[0]} of {len(self.names)} features" if bad else "none"
+            raise InputError("features to select", found, f"They run from 0 to {len(self.names) - 1}")
+        view = copy.copy(self)
+        view.names = tuple(self.names[f] for f in wanted)
+        view.keep(torch.tensor(wanted))
+        return view
 
     def read(self, activation: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
         """Values (runs, F); (runs, tokens * F) where each token is read by itself.
@@ -127,6 +156,10 @@ class ChannelMap:
     def read(self, activation: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
         """Values (runs, F)."""
         return self.view.read(_map_tokens(activation), positions)
+
+    def select(self, features: Sequence[int] | NDArray[np.int_]) -> ChannelMap:
+        """The same view of some of its channels."""
+        return ChannelMap(self.view.select(features))
 
     def write(
         self, activation: torch.Tensor, values: torch.Tensor, positions: Positions | None = None

@@ -71,6 +71,10 @@ class Latents(TokenFeature):
         edited = present.index_add(-1, self.index.to(h.device), change.to(present.dtype))
         return h + (_decode(self.sae, edited, h) - _decode(self.sae, present, h))
 
+    def keep(self, features: torch.Tensor) -> None:
+        """Reduce the view to some of its latents."""
+        self.index = self.index[features]
+
 
 class ReconstructionError(TokenFeature):
     """What an autoencoder leaves over, ``x - decode(encode(x))``: an exposure of its own.
@@ -81,16 +85,22 @@ class ReconstructionError(TokenFeature):
     def __init__(self, sae: Autoencoder, width: int) -> None:
         _probe(sae, width)
         self.sae, self.width = sae, width
+        self.index = torch.arange(width)
         self.names = tuple(f"error{i}" for i in range(width))
 
     def values(self, h: torch.Tensor) -> torch.Tensor:
         """The error vector (..., width)."""
         _check_width(h, self.width)
-        return h - _decode(self.sae, self.sae.encode(h), h)
+        error = h - _decode(self.sae, self.sae.encode(h), h)
+        return error if len(self.index) == self.width else error.index_select(-1, self.index.to(h.device))
 
     def moved(self, h: torch.Tensor, change: torch.Tensor) -> torch.Tensor:
         """The vectors with the error changed and the present reconstruction kept."""
-        return h + change.to(h.dtype)
+        return h.index_add(-1, self.index.to(h.device), change.to(h.dtype))
+
+    def keep(self, features: torch.Tensor) -> None:
+        """Reduce the view to some coordinates of the error."""
+        self.index = self.index[features]
 
 
 @dataclass(frozen=True)

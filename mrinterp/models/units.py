@@ -47,6 +47,10 @@ class Units(TokenFeature):
         """The vectors with the coordinates changed."""
         return h.index_add(-1, self.index.to(h.device), change.to(h.dtype))
 
+    def keep(self, features: torch.Tensor) -> None:
+        """Reduce the view to some of its units."""
+        self.index = self.index[features]
+
 
 class AttentionHeads(Units):
     """Attention heads of a concatenated head output (runs, tokens, heads * head width).

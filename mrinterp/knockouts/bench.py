@@ -1,0 +1,324 @@
+"""The bench that every knockout is run on: inputs with their clean values and outcomes, and edited runs."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.models.adapter import Adapter, Edit
+from mrinterp.models.features import Feature
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.outcomes import Outcome, Sampling, outcome_values
+from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
+from mrinterp.models.resumption import Resumption
+from mrinterp.scan.reader import sharded
+
+__all__ = ["CHECKED", "Bench", "Swept"]
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
+EditRows = Callable[[Rows, Rows], Mapping[str, Edit]]
+"""Edits of a block, by site: given the arm and the prompt (both (n,)) of each of its runs."""
+
+CHECKED = 8
+"""Prompts of every arm on which all other features are read again (the edited ones are read on every run)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Swept:
+    """What A arms showed on P prompts.
+
+    ``outcome`` (A, P, O); ``read_back`` (A,) largest difference between a value written and the one
+    read again; ``leakage`` (A,) largest change of any feature that was not written, over the first
+    `CHECKED` prompts. Both in units of the features.
+    """
+
+    outcome: Array
+    read_back: Array
+    leakage: Array
+
+
+class Bench:
+    """P inputs of a network, a view of F features at one site, and what the outcomes are without edits.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    site : str
+        Where the features are read and written.
+    view : Feature
+    inputs : ModelInputs
+        The P prompts.
+    outcome : Outcome
+        One with a method ``take`` (a label, a continuation, the clean run's logits) is handed the
+        rows of each block.
+    rule : PositionRule, optional
+        Default: the mean over tokens where there are tokens. `AllTokens` gives every token a value of
+        its own: values are then (P, T, F).
+    family : array (P,), optional
+        The cluster of all errors; default every prompt its own.
+    block : int
+        Runs per forward pass. Part of the result in the last bits, so part of the plan.
+    sampling : Sampling, optional
+        Makes the outcome a sampled one; draws are keyed by sweep and run.
+    folder : Path, optional
+        Where finished shards of long sweeps are kept, so that a kill costs little.
+    first : str, optional
+        The earliest site that will be edited, where it comes before ``site``.
+
+    Raises
+    ------
+    InputError
+        For families that do not match, or a rule that reads but cannot write.
+
+    Notes
+    -----
+    Edited runs begin at the layer before the first edited site wherever that equals a full run bit
+    for bit (tried on every clean block).
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        site: str,
+        view: Feature,
+        inputs: ModelInputs,
+        outcome: Outcome,
+        *,
+        rule: PositionRule | None = None,
+        family: ArrayLike | None = None,
+        block: int = 64,
+        sampling: Sampling | None = None,
+        folder: Path | None = None,
+        first: str | None = None,
+    ) -> None:
+        self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
+        self.outcome, self.block, self.sampling, self.folder = outcome, block, sampling, folder
+        self.rule = MEAN_OF_TOKENS if rule is None and inputs.mask is not None else rule
+        self.each = isinstance(self.rule, AllTokens)
+        self.prompts, self.features = len(inputs), len(view.names)
+        self.family = np.arange(self.prompts) if family is None else np.asarray(family)
+        if self.family.shape != (self.prompts,):
+            raise InputError(
+                "family", f"shape {self.family.shape} for {self.prompts} prompts", "Give every prompt one"
+            )
+        if self.rule is not None and self.rule.pooling == "max":
+            raise InputError(
+                "position rule",
+                "a maximum over tokens can be read but not written",
+                "Knock out at a token, a class, a span, the mean or all tokens",
+            )
+        self._resumption = Resumption.before(adapter, first or site)
+        self._clean_pass()
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """``prompt, family`` of the P prompts."""
+        return pd.DataFrame({"prompt": np.arange(self.prompts), "family": self.family})
+
+    @property
+    def resumes(self) -> bool:
+        """Whether edited runs begin at the layer before the site."""
+        return self._start is not None
+
+    def _clean_pass(self) -> None:
+        """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
+        values, outcomes, starts = [], [], []
+        resumption = self._resumption
+        for a in range(0, self.prompts, self.block):
+            rows = np.arange(a, min(a + self.block, self.prompts))
+            inputs, outcome = self.inputs.take(rows), self.outcome_of(rows)
+            with torch.inference_mode():
+                run = self.adapter.run(inputs.tensors, read=[self.site])
+                read = self.view.read(run.activations[self.site], inputs.at(self.rule))
+            values.append(read.double().cpu().numpy())
+            outcomes.append(outcome_values(outcome, run.output, inputs.given_mask))
+            start = None if resumption is None else resumption.activation(inputs, outcome)
+            if start is None:
+                resumption = None
+            else:
+                starts.append(start)
+        flat = np.concatenate(values)
+        self.values = flat.reshape(self.prompts, -1, self.features) if self.each else flat
+        self.computed = np.concatenate(outcomes)
+        self.clean = self._drawn(self.computed, "clean", np.arange(self.prompts))
+        self._start = torch.cat(starts) if resumption is not None else None
+
+    def outcome_of(self, rows: Rows) -> Outcome:
+        """The outcome for some of the prompts."""
+        take = getattr(self.outcome, "take", None)
+        taken: Outcome = self.outcome if take is None else take(torch.as_tensor(rows))
+        return taken
+
+    def activations(self, sites: list[str]) -> dict[str, torch.Tensor]:
+        """Clean activations of other sites, (P, ...) each, to be written back by direct-effect edits."""
+        parts: dict[str, list[torch.Tensor]] = {site: [] for site in sites}
+        for a in range(0, self.prompts, self.block):
+            inputs = self.inputs.take(np.arange(a, min(a + self.block, self.prompts)))
+            with torch.inference_mode():
+                run = self.adapter.run(inputs.tensors, read=sites)
+            for site in sites:
+                parts[site].append(run.activations[site].clone())
+        return {site: torch.cat(part) for site, part in parts.items()}
+
+    # -- edited runs ------------------------------------------------------------------------------
+
+    def run(self, arms: int, edits: EditRows, what: str, key: str = "") -> Array:
+        """Outcomes (A, P, O) of A arms, each run on every prompt.
+
+        Parameters
+        ----------
+        arms : int
+        edits : callable
+            ``edits(arm, prompt)`` gives the edits, by site, of a block of runs. The result may depend on
+            nothing but a run's own arm and prompt.
+        what : str
+            Words of the progress bar; with ``key`` the name under which finished shards are kept and
+            the stream of a sampled outcome's draws.
+        key : str
+            Digest of everything that ``edits`` depends on.
+        """
+
+        def work(index: Rows) -> dict[str, NDArray]:
+            arm, prompt = np.divmod(index, self.prompts)
+            return {"outcome": self._block(prompt, edits(arm, prompt), what, index)[0]}
+
+        return self._sharded(arms, work, what, key)["outcome"].reshape(arms, self.prompts, -1)
+
+    def sweep(self, features: NDArray[np.int_], values: Array, what: str) -> Swept:
+        """Write values into features, arm by arm, everything else at the site held.
+
+        Parameters
+        ----------
+        features : ndarray (A, k) of int
+            The features that each arm writes; -1 where it writes fewer than k.
+        values : ndarray (A, k, P), or (A, k, P, T) where every token has its own
+            What is written; nan leaves the feature as it is on that prompt (or token).
+        what : str
+            Words of the progress bar.
+
+        Raises
+        ------
+        InputError
+            For shapes that do not match, or a feature that the view does not have.
+        """
+        features = np.asarray(features)
+        values = self._checked(features, np.asarray(values, dtype=float), what)
+        A = len(features)
+
+        def work(index: Rows) -> dict[str, NDArray]:
+            arm, prompt = np.divmod(index, self.prompts)
+            chosen = features[arm]
+            unique = np.unique(chosen[chosen >= 0])
+            if not len(unique):
+                zero = np.zeros(len(index))
+                return {"outcome": self._block(prompt, {}, what, index)[0], "own": zero, "other": zero}
+            row, slot = np.nonzero(chosen >= 0)
+            column = np.searchsorted(unique, chosen[row, slot])
+            target = self.values[prompt][..., unique].copy()
+            new = values[arm[row], slot, prompt[row]]
+            if self.each:
+                target[row, :, column] = np.where(np.isnan(new), target[row, :, column], new)
+            else:
+                target[row, column] = np.where(np.isnan(new), target[row, column], new)
+            view, positions = self.view.select(unique), self.inputs.take(prompt).at(self.rule)
+            wanted = torch.from_numpy(target.reshape(len(index), -1))
+            edit: Edit = lambda h: view.write(h, wanted.to(h.device), positions)  # noqa: E731
+            outcome, h = self._block(prompt, {self.site: edit}, what, index, read=True)
+            own = np.abs(self._read(view, h, positions) - target)
+            own = own.reshape(len(index), -1, len(unique)).max(axis=1)
+            written = np.zeros(own.shape, dtype=bool)
+            written[row, column] = True
+            other = self._leakage(prompt, unique, written, h)
+            return {"outcome": outcome, "own": np.where(written, own, 0).max(axis=1), "other": other}
+
+        key = hashlib.sha256(features.tobytes() + np.ascontiguousarray(values).tobytes()).hexdigest()
+        read = self._sharded(A, work, what, key)
+        worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
+        return Swept(read["outcome"].reshape(A, self.prompts, -1), *worst)
+
+    def noise_floor(self) -> float:
+        """Largest outcome difference between identical runs of the first block: smaller effects are
+        not measurable. Batches are composed differently the second time, as they are in sweeps."""
+        rows = np.arange(min(self.block, self.prompts))
+        first = self._block(rows, {}, "noise floor", rows)[0]
+        turned = np.ascontiguousarray(rows[::-1])
+        back = self._block(turned, {}, "noise floor, again", turned)[0][::-1]
+        return float(np.abs(first - back).max())
+
+    def _block(
+        self, prompt: Rows, edits: Mapping[str, Edit], what: str, index: Rows, read: bool = False
+    ) -> tuple[Array, Any]:
+        inputs = self.inputs.take(prompt)
+        resumption = self._resumption
+        begin: Any = nullcontext()
+        if self._start is not None and resumption is not None:
+            begin = resumption.begin(self._start[torch.from_numpy(prompt.copy()).to(self._start.device)])
+        with torch.inference_mode(), begin:
+            run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
+        values = outcome_values(self.outcome_of(prompt), run.output, inputs.given_mask)
+        return self._drawn(values, what, index), run.activations.get(self.site)
+
+    def _drawn(self, values: Array, what: str, index: Rows) -> Array:
+        if self.sampling is None:
+            return values
+        return self.sampling.draw(values, zlib.crc32(what.encode()), index)
+
+    def _read(self, view: Feature, h: torch.Tensor, positions: Any) -> Array:
+        with torch.inference_mode():
+            read = view.read(h, positions).double().cpu().numpy()
+        return read.reshape(len(read), -1, len(view.names)) if self.each else read
+
+    def _leakage(self, prompt: Rows, unique: Rows, written: NDArray[np.bool_], h: torch.Tensor) -> Array:
+        """Largest change of features that a run did not write, on the checked prompts; 0 on the others."""
+        out = np.zeros(len(prompt))
+        rows = np.flatnonzero(prompt < CHECKED)
+        if not len(rows) or len(unique) == self.features == 1:
+            return out
+        positions = self.inputs.take(prompt[rows]).at(self.rule)
+        read = self._read(self.view, h[torch.from_numpy(rows).to(h.device)], positions)
+        change = np.abs(read - self.values[prompt[rows]])
+        change = change.reshape(len(rows), -1, self.features).max(axis=1)
+        change[:, unique] = np.where(written[rows], 0.0, change[:, unique])
+        out[rows] = change.max(axis=1)
+        return out
+
+    def _sharded(
+        self, arms: int, work: Callable[[Rows], dict[str, NDArray]], what: str, key: str
+    ) -> dict[str, NDArray]:
+        folder = None if self.folder is None else self.folder / f"{what.replace(' ', '_')}-{key[:16]}"
+        return sharded(
+            arms * self.prompts, self.block, lambda a, b: work(np.arange(a, b)), folder, f"knockout: {what}"
+        )
+
+    def _checked(self, features: NDArray[np.int_], values: Array, what: str) -> Array:
+        tokens = (self.values.shape[1],) if self.each else ()
+        wanted = (*features.shape, self.prompts, *tokens)
+        if features.ndim != 2 or values.shape != wanted:
+            raise InputError(
+                f"{what}: values",
+                f"shape {values.shape} for features {features.shape}",
+                f"Give {wanted}: arms, features of an arm, prompts{', tokens' if tokens else ''}",
+            )
+        if features.size and (features.max() >= self.features or features.min() < -1):
+            raise InputError(
+                f"{what}: features",
+                f"number {features.max() if features.max() >= self.features else features.min()}",
+                f"The view has {self.features}: they run from 0 to {self.features - 1}",
+            )
+        if np.isinf(values).any():
+            arm = int(np.argwhere(np.isinf(values))[0, 0])
+            raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")
+        return values
