@@ -1,10 +1,11 @@
-"""Speed of the univariable estimators, as ratios within one run: memory, a sort, statsmodels, genal, R (recorded).
+"""Speed of the estimators from summary statistics, as ratios within one run: memory, a sort, statsmodels, genal, R (recorded).
 
     python benchmarks/mr_speed.py --peer-python PATH [--timings timings.json] [--out benchmarks/results]
 
 ``PATH`` is an interpreter with genal (``pip install genal-python``) in an environment of its own. Rows against
-memory and a sort are wall seconds on all cores, the others CPU seconds; ratios with R are between machines.
-Writes ``mr_speed.csv`` and ``mr_speed.md``.
+memory, a sort or a bar in seconds are wall seconds on all cores, the others CPU seconds; both sides of a row are
+timed in turn and the ratio is the median of the pairs. Ratios with R are between machines. Run it on an idle
+machine: the load average when each row was done stands in the table. Writes ``mr_speed.csv`` and ``mr_speed.md``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.mr.driver import estimate
 from mrinterp.mr.registry import find, registered
 from mrinterp.stats.fused_sums import egger_sums, ivw_sums
+from mrinterp.stats.row_threads import row_threads
 
 FEATURES, J = 100_000, 200
 Row = dict[str, object]
@@ -36,55 +38,75 @@ def simulate(features: int, instruments: int) -> tuple[np.ndarray, ...]:
     return x, sx, 0.3 * x[:1] + sy * rng.normal(size=(1, instruments)), sy
 
 
-def wall(call: Callable[[], object], repeats: int = 7) -> float:
-    """Least wall seconds of several calls, after one to compile and warm up."""
+def wall(call: Callable[[], object]) -> Callable[[], float]:
+    """Wall seconds of one call; called once before, to compile and warm up."""
     call()
-    seconds = []
-    for _ in range(repeats):
+
+    def seconds() -> float:
         start = time.perf_counter()
         call()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+        return time.perf_counter() - start
+
+    return seconds
 
 
-def row(work: str, against: str, bar: str, ours: float, theirs: float) -> Row:
+def row(work: str, against: str, bar: str, ours: float, theirs: float, ratio: float | None = None) -> Row:
     return {
         "work": work,
         "against": against,
         "bar": bar,
         "seconds": ours,
         "against_seconds": theirs,
-        "ratio": theirs / ours,
+        "ratio": theirs / ours if ratio is None else ratio,
+        "load": os.getloadavg()[0],
     }
+
+
+def pair(
+    work: str,
+    against: str,
+    bar: str,
+    theirs: Callable[[], object],
+    ours: Callable[[], object],
+    rounds: int = 15,
+) -> Row:
+    """Both timed in turn, wall seconds; medians."""
+    timed = in_turn(wall(theirs), [wall(ours)], rounds)[0]
+    return row(work, against, bar, timed["seconds"], timed["peer_seconds"], timed["ratio"])
 
 
 def against_memory() -> list[Row]:
     x, sx, y, sy = simulate(FEATURES, J)
-    read = wall(lambda: (x.sum(), sx.sum()))
-    both = wall(lambda: [find(m).kernel(x, sx, y, sy) for m in ("ivw", "egger")])
     size = f"{FEATURES:,} features x {J} instruments"
-    rows = [row(f"ivw and egger kernels, {size}", "reading both arrays once", "at least 1/3", both, read)]
-    w = 1.0 / (sy * sy)
-    sums = wall(lambda: (ivw_sums(x, sx, w, w * y), egger_sums(x, sx, w, w * y, sy)))
-    rows.append(
-        row(
-            f"their sums alone, without tails, {size}", "reading both arrays once", "at least 1/3", sums, read
-        )
-    )
-    ratio = y / x
-    order = wall(lambda: np.sort(ratio, axis=1), 3)
-    kernel = find("weighted_median").kernel
-    points = wall(lambda: kernel(x, sx, y, sy, draws=0), 3)
-    rows.append(
-        row(f"weighted medians without errors, {size}", "numpy sort of the ratios", "1.4", points, order)
-    )
+    reading, third = "reading both arrays once", "at least 1/3"
+    w, ratio = 1.0 / (sy * sy), y / x
+    kernel = {m: find(m).kernel for m in ("ivw", "egger", "simple_median", "weighted_median")}
+
+    def read() -> object:
+        return x.sum(), sx.sum()
+
+    def sums() -> object:
+        return ivw_sums(x, sx, w, w * y), egger_sums(x, sx, w, w * y, sy)
+
+    def both() -> object:
+        return [kernel[m](x, sx, y, sy) for m in ("ivw", "egger")]
+
+    rows = [
+        pair(f"ivw and egger kernels, {size}", reading, third, read, both),
+        pair(f"their sums alone, without tails, {size}", reading, third, read, sums),
+    ]
+    for method, bar in (("weighted_median", "1.4"), ("simple_median", "")):
+        rows.append(
+            pair(f"{method} without errors, {size}", "numpy sort of the ratios", bar,
+                 lambda: np.sort(ratio, axis=-1), lambda m=method: kernel[m](x, sx, y, sy, draws=0))
+        )  # fmt: skip
     names = tuple(map(str, range(FEATURES))), ("y",), tuple(map(str, range(J)))
     data = MRData(x, sx, y, sy, *names)
     for method in ("ivw", "egger"):
-        through = wall(lambda m=method: estimate(data, m), 3)
-        rows.append(
-            row(f"{method} through the driver, {size}", "reading both arrays once", "", through, read)
+        through = pair(
+            f"{method} through the driver, {size}", reading, "", read, lambda m=method: estimate(data, m), 5
         )
+        rows.append(through)
     return rows
 
 
@@ -118,7 +140,7 @@ def against_packages(python: str) -> list[Row]:
     for task, (call, (work, bar)) in enumerate(zip(calls, works, strict=True)):
         peer = Peer(python, "genal_mr.py", task, arrays, "peer_mr")
         timed = in_turn(peer.seconds, [call])[0]
-        rows.append(row(work, "genal", bar, timed["seconds"], timed["peer_seconds"]))
+        rows.append(row(work, "genal", bar, timed["seconds"], timed["peer_seconds"], timed["ratio"]))
         if task == 0:
             np.testing.assert_allclose(mine, peer.answer()[:, [0, 2]], rtol=1e-8)
     return rows
@@ -146,6 +168,20 @@ def panel() -> list[Row]:
     ]
 
 
+def many_outcomes() -> list[Row]:
+    """50 exposures jointly on 5,000 outcomes that share their weights up to a factor."""
+    rng = np.random.default_rng(0)
+    exposures, instruments, outcomes = 50, 150, 5000
+    x, sx = rng.normal(0, 0.1, (exposures, instruments)), np.full((exposures, instruments), 0.01)
+    sy = rng.uniform(0.5, 2.0, (outcomes, 1)) * rng.uniform(0.01, 0.02, instruments)
+    y = rng.normal(0, 0.1, (outcomes, exposures)) @ x + sy * rng.normal(size=sy.shape)
+    kernel = find("mrbee").kernel
+    ours = wall(lambda: kernel(x, sx, y, sy))
+    seconds = float(np.median([ours() for _ in range(9)]))
+    work = f"mrbee, {outcomes:,} outcomes, {exposures} exposures, {instruments} instruments"
+    return [row(work, "0.2 seconds", "1", seconds, 0.2)]
+
+
 def against_r(timings: Path) -> list[Row]:
     x, sx, y, sy = simulate(1, J)
 
@@ -167,18 +203,24 @@ def against_r(timings: Path) -> list[Row]:
 
 def main() -> None:
     given = arguments(__doc__)
-    rows = [*against_memory(), *against_packages(given.peer_python), *panel()]
+    rows = [*against_memory(), *many_outcomes(), *panel(), *against_packages(given.peer_python)]
     if given.timings is not None:
         rows += against_r(given.timings)
     frame = pd.DataFrame(rows)
-    frame["threads"] = os.environ.get("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    frame["threads"] = row_threads()
     given.out.mkdir(parents=True, exist_ok=True)
     frame.to_csv(given.out / "mr_speed.csv", index=False, float_format="%.4g")
-    lines = ["| work | against | seconds | ratio | bar |", "|---|---|---|---|---|"]
+    lines = ["| work | against | seconds | ratio | bar | load |", "|---|---|---|---|---|---|"]
     for r in frame.to_dict("records"):
         ratio = "" if np.isnan(r["ratio"]) else f"{r['ratio']:.3g}"
-        lines.append(f"| {r['work']} | {r['against']} | {r['seconds']:.3g} | {ratio} | {r['bar']} |")
-    head = "# Speed of the univariable estimators\n\nRatio: time of what it is held against over ours (above 1: ours is faster).\n\n"
+        lines.append(
+            f"| {r['work']} | {r['against']} | {r['seconds']:.3g} | {ratio} | {r['bar']} | {r['load']:.1f} |"
+        )
+    head = (
+        "# Speed of the univariable and multivariable estimators\n\nRatio: time of what it is held against over ours"
+        f" (above 1: ours is faster). {row_threads()} cores; load: the machine's average over the last minute,"
+        " our own work included.\n\n"
+    )
     (given.out / "mr_speed.md").write_text(head + "\n".join(lines) + "\n")
     print((given.out / "mr_speed.md").read_text())
 

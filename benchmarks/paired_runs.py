@@ -28,9 +28,11 @@ def cpu_seconds(call: Callable[[], object], repeats: int = 5) -> float:
     return float(np.median(seconds))
 
 
-def in_turn(peer: Callable[[], float], ours: list[Callable[[], float]]) -> list[dict[str, float]]:
+def in_turn(
+    peer: Callable[[], float], ours: list[Callable[[], float]], pairs: int = PAIRS
+) -> list[dict[str, float]]:
     """Seconds of the peer and of each of our calls, timed in turn; medians, and quartiles of the ratio."""
-    rounds = np.array([[peer(), *(call() for call in ours)] for _ in range(PAIRS)])
+    rounds = np.array([[peer(), *(call() for call in ours)] for _ in range(pairs)])
     rows = []
     for column in rounds.T[1:]:
         low, middle, high = np.quantile(rounds[:, 0] / column, (0.25, 0.5, 0.75))

@@ -38,7 +38,8 @@ class SumStats:
     instruments : DataFrame
         ``instrument, kind, locus, allele, unit, placebo``.
     dof : ndarray (J,)
-        Families in which the dose varies, minus one.
+        Degrees of freedom of the errors: families in which the dose varies less one, fewer where some of
+        them weigh more than others.
     clusters : int
         Families in the scan.
     error_cov : ndarray (J, T, T), optional

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.max_likelihood import profile
 from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells, choice
+from mrinterp.stats.row_threads import by_rows
 
 __all__ = ["cml"]
 
@@ -40,59 +40,16 @@ def _starts(b: Array, s: Array, g: Array, t: Array, rho: float) -> Array:
     return np.asarray(candidates[np.argmin(trimmed[:, kept], axis=0)])
 
 
-def _refine(
-    b: Array, s: Array, g: Array, t: Array, rho: float, theta: Array, q: NDArray[np.int_]
-) -> tuple[Array, Array, Array]:
-    """Newton on the valid set, the set re-chosen after every step; per q: theta, -2 log likelihood, error.
-
-    A step that does not lower the trimmed sum is halved.
-    """
-    J = len(b)
-    rows = np.arange(len(q))
-
-    def state(x: Array) -> tuple[Array, NDArray[np.bool_]]:
-        share = _shares(b, s, g, t, rho, x)
-        largest = np.sort(share, axis=1)[rows, J - q - 1]
-        valid = share <= largest[:, None]
-        return np.where(valid, share, 0.0).sum(axis=1), valid
-
-    value, valid = state(theta)
-    r = np.full(len(q), rho)
-    for _ in range(100):
-        _, first, second = _profile_of(b, s, g, t, r, theta, valid)
-        step = -first / np.where(second > 0, second, np.abs(second) + 1e-300)
-        moved = np.zeros(len(q), bool)
-        for _ in range(12):
-            proposed, chosen = state(theta + step)
-            better = ~moved & (proposed < value)
-            theta, value = np.where(better, theta + step, theta), np.where(better, proposed, value)
-            valid[better] = chosen[better]
-            moved |= better
-            step = step / 2.0
-            if moved.all():
-                break
-        if not moved.any():
-            break
-    _, _, second = _profile_of(b, s, g, t, r, theta, valid)
-    return theta[rows], value, np.sqrt(2.0 / np.where(second > 0, second, np.nan))
-
-
-def _profile_of(
-    b: Array, s: Array, g: Array, t: Array, rho: Array, theta: Array, valid: NDArray[np.bool_]
-) -> tuple[Array, Array, Array]:
-    """`profile` over each row's valid instruments (the others get weight zero through b = g = 0)."""
-    use = valid.astype(float)
-    # An instrument with b = g = 0 has e = 0: it adds nothing to Q or to its derivatives.
-    return profile(use * b, np.broadcast_to(s, use.shape), use * g, np.broadcast_to(t, use.shape), rho, theta)
-
-
 def _paths(
     b: Array, s: Array, g: Array, t: Array, rho: float, n: float, most: int
 ) -> tuple[Array, Array, Array, Array]:
     """Per q: theta, error, -2 log likelihood and BIC."""
+    from mrinterp.stats.trimmed_profile import refine_trimmed
+
     q = np.arange(min(most, len(b) - 2) + 1)
-    start = _starts(b, s, g, t, rho)[: len(q)]
-    theta, value, se = _refine(b, s, g, t, rho, start, q)
+    out = np.empty((3, len(q)))
+    refine_trimmed(b, s, g, t, rho, _starts(b, s, g, t, rho)[: len(q)], len(b) - q, out)
+    theta, value, se = out
     return theta, se, value, q * np.log(n) + value
 
 
@@ -115,6 +72,7 @@ def _choose(theta: Array, se: Array, bic: Array, average: bool) -> tuple[float, 
     reference="Xue, Shen & Pan 2021 Am J Hum Genet, doi:10.1016/j.ajhg.2021.05.014",
     min_instruments=3,
     divides=True,
+    subtracts="shared",
 )
 def cml(
     beta_x: Array,
@@ -168,19 +126,23 @@ def cml(
         return Fit(nothing, nothing, status=np.full(shape, why, dtype=object))
     most = J - 2 if most_invalid is None else int(most_invalid)
     choice("average", str(average), ("True", "False"))
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
     r = np.zeros(len(b)) if rho is None else np.asarray(rho, float).reshape(-1)
     rng_key = np.random.default_rng(seed).standard_normal((2, max(perturbations, 0), J))
     out, flags = np.full((len(b), 4), np.nan), np.zeros(b.shape, bool)
-    for c in range(len(b)):
-        row = (b[c], s[c], g[c], t[c], float(r[c]), float(size.flat[c]), most)
-        theta, se, value, bic = _paths(*row)
-        mean, error, best = _choose(theta, se, bic, average)
-        share = _shares(b[c], s[c], g[c], t[c], float(r[c]), theta[best : best + 1])[0]
-        flags[c, np.argsort(share)[J - best :]] = True
-        if perturbations > 1:
-            mean, error = _perturb(row, rng_key, average)
-        out[c] = mean, error, best, bic[best]
+
+    def each(first: int, last: int) -> None:
+        for c in range(first, last):
+            row = (b[c], s[c], g[c], t[c], float(r[c]), float(size.flat[c]), most)
+            theta, se, _, bic = _paths(*row)
+            mean, error, best = _choose(theta, se, bic, average)
+            share = _shares(b[c], s[c], g[c], t[c], float(r[c]), theta[best : best + 1])[0]
+            flags[c, np.argsort(share)[J - best :]] = True
+            if perturbations > 1:
+                mean, error = _perturb(row, rng_key, average)
+            out[c] = mean, error, best, bic[best]
+
+    by_rows(each, len(b), 8)
     columns = [column.reshape(shape) for column in out.T]
     return Fit(
         columns[0],

@@ -68,6 +68,7 @@ def _condition(beta_x: Array, se_x: Array, shape: tuple[int, ...]) -> Array:
     assumes=_ASSUMES,
     reference="Ye, Shao & Kang 2021 Ann Stat, doi:10.1214/20-AOS2027",
     blocked=False,
+    subtracts="own",
 )
 def divw(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, overdispersion: bool = True) -> Fit:
     """Sum w b g / Sum w (b^2 - s^2), weights 1/syy.
@@ -99,6 +100,7 @@ def divw(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, overdispersi
     assumes=_ASSUMES,
     reference="Xu, Wang, Fung & Liu 2022 Biometrics, doi:10.1111/biom.13732",
     blocked=False,
+    subtracts="own",
 )
 def pivw(
     beta_x: Array,

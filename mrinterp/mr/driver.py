@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
-from mrinterp.mr.registry import Estimator, Fit, find
+from mrinterp.mr.default_method import default_method
+from mrinterp.mr.option_check import check_options
+from mrinterp.mr.registry import Estimator, find
+from mrinterp.mr.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
 
 __all__ = ["BLOCK_CELLS", "estimate", "run_mr"]
 
@@ -22,13 +25,10 @@ Mask = NDArray[np.bool_]
 BLOCK_CELLS = 1 << 19
 """Most (feature, outcome, instrument) cells that an expanding kernel gets at once."""
 
-_GIVEN = ("rho", "ld", "sigma", "sigma_xx", "sigma_xy", "error_corr", "design", "n_x", "n_y", "level")
-"""Keyword arguments that come from the data, for kernels that name them; never options."""
-
 
 def run_mr(
     data: MRData,
-    methods: Sequence[str],
+    methods: Sequence[str] | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     level: float = 0.95,
@@ -39,8 +39,8 @@ def run_mr(
     ----------
     data : MRData
         F exposures, O outcomes, J instruments; nan where an instrument is missing for a trait.
-    methods : sequence of str
-        Names in the registry.
+    methods : sequence of str, optional
+        Names in the registry; by default the estimator that the design asks for (`default_method`).
     options : mapping, optional
         Options by method: ``{"egger": {"distribution": "normal"}}``.
     level : float
@@ -58,6 +58,9 @@ def run_mr(
         For an unknown method or option.
     """
     chosen = dict(options or {})
+    if methods is None:
+        name, settings = default_method(data)
+        methods, chosen[name] = [name], {**settings, **chosen.get(name, {})}
     unknown = [m for m in chosen if m not in methods]
     if unknown:
         raise InputError(
@@ -77,14 +80,10 @@ def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) 
         For an unknown method or option, or a run-level method, which needs a Panel.
     """
     how = find(method)
-    known = [k for k in how.options if k not in _GIVEN]
-    for name in options:
-        if name not in known:
-            hint = near_misses(name, known) or f"Known: {', '.join(known) or 'none'}"
-            raise InputError(f"option {name!r} of {method!r}", "no such option", hint)
+    check_options(how, options, GIVEN)
     if how.kind == "run":
         raise InputError(f"method {method!r}", "works on runs, not on summary statistics", "Give it a Panel")
-    result = _Result(data, how)
+    result = ResultTable(data, how)
     blocks = (
         _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
     )
@@ -94,13 +93,13 @@ def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) 
             result.fail(rows, cols, ld_problem)
             continue
         keywords = {**options, **_given(data, how, rows, cols, used, level)}
+        impossible = _impossible(keywords)
         with np.errstate(all="ignore"):
             fit = how.kernel(*_arrays(data, rows, cols, used), **keywords)
         result.put(rows, cols, used, fit)
+        if impossible is not None and fit.meta.get("uses_error_correlation", True):
+            result.forbid(rows, cols, impossible, NO_CORRELATION)
     return result.estimates(options, level)
-
-
-Rows = slice | NDArray[np.int_]
 
 
 def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Array, Array, Array, Array]:
@@ -113,6 +112,8 @@ def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Ar
 
 def _patterns(usable: Mask) -> list[tuple[NDArray[np.int_], Mask]]:
     """Rows that share a pattern of usable instruments, with the pattern."""
+    if not len(usable):
+        return []
     if usable.all():
         return [(np.arange(len(usable)), usable[0])]
     packed = np.ascontiguousarray(np.packbits(usable, axis=1))
@@ -130,7 +131,9 @@ def _consecutive(rows: NDArray[np.int_]) -> Rows:
     return rows
 
 
-def _univariable(data: MRData, how: Estimator, result: _Result) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+def _univariable(
+    data: MRData, how: Estimator, result: ResultTable
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
     """Blocks of cells that share their instruments and have enough of them."""
     x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
     y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
@@ -163,7 +166,9 @@ def _too_few(needed: int, found: int) -> str:
     return f"needs at least {needed} instrument{'s' if needed > 1 else ''} and has {found}: add instruments"
 
 
-def _multivariable(data: MRData, how: Estimator, result: _Result) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+def _multivariable(
+    data: MRData, how: Estimator, result: ResultTable
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
     """All exposures at once, outcomes grouped by the instruments that every exposure has too."""
     F = len(data.exposures)
     x = (np.isfinite(data.beta_x) & np.isfinite(data.se_x)).all(axis=0)
@@ -207,7 +212,7 @@ def _given(
     keep = np.ones(len(data.instruments), bool) if used is None else used
     F = len(data.exposures)
     traits = np.r_[np.arange(F)[rows], F + np.arange(len(data.outcomes))[cols]]
-    wanted = set(how.options).intersection(_GIVEN)
+    wanted = set(how.options).intersection(GIVEN)
     out: dict[str, Any] = {}
     if "rho" in wanted:
         out["rho"] = _rho(data, rows, cols, keep)
@@ -223,11 +228,21 @@ def _given(
     for name, value, where in (("n_x", data.n_x, rows), ("n_y", data.n_y, cols)):
         if name in wanted:
             out[name] = None if value is None else np.asarray(value, float)[where]
-    if "design" in wanted:
-        out["design"] = data.design
     if "level" in wanted:
         out["level"] = level
     return out
+
+
+def _impossible(keywords: dict[str, Any]) -> Mask | None:
+    """Cells (f, o) whose errors are said to correlate beyond 1; they are computed as if independent."""
+    rho = keywords.get("rho")
+    if rho is None:
+        return None
+    beyond = np.asarray(~(np.abs(rho) <= 1.0 + 1e-9))
+    if not beyond.any():
+        return None
+    keywords["rho"] = np.where(beyond, 0.0, rho)
+    return beyond
 
 
 def _error_blocks(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> tuple[Array | None, Array | None]:
@@ -255,113 +270,3 @@ def _rho(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> Array | None:
     if data.error_corr is not None:
         return np.asarray(data.error_corr[:F, F:][rows][:, cols])
     return None
-
-
-def _ignored(data: MRData, how: Estimator, meta: Mapping[str, Any]) -> list[str]:
-    """What was given about the errors and had to be left out, in words."""
-    out = []
-    known = data.sigma is not None or data.error_corr is not None
-    uses = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options)) and meta.get(
-        "uses_error_correlation", True
-    )
-    if known and not uses:
-        out.append("the errors of exposure and outcome are independent (their known correlation is not used)")
-    if data.ld is not None and "ld" not in how.options:
-        out.append("instruments are independent (their known correlation is not used)")
-    return out
-
-
-class _Result:
-    """Arrays over all cells, filled block by block."""
-
-    def __init__(self, data: MRData, how: Estimator) -> None:
-        self.data, self.how = data, how
-        self.shape = (len(data.exposures), len(data.outcomes))
-        self.beta, self.se = np.full(self.shape, np.nan), np.full(self.shape, np.nan)
-        self.df = np.full(self.shape, np.inf)
-        self.n_instruments = np.zeros(self.shape, int)
-        self.status = np.full(self.shape, "ok", dtype=object)
-        self.details: dict[str, Array] = {}
-        self.own: dict[str, Array] = {}
-        self.flags: dict[str, list[list[Any]]] = {}
-        self.meta: dict[str, Any] = {}
-
-    def _cells(self, rows: Rows, cols: Rows) -> Any:
-        return np.ix_(np.arange(self.shape[0])[rows], np.arange(self.shape[1])[cols])
-
-    def fail(self, rows: Rows, cols: Rows, why: str) -> None:
-        self.status[self._cells(rows, cols)] = why
-
-    def put(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
-        at = self._cells(rows, cols)
-        self.beta[at], self.se[at], self.df[at] = fit.beta, fit.se, fit.df
-        for name in ("ci_lower", "ci_upper", "neglog10p"):
-            if getattr(fit, name) is not None:
-                self.own.setdefault(name, np.full(self.shape, np.nan))[at] = getattr(fit, name)
-        for name, value in fit.details.items():
-            self.details.setdefault(name, np.full(self.shape, np.nan))[at] = value
-        for name, value in fit.meta.items():
-            self.meta.setdefault(name, value)
-        status = np.full(self.status[at].shape, "ok", dtype=object)
-        if fit.status is not None:
-            said = np.asarray(fit.status, dtype=object)
-            status = np.where((said == None) | (said == ""), "ok", said)  # noqa: E711 (elementwise)
-        missing = ~np.isfinite(self.beta[at])
-        status[missing & (status == "ok")] = "the estimate is not defined on these numbers"
-        unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
-        status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
-        self.status[at] = status
-        self._put_flags(rows, cols, used, fit)
-
-    def _put_flags(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
-        names = np.array(self.data.instruments, dtype=object)
-        names = names if used is None else names[used]
-        xs, ys = (
-            np.array(self.data.exposures, dtype=object)[rows],
-            np.array(self.data.outcomes, dtype=object)[cols],
-        )
-        for flag, mask in fit.flags.items():
-            mask = np.broadcast_to(mask, (len(xs), len(ys), len(names)))
-            for f, o in np.argwhere(mask.any(axis=2)):
-                self.flags.setdefault(flag, []).append([xs[f], ys[o], list(names[mask[f, o]])])
-            self.flags.setdefault(flag, [])
-
-    def _note_infinite(self) -> None:
-        """Missing values are ordinary; infinite ones are said."""
-        x = (np.isinf(self.data.beta_x) | np.isinf(self.data.se_x)).sum(axis=1)
-        y = (np.isinf(self.data.beta_y) | np.isinf(self.data.se_y)).sum(axis=1)
-        if not (x.any() or y.any()):
-            return
-        for f, o in np.argwhere((x[:, None] + y[None, :]) > 0):
-            note = "instruments with infinite values set aside"
-            status = self.status[f, o]
-            self.status[f, o] = note if status == "ok" else f"{status} ({note})"
-
-    def estimates(self, options: Mapping[str, Any], level: float) -> Estimates:
-        how = self.how
-        self._note_infinite()
-        ignored = _ignored(self.data, how, self.meta)
-        settings = {k: v for k, v in how.options.items() if k not in _GIVEN}
-        meta = {**self.meta, **self.flags, "options": {**settings, **options}}
-        if ignored:
-            meta["ignored"] = ignored
-        return Estimates(
-            how.name,
-            how.label,
-            self.data.exposures,
-            self.data.outcomes,
-            self.beta,
-            self.se,
-            self.status,
-            self.n_instruments,
-            self.df,
-            ci_lower=self.own.get("ci_lower"),
-            ci_upper=self.own.get("ci_upper"),
-            neglog10p=self.own.get("neglog10p"),
-            details=self.details,
-            assumes=(*how.assumes, *ignored),
-            reference=how.reference,
-            unit=self.data.unit,
-            level=level,
-            meta=meta,
-        )

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.mr.regression import choice
 from mrinterp.stats.profile_inference import positive_inverse
 from mrinterp.stats.profile_likelihood import KnownErrors, minimize_profile
@@ -22,29 +23,21 @@ Array = NDArray[np.float64]
 _REPORTED_OUTCOMES = 64  # modes are listed for at most this many outcomes
 
 
-@estimator(
+@joint_estimator(
     "grapple",
     "GRAPPLE (robust profile score)",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
         "most instruments are valid up to balanced pleiotropy of one variance; few are far off",
         "the errors' covariance is known",
-        BETWEEN,
     ),
     reference="Wang et al. 2021 PLoS Genetics, doi:10.1371/journal.pgen.1009575;"
     " Zhao et al. 2020 Ann Stat, doi:10.1214/19-AOS1866",
-    min_instruments=2,
+    beyond=2,
 )
 def grapple(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
     loss: str = "tukey",
     overdispersion: bool = True,
     starts: int = 10,
@@ -55,14 +48,8 @@ def grapple(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     loss : {"tukey", "huber", "l2"}
     overdispersion : bool
         Whether a variance tau2 of balanced pleiotropy is estimated with theta.
@@ -98,11 +85,7 @@ def grapple(
     """
     choice("loss", loss, LOSSES)
     choice("errors", errors, ("auto", "model", "empirical"))
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
+    J, F, O = data.size
     how = find_loss(loss)
     beta, se, tau2 = np.full((F, O), np.nan), np.full((F, O), np.nan), np.full(O, np.nan)
     objective, n_modes = np.full(O, np.nan), np.full(O, np.nan)
@@ -133,11 +116,11 @@ def grapple(
             f"{int(n_modes[o])} modes: instruments disagree about the effects, see the modes and what supports each"
         )
     details = {"overdispersion": tau2, "n_modes": n_modes, "objective": objective}
-    meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "seed": seed, "modes": modes}
+    meta = {"seed": seed, "modes": modes}
     return Fit(
         beta,
         se,
-        status=data.finish(words),
+        status=words,
         details={k: np.broadcast_to(v, (F, O)) for k, v in details.items()},
         meta=meta,
     )

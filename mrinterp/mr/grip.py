@@ -35,7 +35,7 @@ def _adjusted_slope(b: Array, s: Array, g: Array, t: Array) -> Array:
         "effects around the exposure, times those on it, are independent of instrument strength (VICE)",
         "errors of the exposure effects are small (see slope_adjusted)",
     ),
-    reference="Dudbridge, Voller & Bowden 2025, MR-GRIP (genotype recoding invariance property)",
+    reference="Dudbridge et al., Getting to GRIPS with MR-Egger, PLoS Genet, doi:10.1371/journal.pgen.1011967",
     min_instruments=3,
     divides=True,
 )
@@ -51,9 +51,14 @@ def grip(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> Fit:
 
     Notes
     -----
-    Relabelling an instrument's sign changes nothing, so no orientation is needed. Errors are not
-    floored; t on J - 2 degrees of freedom. ``slope_adjusted`` corrects for the error of b. Not valid
-    with weak instruments, where the slope is diluted.
+    g_j b_j = intercept + theta b_j^2 + error: both sides stay when g_j and b_j change sign together, so no
+    orientation is needed. Errors are not floored; t on J - 2 degrees of freedom. ``slope_adjusted`` takes
+    the error of b out of the moments of b^2, with means m weighted by 1/syy::
+
+        (m[g b^3 - 3 g b s^2] - m[g b] m[b^2 - s^2]) / (m[b^4 - 6 b^2 s^2 + 3 s^4] - m[b^2 - s^2]^2)
+
+    (E b^4 = beta^4 + 6 beta^2 s^2 + 3 s^4 for a normal error). Not valid with weak instruments, where
+    the plain slope is diluted.
     """
     shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
     b, s, g, t = cells(beta_x, se_x, beta_y, se_y)

@@ -9,22 +9,12 @@ from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit
 from mrinterp.stats.profile_likelihood import KnownErrors
+from mrinterp.stats.strength import lambda_str
 
-__all__ = ["BETWEEN", "PAIRED_NOTE", "JointData", "failed_fit", "joint_data", "outcome_blocks", "status_grid"]
+__all__ = ["JointData", "failed_fit", "joint_data", "outcome_blocks", "status_grid"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-BETWEEN = (
-    "the design is between prompts: it subtracts the errors that exposures and outcome share"
-    " (in a paired design these are mostly causal; use the within regression or mv_ivw there)"
-)
-"""Sentence for ``assumes`` of every estimator that corrects for estimation error."""
-
-PAIRED_NOTE = (
-    "the design is paired within prompts: the errors this method subtracts are mostly causal there,"
-    " so that it may throw signal away; prefer the within regression or mv_ivw"
-)
 
 _BLOCK_DOUBLES = 1 << 23
 
@@ -65,7 +55,6 @@ class JointData:
     sigma_xy: Array | None
     shared: Array | None
     problem: list[str]
-    design: str
 
     @property
     def size(self) -> tuple[int, int, int]:
@@ -90,13 +79,23 @@ class JointData:
             total = total - np.matmul(a[:, None, :], self.sigma_xy[rows])[:, 0]
         return np.asarray(total)
 
-    def finish(self, fit_status: NDArray[np.object_] | list[str]) -> NDArray[np.object_]:
-        """Status (F, O): the input's problem first, then the solver's word, then the note on a paired design."""
-        words = []
-        for problem, word in zip(self.problem, fit_status, strict=True):
-            note = PAIRED_NOTE if self.design == "paired" else "ok"
-            words.append(problem or (str(word) if word not in ("", "ok") else note))
-        return status_grid(self.size[1], words)
+    @property
+    def sd(self) -> Array:
+        """Standard errors of the exposure effects, (J, K)."""
+        return np.sqrt(np.einsum("jkk->jk", self.sigma_xx))
+
+    def strength(self) -> float:
+        """Strength of the weakest direction of exposures (`lambda_str`)."""
+        return lambda_str(self.b.T, self.sd.T, self.sigma_xx)
+
+    def finish(self, words: NDArray[np.object_] | list[str]) -> NDArray[np.object_]:
+        """Status (F, O) from words per outcome (O,) or cell (F, O): the input's problem comes first."""
+        out = np.array(np.broadcast_to(np.asarray(words, dtype=object), self.size[1:]), dtype=object)
+        out[out == ""] = "ok"
+        for o, problem in enumerate(self.problem):
+            if problem:
+                out[:, o] = problem
+        return out
 
 
 def _exposure_problem(b: Array, sigma_xx: Array, needed: int) -> str:
@@ -159,7 +158,6 @@ def joint_data(
     sigma_xy: Array | None = None,
     *,
     needed: int,
-    design: str = "between",
 ) -> JointData | Fit:
     """Check and lay out the arrays of a multivariable kernel.
 
@@ -202,4 +200,4 @@ def joint_data(
             xy[bad] = 0.0
     weight = 1.0 / syy
     shared = _shared_weights(weight[~bad]) if not bad.all() else None
-    return JointData(b, g, weight, xx, xy, shared, problem, design)
+    return JointData(b, g, weight, xx, xy, shared, problem)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
+from mrinterp.mr.heterogeneity_stop import heterogeneity_stop
 from mrinterp.mr.registry import Fit, estimator
-from mrinterp.mr.regression import cells
+from mrinterp.mr.regression import cells, choice
 
 __all__ = ["lasso"]
 
 Array = NDArray[np.float64]
 
-_PATH = 100
+_PATH, _SMALLEST = 100, 1e-4
 
 
 def _thresholds(b: Array, t: Array) -> Array:
@@ -73,29 +73,20 @@ def _refit(b: Array, g: Array, w: Array, valid: NDArray[np.bool_]) -> tuple[Arra
 
 
 def _choose_lambda(b: Array, g: Array, w: Array, unit: Array) -> Array:
-    """Largest lambda before the residual standard error jumps, on a path of 100, (C,).
-
-    Going up from the smallest lambda, instruments join the valid ones; stop where their residual
-    standard error is above 1 and has risen by more than chi2_1(.95) over their number.
-    """
+    """The penalty of the heterogeneity stopping rule on a path of 100 from the largest down to 1e-4 of it, (C,)."""
     slope = (w * b * g).sum(axis=1) / (w * b * b).sum(axis=1)
     top = (np.abs(g - slope[:, None] * b) / unit).max(axis=1)
-    path = top[:, None] * 10.0 ** (-4.0 * np.arange(_PATH)[::-1] / (_PATH - 1))
-    chosen, stopped = path[:, -1].copy(), np.zeros(len(b), bool)
-    previous = np.full(len(b), np.nan)
-    lowest = np.full(len(b), np.nan)
+    path = top[:, None] * np.geomspace(_SMALLEST, 1.0, _PATH)
+    sigma, count = np.empty(path.shape), np.empty(path.shape, int)
     for i in range(_PATH):
         valid, _ = _valid(b, g, w, path[:, i : i + 1] * unit)
         if i == _PATH - 1:
-            valid[:] = True
+            valid[:] = True  # by definition of the largest, but for rounding
         _, _, q, n = _refit(b, g, w, valid)
-        rse = np.sqrt(q / np.where(n > 1, n - 1.0, np.nan))
-        lowest = np.where(np.isnan(lowest) & (n > 1), path[:, i], lowest)
-        jump = (rse > 1) & (rse - previous > stats.chi2.ppf(0.95, 1) / np.maximum(n, 1)) & ~stopped
-        chosen = np.where(jump, path[:, i - 1], chosen)
-        stopped |= jump
-        previous = rse
-    return np.maximum(chosen, lowest)
+        sigma[:, i], count[:, i] = np.sqrt(q / np.where(n > 1, n - 1.0, np.nan)), n
+    return np.asarray(
+        np.take_along_axis(path, heterogeneity_stop(sigma, count, count > 1)[:, None], axis=1)[:, 0]
+    )
 
 
 @estimator(
@@ -108,7 +99,15 @@ def _choose_lambda(b: Array, g: Array, w: Array, unit: Array) -> Array:
     reference="Rees, Wood, Dudbridge & Burgess 2019 PLoS ONE, doi:10.1371/journal.pone.0222362",
     min_instruments=3,
 )
-def lasso(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, lam: float | None = None) -> Fit:
+def lasso(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    lam: float | None = None,
+    distribution: str = "normal",
+) -> Fit:
     """IVW over the instruments whose path alpha is zero in min 1/2 Sum w (g - theta b - alpha)^2 + penalty.
 
     Parameters
@@ -118,14 +117,25 @@ def lasso(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, lam: float 
     beta_y, se_y : ndarray (O, J)
         The same for the outcomes.
     lam : float, optional
-        Lambda of the penalty lambda J Sum sd_j |alpha_j|; by default the largest on a path of 100
-        before the residual standard error of the valid instruments jumps (heterogeneity stopping).
+        Penalty lambda; by default chosen by `heterogeneity_stop` on a path of 100 from the smallest
+        that calls all instruments valid down to 1e-4 of it, evenly on the log scale.
+    distribution : {"normal", "t"}
+        Reference of the interval; t has one degree of freedom less than instruments are left.
 
     Notes
     -----
-    Solved exactly: with the paths profiled out it is a regression with Huber's loss. Not valid where
-    half of the instruments or more are invalid.
+    The lasso minimizes, w_j = 1/syy_j, instruments oriented to the exposure::
+
+        Sum w_j (g_j - theta b_j - alpha_j)^2 / (2 J)  +  lambda Sum s_j |alpha_j|
+
+    s_j is the standard deviation of column j of (I - x x' / x'x) W^(1/2), x = W^(1/2) b: each path in units
+    of its own spread once theta is projected out, as lasso regressors are usually standardized. For given
+    theta, alpha_j = 0 where w_j |g_j - theta b_j| <= lambda J s_j, so that theta minimizes a sum of Huber losses:
+    solved exactly. The estimate is IVW over the instruments with alpha_j = 0, its error multiplied by
+    max(1, residual standard error). Model and rule: Rees et al. 2019, after Kang, Zhang, Cai & Small
+    2016 (10.1080/01621459.2014.994705). Not valid where half of the instruments or more are invalid.
     """
+    choice("distribution", distribution, ("normal", "t"))
     shape = (len(beta_x), len(beta_y))
     b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
     w, unit = 1.0 / (t * t), _thresholds(b, t)
@@ -146,6 +156,7 @@ def lasso(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, lam: float 
     return Fit(
         (beta * bad).reshape(shape),
         (se * scale * bad).reshape(shape),
+        np.inf if distribution == "normal" else (n - 1.0).reshape(shape),
         status=status.reshape(shape),
         details={k: v.reshape(shape) for k, v in details.items()},
         flags={"outliers": (~valid).reshape(*shape, -1)},

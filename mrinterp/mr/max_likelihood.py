@@ -84,6 +84,7 @@ def fit_profile(b: Array, s: Array, g: Array, t: Array, rho: Array) -> tuple[Arr
         "errors of the effects are normal with known variances",
     ),
     reference="Burgess, Butterworth & Thompson 2013 Genet Epidemiol, doi:10.1002/gepi.21758",
+    subtracts="shared",
 )
 def max_likelihood(
     beta_x: Array,

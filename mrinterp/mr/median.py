@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.mr.registry import Fit, estimator
-from mrinterp.mr.regression import cells, choice, delta_variance, mean_f
+from mrinterp.mr.regression import cells, choice, delta_variance, mean_f, residual_df
 from mrinterp.stats.row_threads import by_rows
 from mrinterp.stats.tails import neglog10p_chi2, two_sided_p
 
@@ -44,16 +44,24 @@ def _fit(
     draws: int,
     seed: int,
     rho: Array | None,
+    distribution: str,
 ) -> Fit:
+    from mrinterp.stats.ratio_medians import ratio_medians
     from mrinterp.stats.weighted_median import bootstrap_sd
 
     beta_x, se_x, beta_y, se_y = arrays
-    shape = (len(beta_x), len(beta_y))
+    choice("distribution", distribution, ("normal", "t"))
+    shape, df = (len(beta_x), len(beta_y)), residual_df(distribution, beta_x.shape[1] - 1)
+    known = weights in (None, "first")
+    if known:
+        beta, f = ratio_medians(beta_x, se_x, beta_y, se_y, weights is not None)
+        if penalty is None and draws < 2:
+            return Fit(beta, np.full(shape, np.nan), df, details={"f": f})
     b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
     r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
     ratio = g / b
     w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])
-    beta = _medians(ratio, w)
+    beta = beta.reshape(-1) if known else _medians(ratio, w)
     if penalty is not None:
         q = w * (ratio - beta[:, None]) ** 2
         w = w * np.minimum(1.0, penalty * two_sided_p(neglog10p_chi2(q, 1.0)))
@@ -70,7 +78,7 @@ def _fit(
 
         by_rows(bootstrap, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
     f = np.broadcast_to(mean_f(beta_x, se_x), shape)
-    return Fit(beta.reshape(shape), se.reshape(shape), details={"f": f})
+    return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
 
 
 @estimator(
@@ -89,6 +97,7 @@ def simple_median(
     *,
     draws: int = 1000,
     seed: int = 0,
+    distribution: str = "normal",
     rho: Array | None = None,
 ) -> Fit:
     """Median of the ratios g/b.
@@ -101,6 +110,8 @@ def simple_median(
         The same for the outcomes.
     draws, seed : int
         Parametric bootstrap of the error; with fewer than 2 draws there is none.
+    distribution : {"normal", "t"}
+        Reference of the interval; t has J - 1 degrees of freedom.
     rho : ndarray (F, O), optional
         Correlation of the errors of b and g, used in the draws.
 
@@ -109,7 +120,7 @@ def simple_median(
     Not valid where half of the instruments or more are invalid; the bootstrap error is heavy-tailed
     where instruments are weak (F below 10).
     """
-    return _fit((beta_x, se_x, beta_y, se_y), None, None, draws, seed, rho)
+    return _fit((beta_x, se_x, beta_y, se_y), None, None, draws, seed, rho, distribution)
 
 
 @estimator(
@@ -129,6 +140,7 @@ def weighted_median(
     weights: str = "first",
     draws: int = 1000,
     seed: int = 0,
+    distribution: str = "normal",
     rho: Array | None = None,
 ) -> Fit:
     """Median of the ratios by weight, linearly interpolated between the midpoints of the weights.
@@ -143,7 +155,7 @@ def weighted_median(
     -----
     Other parameters and limits as in `simple_median`.
     """
-    return _fit((beta_x, se_x, beta_y, se_y), weights, None, draws, seed, rho)
+    return _fit((beta_x, se_x, beta_y, se_y), weights, None, draws, seed, rho, distribution)
 
 
 @estimator(
@@ -164,6 +176,7 @@ def penalized_weighted_median(
     penalty: float = 20.0,
     draws: int = 1000,
     seed: int = 0,
+    distribution: str = "normal",
     rho: Array | None = None,
 ) -> Fit:
     """Weighted median after the weights of outlying ratios are cut to min(1, penalty * p).
@@ -177,4 +190,4 @@ def penalized_weighted_median(
     -----
     Other parameters and limits as in `weighted_median`.
     """
-    return _fit((beta_x, se_x, beta_y, se_y), weights, float(penalty), draws, seed, rho)
+    return _fit((beta_x, se_x, beta_y, se_y), weights, float(penalty), draws, seed, rho, distribution)

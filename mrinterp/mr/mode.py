@@ -21,21 +21,23 @@ _ASSUMES = (
 _REFERENCE = "Hartwig, Davey Smith & Bowden 2017 Int J Epidemiol, doi:10.1093/ije/dyx102"
 
 
-def _modes(ratio: Array, weights: Array, phi: float) -> Array:
+def _modes(ratio: Array, weights: Array, phi: float, points: int | None) -> Array:
     """Mode per row; where all ratios agree, that ratio."""
     bandwidth = silverman_bandwidth(ratio) * phi
     equal = ~(bandwidth > 0)
-    out = density_modes(ratio, weights, np.where(equal, 1.0, bandwidth))
+    out = density_modes(ratio, weights, np.where(equal, 1.0, bandwidth), points)
     return np.asarray(np.where(equal, ratio[:, 0], out))
 
 
-def _penalized_modes(ratio: Array, weights: Array, phi: float, penalty: float | None) -> Array:
+def _penalized_modes(
+    ratio: Array, weights: Array, phi: float, penalty: float | None, points: int | None
+) -> Array:
     """Modes again after the weights of ratios away from the first ones are cut."""
-    modes = _modes(ratio, weights, phi)
+    modes = _modes(ratio, weights, phi, points)
     if penalty is None:
         return modes
     p = two_sided_p(neglog10p_chi2(weights * (ratio - modes[:, None]) ** 2, 1.0))
-    return _modes(ratio, np.maximum(weights * np.minimum(1.0, penalty * p), 1e-300), phi)
+    return _modes(ratio, np.maximum(weights * np.minimum(1.0, penalty * p), 1e-300), phi, points)
 
 
 def _fit(
@@ -44,6 +46,7 @@ def _fit(
     error: str,
     phi: float,
     penalty: float | None,
+    points: int | None,
     draws: int,
     seed: int,
     distribution: str,
@@ -58,7 +61,7 @@ def _fit(
     ratio = g / b
     variance = (delta_variance(b, s, g, t, r) if error == "delta" else t * t) / (b * b)
     w = 1.0 / variance if weighted else np.ones_like(ratio)
-    beta = _penalized_modes(ratio, w, phi, penalty)
+    beta = _penalized_modes(ratio, w, phi, penalty, points)
     se = np.full(len(b), np.nan)
     if draws > 1:
         from mrinterp.stats.mode_bootstrap import bootstrap_mode_mad
@@ -92,6 +95,7 @@ def simple_mode(
     *,
     phi: float = 1.0,
     error: str = "delta",
+    points: int | None = None,
     draws: int = 1000,
     seed: int = 0,
     distribution: str = "t",
@@ -109,6 +113,9 @@ def simple_mode(
         Multiplier of the bandwidth 0.9 min(sd, 1.4826 mad) / J^(1/5).
     error : {"delta", "nome"}
         Error of each ratio in the draws: second order (with ``rho``), or as if b had none.
+    points : int, optional
+        Look for the highest of this many points, equally spaced from 3 bandwidths below the ratios to 3
+        above (512 in the R packages), instead of the highest of all.
     draws, seed : int
         Parametric bootstrap of the error, 1.4826 mad of the modes; with fewer than 2 draws none.
     distribution : {"t", "normal"}
@@ -116,11 +123,12 @@ def simple_mode(
 
     Notes
     -----
-    Read off a grid of 512 points. The mad of a bootstrap of modes is no consistent standard error:
-    the interval is indicative, and heavy-tailed where instruments are weak.
+    The mode of Sum w_j exp(-(x - r_j)^2 / (2 h^2)), h the bandwidth, w_j = 1. The bootstrap reads its modes off
+    512 points. The mad of a bootstrap of modes is no consistent standard error: the interval is
+    indicative, and heavy-tailed where instruments are weak.
     """
     arrays = (beta_x, se_x, beta_y, se_y)
-    return _fit(arrays, False, error, phi, None, draws, seed, distribution, rho)
+    return _fit(arrays, False, error, phi, None, points, draws, seed, distribution, rho)
 
 
 @estimator(
@@ -135,6 +143,7 @@ def weighted_mode(
     phi: float = 1.0,
     error: str = "delta",
     penalty: float | None = None,
+    points: int | None = None,
     draws: int = 1000,
     seed: int = 0,
     distribution: str = "t",
@@ -152,4 +161,4 @@ def weighted_mode(
     Other parameters and limits as in `simple_mode`; ``error`` also chooses the weights.
     """
     arrays = (beta_x, se_x, beta_y, se_y)
-    return _fit(arrays, True, error, phi, penalty, draws, seed, distribution, rho)
+    return _fit(arrays, True, error, phi, penalty, points, draws, seed, distribution, rho)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data
-from mrinterp.mr.registry import Fit, estimator
-from mrinterp.stats.strength import lambda_str
+from mrinterp.mr.joint_data import JointData
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 
 __all__ = ["corrected_regression", "mr_bma", "weak_word"]
 
@@ -21,29 +21,21 @@ _MODEL_BLOCK = 1 << 14
 _ENOUGH = 20.0
 
 
-@estimator(
+@joint_estimator(
     "mr_bma",
     "MR-BMA (model averaging over exposures)",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
         "the causal exposures are among those given, and few",
         "pleiotropy is balanced and independent of the instruments' strength",
         "the prior on effects and on their number is reasonable: a standard error here is a posterior deviation",
-        BETWEEN,
     ),
     reference="Zuber et al. 2020 Nat Commun, doi:10.1038/s41467-019-13870-3",
-    min_instruments=2,
+    intervals=False,
 )
 def mr_bma(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
     prior_inclusion: float | None = None,
     prior_sd: float = 2.0,
     max_size: int = 12,
@@ -53,14 +45,8 @@ def mr_bma(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     prior_inclusion : float, optional
         Prior probability that an exposure is causal; by default min(.5, 1/F).
     prior_sd : float
@@ -89,11 +75,7 @@ def mr_bma(
     moments are taken as exact, so that it is not valid with weak instruments (a status says so below a
     `lambda_str` of 20; intervals covered .72 at 15 in simulation).
     """
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
+    J, F, O = data.size
     inclusion = min(0.5, 1.0 / F) if prior_inclusion is None else prior_inclusion
     beta, se, pip = np.full((F, O), np.nan), np.full((F, O), np.nan), np.full((F, O), np.nan)
     best: list[dict[str, Any]] = []
@@ -101,19 +83,17 @@ def mr_bma(
         averaged = _average(h, c, yy, J, inclusion, prior_sd, min(max_size, F), max_models)
         beta[:, rows], se[:, rows], pip[:, rows] = averaged[:3]
         best += [{"outcome": int(o), "models": m} for o, m in zip(rows, averaged[3], strict=True) if o < 16]
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed], pip[:, failed] = np.nan, np.nan, np.nan
-    meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None, "best_models": best}
-    meta["prior_inclusion"] = inclusion
-    status = data.finish([weak_word(data)] * O)
+    pip[:, [p != "" for p in data.problem]] = np.nan
+    meta = {"best_models": best, "prior_inclusion": inclusion}
+    words = np.full(O, weak_word(data), dtype=object)
     return Fit(
-        beta, se, neglog10p=np.full((F, O), np.nan), status=status, details={"inclusion": pip}, meta=meta
+        beta, se, neglog10p=np.full((F, O), np.nan), status=words, details={"inclusion": pip}, meta=meta
     )
 
 
 def weak_word(data: JointData) -> str:
     """ "ok", or that the instruments are too weak for a likelihood that takes corrected moments as exact."""
-    strength = lambda_str(data.b.T, np.sqrt(np.einsum("jkk->kj", data.sigma_xx)), data.sigma_xx)
+    strength = data.strength()
     if strength >= _ENOUGH:
         return "ok"
     return f"instruments are weak for these exposures (lambda_str {strength:.3g}): inclusion is overconfident, prefer srivw"

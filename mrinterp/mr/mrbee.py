@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.mr.regression import choice
 from mrinterp.stats.profile_inference import positive_inverse
 from mrinterp.stats.profile_likelihood import minimize_profile
-from mrinterp.stats.strength import lambda_str
 
 __all__ = ["mrbee"]
 
@@ -25,28 +23,20 @@ WEAK = (
 )
 
 
-@estimator(
+@joint_estimator(
     "mrbee",
     "MRBEE (bias-corrected, overlap)",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
         "pleiotropy is balanced and independent of the instruments' strength, apart from removed outliers",
         "the errors' covariance is known",
-        BETWEEN,
     ),
     reference="Lorincz-Comi et al. 2024 HGG Advances, doi:10.1016/j.xhgg.2024.100290",
-    min_instruments=2,
+    beyond=2,
 )
 def mrbee(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
     small_sample: str = "leverage",
     outliers: str = "keep",
     outlier_level: float = 0.05,
@@ -57,14 +47,8 @@ def mrbee(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     small_sample : {"leverage", "factor"}
         Residuals divided by 1 - leverage (floored at .25), or the sandwich times J/(J - F).
     outliers : {"keep", "remove"}
@@ -88,11 +72,7 @@ def mrbee(
     """
     choice("small_sample", small_sample, ("leverage", "factor"))
     choice("outliers", outliers, ("keep", "remove"))
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
+    J, F, O = data.size
     kept = np.ones((O, J), bool)
     if outliers == "remove":
         kept = _remove_outliers(data, outlier_level)
@@ -104,18 +84,13 @@ def mrbee(
     elif outliers == "remove":
         for o in np.flatnonzero(~kept.all(axis=1) & (words == "ok")):
             words[o] = "the error ignores that outliers were selected: ask for draws to bootstrap it"
-    grid = data.finish(words)
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed] = np.nan, np.nan
-    strength = lambda_str(beta_x, se_x, sigma_xx)
     details = {
-        "lambda_str": np.full((F, O), strength),
+        "lambda_str": np.full((F, O), data.strength()),
         "n_outliers": np.broadcast_to((~kept).sum(axis=1).astype(float), (F, O)),
     }
-    meta: dict[str, Any] = {"right_for_design": "between", "uses_overlap": sigma_xy is not None}
-    meta |= {"small_sample": small_sample, "draws": draws, "seed": seed}
+    meta = {"small_sample": small_sample, "draws": draws, "seed": seed}
     flags = {"outliers": np.broadcast_to(~kept, (F, O, J))} if outliers == "remove" else {}
-    return Fit(beta, se, status=grid, details=details, meta=meta, flags=flags)
+    return Fit(beta, se, status=words, details=details, meta=meta, flags=flags)
 
 
 def _fit(
@@ -185,7 +160,7 @@ def _fit_shared(data: JointData, weight: Array, small_sample: str) -> tuple[Arra
     left = np.concatenate(
         [2.0 * A.T[:, None, :] * across, np.matmul(across, across.transpose(0, 2, 1))], axis=2
     ).reshape(K * K, J + K)
-    for rows in outcome_blocks(O, 32 * K * K + (0 if data.sigma_xy is None else 3 * J * K)):
+    for rows in outcome_blocks(O, 8 * K * K + (0 if data.sigma_xy is None else 3 * J * K)):
         right = np.concatenate([e[:, rows], theta[:, rows]])
         part = (left @ right).reshape(K, K, len(rows))
         total[:, rows] += np.einsum("klo,lo->ko", part, theta[:, rows])

@@ -9,7 +9,7 @@ from mrinterp.mr.registry import Fit, estimator
 from mrinterp.mr.regression import cells
 from mrinterp.stats.row_threads import by_rows
 
-__all__ = ["mrmix"]
+__all__ = ["mixture_error", "mrmix"]
 
 Array = NDArray[np.float64]
 
@@ -96,8 +96,17 @@ def _equations(rows: tuple[Array, ...], x: Array) -> tuple[Array, Array]:
     return np.array([l_p.mean(), l_s.mean(), m_ss * m_pt - m_ps * m_st]), np.stack([l_p, l_s, slope])
 
 
-def _error(rows: tuple[Array, ...], theta: float, pi0: float, sigma2: float) -> float:
-    """Asymptotic error of theta as the root of three equations; nan where they are not regular."""
+def mixture_error(rows: tuple[Array, ...], theta: float, pi0: float, sigma2: float) -> float:
+    """Asymptotic error of theta as the root of three equations; nan where they are not regular.
+
+    ``rows`` are b, s, g, t (J,). With l the mean log density, subscripts its derivatives, the maximum of
+    pi0 over theta, (pi0, sigma^2) following as maximum likelihood estimates, solves::
+
+        l_pi = 0,   l_sigma2 = 0,   l_sigma2,sigma2 l_pi,theta - l_pi,sigma2 l_sigma2,theta = 0
+
+    (the last is d pi0 / d theta = 0 by implicit differentiation). Variance: [M^-1 S M^-T] / J of theta, M the
+    derivative of the three means and S the covariance of their influences (M-estimation).
+    """
     b, _, _, t = rows
     x = np.array([theta, pi0, sigma2])
     h = 1e-4 * np.array([1.0 / np.sqrt(np.sum(np.square(b / t))), pi0 * (1.0 - pi0), sigma2])
@@ -125,7 +134,7 @@ def _one(rows: tuple[Array, ...], spread: float, points: int, grid: Array | None
         (1.0 / pi0 - 1.0) * np.sqrt(v / wide) * np.exp(np.minimum(0.5 * e2 * (1.0 / v - 1.0 / wide), 600.0))
     )
     given = float(1.0 / np.sqrt(np.sum(b * b / v / (1.0 + odds))))
-    return theta, _error(rows, theta, pi0, sigma2), given, pi0, sigma2, step
+    return theta, mixture_error(rows, theta, pi0, sigma2), given, pi0, sigma2, step
 
 
 @estimator(
@@ -137,6 +146,7 @@ def _one(rows: tuple[Array, ...], spread: float, points: int, grid: Array | None
     reference="Qi & Chatterjee 2019 Nat Commun, doi:10.1038/s41467-019-09432-2",
     min_instruments=5,
     divides=True,
+    subtracts="own",
 )
 def mrmix(
     beta_x: Array,
@@ -170,11 +180,11 @@ def mrmix(
     Notes
     -----
     Residuals are pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), fitted by maximum likelihood at each
-    theta. The error is the asymptotic one of (theta, pi0, sigma^2) as the root of the two scores and
-    of d pi0 / d theta = 0, so that it counts the uncertainty of membership (coverage .92 to .94 at
-    100 instruments, 30 to 50% of them invalid); where those are not regular (all instruments valid)
-    ``se_given_membership`` takes its place. Not valid where the largest agreeing group is an invalid
-    one, nor with few instruments.
+    theta: the model and the search for the largest pi0 are the paper's, the bound on sigma^2 and the error
+    are ours. The error is the asymptotic one of `mixture_error`, so that it counts the uncertainty of
+    membership (coverage .92 to .94 at 100 instruments, 30 to 50% of them invalid); where that is not
+    regular (all instruments valid) ``se_given_membership`` takes its place. Not valid where the largest
+    agreeing group is an invalid one, nor with few instruments.
     """
     shape = (len(beta_x), len(beta_y))
     b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))

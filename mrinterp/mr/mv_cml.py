@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.stats.profile_inference import positive_inverse
 from mrinterp.stats.profile_likelihood import KnownErrors, minimize_profile, profile_derivatives
 from mrinterp.stats.profile_losses import find_loss
@@ -21,31 +21,23 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
 
-@estimator(
+@joint_estimator(
     "mv_cml",
     "MV constrained maximum likelihood",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
         "valid instruments form the largest group that agrees on one set of effects",
-        "valid instruments have no pleiotropy at all (no overdispersion)",
+        "valid instruments have no pleiotropy at all (under balanced pleiotropy of all, intervals are too narrow)",
         "the errors' covariance is known",
-        BETWEEN,
     ),
     reference="Lin, Xue & Pan 2023 Am J Hum Genet, doi:10.1016/j.ajhg.2023.02.014",
-    min_instruments=2,
+    beyond=2,
 )
 def mv_cml(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     n: float | None = None,
     max_invalid: int | None = None,
     starts: int = 10,
@@ -56,14 +48,8 @@ def mv_cml(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     n_x, n_y : ndarray (F,), (O,), optional
         Sample sizes; the smallest is the default of ``n``.
     n : float, optional
@@ -93,11 +79,7 @@ def mv_cml(
     under balanced pleiotropy of all instruments (type-I error .10 to .13 in simulation, with redrawn data:
     use `grapple`). Source: Lin et al. 2023, doi:10.1016/j.ajhg.2023.02.014.
     """
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
+    J, F, O = data.size
     if n is None and n_x is not None and n_y is not None:
         n = float(min(np.min(n_x), np.min(n_y)))
     size = float(np.exp(stats.chi2.isf(0.05 / J, 1))) if n is None else float(n)
@@ -106,7 +88,7 @@ def mv_cml(
     pools = np.argsort(rng.random((starts, J)), axis=1)[:, : min(2 * F + 2, J)]
     beta, se = np.full((F, O), np.nan), np.full((F, O), np.nan)
     invalid, bic = np.zeros((O, J), bool), np.full(O, np.nan)
-    sensitivity: dict[str, Any] = {f"{s:.3g}": np.empty((F, O)) for s in (size / 10, size, size * 10)}
+    sensitivity = {f"{s:.3g}": np.empty((F, O)) for s in (size / 10, size, size * 10)}
     words = np.full(O, "ok", dtype=object)
     for rows in outcome_blocks(O, 4 * J * F * (most + 1) * (starts + 1)):
         errors = data.outcome_errors(rows)
@@ -119,26 +101,15 @@ def mv_cml(
             "the information about the effects is not positive: instruments too weak for these exposures"
         )
         if draws:
-            mean, spread, used = _perturb(errors, path, q, size, draws, rng, theta, 20.0 * se[:, rows].T)
+            mean, spread, used = _perturb(errors, path, q, size, draws, seed, theta, 20.0 * se[:, rows].T)
             beta[:, rows], se[:, rows] = mean.T, spread.T
             few = used < 0.95 * draws
             words[rows[few & ok]] = (
                 "more than 5% of the redrawn data sets did not identify the effects: instruments are weak"
             )
             beta[:, rows[used < 0.5 * draws]], se[:, rows[used < 0.5 * draws]] = np.nan, np.nan
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed] = np.nan, np.nan
-    grid = data.finish(words)
-    meta: dict[str, Any] = {
-        "right_for_design": "between",
-        "uses_overlap": sigma_xy is not None,
-        "n": size,
-        "seed": seed,
-    }
-    meta |= {
-        "draws": draws,
-        "sensitivity_to_n": {k: v.tolist() for k, v in sensitivity.items()} if O <= 16 else {},
-    }
+    shown = {k: v.tolist() for k, v in sensitivity.items()} if O <= 16 else {}
+    meta = {"n": size, "seed": seed, "draws": draws, "sensitivity_to_n": shown}
     details = {
         "n_invalid": np.broadcast_to(invalid.sum(axis=1).astype(float), (F, O)),
         "bic": np.broadcast_to(bic, (F, O)),
@@ -146,7 +117,7 @@ def mv_cml(
     return Fit(
         beta,
         se,
-        status=grid,
+        status=words,
         details=details,
         meta=meta,
         flags={"invalid": np.broadcast_to(invalid, (F, O, J))},
@@ -244,7 +215,7 @@ def _perturb(
     q: Ints,
     size: float,
     draws: int,
-    rng: np.random.Generator,
+    seed: int,
     centre: Array,
     reach: Array,
 ) -> tuple[Array, Array, Array]:
@@ -257,8 +228,9 @@ def _perturb(
     most = int(min(path.rss.shape[1] - 1, 2 * q.max() + 10))
     count, total, square = np.zeros(n), np.zeros((n, K)), np.zeros((n, K))
     start = _Path(path.theta[:, : most + 1], np.full((n, most + 1), np.inf))
+    rng = np.random.default_rng([seed, 1])  # the same draws for every outcome, whichever stand beside it
     for _ in range(draws):  # each draw is one batch over outcomes and q; draws bound the memory
-        drawn = errors.redraw(rng)
+        drawn = errors.redraw(rng.standard_normal((1, J, K + 1)))
         fitted = _improve(drawn, start, start.theta)
         fitted = _improve(drawn, fitted, np.roll(fitted.theta, 1, axis=1))
         away = _choose(fitted, size)[0] - centre

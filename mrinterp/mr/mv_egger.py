@@ -6,9 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.mr.mv_ivw import COLLINEAR, collinear, infer, no_fit, strength, weighted_fit
+from mrinterp.mr.mv_ivw import (
+    COLLINEAR,
+    MODELS,
+    collinear,
+    infer,
+    no_fit,
+    scaled_errors,
+    strength,
+    weighted_fit,
+    whitening_problem,
+)
 from mrinterp.mr.registry import Fit, estimator
-from mrinterp.mr.regression import p_value, residual_df
+from mrinterp.mr.regression import choice, p_value, residual_df
 
 __all__ = ["mv_egger"]
 
@@ -33,8 +43,10 @@ def mv_egger(
     se_y: Array,
     *,
     orientate: int = 1,
+    model: str = "random",
     distribution: str = "t",
     sigma: Array | None = None,
+    ld: Array | None = None,
 ) -> Fit:
     """Weighted regression with intercept on all exposures, instruments oriented to one of them.
 
@@ -46,10 +58,14 @@ def mv_egger(
         The same for the outcomes; weights are 1/syy.
     orientate : int
         Exposure (counted from 1) whose effects are made positive; the estimate depends on it.
+    model : {"random", "fixed", "unfloored", "sandwich"}
+        Errors as in `mv_ivw`, sigma^2 = Q / (J - F - 1).
     distribution : {"t", "normal"}
         Reference of the intervals; t has J - F - 1 degrees of freedom.
     sigma : ndarray (J, F + O, F + O), optional
         Covariance of the errors; used for the conditional F only, not for the estimate.
+    ld : ndarray (J, J), optional
+        Correlation of the instruments: generalized least squares.
 
     Raises
     ------
@@ -58,12 +74,13 @@ def mv_egger(
 
     Notes
     -----
-    Errors are multiplied by max(1, sigma), sigma^2 = Q / (J - F - 1). Not valid where pleiotropy
+    Not valid where pleiotropy
     follows the strength for the orienting exposure, or conditionally weak instruments.
     """
     F, J = beta_x.shape
     if not 1 <= int(orientate) <= F:
         raise InputError("option 'orientate'", str(orientate), f"Give the number of an exposure, 1 to {F}")
+    choice("model", model, MODELS)
     sign = np.where(beta_x[int(orientate) - 1] < 0, -1.0, 1.0)
     design = np.concatenate([np.ones((1, J)), sign * beta_x]).T
     if collinear(design):
@@ -73,10 +90,13 @@ def mv_egger(
             len(beta_y),
             COLLINEAR if alone else "effects on the exposures are collinear with the intercept",
         )
-    beta, se, q = weighted_fit(design, sign * beta_y, 1.0 / (se_y * se_y))
+    problem = whitening_problem(ld)
+    if problem:
+        return no_fit(F, len(beta_y), problem)
+    fit = weighted_fit(design, sign * beta_y, se_y, None if ld is None else sign[:, None] * ld * sign)
     df = J - F - 1
     shape = (F, len(beta_y))
-    intercept, intercept_se = beta[0], se[0] * np.maximum(np.sqrt(q / df), 1.0)
+    intercept, intercept_se = fit.beta[0], scaled_errors(fit, df, model)[0]
     details = {
         **strength(beta_x, se_x, len(beta_y), sigma),
         "intercept": np.broadcast_to(intercept, shape),
@@ -85,4 +105,4 @@ def mv_egger(
             p_value(intercept / intercept_se, residual_df(distribution, df)), shape
         ),
     }
-    return infer(beta[1:], se[1:], q, df, "random", distribution, details)
+    return infer(fit, df, model, distribution, details)

@@ -2,48 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.mr.regression import choice, heterogeneity
 from mrinterp.stats.dense_profile import DenseErrors, joint_effects, minimize_dense
 from mrinterp.stats.profile_inference import many_weak_covariance, matching_overdispersion
 from mrinterp.stats.profile_likelihood import KnownErrors, minimize_profile
 
-__all__ = ["dense_overdispersion", "independent_moments", "marginal_moments", "mv_gmm", "pc_gmm"]
+__all__ = [
+    "dense_overdispersion",
+    "dense_variance",
+    "independent_moments",
+    "marginal_moments",
+    "mv_gmm",
+    "pc_gmm",
+]
 
 Array = NDArray[np.float64]
 
 _ASSUMES = (
     "instruments are valid up to balanced pleiotropy of one variance",
     "the errors' covariance is known",
-    BETWEEN,
 )
 NO_MINIMUM = "the objective has no clear minimum: instruments too weak for these exposures"
 NOT_POSITIVE = (
     "the error covariance of the moments is not positive definite: check ld, standard errors and sample sizes"
 )
-_REFERENCE = "Patel, Lane & Burgess 2024, doi:10.48550/arXiv.2408.09868"
+_SINGULAR = 1e-10
+_REFERENCE = "Patel et al. 2023, doi:10.1101/2023.07.20.23292958; Newey & Windmeijer 2009 Econometrica, doi:10.3982/ECTA6224"
 
 
-@estimator(
-    "mv_gmm", "MV-GMM", kind="multivariable", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=1
-)
+@joint_estimator("mv_gmm", "MV-GMM", assumes=_ASSUMES, reference=_REFERENCE, beyond=1)
 def mv_gmm(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     ld: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     overdispersion: bool = True,
     errors: str = "many_weak",
 ) -> Fit:
@@ -51,14 +53,8 @@ def mv_gmm(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     ld : ndarray (J, J), optional
         Correlation of the instruments; independent by default.
     n_x : ndarray (F,), n_y : ndarray (O,), optional
@@ -77,42 +73,46 @@ def mv_gmm(
 
     Notes
     -----
+    With e(theta) = g - B theta the J moments and S_kl, S_ky, S_yy (J, J) the error covariances of the effects::
+
+        Omega(theta) = S_yy + Sum_kl theta_k theta_l S_kl - Sum_k theta_k (S_ky + S_ky') + tau2 I
+        theta        = argmin Q(theta),  Q = e' Omega^-1 e        (weights updated continuously)
+        tau2         : e' (Omega + tau2 I)^-1 e = J - K at the theta found with tau2 = 0; theta then once more
+        Var(theta)   = H^-1 (D' Omega^-1 D) H^-1,  H half the Hessian of Q,
+                       D_k = b_k - Cov(b_k, e) Omega^-1 e,  Cov(b_k, e) = S_ky - Sum_l theta_l S_kl
+
+    Marginal effects have S = se ld se' times the traits' correlation. Given sample sizes they become joint
+    effects of all instruments: with a_j = 1 / (n se_j^2 + b_j^2) and A = (a a')^(1/2) * ld, the effects are
+    A^-1 (a * b) and S_kl = (A_k^1/2 A_l^1/2)^-1 (rho_kl - explained_kl) / sqrt((n_k - J + 1)(n_l - J + 1)).
     Independent instruments: all outcomes at once. Correlated ones: outcomes are looped over, because Omega
-    is then a full matrix that depends on theta and outcome. Weak identification: see `weak_sets`. Source: Patel, Lane & Burgess 2024.
+    is then a full matrix that depends on theta and outcome. Without overdispersion and with one exposure
+    this is maximum likelihood with correlated instruments. Weak identification: see `weak_sets`.
+    Sources: continuous updating Hansen, Heaton & Yaron 1996 (10.1080/07350015.1996.10524656), the variance
+    Newey & Windmeijer 2009, overdispersion Patel et al. 2023; the equation for tau2 is the method of moments.
     """
     choice("errors", errors, ("many_weak", "standard"))
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 1, design=design)
-    if isinstance(data, Fit):
-        return data
     if ld is None:
         fit = _gmm_independent(data, n_x, n_y, overdispersion, errors)
     else:
-        fit = _gmm(data, _correlation(ld), np.eye(J), n_x, n_y, overdispersion, errors)
-    fit.meta.update(right_for_design="between", uses_overlap=sigma_xy is not None, moments=_kind(n_x, n_y))
+        everything = np.eye(data.size[0])
+        fit = _gmm(data, _correlation(ld), lambda o: everything, n_x, n_y, overdispersion, errors)
+    fit.meta["moments"] = _kind(n_x, n_y)
     return fit
 
 
-@estimator(
+@joint_estimator(
     "pc_gmm",
     "GMM on principal components of correlated instruments",
-    kind="multivariable",
     assumes=(*_ASSUMES, "the leading components of the instruments carry their effects"),
-    reference=_REFERENCE + "; Burgess et al. 2017 Genet Epidemiol, doi:10.1002/gepi.22077",
-    min_instruments=1,
+    reference=_REFERENCE + "; Batool, Patel, Gill & Burgess 2021, doi:10.48550/arXiv.2109.12361",
+    beyond=1,
 )
 def pc_gmm(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
     ld: Array,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     threshold: float = 0.99,
     components: str = "eigen",
     overdispersion: bool = True,
@@ -135,20 +135,23 @@ def pc_gmm(
     -------
     Fit
         As `mv_gmm`; ``details`` adds ``n_components`` and, for one exposure, ``f`` (first-stage F).
+
+    Notes
+    -----
+    With L (J, r) the loadings of the components: moments L'e(theta) with covariance L' Omega L; given sample
+    sizes, joint effects (L'AL)^-1 L'(a * b), A and a as in `mv_gmm` and r in place of J.
     """
     choice("errors", errors, ("many_weak", "standard"))
     choice("components", components, ("eigen", "prcomp"))
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 1, design=design)
-    if isinstance(data, Fit):
-        return data
-    weight = np.abs(beta_x).sum(axis=0) / np.median(se_y, axis=0)
-    loadings = _components(weight[:, None] * ld * weight, threshold, components)
-    if loadings.shape[1] <= F:
-        loadings = _components(weight[:, None] * ld * weight, threshold, components, at_least=F + 1)
+    F = data.size[1]
+
+    def loadings(o: int) -> Array:
+        weight = np.abs(data.b).sum(axis=1) * np.sqrt(data.weight[o])
+        return _components(weight[:, None] * ld * weight, threshold, components, at_least=F + 1)
+
     fit = _gmm(data, _correlation(ld), loadings, n_x, n_y, overdispersion, errors)
-    fit.details["n_components"] = np.full(fit.beta.shape, float(loadings.shape[1]))
-    fit.meta.update(right_for_design="between", uses_overlap=sigma_xy is not None, moments=_kind(n_x, n_y))
+    fit.details["n_components"] = fit.details["q_df"] + F
+    fit.meta["moments"] = _kind(n_x, n_y)
     return fit
 
 
@@ -187,7 +190,10 @@ def error_correlation(data: JointData, o: int) -> Array:
 def marginal_moments(
     data: JointData, o: int, ld: Array, loadings: Array, n_x: Array | None, n_y: Array | None
 ) -> DenseErrors:
-    """Moments of one outcome: joint effects where sample sizes are known, else marginal ones, on the loadings."""
+    """Moments of one outcome: joint effects where sample sizes are known, else marginal ones, on the loadings.
+
+    Raises LinAlgError where their errors are linearly dependent (copies among the instruments).
+    """
     K = data.size[1]
     corr = error_correlation(data, o)
     effects = np.vstack([data.b.T, data.g[o]])
@@ -202,6 +208,9 @@ def marginal_moments(
         shape = np.einsum("tj,um,jm,tu->tujm", sd, sd, ld, corr)
         cov = np.einsum("ja,tujm,mb->tuab", loadings, shape, loadings, optimize=True)
         overlap = cov[:K, K] if data.sigma_xy is not None else None
+    size = np.sqrt(np.diag(cov[K, K]))
+    if not np.linalg.eigvalsh(cov[K, K] / np.outer(size, size))[0] > _SINGULAR:
+        raise np.linalg.LinAlgError("the outcome's moments are linearly dependent")
     return DenseErrors(gamma[:K].T, gamma[K], cov[:K, :K], cov[K, K], overlap)
 
 
@@ -219,7 +228,7 @@ def dense_overdispersion(data: DenseErrors, theta: Array, df: int) -> float:
     return float(optimize.brentq(excess, 0.0, float(along.sum()) / df + values[-1], xtol=1e-300, rtol=1e-12))
 
 
-def _variance(data: DenseErrors, theta: Array, errors: str) -> Array:
+def dense_variance(data: DenseErrors, theta: Array, errors: str) -> Array:
     """Covariance of the estimate, (K, K); nan where the information is not positive definite."""
     _, D, solved = data.score_directions(theta)
     K = len(theta)
@@ -300,39 +309,38 @@ def _gmm_independent(
         beta[:, rows], q[rows] = end.theta.T, 2.0 * end.value
         se[:, rows] = np.sqrt(np.einsum("nkk->nk", variance)).T
         words[rows[~(ok & end.converged)]] = NO_MINIMUM
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed] = np.nan, np.nan
     details = {k: np.array(np.broadcast_to(v, (K, O))) for k, v in heterogeneity(q, df).items()}
     details["overdispersion"] = np.array(np.broadcast_to(tau2, (K, O)))
-    return Fit(beta, se, status=data.finish(words), details=details)
+    return Fit(beta, se, status=words, details=details)
 
 
 def _gmm(
     data: JointData,
     ld: Array,
-    loadings: Array,
+    loadings: Callable[[int], Array],
     n_x: Array | None,
     n_y: Array | None,
     overdispersion: bool,
     errors: str,
 ) -> Fit:
-    """Estimates of all outcomes, one after the other."""
+    """Estimates of all outcomes, one after the other, each on its loadings."""
     _, K, O = data.size
-    df = loadings.shape[1] - K
+    spread: list[dict[str, Array]] = []
     beta, se, q, tau2 = np.full((K, O), np.nan), np.full((K, O), np.nan), np.full(O, np.nan), np.zeros(O)
     words: list[str] = []
     first_stage = np.full(O, np.nan)
     for o in range(O):
-        word = "ok"
+        word, combined = "ok", loadings(o)
+        df = combined.shape[1] - K
         try:
-            moments = marginal_moments(data, o, ld, loadings, n_x, n_y)
+            moments = marginal_moments(data, o, ld, combined, n_x, n_y)
             end = minimize_dense(moments)
             if overdispersion and df > 0:
                 tau2[o] = dense_overdispersion(moments, end.theta, df)
                 if tau2[o] > 0:
                     moments = moments.overdispersed(tau2[o])
                     end = minimize_dense(moments)
-            variance = _variance(moments, end.theta, errors)
+            variance = dense_variance(moments, end.theta, errors)
             beta[:, o], se[:, o], q[o] = end.theta, np.sqrt(np.diag(variance)), end.value
             if K == 1:
                 b = moments.beta_x[:, 0]
@@ -342,10 +350,10 @@ def _gmm(
         except np.linalg.LinAlgError:
             word = NOT_POSITIVE
         words.append(word)
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed] = np.nan, np.nan
-    details = {k: np.array(np.broadcast_to(v, (K, O))) for k, v in heterogeneity(q, df).items()}
+        spread.append(heterogeneity(q[o : o + 1], df))
+    columns = {k: np.concatenate([s[k] for s in spread]) for k in spread[0]} if spread else {}
+    details = {k: np.array(np.broadcast_to(v, (K, O))) for k, v in columns.items()}
     details["overdispersion"] = np.array(np.broadcast_to(tau2, (K, O)))
     if K == 1:
         details["f"] = first_stage[None]
-    return Fit(beta, se, status=data.finish(words), details=details)
+    return Fit(beta, se, details.get("q_df", np.inf), status=np.array(words, object), details=details)

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
-from mrinterp.mr.joint_data import JointData, joint_data
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.heterogeneity_stop import heterogeneity_stop
+from mrinterp.mr.joint_data import JointData
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.mr.regression import choice, heterogeneity
 
 __all__ = ["mv_lasso"]
@@ -23,24 +24,23 @@ _GRID = 100
 _SMALLEST = 1e-4
 
 
-@estimator(
+@joint_estimator(
     "mv_lasso",
     "MV lasso",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
-        "invalid instruments are few and stand out",
+        "invalid instruments are few and stand out; there is no balanced pleiotropy of all (intervals are then"
+        " much too narrow)",
         "the selection of valid instruments is right: the error ignores it",
         "errors of the exposure effects are small beside their spread (conditional F above 10)",
     ),
     reference="Grant & Burgess 2021 Stat Med, doi:10.1002/sim.9156",
-    min_instruments=2,
+    beyond=2,
+    subtracts="nothing",
+    covariances=False,
 )
 def mv_lasso(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
     penalty: float | None = None,
     standardize: str = "rms",
@@ -49,13 +49,11 @@ def mv_lasso(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    data : JointData
+        Effects with their errors.
     penalty : float, optional
-        Penalty lambda; by default chosen where the residual error of the valid instruments first rises by
-        more than chi2(1) at .95 over their number.
+        Penalty lambda; by default chosen by `heterogeneity_stop` on a path of 100 from the smallest
+        that calls all instruments valid down to 1e-4 of it.
     standardize : {"rms", "centred"}
         Scale s_j of the projected columns in the penalty: root mean square; or, as the R packages have it,
         the centred deviation after orienting instruments to the first exposure, which makes the result
@@ -70,19 +68,20 @@ def mv_lasso(
 
     Notes
     -----
-    Minimizes Sum w(g - b'theta - alpha)^2 / (2 J) + lambda Sum s_j |alpha_j|, theta profiled out by projection
-    and s_j the scale of the projected column j, along the exact path (least angle regression, one
-    outcome after the other: each has a path of its own). Errors of exposures are not corrected for, so
-    that it serves either design where instruments are strong. The error ignores the selection: its level
-    does not hold when all instruments are pleiotropic (type-I error .29 to .33 under balanced pleiotropy,
-    .06 to .09 otherwise, in ``benchmarks/mr_simulations.py``). Source: Grant & Burgess 2021.
+    The lasso minimizes, w_j = 1/syy_j::
+
+        Sum w_j (g_j - b_j'theta - alpha_j)^2 / (2 J)  +  lambda Sum s_j |alpha_j|
+
+    With theta projected out (P = I - H, H the hat matrix of W^(1/2) B) this is a lasso of P W^(1/2) g on the
+    columns of P W^(1/2), of scale s_j, solved along its exact path (least angle regression, one outcome
+    after the other: each has a path of its own). The estimate is MV-IVW over the instruments with
+    alpha_j = 0, its error multiplied by max(1, residual standard error). Model and rule: Grant & Burgess 2021.
+    Errors of exposures are not corrected for, so that it serves either design where instruments are strong.
+    The error ignores the selection: its level does not hold when all instruments are pleiotropic (type-I
+    error .29 to .33 under balanced pleiotropy, .06 to .09 otherwise, in ``benchmarks/mr_simulations.py``).
     """
     choice("standardize", standardize, ("rms", "centred"))
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, needed=F + 2)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
+    J, F, O = data.size
     beta, se = np.full((F, O), np.nan), np.full((F, O), np.nan)
     own, q, chosen = np.full((F, O), np.nan), np.full(O, np.nan), np.full(O, np.nan)
     valid = np.ones((O, J), bool)
@@ -90,12 +89,15 @@ def mv_lasso(
     direct: list[dict[str, Any]] = []
     for o in np.flatnonzero([p == "" for p in data.problem]):
         path = _path(data, int(o), penalty, standardize)
-        usable = path.valid.sum(axis=1) >= F + 1
+        valid_counts = path.valid.sum(axis=1)
+        usable = valid_counts >= F + 1
         if not usable.any():
             words[o] = "every penalty leaves fewer valid instruments than exposures: raise the penalty"
             continue
         fits = _valid_fits(data, int(o), path.valid)
-        i = 0 if penalty is not None else _stop(path, fits, usable, F)
+        i = 0
+        if penalty is None:
+            i = int(heterogeneity_stop(fits.sigma[None], valid_counts[None], usable[None])[0])
         if not usable[i]:
             words[o] = "this penalty leaves fewer valid instruments than exposures: raise it"
             continue
@@ -113,9 +115,10 @@ def mv_lasso(
         "n_valid": np.broadcast_to(count.astype(float), (F, O)),
     }
     details["penalized_effect"] = own
-    meta = {"right_for_design": "either", "uses_overlap": False, "direct_effects": direct}
+    meta = {"direct_effects": direct}
     flags = {"invalid": np.broadcast_to(~valid, (F, O, J))}
-    return Fit(beta, se, status=data.finish(words), details=details, meta=meta, flags=flags)
+    df = np.broadcast_to(count - float(F), (F, O))
+    return Fit(beta, se, df, status=words, details=details, meta=meta, flags=flags)
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,13 +192,3 @@ def _valid_fits(data: JointData, o: int, valid: Bools) -> _ValidFits:
     sigma = np.sqrt(q / np.maximum(valid.sum(axis=1) - K, 1))
     se = np.sqrt(np.maximum(np.einsum("lkk->lk", inverse), 0.0)) * np.maximum(sigma, 1.0)[:, None]
     return _ValidFits(beta, se, q, sigma)
-
-
-def _stop(path: _LassoPath, fits: _ValidFits, usable: Bools, K: int) -> int:
-    """The last penalty before the residual error rises by more than chance (the largest if it never does)."""
-    count = path.valid.sum(axis=1)
-    usable = usable & (count > K)
-    steps = np.flatnonzero(usable)
-    rises = fits.sigma[steps[1:]] - fits.sigma[steps[:-1]] > stats.chi2.isf(0.05, 1) / count[steps[1:]]
-    rises &= fits.sigma[steps[1:]] > 1.0
-    return int(steps[np.argmax(rises)] if rises.any() else steps[-1])

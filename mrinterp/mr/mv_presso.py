@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.joint_data import JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.stats.profile_likelihood import KnownErrors
 from mrinterp.stats.tails import neglog10p_chi2, two_sided_p
 
@@ -16,27 +17,23 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
-@estimator(
+@joint_estimator(
     "mv_presso",
     "MV-PRESSO (outlier-corrected where outliers are found)",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
-        "less than half of the instruments are outliers, and the rest are valid or balanced",
+        "less than half of the instruments are outliers, and the rest are valid (under balanced pleiotropy of"
+        " all it removes the largest, and intervals are too narrow)",
         "removing outliers on the same data does not count (the interval is too narrow where some were removed)",
         "errors of the exposure effects are small beside their spread (conditional F above 10)",
     ),
     reference="Verbanck, Chen, Neale & Do 2018 Nat Genet, doi:10.1038/s41588-018-0099-7",
-    min_instruments=3,
+    beyond=3,
+    subtracts="nothing",
 )
 def mv_presso(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     draws: int = 1000,
     seed: int = 0,
     alpha: float = 0.05,
@@ -46,14 +43,8 @@ def mv_presso(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     draws, seed : int
         Simulation of the global test and of the distortion test.
     alpha : float
@@ -78,12 +69,7 @@ def mv_presso(
     are removed its level does not hold under balanced pleiotropy of all instruments (type-I error .13 to
     .15 in ``benchmarks/mr_simulations.py``).
     """
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 3)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
-    rng = np.random.default_rng(seed)
+    J, F, O = data.size
     beta, se, raw, raw_se = (np.full((F, O), np.nan) for _ in range(4))
     rss, global_p = np.full(O, np.nan), np.full(O, np.nan)
     distortion, distortion_p = np.full((F, O), np.nan), np.full((F, O), np.nan)
@@ -94,7 +80,7 @@ def mv_presso(
         theta, left_out, apart = _leave_one_out(data.b[None], data.g[rows], w)
         rss[rows] = (w * apart**2).sum(axis=1)
         expected = np.einsum("jk,njk->nj", data.b, left_out)
-        global_p[rows] = _global_p(errors, expected, w, rss[rows], draws, rng)
+        global_p[rows] = _global_p(errors, expected, w, rss[rows], draws, seed)
         z2 = apart**2 / _residual_variance(errors, left_out)
         p = np.minimum(two_sided_p(neglog10p_chi2(z2, 1.0)) * J, 1.0)
         found = (p < alpha) & (global_p[rows] < alpha)[:, None]
@@ -104,14 +90,15 @@ def mv_presso(
         beta[:, rows], se[:, rows] = _fit_kept(data, rows, ~found, floor)
     for o in np.flatnonzero(outliers.any(axis=1)):  # each has its own number of removed instruments
         distortion[:, o] = (raw[:, o] - beta[:, o]) / np.abs(beta[:, o])
-        distortion_p[:, o] = _distortion_p(data, int(o), int(outliers[o].sum()), distortion[:, o], draws, rng)
-    failed = np.array([p != "" for p in data.problem])
-    beta[:, failed], se[:, failed] = np.nan, np.nan
+        distortion_p[:, o] = _distortion_p(
+            data, int(o), int(outliers[o].sum()), distortion[:, o], draws, seed
+        )
     details = {"rss": np.broadcast_to(rss, (F, O)), "global_p": np.broadcast_to(global_p, (F, O))}
     details |= {"raw_estimate": raw, "raw_se": raw_se, "distortion": distortion, "distortion_p": distortion_p}
-    meta = {"right_for_design": "either", "uses_overlap": sigma_xy is not None, "draws": draws, "seed": seed}
+    meta = {"draws": draws, "seed": seed}
     flags = {"outliers": np.broadcast_to(outliers, (F, O, J))}
-    return Fit(beta, se, status=data.finish(["ok"] * O), details=details, meta=meta, flags=flags)
+    df = np.broadcast_to(J - F - outliers.sum(axis=1).astype(float), (F, O))
+    return Fit(beta, se, df, details=details, meta=meta, flags=flags)
 
 
 def _leave_one_out(b: Array, g: Array, w: Array) -> tuple[Array, Array, Array]:
@@ -131,16 +118,16 @@ def _residual_variance(errors: KnownErrors, theta: Array) -> Array:
     return v if errors.sigma_xy is None else v - 2.0 * (errors.sigma_xy * theta).sum(axis=2)
 
 
-def _global_p(
-    errors: KnownErrors, expected: Array, w: Array, rss: Array, draws: int, rng: np.random.Generator
-) -> Array:
+def _global_p(errors: KnownErrors, expected: Array, w: Array, rss: Array, draws: int, seed: int) -> Array:
     """Share of redrawn data sets whose leave-one-out sum of squares reaches the observed one (n,)."""
     n, J, K = errors.size
     null = KnownErrors(errors.beta_x, expected, errors.var_y, errors.sigma_xx, errors.sigma_xy)
     reached = np.zeros(n)
+    rng = np.random.default_rng(seed)  # the same draws for every outcome, whichever stand beside it
     for part in outcome_blocks(draws, n * 6 * J * K):
         rows = np.tile(np.arange(n), len(part))
-        drawn = null.take(rows).redraw(rng)
+        normals = np.repeat(rng.standard_normal((len(part), J, K + 1)), n, axis=0)
+        drawn = null.take(rows).redraw(normals)
         apart = _leave_one_out(drawn.beta_x, drawn.beta_y, w[rows])[2]
         total = (w[rows] * apart**2).sum(axis=1).reshape(len(part), n)
         reached += (total >= rss).sum(axis=0)
@@ -159,12 +146,10 @@ def _fit_kept(data: JointData, rows: NDArray[np.int_], kept: Bools, floor: bool)
     return theta.T, np.sqrt(np.einsum("nkk->nk", inverse) * sigma2[:, None]).T
 
 
-def _distortion_p(
-    data: JointData, o: int, removed: int, seen: Array, draws: int, rng: np.random.Generator
-) -> Array:
+def _distortion_p(data: JointData, o: int, removed: int, seen: Array, draws: int, seed: int) -> Array:
     """Per exposure, the share of random removals of as many instruments that move the estimate as much (K,)."""
     J, K, _ = data.size
-    kept = np.argsort(rng.random((draws, J)), axis=1) >= removed
+    kept = np.argsort(np.random.default_rng([seed, 1]).random((draws, J)), axis=1) >= removed
     a = data.weight[o] * kept
     outer = (data.b[:, :, None] * data.b[:, None, :]).reshape(J, K * K)
     theta = np.linalg.solve((a @ outer).reshape(draws, K, K), ((a * data.g[o]) @ data.b)[..., None])[..., 0]

@@ -12,6 +12,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.storage import to_plain
+from mrinterp.mr.default_method import default_method
 from mrinterp.mr.driver import estimate
 from mrinterp.mr.registry import find
 
@@ -29,15 +30,14 @@ _APART = ("outliers", "overdispersion")
 
 
 def standard_panel(data: MRData) -> list[str]:
-    """Methods with different assumptions that suit the data: how many exposures and instruments, ld or not."""
+    """Methods with different assumptions that suit the data; the default of the design comes first."""
     F, _, J = data.shape
+    first = default_method(data)[0]
     if F > 1:
-        return ["mv_ivw", "mv_egger", "ivw"]
+        return list(dict.fromkeys([first, "mv_ivw", "mv_egger", "ivw"]))
     if J == 1:
-        return ["wald"]
-    if data.ld is not None:
-        return ["ivw_correlated", "egger_correlated"]
-    return ["ivw", "egger", "weighted_median"]
+        return [first]
+    return [first, "egger_correlated"] if data.ld is not None else [first, "egger", "weighted_median"]
 
 
 def methods_for(place: str, data: MRData, asked: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ __all__ = ["line", "penalized_egger", "penalized_ivw", "penalty_weights"]
 
 Array = NDArray[np.float64]
 
-_REFERENCE = "Burgess, Bowden, Dudbridge & Thompson 2016, arXiv:1606.03729"
+_REFERENCE = "Burgess, Bowden, Dudbridge & Thompson 2016, doi:10.48550/arXiv.1606.03729"
 
 
 def penalty_weights(squares: Array, penalty: float) -> Array:

@@ -80,6 +80,7 @@ def _errors(
         "errors of exposure and outcome are independent",
     ),
     reference="Zhao, Wang, Hemani, Bowden & Small 2020 Ann Stat, doi:10.1214/19-AOS1866",
+    subtracts="own",
 )
 def raps(
     beta_x: Array,

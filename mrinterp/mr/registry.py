@@ -69,6 +69,9 @@ class Estimator:
     divides : bool
         Whether it divides by the effects on the exposure: instruments whose effect there is exactly
         zero are then set aside, cell by cell.
+    subtracts : {"nothing", "own", "shared"}
+        Which errors it takes out of its moments or models as noise: none, those of the exposure effects,
+        or also those shared with the outcome. Right between prompts, not in a paired design.
     blocked : bool
         Whether it expands features x outcomes x instruments, so that the driver hands it blocks of
         features; kernels of matrix products that bound their own memory say False.
@@ -83,6 +86,7 @@ class Estimator:
     kernel: Callable[..., Any]
     divides: bool = False
     blocked: bool = True
+    subtracts: str = "nothing"
 
     @property
     def options(self) -> dict[str, Any]:
@@ -104,6 +108,7 @@ def estimator(
     min_instruments: int = 2,
     divides: bool = False,
     blocked: bool = True,
+    subtracts: str = "nothing",
 ) -> Callable[[Kernel], Kernel]:
     """Declare the decorated kernel as the estimator ``name``."""
 
@@ -111,7 +116,16 @@ def estimator(
         if name in _TABLE and _TABLE[name].kernel.__qualname__ != kernel.__qualname__:
             raise ValueError(f"estimator {name!r} is declared twice")
         _TABLE[name] = Estimator(
-            name, label, kind, tuple(assumes), reference, min_instruments, kernel, divides, blocked
+            name,
+            label,
+            kind,
+            tuple(assumes),
+            reference,
+            min_instruments,
+            kernel,
+            divides,
+            blocked,
+            subtracts,
         )
         return kernel
 

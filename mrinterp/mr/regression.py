@@ -8,6 +8,7 @@ from scipy import special
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.stats.row_threads import by_rows
+from mrinterp.stats.t_tail import two_sided_t
 from mrinterp.stats.tails import critical_value, neglog10p_normal, neglog10p_t
 
 __all__ = [
@@ -40,8 +41,17 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
         raise InputError(
             f"option {name!r}",
             f"{value!r}",
-            near_misses(str(value), known) or f"Use one of {', '.join(known)}",
+            _elsewhere(str(value), known)
+            or near_misses(str(value), known)
+            or f"Use one of {', '.join(known)}",
         )
+
+
+def _elsewhere(value: str, known: tuple[str, ...]) -> str:
+    """The word here for one that another package uses for the same choice."""
+    words = {"simple": ("first", "nome"), "delta": ("second",), "t-dist": ("t",), "default": ("random",)}
+    here = [w for w in words.get(value, ()) if w in known]
+    return f"It is called {here[0]!r} here (one of {', '.join(known)})" if here else ""
 
 
 def cells(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> tuple[Array, Array, Array, Array]:
@@ -115,7 +125,9 @@ def p_value(z: Array, df: Array | float = np.inf) -> Array:
     """Two-sided p of a statistic on ``df`` degrees of freedom (infinite: normal)."""
     z, df = np.abs(z), np.asarray(df, dtype=float)
     if df.ndim == 0:
-        return _tail(special.stdtr, float(df), -z) * 2.0 if np.isfinite(df) else 2.0 * special.ndtr(-z)
+        return (
+            two_sided_t(z.ravel(), float(df)).reshape(z.shape) if np.isfinite(df) else 2.0 * special.ndtr(-z)
+        )
     finite = np.isfinite(df)
     return np.asarray(np.where(finite, special.stdtr(np.where(finite, df, 1.0), -z), special.ndtr(-z)) * 2.0)
 

@@ -2,54 +2,38 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data, outcome_blocks
-from mrinterp.mr.registry import Fit, estimator
-from mrinterp.stats.strength import lambda_str
+from mrinterp.mr.joint_data import JointData, outcome_blocks
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.registry import Fit
 
 __all__ = ["srivw"]
 
 Array = NDArray[np.float64]
 
 
-@estimator(
+@joint_estimator(
     "srivw",
     "Spectrally regularized IVW",
-    kind="multivariable",
     assumes=(
         "instruments are independent of one another",
         "pleiotropy is balanced and independent of the instruments' strength",
         "the errors' covariance is known",
         "the regularization's bias is small beside the error",
-        BETWEEN,
     ),
     reference="Wu, Kang & Ye 2025 Biometrika, doi:10.1093/biomet/asaf053",
-    min_instruments=2,
 )
-def srivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
-    *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
-) -> Fit:
+def srivw(data: JointData) -> Fit:
     """MRBEE with its moment matrix pushed away from singularity: eigenvalues L become L + phi/L.
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
 
     Returns
     -------
@@ -66,34 +50,39 @@ def srivw(
     sxy) and by the sandwich Sum E_j E_j'. With phi = 0 it equals `mrbee` with the J/(J - F) factor.
     Source: Wu, Kang & Ye 2025, doi:10.1093/biomet/asaf053.
     """
-    F, J = beta_x.shape
-    ux, uy = np.median(se_x, axis=1), np.median(se_y, axis=1)
-    xx = None if sigma_xx is None else sigma_xx / (ux[:, None] * ux)
-    xy = None if sigma_xy is None else sigma_xy / (ux[:, None] * uy)
-    arrays = (beta_x / ux[:, None], se_x / ux[:, None], beta_y / uy[:, None], se_y / uy[:, None])
-    data = joint_data(*arrays, xx, xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
-    O = len(beta_y)
-    strength = lambda_str(arrays[0], arrays[1], xx)
+    J, F, O = data.size
+    ux, uy = np.median(data.sd, axis=0), np.median(1.0 / np.sqrt(data.weight), axis=1)
+    data = _in_units(data, ux, uy)
+    strength = data.strength()
     penalties = np.concatenate([[0.0], np.exp(np.arange(0.0, 17.25, 0.5) - strength)])
     beta, se = np.empty((F, O)), np.empty((F, O))
     phi, tau2 = np.empty(O), np.empty(O)
     for rows in outcome_blocks(O, 3 * J * F * len(penalties)):
         beta[:, rows], se[:, rows], phi[rows], tau2[rows] = _regularize(data, rows, penalties)
-    failed = np.array([p != "" for p in data.problem]) | ~np.isfinite(se).all(axis=0)
-    words = ["ok"] * O
+    failed = ~np.isfinite(se).all(axis=0)
+    words = np.full(O, "ok", dtype=object)
     if strength < 0:
-        words = [
+        words[:] = (
             f"instruments are too weak (lambda_str {strength:.2g}): the estimate is mostly regularization"
-        ] * O
+        )
     units = uy / ux[:, None]
     beta, se = beta * units, se * units
     beta[:, failed], se[:, failed] = np.nan, np.nan
     details = {"lambda_str": np.full((F, O), strength), "phi": np.broadcast_to(phi, (F, O))}
     details["tau2"] = np.broadcast_to(tau2 * uy**2, (F, O))
-    meta = {"right_for_design": "between", "uses_overlap": sigma_xy is not None}
-    return Fit(beta, se, status=data.finish(words), details=details, meta=meta)
+    return Fit(beta, se, status=words, details=details)
+
+
+def _in_units(data: JointData, ux: Array, uy: Array) -> JointData:
+    """The same data with exposures divided by ux (K,) and outcomes by uy (O,)."""
+    return replace(
+        data,
+        b=data.b / ux,
+        g=data.g / uy[:, None],
+        weight=data.weight * np.square(uy)[:, None],
+        sigma_xx=data.sigma_xx / (ux[:, None] * ux),
+        sigma_xy=None if data.sigma_xy is None else data.sigma_xy / (ux * uy[:, None, None]),
+    )
 
 
 def _moment_tau2(w: Array, e: Array, v: Array) -> Array:
@@ -108,15 +97,9 @@ def _regularize(
     J, K, _ = data.size
     n, P = len(rows), len(penalties)
     w = data.weight[rows]
-    if data.shared is not None:  # a common factor of the weights cancels; standardized traits make it near 1
-        h = (
-            np.broadcast_to((w.mean(axis=0) @ data.corrected()).reshape(1, K, K), (1, K, K))
-            if n
-            else np.empty((0, K, K))
-        )
-        values, vectors = np.linalg.eigh(h)
-        scale = w.sum(axis=1) / w.mean(axis=0).sum()
-        values = values * scale[:, None]
+    if data.shared is not None:  # one factorization, scaled to each outcome's weights
+        values, vectors = np.linalg.eigh((data.shared @ data.corrected()).reshape(1, K, K))
+        values = values * (w.sum(axis=1) / data.shared.sum())[:, None]
         vectors = np.broadcast_to(vectors, (n, K, K))
     else:
         values, vectors = np.linalg.eigh((w @ data.corrected()).reshape(n, K, K))

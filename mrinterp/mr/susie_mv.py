@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data
+from mrinterp.mr.joint_data import JointData
+from mrinterp.mr.joint_estimator import joint_estimator
 from mrinterp.mr.mr_bma import corrected_regression, weak_word
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.registry import Fit
 from mrinterp.stats.susie import SusieFit, pip, sum_of_single_effects
 
 __all__ = ["susie_direct", "susie_mv"]
@@ -20,29 +21,21 @@ _ASSUMES = (
     "instruments are independent of one another",
     "the causal exposures are among those given, and few",
     "a set is one claim: its members cannot be told apart on these instruments",
-    BETWEEN,
 )
 _TINY = 1e-9
 
 
-@estimator(
+@joint_estimator(
     "susie_mv",
     "SuSiE over exposures",
-    kind="multivariable",
     assumes=(*_ASSUMES, "pleiotropy is balanced and independent of the instruments' strength"),
     reference="Wang et al. 2020 JRSS B, doi:10.1111/rssb.12388, on moments corrected as in"
     " Lorincz-Comi et al. 2024, doi:10.1016/j.xhgg.2024.100290",
-    min_instruments=2,
+    intervals=False,
 )
 def susie_mv(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
     max_effects: int = 10,
     coverage: float = 0.95,
     min_purity: float = 0.5,
@@ -53,14 +46,8 @@ def susie_mv(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     max_effects : int
         Largest number of causal exposures.
     coverage, min_purity : float
@@ -86,10 +73,7 @@ def susie_mv(
     are taken as exact. Posterior intervals ignore much of the uncertainty about which exposure it is: they
     covered .90 of the effects in simulation; sets, not intervals, are what it is for.
     """
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
+    J = data.size[0]
     result = _Result(data, coverage, min_purity)
     for rows, h, c, yy in corrected_regression(data):
         unit = np.sqrt(np.diag(h))
@@ -97,26 +81,19 @@ def susie_mv(
         z = c / unit * np.sqrt(J - 1.0)
         fit = _better_of_two_starts(z, yy, J, r, max_effects, tolerance, max_iterations)
         result.put(rows, fit, r, np.sqrt(J - 1.0) / unit)
-    return result.fit(sigma_xy is not None, {})
+    return result.fit({})
 
 
-@estimator(
+@joint_estimator(
     "susie_direct",
     "SuSiE over exposures and direct paths (cTWAS-style)",
-    kind="multivariable",
     assumes=(*_ASSUMES, "few instruments act on the outcome around the exposures"),
     reference="Zhao et al. 2024 Nat Genet, doi:10.1038/s41588-023-01648-9",
-    min_instruments=2,
+    intervals=False,
 )
 def susie_direct(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
-    design: str = "between",
     max_effects: int = 20,
     coverage: float = 0.95,
     min_purity: float = 0.5,
@@ -141,12 +118,8 @@ def susie_direct(
     per instrument would not be positive semidefinite. n = J, residual variance estimated.
     Source: Zhao et al. 2024, doi:10.1038/s41588-023-01648-9 (individual-level form adapted to summaries).
     """
-    F, J = beta_x.shape
-    data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=F + 2, design=design)
-    if isinstance(data, Fit):
-        return data
+    J, F, O = data.size
     result = _Result(data, coverage, min_purity)
-    O = len(beta_y)
     direct, share = np.zeros((O, J)), np.full(O, np.nan)
     for rows, h, _, _ in corrected_regression(data):
         w = data.shared if data.shared is not None else data.weight[rows[0]] / data.weight[rows[0]].mean()
@@ -180,7 +153,7 @@ def susie_direct(
         direct[rows], share[rows] = every[:, F:], weights[:, :F].sum(axis=1)
         result.put(rows, fit, r, np.sqrt(J - 1.0) / unit)
     details = {"direct_paths": direct.sum(axis=1), "prior_share_exposures": share}
-    return result.fit(sigma_xy is not None, details, direct > 0.5)
+    return result.fit(details, direct > 0.5)
 
 
 def _calibrated(data: JointData, rows: NDArray[np.int_], second_moment: Array) -> tuple[Array, Array]:
@@ -288,21 +261,19 @@ class _Result:
                     | one["quality"]
                 )
 
-    def fit(self, overlap: bool, details: dict[str, Array], direct: NDArray[np.bool_] | None = None) -> Fit:
+    def fit(self, details: dict[str, Array], direct: NDArray[np.bool_] | None = None) -> Fit:
         J, K, O = self.data.size
-        failed = np.array([p != "" for p in self.data.problem])
-        for values in (self.beta, self.se, self.pip):
-            values[:, failed] = np.nan
+        self.pip[:, [p != "" for p in self.data.problem]] = np.nan
         shown = {"pip": self.pip, "set": self.set} | {
             k: np.broadcast_to(v, (K, O)) for k, v in details.items()
         }
-        meta = {"right_for_design": "between", "uses_overlap": overlap, "credible_sets": self.sets}
+        meta = {"credible_sets": self.sets}
         flags = {} if direct is None else {"direct": np.broadcast_to(direct, (K, O, J))}
         return Fit(
             self.beta,
             self.se,
             neglog10p=np.full((K, O), np.nan),
-            status=self.data.finish(self.words),
+            status=self.words,
             details=shown,
             meta=meta,
             flags=flags,

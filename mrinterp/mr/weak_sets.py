@@ -1,23 +1,36 @@
-"""Confidence sets for single effects that hold their level with weak instruments."""
+"""Confidence sets that hold their level however weak the instruments: Anderson-Rubin, LM and CLR inverted."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.mr.joint_data import BETWEEN, JointData, joint_data
-from mrinterp.mr.mv_gmm import dense_overdispersion, independent_moments, marginal_moments
-from mrinterp.mr.registry import Fit, estimator
+from mrinterp.mr.joint_data import JointData
+from mrinterp.mr.joint_estimator import joint_estimator
+from mrinterp.mr.mv_gmm import (
+    NOT_POSITIVE,
+    dense_overdispersion,
+    dense_variance,
+    independent_moments,
+    marginal_moments,
+)
+from mrinterp.mr.registry import Fit
 from mrinterp.mr.regression import choice
 from mrinterp.stats.dense_profile import minimize_dense
 from mrinterp.stats.profile_inference import many_weak_covariance, matching_overdispersion
 from mrinterp.stats.profile_likelihood import minimize_profile
 from mrinterp.stats.tails import neglog10p_chi2
-from mrinterp.stats.weak_tests import WeakStatistics, clr_p, dense_statistics, single_effect_statistics
+from mrinterp.stats.weak_tests import (
+    WeakStatistics,
+    clr_p,
+    dense_effect_statistics,
+    single_effect_statistics,
+)
 
 __all__ = ["anderson_rubin_set", "clr_set", "lm_set"]
 
@@ -27,36 +40,27 @@ Statistic = Callable[[Array], WeakStatistics]
 _ASSUMES = (
     "every instrument is valid, up to balanced pleiotropy of one variance if overdispersion is asked for",
     "the errors' covariance is known",
-    BETWEEN,
-)
-_LD_PROBLEM = (
-    "with correlated instruments sets exist for one exposure only: give exposures one by one, or pc_gmm"
 )
 _HALF_POINTS = {True: 200, False: 40}  # one exposure: nothing to minimize over at each point
 _REFINEMENTS = 25
 
 
-@estimator(
+@joint_estimator(
     "anderson_rubin_set",
     "Anderson-Rubin set",
-    kind="multivariable",
     assumes=_ASSUMES,
     reference="Anderson & Rubin 1949 Ann Math Stat, doi:10.1214/aoms/1177730090;"
+    " Guggenberger, Kleibergen, Mavroeidis & Chen 2012 Econometrica, doi:10.3982/ECTA8784;"
     " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
-    min_instruments=1,
+    beyond=1,
+    intervals=False,
 )
 def anderson_rubin_set(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     ld: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     level: float = 0.95,
     overdispersion: bool = False,
 ) -> Fit:
@@ -64,16 +68,10 @@ def anderson_rubin_set(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
-    sigma_xx : ndarray (J, F, F), optional
-        Covariance of the errors of the exposure effects (uncorrelated by default).
-    sigma_xy : ndarray (J, F, O), optional
-        Their covariance with the outcome's error (none by default).
+    data : JointData
+        Effects with their errors.
     ld : ndarray (J, J), optional
-        Correlation of the instruments (one exposure only).
+        Correlation of the instruments; independent by default.
     n_x, n_y : ndarray (F,), (O,), optional
         Sample sizes, for exact one-sample moments as in `mv_gmm`.
     level : float
@@ -91,39 +89,34 @@ def anderson_rubin_set(
 
     Notes
     -----
-    The statistic e'Omega^-1 e is compared with chi2(J - F + 1), conservative for F > 1. A small set can
+    The statistic e'Omega^-1 e, least over the other effects, is compared with chi2(J - F + 1): conservative
+    for F > 1 however weakly the others are identified (Guggenberger et al. 2012, homoskedastic errors).
+    With correlated instruments Omega is the full J x J covariance of the residuals, [theta;-1]'Sigma_jl
+    [theta;-1] for instruments j, l, with Sigma_jl = ld_jl times the errors' scale. A small set can
     mean precision or near-misspecification: read Q beside it.
     """
-    limit = beta_x.shape[1] - len(beta_x) + 1
+    limit = data.size[0] - data.size[1] + 1
 
     def log_p(s: WeakStatistics) -> Array:
         return neglog10p_chi2(s.ar, limit)
 
-    return _sets(
-        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy), ld, n_x, n_y, design, level, overdispersion, log_p
-    )
+    return _sets(data, _Moments(ld, n_x, n_y, overdispersion, False), level, log_p)
 
 
-@estimator(
+@joint_estimator(
     "lm_set",
     "Kleibergen score set",
-    kind="multivariable",
     assumes=_ASSUMES,
     reference="Kleibergen 2005 Econometrica, doi:10.1111/j.1468-0262.2005.00610.x",
-    min_instruments=1,
+    beyond=1,
+    intervals=False,
 )
 def lm_set(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     ld: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     level: float = 0.95,
     overdispersion: bool = False,
     scaling: str = "score",
@@ -136,46 +129,32 @@ def lm_set(
         MendelianRandomization). They agree when both covariances are proportional.
 
     Never empty: the score is 0 at the estimate. It is also 0 at other stationary points, so that the set
-    can have a spurious second piece; `clr_set` does not.
+    can have a spurious second piece; `clr_set` does not. The other effects are plugged in at their constrained minimum.
     """
+    choice("scaling", scaling, ("score", "sufficient"))
 
     def log_p(s: WeakStatistics) -> Array:
         return neglog10p_chi2(s.lm, 1)
 
-    return _sets(
-        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy),
-        ld,
-        n_x,
-        n_y,
-        design,
-        level,
-        overdispersion,
-        log_p,
-        scaling,
-    )
+    return _sets(data, _Moments(ld, n_x, n_y, overdispersion, scaling == "sufficient"), level, log_p)
 
 
-@estimator(
+@joint_estimator(
     "clr_set",
     "Conditional likelihood ratio set",
-    kind="multivariable",
     assumes=_ASSUMES,
     reference="Moreira 2003 Econometrica, doi:10.1111/1468-0262.00438;"
+    " Kleibergen 2005 Econometrica, doi:10.1111/j.1468-0262.2005.00610.x;"
     " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
-    min_instruments=1,
+    beyond=1,
+    intervals=False,
 )
 def clr_set(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    data: JointData,
     *,
-    sigma_xx: Array | None = None,
-    sigma_xy: Array | None = None,
     ld: Array | None = None,
     n_x: Array | None = None,
     n_y: Array | None = None,
-    design: str = "between",
     level: float = 0.95,
     overdispersion: bool = False,
     scaling: str = "score",
@@ -186,74 +165,92 @@ def clr_set(
     residual. The best of the three with one exposure. For F > 1 the nuisance effects are set to their
     minimum, which is right only where they are themselves strongly identified.
     """
-    df = beta_x.shape[1] - len(beta_x)
+    choice("scaling", scaling, ("score", "sufficient"))
+    df = data.size[0] - data.size[1]
 
     def log_p(s: WeakStatistics) -> Array:
         return np.asarray(-np.log10(np.maximum(clr_p(s.clr(), s.rank, df), 1e-300)))
 
-    return _sets(
-        (beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy),
-        ld,
-        n_x,
-        n_y,
-        design,
-        level,
-        overdispersion,
-        log_p,
-        scaling,
-    )
+    return _sets(data, _Moments(ld, n_x, n_y, overdispersion, scaling == "sufficient"), level, log_p)
 
 
-def _sets(
-    arrays: tuple[Array, Array, Array, Array, Array | None, Array | None],
-    ld: Array | None,
-    n_x: Array | None,
-    n_y: Array | None,
-    design: str,
-    level: float,
-    overdispersion: bool,
-    log_p: Callable[[WeakStatistics], Array],
-    scaling: str = "score",
-) -> Fit:
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """What is known of the instruments and samples, and how the statistics are made."""
+
+    ld: Array | None
+    n_x: Array | None
+    n_y: Array | None
+    overdispersion: bool
+    sufficient: bool
+
+    def of(self, data: JointData, o: int) -> tuple[Array, Array, Callable[[int], Statistic]]:
+        """Estimate and error (K,) of one outcome, and for each exposure the statistics of its effect."""
+        return self._independent(data, o) if self.ld is None else self._correlated(data, o, self.ld)
+
+    def _independent(self, data: JointData, o: int) -> tuple[Array, Array, Callable[[int], Statistic]]:
+        J, K, _ = data.size
+        errors = independent_moments(data, self.n_x, self.n_y).take(np.array([o]))
+        w = data.weight[o]
+        start = np.linalg.solve((data.b.T * w) @ data.b, (data.b.T * w) @ data.g[o])
+        end = minimize_profile(errors, start[None])
+        tau2 = np.zeros(1)
+        if self.overdispersion:
+            tau2 = matching_overdispersion(errors, end.theta, J - K)
+            end = minimize_profile(errors, end.theta, tau2=tau2)
+        variance = many_weak_covariance(errors, end.theta, tau2)[0][0]
+
+        def of(k: int) -> Statistic:
+            def statistic(values: Array) -> WeakStatistics:
+                rows = np.zeros(len(values), int)
+                return single_effect_statistics(
+                    errors.take(rows), k, values, end.theta[rows], float(tau2[0]), self.sufficient
+                )
+
+            return statistic
+
+        return end.theta[0], np.sqrt(np.diag(variance)), of
+
+    def _correlated(
+        self, data: JointData, o: int, ld: Array
+    ) -> tuple[Array, Array, Callable[[int], Statistic]]:
+        J, K, _ = data.size
+        moments = marginal_moments(data, o, (ld + ld.T) / 2, np.eye(J), self.n_x, self.n_y)
+        end = minimize_dense(moments)
+        if self.overdispersion:
+            moments = moments.overdispersed(dense_overdispersion(moments, end.theta, J - K))
+            end = minimize_dense(moments)
+        se = np.sqrt(np.diag(dense_variance(moments, end.theta, "many_weak")))
+
+        def of(k: int) -> Statistic:
+            return lambda values: dense_effect_statistics(moments, k, values, end.theta, self.sufficient)
+
+        return end.theta, se, of
+
+
+def _sets(data: JointData, moments: _Moments, level: float, log_p: Callable[[WeakStatistics], Array]) -> Fit:
     """Invert a test for every exposure and outcome; a list of intervals per cell has to be walked one by one."""
-    choice("scaling", scaling, ("score", "sufficient"))
-    F, J = arrays[0].shape
-    O = len(arrays[2])
-    data = joint_data(*arrays, needed=F + 1, design=design)
-    if isinstance(data, Fit):
-        return data
+    _, F, O = data.size
     lower, upper, p_zero = (np.full((F, O), np.nan) for _ in range(3))
     beta, se, pieces = np.full((F, O), np.nan), np.full((F, O), np.nan), np.zeros((F, O))
-    status = data.finish(["ok"] * O)
+    status = np.full((F, O), "ok", dtype=object)
     listed: list[dict[str, Any]] = []
-    if ld is not None and F > 1:
-        status[:] = _LD_PROBLEM
-        return Fit(beta, se, status=status)
     threshold = -np.log10(1.0 - level)
     for o in np.flatnonzero([p == "" for p in data.problem]):
-        if ld is not None:
-            prepared = _dense(data, int(o), ld, n_x, n_y, overdispersion, scaling == "sufficient")
-        else:
-            prepared = _independent(data, int(o), n_x, n_y, overdispersion, scaling == "sufficient")
-        beta[:, o], se[:, o] = prepared[0], prepared[1]
+        try:
+            beta[:, o], se[:, o], statistics = moments.of(data, int(o))
+        except np.linalg.LinAlgError:
+            status[:, o] = NOT_POSITIVE
+            continue
         for k in range(F):
-            statistic = prepared[2](k)
-            excess = partial(_excess, statistic, log_p, threshold)
+            excess = partial(_excess, statistics(k), log_p, threshold)
             found = _invert(excess, beta[k, o], se[k, o], _HALF_POINTS[F == 1])
-            p_zero[k, o] = log_p(statistic(np.zeros(1)))[0]
+            p_zero[k, o] = excess(np.zeros(1))[0] + threshold
             pieces[k, o] = len(found)
             if found:
                 lower[k, o], upper[k, o] = found[0][0], found[-1][1]
             listed.append({"exposure": k, "outcome": int(o), "intervals": [list(i) for i in found]})
-            word = _word(found)
-            if word and status[k, o] == "ok":
-                status[k, o] = word
-    meta = {
-        "right_for_design": "between",
-        "uses_overlap": arrays[5] is not None,
-        "sets": listed,
-        "level": level,
-    }
+            status[k, o] = _word(found) or "ok"
     return Fit(
         beta,
         se,
@@ -262,7 +259,7 @@ def _sets(
         neglog10p=p_zero,
         status=status,
         details={"pieces": pieces},
-        meta=meta,
+        meta={"sets": listed, "level": level},
     )
 
 
@@ -272,54 +269,6 @@ def _word(found: list[tuple[float, float]]) -> str:
     if not np.isfinite([found[0][0], found[-1][1]]).all():
         return "the set is unbounded: the instruments do not identify this effect"
     return f"the set is a union of {len(found)} intervals; the limits enclose them" if len(found) > 1 else ""
-
-
-def _independent(
-    data: JointData, o: int, n_x: Array | None, n_y: Array | None, overdispersion: bool, sufficient: bool
-) -> tuple[Array, Array, Callable[[int], Statistic]]:
-    """Estimate, error and statistics of one outcome with independent instruments."""
-    J, K, _ = data.size
-    errors = independent_moments(data, n_x, n_y).take(np.array([o]))
-    w = data.weight[o]
-    start = np.linalg.solve((data.b.T * w) @ data.b, (data.b.T * w) @ data.g[o])
-    end = minimize_profile(errors, start[None])
-    tau2 = np.zeros(1)
-    if overdispersion:
-        tau2 = matching_overdispersion(errors, end.theta, J - K)
-        end = minimize_profile(errors, end.theta, tau2=tau2)
-    variance = many_weak_covariance(errors, end.theta, tau2)[0][0]
-
-    def of(k: int) -> Statistic:
-        def statistic(values: Array) -> WeakStatistics:
-            rows = np.zeros(len(values), int)
-            return single_effect_statistics(
-                errors.take(rows), k, values, end.theta[rows], float(tau2[0]), sufficient
-            )
-
-        return statistic
-
-    return end.theta[0], np.sqrt(np.diag(variance)), of
-
-
-def _dense(
-    data: JointData,
-    o: int,
-    ld: Array,
-    n_x: Array | None,
-    n_y: Array | None,
-    overdispersion: bool,
-    sufficient: bool,
-) -> tuple[Array, Array, Callable[[int], Statistic]]:
-    """The same for one exposure with correlated instruments."""
-    J = data.size[0]
-    moments = marginal_moments(data, o, (ld + ld.T) / 2, np.eye(J), n_x, n_y)
-    end = minimize_dense(moments)
-    if overdispersion:
-        moments = moments.overdispersed(dense_overdispersion(moments, end.theta, J - 1))
-        end = minimize_dense(moments)
-    _, D, solved = moments.score_directions(end.theta)
-    se = 1.0 / np.sqrt(D[:, 0] @ solved[:, 1])
-    return end.theta, np.array([se]), lambda k: lambda values: dense_statistics(moments, values, sufficient)
 
 
 def _excess(

@@ -9,7 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-__all__ = ["ClusteredFit", "clustered_least_squares", "clustered_mean", "families_of", "marginal_slopes"]
+__all__ = [
+    "ClusteredFit",
+    "clustered_least_squares",
+    "clustered_mean",
+    "families_of",
+    "marginal_slopes",
+    "satterthwaite",
+]
 
 Array = NDArray[np.float64]
 
@@ -154,7 +161,9 @@ def clustered_mean(values: Array, family: NDArray) -> tuple[Array, Array, float]
     return mean, np.sqrt((sums**2).sum(axis=0) * C / (C - 1)) / N, float(C - 1)
 
 
-def marginal_slopes(z: Array, x: Array, family: NDArray) -> tuple[Array, Array, Array, Array]:
+def marginal_slopes(
+    z: Array, x: Array, family: NDArray, covariance: str = "CR3"
+) -> tuple[Array, Array, Array, Array]:
     """Slope of every trait on every dose, one at a time, errors clustered by family.
 
     Parameters
@@ -164,33 +173,56 @@ def marginal_slopes(z: Array, x: Array, family: NDArray) -> tuple[Array, Array, 
     x : ndarray (N, T)
         Trait changes within prompt.
     family : ndarray (N,)
+    covariance : {"CR3", "CR1"}
+        CR3: every family's score over 1 - h_c, factor (C-1)/C. CR1: scores as they are, factor C/(C-1).
 
     Returns
     -------
     beta, se : ndarray (T, J)
     covariance : ndarray (J, T, T)
-        Error covariance of the T slopes of each instrument.
+        Error covariance of the T slopes of each instrument, of the same kind.
     dof : ndarray (J,)
-        Families in which the dose varies, minus one.
+        Degrees of freedom of the error (Satterthwaite): families in which the dose varies less one where it
+        varies alike in all of them, fewer where some weigh more. Hold beta/se against t on these.
 
     Notes
     -----
-    Per family a_c = sum z x and s_c = sum z^2; meat = sum a_c a_c' - beta s_c a_c' - ... ; a family
-    is complete before it is squared. Small-sample factor C/(C-1).
+    Per family a_c = sum z x and s_c = sum z^2; score a_c - beta s_c. With one regressor the hat matrix of a
+    family has the single eigenvalue h_c = s_c / sum s, shared by all traits, so that CR3, the jackknife over
+    families, is closed form, and so are its degrees of freedom when errors are alike. CR1 is too small where
+    families differ in how much the dose varies in them. Not measurable (0) where it varies in one family only.
+
+    Source: Bell & McCaffrey 2002; Imbens & Kolesar 2016, 10.1162/REST_a_00552.
     """
+    if covariance not in ("CR1", "CR3"):
+        raise ValueError(f"covariance {covariance!r}: CR1 or CR3")
     codes, names = families_of(family)
     C, J, T = len(names), z.shape[1], x.shape[1]
     s = np.zeros((C, J))
     np.add.at(s, codes, z * z)
     total = s.sum(axis=0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        beta = np.where(total > 0, (z.T @ x).T / total, np.nan)
-    dof = (s > 0).sum(axis=0)
-    covariance = np.zeros((J, T, T))
+    varies = total > 0
+    slope = (z.T @ x) / np.where(varies, total, 1.0)[:, None]
+    score = np.empty((J, C, T))
     for c, rows in enumerate(_rows(codes)):
-        score = z[rows].T @ x[rows] - s[c][:, None] * np.nan_to_num(beta).T
-        covariance += score[:, :, None] * score[:, None, :]
+        score[:, c] = z[rows].T @ x[rows] - s[c][:, None] * slope
+    count = (s > 0).sum(axis=0)
+    h = s / np.where(varies, total, 1.0)
+    grow, factor = np.ones_like(h), count / np.maximum(count - 1, 1)
+    if covariance == "CR3":
+        alone = h > 1.0 - 1e-8  # this family determines the slope: its residual carries no information
+        grow = np.where(alone, 0.0, 1.0 / np.where(alone, 1.0, 1.0 - h))
+        score *= grow.T[:, :, None]
+        factor = (count - 1) / np.maximum(count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        covariance *= (dof / np.maximum(dof - 1, 1) / np.where(total > 0, total, np.nan) ** 2)[:, None, None]
-    se = np.sqrt(np.einsum("jtt->tj", covariance))
-    return beta, se, covariance, np.maximum(dof - 1, 0).astype(float)
+        scale = factor / np.where(varies, total, np.nan) ** 2
+    error = np.matmul(score.transpose(0, 2, 1), score) * scale[:, None, None]
+    beta = np.where(varies[:, None], slope, np.nan).T
+    return beta, np.sqrt(np.einsum("jtt->tj", error)), error, satterthwaite(h, grow)
+
+
+def satterthwaite(h: Array, grow: Array) -> Array:
+    """Degrees of freedom (J,) of sum_c (grow_c r_c)^2 when score residuals r have covariance diag(h) - h h'."""
+    own, other = grow**2 * h * (1.0 - h), (grow * h) ** 2
+    square = (own**2).sum(axis=0) + other.sum(axis=0) ** 2 - (other**2).sum(axis=0)
+    return np.asarray(own.sum(axis=0) ** 2 / np.where(square > 0, square, 1.0))

@@ -52,12 +52,16 @@ class KnownErrors:
         xy = self.sigma_xy if self.sigma_xy is None or len(self.sigma_xy) == 1 else self.sigma_xy[rows]
         return replace(self, beta_x=x, beta_y=self.beta_y[rows], var_y=self.var_y[rows], sigma_xy=xy)
 
-    def redraw(self, rng: np.random.Generator) -> KnownErrors:
-        """The same problems with effects drawn anew around the observed ones, from their joint errors."""
-        N, J, K = self.size
+    def redraw(self, normals: Array) -> KnownErrors:
+        """The same problems with effects drawn anew around the observed ones, from their joint errors.
+
+        ``normals`` (N or 1, J, K + 1): standard normal draws. Give the same ones to every outcome, and what
+        comes out for one does not depend on which others were asked for.
+        """
+        K = self.size[2]
         values, vectors = np.linalg.eigh(self.sigma_xx)
         spread = np.sqrt(np.maximum(values, 0.0))
-        z = rng.standard_normal((N, J, K))
+        z = normals[:, :, :K]
         beta_x = self.beta_x + np.matmul((vectors * spread[:, None, :])[None], z[..., None])[..., 0]
         shift: Array | float = 0.0
         left = self.var_y
@@ -67,7 +71,7 @@ class KnownErrors:
                 ..., 0
             ]
             shift, left = (pull * z).sum(axis=2), np.maximum(left - (pull**2).sum(axis=2), 0.0)
-        beta_y = self.beta_y + shift + np.sqrt(left) * rng.standard_normal((N, J))
+        beta_y = self.beta_y + shift + np.sqrt(left) * normals[:, :, K]
         return replace(self, beta_x=beta_x, beta_y=beta_y)
 
     def residuals(self, theta: Array, tau2: Array | float = 0.0) -> tuple[Array, Array, Array]:

@@ -11,10 +11,10 @@ __all__ = ["by_rows", "row_threads"]
 
 
 def row_threads() -> int:
-    """Cores this process may use; ``OMP_NUM_THREADS`` lowers it, as it does for matrix products."""
+    """Cores this process may use; ``OMP_NUM_THREADS`` and ``NUMBA_NUM_THREADS`` lower it."""
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, min(here, int(asked))) if asked.isdigit() else here
+    asked = [os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")]
+    return max(1, min([here, *(int(a) for a in asked if a.isdigit())]))
 
 
 def by_rows(work: Callable[[int, int], None], rows: int, least: int = 1) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from mrinterp.stats.profile_likelihood import KnownErrors, minimize_profile
 
-__all__ = ["conditional_f_statistics", "joint_rank_statistic", "lambda_str"]
+__all__ = ["conditional_f_statistics", "joint_rank_statistic", "lambda_str", "sized_covariance"]
 
 Array = NDArray[np.float64]
 
@@ -16,6 +16,35 @@ def _covariance(se_x: Array, sigma_xx: Array | None) -> Array:
     if sigma_xx is not None:
         return np.asarray(sigma_xx, dtype=float)
     return np.asarray(se_x.T[:, :, None] ** 2 * np.eye(len(se_x)))
+
+
+def sized_covariance(
+    beta_x: Array, se_x: Array, n_x: NDArray[np.float64], correlation: Array | None = None
+) -> Array:
+    """Error covariance of the effects of independent instruments fitted jointly in samples of known size.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (K, J)
+        Marginal effects per dose unit and their standard errors.
+    n_x : ndarray (K,)
+        Sample sizes.
+    correlation : ndarray (K, K), optional
+        Correlation of the exposures where they were measured in one sample; independent samples by default.
+
+    Returns
+    -------
+    ndarray (J, K, K)
+        s_jk s_jl (rho_kl - Sum_i r_ik r_il) / sqrt((n_k - J + 1)(n_l - J + 1)), with s_jk^2 = n_k se_jk^2 + b_jk^2
+        the variance of the exposure over that of the instrument and r = b / s their correlation:
+        what the instruments explain together is no error.
+    """
+    K, J = beta_x.shape
+    spread = np.sqrt(np.asarray(n_x, float)[:, None] * se_x**2 + beta_x**2)
+    along = beta_x / spread
+    left = (np.eye(K) if correlation is None else correlation) - along @ along.T
+    free = np.sqrt(np.asarray(n_x, float) - J + 1.0)
+    return np.asarray((spread.T[:, :, None] * left * spread.T[:, None, :]) / np.outer(free, free))
 
 
 def conditional_f_statistics(
@@ -28,7 +57,7 @@ def conditional_f_statistics(
     beta_x, se_x : ndarray (K, J)
         Effects per dose unit and their standard errors.
     sigma_xx : ndarray (J, K, K), optional
-        Covariance of the errors; uncorrelated by default.
+        Covariance of the errors; uncorrelated by default. See `sized_covariance` for known sample sizes.
     divisor : {"df", "instruments"}
         J - K + 1, or J (as the R package MVMR divides).
 

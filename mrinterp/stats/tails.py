@@ -6,7 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
-__all__ = ["critical_value", "neglog10p_chi2", "neglog10p_normal", "neglog10p_t", "two_sided_p"]
+__all__ = [
+    "critical_value",
+    "log10_tail_t",
+    "neglog10p_chi2",
+    "neglog10p_normal",
+    "neglog10p_t",
+    "two_sided_p",
+]
 
 _LN10 = np.log(10.0)
 
@@ -36,6 +43,13 @@ def neglog10p_t(t: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
         log_p[far] = _log_t_tail(x[far], nu[far])
     out[finite] = -log_p / _LN10
     return out
+
+
+def log10_tail_t(t: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
+    """log10 of the upper tail P(T > t), any sign of t; exact far beyond double underflow."""
+    t, df = np.broadcast_arrays(np.asarray(t, dtype=float), np.asarray(df, dtype=float))
+    half = -neglog10p_t(t, df) - np.log10(2.0)
+    return np.asarray(np.where(t >= 0, half, np.log1p(-np.power(10.0, half)) / _LN10))
 
 
 def _log_t_tail(t: NDArray[np.float64], df: NDArray[np.float64]) -> NDArray[np.float64]:

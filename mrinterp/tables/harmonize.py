@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,142 +10,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
+from mrinterp.tables.align_alleles import align_alleles
 from mrinterp.tables.traits import TraitTable
 
-__all__ = ["align_alleles", "harmonize"]
-
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
-Mask = NDArray[np.bool_]
-
-
-def _other_strand(alleles: NDArray[np.object_]) -> NDArray[np.object_]:
-    """Alleles as read on the other strand: complement, in reverse order."""
-    return np.array(
-        [a.translate(_COMPLEMENT)[::-1] if set(a) <= set("ACGT") else a for a in alleles], dtype=object
-    )
-
-
-def _as_indel(a: NDArray[np.object_], b: NDArray[np.object_], rows: Mask) -> None:
-    """Recode sequences of unequal length as I (the longer) and D, in place."""
-    for i in np.flatnonzero(rows):
-        if a[i] and b[i] and len(a[i]) != len(b[i]):
-            a[i], b[i] = ("I", "D") if len(a[i]) > len(b[i]) else ("D", "I")
-
-
-def _match_indels(pair: pd.DataFrame) -> tuple[NDArray[np.object_], ...]:
-    a1, a2, b1, b2 = (
-        pair[name].to_numpy(dtype=object).copy()
-        for name in ("effect_allele_x", "other_allele_x", "effect_allele_y", "other_allele_y")
-    )
-
-    def coded(p: NDArray[np.object_], q: NDArray[np.object_]) -> Mask:
-        return np.array([u in ("I", "D") or v in ("I", "D") for u, v in zip(p, q, strict=True)], dtype=bool)
-
-    x_coded, y_coded = coded(a1, a2), coded(b1, b2)
-    _as_indel(a1, a2, y_coded & ~x_coded)
-    _as_indel(b1, b2, x_coded & ~y_coded)
-    return a1, a2, b1, b2
-
-
-def align_alleles(pair: pd.DataFrame, action: int = 2, tolerance: float = 0.08) -> pd.DataFrame:
-    """Put the effects of the second trait on the effect alleles of the first.
-
-    Parameters
-    ----------
-    pair : DataFrame
-        ``instrument, beta_y, effect_allele_x, other_allele_x, eaf_x, effect_allele_y,
-        other_allele_y, eaf_y``, one row per instrument; unknown alleles are empty.
-    action : {1, 2, 3}
-        1: all alleles are on the forward strand. 2: infer the strand of palindromic alleles
-        (A/T, C/G) from the frequencies. 3: drop palindromic alleles.
-    tolerance : float
-        Palindromic alleles with a frequency within this of 0.5 are ambiguous (actions 2 and 3).
-
-    Returns
-    -------
-    DataFrame
-        The rows of ``pair`` with the second trait aligned and the columns ``swapped, flipped,
-        palindromic, ambiguous, remove, keep, reason`` (empty where kept).
-
-    Notes
-    -----
-    Where one of the two alleles is unknown, effect alleles are compared with whatever is known,
-    on the strand as given. Where all are unknown, instruments are matched by name alone.
-    The rules are those of the harmonization step of two-sample MR (Hemani 2018 eLife,
-    10.7554/eLife.34408).
-    """
-    a1, a2, b1, b2 = _match_indels(pair)
-    beta, f_y = pair["beta_y"].to_numpy(float).copy(), pair["eaf_y"].to_numpy(float).copy()
-    f_x = pair["eaf_x"].to_numpy(float)
-    full = (a1 != "") & (a2 != "") & (b1 != "") & (b2 != "")
-    blank = (a1 == "") & (a2 == "") | (b1 == "") & (b2 == "")
-    swapped, flipped = np.zeros(len(pair), bool), np.zeros(len(pair), bool)
-
-    def swap(rows: Mask) -> None:
-        b1[rows], b2[rows] = b2[rows], b1[rows]
-        beta[rows], f_y[rows] = -beta[rows], 1.0 - f_y[rows]
-        swapped[rows] ^= True
-
-    def same() -> Mask:
-        return np.asarray((a1 == b1) & (a2 == b2))
-
-    def crossed() -> Mask:
-        return np.asarray((a1 == b2) & (a2 == b1))
-
-    palindromic = full & (a1 == _other_strand(a2)) & (a1 != a2)
-    swap(full & crossed())
-    strand = full & ~palindromic & ~same()
-    b1[strand], b2[strand] = _other_strand(b1[strand]), _other_strand(b2[strand])
-    flipped |= strand
-    swap(strand & crossed())
-    partial = ~full & ~blank
-    swap(partial & _partly(a1, a2, b1, b2, crossed=True) & ~_partly(a1, a2, b1, b2, crossed=False))
-    remove = (full & ~same()) | (partial & ~_partly(a1, a2, b1, b2, crossed=False))
-    p_x, p_y = np.where(np.isnan(f_x), 0.5, f_x), np.where(np.isnan(f_y), 0.5, f_y)
-    near = (np.abs(p_x - 0.5) < tolerance) | (np.abs(p_y - 0.5) < tolerance)
-    ambiguous = palindromic & near
-    if action == 2:
-        other = palindromic & ~remove & ((p_x - 0.5) * (p_y - 0.5) < 0)
-        beta[other], f_y[other] = -beta[other], 1.0 - f_y[other]
-        flipped |= other
-    out = pair.copy()
-    out["beta_y"], out["eaf_y"] = beta, f_y
-    out["effect_allele_x"], out["other_allele_x"] = a1, a2
-    out["effect_allele_y"], out["other_allele_y"] = b1, b2
-    out["swapped"], out["flipped"] = swapped, flipped & ~remove
-    out["palindromic"], out["ambiguous"], out["remove"] = palindromic, ambiguous, remove
-    out["reason"] = _reasons(out, action)
-    out["keep"] = out["reason"] == ""
-    return out
-
-
-def _partly(a1: Any, a2: Any, b1: Any, b2: Any, *, crossed: bool) -> Mask:
-    """Whether known alleles agree (directly or crossed) with at least one known pair."""
-    c1, c2 = (b2, b1) if crossed else (b1, b2)
-    agree1, agree2 = (a1 == c1) & (a1 != ""), (a2 == c2) & (a2 != "")
-    clash1 = (a1 != c1) & (a1 != "") & (c1 != "")
-    clash2 = (a2 != c2) & (a2 != "") & (c2 != "")
-    return np.asarray((agree1 | agree2) & ~clash1 & ~clash2, dtype=bool)
-
-
-def _reasons(out: pd.DataFrame, action: int) -> list[str]:
-    reasons = []
-    for row in out.itertuples(index=False):
-        alleles = f"{row.effect_allele_x}/{row.other_allele_x}"
-        if row.remove:
-            reasons.append(f"alleles do not match: {alleles} and {row.effect_allele_y}/{row.other_allele_y}")
-        elif action == 3 and row.palindromic:
-            reasons.append(f"palindromic alleles {alleles} (action 3 drops them)")
-        elif action == 2 and row.ambiguous:
-            seen = (
-                f"{row.eaf_x:g} and {row.eaf_y:g}"
-                if np.isfinite(np.array([row.eaf_x, row.eaf_y], float)).all()
-                else "not known"
-            )
-            reasons.append(f"palindromic alleles {alleles}, strand not told by the frequencies ({seen})")
-        else:
-            reasons.append("")
-    return reasons
+__all__ = ["harmonize"]
 
 
 def _drop_duplicates(table: TraitTable, drop: dict[str, str]) -> pd.DataFrame:

@@ -14,7 +14,8 @@ TESTS = Path(__file__).parents[1]
 def _named() -> dict[str, list[re.Pattern[str]]]:
     """Per test file, the strings in it (f-strings with any text in their holes) that could name a method."""
     out: dict[str, list[re.Pattern[str]]] = {}
-    for path in [*sorted(TESTS.glob("test_*.py")), *sorted(TESTS.glob("reference/test_*.py"))]:
+    files = [*sorted(TESTS.glob("test_*.py")), *sorted(TESTS.glob("reference/test_*.py"))]
+    for path in sorted(files, key=lambda file: "reference" not in file.name):  # those that say so first
         patterns = []
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):
@@ -51,6 +52,8 @@ def find_test(method_id: str) -> str:
             return file
     if method_id in _finemap_entries():
         return "tests/test_finemap_reference.py"
-    if method_id.startswith("susie.") and method_id.endswith(".v0142"):
-        return ""
+    if method_id.startswith("susie.") and method_id.endswith(".v0142"):  # an f-string there means FITS
+        return next(
+            (f for f, known in _named().items() if any(p.pattern == re.escape(method_id) for p in known)), ""
+        )
     return next((f for f, known in _named().items() if any(p.fullmatch(method_id) for p in known)), "")

@@ -12,6 +12,7 @@ from mrinterp.core.estimates import Estimates
 from mrinterp.mr import panel
 from mrinterp.mr.driver import estimate
 from mrinterp.stats import strength
+from mrinterp.stats.tails import neglog10p_normal
 from tests.reference.mr_cases import Case, Entry
 
 Values = dict[str, Any]
@@ -159,6 +160,29 @@ def conditional_f(case: Case, entry: Entry) -> Values:
     return {"conditional_F": [float(v) for v in f]}
 
 
+def sized_f(case: Case, entry: Entry) -> Values:
+    """Conditional F with the covariance that sample sizes imply; the estimates beside it are mv_ivw's."""
+    d = case.data
+    n = np.full(d.shape[0], float(entry.args["nx"]))
+    corr = entry.args.get("correl.x")
+    sigma = strength.sized_covariance(d.beta_x, d.se_x, n, None if corr is None else np.array(corr, float))
+    f = strength.conditional_f_statistics(d.beta_x, d.se_x, sigma)
+    return {**read(fit(case, "mv_ivw"), MENDR), "CondFstat": [float(v) for v in f]}
+
+
+def own_instruments(case: Case, entry: Entry) -> Values:
+    """Each exposure from mv_ivw on the instruments with p below 5e-8 for it; nothing where they are too few."""
+    out: Values = {"estimate": [], "se": [], "p": []}
+    for k in range(len(case.data.exposures)):
+        keep = neglog10p_normal(case.data.beta_x[k] / case.data.se_x[k]) > -np.log10(5e-8)
+        few = keep.sum() <= len(case.data.exposures)
+        row = None if few else estimate(case.data.select(instruments=keep), "mv_ivw", model="unfloored")
+        for field_, column in (("estimate", "beta"), ("se", "se"), ("p", "neglog10p")):
+            value = np.nan if row is None else float(getattr(row, column)[k, 0])
+            out[field_].append(10.0**-value if field_ == "p" else value)
+    return out
+
+
 def grip(case: Case, entry: Entry) -> Values:
     r = fit(case, "grip")
     d = {k: float(v[0, 0]) for k, v in r.details.items()}
@@ -229,12 +253,13 @@ def rucker(case: Case, entry: Entry) -> Values:
 def tsmr_modes(case: Case, entry: Entry) -> Values:
     """TwoSampleMR's five modes, in its order."""
     draws = 10_000 if entry.method_id == "tsmr.mr_mode" else 0
+    common = {"phi": entry.args["phi"], "points": 512, "draws": draws}
     five = [
-        fit(case, "simple_mode", phi=entry.args["phi"], draws=draws),
-        fit(case, "weighted_mode", phi=entry.args["phi"], draws=draws),
-        fit(case, "weighted_mode", phi=entry.args["phi"], draws=draws, penalty=20.0),
-        fit(case, "simple_mode", phi=entry.args["phi"], draws=draws, error="nome"),
-        fit(case, "weighted_mode", phi=entry.args["phi"], draws=draws, error="nome"),
+        fit(case, "simple_mode", **common),
+        fit(case, "weighted_mode", **common),
+        fit(case, "weighted_mode", **common, penalty=20.0),
+        fit(case, "simple_mode", **common, error="nome"),
+        fit(case, "weighted_mode", **common, error="nome"),
     ]
     out: Values = {"b": [float(r.beta[0, 0]) for r in five]}
     if draws:
@@ -247,6 +272,7 @@ def mendr_mode(case: Case, entry: Entry) -> dict[str, Any]:
     return {
         "method": "weighted_mode" if args["weighting"] == "weighted" else "simple_mode",
         "error": "delta" if args["stderror"] == "delta" else "nome",
+        "points": 512,
         "draws": 10_000,
         "distribution": "normal",
     }
@@ -268,7 +294,7 @@ def hetpen(case: Case, entry: Entry) -> dict[str, Any]:
     args = entry.args
     return {
         "prior": args["prior"],
-        "unit": 1.0,
+        "psi": 1.0,
         "lower": args["CIMin"],
         "upper": args["CIMax"],
         "step": args["CIStep"],

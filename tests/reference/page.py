@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from mrinterp.mr.mrmix import mixture_error
 from tests.conftest import ROOT, reference_folder
 from tests.reference.elsewhere import find_test
-from tests.reference.mr_cases import ALL, Case, load_case
+from tests.reference.mr_cases import ALL, load_case
 from tests.reference.mr_compare import held, our_values
-from tests.reference.mr_exceptions import EXCEPTIONS
-from tests.reference.mr_mapping import MAPPED, NOT_COVERED, REMARKS
+from tests.reference.mr_exceptions import EXCEPTIONS, KINDS, Differs
+from tests.reference.mr_mapping import MAPPED, NOT_COVERED, OTHER_ROOMS, REMARKS
 
 COLUMNS = [
     "case",
@@ -58,7 +59,7 @@ def rows() -> Iterator[dict[str, object]]:
 def _uncompared(case: str, method_id: str, package: str) -> dict[str, object]:
     where = find_test(method_id)
     status = "tested elsewhere" if where else "not covered"
-    reason = where or NOT_COVERED.get(method_id, "no test names it")
+    reason = where or {**NOT_COVERED, **OTHER_ROOMS}.get(method_id, "no test names it")
     return {"case": case, "method_id": method_id, "package": package, "status": status, "reason": reason}
 
 
@@ -78,32 +79,51 @@ def summary(frame: pd.DataFrame) -> list[str]:
 
 
 def exceptions(frame: pd.DataFrame) -> list[str]:
-    """Each exception: where it is used, where it is not needed, and whether its evidence holds."""
-    lines = ["| method | fields | why ours differs | evidence (checked on every case) | used on | not needed on |",
-             "|---|---|---|---|---|---|"]  # fmt: skip
-    for x in EXCEPTIONS:
-        used, idle = [], []
-        for name in x.cases or ALL:
-            case = load_case(name)
-            if case is None or x.method_id not in case.entries:
-                continue
-            mine = frame[(frame["case"] == name) & (frame["method_id"] == x.method_id)]
-            fields = mine["field"].str.split("[").str[0]
-            needed = (mine["status"] == "exception") & fields.isin(x.fields)
-            (used if needed.any() else idle).append(name)
-        evidence = " ".join((x.evidence.__doc__ or "").split()).replace("|", "/")
-        fails = [n for n in used if not _holds(x, load_case(n))]
+    """Each kind of exception: where it is used, on how many numbers, and whether its evidence holds."""
+    lines = ["| kind | why ours differs | evidence (checked entry by entry) | method: cases (fields) | numbers |",
+             "|---|---|---|---|---|"]  # fmt: skip
+    used = frame[frame["status"] == "exception"]
+    for kind, (reason, evidence) in KINDS.items():
+        rows = [x for x in EXCEPTIONS if x.kind == kind and load_case(x.case) is not None]
+        fails = [f"{x.case} {x.method_id}" for x in rows if not _holds(x)]
+        words = " ".join((evidence.__doc__ or "").split()).replace("|", "/")
+        where: dict[str, dict[str, list[str]]] = {}
+        for x in rows:
+            where.setdefault(x.method_id, {}).setdefault(", ".join(x.fields), []).append(x.case)
+        places = "; ".join(
+            f"{method}: " + ", ".join(f"{' '.join(cases)} ({fields})" for fields, cases in groups.items())
+            for method, groups in where.items()
+        )
         lines.append(
-            f"| {x.method_id} | {', '.join(x.fields)} | {x.reason} |"
-            f" {evidence}{' FAILS on ' + ', '.join(fails) if fails else ''} | {', '.join(used)} | {', '.join(idle)} |"
+            f"| {kind} | {reason} | {words}{' FAILS on ' + ', '.join(fails) if fails else ''} | {places} |"
+            f" {int((used['reason'] == reason).sum())} |"
         )
     return lines
 
 
-def _holds(row: object, case: Case | None) -> bool:
+def mrmix_errors() -> str:
+    """How MRMix's published errors compare with ours, at the published theta, pi0 and sigma^2."""
+    inside, outside = [], []
+    for case in filter(None, map(load_case, ALL)):
+        entry = case.entries.get("mrmix.default")
+        if entry is None:
+            continue
+        r, d = entry.results, case.data
+        ours = mixture_error(
+            (d.beta_x[0], d.se_x[0], d.beta_y[0], d.se_y[0]), r["theta"], r["pi0"], r["sigma2"]
+        )
+        regular = 0.001 < r["pi0"] < 0.99 and abs(r["theta"]) < 0.999 and r["sigma2"] < 0.0099
+        (inside if regular else outside).append(r["SE_theta"] / ours)
+    return (
+        f"theirs is {min(inside):.2g} to {max(inside):.2g} times ours on the {len(inside)} cases where their estimates"
+        f" are inside their bounds, {min(outside):.2g} to {max(outside):.2g} on the {len(outside)} others"
+    )
+
+
+def _holds(row: Differs) -> bool:
+    case = load_case(row.case)
     assert case is not None
-    entry = case.entries[row.method_id]  # type: ignore[attr-defined]
-    return bool(row.evidence(case, entry, our_values(case.name, entry.method_id)))  # type: ignore[attr-defined]
+    return row.evidence(case, case.entries[row.method_id], our_values(row.case, row.method_id))
 
 
 def uncompared(frame: pd.DataFrame) -> list[str]:
@@ -138,7 +158,10 @@ def main(folder: Path) -> None:
         "",
         "## Remarks",
         "",
-        *(f"- {method}: {remark}" for method, remark in REMARKS.items()),
+        *(
+            f"- {method}: {remark.replace('{mrmix_errors}', mrmix_errors())}"
+            for method, remark in REMARKS.items()
+        ),
         "",
         "## Not in the table above",
         "",

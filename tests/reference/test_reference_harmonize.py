@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.tables.harmonize import align_alleles, harmonize
+from mrinterp.tables.align_alleles import align_alleles
+from mrinterp.tables.harmonize import harmonize
 from mrinterp.tables.traits import TraitTable, read_trait
 from tests.conftest import reference_folder
 

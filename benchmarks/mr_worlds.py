@@ -1,0 +1,119 @@
+"""Summary statistics whose causes are known: the scenarios under which estimators are scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.mrdata import MRData
+
+__all__ = ["JOINT", "SINGLE", "Scenario", "simulate"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """How one data set is drawn.
+
+    ``effects`` (outcomes, exposures). ``correlation`` of the exposures' true effects, whose spread is 1;
+    ``overlap`` the correlation of an exposure's error with the outcome's (0: two samples); ``se_x, se_y``
+    the size of the errors; ``balanced`` the deviation of pleiotropy of every instrument, in outcome errors;
+    ``invalid`` the share of instruments with a large effect of their own, ``kind`` whether it is directional
+    (one sign once instruments are oriented to the first exposure) or correlated (through a confounder
+    that also moves the exposures); ``ld`` the correlation of neighbouring instruments (autoregressive).
+
+    ``design`` "between": errors are noise, correlated as ``overlap`` says. "paired": the exposures' errors
+    are changes that act on the outcome as any others do, and the outcome has noise of its own beside them.
+    """
+
+    name: str
+    effects: tuple[tuple[float, ...], ...] = ((0.3, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),)
+    instruments: int = 150
+    correlation: float = 0.85
+    overlap: float = 0.5
+    se_x: float = 0.15
+    se_y: float = 0.1
+    balanced: float = 0.0
+    invalid: float = 0.0
+    kind: str = "directional"
+    ld: float = 0.0
+    design: str = "between"
+
+
+_NULL = ((0.0,) * 8,)
+_ONE = ((0.3,), (0.0,))
+
+
+def _named(
+    effects: tuple[tuple[float, ...], ...], null: tuple[tuple[float, ...], ...]
+) -> tuple[Scenario, ...]:
+    """The scenarios that every estimator meets."""
+    return (
+        Scenario("two samples", effects, overlap=0.0),
+        Scenario("overlap", effects),
+        Scenario("weak", effects, se_x=0.5),
+        Scenario("very weak", effects, se_x=0.7),
+        Scenario("balanced", effects, balanced=1.5),
+        Scenario("directional", effects, invalid=0.1),
+        Scenario("correlated", effects, invalid=0.1, kind="correlated"),
+        Scenario("null", null),
+        Scenario("null, balanced", null, balanced=1.5),
+        Scenario("LD", effects, instruments=60, ld=0.6),
+    )
+
+
+JOINT = _named(Scenario("").effects, _NULL)
+"""Eight exposures that co-activate (true effects correlate .85), one outcome."""
+
+SINGLE = _named(_ONE, ((0.0,), (0.0,)))
+"""One exposure; an outcome that it acts on and one that it does not."""
+
+
+def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[MRData, Array]:
+    """One data set with its true direct effects (F, O)."""
+    theta = np.array(scenario.effects)
+    (O, F), J = theta.shape, scenario.instruments
+    shape = np.full((F, F), scenario.correlation) + (1.0 - scenario.correlation) * np.eye(F)
+    beta = np.linalg.cholesky(shape) @ rng.standard_normal((F, J))
+    corr = np.full((F + O, F + O), 0.5) + 0.5 * np.eye(F + O)
+    corr[:F, F:] = corr[F:, :F] = scenario.overlap
+    size = np.exp(0.2 * rng.standard_normal(J))
+    se_x, se_y = np.tile(scenario.se_x * size, (F, 1)), np.tile(scenario.se_y * size, (O, 1))
+    direct = scenario.balanced * scenario.se_y * rng.standard_normal(J)
+    bad = np.flatnonzero(rng.random(J) < scenario.invalid)
+    if scenario.kind == "correlated":
+        confounder = rng.standard_normal(len(bad))
+        beta[:, bad] += confounder
+        direct[bad] += 0.7 * confounder
+    else:
+        direct[bad] += np.sign(beta[0, bad]) * scenario.se_y * (5.0 + np.abs(rng.standard_normal(len(bad))))
+    gamma = theta @ beta + direct
+    errors = rng.standard_normal((F + O, J))
+    ld = None
+    if scenario.ld:
+        ld = scenario.ld ** np.abs(np.subtract.outer(np.arange(J), np.arange(J)))
+        errors = errors @ np.linalg.cholesky(ld).T
+        beta, gamma = beta @ ld, gamma @ ld  # marginal effects pick up the neighbours'
+    sigma = None
+    if scenario.design == "paired":
+        noise = np.linalg.cholesky(corr[:F, :F]) @ errors[:F] * se_x
+        own = errors[F:] * se_y
+        xx = np.einsum("fj,fg,gj->jfg", se_x, corr[:F, :F], se_x)
+        xy = np.einsum("jfg,og->jfo", xx, theta)
+        yy = np.einsum("of,jfp->jop", theta, xy) + np.einsum("oj,op->jop", se_y**2, np.eye(O))
+        sigma = np.concatenate(
+            [np.concatenate([xx, xy], 2), np.concatenate([xy.transpose(0, 2, 1), yy], 2)], 1
+        )
+        x, y = beta + noise, gamma + theta @ noise + own
+        se_y = np.sqrt(np.einsum("joo->oj", yy))
+        corr = None  # type: ignore[assignment]
+    else:
+        drawn = np.linalg.cholesky(corr) @ errors
+        x, y = beta + se_x * drawn[:F], gamma + se_y * drawn[F:]
+    names = [tuple(f"{c}{i + 1}" for i in range(n)) for c, n in (("x", F), ("y", O), ("g", J))]
+    return MRData(
+        x, se_x, y, se_y, *names, error_corr=corr, sigma=sigma, ld=ld, design=scenario.design
+    ), theta.T  # fmt: skip
