@@ -26,7 +26,7 @@ HERE = Path(__file__).parent
 
 def changes(study: Study, repeats: int, seed: int) -> tuple[np.ndarray, ...]:
     """Changes of token mean, deviations and outcome of fresh noise runs; family of each."""
-    design, network, tokens = study.design, study._opened.network, study._tokens
+    design, network = study.design, study._network
     rows = design.rows("estimation", ("clean",))
     inputs, family = design.runs["input"].to_numpy()[rows], design.runs["family"].to_numpy()[rows]
     rng = np.random.default_rng(seed)
@@ -38,10 +38,8 @@ def changes(study: Study, repeats: int, seed: int) -> tuple[np.ndarray, ...]:
             chunk = slice(a, a + block)
             doses = np.zeros((len(rows[chunk]), design.doses.shape[1]), np.float32)
             doses[:, noisy] = rng.standard_normal((len(doses), len(noisy)))
-            clean = network.run(tokens.take(inputs[chunk]))
-            moved = network.run(
-                tokens.take(inputs[chunk]), noise=block_noise(design, np.arange(len(doses)), doses)
-            )
+            clean = network.run(inputs[chunk])
+            moved = network.run(inputs[chunk], noise=block_noise(design, np.arange(len(doses)), doses))
             parts.append(
                 (
                     moved.mean - clean.mean,

@@ -24,8 +24,10 @@ ROOMS = {
     "diagnostics": {"core", "stats", "mr", "coloc"},
     "plots": {"core", "stats"},
     "report": {"core", "evidence", "plots"},
+    "ladder": {"core", "stats", "mr"},
     "study": {
         "core",
+        "ladder",
         "stats",
         "tables",
         "instruments",

@@ -13,7 +13,8 @@ from mrinterp.core.errors import InputError
 torch = pytest.importorskip("torch")
 
 from mrinterp.models.logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome, Outcomes, Projection  # noqa: E402
+from mrinterp.models.other_outcomes import CallableOutcome, Projection  # noqa: E402
+from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
 from mrinterp.models.outcomes import AnchorProjection, outcome_values  # noqa: E402
 from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex  # noqa: E402
 from mrinterp.models.target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean  # noqa: E402
@@ -113,13 +114,13 @@ def test_projection_and_anchors() -> None:
 
 
 def test_several_at_once() -> None:
-    both = Outcomes([Logit(2), LogitDifference(1, 3), CASES["kl"][0]])
+    both = OutcomeSet([Logit(2), LogitDifference(1, 3), CASES["kl"][0]])
     assert both.names == ("logit", "logit_difference", "kl_to_clean")
     values = outcome_values(both, OUTPUT, MASK)
     for column, part in enumerate(both.parts):
         np.testing.assert_array_equal(values[:, column], outcome_values(part, OUTPUT, MASK)[:, 0])
     with pytest.raises(InputError, match="a name of its own"):
-        Outcomes([Logit(1), Logit(2)])
+        OutcomeSet([Logit(1), Logit(2)])
 
 
 def test_half_precision_is_summed_in_single() -> None:

@@ -407,7 +407,7 @@ def test_study_file_reads_back_as_the_plan() -> None:
     def without_none(value: Any) -> Any:
         if isinstance(value, dict):
             return {k: without_none(v) for k, v in value.items() if v is not None}
-        return value
+        return [without_none(v) for v in value] if isinstance(value, list) else value
 
     assert tomllib.loads(study_file(plan)) == without_none(plan)
     assert Plan.model_validate(tomllib.loads(study_file(plan))).to_dict() == plan

@@ -96,7 +96,9 @@ def to_toml(value: dict[str, Any], prefix: str = "") -> str:
     plain, tables = [], []
     for key, item in value.items():
         name = f"{prefix}{key}"
-        if isinstance(item, dict):
+        if isinstance(item, list) and item and isinstance(item[0], dict):
+            tables += [f"[[{name}]]\n{to_toml(entry, name + '.')}" for entry in item]
+        elif isinstance(item, dict):
             tables.append(f"[{name}]\n{to_toml(item, name + '.')}")
         else:
             plain.append(f"{key} = {json.dumps(item)}")

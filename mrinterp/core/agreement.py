@@ -18,7 +18,21 @@ from mrinterp.core.storage import (
     write_table,
 )
 
-__all__ = ["Agreement"]
+__all__ = ["SCORES", "Agreement"]
+
+SCORES = {
+    "correlation": "Pearson correlation with the knockouts over features",
+    "rank_correlation": "Spearman's rank correlation",
+    "kendall": "Kendall's tau-b",
+    "sign_concordance": "share of features with the knockout's sign",
+    "slope": "slope on the knockout, errors in both (Deming, one ratio of error variances)",
+    "york_slope": "slope on the knockout, each feature's own errors in both (York)",
+    "coverage": "share of features that differ from the knockout by no more than both errors allow",
+    "coverage_alone": "share of features whose interval alone holds the knockout",
+    "auroc": "chance that a causal feature ranks above a negligible one",
+    "auprc": "average precision of causal against negligible features",
+}
+"""Scores of the summary, in words. 1 is best, and .95 for coverages."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +42,12 @@ class Agreement:
     Parameters
     ----------
     summary : DataFrame
-        One row per (method, outcome): ``n, missing, correlation, slope, coverage`` with intervals.
+        One row per (method, outcome): ``n`` features held together and ``missing`` ones; each score of
+        `SCORES` with its bootstrap interval ``<score>_boot_lower, <score>_boot_upper``, and for
+        ``correlation, slope, coverage`` also an analytic one (``_lower, _upper``); ``rmse``; how many
+        features the knockout finds causal and negligible (``knockout_causal, knockout_negligible``), their
+        ``base_rate`` (what AUPRC is
+        without skill); ``reason``, why a score is nan.
     joined : DataFrame
         One row per (method, feature, outcome): estimate and knockout with intervals and verdicts.
     misled : DataFrame
@@ -39,6 +58,33 @@ class Agreement:
     joined: pd.DataFrame
     misled: pd.DataFrame
     meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """The summary, one row per (method, outcome, score): ``value, lower, upper`` (bootstrap)."""
+        kept = [name for name in SCORES if f"{name}_boot_lower" in self.summary]
+        parts = [
+            self.summary[["method", "outcome"]].assign(
+                score=name,
+                value=self.summary[name],
+                lower=self.summary[f"{name}_boot_lower"],
+                upper=self.summary[f"{name}_boot_upper"],
+            )
+            for name in kept
+        ]
+        columns = ["method", "outcome", "score", "value", "lower", "upper"]
+        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+    def __str__(self) -> str:
+        lines = []
+        for s in self.summary.to_dict(orient="records"):
+            line = f"{s['label']} on {s['outcome']}, {s['n']} features:"
+            for name, word in (("correlation", ""), ("slope", ""), ("coverage", ""), ("auroc", "AUROC")):
+                if s.get(name) == s.get(name) and f"{name}_boot_lower" in s:
+                    ends = f"{s[f'{name}_boot_lower']:.2f} to {s[f'{name}_boot_upper']:.2f}"
+                    line += f" {word or name} {s[name]:.2f} (95% {ends}),"
+            line = line.rstrip(",:") + "."
+            lines.append(line + (f" Not defined: {s['reason']}." if s.get("reason") else ""))
+        return "\n".join(lines)
 
     def save(self, folder: Path) -> None:
         """Write three Parquet tables and a header."""

@@ -1,7 +1,8 @@
-"""Directions learned on the discovery split: the features' dictionary and the bypass beside it."""
+"""What is fixed on the discovery split: the features' dictionary and the bypass beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,45 +29,69 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Dictionary:
-    """F directions of a site: how a feature is read and how it is written.
+    """F features of a site: how each is read and how it is written.
 
     Parameters
     ----------
     names : tuple of str
         Feature names.
-    read : ndarray (F, width)
-        Feature values of an activation h are ``read @ (h - center)``.
+    read : ndarray (F, width), optional
+        Feature values of an activation h are ``read @ (h - center)``. None where reading is not
+        linear: the latents of an autoencoder.
     write : ndarray (F, width)
-        Dual directions: adding ``write[k]`` raises feature k by one unit and no other feature.
+        Adding ``write[k]`` raises feature k by one unit. Linear features are written by their dual
+        directions, which raise no other feature; latents by their decoder rows.
     center : ndarray (width,)
-        Zero of the features.
+        Zero of linear features.
     labels : tuple of str
         What each feature responds to, in words ("" where unknown).
     unit : str
         What one unit of a feature is.
+    latents : tuple of int
+        Numbers of the latents that the features are, where reading is not linear.
+    zero, scale : ndarray (F,), optional
+        A latent's value in units is (activation - zero) / scale.
+    measured_read_back : ndarray (F, F), optional
+        Where reading is not linear: mean change of feature k (rows) when one unit of feature l
+        (columns) is written, on natural sentences.
     """
 
     names: tuple[str, ...]
-    read: Array
+    read: Array | None
     write: Array
     center: Array
     labels: tuple[str, ...] = ()
     unit: str = "sd"
+    latents: tuple[int, ...] = ()
+    zero: Array | None = None
+    scale: Array | None = None
+    measured_read_back: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.read.shape != self.write.shape or len(self.names) != len(self.read):
+        shape = self.write.shape if self.read is None else self.read.shape
+        if shape != self.write.shape or len(self.names) != len(self.write):
             raise InputError(
                 "Dictionary",
-                f"{len(self.names)} names, read {self.read.shape}, write {self.write.shape}",
+                f"{len(self.names)} names, read {shape}, write {self.write.shape}",
                 "Give one name, one read row and one write row per feature",
+            )
+        if self.read is None and (len(self.latents) != len(self.names) or self.zero is None):
+            raise InputError(
+                "Dictionary",
+                f"{len(self.names)} names, {len(self.latents)} latents",
+                "Features without read rows are latents: name each, with zero and scale",
             )
         if not self.labels:
             object.__setattr__(self, "labels", ("",) * len(self.names))
 
     @property
     def read_back(self) -> Array:
-        """The read-back matrix W A (F, F): what reading returns after writing; the identity when dual."""
-        return self.read @ self.write.T
+        """The read-back matrix (F, F), what reading returns after writing: W A, the identity when dual;
+        measured where reading is not linear."""
+        if self.read is not None:
+            return self.read @ self.write.T
+        assert self.measured_read_back is not None
+        return self.measured_read_back
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +116,10 @@ class Basis:
         Orthonormal rows spanning where single-token activations vary, most variable first.
     support_variance : ndarray (width,)
         Their variances.
+    further : dict of str to ndarray
+        Read rows of further parts of the bypass, by the part they read: ``error`` (what an
+        autoencoder leaves over), ``beside`` and ``beside_position`` (the site beside). They follow
+        the two above in the numbering.
     """
 
     dictionary: Dictionary
@@ -102,38 +131,43 @@ class Basis:
     support: Array
     support_variance: Array
     meta: dict[str, Any] = field(default_factory=dict)
+    further: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def components(self) -> dict[str, Array]:
+        """Read rows of every part of the bypass, in the order of their numbering."""
+        return {"mean": self.mean_directions, "position": self.position_directions, **self.further}
 
     @property
     def bypass_names(self) -> list[str]:
         """Names of the components in nested order."""
-        A = len(self.mean_directions)
-        return [f"mean:{i}" if i < A else f"position:{i - A}" for i in self.order.tolist()]
+        names = [f"{part}:{i}" for part, rows in self.components.items() for i in range(len(rows))]
+        return [names[i] for i in self.order.tolist()]
 
-    def bypass(self, mean: Array, deviation: Array) -> Array:
-        """Scores (N, A + B) of all components in nested order.
+    def bypass(self, parts: Mapping[str, Array]) -> Array:
+        """Scores (N, R) of all components in nested order.
 
         Parameters
         ----------
-        mean : ndarray (N, width)
-            Token means.
-        deviation : ndarray (N, C * width)
-            Share-weighted class deviations.
+        parts : mapping of str to ndarray (N, width of the part)
+            What was read of every part of the cut: ``mean`` (token means), ``position``
+            (share-weighted class deviations), and the further ones.
         """
-        scores = np.concatenate(
-            [mean @ self.mean_directions.T, deviation @ self.position_directions.T], axis=1
-        )
-        return np.asarray(scores[:, self.order])
-
-    def features(self, mean: Array) -> Array:
-        """Feature values (N, F) of token means (N, width)."""
-        return np.asarray((mean - self.dictionary.center) @ self.dictionary.read.T)
+        scores = [parts[part] @ rows.T for part, rows in self.components.items()]
+        return np.asarray(np.concatenate(scores, axis=1)[:, self.order])
 
     def save(self, folder: Path) -> None:
         """Write the basis into ``folder``, whole or not at all."""
         with whole_folder(folder) as partial:
             d = self.dictionary
-            arrays = {
+            optional = {
                 "read": d.read,
+                "zero": d.zero,
+                "scale": d.scale,
+                "measured_read_back": d.measured_read_back,
+                **{f"further_{part}": rows for part, rows in self.further.items()},
+            }
+            arrays = {
                 "write": d.write,
                 "center": d.center,
                 "mean_directions": self.mean_directions,
@@ -141,6 +175,7 @@ class Basis:
                 "order": self.order,
                 "support": self.support,
                 "support_variance": self.support_variance,
+                **{name: value for name, value in optional.items() if value is not None},
             }
             for name, value in arrays.items():
                 np.save(partial / f"{name}.npy", value)
@@ -154,6 +189,8 @@ class Basis:
                 "names": list(d.names),
                 "labels": list(d.labels),
                 "unit": d.unit,
+                "latents": list(d.latents),
+                "further": list(self.further),
                 "rank": self.rank,
                 "meta": self.meta,
                 "arrays": list(arrays),
@@ -169,11 +206,15 @@ class Basis:
         a = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
         dictionary = Dictionary(
             tuple(header["names"]),
-            a["read"],
+            a.get("read"),
             a["write"],
             a["center"],
             tuple(header["labels"]),
             header["unit"],
+            tuple(header["latents"]),
+            a.get("zero"),
+            a.get("scale"),
+            a.get("measured_read_back"),
         )
         return cls(
             dictionary,
@@ -185,4 +226,5 @@ class Basis:
             a["support"],
             a["support_variance"],
             header["meta"],
+            {part: a[f"further_{part}"] for part in header["further"]},
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan_model import FeaturesSection, ModelSection
+from mrinterp.core.plan_outcome import OutcomeSection
+from mrinterp.core.section import Fraction, Section
 from mrinterp.core.storage import digest
 
 __all__ = ["MIN_FAMILIES", "Plan", "differences", "read_plan"]
@@ -16,58 +19,8 @@ __all__ = ["MIN_FAMILIES", "Plan", "differences", "read_plan"]
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSection(_Section):
-    """Which network, and where it is read and written."""
-
-    package: str | None = None
-    """Installed Python package that carries the network (no download)."""
-    folder: str | None = None
-    """Folder of the network: inside the package, or on its own path."""
-    site: str
-    """Dotted path of the module whose output is the site."""
-    embedding: str = "embeddings.word_embeddings"
-    """Dotted path of the word embedding, where noise is added."""
-    padded_length: int = Field(default=32, ge=4, le=4096)
-    block: int = Field(default=64, ge=1, le=4096)
-    """Canonical run block: how many runs share a forward pass."""
-
-
-class FeaturesSection(_Section):
-    """The dictionary of features learned on the discovery split."""
-
-    kind: Literal["independent_components", "principal_components"] = "independent_components"
-    count: int = Field(default=48, ge=1, le=100_000)
-    labels: str | None = None
-    """CSV file of imported labels: columns ``feature, label``."""
-
-
-class OutcomeSection(_Section):
-    """One number per run."""
-
-    name: str
-    kind: Literal["anchor_contrast", "anchor_similarity"] = "anchor_contrast"
-    positive: tuple[str, ...] = Field(min_length=1)
-    negative: tuple[str, ...] = ()
-    sampling: Literal["none", "normal", "bernoulli"] = "none"
-    """none: as computed. normal: a judge whose score is the value plus noise. bernoulli: a judge who
-    answers yes with probability 1 / (1 + exp(-(value - midpoint) / noise))."""
-    replicates: int = Field(default=1, ge=1, le=100_000)
-    """Seeded draws per run of a sampled outcome; their mean is the run's outcome, so that their
-    noise enters every error."""
-    noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of a normal judge's noise, or width of a bernoulli judge's threshold."""
-    midpoint: float = 0.0
-    """Value at which a bernoulli judge says yes half of the time."""
-
-
-class PromptsSection(_Section):
+class PromptsSection(Section):
     """Templates with slots, or ready prompts from a file."""
 
     templates: str | None = None
@@ -76,7 +29,8 @@ class PromptsSection(_Section):
     fillers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Slot name to its fillers."""
     table: str | None = None
-    """CSV or JSONL with ``prompt, family`` and optionally ``corrupted`` (clean/corrupted pairs)."""
+    """CSV or JSONL with ``prompt, family`` and optionally ``corrupted`` (clean/corrupted pairs),
+    ``label`` and ``continuation`` (for outcomes that are held against them)."""
 
     @field_validator("fillers")
     @classmethod
@@ -85,7 +39,7 @@ class PromptsSection(_Section):
         return dict(sorted(value.items()))
 
 
-class SplitsSection(_Section):
+class SplitsSection(Section):
     """Families per split (0: an equal share)."""
 
     discovery: int = Field(default=0, ge=0)
@@ -96,7 +50,7 @@ class SplitsSection(_Section):
     """Lower it only for rehearsals: intervals are then marked as not for inference."""
 
 
-class SlotSection(_Section):
+class SlotSection(Section):
     """Slot substitution."""
 
     runs_per_prompt: int = Field(default=3, ge=0, le=10_000)
@@ -104,7 +58,7 @@ class SlotSection(_Section):
     """Chance that a run substitutes a given slot."""
 
 
-class NoiseSection(_Section):
+class NoiseSection(Section):
     """Noise on the word embeddings along fixed directions, paired with the clean run."""
 
     runs_per_prompt: int = Field(default=10, ge=0, le=10_000)
@@ -115,13 +69,13 @@ class NoiseSection(_Section):
     """Slot at which the tokens outside slots are divided into before and after."""
 
 
-class PlaceboSection(_Section):
+class PlaceboSection(Section):
     """No-op instruments: doses are drawn, nothing is edited."""
 
     count: int = Field(default=20, ge=0, le=10_000)
 
 
-class InstrumentsSection(_Section):
+class InstrumentsSection(Section):
     """The kinds of perturbation."""
 
     slot: SlotSection = SlotSection()
@@ -129,7 +83,7 @@ class InstrumentsSection(_Section):
     placebo: PlaceboSection = PlaceboSection()
 
 
-class EstimationSection(_Section):
+class EstimationSection(Section):
     """The primary analysis."""
 
     kind: Literal["noise", "slot", "pair"] = "noise"
@@ -143,7 +97,7 @@ class EstimationSection(_Section):
     bootstrap_draws: int = Field(default=200, ge=20, le=1_000_000)
 
 
-class KnockoutsSection(_Section):
+class KnockoutsSection(Section):
     """The blind knockouts."""
 
     prompts_per_family: int = Field(default=4, ge=1)
@@ -155,19 +109,42 @@ class KnockoutsSection(_Section):
     """Random on-support directions knocked out beside the features."""
 
 
-class Plan(_Section):
+class Plan(Section):
     """A whole study, as read from its TOML file."""
 
     title: str
     seed: int = Field(default=0, ge=0)
     model: ModelSection
     features: FeaturesSection = FeaturesSection()
-    outcome: OutcomeSection
+    outcome: tuple[OutcomeSection, ...] = Field(min_length=1)
+    """One ``[outcome]``, or several as ``[[outcomes]]``."""
     prompts: PromptsSection
     splits: SplitsSection = SplitsSection()
     instruments: InstrumentsSection = InstrumentsSection()
     estimation: EstimationSection = EstimationSection()
     knockouts: KnockoutsSection = KnockoutsSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _outcomes_as_a_list(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            data = dict(data)
+            if "outcomes" in data and "outcome" in data:
+                raise InputError("outcomes", "given beside outcome", "Keep one of the two")
+            if "outcomes" in data:
+                data["outcome"] = data.pop("outcomes")
+            if isinstance(data.get("outcome"), dict):
+                data["outcome"] = [data["outcome"]]
+        return data
+
+    @field_validator("outcome")
+    @classmethod
+    def _distinct_names(cls, value: tuple[OutcomeSection, ...]) -> tuple[OutcomeSection, ...]:
+        names = [o.name for o in value]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise InputError("name", f"{name!r} stands twice", "Give every outcome a name of its own")
+        return value
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary; with `digest` the rules of the study."""
@@ -212,7 +189,8 @@ def _validated(data: dict[str, Any], place: str) -> Plan:
         return Plan.model_validate(data)
     except ValidationError as e:
         first = e.errors()[0]
-        key = ".".join(str(p) for p in first["loc"])
+        location = _as_written(first["loc"], data)
+        key = ".".join(str(p) for p in location)
         if first["type"] == "extra_forbidden":
             known = _keys_at(first["loc"][:-1])
             fix = near_misses(str(first["loc"][-1]), known) or f"Known keys here: {', '.join(sorted(known))}"
@@ -221,15 +199,33 @@ def _validated(data: dict[str, Any], place: str) -> Plan:
             raise InputError(
                 f"{place}, key {key!r}", "missing", f"Add {key.rsplit('.', 1)[-1]} = ..."
             ) from None
+        reason = first.get("ctx", {}).get("error")
+        if isinstance(reason, InputError):
+            key = ".".join(str(p) for p in (*location, reason.where))
+            raise InputError(f"{place}, key {key!r}", reason.found, reason.fix) from None
         found = f"{first['msg'][0].lower()}{first['msg'][1:]}, found {str(first.get('input'))[:60]!r}"
         raise InputError(f"{place}, key {key!r}", found, "Change the value") from None
+
+
+def _as_written(location: tuple[Any, ...], data: dict[str, Any]) -> tuple[Any, ...]:
+    """The place of a key as the study file has it: one ``[outcome]`` is not numbered."""
+    if location[:1] == ("outcome",) and len(location) > 1:
+        return ("outcomes", *location[1:]) if "outcomes" in data else _single(location, data)
+    return location
+
+
+def _single(location: tuple[Any, ...], data: dict[str, Any]) -> tuple[Any, ...]:
+    return (location[0], *location[2:]) if isinstance(data.get("outcome"), dict) else location
 
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
     model: Any = Plan
     for part in location:
+        if isinstance(part, int):
+            continue
         field = getattr(model, "model_fields", {}).get(part)
         model = field.annotation if field is not None else None
+        model = next(iter(get_args(model)), model)
     return list(getattr(model, "model_fields", {}))
 
 

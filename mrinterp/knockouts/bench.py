@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.outcomes import Outcome, Sampling, outcome_values
 from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
 from mrinterp.models.resumption import Resumption
+from mrinterp.models.site_order import refuse_lost, site_order
 from mrinterp.scan.reader import sharded
 
 __all__ = ["CHECKED", "Bench", "Swept"]
@@ -120,6 +121,7 @@ class Bench:
                 "a maximum over tokens can be read but not written",
                 "Knock out at a token, a class, a span, the mean or all tokens",
             )
+        self.first = first
         self._resumption = Resumption.before(adapter, first or site)
         self._clean_pass()
 
@@ -132,6 +134,55 @@ class Bench:
     def resumes(self) -> bool:
         """Whether edited runs begin at the layer before the site."""
         return self._start is not None
+
+    @cached_property
+    def order(self) -> dict[str, int]:
+        """Place of every site in the order in which a run fills it (empty where it cannot be known)."""
+        return site_order(self.adapter, self.inputs.take(np.arange(1)).tensors)
+
+    def viewing(self, view: Feature) -> Bench:
+        """The same bench with other features of the site, its clean pass run again: random controls.
+
+        Shards lie in a folder of their own.
+        """
+        name = f"features-{hashlib.sha256(repr(view.names).encode()).hexdigest()[:16]}"
+        return Bench(
+            self.adapter,
+            self.site,
+            view,
+            self.inputs,
+            self.outcome,
+            rule=self.rule,
+            family=self.family,
+            block=self.block,
+            sampling=self.sampling,
+            folder=None if self.folder is None else self.folder / name,
+            first=self.first,
+        )
+
+    def subset(self, rows: Rows) -> Bench:
+        """The same bench with some of the prompts, its clean pass run again.
+
+        Shards lie in a folder of its own; sampled outcomes are drawn anew, with noise of its own.
+        """
+        rows = np.asarray(rows)
+        name = hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()[:16]
+        sampling = self.sampling
+        if sampling is not None:
+            sampling = replace(sampling, seed=sampling.seed + int(name[:8], 16))
+        return Bench(
+            self.adapter,
+            self.site,
+            self.view,
+            self.inputs.take(rows),
+            self.outcome_of(rows),
+            rule=self.rule,
+            family=self.family[rows],
+            block=self.block,
+            sampling=sampling,
+            folder=None if self.folder is None else self.folder / f"prompts-{name}",
+            first=self.first,
+        )
 
     def _clean_pass(self) -> None:
         """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
@@ -189,11 +240,19 @@ class Bench:
             the stream of a sampled outcome's draws.
         key : str
             Digest of everything that ``edits`` depends on.
+
+        Raises
+        ------
+        InputError
+            For an edit at a site before the one that edited runs begin at.
         """
 
         def work(index: Rows) -> dict[str, NDArray]:
             arm, prompt = np.divmod(index, self.prompts)
-            return {"outcome": self._block(prompt, edits(arm, prompt), what, index)[0]}
+            made = edits(arm, prompt)
+            if self._start is not None and self._resumption is not None:
+                refuse_lost(made, self.order, self._resumption.layer)
+            return {"outcome": self._block(prompt, made, what, index)[0]}
 
         return self._sharded(arms, work, what, key)["outcome"].reshape(arms, self.prompts, -1)
 
@@ -249,6 +308,23 @@ class Bench:
         worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
         return Swept(read["outcome"].reshape(A, self.prompts, -1), *worst)
 
+    def begun(self, prompt: Rows) -> AbstractContextManager[None]:
+        """Inside the block, runs of these prompts begin at the layer before the first edited site,
+        where that equals a full run."""
+        if self._start is None or self._resumption is None:
+            return nullcontext()
+        return self._resumption.begin(self._start[torch.from_numpy(prompt.copy()).to(self._start.device)])
+
+    def read(self, inputs: ModelInputs) -> Array:
+        """Values of the features on other inputs, shaped as ``values``: donors, counterfactuals."""
+        parts = []
+        for a in range(0, len(inputs), self.block):
+            block = inputs.take(np.arange(a, min(a + self.block, len(inputs))))
+            with torch.inference_mode():
+                h = self.adapter.run(block.tensors, read=[self.site]).activations[self.site]
+            parts.append(self._read(self.view, h, block.at(self.rule)))
+        return np.concatenate(parts)
+
     def noise_floor(self) -> float:
         """Largest outcome difference between identical runs of the first block: smaller effects are
         not measurable. Batches are composed differently the second time, as they are in sweeps."""
@@ -262,11 +338,7 @@ class Bench:
         self, prompt: Rows, edits: Mapping[str, Edit], what: str, index: Rows, read: bool = False
     ) -> tuple[Array, Any]:
         inputs = self.inputs.take(prompt)
-        resumption = self._resumption
-        begin: Any = nullcontext()
-        if self._start is not None and resumption is not None:
-            begin = resumption.begin(self._start[torch.from_numpy(prompt.copy()).to(self._start.device)])
-        with torch.inference_mode(), begin:
+        with torch.inference_mode(), self.begun(prompt):
             run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
         values = outcome_values(self.outcome_of(prompt), run.output, inputs.given_mask)
         return self._drawn(values, what, index), run.activations.get(self.site)

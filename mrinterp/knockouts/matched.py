@@ -15,7 +15,6 @@ from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.models.cut import CutNetwork
-from mrinterp.models.text import TokenArrays
 from mrinterp.scan.reader import sharded
 from mrinterp.stats.clustered import clustered_mean
 
@@ -30,7 +29,6 @@ STREAMS = {"clean": 11, "shift": 12, "resample": 13, "random": 14, "repeat": 15}
 def shift(
     network: CutNetwork,
     design: Design,
-    tokens: TokenArrays,
     basis: Basis,
     size: float = 1.0,
     dictionary: Dictionary | None = None,
@@ -54,7 +52,7 @@ def shift(
     the mean over prompts with equal weights is the estimand of the within regression.
     """
     d = basis.dictionary if dictionary is None else dictionary
-    bench = _Bench(network, design, tokens, d)
+    bench = _Bench(network, design, d)
     steps = np.array([size, -size])
     amount = np.broadcast_to(steps[None, :, None], (len(d.names), 2, bench.prompts))
     swept = bench.sweep(amount, folder, what)
@@ -68,7 +66,6 @@ def shift(
 def resample(
     network: CutNetwork,
     design: Design,
-    tokens: TokenArrays,
     basis: Basis,
     donors: int = 2,
     seed: int = 0,
@@ -92,7 +89,7 @@ def resample(
     feature changes of its swaps; over prompts the ratio of sums, so that a swap between equal
     values weighs nothing.
     """
-    bench = _Bench(network, design, tokens, basis.dictionary)
+    bench = _Bench(network, design, basis.dictionary)
     family = bench.family
     if len(np.unique(family)) < 2:
         raise InputError(
@@ -123,6 +120,11 @@ def random_directions(basis: Basis, count: int, seed: int) -> Dictionary:
     with the covariance of single-token activations, scaled to the median length of the features'
     write directions.
     """
+    width = basis.dictionary.write.shape[1]
+    if count > width:
+        raise InputError(
+            "knockouts.random_controls", f"{count} directions of a site of width {width}", f"At most {width}"
+        )
     rng = np.random.default_rng([seed, 8])
     raw = rng.standard_normal((count, len(basis.support))) @ (
         np.sqrt(basis.support_variance)[:, None] * basis.support
@@ -146,10 +148,8 @@ class _Swept:
 class _Bench:
     """The knockout split's clean prompts, ready to be shifted along the directions of a dictionary."""
 
-    def __init__(
-        self, network: CutNetwork, design: Design, tokens: TokenArrays, dictionary: Dictionary
-    ) -> None:
-        self.network, self.tokens, self.dictionary = network, tokens, dictionary
+    def __init__(self, network: CutNetwork, design: Design, dictionary: Dictionary) -> None:
+        self.network, self.dictionary = network.viewing(dictionary), dictionary
         rows = design.rows("knockout", ("clean",))
         runs = design.runs.iloc[rows]
         self.table = runs[["prompt", "family"]].reset_index(drop=True)
@@ -159,11 +159,9 @@ class _Bench:
         self.prompts = len(rows)
 
         def work(a: int, b: int) -> dict[str, NDArray]:
-            reading = network.run(tokens.take(self.inputs[a:b]), draw=(STREAMS["clean"], np.arange(a, b)))
-            return {
-                "value": (reading.mean - dictionary.center) @ dictionary.read.T,
-                "outcome": reading.outcome,
-            }
+            draw = STREAMS["clean"], np.arange(a, b)
+            reading = self.network.run(self.inputs[a:b], draw=draw, cut=False)
+            return {"value": reading.features, "outcome": reading.outcome}
 
         read = sharded(self.prompts, self.block, work, None, "knockout: clean")
         self.values, self.clean = read["value"], read["outcome"]
@@ -173,7 +171,7 @@ class _Bench:
         """Unedited activations of all prompts, so that swept runs begin at the site."""
         blocks = []
         for a in range(0, self.prompts, self.block):
-            activation = self.network.activation(self.tokens.take(self.inputs[a : a + self.block]))
+            activation = self.network.activation(self.inputs[a : a + self.block])
             if activation is None:
                 return None
             blocks.append(activation)
@@ -190,9 +188,9 @@ class _Bench:
             feature, prompt, step = index // (S * P), index % P, flat_amount[a:b]
             change = step[:, None] * d.write[feature]
             start = None if self.start is None else self.start[prompt]
-            rows = self.tokens.take(self.inputs[prompt])
-            reading = self.network.run(rows, shift=change, draw=(stream, index), start=start)
-            moved = (reading.mean - d.center) @ d.read.T - self.values[prompt]
+            draw = stream, index
+            reading = self.network.run(self.inputs[prompt], shift=change, draw=draw, start=start, cut=False)
+            moved = reading.features - self.values[prompt]
             moved[np.arange(b - a), feature] -= step
             own = np.abs(moved[np.arange(b - a), feature])
             moved[np.arange(b - a), feature] = 0.0
@@ -242,7 +240,7 @@ class _Bench:
     def _noise_floor(self) -> float:
         """Largest outcome difference between two identical runs of the first block."""
         rows = np.arange(min(self.block, self.prompts))
-        block = self.tokens.take(self.inputs[rows])
+        block = self.inputs[rows]
         twice = [self.network.run(block, draw=(STREAMS[s], rows)).outcome for s in ("clean", "repeat")]
         return float(np.abs(twice[0] - twice[1]).max())
 

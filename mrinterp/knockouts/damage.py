@@ -1,0 +1,152 @@
+"""Damage done upstream of a feature, to be rescued from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import digest
+from mrinterp.knockouts.bench import Bench
+from mrinterp.models.adapter import Edit
+from mrinterp.models.features import Feature
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.positions import AllTokens, PositionRule
+
+__all__ = ["Damage"]
+
+Rows = NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class Damage:
+    """Edits, by site, of the prompts of a block; the bench must begin no later (its ``first``).
+
+    Parameters
+    ----------
+    label : str
+        Words for it.
+    edits : callable
+        ``edits(prompt)`` gives the edits, by site, of the prompts (n,) of a block.
+    key : str
+        Digest of everything that ``edits`` depends on.
+    """
+
+    label: str
+    edits: Callable[[Rows], Mapping[str, Edit]]
+    key: str
+
+    @classmethod
+    def noise(cls, bench: Bench, site: str, scale: float = 3.0, seed: int = 0) -> Damage:
+        """Normal noise on every token's activation, ``scale`` times the standard deviation of the site.
+
+        The same prompt gets the same noise in every arm. Source: Meng et al. 2022, arXiv:2202.05262.
+
+        Raises
+        ------
+        InputError
+            For a scale that is not positive.
+        """
+        if not scale > 0:
+            raise InputError("damage: scale", f"{scale}", "Give a positive multiple of the site's sd")
+        clean = bench.activations([site])[site]
+        mask = bench.inputs.mask
+        tokens = clean.ndim == 3 and mask is not None and mask.shape == clean.shape[:2]
+        own = clean[mask.bool()] if tokens and mask is not None else clean
+        size = scale * float(own.double().std())
+        drawn = np.stack(
+            [np.random.default_rng([seed, p]).standard_normal(clean.shape[1:]) for p in range(len(clean))]
+        )
+        noise = torch.from_numpy(size * drawn).to(clean)
+        if tokens and mask is not None:
+            noise = noise * mask.to(noise).unsqueeze(-1)
+        key = digest(["noise", site, scale, seed])
+        return cls(f"noise of {scale:g} sd at {site}", _added(site, noise), key)
+
+    @classmethod
+    def inputs(cls, bench: Bench, site: str, other: ModelInputs) -> Damage:
+        """The site's activation replaced by the one on other inputs, prompt by prompt (corrupted prompts).
+
+        Raises
+        ------
+        InputError
+            For another number of inputs, or tokens that are not in the same places.
+        """
+        mine, theirs = bench.inputs.mask, other.mask
+        same_places = mine is theirs or (
+            mine is not None and theirs is not None and torch.equal(mine, theirs)
+        )
+        if len(other) != bench.prompts or not same_places:
+            raise InputError(
+                "damage: inputs",
+                f"{len(other)} inputs for {bench.prompts} prompts, or tokens in other places",
+                "Give one input per prompt, of the same tokens' length",
+            )
+        parts = []
+        for a in range(0, bench.prompts, bench.block):
+            rows = np.arange(a, min(a + bench.block, bench.prompts))
+            with torch.inference_mode():
+                run = bench.adapter.run(other.take(rows).tensors, read=[site])
+            parts.append(run.activations[site].clone())
+        held = torch.cat(parts)
+
+        def edits(prompt: Rows) -> Mapping[str, Edit]:
+            rows = torch.from_numpy(prompt.copy()).to(held.device)
+            return {site: lambda h: held[rows].to(h)}
+
+        return cls(f"other inputs at {site}", edits, digest(["inputs", site, _bytes(held)]))
+
+    @classmethod
+    def features(
+        cls, bench: Bench, site: str, view: Feature, values: ArrayLike, rule: PositionRule | None = None
+    ) -> Damage:
+        """A knockout of features of another site.
+
+        Parameters
+        ----------
+        values : array
+            Written there; broadcast to (P, F), or (P, T, F) where ``rule`` gives every token its own.
+        rule : PositionRule, optional
+            At which tokens; default that of the bench.
+
+        Raises
+        ------
+        InputError
+            For values of another shape, or infinite ones.
+        """
+        rule = bench.rule if rule is None else rule
+        tokens = (bench.inputs.given_mask.shape[1],) if isinstance(rule, AllTokens) else ()
+        shape = (bench.prompts, *tokens, len(view.names))
+        try:
+            new = np.array(np.broadcast_to(np.asarray(values, dtype=float), shape))
+        except ValueError:
+            raise InputError(
+                "damage: values", f"shape {np.shape(values)}", f"Give what broadcasts to {shape}"
+            ) from None
+        if not np.isfinite(new).all():
+            raise InputError("damage: values", "not all finite", "Write finite values")
+        held = torch.from_numpy(new.reshape(bench.prompts, -1))
+
+        def edits(prompt: Rows) -> Mapping[str, Edit]:
+            positions, rows = bench.inputs.take(prompt).at(rule), torch.from_numpy(prompt.copy())
+            return {site: lambda h: view.write(h, held[rows].to(h.device), positions)}
+
+        label = f"knockout of {', '.join(view.names[:4])}{' ...' if len(view.names) > 4 else ''} at {site}"
+        return cls(label, edits, digest(["features", site, view.names, _bytes(held), str(rule)]))
+
+
+def _added(site: str, noise: torch.Tensor) -> Callable[[Rows], Mapping[str, Edit]]:
+    def edits(prompt: Rows) -> Mapping[str, Edit]:
+        rows = torch.from_numpy(prompt.copy()).to(noise.device)
+        return {site: lambda h: h + noise[rows].to(h)}
+
+    return edits
+
+
+def _bytes(value: torch.Tensor) -> str:
+    return hashlib.sha256(value.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()

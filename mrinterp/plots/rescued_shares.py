@@ -1,0 +1,43 @@
+"""Shares of a damage that restoring each feature recovers."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.rescue import Rescue
+from mrinterp.plots.style import LINE_COLORS, axes, spare
+
+__all__ = ["rescued_shares"]
+
+
+def rescued_shares(
+    result: Rescue, outcome: str | None = None, most: int = 40, ax: Axes | None = None
+) -> Axes:
+    """Shares with Fieller's intervals, largest first; lines at nothing and at everything recovered.
+
+    Raises
+    ------
+    InputError
+        Where the damage to the outcome was not measurable; says why.
+    """
+    outcome = result.outcomes[0] if outcome is None else outcome
+    o = result.outcomes.index(outcome)
+    if result.status[o] != "ok":
+        raise InputError("rescued_shares", str(result.status[o]), "Damage more, or choose another outcome")
+    share = result.share[:, o]
+    shown = np.argsort(-share, kind="stable")[:most]
+    ax = axes(ax, 4.6, 0.2 * len(shown) + 1.2)
+    for place in (0, 1):
+        ax.axvline(place, color="#bbbbbb", lw=0.8, zorder=0)
+    spread = np.abs(np.stack([result.lower[shown, o], result.upper[shown, o]]) - share[shown])
+    rows = np.arange(len(shown))
+    ax.errorbar(share[shown], rows, xerr=spread, fmt="o", ms=4, color=LINE_COLORS[0], elinewidth=1.2)
+    ax.set_yticks(rows, [result.restored[s] for s in shown], fontsize=8)
+    ax.set_ylim(len(shown) - 0.4, -0.6)
+    ax.set_xlabel(f"share of the damage to {outcome} recovered")
+    hidden = f" ({len(shown)} of {len(share)})" if len(shown) < len(share) else ""
+    ax.set_title(f"{result.damage}{hidden}", loc="left", fontsize=9)
+    spare(ax)
+    return ax
