@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from mrinterp.core.check import Check, NotApplicable
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
+from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan, read_plan
@@ -84,7 +84,7 @@ class Study:
             self._fix_header()
             self.basis  # noqa: B018  discovery is read
             self._fix_header()  # candidates, dictionary and rank are fixed
-            self.knockouts  # noqa: B018  blind: no estimate exists yet
+            self.knockouts, self.kinds  # noqa: B018  blind: no estimate exists yet
             self._fix_header()  # their digests are frozen
             self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
             self.agreement, self.results  # noqa: B018
@@ -123,9 +123,12 @@ class Study:
         from mrinterp.instruments.design import make_design
         from mrinterp.scan.cost import scan_cost
 
-        network = self._opened.network
-        design = make_design(self.plan, self.source, lambda: network.embedding_width)
-        return scan_cost(network, design, self._opened.tokens(design), self.plan)
+        opened, features = self._opened, self.plan.features
+        design = make_design(self.plan, self.source, lambda: opened.embedding_width)
+        network = opened.network(design)
+        given = opened.given(network.width)
+        chosen = features.latents or range(features.count)
+        return scan_cost(network, design, len(given.names if given else chosen), self.plan)
 
     # -- what the run is made of, in the order in which it is made ---------------------------------
 
@@ -136,8 +139,18 @@ class Study:
         return open_network(self.plan, self.source)
 
     @cached_property
-    def _tokens(self) -> Any:
-        return self._opened.tokens(self.design)
+    def _network(self) -> Any:
+        """The network on the design's inputs, with the autoencoder whose latents are the features."""
+        from mrinterp.scan.study_sae import open_sae
+
+        bare = self._opened.network(self.design)
+        return replace(bare, sae=open_sae(bare, self.design, self.plan, self.source, self.folder))
+
+    @property
+    def autoencoder(self) -> Any:
+        """The plan's sparse autoencoder, from its folder or trained on discovery and kept under ``sae``;
+        None where features are no latents."""
+        return self._network.sae
 
     @cached_property
     def design(self) -> Design:
@@ -147,7 +160,7 @@ class Study:
         return self.folder.kept(
             "design",
             Design.load,
-            lambda: make_design(self.plan, self.source, lambda: self._opened.network.embedding_width),
+            lambda: make_design(self.plan, self.source, lambda: self._opened.embedding_width),
         )
 
     @cached_property
@@ -158,29 +171,51 @@ class Study:
 
         def learn() -> Basis:
             labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
-            work = self.folder.work / "basis"
-            return learn_basis(self._opened.network, self.design, self._tokens, self.plan, work, labels)
+            network, work = self._network, self.folder.work / "basis"
+            return learn_basis(
+                network, self.design, self.plan, self._opened.given(network.width), work, labels
+            )
 
         return self.folder.kept("basis", Basis.load, learn)
 
     @cached_property
     def knockouts(self) -> dict[str, KnockoutEffects]:
-        """The matched shift, resampling, and random directions, on their own split."""
-        from mrinterp.knockouts.matched import random_directions, resample, shift
+        """The matched shift, the plan's other kinds, and random directions shifted, on their own split."""
+        from mrinterp.knockouts.knock_out import knock_out
+        from mrinterp.knockouts.study_bench import random_dictionary, study_bench
 
-        options, seed, work = self.plan.knockouts, self.plan.seed, self.folder.work
+        options, seed = self.plan.knockouts, self.plan.seed
+        # One unit of a feature is its natural standard deviation on the discovery split.
+        matched = {"size": options.size, "unit": "feature", "allow_off_support": True}
+        chosen: dict[str, dict[str, Any]] = {"shift": matched}
+        chosen |= {
+            k: {"donors": options.donors, "seed": seed} if k == "resample" else {} for k in options.kinds
+        }
+        chosen |= {"random": matched} if options.random_controls else {}
 
-        def run(kind: str) -> KnockoutEffects:
-            common = self._opened.network, self.design, self._tokens, self.basis
-            if kind == "resample":
-                return resample(*common, donors=options.donors, seed=seed, folder=work / kind)
-            controls = (
-                random_directions(self.basis, options.random_controls, seed) if kind == "random" else None
+        @cache
+        def bench(random: bool) -> Any:
+            dictionary = (
+                random_dictionary(self.basis, options.random_controls, seed)
+                if random
+                else self.basis.dictionary
             )
-            return shift(*common, size=options.size, dictionary=controls, folder=work / kind, what=kind)
+            work = self.folder.work / ("knockouts_random" if random else "knockouts")
+            return study_bench(self._network, self.design, dictionary, work)
 
-        kinds = ["shift", "resample", *(["random"] if options.random_controls else [])]
-        return {k: self.folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in kinds}
+        def run(name: str) -> KnockoutEffects:
+            kind = "shift" if name == "random" else name
+            return knock_out(bench(name == "random"), kind, draw_seed=seed, **chosen[name])
+
+        return {k: self.folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in chosen}
+
+    @cached_property
+    def kinds(self) -> KindComparison:
+        """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
+        from mrinterp.knockouts.compare_kinds import compare_kinds
+
+        effects = [e for name, e in self.knockouts.items() if name != "random"]
+        return self.folder.kept("kinds", KindComparison.load, lambda: compare_kinds(effects))
 
     @cached_property
     def panel(self) -> Panel:
@@ -198,9 +233,7 @@ class Study:
         return self.folder.kept(
             f"panel/{split}",
             Panel.load,
-            lambda: scan_panel(
-                self._opened.network, self.design, self._tokens, self.basis, split, self.folder.work / split
-            ),
+            lambda: scan_panel(self._network, self.design, self.basis, split, self.folder.work / split),
         )
 
     @cached_property
@@ -221,6 +254,9 @@ class Study:
     def checks(self) -> list[dict[str, Any]]:
         """Manipulation check and what identifies the primary estimate."""
         from mrinterp.diagnostics.manipulation import identification_checks, manipulation_checks
+        from mrinterp.diagnostics.reconstruction import reconstruction_check
+        from mrinterp.ladder import without_tsls
+        from mrinterp.models.gradient import outcomes_without_gradient
 
         path = self.out / "checks.json"
         if not path.exists():
@@ -230,12 +266,12 @@ class Study:
             found += identification_checks(
                 self.panel, self.plan.estimation.kind, self.plan.splits.min_families
             )
-            if self.plan.outcome.sampling != "none":
-                found.append(
-                    NotApplicable(
-                        "the outcome is sampled: there is no backward pass through a draw", "gradient"
-                    )
-                )
+            lacking = outcomes_without_gradient(self._network, np.array([0]))
+            found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in lacking.items()]
+            few = without_tsls(self.panel, self.plan.estimation.kind)
+            found += [] if few is None else [few]
+            if "sae" in self.basis.meta:
+                found.append(reconstruction_check(self.basis.meta["sae"]))
             write_json(path, [c.to_dict() for c in found])
         return list(read_json(path))
 
@@ -243,42 +279,19 @@ class Study:
     def estimates(self) -> dict[str, Estimates]:
         """Every rung of the ladder by name; ``replication``: the primary on other families,
         ``replication_<kind>``: on other families and a held-out kind of perturbation."""
-        makers = tqdm(self._estimators().items(), desc="estimates", unit="method", disable=None)
-        return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in makers}
-
-    def _estimators(self) -> dict[str, Callable[[], Estimates]]:
+        from mrinterp.ladder import rungs
         from mrinterp.models.gradient import gradient_estimates
-        from mrinterp.mr.driver import estimate
-        from mrinterp.mr.observational import observational
-        from mrinterp.mr.run_iv import tsls
-        from mrinterp.mr.within import within
 
-        e = self.plan.estimation
+        def gradient() -> Estimates:
+            return gradient_estimates(self._network, self.design, self.basis.dictionary, "estimation")
 
-        def primary(panel: Panel, kind: str) -> Estimates:
-            chosen = panel.select(kinds=(kind,))
-            carried = int((chosen.runs["kind"] == kind).sum() / e.runs_per_column) - len(chosen.feature_names)
-            rank = min(chosen.rank, max(carried, 0))
-            return within(chosen, rank, e.covariance, draws=e.bootstrap_draws, seed=self.plan.seed)
-
-        makers: dict[str, Callable[[], Estimates]] = {"observational": lambda: observational(self.panel)}
-
-        def univariable(kind: str) -> Callable[[], Estimates]:
-            data = self.sumstats[kind].to_mrdata(kind, False)
-            return lambda: replace(estimate(data, "ivw"), label=f"univariable IVW, {kind}")
-
-        makers |= {f"ivw_{kind}": univariable(kind) for kind in self.sumstats}
-        makers["within"] = lambda: primary(self.panel, e.kind)
-        makers["tsls"] = lambda: tsls(self.panel.select(kinds=(e.kind,)))
-        if self.plan.outcome.sampling == "none":
-            makers["gradient"] = lambda: gradient_estimates(
-                self._opened.network, self.design, self._tokens, self.basis.dictionary, "estimation"
-            )
-        makers["replication"] = lambda: primary(self.replication_panel, e.kind)
-        for kind in self.sumstats:
-            if kind != e.kind:
-                makers[f"replication_{kind}"] = partial(primary, self.replication_panel, kind)
-        return makers
+        lacking = [c for c in self.checks if c["name"] == "gradient" and c["verdict"] == "not applicable"]
+        some = len(lacking) < len(self.panel.outcome_names)
+        makers = rungs(
+            self.plan, self.panel, lambda: self.replication_panel, self.sumstats, gradient if some else None
+        )
+        bar = tqdm(makers.items(), desc="estimates", unit="method", disable=None)
+        return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in bar}
 
     @cached_property
     def rank_path(self) -> pd.DataFrame:
@@ -301,6 +314,7 @@ class Study:
     def agreement(self) -> Agreement:
         """Estimates held against the matched shift, whose digest was frozen before."""
         from mrinterp.diagnostics.agreement import agreement
+        from mrinterp.ladder import LABELS
 
         frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
         if frozen != self.header["knockouts"]["shift"]:
@@ -309,7 +323,7 @@ class Study:
                 "changed after it was frozen",
                 "Delete the run folder and run again",
             )
-        named = [replace(e, method=n, label=_LABELS.get(n, e.label)) for n, e in self.estimates.items()]
+        named = [replace(e, method=n, label=LABELS.get(n, e.label)) for n, e in self.estimates.items()]
         screen = f"ivw_{self.plan.estimation.kind}"
         return self.folder.kept(
             "agreement",
@@ -358,11 +372,3 @@ class Study:
     def header(self) -> dict[str, Any]:
         """What ``study.json`` holds: plan, hashes, provenance."""
         return self.folder.header
-
-
-_LABELS = {
-    "replication": "within regression, other families",
-    "replication_slot": "within regression, other families, slots only",
-    "replication_pair": "within regression, other families, pairs only",
-    "replication_noise": "within regression, other families, noise only",
-}

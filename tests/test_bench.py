@@ -14,7 +14,7 @@ from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.latents import Latents
 from mrinterp.models.outcomes import Sampling
-from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, TokenIndex
+from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, SpanMask, TokenIndex
 from mrinterp.models.sae import SparseAutoencoder
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units, WholeLayer
@@ -257,6 +257,21 @@ def test_sampled_outcomes_draw_by_run_not_by_block(parts):
     ]
     np.testing.assert_allclose(draws[0], draws[1], atol=1e-9)
     assert not np.allclose(draws[0], bench(parts).sweep(np.arange(W)[:, None], target, "x").outcome)
+
+
+def test_a_span_goes_with_its_prompts(parts):
+    span = torch.zeros(P, T, dtype=torch.long)
+    span[torch.arange(P), torch.tensor(LENGTHS) - 1] = 1
+    target = np.random.default_rng(4).standard_normal((W, 1, P))
+    by_span = bench(parts, rule=SpanMask(span), block=4).sweep(np.arange(W)[:, None], target, "x")
+    last = bench(parts, rule=LastToken(), block=4).sweep(np.arange(W)[:, None], target, "x")
+    np.testing.assert_allclose(by_span.outcome, last.outcome, atol=1e-12)
+
+
+def test_prompts_keep_their_names(parts):
+    b = bench(parts, prompt=[f"p{i}" for i in range(P)], family=np.arange(P) // 3)
+    assert b.subset(np.array([4, 2])).table.to_dict("list") == {"prompt": ["p4", "p2"], "family": [1, 0]}
+    assert b.viewing(Units([1], W)).table.equals(b.table)
 
 
 def test_what_cannot_be_done_is_refused(parts):

@@ -149,7 +149,9 @@ class TestEncoder:
 
         def watched(*args: Any, **kwargs: Any) -> Any:
             run = plain(*args, **kwargs)
-            kept.extend([weakref.ref(run.activations[network.site]), weakref.ref(run.output.last_hidden_state)])
+            kept.extend(
+                [weakref.ref(run.activations[network.site]), weakref.ref(run.output.last_hidden_state)]
+            )
             return run
 
         monkeypatch.setattr(network.adapter, "run", watched)

@@ -72,11 +72,11 @@ def test_splits_share_no_family(finished: Path) -> None:
 
 
 def test_knockouts_wrote_what_they_meant_to_write(finished: Path) -> None:
-    for kind in ("shift", "resample"):
+    for kind in ("shift", "resample", "mean"):
         k = KnockoutEffects.load(finished / "knockouts" / kind)
         assert (k.read_back_error < 1e-4).all()
         assert (k.leakage < 1e-4).all()
-        assert k.noise_floor == 0.0
+        assert k.noise_floor < 1e-5 * k.outcome_sd.min()  # rounding: the batch is put together differently
         assert ((k.off_support >= 0) & (k.off_support <= 1)).all()
 
 

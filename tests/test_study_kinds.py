@@ -141,6 +141,23 @@ def test_the_site_beside_completes_the_cut(decoder: Path, tmp_path: Path) -> Non
     assert found[None] > 0.05
 
 
+def test_more_features_than_doses_leave_two_stage_least_squares_out(decoder: Path, tmp_path: Path) -> None:
+    model = {**DECODER, "folder": str(decoder), "kind": "causal"}
+    noise = {"runs_per_prompt": 20, "directions_per_class": 3, "scale": 0.1, "split_at": "quality"}
+    study = run_study(
+        tmp_path,
+        decoder,
+        model=model,
+        outcome=(LOGITS,),
+        features=({"kind": "units", "units": "all"},),
+        instruments={"noise": noise},
+    )
+    assert "tsls" not in study.estimates
+    note = next(c["note"] for c in study.checks if c["name"] == "two-stage least squares")
+    assert note == "21 doses vary for 24 features, and it needs 29"
+    assert len(study.results) == 24
+
+
 def test_tokens_are_read_by_the_rows_of_the_output_layer(decoder: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 

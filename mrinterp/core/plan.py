@@ -103,6 +103,8 @@ class KnockoutsSection(Section):
     prompts_per_family: int = Field(default=4, ge=1)
     size: float = Field(default=1.0, gt=0)
     """Size of the matched shift, in natural standard deviations."""
+    kinds: tuple[Literal["resample", "mean", "zero"], ...] = Field(default=("resample", "mean"), min_length=1)
+    """Kinds of knockout beside the matched shift; shown side by side, never pooled."""
     donors: int = Field(default=2, ge=1, le=1000)
     """Donor prompts per prompt for resampling."""
     random_controls: int = Field(default=16, ge=0, le=10_000)

@@ -26,12 +26,14 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     checks: list[Check | NotApplicable] = []
     moved = np.asarray((np.abs(change.features) > 0).any(axis=1))
     beta, se = np.asarray(sumstats.beta, float), np.asarray(sumstats.se, float)
+    # An outcome that a kind of perturbation never reaches has no error there, and no z-score.
+    z = np.divide(beta, se, out=np.full(beta.shape, np.nan), where=se > 0)
     role = (sumstats.traits["role"] == "feature").to_numpy()
     for kind in sorted(set(change.kind)):
         of_kind = np.flatnonzero(change.kind == kind)
         share = float(moved[of_kind].mean())
         columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
-        f = float(np.median((beta / se)[role][:, columns] ** 2)) if columns.any() else float("nan")
+        f = float(np.nanmedian(z[role][:, columns] ** 2)) if columns.any() else float("nan")
         size = float(np.sqrt((change.features[of_kind] ** 2).mean()))
         checks.append(
             Check(
@@ -49,7 +51,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     if not placebo.any():
         checks.append(NotApplicable("the design has no placebo instruments", "placebo instruments"))
         return checks
-    return [*checks, _placebo_check(beta[:, placebo] / se[:, placebo], str(sumstats.meta.get("kind", "all")))]
+    return [*checks, _placebo_check(z[:, placebo], str(sumstats.meta.get("kind", "all")))]
 
 
 def _placebo_check(z: np.ndarray, kind: str) -> Check:
@@ -58,6 +60,7 @@ def _placebo_check(z: np.ndarray, kind: str) -> Check:
     The traits of one placebo are correlated, so that placebos, not z-scores, are counted: the bound
     is three standard errors of the mean of as many chi-squares.
     """
+    z = z[np.isfinite(z).any(axis=1)]
     z = z[:, np.isfinite(z).all(axis=0)]
     square, count = float((z**2).mean()), z.shape[1]
     bound = 1 + 3 * np.sqrt(2 / max(count, 1))

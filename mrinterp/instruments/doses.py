@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
 
-__all__ = ["design_settings", "drawn_doses", "instrument_table", "noise_directions", "position_classes"]
+__all__ = [
+    "design_settings",
+    "drawn_doses",
+    "instrument_table",
+    "noise_directions",
+    "noisy_classes",
+    "position_classes",
+]
 
 
 def position_classes(plan: Plan) -> list[str]:
@@ -27,14 +34,21 @@ def position_classes(plan: Plan) -> list[str]:
     if split_at is not None and split_at not in slots:
         fix = near_misses(split_at, slots) or f"Slots: {', '.join(slots) or 'none (leave it out)'}"
         raise InputError("instruments.noise.split_at", f"{split_at!r} is no slot", fix)
-    return ["first", "last", *slots, *(["rest"] if split_at is None else ["before", "after"])]
+    rest = ["rest"] if split_at is None else ["before", "after"]
+    continued = any(o.kind == "continuation_log_probability" for o in plan.outcome)
+    return ["first", "last", *slots, *rest, *(["continuation"] if continued else [])]
 
 
-def noise_directions(plan: Plan, classes: int, width: int) -> NDArray[np.float32]:
+def noisy_classes(classes: list[str]) -> list[str]:
+    """The classes whose tokens get noise: a continuation, which the outcome is read from, gets none."""
+    return [c for c in classes if c != "continuation"]
+
+
+def noise_directions(plan: Plan, classes: list[str], width: int) -> NDArray[np.float32]:
     """Fixed directions (C, D, width): with standard normal doses, ``scale`` per coordinate of a token."""
     noise = plan.instruments.noise
     drawn = np.random.default_rng([plan.seed, 3]).standard_normal(
-        (classes, noise.directions_per_class, width)
+        (len(noisy_classes(classes)), noise.directions_per_class, width)
     )
     return (drawn * noise.scale / np.sqrt(noise.directions_per_class)).astype(np.float32)
 
@@ -45,7 +59,7 @@ def instrument_table(
     """The design's own instruments, then noise directions class by class, then placebos."""
     rows = list(rows)
     if plan.instruments.noise.runs_per_prompt:
-        for name in classes:
+        for name in noisy_classes(classes):
             rows += [
                 (f"noise:{name}:{i}", "noise", name, str(i), "sd of the dose", False)
                 for i in range(plan.instruments.noise.directions_per_class)

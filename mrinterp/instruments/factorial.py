@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.plan import Plan
+from mrinterp.instruments.clean_inputs import inputs_with_clean
 from mrinterp.instruments.doses import (
     design_settings,
     drawn_doses,
@@ -70,7 +71,8 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
             doses[:, column] = slot_levels[:, s] == level
             column += 1
     settings = design_settings(plan, classes, list(fillers))
-    return Design(inputs, runs, instruments, doses, noise_directions(plan, len(classes), width()), settings)
+    inputs, runs = inputs_with_clean(plan, inputs, runs)
+    return Design(inputs, runs, instruments, doses, noise_directions(plan, classes, width()), settings)
 
 
 def _prompts_per_family(plan: Plan, split: str) -> int:

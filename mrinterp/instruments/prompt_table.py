@@ -12,6 +12,7 @@ import pandas as pd
 from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
+from mrinterp.instruments.clean_inputs import inputs_with_clean
 from mrinterp.instruments.doses import (
     design_settings,
     drawn_doses,
@@ -23,11 +24,13 @@ from mrinterp.instruments.splits import split_families
 
 __all__ = ["prompt_table_design", "read_prompts"]
 
-_COLUMNS = ("prompt", "family", "corrupted", "perturbation")
+_COLUMNS = ("prompt", "family", "corrupted", "perturbation", "label", "continuation")
+_TIED = ("label", "continuation")
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
-    """Read ``prompt, family`` and optionally ``corrupted`` and ``perturbation`` (its name).
+    """Read ``prompt, family`` and optionally ``corrupted``, ``perturbation`` (its name), ``label`` and
+    ``continuation`` (which outcomes are held against).
 
     Raises
     ------
@@ -115,13 +118,15 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     table = read_prompts(folder / str(plan.prompts.table))
     splits = split_families(sorted(table["family"].unique()), plan.splits, plan.seed)
     classes = position_classes(plan)
-    inputs: dict[str, int] = {}
+    inputs: dict[tuple[str, ...], int] = {}
+    tied = [c for c in _TIED if c in table]
     runs: list[tuple[Any, ...]] = []
     named: list[str] = []
 
-    def run(text: str, prompt: str, family: str, split: str, kind: str, clean: int, pair: str = "") -> None:
-        runs.append((len(runs), inputs.setdefault(text, len(inputs)), prompt, family, split, kind, clean))
-        named.append(pair)
+    def run(row: pd.Series, column: str, prompt: str, split: str, kind: str, clean: int) -> None:
+        number = inputs.setdefault((row[column], *(row[c] for c in tied)), len(inputs))
+        runs.append((len(runs), number, prompt, row["family"], split, kind, clean))
+        named.append(row.get("perturbation", "pair") if kind == "pair" else "")
 
     for split in SPLITS:
         for family in splits[split]:
@@ -129,21 +134,13 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
             limit = plan.knockouts.prompts_per_family if split == "knockout" else plan.prompts.per_family
             for index, row in members.head(limit).iterrows():
                 clean, prompt = len(runs), f"p{index:05d}"
-                run(row["prompt"], prompt, family, split, "clean", clean)
+                run(row, "prompt", prompt, split, "clean", clean)
                 if split == "knockout":
                     continue
                 if "corrupted" in row:
-                    run(
-                        row["corrupted"],
-                        prompt,
-                        family,
-                        split,
-                        "pair",
-                        clean,
-                        row.get("perturbation", "pair"),
-                    )
+                    run(row, "corrupted", prompt, split, "pair", clean)
                 for _ in range(plan.instruments.noise.runs_per_prompt):
-                    run(row["prompt"], prompt, family, split, "noise", clean)
+                    run(row, "prompt", prompt, split, "noise", clean)
     frame = pd.DataFrame(runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
     pairs = sorted(set(named) - {""})
     rows = [
@@ -154,6 +151,6 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     doses = drawn_doses(frame, instruments, plan.seed)
     for column, pair in enumerate(pairs):
         doses[:, column] = [p == pair for p in named]
-    texts = pd.DataFrame({"text": list(inputs)})
+    texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *tied]), frame)
     settings = design_settings(plan, classes, [])
-    return Design(texts, frame, instruments, doses, noise_directions(plan, len(classes), width()), settings)
+    return Design(texts, frame, instruments, doses, noise_directions(plan, classes, width()), settings)

@@ -20,8 +20,9 @@ from mrinterp.core.errors import InputError
 from mrinterp.models.adapter import Adapter, Edit
 from mrinterp.models.features import Feature
 from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.outcomes import Outcome, Sampling, outcome_values
-from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.outcomes import Outcome, Sampling
+from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule, SpanMask, TokenClass
 from mrinterp.models.resumption import Resumption
 from mrinterp.models.site_order import refuse_lost, site_order
 from mrinterp.scan.reader import sharded
@@ -62,7 +63,7 @@ class Bench:
     view : Feature
     inputs : ModelInputs
         The P prompts.
-    outcome : Outcome
+    outcome : Outcome or OutcomeSet
         One with a method ``take`` (a label, a continuation, the clean run's logits) is handed the
         rows of each block.
     rule : PositionRule, optional
@@ -70,10 +71,12 @@ class Bench:
         its own: values are then (P, T, F).
     family : array (P,), optional
         The cluster of all errors; default every prompt its own.
+    prompt : array (P,), optional
+        Names of the prompts in tables; default their numbers.
     block : int
         Runs per forward pass. Part of the result in the last bits, so part of the plan.
     sampling : Sampling, optional
-        Makes the outcome a sampled one; draws are keyed by sweep and run.
+        Makes every outcome a sampled one; draws are keyed by sweep and run.
     folder : Path, optional
         Where finished shards of long sweeps are kept, so that a kill costs little.
     first : str, optional
@@ -96,25 +99,32 @@ class Bench:
         site: str,
         view: Feature,
         inputs: ModelInputs,
-        outcome: Outcome,
+        outcome: Outcome | OutcomeSet,
         *,
         rule: PositionRule | None = None,
         family: ArrayLike | None = None,
+        prompt: ArrayLike | None = None,
         block: int = 64,
         sampling: Sampling | None = None,
         folder: Path | None = None,
         first: str | None = None,
     ) -> None:
+        if isinstance(rule, SpanMask):  # a mask of the whole batch, kept with the inputs to be taken apart
+            inputs, rule = _with_span(inputs, rule), TokenClass(1)
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
-        self.outcome, self.block, self.sampling, self.folder = outcome, block, sampling, folder
+        self.block, self.folder = block, folder
+        self.outcome = _outcome_set(outcome, sampling)
         self.rule = MEAN_OF_TOKENS if rule is None and inputs.mask is not None else rule
         self.each = isinstance(self.rule, AllTokens)
         self.prompts, self.features = len(inputs), len(view.names)
-        self.family = np.arange(self.prompts) if family is None else np.asarray(family)
-        if self.family.shape != (self.prompts,):
-            raise InputError(
-                "family", f"shape {self.family.shape} for {self.prompts} prompts", "Give every prompt one"
-            )
+        names = {"family": family, "prompt": prompt}
+        columns = {k: np.arange(self.prompts) if v is None else np.asarray(v) for k, v in names.items()}
+        for name, column in columns.items():
+            if column.shape != (self.prompts,):
+                found = f"shape {column.shape} for {self.prompts} prompts"
+                raise InputError(name, found, "Give every prompt one")
+        self.family = columns["family"]
+        self.table = pd.DataFrame({"prompt": columns["prompt"], "family": self.family})
         if self.rule is not None and self.rule.pooling == "max":
             raise InputError(
                 "position rule",
@@ -124,11 +134,6 @@ class Bench:
         self.first = first
         self._resumption = Resumption.before(adapter, first or site)
         self._clean_pass()
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """``prompt, family`` of the P prompts."""
-        return pd.DataFrame({"prompt": np.arange(self.prompts), "family": self.family})
 
     @property
     def resumes(self) -> bool:
@@ -154,8 +159,8 @@ class Bench:
             self.outcome,
             rule=self.rule,
             family=self.family,
+            prompt=self.table["prompt"],
             block=self.block,
-            sampling=self.sampling,
             folder=None if self.folder is None else self.folder / name,
             first=self.first,
         )
@@ -167,27 +172,24 @@ class Bench:
         """
         rows = np.asarray(rows)
         name = hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()[:16]
-        sampling = self.sampling
-        if sampling is not None:
-            sampling = replace(sampling, seed=sampling.seed + int(name[:8], 16))
         return Bench(
             self.adapter,
             self.site,
             self.view,
             self.inputs.take(rows),
-            self.outcome_of(rows),
+            self.outcome_of(rows).redrawn(int(name[:8], 16)),
             rule=self.rule,
             family=self.family[rows],
+            prompt=self.table["prompt"].to_numpy()[rows],
             block=self.block,
-            sampling=sampling,
             folder=None if self.folder is None else self.folder / f"prompts-{name}",
             first=self.first,
         )
 
     def _clean_pass(self) -> None:
         """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
-        values, outcomes, starts = [], [], []
-        resumption = self._resumption
+        values, outcomes, drawn, starts = [], [], [], []
+        resumption = None if self.outcome.generated else self._resumption
         for a in range(0, self.prompts, self.block):
             rows = np.arange(a, min(a + self.block, self.prompts))
             inputs, outcome = self.inputs.take(rows), self.outcome_of(rows)
@@ -195,7 +197,8 @@ class Bench:
                 run = self.adapter.run(inputs.tensors, read=[self.site])
                 read = self.view.read(run.activations[self.site], inputs.at(self.rule))
             values.append(read.double().cpu().numpy())
-            outcomes.append(outcome_values(outcome, run.output, inputs.given_mask))
+            outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
+            drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (_stream("clean"), rows)))
             start = None if resumption is None else resumption.activation(inputs, outcome)
             if start is None:
                 resumption = None
@@ -204,14 +207,17 @@ class Bench:
         flat = np.concatenate(values)
         self.values = flat.reshape(self.prompts, -1, self.features) if self.each else flat
         self.computed = np.concatenate(outcomes)
-        self.clean = self._drawn(self.computed, "clean", np.arange(self.prompts))
+        self.clean = np.concatenate(drawn)
         self._start = torch.cat(starts) if resumption is not None else None
 
-    def outcome_of(self, rows: Rows) -> Outcome:
-        """The outcome for some of the prompts."""
-        take = getattr(self.outcome, "take", None)
-        taken: Outcome = self.outcome if take is None else take(torch.as_tensor(rows))
-        return taken
+    @property
+    def sampled(self) -> bool:
+        """Whether some outcome is drawn, so that two runs of one prompt differ."""
+        return self.outcome.sampled
+
+    def outcome_of(self, rows: Rows) -> OutcomeSet:
+        """The outcomes of some of the prompts."""
+        return self.outcome.take(rows)
 
     def activations(self, sites: list[str]) -> dict[str, torch.Tensor]:
         """Clean activations of other sites, (P, ...) each, to be written back by direct-effect edits."""
@@ -286,7 +292,7 @@ class Bench:
                 return {"outcome": self._block(prompt, {}, what, index)[0], "own": zero, "other": zero}
             row, slot = np.nonzero(chosen >= 0)
             column = np.searchsorted(unique, chosen[row, slot])
-            target = self.values[prompt][..., unique].copy()
+            target = self.values[..., unique][prompt]  # a copy of what is written, not of all features
             new = values[arm[row], slot, prompt[row]]
             if self.each:
                 target[row, :, column] = np.where(np.isnan(new), target[row, :, column], new)
@@ -294,7 +300,14 @@ class Bench:
                 target[row, column] = np.where(np.isnan(new), target[row, column], new)
             view, positions = self.view.select(unique), self.inputs.take(prompt).at(self.rule)
             wanted = torch.from_numpy(target.reshape(len(index), -1))
-            edit: Edit = lambda h: view.write(h, wanted.to(h.device), positions)  # noqa: E731
+            tokens = None if self.inputs.mask is None else self.inputs.mask.shape[1]
+
+            def edit(h: torch.Tensor) -> torch.Tensor:
+                if h.ndim != 3 or tokens is None or h.shape[1] == tokens:
+                    return view.write(h, wanted.to(h.device), positions)
+                own = view.write(h[:, :tokens], wanted.to(h.device), positions)
+                return torch.cat([own, h[:, tokens:]], dim=1)  # text that is being generated is let alone
+
             outcome, h = self._block(prompt, {self.site: edit}, what, index, read=True)
             own = np.abs(self._read(view, h, positions) - target)
             own = own.reshape(len(index), -1, len(unique)).max(axis=1)
@@ -340,13 +353,9 @@ class Bench:
         inputs = self.inputs.take(prompt)
         with torch.inference_mode(), self.begun(prompt):
             run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
-        values = outcome_values(self.outcome_of(prompt), run.output, inputs.given_mask)
-        return self._drawn(values, what, index), run.activations.get(self.site)
-
-    def _drawn(self, values: Array, what: str, index: Rows) -> Array:
-        if self.sampling is None:
-            return values
-        return self.sampling.draw(values, zlib.crc32(what.encode()), index)
+        draw = (_stream(what), index)
+        values = self.outcome_of(prompt).values(self.adapter, inputs, run.output, edits, draw)
+        return values, run.activations.get(self.site)
 
     def _read(self, view: Feature, h: torch.Tensor, positions: Any) -> Array:
         with torch.inference_mode():
@@ -394,3 +403,23 @@ class Bench:
             arm = int(np.argwhere(np.isinf(values))[0, 0])
             raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")
         return values
+
+
+def _stream(what: str) -> int:
+    """Stream of a sampled outcome's draws, one per sweep."""
+    return zlib.crc32(what.encode())
+
+
+def _with_span(inputs: ModelInputs, rule: SpanMask) -> ModelInputs:
+    if inputs.mask is None:
+        raise InputError("position rule", f"{rule} on inputs without a token axis", "Leave the rule out")
+    chosen = rule.select(inputs.mask.bool(), None)
+    classes = torch.where(inputs.mask.bool(), chosen.long(), -1)
+    return replace(inputs, classes=classes, class_names=("outside", "span"))
+
+
+def _outcome_set(outcome: Outcome | OutcomeSet, sampling: Sampling | None) -> OutcomeSet:
+    parts = outcome.parts if isinstance(outcome, OutcomeSet) else (outcome,)
+    if sampling is None:
+        return outcome if isinstance(outcome, OutcomeSet) else OutcomeSet(parts)
+    return OutcomeSet(parts, [replace(sampling, number=i) for i in range(len(parts))])

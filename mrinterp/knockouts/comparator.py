@@ -125,7 +125,7 @@ def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicabl
     values : ndarray shaped as the bench's, optional
         Where the derivative is taken, all features written at once. Default: the clean values.
     """
-    if bench.sampling is not None:
+    if bench.sampled:
         return NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient")
     parts = []
     for rows in blocks(bench.prompts, bench.block):

@@ -70,7 +70,7 @@ def remove_confounder(
     """
     numbers = _numbers(bench, features)
     words = _groups(group, bench.prompts)
-    if bench.sampling is not None:
+    if bench.sampled:
         raise InputError(
             "outcome", "sampled: before and after would differ by their draws", "Give the computed outcome"
         )

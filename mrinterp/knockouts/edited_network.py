@@ -24,7 +24,7 @@ def edited_outcomes(bench: Bench, network: torch.nn.Module | Adapter) -> NDArray
     InputError
         For a bench whose outcome is sampled: before and after would differ by their draws.
     """
-    if bench.sampling is not None:
+    if bench.sampled:
         raise InputError(
             "outcome", "sampled: before and after would differ by their draws", "Give the computed outcome"
         )

@@ -109,7 +109,7 @@ def _together(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array
 
 def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | NotApplicable:
     """Gradient averaged over each feature's own path, all others held."""
-    if bench.sampling is not None:
+    if bench.sampled:
         return NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient")
     S, P = len(nodes), bench.prompts
     total = np.zeros((*bench.values.shape, len(bench.outcome.names)))

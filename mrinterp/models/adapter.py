@@ -25,6 +25,20 @@ class Run:
 class Adapter(Protocol):
     """A network that can be read and edited at named sites."""
 
+    @property
+    def module(self) -> Any:
+        """The network behind the adapter, where it is a ``torch.nn.Module``."""
+        ...
+
+    @property
+    def hash(self) -> str:
+        """What the network is known by: SHA-256 over its weights."""
+        ...
+
+    def check(self, site: str) -> None:
+        """Refuse a site that does not exist, with near misses."""
+        ...
+
     def sites(self) -> list[str]:
         """Addresses that can be read and written."""
         ...

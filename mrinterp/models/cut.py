@@ -1,199 +1,266 @@
-"""A text network with a cut: the site's activations reduced to token mean and class deviations."""
+"""A network with a cut: the site's activations reduced to features, token mean and class deviations."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
-from mrinterp.models.adapter import Edit
-from mrinterp.models.outcomes import Outcome, Sampling, check_outcome
-from mrinterp.models.text import TokenArrays
-from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.adapter import Adapter, Edit
+from mrinterp.models.dictionary_view import dictionary_view
+from mrinterp.models.features import TokenFeature
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.latents import ReconstructionError
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.positions import PositionRule
+from mrinterp.models.resumption import Resumption
+from mrinterp.models.sae import SparseAutoencoder
+from mrinterp.models.token_activation import TokenActivation, token_activation
 
 __all__ = ["CutNetwork", "CutReading"]
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
 
 
 @dataclass(frozen=True, eq=False)
 class CutReading:
     """What one block of runs showed.
 
-    ``mean`` (N, width): token mean of the site. ``deviation`` (N, C * width): per position class
-    (1/T) sum over its tokens of (h_t - mean), zero for an absent class. ``outcome`` (N, O).
+    Parameters
+    ----------
+    outcome : ndarray (N, O)
+    features : ndarray (N, F)
+        What the network's view reads; no columns without one.
+    parts : dict of str to ndarray
+        The cut in parts. ``mean`` (N, width): mean of the site over the tokens where features are
+        read. ``position`` (N, C * width): per position class (1/T) times the sum over its tokens of
+        h_t, less the mean for tokens where features are read: zero for an absent class, and not moved
+        by a shift of those tokens. ``error``: mean of what the autoencoder leaves over. ``beside``
+        and ``beside_position``: the same two of the site beside.
     """
 
-    mean: Array
-    deviation: Array
     outcome: Array
+    features: Array
+    parts: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> Array:
+        """Mean of the site over the tokens where features are read (N, width)."""
+        return self.parts["mean"]
+
+    @property
+    def deviation(self) -> Array:
+        """Class deviations of the site (N, C * width)."""
+        return self.parts["position"]
 
 
+@dataclass(frozen=True, eq=False)
 class CutNetwork:
-    """A network read and written at one site, its inputs perturbed at the word embedding.
+    """A network on its inputs, read and written at one site.
 
     Parameters
     ----------
-    adapter : TorchAdapter
-    site, embedding : str
-        Dotted paths; the cut is the site's output at every position.
-    outcome : Outcome
-    sampling : Sampling, optional
-        Makes the outcome a sampled one.
+    adapter : Adapter
+    site : str
+        Where features are read and written; the cut is its activation at every position.
+    inputs : ModelInputs
+        All inputs of a design.
+    outcome : OutcomeSet
+        Of these inputs.
+    rule : PositionRule, optional
+        Where features are read and written; None where inputs have no tokens.
+    embedding : str, optional
+        Site of the word embedding, where noise is added.
+    beside : str, optional
+        A site that completes the cut.
+    sae : SparseAutoencoder, optional
+        Whose latents are the features; its reconstruction error becomes a part of the cut.
+    view : TokenFeature, optional
+        Through which features are read.
     """
 
-    def __init__(
-        self,
-        adapter: TorchAdapter,
-        site: str,
-        embedding: str,
-        outcome: Outcome,
-        sampling: Sampling | None = None,
-    ) -> None:
-        adapter.submodule(site)
-        adapter.submodule(embedding)
-        self.adapter, self.site, self.embedding, self.outcome = adapter, site, embedding, outcome
-        self.sampling = sampling
-        self._tuple = False
+    adapter: Adapter
+    site: str
+    inputs: ModelInputs
+    outcome: OutcomeSet
+    rule: PositionRule | None = None
+    embedding: str | None = None
+    beside: str | None = None
+    sae: SparseAutoencoder | None = None
+    view: TokenFeature | None = None
 
-    @property
-    def embedding_width(self) -> int:
-        """Width of the word embedding."""
-        weight = getattr(self.adapter.submodule(self.embedding), "weight", None)
-        if weight is None:
-            raise InputError(
-                f"embedding {self.embedding!r}", "has no weight", "Give the path of an embedding module"
-            )
-        return int(weight.shape[-1])
+    def viewing(self, view: TokenFeature | Dictionary | None) -> CutNetwork:
+        """The same network, read through another view."""
+        if isinstance(view, Dictionary):
+            view = dictionary_view(view, self.sae)
+        return replace(self, view=view)
+
+    @cached_property
+    def width(self) -> int:
+        """Width of the site."""
+        with torch.inference_mode():
+            run = self.adapter.run(self.inputs.take([0]).tensors, read=[self.site])
+        return self._activation(run.activations[self.site], self.inputs.take([0])).width
 
     def run(
         self,
-        tokens: TokenArrays,
+        rows: Rows | None = None,
+        *,
         noise: NDArray[np.float32] | None = None,
         shift: Array | None = None,
         draw: tuple[int, NDArray[np.int_]] | None = None,
         start: torch.Tensor | None = None,
+        cut: bool = True,
     ) -> CutReading:
         """One forward pass of a block.
 
         Parameters
         ----------
-        tokens : TokenArrays
-            The block's N inputs.
+        rows : ndarray (N,) of int, optional
+            Which inputs; default all.
         noise : ndarray (N, C, width), optional
             Added to the word embedding of every token of each position class.
         shift : ndarray (N, width), optional
-            Added to the site at every token.
+            Added to the site wherever features are read.
         draw : (int, ndarray (N,)), optional
-            Stream and run numbers that key the draws of a sampled outcome; without it the outcome
-            is the computed one.
-        start : tensor (N, length, width), optional
-            Unedited activation of the site (`activation`): the layers before it are not run again.
+            Stream and run numbers that key the draws of a sampled outcome; without it a sampled
+            outcome is the computed one.
+        start : tensor, optional
+            What `activation` returned for these rows: the layers before it are not run again.
+        cut : bool
+            Whether the parts of the cut are wanted beside features and outcome.
         """
-        ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
-        classes = torch.from_numpy(tokens.classes.astype(np.int64))
-        write: dict[str, Edit] = {}
-        if noise is not None:
-            write[self.embedding] = _add_per_class(torch.from_numpy(np.ascontiguousarray(noise)), classes)
-        if shift is not None:
-            step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))[:, None, :]
-            write[self.site] = lambda h: h + step.to(h.dtype)
-        begin = nullcontext() if start is None else self.adapter.resumed(self.site, start, self._tuple)
+        rows = np.arange(len(self.inputs)) if rows is None else rows
+        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        write = self._edits(inputs, noise, shift)
+        begin: AbstractContextManager[None] = nullcontext()
+        if start is not None and self._resumption is not None:
+            begin = self._resumption.begin(start)
+        beside = [self.beside] if cut and self.beside else []
         with torch.inference_mode(), begin:
-            result = self.adapter.run(
-                {"input_ids": ids, "attention_mask": mask}, read=[self.site], write=write
-            )
-            h = result.activations[self.site]
-            if h.ndim != 3 or h.shape[:2] != ids.shape:
-                raise InputError(
-                    f"site {self.site!r}",
-                    f"activation of shape {tuple(h.shape)}",
-                    "Choose a site with one vector per token",
-                )
-            outcome = self.outcome(result.output, mask).double().numpy()
-            mean, deviation = _reduce(h.double(), mask, classes, len(tokens.class_names))
-        if self.sampling is not None and draw is not None:
-            outcome = self.sampling.draw(outcome, *draw)
-        check_outcome(outcome, self.outcome.names, len(ids))
-        return CutReading(mean.numpy(), deviation.numpy(), outcome)
+            result = self.adapter.run(inputs.tensors, read=[self.site, *beside], write=write)
+            site = self._activation(result.activations[self.site], inputs)
+            features = np.zeros((len(rows), 0)) if self.view is None else _numpy(site.read(self.view))
+            parts = self._parts(site) if cut else {}
+            for name in beside:
+                other = self._activation(result.activations[name], inputs, name)
+                parts |= {"beside": _numpy(other.mean()), "beside_position": _numpy(other.deviations())}
+        values = outcome.values(self.adapter, inputs, result.output, write, draw)
+        return CutReading(values, features, parts)
 
-    def activation(self, tokens: TokenArrays) -> torch.Tensor | None:
-        """Activation of the site (N, length, width) to start edited runs from; None where a run that
-        starts there does not equal a full run bit for bit."""
-        if not self.adapter.can_resume(self.site):
+    def activation(self, rows: Rows) -> torch.Tensor | None:
+        """Activation to start edited runs of these rows from; None where a run that starts there does
+        not equal a full run bit for bit."""
+        if self._resumption is None or self.outcome.generated:
             return None
-        inputs = {"input_ids": torch.from_numpy(tokens.ids), "attention_mask": torch.from_numpy(tokens.mask)}
-        kept: list[bool] = []
-        module = self.adapter.submodule(self.site)
-        handle = module.register_forward_hook(lambda _m, _i, out: kept.append(isinstance(out, tuple)))
-        try:
-            with torch.inference_mode():
-                full = self.adapter.run(inputs, read=[self.site])
-                value = full.activations[self.site]
-                self._tuple = kept[0]
-                with self.adapter.resumed(self.site, value, self._tuple):
-                    again = self.adapter.run(inputs)
-                mask = inputs["attention_mask"]
-                same = torch.equal(self.outcome(full.output, mask), self.outcome(again.output, mask))
-        except (TypeError, AttributeError, IndexError, RuntimeError):
-            return None
-        finally:
-            handle.remove()
-        return value if same else None
+        return self._resumption.activation(self.inputs.take(rows), self.outcome.take(rows))
 
-    def token_moments(self, tokens: TokenArrays) -> tuple[float, Array, Array]:
-        """Number, sum (width,) and second moment (width, width) of single-token activations."""
-        ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+    def token_activations(self, rows: Rows) -> torch.Tensor:
+        """Activations (tokens, width) of the site at all tokens of these inputs."""
+        inputs = self.inputs.take(rows)
         with torch.inference_mode():
-            h = self.adapter.run({"input_ids": ids, "attention_mask": mask}, read=[self.site]).activations[
-                self.site
-            ]
-            flat = h[mask.bool()].double()
-            return float(len(flat)), flat.sum(0).numpy(), (flat.T @ flat).numpy()
+            run = self.adapter.run(inputs.tensors, read=[self.site])
+            return self._activation(run.activations[self.site], inputs).every_token()
 
-    def gradient(self, tokens: TokenArrays) -> Array:
-        """Gradient of every outcome by a shift of all tokens of the site, (N, O, width).
+    def each_written(self, view: TokenFeature, write: Array, rows: Rows) -> Array:
+        """Read-back (F, G): mean change of a view's F features when each of G vectors is written.
+
+        Parameters
+        ----------
+        write : ndarray (G, width)
+        """
+        inputs = self.inputs.take(rows)
+        with torch.inference_mode():
+            run = self.adapter.run(inputs.tensors, read=[self.site])
+            site = self._activation(run.activations[self.site], inputs)
+            before = site.read(view)
+            steps = torch.from_numpy(np.ascontiguousarray(write)).to(before.device)
+            moved = [(site.shifted(step).read(view) - before).mean(0) for step in steps]
+        return _numpy(torch.stack(moved, 1))
+
+    def gradient(self, rows: Rows | None = None, outcomes: NDArray[np.int_] | None = None) -> Array:
+        """Gradient of outcomes by a shift of the site wherever features are read, (N, O, width).
 
         The directional derivative along a feature's write direction is its product with it.
+
+        Parameters
+        ----------
+        outcomes : ndarray of int, optional
+            Which outcomes; default all.
         """
-        ids, mask = torch.from_numpy(tokens.ids), torch.from_numpy(tokens.mask)
+        rows = np.arange(len(self.inputs)) if rows is None else rows
+        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
         box: dict[str, torch.Tensor] = {}
 
         def open_leaf(h: torch.Tensor) -> torch.Tensor:
-            box["h"] = h.detach().requires_grad_(True)
+            box["h"] = h.detach().clone().requires_grad_(True)
             return box["h"]
 
         with torch.enable_grad():
-            result = self.adapter.run(
-                {"input_ids": ids, "attention_mask": mask}, write={self.site: open_leaf}
-            )
-            y = self.outcome(result.output, mask)
+            result = self.adapter.run(inputs.tensors, write={self.site: open_leaf})
+            y = outcome.differentiable(result.output, inputs.given_mask)
+            chosen = np.arange(y.shape[1]) if outcomes is None else outcomes
             parts = []
-            for o in range(y.shape[1]):
-                (g,) = torch.autograd.grad(y[:, o].sum(), box["h"], retain_graph=o + 1 < y.shape[1])
-                parts.append((g * mask.unsqueeze(-1).to(g.dtype)).double().sum(1))
-        return torch.stack(parts, 1).numpy()
+            for o in chosen.tolist():
+                (g,) = torch.autograd.grad(y[:, o].sum(), box["h"], retain_graph=True)
+                parts.append(self._activation(g, inputs).total())
+        return _numpy(torch.stack(parts, 1))
+
+    @cached_property
+    def _resumption(self) -> Resumption | None:
+        return Resumption.before(self.adapter, self.site)
+
+    def _activation(self, h: torch.Tensor, inputs: ModelInputs, site: str | None = None) -> TokenActivation:
+        return token_activation(h, inputs, self.rule, site or self.site, self.outcome.new_tokens)
+
+    def _parts(self, site: TokenActivation) -> dict[str, Array]:
+        parts = {"mean": _numpy(site.mean()), "position": _numpy(site.deviations())}
+        if self.sae is not None:
+            parts["error"] = _numpy(site.read(ReconstructionError(self.sae, site.width)))
+        return parts
+
+    def _edits(
+        self, inputs: ModelInputs, noise: NDArray[np.float32] | None, shift: Array | None
+    ) -> dict[str, Edit]:
+        write: dict[str, Edit] = {}
+        if noise is not None:
+            if self.embedding is None or inputs.classes is None:
+                raise InputError("noise", "inputs without a word embedding", "Perturb the arrays instead")
+            drawn = torch.from_numpy(np.ascontiguousarray(noise)).to(inputs.classes.device)
+            write[self.embedding] = _add_per_class(drawn, inputs.classes)
+        if shift is not None:
+            step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))
+            write[self.site] = self._shift(step, inputs)
+        return write
+
+    def _shift(self, step: torch.Tensor, inputs: ModelInputs) -> Edit:
+        def edit(h: torch.Tensor) -> torch.Tensor:
+            return self._activation(h, inputs).shifted(step.to(h.device)).restored()
+
+        return edit
 
 
-def _add_per_class(noise: torch.Tensor, classes: torch.Tensor) -> Edit:
+def _add_per_class(noise: torch.Tensor, classes: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    count = noise.shape[1]
+
     def edit(embedded: torch.Tensor) -> torch.Tensor:
-        index = classes.clamp(min=0)[:, :, None].expand(-1, -1, noise.shape[-1])
-        per_token = torch.gather(noise, 1, index) * (classes >= 0)[:, :, None]
+        # Generated tokens stand beyond the input's own: they, padding and continuations get no noise.
+        index = torch.nn.functional.pad(classes, (0, embedded.shape[1] - classes.shape[1]), value=-1)
+        noisy = (index >= 0) & (index < count)
+        place = torch.where(noisy, index, 0)[:, :, None].expand(-1, -1, noise.shape[-1])
+        per_token = torch.gather(noise, 1, place) * noisy[:, :, None]
         return embedded + per_token.to(embedded.dtype)
 
     return edit
 
 
-def _reduce(h: torch.Tensor, mask: torch.Tensor, classes: torch.Tensor, count: int) -> tuple[Any, Any]:
-    weight = mask.to(h.dtype)
-    total = weight.sum(1)
-    mean = torch.einsum("btd,bt->bd", h, weight) / total[:, None]
-    member = torch.nn.functional.one_hot(classes.clamp(min=0), count).to(h.dtype) * weight[:, :, None]
-    sums = torch.einsum("btc,btd->bcd", member, h)
-    deviation = (sums - member.sum(1)[:, :, None] * mean[:, None, :]) / total[:, None, None]
-    return mean, deviation.flatten(1)
+def _numpy(value: torch.Tensor) -> Array:
+    return np.asarray(value.detach().double().cpu().numpy())

@@ -64,7 +64,9 @@ class Directions(TokenFeature):
 
     @classmethod
     def from_dictionary(cls, dictionary: Dictionary) -> Directions:
-        """The features of a study's dictionary."""
+        """The features of a study's dictionary, where reading them is linear."""
+        if dictionary.read is None:
+            raise InputError("dictionary", "its features are latents", "Use dictionary_view with their SAE")
         return cls(dictionary.read, dictionary.write, dictionary.center, dictionary.names)
 
     @classmethod
@@ -74,6 +76,16 @@ class Directions(TokenFeature):
         """Directions given by what writes them (an ICA mixing matrix, steering vectors); read by the dual."""
         w = _rows("write", write)
         return cls(_dual(w), w, center, names)
+
+    @property
+    def read_rows(self) -> Array:
+        """Read vectors (F, width)."""
+        return np.asarray(self._read.numpy())
+
+    @property
+    def write_rows(self) -> Array:
+        """Write vectors (F, width)."""
+        return np.asarray(self._write.numpy())
 
     def values(self, h: torch.Tensor) -> torch.Tensor:
         """Values (..., F)."""

@@ -13,7 +13,7 @@ from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.pretrained import locate_model
 from mrinterp.models.torch_module import TorchAdapter
 
-__all__ = ["HuggingFaceNetwork", "load_network", "padded_inputs"]
+__all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "padded_inputs", "torch_device"]
 
 HEADS = {
     "encoder": "AutoModel",
@@ -81,7 +81,7 @@ def load_network(
         raise InputError("head", repr(head), near_misses(head, HEADS) or f"Known: {', '.join(HEADS)}")
     if dtype not in DTYPES:
         raise InputError("dtype", repr(dtype), near_misses(dtype, DTYPES) or f"Known: {', '.join(DTYPES)}")
-    where = _device(device)
+    where = torch_device(device)
     if package is None and folder is not None and not Path(folder).is_dir():
         raise InputError(
             f"network {str(folder)!r}",
@@ -95,7 +95,7 @@ def load_network(
         raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
     model = _weights(getattr(transformers, HEADS[head]), path, head, DTYPES[dtype])
     module = model.to(where).eval().requires_grad_(False)
-    return HuggingFaceNetwork(TorchAdapter(module), _tokenizer(transformers, path), where, DTYPES[dtype])
+    return HuggingFaceNetwork(TorchAdapter(module), _tokenizer(path), where, DTYPES[dtype])
 
 
 def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
@@ -139,7 +139,10 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
         "output_loading_info": True,
     }
     try:
-        model, info = loader.from_pretrained(path, **options)
+        with torch.random.fork_rng(devices=[]):
+            # Weights that the folder lacks and no outcome reads (a pooler) are drawn: always alike.
+            torch.manual_seed(0)
+            model, info = loader.from_pretrained(path, **options)
     except (OSError, ValueError) as e:
         first = str(e).strip().splitlines()[0]
         raise InputError(
@@ -155,13 +158,32 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
     return model.to(dtype)
 
 
-def _tokenizer(transformers: Any, path: Path) -> Any:
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds none.
+    """
+    tokenizer = _tokenizer(folder)
+    if tokenizer is None:
+        raise InputError("model.tokenizer", f"{folder} holds no tokenizer", "Save one with save_pretrained")
+    return tokenizer
+
+
+def _tokenizer(path: Path) -> Any:
     if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
         return None
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("tokenizer", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
     return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
 
 
-def _device(device: str) -> torch.device:
+def torch_device(device: str) -> torch.device:
+    """The device of that name, refused where this machine has none such."""
     try:
         where = torch.device(device)
     except RuntimeError:

@@ -55,7 +55,7 @@ class ModelInputs:
 
     def take(self, rows: Sequence[int] | NDArray[np.int_]) -> ModelInputs:
         """Some inputs, in the given order."""
-        index = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.int64))
+        index = torch.from_numpy(np.array(rows, dtype=np.int64))
         return ModelInputs(
             {name: value[index.to(value.device)] for name, value in self.tensors.items()},
             None if self.mask is None else self.mask[index.to(self.mask.device)],

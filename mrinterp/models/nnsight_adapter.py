@@ -10,6 +10,7 @@ import torch
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
 from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
+from mrinterp.models.weights_hash import weights_hash
 
 __all__ = ["NNsightAdapter"]
 
@@ -47,6 +48,23 @@ class NNsightAdapter:
         self.model = model
         self._sites = [name for name, _ in module.named_modules() if name]
 
+    @property
+    def module(self) -> torch.nn.Module:
+        """The wrapped module."""
+        module: torch.nn.Module = self.model._module
+        return module
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values of all weights."""
+        return weights_hash(self.module)
+
+    def check(self, site: str) -> None:
+        """Refuse a site that does not exist, with near misses."""
+        if site not in self._sites:
+            fix = near_misses(site, self._sites) or "List the sites with adapter.sites()"
+            raise InputError(f"site {site!r}", "no such module", fix)
+
     def sites(self) -> list[str]:
         """Dotted paths of all submodules."""
         return list(self._sites)
@@ -67,9 +85,7 @@ class NNsightAdapter:
         write = write or {}
         sites = list(dict.fromkeys([*read, *write]))
         for site in sites:
-            if site not in self._sites:
-                fix = near_misses(site, self._sites) or "List the sites with adapter.sites()"
-                raise InputError(f"site {site!r}", "no such module", fix)
+            self.check(site)
         model, kept, result = self.model, {}, {}
         with model.trace() as tracer:
             with tracer.invoke(**inputs):

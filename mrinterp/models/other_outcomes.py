@@ -1,18 +1,17 @@
-"""Outcomes of other kinds: a projection, any callable, several at once."""
+"""Outcomes of other kinds: a projection, any callable."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.models.outcomes import Outcome
 from mrinterp.models.positions import MEAN_OF_TOKENS, PositionRule
 
-__all__ = ["CallableOutcome", "Outcomes", "Projection"]
+__all__ = ["CallableOutcome", "Projection"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,25 +87,3 @@ class CallableOutcome:
                 f"outcome {self.name!r}", f"{found}; {len(mask)} runs", "Return one number per run"
             )
         return values.unsqueeze(-1)
-
-
-class Outcomes:
-    """Several outcomes of one forward pass, side by side.
-
-    Raises
-    ------
-    InputError
-        For no outcome, or two of one name.
-    """
-
-    def __init__(self, parts: Sequence[Outcome]) -> None:
-        self.parts = tuple(parts)
-        self.names = tuple(name for part in self.parts for name in part.names)
-        if not self.names or len(set(self.names)) < len(self.names):
-            raise InputError(
-                "outcomes", f"names {self.names}", "Give at least one, each under a name of its own"
-            )
-
-    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
-        """Outcomes (runs, O)."""
-        return torch.cat([part(output, mask).double() for part in self.parts], dim=1)

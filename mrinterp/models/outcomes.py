@@ -39,12 +39,15 @@ class Sampling:
     noise: float
     midpoint: float
     seed: int
+    number: int = 0
+    """Number of the outcome among those of a study: each has draws of its own."""
 
     def draw(self, values: np.ndarray, stream: int, runs: np.ndarray) -> np.ndarray:
         """Mean over replicates for values (N, O) of the given runs (N,)."""
         out = np.empty_like(values)
         for i, run in enumerate(runs):
-            rng = np.random.Generator(np.random.Philox(key=[self.seed, stream], counter=[0, 0, 0, int(run)]))
+            counter = [0, 0, self.number, int(run)]
+            rng = np.random.Generator(np.random.Philox(key=[self.seed, stream], counter=counter))
             size = (self.replicates, values.shape[1])
             if self.kind == "normal":
                 out[i] = (values[i] + self.noise * rng.standard_normal(size)).mean(axis=0)
@@ -56,6 +59,12 @@ class Sampling:
 
 def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
     """Token mean of the last hidden state, scaled to length one; shape (runs, width), float32 or better."""
+    if getattr(output, "logits", None) is not None:
+        raise InputError(
+            "outcome",
+            "anchors need a sentence embedding, the network gives logits",
+            "Load it with model.kind = 'encoder', or choose an outcome of logits",
+        )
     hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output
     if not isinstance(hidden, torch.Tensor):
         hidden = hidden[0]

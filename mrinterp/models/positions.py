@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 
 __all__ = [
     "LAST_TOKEN",
@@ -22,6 +23,7 @@ __all__ = [
     "SpanMask",
     "TokenClass",
     "TokenIndex",
+    "position_rule",
 ]
 
 
@@ -179,3 +181,22 @@ class AllTokens(PositionRule):
 
 
 LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()
+
+
+def position_rule(position: int | str, class_names: Sequence[str] = ()) -> PositionRule:
+    """The rule that a study file names: ``mean``, ``last``, a position, or a token class.
+
+    Raises
+    ------
+    InputError
+        For a name that is none of them, with near misses.
+    """
+    if isinstance(position, int):
+        return TokenIndex(position)
+    if position in ("mean", "last"):
+        return MEAN_OF_TOKENS if position == "mean" else LAST_TOKEN
+    if position in class_names:
+        return TokenClass(list(class_names).index(position))
+    known = ["mean", "last", *class_names]
+    fix = near_misses(position, known) or f"Use a number, or one of: {', '.join(dict.fromkeys(known))}"
+    raise InputError("position", f"no token class {position!r}", fix)

@@ -1,14 +1,13 @@
-"""Hugging Face networks from an installed package or a local folder; never from the network."""
+"""Where a network lies: in an installed package or a local folder; never on the network."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["load_encoder", "locate_model"]
+__all__ = ["locate_model"]
 
 
 def locate_model(package: str | None, folder: str | None, relative_to: Path) -> Path:
@@ -22,7 +21,10 @@ def locate_model(package: str | None, folder: str | None, relative_to: Path) -> 
     if package is None and folder is None:
         raise InputError("model", "neither package nor folder", "Give model.package or model.folder")
     if package is not None:
-        spec = importlib.util.find_spec(package)
+        try:
+            spec = importlib.util.find_spec(package)
+        except (ImportError, ValueError):
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise InputError(
                 "model.package",
@@ -37,20 +39,6 @@ def locate_model(package: str | None, folder: str | None, relative_to: Path) -> 
         raise InputError(
             "model.folder",
             f"{path} holds no config.json",
-            "Give the folder with config.json and model.safetensors",
+            "Give the folder with config.json and model.safetensors (hub names are not looked up)",
         )
     return path
-
-
-def load_encoder(path: Path) -> tuple[Any, Any]:
-    """Module in evaluation mode and float32, and its tokenizer; weights from safetensors only."""
-    try:
-        from transformers import AutoModel, AutoTokenizer
-        from transformers.utils import logging
-    except ImportError:
-        raise InputError("model", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    options = {"local_files_only": True}
-    model = AutoModel.from_pretrained(path, use_safetensors=True, **options).eval().float()
-    return model.requires_grad_(False), AutoTokenizer.from_pretrained(path, **options)

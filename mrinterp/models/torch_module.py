@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
 from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
+from mrinterp.models.weights_hash import weights_hash
 
 __all__ = ["INPUT", "TorchAdapter"]
 
@@ -63,15 +63,11 @@ class TorchAdapter:
     @property
     def hash(self) -> str:
         """SHA-256 over names, shapes and values of all weights."""
-        h = hashlib.sha256()
-        for name, value in sorted(self.module.state_dict().items()):
-            h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-            h.update(
-                value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-                if value.numel()
-                else b""
-            )
-        return h.hexdigest()
+        return weights_hash(self.module)
+
+    def check(self, site: str) -> None:
+        """Refuse a site that does not exist, with near misses."""
+        self.submodule(site.removesuffix(INPUT))
 
     def can_resume(self, site: str) -> bool:
         """Whether the site is a layer of a stack whose earlier layers can be passed over."""

@@ -10,6 +10,7 @@ import torch
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
 from mrinterp.models.site_output import check_reached, edited
+from mrinterp.models.weights_hash import weights_hash
 
 __all__ = ["TransformerLensAdapter"]
 
@@ -43,6 +44,21 @@ class TransformerLensAdapter:
         if getattr(model, "training", False):
             raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
         self.model = model
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The model, which is a module."""
+        module: torch.nn.Module = self.model
+        return module
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values of all weights."""
+        return weights_hash(self.module)
+
+    def check(self, site: str) -> None:
+        """Refuse a hook point that does not exist, with near misses."""
+        self._point(site)
 
     def sites(self) -> list[str]:
         """Names of all hook points."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,15 @@ _ROLES = {
     "replication": "the same estimate on other families",
     "knockout": "features are changed by hand here, before any estimate exists",
 }
+_FEATURE_KINDS = {
+    "layer": "units",
+    "heads": "directions of attention heads",
+    "subspace": "coordinates of a subspace",
+    "embedding": "directions of word embeddings",
+    "token": "directions of output tokens",
+    "sae": "latents of an autoencoder",
+    "train_sae": "latents of an autoencoder trained on the discovery split",
+}
 _KIND_ORDER = ("clean", "noise", "slot", "pair")
 
 
@@ -28,11 +38,16 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
     d = basis.dictionary
     return {
         "site": plan["model"]["site"],
-        "outcome": plan["outcome"],
+        "outcomes": [_outcome(o) for o in plan["outcome"]],
+        "beside": plan["model"]["beside"],
+        "position": _position(plan["features"]["position"]),
+        "sae": basis.meta.get("sae"),
         "kind": plan["estimation"]["kind"],
         "covariance": plan["estimation"]["covariance"],
         "features": len(d.names),
-        "feature_kind": plan["features"]["kind"].replace("_", " "),
+        "feature_kind": _FEATURE_KINDS.get(
+            plan["features"]["kind"], plan["features"]["kind"].replace("_", " ")
+        ),
         "unit": d.unit,
         "rank": basis.rank,
         "ceiling": basis.meta.get("ceiling"),
@@ -50,6 +65,20 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "knockouts": _knockouts(study),
         "checks": study.checks,
     }
+
+
+def _outcome(section: Mapping[str, Any]) -> dict[str, Any]:
+    """An outcome section: its settings beyond name, kind, anchors and sampling, in words."""
+    shown = ("target", "against", "log", "position", "per_token", "direction", "function")
+    more = [f"{k.replace('_', ' ')} {section[k]}" for k in shown if section.get(k) not in (None, False)]
+    if section["kind"] == "generated":
+        more.append(f"{section['new_tokens']} new tokens, {section['replicates']} seeded texts per run")
+    return {**section, "more": more}
+
+
+def _position(position: int | str) -> str:
+    named = {"mean": "the mean over tokens", "last": "the last token"}
+    return named.get(str(position), f"token {position}" if isinstance(position, int) else f"class {position}")
 
 
 def _kinds(study: FinishedStudy) -> list[str]:

@@ -9,7 +9,7 @@ from mrinterp.report.claims import Feature, ropes
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 
-__all__ = ["agreement_rows", "assumptions", "cross_table", "misled"]
+__all__ = ["agreement_rows", "assumptions", "cross_table", "misled", "ranked_classes"]
 
 _VERDICTS = ("causal", "indeterminate", "negligible")
 
@@ -23,19 +23,46 @@ def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
         low, high = row[f"{name}_lower"], row[f"{name}_upper"]
         return Cell(plain(row[name]), f"{plain(low)} to {plain(high)}" if low == low and high == high else "")
 
+    def drawn(row: Mapping[Any, Any], name: str, form: str = ".2f") -> Cell:
+        low, high = (row.get(f"{name}_boot_{end}", float("nan")) for end in ("lower", "upper"))
+        value = plain(row.get(name, float("nan")), form)
+        return Cell(value, f"{plain(low, form)} to {plain(high, form)}" if low == low else "")
+
     return [
         {
             "label": f"{row['label']}, {row['outcome']}" if several else row["label"],
             "primary": row["method"] == primary,
             "correlation": cell(row, "correlation"),
-            "rank_correlation": plain(row.get("rank_correlation", float("nan"))),
             "slope": cell(row, "slope"),
             "coverage": cell(row, "coverage"),
-            "sign": plain(row.get("sign_concordance", float("nan")), ".0%"),
             "missing": int(row["missing"]),
+            "coverage_alone": drawn(row, "coverage_alone"),
+            "york_slope": drawn(row, "york_slope"),
+            "rank_correlation": drawn(row, "rank_correlation"),
+            "kendall": drawn(row, "kendall"),
+            "sign": drawn(row, "sign_concordance", ".0%"),
+            "auroc": drawn(row, "auroc"),
+            "auprc": drawn(row, "auprc"),
+            "reason": row.get("reason", ""),
         }
         for row in study.agreement.summary.to_dict(orient="records")
     ]
+
+
+def ranked_classes(study: FinishedStudy) -> dict[str, Any]:
+    """How many features the knockouts sort into causal and negligible, what ranks them, and the draws."""
+    counts = [
+        f"{int(r.get('knockout_causal', 0))} causal and {int(r.get('knockout_negligible', 0))} negligible"
+        for r in study.agreement.summary.drop_duplicates("outcome").to_dict(orient="records")
+    ]
+    meta = study.agreement.meta
+    words = {"z": "size in standard errors"}.get(meta.get("ranked_by", ""), "size of the estimate")
+    return {
+        "counts": "; ".join(counts),
+        "ranked_by": words,
+        "draws": meta.get("draws", 0),
+        "resampled": meta.get("resampled", "features"),
+    }
 
 
 def cross_table(rows: list[Feature]) -> list[tuple[str, list[int]]]:

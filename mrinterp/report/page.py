@@ -16,7 +16,7 @@ from mrinterp.plots.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.flow import flow
-from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled
+from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.provenance import provenance
 
 __all__ = ["page_html", "write_page"]
@@ -63,6 +63,7 @@ def page_html(study: FinishedStudy) -> str:
         has_gradient="gradient" in study.estimates,
         several_outcomes=len(ropes(study)) > 1,
         agreement=agreement_rows(study),
+        ranked=ranked_classes(study),
         cross=cross_table(rows),
         misled=misled(study, rows),
         figures=_figures(study, rows),

@@ -47,14 +47,21 @@ def study_file(plan: dict[str, Any]) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _section(values: dict[str, Any], path: tuple[str, ...], lines: list[str]) -> None:
-    plain = {k: v for k, v in values.items() if not isinstance(v, dict) and v is not None}
-    if path and plain:
-        lines += ["", f"[{'.'.join(_key(p) for p in path)}]"]
+def _section(values: dict[str, Any], path: tuple[str, ...], lines: list[str], head: str = "[{}]") -> None:
+    plain = {k: v for k, v in values.items() if not _is_table(v) and v is not None}
+    if path and (plain or not values):
+        lines += ["", head.format(".".join(_key(p) for p in path))]
     lines += [f"{_key(k)} = {_value(v)}" for k, v in plain.items()]
     for k, v in values.items():
         if isinstance(v, dict):
             _section(v, (*path, k), lines)
+        elif _is_table(v):
+            for entry in v:
+                _section(entry, (*path, k), lines, "[[{}]]")
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
 
 
 def _key(key: str) -> str:

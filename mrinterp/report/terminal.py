@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,18 +26,23 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         Features shown, largest effects first; the rest is counted and lies in the run folder.
     """
     header, table = study.header, study.results
-    outcome, unit = table["outcome"].iloc[0], study.basis.dictionary.unit
+    outcomes, unit = list(study.estimates["within"].outcomes), study.basis.dictionary.unit
+    several = len(outcomes) > 1
     lines = [
         header["plan"]["title"],
-        f"Effects on {outcome}, in outcome units per {unit} of the feature.",
+        f"Effects on {', '.join(outcomes)}, in outcome units per {unit} of the feature.",
         "",
     ]
-    rows = [("feature", "responds to", "effect", "95% interval", "knockout", "verdict", "knockout says")]
+    named = ("outcome",) if several else ()
+    rows = [
+        ("feature", "responds to", *named, "effect", "95% interval", "knockout", "verdict", "knockout says")
+    ]
     for r in table.head(top).to_dict("records"):
         rows.append(
             (
                 r["feature"].rsplit(":", 1)[-1],
                 r["label"],
+                *((r["outcome"],) if several else ()),
                 f"{r['effect']:+.4f}",
                 f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]",
                 f"{r['knockout']:+.4f}",
@@ -46,20 +53,24 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     counts = ", ".join(f"{n} {v}" for v, n in table["verdict"].value_counts().items())
-    rope = study.agreement.meta["rope"][0]
+    ropes = study.agreement.meta["rope"]
+    each = [f"+-{r:.4f}{f' ({o})' if several else ''}" for o, r in zip(outcomes, ropes, strict=True)]
+    tested = "effects" if several else "features"
     lines += [
         "",
-        f"{len(table)} features tested: {counts} (region of practical equivalence +-{rope:.4f}). {max(len(table) - top, 0)} not shown.",
+        f"{len(table)} {tested} tested: {counts} (region of practical equivalence {', '.join(each)})."
+        f" {max(len(table) - top, 0)} not shown.",
     ]
     lines += ["", "Held against the blind knockouts:"]
     for s in study.agreement.summary.to_dict("records"):
         lines.append(
-            f"  {s['label']:<62} correlation {s['correlation']:+.3f}  slope {s['slope']:.2f}"
-            f"  coverage {s['coverage']:.2f} ({s['coverage_lower']:.2f} to {s['coverage_upper']:.2f}), {s['missing']} missing"
+            f"  {s['label'] + (', ' + s['outcome'] if several else ''):<62} correlation {s['correlation']:+.3f}  slope {s['slope']:.2f}"
+            f"  coverage {s['coverage']:.2f} ({s['coverage_lower']:.2f} to {s['coverage_upper']:.2f})"
+            f"{_area(s)}, {s['missing']} missing"
         )
     misled, meta = study.agreement.misled, study.agreement.meta
     lines.append(
-        f"  univariable MR called {meta['screen_significant']} of {len(table)} features significant;"
+        f"  univariable MR called {meta['screen_significant']} of {len(table)} {tested} significant;"
         f" the knockout finds {len(misled)} of those negligible."
     )
     d = study.basis.dictionary
@@ -69,6 +80,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         f"  read-back matrix W A ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal {diagonal.min():.6f} to"
         f" {diagonal.max():.6f}, largest other entry {rest.max():.1e}."
     )
+    lines += [f"  {c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
     failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
     lines += ["", "Checks: all passed." if not failed else "Checks:"]
     lines += [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
@@ -78,6 +90,12 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
     ]
     return "\n".join(lines)
+
+
+def _area(row: Mapping[Any, Any]) -> str:
+    """How well a method ranks causal above negligible features, where both are there."""
+    area = row.get("auroc", float("nan"))
+    return f"  AUROC {area:.2f}" if area == area else ""
 
 
 def rerun_text(claims: pd.DataFrame, versions: dict[str, str]) -> str:

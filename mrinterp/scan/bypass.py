@@ -22,6 +22,8 @@ def mean_bypass(dictionary: Dictionary, mean_changes: Array) -> Array:
     """
     _, _, right = np.linalg.svd(dictionary.write, full_matrices=True)
     rest = right[len(dictionary.write) :]
+    if not len(rest):
+        return np.zeros((0, dictionary.write.shape[1]))
     scores = mean_changes @ rest.T
     _, _, rotation = np.linalg.svd(scores.T @ scores)
     return np.asarray(rotation @ rest)

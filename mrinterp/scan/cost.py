@@ -7,14 +7,18 @@ import time
 from mrinterp.core.design import Design
 from mrinterp.core.plan import Plan
 from mrinterp.models.cut import CutNetwork
-from mrinterp.models.text import TokenArrays
 from mrinterp.scan.reader import read_runs
 
 __all__ = ["scan_cost"]
 
 
-def scan_cost(network: CutNetwork, design: Design, tokens: TokenArrays, plan: Plan) -> dict[str, float]:
+def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
     """Forward passes, seconds and bytes of a study; two canonical blocks are run and timed.
+
+    Parameters
+    ----------
+    features : int
+        How many features the study has.
 
     Returns
     -------
@@ -25,16 +29,16 @@ def scan_cost(network: CutNetwork, design: Design, tokens: TokenArrays, plan: Pl
     """
     block, knockouts = plan.model.block, plan.knockouts
     rows = design.rows("discovery")[: 2 * block]
-    read_runs(network, design, tokens, rows[:block], what="warm-up")
+    read_runs(network, design, rows[:block], what="warm-up")
     start = time.perf_counter()
-    sample = read_runs(network, design, tokens, rows, what="timing")
+    sample = read_runs(network, design, rows, what="timing")
     per_run = (time.perf_counter() - start) / len(rows)
     prompts = len(design.rows("knockout"))
     scan = len(design.runs) - prompts
-    swept = prompts * (plan.features.count * (2 + knockouts.donors) + 2 * knockouts.random_controls)
+    swept = prompts * (features * (2 + knockouts.donors) + 2 * knockouts.random_controls)
     row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
     discovery = len(design.rows("discovery"))
-    columns = plan.features.count + 2 * plan.estimation.max_rank
+    columns = features + 2 * plan.estimation.max_rank
     return {
         "block": float(block),
         "scan_runs": float(scan),

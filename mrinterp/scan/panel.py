@@ -10,7 +10,6 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.models.cut import CutNetwork, CutReading
-from mrinterp.models.text import TokenArrays
 from mrinterp.scan.reader import read_runs
 
 __all__ = ["scan_panel"]
@@ -19,7 +18,6 @@ __all__ = ["scan_panel"]
 def scan_panel(
     network: CutNetwork,
     design: Design,
-    tokens: TokenArrays,
     basis: Basis,
     split: str,
     folder: Path | None = None,
@@ -29,12 +27,13 @@ def scan_panel(
 
     def project(reading: CutReading) -> dict[str, np.ndarray]:
         return {
-            "features": basis.features(reading.mean),
-            "bypass": basis.bypass(reading.mean, reading.deviation),
+            "features": reading.features,
+            "bypass": basis.bypass(reading.parts),
             "outcome": reading.outcome,
         }
 
-    read = read_runs(network, design, tokens, rows, project, folder, split)
+    viewed = network.viewing(basis.dictionary)
+    read = read_runs(viewed, design, rows, project, folder, split)
     runs = design.runs.iloc[rows][["run", "prompt", "family", "split", "kind"]].reset_index(drop=True)
     return Panel(
         runs,

@@ -12,7 +12,6 @@ from tqdm import tqdm
 from mrinterp.core.design import Design
 from mrinterp.core.storage import whole_file
 from mrinterp.models.cut import CutNetwork, CutReading
-from mrinterp.models.text import TokenArrays
 
 __all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "block_noise", "raw_reading", "read_runs", "sharded"]
 
@@ -27,12 +26,12 @@ Project = Callable[[CutReading], dict[str, NDArray]]
 
 
 def raw_reading(reading: CutReading) -> dict[str, NDArray]:
-    """Keep everything: token means in float64, class deviations in float32."""
-    return {
-        "mean": reading.mean,
-        "deviation": reading.deviation.astype(np.float32),
-        "outcome": reading.outcome,
+    """Keep everything: means in float64, class deviations in float32."""
+    parts = {
+        name: value.astype(np.float32) if name.endswith("position") else value
+        for name, value in reading.parts.items()
     }
+    return {**parts, "features": reading.features, "outcome": reading.outcome}
 
 
 def block_noise(
@@ -109,7 +108,6 @@ def sharded(
 def read_runs(
     network: CutNetwork,
     design: Design,
-    tokens: TokenArrays,
     rows: NDArray[np.int_],
     project: Project = raw_reading,
     folder: Path | None = None,
@@ -119,8 +117,6 @@ def read_runs(
 
     Parameters
     ----------
-    tokens : TokenArrays
-        Of all inputs of the design.
     rows : ndarray of int
         Rows of ``design.runs``, in canonical order.
     project : callable
@@ -132,9 +128,7 @@ def read_runs(
 
     def work(a: int, b: int) -> dict[str, NDArray]:
         block = rows[a:b]
-        reading = network.run(
-            tokens.take(inputs[block]), noise=block_noise(design, block), draw=(SCAN_STREAM, block)
-        )
+        reading = network.run(inputs[block], noise=block_noise(design, block), draw=(SCAN_STREAM, block))
         return project(reading)
 
     return sharded(len(rows), int(design.settings["block"]), work, folder, what)

@@ -1,0 +1,55 @@
+"""Functions that a study file names: ``package.module:function``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from mrinterp.core.errors import InputError, near_misses
+
+__all__ = ["named_function"]
+
+
+def named_function(name: str, key: str, folder: Path) -> Callable[..., Any]:
+    """Import a function by its name; modules beside the study file are found too.
+
+    Parameters
+    ----------
+    name : str
+        ``package.module:function``. Importing it runs that module.
+    key : str
+        Where it stands in the study file, for messages.
+    folder : Path
+        Of the study file.
+
+    Raises
+    ------
+    InputError
+        For another form, a module that cannot be imported, or no such function in it.
+    """
+    module_name, colon, attribute = name.partition(":")
+    if not colon or not module_name or not attribute:
+        raise InputError(key, repr(name), "Name it as 'package.module:function'")
+    place = str(Path(folder).resolve())
+    sys.path.insert(0, place)
+    try:
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError, SyntaxError) as e:
+        raise InputError(
+            key,
+            f"module {module_name!r} cannot be imported ({e})",
+            "Install it, or put it beside the study file",
+        ) from None
+    finally:
+        sys.path.remove(place)
+    value: Any = module
+    for part in attribute.split("."):
+        value = getattr(value, part, None)
+    if not callable(value):
+        fix = near_misses(attribute, dir(module)) or "Give the name of a function in it"
+        raise InputError(key, f"{module_name!r} has no function {attribute!r}", fix)
+    function: Callable[..., Any] = value
+    return function
