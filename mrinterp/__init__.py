@@ -21,14 +21,55 @@ if TYPE_CHECKING:
     from mrinterp.core.credible_set import FineMapping
     from mrinterp.core.errors import InputError
     from mrinterp.core.estimates import Estimate, Estimates
+    from mrinterp.core.knockout_effects import KnockoutEffects
     from mrinterp.core.mrdata import MRData
     from mrinterp.core.panel import Panel
     from mrinterp.core.sumstats import SumStats
     from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling
     from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise
     from mrinterp.instruments.perturbed_inputs import perturb
+    from mrinterp.knockouts.aligned_variable import AlignedVariable
+    from mrinterp.knockouts.alignment_search import search_alignment, subspace_of
     from mrinterp.knockouts.bench import Bench
+    from mrinterp.knockouts.causal_model import CausalModel, Variable
+    from mrinterp.knockouts.clamp import Clamp
+    from mrinterp.knockouts.comparators import comparators
+    from mrinterp.knockouts.compare_kinds import compare_kinds
+    from mrinterp.knockouts.confounder_removal import remove_confounder
+    from mrinterp.knockouts.control_alignments import control_alignments
+    from mrinterp.knockouts.correlation import correlation
+    from mrinterp.knockouts.counterfactual_labels import counterfactual_labels
+    from mrinterp.knockouts.cut_units import cut_units
+    from mrinterp.knockouts.damage import Damage
+    from mrinterp.knockouts.direct_effect import direct_effect
+    from mrinterp.knockouts.dose_response import dose_response
+    from mrinterp.knockouts.epistasis import epistasis
+    from mrinterp.knockouts.faithfulness import faithfulness
+    from mrinterp.knockouts.feature_sets import set_effects
+    from mrinterp.knockouts.gradient import attribution_patching, gradient, gradient_times_activation
+    from mrinterp.knockouts.integrated_gradients import integrated_gradients
+    from mrinterp.knockouts.interchange import Interchange
+    from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
+    from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
+    from mrinterp.knockouts.interchange_training import train_with_interchange
+    from mrinterp.knockouts.kind import Kind
     from mrinterp.knockouts.knock_out import knock_out
+    from mrinterp.knockouts.linear_probe import linear_probe
+    from mrinterp.knockouts.mean import Mean
+    from mrinterp.knockouts.minimal_set import minimal_set
+    from mrinterp.knockouts.ordered import ordered_knockouts
+    from mrinterp.knockouts.project_out import project_out
+    from mrinterp.knockouts.prune_units import prune_units
+    from mrinterp.knockouts.pruning import prune
+    from mrinterp.knockouts.resample import Resample
+    from mrinterp.knockouts.rescue import rescue
+    from mrinterp.knockouts.scale import Scale
+    from mrinterp.knockouts.shift import Shift
+    from mrinterp.knockouts.site_variation import random_directions
+    from mrinterp.knockouts.specificity import specificity
+    from mrinterp.knockouts.steer import Steer
+    from mrinterp.knockouts.vestigial import vestigial_features
+    from mrinterp.knockouts.zero import Zero
     from mrinterp.models.array_network import array_network
     from mrinterp.models.directions import Directions, Subspace, difference_of_means
     from mrinterp.models.features import ChannelMap
@@ -60,16 +101,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AlignedVariable": "knockouts.aligned_variable",
     "AnchorProjection": "models.outcomes",
     "AttentionHeads": "models.units",
     "Bench": "knockouts.bench",
     "CallableOutcome": "models.other_outcomes",
+    "CausalModel": "knockouts.causal_model",
     "ChannelMap": "models.features",
+    "Clamp": "knockouts.clamp",
     "ClassifierMargin": "models.logit_outcomes",
     "Coloc": "core.coloc",
     "ColumnNoise": "instruments.column_perturbations",
     "ColumnResampling": "instruments.column_perturbations",
     "ContinuationLogProbability": "models.target_outcomes",
+    "Damage": "knockouts.damage",
     "Directions": "models.directions",
     "Estimate": "core.estimates",
     "Estimates": "core.estimates",
@@ -77,11 +122,15 @@ _HOMES = {
     "FineMapping": "core.credible_set",
     "GeneratedOutcome": "models.generated",
     "InputError": "core.errors",
+    "Interchange": "knockouts.interchange",
     "KLToClean": "models.target_outcomes",
+    "Kind": "knockouts.kind",
+    "KnockoutEffects": "core.knockout_effects",
     "Latents": "models.latents",
     "Logit": "models.logit_outcomes",
     "LogitDifference": "models.logit_outcomes",
     "MRData": "core.mrdata",
+    "Mean": "knockouts.mean",
     "ModelInputs": "models.inputs",
     "NNsightAdapter": "models.nnsight_adapter",
     "Occlusion": "instruments.image_perturbations",
@@ -90,6 +139,10 @@ _HOMES = {
     "PixelNoise": "instruments.image_perturbations",
     "Probability": "models.logit_outcomes",
     "Projection": "models.other_outcomes",
+    "Resample": "knockouts.resample",
+    "Scale": "knockouts.scale",
+    "Shift": "knockouts.shift",
+    "Steer": "knockouts.steer",
     "Study": "study",
     "Subspace": "models.directions",
     "SumStats": "core.sumstats",
@@ -97,45 +150,83 @@ _HOMES = {
     "TranscoderView": "models.transcoder",
     "TransformerLensAdapter": "models.transformer_lens_adapter",
     "Units": "models.units",
+    "Variable": "knockouts.causal_model",
     "WholeLayer": "models.units",
+    "Zero": "knockouts.zero",
     "array_network": "models.array_network",
+    "attribution_patching": "knockouts.gradient",
     "cluster_traits": "coloc.hyprcoloc",
     "colocalize": "coloc.abf",
     "colocalize_runs": "coloc.runs",
     "colocalize_signals": "coloc.signals",
+    "comparators": "knockouts.comparators",
+    "compare_kinds": "knockouts.compare_kinds",
+    "control_alignments": "knockouts.control_alignments",
+    "correlation": "knockouts.correlation",
+    "counterfactual_labels": "knockouts.counterfactual_labels",
+    "cut_units": "knockouts.cut_units",
     "difference_of_means": "models.directions",
+    "direct_effect": "knockouts.direct_effect",
+    "dose_response": "knockouts.dose_response",
+    "draw_pairs": "knockouts.interchange_pairs",
+    "epistasis": "knockouts.epistasis",
+    "faithfulness": "knockouts.faithfulness",
     "finemap_individual": "coloc.finemap",
     "finemap_sufficient": "coloc.finemap",
     "finemap_summary": "coloc.finemap",
     "from_arrays": "tables.arrays",
+    "gradient": "knockouts.gradient",
+    "gradient_times_activation": "knockouts.gradient",
     "heidi": "coloc.heidi",
+    "held_out_families": "knockouts.interchange_pairs",
+    "integrated_gradients": "knockouts.integrated_gradients",
+    "interchange_accuracy": "knockouts.interchange_accuracy",
     "knock_out": "knockouts.knock_out",
+    "linear_probe": "knockouts.linear_probe",
     "load_network": "models.hugging_face",
     "marginal_scan": "scan.marginal",
+    "minimal_set": "knockouts.minimal_set",
     "observational": "mr.observational",
+    "ordered_knockouts": "knockouts.ordered",
     "perturb": "instruments.perturbed_inputs",
+    "project_out": "knockouts.project_out",
+    "prune": "knockouts.pruning",
+    "prune_units": "knockouts.prune_units",
+    "random_directions": "knockouts.site_variation",
     "rank_path": "mr.within",
     "read_arrays": "scan.read_arrays",
     "read_sae": "models.sae_folder",
     "reconstruction_report": "models.latents",
+    "remove_confounder": "knockouts.confounder_removal",
+    "rescue": "knockouts.rescue",
     "run_mr": "mr.driver",
+    "search_alignment": "knockouts.alignment_search",
+    "set_effects": "knockouts.feature_sets",
+    "specificity": "knockouts.specificity",
+    "subspace_of": "knockouts.alignment_search",
     "train_topk_sae": "models.train_sae",
+    "train_with_interchange": "knockouts.interchange_training",
     "tsls": "mr.run_iv",
+    "vestigial_features": "knockouts.vestigial",
     "within": "mr.within",
     "write_sae": "models.sae_folder",
 }
 
 __all__ = [
+    "AlignedVariable",
     "AnchorProjection",
     "AttentionHeads",
     "Bench",
     "CallableOutcome",
+    "CausalModel",
     "ChannelMap",
+    "Clamp",
     "ClassifierMargin",
     "Coloc",
     "ColumnNoise",
     "ColumnResampling",
     "ContinuationLogProbability",
+    "Damage",
     "Directions",
     "Estimate",
     "Estimates",
@@ -143,11 +234,15 @@ __all__ = [
     "FineMapping",
     "GeneratedOutcome",
     "InputError",
+    "Interchange",
     "KLToClean",
+    "Kind",
+    "KnockoutEffects",
     "Latents",
     "Logit",
     "LogitDifference",
     "MRData",
+    "Mean",
     "ModelInputs",
     "NNsightAdapter",
     "Occlusion",
@@ -156,6 +251,10 @@ __all__ = [
     "PixelNoise",
     "Probability",
     "Projection",
+    "Resample",
+    "Scale",
+    "Shift",
+    "Steer",
     "Study",
     "Subspace",
     "SumStats",
@@ -163,31 +262,65 @@ __all__ = [
     "TranscoderView",
     "TransformerLensAdapter",
     "Units",
+    "Variable",
     "WholeLayer",
+    "Zero",
     "__version__",
     "array_network",
+    "attribution_patching",
     "cluster_traits",
     "colocalize",
     "colocalize_runs",
     "colocalize_signals",
+    "comparators",
+    "compare_kinds",
+    "control_alignments",
+    "correlation",
+    "counterfactual_labels",
+    "cut_units",
     "difference_of_means",
+    "direct_effect",
+    "dose_response",
+    "draw_pairs",
+    "epistasis",
+    "faithfulness",
     "finemap_individual",
     "finemap_sufficient",
     "finemap_summary",
     "from_arrays",
+    "gradient",
+    "gradient_times_activation",
     "heidi",
+    "held_out_families",
+    "integrated_gradients",
+    "interchange_accuracy",
     "knock_out",
+    "linear_probe",
     "load_network",
     "marginal_scan",
+    "minimal_set",
     "observational",
+    "ordered_knockouts",
     "perturb",
+    "project_out",
+    "prune",
+    "prune_units",
+    "random_directions",
     "rank_path",
     "read_arrays",
     "read_sae",
     "reconstruction_report",
+    "remove_confounder",
+    "rescue",
     "run_mr",
+    "search_alignment",
+    "set_effects",
+    "specificity",
+    "subspace_of",
     "train_topk_sae",
+    "train_with_interchange",
     "tsls",
+    "vestigial_features",
     "within",
     "write_sae",
 ]

@@ -104,3 +104,19 @@ def test_import_is_light() -> None:
     ).stdout.split("\n")
     assert float(out[0]) < 0.5
     assert out[1] == "[]"
+
+
+def test_public_names_are_listed_once_and_found() -> None:
+    import mrinterp
+
+    source = ast.parse((PACKAGE / "__init__.py").read_text())
+    typed = {
+        f"{node.module}.{name.name}"
+        for node in ast.walk(source)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("mrinterp.")
+        for name in node.names
+    }
+    assert typed == {f"mrinterp.{home}.{name}" for name, home in mrinterp._HOMES.items()}
+    assert set(mrinterp.__all__) == set(mrinterp._HOMES) | {"__version__"}
+    for name in mrinterp.__all__:
+        assert getattr(mrinterp, name) is not None
