@@ -3,7 +3,7 @@
     python benchmarks/mr_simulations.py
 
 writes ``benchmarks/results/mr_simulations.md``: every registered estimator, summary-level ones on
-`mr_worlds`, run-level ones on `run_worlds`. About ten minutes with one thread; ``--replicates`` scales it.
+`mr_worlds`, run-level ones on `run_worlds`. About eight minutes with one thread; ``--replicates`` scales it.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mrinterp.core.mrdata import MRData
     from mrinterp.core.panel import Panel
     from mrinterp.core.sumstats import SumStats
+    from mrinterp.diagnostics.steiger import steiger_by_instrument, steiger_test
     from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling
     from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise
     from mrinterp.instruments.perturbed_inputs import perturb
@@ -203,6 +204,8 @@ _HOMES = {
     "search_alignment": "knockouts.alignment_search",
     "set_effects": "knockouts.feature_sets",
     "specificity": "knockouts.specificity",
+    "steiger_by_instrument": "diagnostics.steiger",
+    "steiger_test": "diagnostics.steiger",
     "subspace_of": "knockouts.alignment_search",
     "train_topk_sae": "models.train_sae",
     "train_with_interchange": "knockouts.interchange_training",
@@ -316,6 +319,8 @@ __all__ = [
     "search_alignment",
     "set_effects",
     "specificity",
+    "steiger_by_instrument",
+    "steiger_test",
     "subspace_of",
     "train_topk_sae",
     "train_with_interchange",

@@ -146,13 +146,21 @@ def mr(
 
     TABLE (CSV, TSV or Parquet) has the columns SNP or instrument, beta_exposure, se_exposure,
     beta_outcome, se_outcome; several exposures as beta_x1, se_x1, ... With --outcome FILE, TABLE
-    is the exposure's table and both are harmonized by allele.
+    is the exposure's table and both are harmonized by allele; every instrument that is lost is
+    printed with its reason (with --json, to standard error).
     """
     import json
 
     from mrinterp.mr.driver import run_mr
     from mrinterp.mr.panel import leave_one_out as without_each
-    from mrinterp.mr.panel import methods_for, parse_options, records, sentences, strength_sentences
+    from mrinterp.mr.panel import (
+        methods_for,
+        parse_options,
+        records,
+        sentences,
+        set_aside_sentences,
+        strength_sentences,
+    )
     from mrinterp.tables.load import load
 
     data = load(
@@ -166,19 +174,25 @@ def mr(
     )
     if plot is not None:
         _mr_figures(plot, data, results, repeats)
+    lost = [f"Dropped {row.instrument}: {row.reason}." for row in data.dropped.itertuples(index=False)]
+    lost += set_aside_sentences(data)
     if as_json:
+        for line in lost:
+            click.echo(line, err=True)
         rows = records(results) + [r for out, e in repeats for r in records([e], left_out=out)]
         click.echo(json.dumps(rows, indent=1, allow_nan=False))
         return
     F, O, J = data.shape
-    click.echo(f"{table}: {J} instruments, {F} exposure{'s' * (F > 1)}, {O} outcome{'s' * (O > 1)}.")
+    click.echo(
+        f"{table}: {J} instrument{'s' * (J > 1)}, {F} exposure{'s' * (F > 1)}, {O} outcome{'s' * (O > 1)}."
+    )
     click.echo(
         f"Effects are in {unit or 'the unit of the outcome'} per unit of the exposure, as in the table."
     )
     for line in strength_sentences(data):
         click.echo(line)
-    for row in data.dropped.itertuples(index=False):
-        click.echo(f"Dropped {row.instrument}: {row.reason}.")
+    for line in lost:
+        click.echo(line)
     for line in sentences(results):
         click.echo(f"\n{line}")
     for out, e in repeats:
@@ -195,7 +209,12 @@ def _mr_figures(
     from mrinterp.mr.registry import find
     from mrinterp.plots.mr_figures import MOST_PAIRS, write_mr_figures
 
-    single = [r for r in results if find(r.method).kind == "univariable"] or [estimate(data, "ivw")]
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InputError(f"--plot {folder}", str(e.strerror), "Name a folder that can be written") from e
+    effects = [r for r in results if r.meta.get("scale") != "concordance"]
+    single = [r for r in effects if find(r.method).kind == "univariable"] or [estimate(data, "ivw")]
     first = single[0]
     if not repeats or repeats[0][1].method != first.method:
         repeats = list(leave_one_out(data, first.method, level=first.level, **first.meta["options"]))

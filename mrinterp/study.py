@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ class Study:
             self._fix_header()
             self.basis  # noqa: B018  discovery is read
             self._fix_header()  # candidates, dictionary and rank are fixed
-            self.knockouts, self.kinds  # noqa: B018  blind: no estimate exists yet
+            self.knockouts, self.kinds, self.equivalence  # noqa: B018  blind: no estimate exists yet
             self._fix_header()  # their digests are frozen
             self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
             self.agreement, self.results  # noqa: B018
@@ -181,33 +181,9 @@ class Study:
     @cached_property
     def knockouts(self) -> dict[str, KnockoutEffects]:
         """The matched shift, the plan's other kinds, and random directions shifted, on their own split."""
-        from mrinterp.knockouts.knock_out import knock_out
-        from mrinterp.knockouts.study_bench import random_dictionary, study_bench
+        from mrinterp.knockouts.study_knockouts import study_knockouts
 
-        options, seed = self.plan.knockouts, self.plan.seed
-        # One unit of a feature is its natural standard deviation on the discovery split.
-        matched = {"size": options.size, "unit": "feature", "allow_off_support": True}
-        chosen: dict[str, dict[str, Any]] = {"shift": matched}
-        chosen |= {
-            k: {"donors": options.donors, "seed": seed} if k == "resample" else {} for k in options.kinds
-        }
-        chosen |= {"random": matched} if options.random_controls else {}
-
-        @cache
-        def bench(random: bool) -> Any:
-            dictionary = (
-                random_dictionary(self.basis, options.random_controls, seed)
-                if random
-                else self.basis.dictionary
-            )
-            work = self.folder.work / ("knockouts_random" if random else "knockouts")
-            return study_bench(self._network, self.design, dictionary, work)
-
-        def run(name: str) -> KnockoutEffects:
-            kind = "shift" if name == "random" else name
-            return knock_out(bench(name == "random"), kind, draw_seed=seed, **chosen[name])
-
-        return {k: self.folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in chosen}
+        return study_knockouts(self.plan, lambda: self._network, self.design, self.basis, self.folder)
 
     @cached_property
     def kinds(self) -> KindComparison:
@@ -216,6 +192,49 @@ class Study:
 
         effects = [e for name, e in self.knockouts.items() if name != "random"]
         return self.folder.kept("kinds", KindComparison.load, lambda: compare_kinds(effects))
+
+    @cached_property
+    def equivalence(self) -> pd.DataFrame:
+        """Two one-sided tests of every kind of knockout against the plan's region (`KnockoutEffects.equivalence`),
+        with ``kind`` as the first column: which effects are shown to be negligible, and which are only small."""
+        path = self.out / "equivalence.parquet"
+        if not path.exists():
+            tests = {k: e.equivalence(self.rope) for k, e in self.knockouts.items()}
+            write_table(path, pd.concat([t.assign(kind=k) for k, t in tests.items()], ignore_index=True))
+        table = pd.read_parquet(path)
+        return table[["kind", *(c for c in table if c != "kind")]]
+
+    def bench(self, folder: Path | None = None) -> Any:
+        """The study's features on the clean prompts of its knockout split, for kinds and designs beyond the plan's.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Where finished shards of long designs are kept, so that a kill costs little.
+
+        Returns
+        -------
+        Bench
+            One unit of a feature is that of the study. `knock_out`, `dose_response`, `epistasis`, `rescue`,
+            `direct_effect` and the other designs take it as their first argument.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run of another plan.
+
+        Notes
+        -----
+        Blind: it needs the features, which are fixed on the discovery split, and no estimate. An unfinished
+        study is carried out no further than that. What is found on it is not part of the run: nothing is
+        frozen, and a design chosen after the report was read is exploratory.
+        """
+        from mrinterp.knockouts.study_bench import study_bench
+
+        self.folder.check_same_plan(self.plan)
+        if not (self.out / "study.json").exists():
+            self._fix_header()  # the rules are hashed before discovery is read
+        return study_bench(self._network, self.design, self.basis.dictionary, folder)
 
     @cached_property
     def panel(self) -> Panel:
@@ -253,6 +272,7 @@ class Study:
     @cached_property
     def checks(self) -> list[dict[str, Any]]:
         """Manipulation check and what identifies the primary estimate."""
+        from mrinterp.diagnostics.even_outcomes import even_outcome_checks
         from mrinterp.diagnostics.manipulation import identification_checks, manipulation_checks
         from mrinterp.diagnostics.reconstruction import reconstruction_check
         from mrinterp.ladder import without_tsls
@@ -270,6 +290,7 @@ class Study:
             found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in lacking.items()]
             few = without_tsls(self.panel, self.plan.estimation.kind)
             found += [] if few is None else [few]
+            found += even_outcome_checks(self.plan.outcome)
             if "sae" in self.basis.meta:
                 found.append(reconstruction_check(self.basis.meta["sae"]))
             write_json(path, [c.to_dict() for c in found])
@@ -353,6 +374,7 @@ class Study:
 
     def _figures(self) -> None:
         from mrinterp.plots.effect_ladder import effect_ladder
+        from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
         from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout_grid
         from mrinterp.plots.style import save
 
@@ -363,6 +385,7 @@ class Study:
         folder = self.out / "figures"
         for suffix in ("svg", "png"):
             save(effect_ladder(self.agreement, labels), folder / f"effect_ladder.{suffix}")
+            save(kinds_side_by_side(self.kinds), folder / f"kinds_side_by_side.{suffix}")
             save(
                 predicted_vs_knockout_grid(self.agreement, methods),
                 folder / f"predicted_vs_knockout.{suffix}",

@@ -268,9 +268,12 @@ def test_unknown_sites_and_training_mode_are_refused(opened: Any) -> None:
     with pytest.raises(InputError, match=f"Did you mean.*'{names['tensor']}'"):
         adapter.run(_inputs(), read=[names["tensor"] + "x"])
     model = adapter.model if hasattr(adapter, "model") else adapter.module
-    _module(adapter).train()
-    with pytest.raises(InputError, match="training mode"):
-        type(adapter)(model)
+    whole = _module(adapter)
+    for part in (whole, whole.get_submodule("first")):
+        whole.eval()
+        part.train()
+        with pytest.raises(InputError, match="training mode"):
+            type(adapter)(model)
 
 
 def test_a_site_that_is_not_run_is_refused() -> None:

@@ -357,3 +357,29 @@ def test_training_refuses_what_does_not_fit() -> None:
         train([AlignedVariable("left", "9", plant.view)])
     with pytest.raises(InputError, match="'lef'"):
         train([AlignedVariable("lef", "3", plant.view)])
+
+
+def test_a_killed_search_goes_on_and_another_search_starts_anew(tmp_path: Path) -> None:
+    """The second call finds all starts and all shards but one on disk, and writes only that one."""
+    options = {"steps": 40, "starts": 2, "folder": tmp_path, "block": 32, "random_model": False}
+    first = _search(**options)
+    shards = sorted(tmp_path.glob("interchange-*/shard-*.npz"))
+    assert len(shards) > 4
+    shards[0].unlink()
+    times = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
+    again = _search(**options)
+    assert times == {p: p.stat().st_mtime_ns for p in times}
+    np.testing.assert_array_equal(again.losses, first.losses)
+    for variable in BOTH:
+        np.testing.assert_array_equal(again.rotation[variable], first.rotation[variable])
+        held, before = again.held_out[variable], first.held_out[variable]
+        np.testing.assert_array_equal(held.hits, before.hits)
+        np.testing.assert_array_equal(held.arms["read_back"], before.arms["read_back"])
+    _search(**{**options, "seed": 1})
+    assert len(list(tmp_path.glob("start-*.npz"))) == 4
+
+
+@pytest.mark.parametrize("name", ["steps", "batch", "starts", "rate", "draws"])
+def test_numbers_that_are_not_positive_are_refused(name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        _search(**{name: 0})

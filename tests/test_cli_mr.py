@@ -78,7 +78,43 @@ def test_two_tables_are_harmonized(tmp_path: Path) -> None:
         f"r{k},G,A,0.7,{-0.2 - 0.02 * k},0.02\n" for k in range(4)))  # fmt: skip
     done = mr(tmp_path / "x.csv", "--outcome", tmp_path / "y.csv", "-m", "ivw", "--json")
     assert json.loads(done.stdout)[0]["estimate"] == pytest.approx(2.0)
+    assert "Dropped r4: not in" in done.stderr
     assert "Dropped r4: not in" in mr(tmp_path / "x.csv", "--outcome", tmp_path / "y.csv").stdout
+    (tmp_path / "z.csv").write_text("SNP,effect_allele,other_allele,eaf,beta,se\n" + "".join(
+        f"r{k},A,G,0.3,{0.1 + 0.02 * k**2},0.01\n" for k in (0, 1, 2, 3, 7)))  # fmt: skip
+    joint = mr(tmp_path / "x.csv", "-x", tmp_path / "z.csv", "-y", tmp_path / "y.csv", "-m", "mv_ivw").stdout
+    assert "Dropped r4: not in z.csv" in joint.replace(f"{tmp_path}/", "")
+    assert "Dropped r7: not in x.csv" in joint.replace(f"{tmp_path}/", "")
+    twice = mr(tmp_path / "x.csv", "-x", tmp_path / "x.csv", "-y", tmp_path / "y.csv")
+    assert twice.returncode == 2
+    assert "trait 'x' is there twice" in twice.stderr
+
+
+def test_bad_cells_cost_themselves_only(tmp_path: Path) -> None:
+    """Missing and infinite values are said by name, and the rest of the table is computed."""
+    lines = (CASES / "mv4_valid" / "data.csv").read_text().split("\n")
+    at = lines[0].split(",").index("beta_x2")
+    for row, value in ((1, "inf"), (2, "")):
+        cells = lines[row].split(",")
+        cells[at] = value
+        lines[row] = ",".join(cells)
+    (tmp_path / "t.csv").write_text("\n".join(lines))
+    done = mr(tmp_path / "t.csv", "-m", "ivw", "-m", "mv_ivw", "--json")
+    rows = {(r["method"], r["exposure"]): r for r in json.loads(done.stdout)}
+    assert rows["ivw", "x1"]["status"] == "ok"
+    assert rows["ivw", "x1"]["n_instruments"] == 80
+    assert rows["ivw", "x2"]["n_instruments"] == rows["mv_ivw", "x1"]["n_instruments"] == 78
+    assert "infinite values set aside" in rows["ivw", "x2"]["status"]
+    assert "Set aside for x2: rs3001 (effect or standard error infinite)" in done.stderr
+    assert "Set aside for x2: rs3002 (effect or standard error missing)" in done.stderr
+    same = "\n".join(["SNP,beta_exposure,se_exposure,beta_outcome,se_outcome",
+                      *(f"i{k},.1,.01,.05,.01" for k in range(8))])  # fmt: skip
+    (tmp_path / "same.csv").write_text(same)
+    methods = ("rucker", "radial_egger", "penalized_egger", "robust_egger", "robust_ivw")
+    done = mr(tmp_path / "same.csv", *(word for m in methods for word in ("-m", m))).stdout
+    assert "nan" not in done
+    assert done.count("slope and intercept cannot be told apart") == 3
+    assert "agree exactly" in done
 
 
 @pytest.mark.parametrize(
@@ -91,6 +127,7 @@ def test_two_tables_are_harmonized(tmp_path: Path) -> None:
         ([CASES / "valid" / "data.csv", "--option", "ivw.colour=1"], "no such option"),
         ([CASES / "valid" / "data.csv", "--ld", CASES / "correlated" / "corr.csv"], "not in the header"),
         ([CASES / "valid"], "cannot be read"),
+        ([CASES / "valid" / "data.csv", "--plot", CASES / "valid" / "data.csv"], "Name a folder"),
     ],
 )
 def test_bad_input_exits_2_with_one_message(args: list, words: str) -> None:
@@ -134,6 +171,33 @@ def test_flagged_instruments_and_overdispersion_are_in_the_json() -> None:
     assert raps["overdispersion"] > 0
     assert divw["overdispersion"] > 0
     assert presso["parameters"]["draws"] == 1000
+    lasso, srivw = json.loads(
+        mr(CASES / "outliers30" / "data.csv", "-m", "mv_lasso", "-m", "srivw", "--json").stdout
+    )
+    assert len(lasso["outliers"]) > 5
+    assert {e for d in lasso["direct_effects"] for e in d["instruments"]} == set(lasso["outliers"])
+    assert srivw["overdispersion"] > 0
+
+
+def test_sentences_claim_no_more_than_the_method_says() -> None:
+    """A concordance is no effect, a ratio uses one instrument, a posterior has no p, p never prints as 0."""
+    sign, wald, rucker, presso = (
+        line for line in mr(CASES / "outliers30" / "data.csv", "-m", "sign", "-m", "wald", "-m", "rucker", "-m", "presso")
+        .stdout.split("\n") if "interval" in line
+    )  # fmt: skip
+    assert "one unit more" not in sign
+    assert "from -1 (never) to 1 (always)" in sign
+    assert "; 1 instrument)" in wald
+    assert "Instrument used: rs" in wald
+    assert "p < 1e-300" in rucker
+    assert "Chosen: Egger, random effects" in rucker
+    assert "Global test of pleiotropy" in presso
+    table = CASES / "mv3_condweak" / "data.csv"
+    done = mr(table, "-m", "susie_mv", "-m", "mr_bma", "-m", "anderson_rubin_set").stdout
+    assert "nan" not in done
+    assert "Posterior probability that x1 acts" in done
+    sets = json.loads(mr(table, "-m", "clr_set", "--json").stdout)
+    assert all(r["sets"][0][0] == r["ci_lower"] and r["sets"][-1][1] == r["ci_upper"] for r in sets)
 
 
 def test_one_instrument_and_two_still_give_rows(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_a_view_edits_a_network_through_the_adapter() -> None:
             lambda: Units([1], WIDTH).write(torch.zeros(2, WIDTH), torch.zeros(1, 1)),
             r"shape \(1, 1\); the view reads \(2, 1\)",
         ),
-        (lambda: at.TokenIndex(5).at(MASK), r"TokenIndex\(index=5\), run 0: selects none of its 4 tokens"),
+        (lambda: at.TokenIndex(5).at(MASK), "token 5, run 0: selects none of its 4 tokens"),
         (lambda: at.TokenIndex(-5).at(MASK), "run 0: selects none"),
         (lambda: at.TokenClass(2).at(MASK, CLASSES), "run 0"),
         (lambda: at.TokenClass(1).at(MASK), "no position classes"),

@@ -159,6 +159,33 @@ def test_the_demo_package_is_found_by_name() -> None:
         load_network(package="no_such_package")
 
 
+def test_a_hub_id_comes_from_the_cache_and_is_refused_where_it_cannot(
+    decoder_folder: Path, decoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "0" * 40
+    base = tmp_path / "models--owner--tiny"
+    shutil.copytree(decoder_folder, base / "snapshots" / commit)
+    (base / "refs").mkdir()
+    (base / "refs" / "main").write_text(commit)
+    for revision in (None, "main", commit):
+        cached = load_network(hub="owner/tiny", revision=revision, head="causal")
+        assert cached.adapter.hash == decoder.adapter.hash
+        assert cached.tokenizer is not None
+    for arguments in ({"hub": "owner/small"}, {"hub": "owner/tiny", "revision": "older"}):
+        with pytest.raises(InputError, match="not in the local cache, and nothing is downloaded"):
+            load_network(**arguments)
+    (base / "snapshots" / commit / "model.safetensors").unlink()
+    (base / "snapshots" / commit / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(InputError, match="safetensors"):
+        load_network(hub="owner/tiny", head="causal")
+
+
 def test_a_missing_head_is_not_invented(tiny_encoder: Path) -> None:
     with pytest.raises(InputError, match="without a classifier head"):
         load_network(tiny_encoder, head="classifier")
@@ -176,11 +203,14 @@ def test_pickles_are_never_opened(tiny_encoder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"folder": "openai-community/gpt2"}, "nothing is downloaded"),
+        ({"folder": "openai-community/gpt2"}, "nothing is downloaded. Give .* or a hub id as hub="),
+        ({"folder": None, "hub": "no such/owner/name"}, "Give owner/name"),
+        ({"folder": None, "revision": "main"}, "given without hub"),
+        ({"hub": "owner/name"}, "given beside package or folder"),
         ({"head": "caual"}, "Did you mean 'causal'"),
         ({"dtype": "bf16"}, "Did you mean|Known"),
         ({"device": "moon"}, "'moon'"),
-        ({"folder": None}, "neither package nor folder"),
+        ({"folder": None}, "neither package, folder nor hub"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, Any], message: str, tiny_encoder: Path) -> None:

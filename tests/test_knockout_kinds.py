@@ -411,6 +411,21 @@ def test_other_bad_input() -> None:
         knock_out(each, Clamp(quantile=0.5), quantile=0.4)
 
 
+def test_equivalence_of_the_knockout_itself_and_per_unit() -> None:
+    """The mean effect is in outcome units, with an interval and a region of its own."""
+    made = knock_out(stack_bench(12), "mean")
+    frame = made.equivalence(of="mean")
+    np.testing.assert_array_equal(frame["effect"], made.mean.ravel())
+    np.testing.assert_allclose(frame["rope"], np.tile(0.02 * made.outcome_sd, len(made.features)))
+    lower, upper = made.mean_interval(0.9)
+    np.testing.assert_allclose(frame["lower"], lower.ravel())
+    wide = made.equivalence(rope=1.01 * np.maximum(np.abs(lower), np.abs(upper)) + 1e-9, of="mean")
+    assert set(wide["verdict"]) == {"negligible"}
+    assert not frame["effect"].equals(made.equivalence()["effect"])
+    with pytest.raises(InputError, match="'effect' or 'mean'"):
+        made.equivalence(of="median")
+
+
 def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
     made = knock_out(stack_bench(10, view=Units([1, 4], WIDTH)), "resample")
     made.save(tmp_path / "k")
@@ -436,3 +451,17 @@ def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
         bare.equivalence()
     with pytest.raises(InputError, match="above zero"):
         bare.equivalence(rope=0.0)
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        (lambda: knock_out(stack_bench(6), "mean", draws=0), "draws: 0"),
+        (lambda: knock_out(stack_bench(6), "mean").equivalence(alpha=2), "alpha: 2"),
+        (lambda: stack_bench(6, block=0), "block: 0"),
+        (lambda: stack_bench(6).subset(np.arange(0)), "at least one input"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(run: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        run()

@@ -9,6 +9,7 @@ import pytest
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr.driver import estimate
+from mrinterp.mr.panel import records, sentences
 from mrinterp.stats.strength import lambda_str
 from tests.joint_cases import (
     changed,
@@ -208,6 +209,25 @@ def test_two_pathways_are_two_modes() -> None:
     assert "modes" in ours.status[0, 0]
 
 
+def test_findings_carry_names_whatever_is_missing() -> None:
+    """Outcomes with instruments of their own are fitted apart; both keep their modes, under their names."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"i{j}" for j in range(80))
+    b = rng.standard_normal((1, 80)) + 2.0
+    g = np.where(np.arange(80) < 45, 0.2, 0.9) * b + 0.02 * rng.standard_normal((2, 80))
+    g[1, :5] = np.nan
+    data = MRData(b, np.full_like(b, 0.02), g, np.full_like(g, 0.02), ("x",), ("y", "z"), names)
+    ours = estimate(data, "grapple", starts=20)
+    assert {m["outcome"] for m in ours.meta["modes"]} == {"y", "z"}
+    for row in records([ours]):
+        support = {round(m["effects"][0], 1): set(m["instruments"]) for m in row["modes"]}
+        low = names[5:45] if row["outcome"] == "z" else names[:45]
+        assert len(support[0.2] & set(low)) > 0.8 * len(low)
+        assert len(support[0.9] & set(names[45:])) > 0.8 * 35
+        assert not support[0.2] & set(names[45:]) & support[0.9]
+    assert list(sentences([ours]))[1].count("Mode at") == 2
+
+
 def test_fine_mapping_finds_opposite_effects_of_coactivated_exposures() -> None:
     data = draw(seed=2, F=8, J=150, O=1, overlap=0.0)
     rng = np.random.default_rng(4)
@@ -219,13 +239,13 @@ def test_fine_mapping_finds_opposite_effects_of_coactivated_exposures() -> None:
     data = MRData(x, np.full_like(x, 0.15), y, np.full_like(y, 0.1), data.exposures, ("y",), data.instruments)
     direct = estimate(data, "susie_direct")
     assert [s["exposures"] for s in direct.meta["credible_sets"] if s["exposures"]] in (
-        [[0], [4]],
-        [[4], [0]],
+        [["x0"], ["x4"]],
+        [["x4"], ["x0"]],
     )
     assert set(direct.meta["direct"][0][2]) == {"g0", "g1", "g2", "g3"}
     clean = changed(data, beta_y=np.where(np.arange(150) < 4, data.beta_y - 1.5, data.beta_y))
     sets = estimate(clean, "susie_mv").meta["credible_sets"]
-    assert sorted(s["exposures"] for s in sets) == [[0], [4]]
+    assert sorted(s["exposures"] for s in sets) == [["x0"], ["x4"]]
     inclusion = estimate(clean, "mr_bma").details["inclusion"][:, 0]
     assert set(np.flatnonzero(inclusion > 0.5)) == {0, 4}
     grown = estimate(clean, "mr_bma", max_models=40).details["inclusion"][:, 0]

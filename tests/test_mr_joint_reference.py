@@ -48,7 +48,7 @@ def test_cml_agrees(case: str) -> None:
     close(estimate(known, "mv_cml").beta, ours.beta, 0.0)
     names = np.array(loaded.data.instruments)
     invalid = names[np.atleast_1d(entry.results["BIC_invalid"] or []).astype(int) - 1].tolist()
-    flagged = {tuple(row[:2]): row[2] for row in ours.meta["invalid"]}
+    flagged = {tuple(row[:2]): row[2] for row in ours.meta["outliers"]}
     assert sorted(flagged.get(("x1", "outcome"), next(iter(flagged.values()), []))) == sorted(invalid)
 
 

@@ -224,7 +224,7 @@ def test_sets_hold_their_level_with_correlated_weak_instruments() -> None:
             listed = {s["exposure"]: s["intervals"] for s in found.meta.get("sets", [])}
             for k in range(2):
                 wald = [[found.ci_lower[k, 0], found.ci_upper[k, 0]]]
-                store.append(any(a <= theta[k] <= b for a, b in listed.get(k, wald)))
+                store.append(any(a <= theta[k] <= b for a, b in listed.get(data.exposures[k], wald)))
     level = {m: np.mean(c) for m, c in covered.items()}
     # 40 cells: three Monte-Carlo errors below .95 are .85. Wald intervals are not made for this.
     assert all(level[m] >= 0.85 for m in SETS), level

@@ -127,7 +127,8 @@ def test_a_missing_instrument_is_a_dropped_one_for_its_cell_only(method: str) ->
     holes = fit(replace(data, beta_x=beta_x, beta_y=beta_y), method)
     full = fit(data, method)
     keep = np.ones(data.shape[2], bool)
-    assert holes.n_instruments.tolist() == [[11, 10], [12, 11]]
+    counts = [[11, 10], [12, 11]] if method != "wald" else [[1, 1], [1, 1]]  # it uses the strongest only
+    assert holes.n_instruments.tolist() == counts
     np.testing.assert_allclose(holes.beta[1, 0], full.beta[1, 0], rtol=1e-9)
     keep[2] = False
     np.testing.assert_allclose(

@@ -19,10 +19,12 @@ from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.estimates import Estimates
+from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics.agreement import agreement, verdict_table
+from mrinterp.knockouts.compare_kinds import compare_kinds
 from mrinterp.report.claims import answer, features
 from mrinterp.report.numbers import NONE, Precision, plain
 from mrinterp.report.page import page_html, write_page
@@ -58,6 +60,8 @@ class Finished:
     estimates: dict[str, Estimates]
     knockouts: dict[str, KnockoutEffects]
     sumstats: dict[str, SumStats]
+    kinds: KindComparison | None
+    equivalence: pd.DataFrame
     rank_path: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
@@ -78,6 +82,8 @@ def study(
     kinds = {"shift": _knockout("shift", names, outcome, TRUTH)}
     if parts:
         kinds["random"] = _knockout("random", ("r0", "r1"), outcome, np.array([0.05, 0.12]))
+        flags = (f"massive activation at {text}".strip(), "not measurable", "", "", "far outside support")
+        kinds["mean"] = _knockout("mean", names, outcome, TRUTH + np.array([0, 0.3, 0, 0, 0]), flags)
     named = [replace(e, method=n) for n, e in estimates.items() if n != "replication"]
     held = agreement(named, kinds["shift"], np.array([ROPE]), "ivw_noise", "abc")
     path = pd.concat([estimates["within"].to_frame().assign(rank=r) for r in (0, 4, 8)], ignore_index=True)
@@ -100,6 +106,8 @@ def study(
         estimates,
         kinds,
         {"noise": _sumstats(design, names, outcome)},
+        compare_kinds([kinds["shift"], kinds["mean"]]) if parts else None,
+        pd.concat([k.equivalence(ROPE).assign(kind=n) for n, k in kinds.items()], ignore_index=True),
         path,
     )
 
@@ -159,8 +167,11 @@ def _estimates(names: tuple[str, ...], outcome: str, effect: np.ndarray, parts: 
     return out
 
 
-def _knockout(kind: str, names: tuple[str, ...], outcome: str, effect: np.ndarray) -> KnockoutEffects:
+def _knockout(
+    kind: str, names: tuple[str, ...], outcome: str, effect: np.ndarray, flags: tuple[str, ...] = ()
+) -> KnockoutEffects:
     F, P = len(names), 6
+    each = np.random.default_rng(len(kind)).normal(0, 0.01, (F, P, 1))
     prompts = pd.DataFrame({"prompt": range(P), "family": [0, 0, 1, 1, 2, 2]})
     zeros = np.zeros(F)
     return KnockoutEffects(
@@ -171,13 +182,14 @@ def _knockout(kind: str, names: tuple[str, ...], outcome: str, effect: np.ndarra
         effect[:, None],
         np.full((F, 1), 0.005),
         40.0,
-        np.zeros((F, P, 1)),
+        effect[:, None, None] + each - each.mean(axis=1, keepdims=True),
         prompts,
         zeros + 1e-7,
         zeros + 2e-7,
         zeros + 0.014,
         zeros + 0.25,
         0.0,
+        flags=flags,
     )
 
 
@@ -289,6 +301,25 @@ def test_all_features_stand_in_the_table_with_their_status() -> None:
     body = html[html.index('id="features"') : html.index('id="agreement"')]
     assert body.count("<tr>") == 6
     assert "weak &lt;b&gt;set&lt;/b&gt;" in body
+
+
+def test_kinds_of_knockout_stand_side_by_side_with_test_verdicts_and_flags() -> None:
+    """Kinds agree by construction but on c1, where the mean leaves nothing; c3 is negligible by both."""
+    finished = study()
+    html = page_html(finished)
+    section = html[html.index('<section id="kinds">') : html.index('<section id="design">')]
+    body = section.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
+    rows = {f.short: _words(r) for f, r in zip(features(finished), body, strict=True)}
+    assert "they differ" in rows["c1"]
+    assert sum("they differ" in r for r in rows.values()) == 1
+    assert rows["c3"].count("negligible") == 2
+    assert "mean: far outside support" in rows["c4"]
+    assert "mean: not measurable" in rows["c1"]
+    assert "\N{MINUS SIGN}0.310" in rows["c1"]
+    assert "\N{MINUS SIGN}0.010" in rows["c1"]
+    assert "differ at p < .05 in 1 of 5 effects" in _words(section)
+    assert "negligible (two one-sided tests, each at 5%): shift 1 of 5, mean 2 of 5" in _words(section)
+    assert 'id="kinds"' not in page_html(study(parts=False))
 
 
 def test_flow_reasons_assumptions_and_provenance_are_there() -> None:
@@ -465,7 +496,7 @@ def test_opens_in_a_browser_and_asks_nothing_of_the_network(browser: Any, tmp_pa
     assert browser.title == "A study"
     assert len(browser.find_elements("css selector", "#features tbody tr")) == 5
     heights = browser.execute_script("return [...document.querySelectorAll('svg')].map(s => s.clientHeight)")
-    assert len(heights) == 1 + 3 + 5
+    assert len(heights) == 1 + 3 + 5 + 1
     assert min(heights) > 100
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.get_log("browser") == []

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.storage import digest_files
 from mrinterp.study import Study
@@ -52,7 +53,7 @@ def test_run_folder_holds_every_part(finished: Path) -> None:
         "estimates/observational/estimates.json", "estimates/ivw_noise/estimates.json", "knockouts/shift/effects.parquet",
         "knockouts/resample/effects.parquet", "knockouts/random/effects.parquet", "agreement/agreement.json",
         "rank_path.parquet", "results.parquet", "results.json", "checks.json", "figures/effect_ladder.svg",
-        "figures/predicted_vs_knockout.png",
+        "figures/predicted_vs_knockout.png", "figures/kinds_side_by_side.png", "equivalence.parquet",
     ):  # fmt: skip
         assert (finished / name).exists(), name
     assert not (finished / ".work").exists()
@@ -85,6 +86,48 @@ def test_matched_shift_equals_the_gradient_on_a_smooth_network(finished: Path) -
     study = Study.open(finished)
     gradient, shift = study.estimates["gradient"], study.knockouts["shift"]
     assert np.corrcoef(gradient.beta[:, 0], shift.effect[:, 0])[0, 1] > 0.95
+
+
+def test_a_study_hands_out_its_bench_for_any_design(finished: Path) -> None:
+    """The study's own shift again, to the bit, and a design on two of its features; the run is left as it was."""
+    from mrinterp.knockouts.dose_response import dose_response
+    from mrinterp.knockouts.knock_out import knock_out
+
+    before = digest_files(finished)
+    study = Study.open(finished)
+    bench = study.bench()
+    assert bench.view.names == study.basis.dictionary.names
+    again = knock_out(bench, "shift", size=1.0, unit="feature", allow_off_support=True)
+    np.testing.assert_array_equal(again.effect, study.knockouts["shift"].effect)
+    curve = dose_response(bench, features=list(bench.view.names[:2])).to_frame()
+    assert set(curve["feature"]) == set(bench.view.names[:2])
+    assert digest_files(finished) == before
+
+
+def test_the_bench_is_blind_and_fixes_the_rules_first(
+    finished: Path, tiny_study_file: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    Study.from_toml(tiny_study_file, out).bench()
+    assert {p.name for p in out.iterdir() if not p.name.startswith(".")} == {"study.json", "design", "basis"}
+    rules = json.loads((finished / "study.json").read_text())["rules_hash"]
+    assert json.loads((out / "study.json").read_text())["rules_hash"] == rules
+    other = write_tiny_study(tmp_path, tiny_encoder, features={"count": 5})
+    with pytest.raises(InputError, match="another plan"):
+        Study.from_toml(other, out).bench()
+
+
+def test_equivalence_of_every_kind_is_kept_as_a_table(finished: Path) -> None:
+    table = pd.read_parquet(finished / "equivalence.parquet")
+    study = Study.open(finished)
+    assert set(table["kind"]) == {"shift", "resample", "mean", "random"}
+    np.testing.assert_allclose(table["rope"], float(study.rope[0]))
+    inside = (table["lower"] >= -table["rope"]) & (table["upper"] <= table["rope"])
+    np.testing.assert_array_equal(table["verdict"] == "negligible", inside)
+    assert (finished / "kinds" / "kinds_of_knockout.parquet").exists()
+    assert (
+        "kinds of knockout (shift, resample, mean) differ" in (finished.parent / "terminal.txt").read_text()
+    )
 
 
 def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
@@ -139,7 +182,6 @@ def test_changed_network_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
     import torch
 
-    from mrinterp.core.errors import InputError
     from tests.tiny import save_tiny_encoder
 
     encoder = tmp_path / "encoder"

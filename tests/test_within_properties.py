@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import mrinterp
 from mrinterp.core.panel import Panel
+from mrinterp.mr.registry import find
 from mrinterp.stats.clustered import marginal_slopes
 from mrinterp.worlds.linear import linear_world
 
@@ -17,7 +20,7 @@ def panel() -> Panel:
     return linear_world(0, families=40, prompts=2, runs=6, copy=False).panel
 
 
-def _with(panel: Panel, **changes: np.ndarray) -> Panel:
+def _with(panel: Panel, **changes: Any) -> Panel:
     from dataclasses import replace
 
     return replace(panel, **changes)
@@ -172,3 +175,26 @@ def test_a_dose_in_one_family_only_has_no_error() -> None:
     assert np.isnan(beta[:, 1]).all()
     assert np.isnan(se[:, 1]).all()
     assert np.isfinite(errors[2:]).all()
+
+
+@pytest.mark.parametrize("method", ["within", "within_partialled", "tsls", "liml", "gmm", "jive", "ujive"])
+def test_a_feature_that_is_the_sum_of_two_others_is_not_identified(panel: Panel, method: str) -> None:
+    """Least squares of least length would give all three a coefficient with a small error; features that
+    take no part in the sum keep theirs."""
+    summed = panel.features[:, [0]] + panel.features[:, [1]]
+    more = _with(
+        panel,
+        features=np.concatenate([panel.features, summed], axis=1),
+        feature_names=(*panel.feature_names, "sum"),
+        labels=(*panel.labels, "sum"),
+    )
+    estimator = find(method).kernel
+    found, before = estimator(more), estimator(panel)
+    rest = slice(2, len(panel.feature_names))
+    blocked = [*range(2), len(panel.feature_names)]
+    assert all(s.startswith("not identified") for s in found.status[blocked].ravel())
+    assert np.isnan(found.beta[blocked]).all()
+    if method.startswith("within"):
+        np.testing.assert_allclose(found.beta[rest], before.beta[rest], rtol=1e-5)
+    else:
+        assert all(s.startswith("not applicable: features") for s in found.status[rest].ravel())

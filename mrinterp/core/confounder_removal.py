@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.off_support import off_support_largest, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["CUE_GROUPS", "ConfounderRemoval"]
@@ -59,8 +60,9 @@ class ConfounderRemoval(Stored):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """The table: one row per (group, outcome)."""
-        return self.table
+        """The table: one row per (group, outcome); ``outside_support``: largest share of what was written into
+        a feature that its place never shows."""
+        return self.table.assign(outside_support=off_support_largest(self.meta))
 
     def row(self, group: str, outcome: str) -> dict[str, Any]:
         """One row of the table.
@@ -98,4 +100,4 @@ class ConfounderRemoval(Stored):
         return text + ("" if r["status"] == "ok" else f" [{r['status']}]")
 
     def __str__(self) -> str:
-        return " ".join(self.sentence(outcome) for outcome in self.outcomes)
+        return " ".join(self.sentence(outcome) for outcome in self.outcomes) + off_support_words(self.meta)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.first_lines import first_lines
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_shares, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["DOWNSTREAM", "DirectEffect", "Mediation"]
@@ -104,7 +104,8 @@ class DirectEffect(Stored):
         return Mediation(*key, t, d, i, low, high, str(self.downstream[f, o]), self.level)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (feature, outcome)."""
+        """One row per (feature, outcome); ``outside_support``: share of what was written that its place never
+        shows."""
         K, O = self.total.shape
         frame = {
             "feature": np.repeat(np.array(self.features, dtype=object), O),
@@ -116,6 +117,7 @@ class DirectEffect(Stored):
             ).ravel()
         frame["downstream"] = self.downstream.ravel()
         frame["read_back_error"] = np.repeat(self.read_back_error, O)
+        frame["outside_support"] = np.repeat(off_support_shares(self.meta, self.features), O)
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:

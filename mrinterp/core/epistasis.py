@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_shares, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["CALLS", "Epistasis", "Interaction"]
@@ -145,9 +145,10 @@ class Epistasis(Stored):
         return out
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (pair, outcome)."""
+        """One row per (pair, outcome); ``outside_support``: share of what was written into the worse of the two
+        features that its place never shows."""
         M, O = self.interaction.shape
-        names = np.array(self.features, dtype=object)
+        names, share = np.array(self.features, dtype=object), off_support_shares(self.meta, self.features)
         i, j = np.repeat(self.pairs, O, axis=0).T
         o = np.tile(np.arange(O), M)
         frame = {
@@ -165,6 +166,7 @@ class Epistasis(Stored):
             "adjusted_p": self.adjusted_p.ravel(),
             "rope": self.rope[o],
             "call": self.call.ravel(),
+            "outside_support": np.fmax(share[i], share[j]),
         }
         return pd.DataFrame(frame)
 

@@ -27,6 +27,11 @@ __all__ = ["Estimate", "Estimates"]
 Array = NDArray[np.float64]
 
 
+def _p_text(p: float) -> str:
+    """A p that underflowed is not 0."""
+    return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
+
+
 @dataclass(frozen=True)
 class Estimate:
     """One cell of `Estimates`; prints as a sentence."""
@@ -47,32 +52,50 @@ class Estimate:
     level: float = 0.95
     details: dict[str, float] = field(default_factory=dict)
     counted: str = "instruments"
+    scale: str = "effect"
 
     @property
     def p(self) -> float:
         """Two-sided p (0 where it underflows; `neglog10p` never does)."""
         return float(two_sided_p(self.neglog10p))
 
-    def _spread(self) -> dict[str, str]:
+    def _spread(self) -> list[str]:
         """p of Q and I^2 as printed, where the method has them."""
-        out = {"p": f"{self.details['q_p']:.2g}"} if "q_p" in self.details else {}
-        return out | ({"I^2": f"{self.details['i2']:.0%}"} if "i2" in self.details else {})
+        out = [_p_text(self.details["q_p"])] if "q_p" in self.details else []
+        return out + ([f"I^2 = {self.details['i2']:.0%}"] if "i2" in self.details else [])
+
+    def _statement(self) -> str:
+        """The number in words; a concordance of signs is no effect and has no unit."""
+        if self.scale == "concordance":
+            return (
+                f"signs of {self.exposure} and {self.outcome} agree by {self.beta:.4g} from -1 (never) to 1 (always),"
+                " which is not a size"
+            )
+        text = f"one unit more of {self.exposure} changes {self.outcome} by {self.beta:.4g} {self.unit}"
+        return text.rstrip()
+
+    def _uncertainty(self) -> str:
+        """Interval, p (where there is one: a posterior has none) and what was counted."""
+        percent = f"{100 * self.level:.4g}%"
+        limits = f"{percent} interval {self.ci_lower:.4g} to {self.ci_upper:.4g}"
+        if np.isnan(self.ci_lower) and np.isnan(self.ci_upper):
+            limits = f"no {percent} interval"
+        p = f"p = 1e-{self.neglog10p:.0f}" if self.neglog10p >= 300 else _p_text(self.p)
+        one = self.n_instruments == 1 and self.counted == "instruments"
+        counted = f"{self.n_instruments} {'instrument' if one else self.counted}"
+        return "; ".join([limits, *([] if np.isnan(self.neglog10p) else [p]), counted])
 
     def __str__(self) -> str:
         if self.status != "ok" and not np.isfinite(self.beta):
             return f"{self.label}: no estimate of {self.exposure} on {self.outcome}: {self.status}."
-        p = f"p = {self.p:.2g}" if self.neglog10p < 300 else f"p = 1e-{self.neglog10p:.0f}"
-        text = (
-            f"{self.label}: one unit more of {self.exposure} changes {self.outcome} by {self.beta:.4g} {self.unit}".rstrip()
-            + f" ({self.level:.0%} interval {self.ci_lower:.4g} to {self.ci_upper:.4g}; {p}; {self.n_instruments} {self.counted})."
-        )
+        text = f"{self.label}: {self._statement()} ({self._uncertainty()})."
         if "q" in self.details and np.isfinite(self.details["q"]):
             text += f" Heterogeneity Q = {self.details['q']:.4g} on {self.details.get('q_df', np.nan):.0f}"
-            more = [f"{k} = {v}" for k, v in self._spread().items()]
+            more = self._spread()
             text += f" ({', '.join(more)})." if more else "."
-        if "intercept" in self.details:
+        if np.isfinite(self.details.get("intercept", np.nan)):
             text += (
-                f" Intercept {self.details['intercept']:.3g} (p = {self.details.get('intercept_p', np.nan):.2g};"
+                f" Intercept {self.details['intercept']:.3g} ({_p_text(self.details.get('intercept_p', np.nan))};"
                 " an intercept away from 0 is directional pleiotropy)."
             )
         if self.assumes:
@@ -177,6 +200,7 @@ class Estimates:
             self.level,
             {k: float(v[f, o]) for k, v in self.details.items()},
             str(self.meta.get("counted", "instruments")),
+            str(self.meta.get("scale", "effect")),
         )
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_largest, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["CircuitAreas", "Faithfulness"]
@@ -104,7 +104,8 @@ class Faithfulness(Stored):
         return CircuitAreas(outcome, cpr, a, b, cmd, c, d, len(self.ranking), self.level)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (proportion, outcome)."""
+        """One row per (proportion, outcome); ``outside_support``: largest share of what was written into a
+        feature that its place never shows."""
         D, O = self.faithfulness.shape
         frame: dict[str, Any] = {
             "proportion": np.repeat(self.proportions, O),
@@ -116,6 +117,7 @@ class Faithfulness(Stored):
         for name in ("completeness", "completeness_lower", "completeness_upper"):
             frame[name] = getattr(self, name).ravel()
         frame["status"] = np.tile(self.status, D)
+        frame["outside_support"] = off_support_largest(self.meta)
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:

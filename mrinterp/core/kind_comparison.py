@@ -111,4 +111,6 @@ class KindComparison(Stored):
         known = np.isfinite(self.i2)
         if known.any():
             text += f"; median I2 {np.median(self.i2[known]):.2f}"
+        flagged = int((self.flags != "").any(axis=0).sum())
+        text += f"; {flagged} features are flagged under some kind" if flagged else ""
         return text + ". Effects are in outcome units per unit of the feature, not pooled."

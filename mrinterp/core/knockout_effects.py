@@ -200,53 +200,56 @@ class KnockoutEffects:
         half = critical_value(level, self.df) * self.mean_se
         return self.mean - half, self.mean + half
 
-    def equivalence(self, rope: ArrayLike | None = None, alpha: float = 0.05) -> pd.DataFrame:
-        """Two one-sided tests of ``effect`` against the region of practical equivalence.
+    def equivalence(
+        self, rope: ArrayLike | None = None, alpha: float = 0.05, of: str = "effect"
+    ) -> pd.DataFrame:
+        """Two one-sided tests against the region of practical equivalence.
 
         Parameters
         ----------
         rope : array broadcast to (F, O), optional
-            Half the region's width, in outcome units per feature unit. Default: 0.02 outcome standard
-            deviations per standard deviation of the feature.
+            Half the region's width, in units of what is tested. Default: 0.02 outcome standard deviations
+            per standard deviation of the feature for ``effect``, 0.02 outcome standard deviations for ``mean``.
         alpha : float
+        of : {"effect", "mean"}
+            Effect per unit of the feature, or of the knockout itself.
 
         Returns
         -------
         DataFrame
-            One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (interval at
-            level 1 - 2 alpha), ``neglog10p, verdict``. Negligible is exactly that interval inside the region.
+            One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (what is tested, and
+            its interval at level 1 - 2 alpha), ``neglog10p, verdict``. Negligible is exactly that interval
+            inside the region.
 
         Raises
         ------
         InputError
             Without a region, where the natural standard deviations are not known; for one that is not above
-            zero.
+            zero, an alpha outside (0, 0.5), or another name.
         """
         from mrinterp.stats.equivalence import tost
 
+        tested = {
+            "effect": (self.effect, self.se, self.effect_df[:, None], self.feature_sd[:, None]),
+            "mean": (self.mean, self.mean_se, np.array(self.df), np.ones((len(self.features), 1))),
+        }
+        if of not in tested:
+            raise InputError("of", repr(of), "Give 'effect' or 'mean'")
+        if not 0 < alpha < 0.5:
+            raise InputError("alpha", f"{alpha:g}", "Give a level between 0 and 0.5, such as 0.05")
+        value, se, df, scale = tested[of]
         if rope is None:
             with np.errstate(divide="ignore", invalid="ignore"):
-                rope = np.where(
-                    self.feature_sd[:, None] > 0,
-                    ROPE_PER_SD * self.outcome_sd / self.feature_sd[:, None],
-                    np.nan,
-                )
+                rope = np.where(scale > 0, ROPE_PER_SD * self.outcome_sd / scale, np.nan)
             if np.isnan(self.outcome_sd).all():
                 raise InputError("rope", "none given, and no natural spread is known", "Give the region")
         elif not (np.asarray(rope, dtype=float) > 0).all():
             raise InputError("rope", f"{np.min(np.asarray(rope)):g}", "Give half a width above zero")
-        wide = np.broadcast_to(np.asarray(rope, dtype=float), self.effect.shape)
-        test = tost(self.effect, self.se, self.effect_df[:, None], wide, alpha)
-        frame = self._keys()
-        for name, value in (
-            ("effect", self.effect),
-            ("rope", wide),
-            ("lower", test.lower),
-            ("upper", test.upper),
-        ):
-            frame[name] = value.ravel()
-        frame["neglog10p"], frame["verdict"] = test.neglog10p.ravel(), test.verdict.ravel()
-        return frame
+        wide = np.broadcast_to(np.asarray(rope, dtype=float), value.shape)
+        test = tost(value, se, df, wide, alpha)
+        columns = {"effect": value, "rope": wide, "lower": test.lower, "upper": test.upper}
+        columns |= {"neglog10p": test.neglog10p, "verdict": test.verdict}
+        return self._keys().assign(**{name: column.ravel() for name, column in columns.items()})
 
     def _keys(self) -> pd.DataFrame:
         O = len(self.outcomes)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_largest, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["MinimalSet"]
@@ -73,13 +73,15 @@ class MinimalSet(Stored):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per member, with what the held-out share loses without it."""
+        """One row per member, with what the held-out share loses without it; ``outside_support``: largest share
+        of what was written into a candidate that its place never shows."""
         return pd.DataFrame(
             {
                 "feature": np.array(self.chosen, dtype=object),
                 "drop": self.drop,
                 "drop_lower": self.drop_lower,
                 "drop_upper": self.drop_upper,
+                "outside_support": off_support_largest(self.meta),
             }
         )
 

@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["off_support_words"]
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["off_support_largest", "off_support_shares", "off_support_words"]
+
+
+def off_support_shares(meta: dict[str, Any], features: Iterable[str]) -> NDArray[np.float64]:
+    """Share of what was written into each feature that its place never shows; nan where it is not known."""
+    shares = meta.get("outside_support")
+    return np.array([np.nan if shares is None else shares.get(name, 0.0) for name in features], dtype=float)
+
+
+def off_support_largest(meta: dict[str, Any]) -> float:
+    """The largest of these shares; 0 where nothing was written outside, nan where it is not known."""
+    shares = meta.get("outside_support")
+    return np.nan if shares is None else float(max(shares.values(), default=0.0))
 
 
 def off_support_words(meta: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_shares, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["OrderedKnockouts"]
@@ -66,7 +66,8 @@ class OrderedKnockouts(Stored):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (k, outcome)."""
+        """One row per (k, outcome); ``outside_support``: share of what was written into the worst of the k
+        features that its place never shows."""
         steps, O = self.effect.shape
         last = np.array(["", *self.order], dtype=object)
         frame: dict[str, Any] = {
@@ -78,6 +79,8 @@ class OrderedKnockouts(Stored):
             frame[name] = getattr(self, name).ravel()
         for name in ("gain", "gain_se", "gain_lower", "gain_upper"):
             frame[name] = getattr(self, name).ravel()
+        share = np.r_[0.0, off_support_shares(self.meta, self.order)]
+        frame["outside_support"] = np.repeat(np.maximum.accumulate(share), O)
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:

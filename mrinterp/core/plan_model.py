@@ -11,7 +11,7 @@ from mrinterp.core.section import Section, refuse_unused_keys
 
 __all__ = ["FeaturesSection", "ModelSection", "TrainSection"]
 
-_STORED = ((), ("package", "folder"))
+_STORED = ((), ("package", "folder", "hub", "revision"))
 _MADE = (("module",), ("arguments", "tokenizer"))
 MODEL_KEYS = {
     "encoder": _STORED,
@@ -46,6 +46,10 @@ class ModelSection(Section):
     """Installed Python package that carries the network (no download)."""
     folder: str | None = None
     """Folder of the network: inside the package, or on its own path."""
+    hub: str | None = None
+    """Hub id ``owner/name``: from the local cache (safetensors only); nothing is downloaded."""
+    revision: str | None = None
+    """Commit, branch or tag of the hub id."""
     module: str | None = None
     """Factory ``package.module:function``, importable or beside the study file; returns the network
     in evaluation mode."""

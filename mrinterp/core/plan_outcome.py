@@ -56,8 +56,8 @@ class OutcomeSection(Section):
     log: bool = False
     """Logarithm of the probability."""
     position: int | str | None = None
-    """Where logits (default last) or the hidden state (default mean) are taken: ``last``, ``mean``, an
-    index or a token class."""
+    """Where logits (default last) or the hidden state (default mean) are taken: ``last`` or an
+    index; for the hidden state also ``mean``."""
     per_token: bool = False
     """Mean over the continuation's tokens instead of the sum."""
     direction: str | None = None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.first_lines import first_lines
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_largest, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["SetEffects", "SetShares"]
@@ -113,7 +113,8 @@ class SetEffects(Stored):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (set, outcome)."""
+        """One row per (set, outcome); ``outside_support``: largest share of what was written into a
+        feature that its place never shows."""
         S, O = self.noised.shape
         frame: dict[str, Any] = {
             "set": np.repeat(np.array(self.sets, dtype=object), O),
@@ -129,6 +130,7 @@ class SetEffects(Stored):
             for i, end in enumerate(("_boot_lower", "_boot_upper")):
                 frame[name + end] = getattr(self, f"{name}_boot")[i].ravel()
         frame["status"] = np.tile(self.status, S)
+        frame["outside_support"] = off_support_largest(self.meta)
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:

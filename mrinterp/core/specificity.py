@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.first_lines import first_lines
-from mrinterp.core.off_support import off_support_words
+from mrinterp.core.off_support import off_support_shares, off_support_words
 from mrinterp.core.stored import Stored
 
 __all__ = ["Specificity", "SpecificityVerdict"]
@@ -120,7 +120,8 @@ class Specificity(Stored):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (feature, target, control)."""
+        """One row per (feature, target, control); ``outside_support``: share of what was written that its place
+        never shows."""
         K, T, C = self.ratio.shape
         index = pd.MultiIndex.from_product(
             [self.features, self.targets, self.controls], names=["feature", "target", "control"]
@@ -134,6 +135,7 @@ class Specificity(Stored):
         for name in ("difference", "difference_lower", "difference_upper"):
             frame[name] = getattr(self, name).ravel()
         frame["verdict"] = np.repeat(self.verdict.ravel(), C)
+        frame["outside_support"] = np.repeat(off_support_shares(self.meta, self.features), T * C)
         return frame
 
     def __str__(self) -> str:

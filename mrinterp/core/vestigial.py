@@ -25,7 +25,8 @@ class VestigialFeatures(Stored):
         One row per feature: ``feature``; ``kind, outcome, effect, rope`` of the cell with the least
         evidence of equivalence; ``p`` of that cell (two one-sided tests), ``adjusted`` for the number of
         features; ``typical``, the largest root mean square outcome change of a swap in sd of the
-        outcome; ``vestigial``; ``status`` (``ok``, ``dead`` or why there is no test).
+        outcome; ``vestigial``; ``status`` (``ok``, ``dead`` or why there is no test); ``flags``, what the
+        knockouts say about the feature (outside support, massive activations).
     alpha : float
     correction : str
         For testing F features: ``holm`` or ``fdr_bh``.
@@ -61,4 +62,6 @@ class VestigialFeatures(Stored):
             f" {len(self.features)} features; {alone} before correction)"
         )
         text += f", {dead} of them dead on these inputs" if dead else ""
+        flagged = int((self.table["vestigial"].astype(bool) & (self.table.get("flags", "") != "")).sum())
+        text += f", {flagged} of them flagged" if flagged else ""
         return text + (f"; {untested} could not be tested." if untested else ".")

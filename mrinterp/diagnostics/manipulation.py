@@ -8,6 +8,7 @@ from scipy import stats
 from mrinterp.core.check import Check, NotApplicable
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
+from mrinterp.mr.run_level import MIN_PARTIAL_VARIANCE, run_data
 
 __all__ = ["identification_checks", "manipulation_checks"]
 
@@ -78,8 +79,9 @@ def _placebo_check(z: np.ndarray, kind: str) -> Check:
 
 
 def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Check]:
-    """What the primary estimate can be identified from: families, runs, columns."""
-    change = panel.select(kinds=(kind,)).changes()
+    """What the primary estimate can be identified from: families, runs, columns that can be told apart."""
+    chosen = panel.select(kinds=(kind,))
+    change = chosen.changes()
     families = len(set(change.family))
     runs = len(change.prompt)
     columns = change.features.shape[1] + panel.rank + change.absorbed
@@ -103,4 +105,28 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
             "passed" if free > columns else "warning",
             f"{runs} runs, {columns} columns (bypass rank {panel.rank}): columns are {columns / runs:.0%} of runs.",
         ),
+        _told_apart(chosen),
     ]
+
+
+def _told_apart(panel: Panel) -> Check:
+    """Features whose change the other columns explain have no effect of their own to be estimated."""
+    data = run_data(panel)
+    lost = data.dependent()[0] < MIN_PARTIAL_VARIANCE
+    names = [panel.feature_names[s[0]] for s, gone in zip(data.sets, lost, strict=True) if gone]
+    some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    return Check(
+        "features told apart",
+        "other features and the bypass explain a feature's change",
+        float(len(names)),
+        float(len(lost)),
+        float("nan"),
+        "passed" if not names else ("failed" if len(names) == len(lost) else "warning"),
+        f"{len(names)} of {len(lost)} features are not identified{some}."
+        + (
+            " They are linear combinations of each other or of the bypass, as all coordinates of a layer-normalized"
+            " site are: list fewer, or choose components."
+            if names
+            else ""
+        ),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +19,7 @@ from mrinterp.knockouts.counterfactual_labels import counterfactual_labels
 from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
 from mrinterp.knockouts.interchange_answers import interchange_answers
 from mrinterp.knockouts.interchange_pairs import checked_pairs, held_out_families
+from mrinterp.knockouts.outcome_rope import check_draws, check_level
 from mrinterp.knockouts.random_network import random_network
 from mrinterp.knockouts.rotation_fit import RotationFit, RotationSettings, SearchPairs, fit_rotation
 from mrinterp.models.adapter import Adapter
@@ -56,6 +58,7 @@ def search_alignment(
     draws: int = 2000,
     block: int = 64,
     seed: int = 0,
+    folder: Path | None = None,
 ) -> AlignmentSearch:
     """Search a site for subspaces whose interchange does what interchanging the variables would.
 
@@ -91,6 +94,8 @@ def search_alignment(
         where nothing was learned.
     random, level, draws, block, seed
         As in `interchange_accuracy`; ``seed`` also drives the split and the search.
+    folder : Path, optional
+        Where finished starts and shards of runs are kept, so that a kill costs little.
 
     Returns
     -------
@@ -108,6 +113,8 @@ def search_alignment(
     -----
     Source: Geiger et al. 2024, arXiv:2303.02536; learned boundary: Wu et al. 2023, arXiv:2305.08809.
     """
+    check_level(level)
+    check_draws(draws)
     names = list(dimensions)
     if not names:
         raise InputError("dimensions", "no variable", "Name at least one variable and a size")
@@ -131,7 +138,7 @@ def search_alignment(
     other = random_network(adapter, seed) if random_model is True else random_model or None
 
     def search(network: Adapter, what: str) -> RotationFit:
-        return fit_rotation(network, site, inputs, place, dimensions, searched, classes, given, what)
+        return fit_rotation(network, site, inputs, place, dimensions, searched, classes, given, what, folder)
 
     found = search(adapter, "alignment search")
     baseline = None if other is None else search(other, "alignment search, random network")
@@ -155,11 +162,12 @@ def search_alignment(
             draws=draws,
             block=block,
             seed=seed,
+            folder=folder,
         )
         if other is not None and baseline is not None:
             lost = AlignedVariable(name, site, fitting_view(baseline.rows[name], map_), place)
             a = interchange_answers(
-                other, [[lost]], inputs, b[rows], s[rows, v : v + 1], classes, families, block
+                other, [[lost]], inputs, b[rows], s[rows, v : v + 1], classes, families, block, folder
             )
             hits = a.codes[0] == pairs.wanted[rows, v]
             result = result.with_arm(
@@ -167,7 +175,7 @@ def search_alignment(
             )
         held[name] = result
         answers = interchange_answers(
-            adapter, [[aligned]], inputs, b[seen], s[seen, v : v + 1], classes, families, block
+            adapter, [[aligned]], inputs, b[seen], s[seen, v : v + 1], classes, families, block, folder
         )
         trained[name] = float((answers.codes[0] == pairs.wanted[seen, v]).mean())
     counts = {k: int((sides == i).sum()) for k, i in (("trained", 0), ("held_out", 1), ("unused", 2))}

@@ -6,7 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.sweep import CHECKED, Sweep, Swept
 from mrinterp.models.adapter import Adapter, Edit
 from mrinterp.models.features import Feature
 from mrinterp.models.inputs import ModelInputs
@@ -33,23 +34,6 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 EditRows = Callable[[Rows, Rows], Mapping[str, Edit]]
 """Edits of a block, by site: given the arm and the prompt (both (n,)) of each of its runs."""
-
-CHECKED = 8
-"""Prompts of every arm on which all other features are read again (the edited ones are read on every run)."""
-
-
-@dataclass(frozen=True, eq=False)
-class Swept:
-    """What A arms showed on P prompts.
-
-    ``outcome`` (A, P, O); ``read_back`` (A,) largest difference between a value written and the one
-    read again; ``leakage`` (A,) largest change of any feature that was not written, over the first
-    `CHECKED` prompts. Both in units of the features.
-    """
-
-    outcome: Array
-    read_back: Array
-    leakage: Array
 
 
 class Bench:
@@ -85,7 +69,7 @@ class Bench:
     Raises
     ------
     InputError
-        For families that do not match, or a rule that reads but cannot write.
+        For families that do not match, a block of none, or a rule that reads but cannot write.
 
     Notes
     -----
@@ -111,6 +95,8 @@ class Bench:
     ) -> None:
         if isinstance(rule, SpanMask):  # a mask of the whole batch, kept with the inputs to be taken apart
             inputs, rule = _with_span(inputs, rule), TokenClass(1)
+        if block < 1:
+            raise InputError("block", f"{block}", "Give at least one run per forward pass")
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
         self.block, self.folder = block, folder
         self.outcome = _outcome_set(outcome, sampling)
@@ -258,9 +244,9 @@ class Bench:
             made = edits(arm, prompt)
             if self._start is not None and self._resumption is not None:
                 refuse_lost(made, self.order, self._resumption.layer)
-            return {"outcome": self._block(prompt, made, what, index)[0]}
+            return {"outcome": self.run_block(prompt, made, what, index)[0]}
 
-        return self._sharded(arms, work, what, key)["outcome"].reshape(arms, self.prompts, -1)
+        return self.sharded(arms, work, what, key)["outcome"].reshape(arms, self.prompts, -1)
 
     def sweep(self, features: NDArray[np.int_], values: Array, what: str) -> Swept:
         """Write values into features, arm by arm, everything else at the site held.
@@ -279,45 +265,9 @@ class Bench:
         InputError
             For shapes that do not match, or a feature that the view does not have.
         """
-        features = np.asarray(features)
-        values = self._checked(features, np.asarray(values, dtype=float), what)
-        A = len(features)
-
-        def work(index: Rows) -> dict[str, NDArray]:
-            arm, prompt = np.divmod(index, self.prompts)
-            chosen = features[arm]
-            unique = np.unique(chosen[chosen >= 0])
-            if not len(unique):
-                zero = np.zeros(len(index))
-                return {"outcome": self._block(prompt, {}, what, index)[0], "own": zero, "other": zero}
-            row, slot = np.nonzero(chosen >= 0)
-            column = np.searchsorted(unique, chosen[row, slot])
-            target = self.values[..., unique][prompt]  # a copy of what is written, not of all features
-            new = values[arm[row], slot, prompt[row]]
-            if self.each:
-                target[row, :, column] = np.where(np.isnan(new), target[row, :, column], new)
-            else:
-                target[row, column] = np.where(np.isnan(new), target[row, column], new)
-            view, positions = self.view.select(unique), self.inputs.take(prompt).at(self.rule)
-            wanted = torch.from_numpy(target.reshape(len(index), -1))
-            tokens = None if self.inputs.mask is None else self.inputs.mask.shape[1]
-
-            def edit(h: torch.Tensor) -> torch.Tensor:
-                if h.ndim != 3 or tokens is None or h.shape[1] == tokens:
-                    return view.write(h, wanted.to(h.device), positions)
-                own = view.write(h[:, :tokens], wanted.to(h.device), positions)
-                return torch.cat([own, h[:, tokens:]], dim=1)  # text that is being generated is let alone
-
-            outcome, h = self._block(prompt, {self.site: edit}, what, index, read=True)
-            own = np.abs(self._read(view, h, positions) - target)
-            own = own.reshape(len(index), -1, len(unique)).max(axis=1)
-            written = np.zeros(own.shape, dtype=bool)
-            written[row, column] = True
-            other = self._leakage(prompt, unique, written, h)
-            return {"outcome": outcome, "own": np.where(written, own, 0).max(axis=1), "other": other}
-
-        key = hashlib.sha256(features.tobytes() + np.ascontiguousarray(values).tobytes()).hexdigest()
-        read = self._sharded(A, work, what, key)
+        work = Sweep(self, features, values, what)
+        A = len(work.features)
+        read = self.sharded(A, work, what, work.key)
         worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
         return Swept(read["outcome"].reshape(A, self.prompts, -1), *worst)
 
@@ -335,21 +285,22 @@ class Bench:
             block = inputs.take(np.arange(a, min(a + self.block, len(inputs))))
             with torch.inference_mode():
                 h = self.adapter.run(block.tensors, read=[self.site]).activations[self.site]
-            parts.append(self._read(self.view, h, block.at(self.rule)))
+            parts.append(self.read_view(self.view, h, block.at(self.rule)))
         return np.concatenate(parts)
 
     def noise_floor(self) -> float:
         """Largest outcome difference between identical runs of the first block: smaller effects are
         not measurable. Batches are composed differently the second time, as they are in sweeps."""
         rows = np.arange(min(self.block, self.prompts))
-        first = self._block(rows, {}, "noise floor", rows)[0]
+        first = self.run_block(rows, {}, "noise floor", rows)[0]
         turned = np.ascontiguousarray(rows[::-1])
-        back = self._block(turned, {}, "noise floor, again", turned)[0][::-1]
+        back = self.run_block(turned, {}, "noise floor, again", turned)[0][::-1]
         return float(np.abs(first - back).max())
 
-    def _block(
+    def run_block(
         self, prompt: Rows, edits: Mapping[str, Edit], what: str, index: Rows, read: bool = False
     ) -> tuple[Array, Any]:
+        """Outcomes (n, O) of one block of runs, numbered ``index``, and with ``read`` what the site then holds."""
         inputs = self.inputs.take(prompt)
         with torch.inference_mode(), self.begun(prompt):
             run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
@@ -357,52 +308,21 @@ class Bench:
         values = self.outcome_of(prompt).values(self.adapter, inputs, run.output, edits, draw)
         return values, run.activations.get(self.site)
 
-    def _read(self, view: Feature, h: torch.Tensor, positions: Any) -> Array:
+    def read_view(self, view: Feature, h: torch.Tensor, positions: Any) -> Array:
+        """Values of features in activations of the site, shaped as rows of ``values``."""
         with torch.inference_mode():
             read = view.read(h, positions).double().cpu().numpy()
         return read.reshape(len(read), -1, len(view.names)) if self.each else read
 
-    def _leakage(self, prompt: Rows, unique: Rows, written: NDArray[np.bool_], h: torch.Tensor) -> Array:
-        """Largest change of features that a run did not write, on the checked prompts; 0 on the others."""
-        out = np.zeros(len(prompt))
-        rows = np.flatnonzero(prompt < CHECKED)
-        if not len(rows) or len(unique) == self.features == 1:
-            return out
-        positions = self.inputs.take(prompt[rows]).at(self.rule)
-        read = self._read(self.view, h[torch.from_numpy(rows).to(h.device)], positions)
-        change = np.abs(read - self.values[prompt[rows]])
-        change = change.reshape(len(rows), -1, self.features).max(axis=1)
-        change[:, unique] = np.where(written[rows], 0.0, change[:, unique])
-        out[rows] = change.max(axis=1)
-        return out
-
-    def _sharded(
+    def sharded(
         self, arms: int, work: Callable[[Rows], dict[str, NDArray]], what: str, key: str
     ) -> dict[str, NDArray]:
+        """Any work over the runs of A arms, run ``arm * prompts + prompt`` by number, block by block; its
+        finished shards are kept under ``what`` and ``key`` where the bench has a folder."""
         folder = None if self.folder is None else self.folder / f"{what.replace(' ', '_')}-{key[:16]}"
         return sharded(
             arms * self.prompts, self.block, lambda a, b: work(np.arange(a, b)), folder, f"knockout: {what}"
         )
-
-    def _checked(self, features: NDArray[np.int_], values: Array, what: str) -> Array:
-        tokens = (self.values.shape[1],) if self.each else ()
-        wanted = (*features.shape, self.prompts, *tokens)
-        if features.ndim != 2 or values.shape != wanted:
-            raise InputError(
-                f"{what}: values",
-                f"shape {values.shape} for features {features.shape}",
-                f"Give {wanted}: arms, features of an arm, prompts{', tokens' if tokens else ''}",
-            )
-        if features.size and (features.max() >= self.features or features.min() < -1):
-            raise InputError(
-                f"{what}: features",
-                f"number {features.max() if features.max() >= self.features else features.min()}",
-                f"The view has {self.features}: they run from 0 to {self.features - 1}",
-            )
-        if np.isinf(values).any():
-            arm = int(np.argwhere(np.isinf(values))[0, 0])
-            raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")
-        return values
 
 
 def _stream(what: str) -> int:

@@ -16,6 +16,8 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.comparator import token_mean
 from mrinterp.knockouts.edited_network import edited_outcomes
 from mrinterp.knockouts.fold_out import fold_out
+from mrinterp.knockouts.outcome_rope import check_draws, check_level
+from mrinterp.knockouts.replacement import outside_support, replacement_values
 from mrinterp.knockouts.weight_edit import WeightEdit
 from mrinterp.stats.paired_change import paired_change
 
@@ -34,6 +36,7 @@ def remove_confounder(
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
+    allow_off_support: bool = False,
 ) -> ConfounderRemoval:
     """Hold the features of a spurious cue at one value and compare outcomes, input by input.
 
@@ -56,11 +59,13 @@ def remove_confounder(
         A network edited before (for example by `project_out`), to be judged instead.
     draws, seed, level
         Of the family bootstrap and the intervals.
+    allow_off_support : bool
+        Hold features at a value far outside what inputs show all the same; it is then flagged.
 
     Raises
     ------
     InputError
-        For unknown features, groups that do not match the inputs, a value that is not finite, no input
+        For unknown features, groups that do not match the inputs, a value that is not finite or far outside support, no input
         whose cue conflicts, a sampled outcome, or ``weights`` where weights cannot do it.
 
     Notes
@@ -68,6 +73,8 @@ def remove_confounder(
     The gain is not the edit's doing alone if inputs were chosen by the network's own errors: choose
     groups by the cue and the label only.
     """
+    check_level(level)
+    check_draws(draws)
     numbers = _numbers(bench, features)
     words = _groups(group, bench.prompts)
     if bench.sampled:
@@ -77,8 +84,12 @@ def remove_confounder(
     if how not in ("either", "weights", "run time"):
         raise InputError("how", repr(how), "Give 'either', 'weights' or 'run time'")
     held = _held_at(bench, numbers, words, value)
+    asked = allow_off_support or value is None or edited is not None
+    written = replacement_values(bench, numbers, held, asked)
     label = f"{', '.join(features)} held at {', '.join(f'{v:.3g}' for v in held)}"
     meta: dict[str, object] = {"value": held.tolist(), "draws": draws, "seed": seed}
+    if edited is None:
+        meta["outside_support"] = outside_support(bench, numbers, written)
     made: WeightEdit | torch.nn.Module | NotApplicable
     made = edited if edited is not None else NotApplicable("asked for at run time")
     if edited is None and how != "run time":

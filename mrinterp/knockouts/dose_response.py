@@ -14,7 +14,7 @@ from mrinterp.knockouts.clamp import Clamp
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kind import Targets
 from mrinterp.knockouts.natural import clean_values, spread
-from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolution
+from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolution
 from mrinterp.knockouts.site_variation import SiteVariation, site_variation
 from mrinterp.knockouts.support import check_support
 from mrinterp.stats.clustered import clustered_mean
@@ -85,6 +85,7 @@ def dose_response(
     the grid; ``ramp_r2`` says how well the shape fits. No correction for the number of features.
     """
     check_level(level)
+    check_draws(draws)
     numbers = feature_numbers(bench, features)
     given = None if doses is None else _given(doses, len(numbers))
     targets = None if given is not None else _by_quantile(bench, quantiles)

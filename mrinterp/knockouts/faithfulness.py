@@ -12,7 +12,7 @@ from mrinterp.core.faithfulness import Faithfulness
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.knock_out_sets import knock_out_sets, slots_of
-from mrinterp.knockouts.outcome_rope import check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
 from mrinterp.knockouts.replacement import Replacement, outside_support, replacement_values
 from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas
 from mrinterp.stats.family_draws import family_draws, percentile_interval
@@ -68,6 +68,7 @@ def faithfulness(
     2023, arXiv:2211.00593, and Marks et al. 2025, arXiv:2403.19647.
     """
     check_level(level)
+    check_draws(draws)
     numbers = feature_numbers(bench, ranking, "ranking")
     shares = np.asarray(proportions, dtype=float)
     if shares.ndim != 1 or len(shares) < 2 or (np.diff(shares) <= 0).any() or shares[0] < 0 or shares[-1] > 1:

@@ -12,7 +12,7 @@ from mrinterp.core.set_effects import SetEffects
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.knock_out_sets import knock_out_sets, slots_of
-from mrinterp.knockouts.outcome_rope import check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
 from mrinterp.knockouts.replacement import Replacement, outside_support, replacement_values
 from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.clustered_ratio import clustered_ratio
@@ -66,6 +66,7 @@ def set_effects(
     10.1111/j.2517-6161.1954.tb00159.x.
     """
     check_level(level)
+    check_draws(draws)
     if not sets:
         raise InputError("sets", "none given", "Give at least one set of features under a name")
     numbers = feature_numbers(bench, universe, "universe")

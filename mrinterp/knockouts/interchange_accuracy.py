@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mrinterp.knockouts.control_alignments import control_alignments
 from mrinterp.knockouts.counterfactual_labels import counterfactual_labels
 from mrinterp.knockouts.interchange_answers import InterchangeAnswers, interchange_answers
 from mrinterp.knockouts.interchange_pairs import checked_pairs
+from mrinterp.knockouts.outcome_rope import check_draws, check_level
 from mrinterp.models.adapter import Adapter
 from mrinterp.models.inputs import ModelInputs
 
@@ -48,6 +50,7 @@ def interchange_accuracy(
     draws: int = 2000,
     block: int = 64,
     seed: int = 0,
+    folder: Path | None = None,
 ) -> InterchangeAccuracy:
     """Interchange a variable between inputs in the network and in the model; how often do they agree?
 
@@ -82,6 +85,8 @@ def interchange_accuracy(
         Of the intervals, the bootstrap over families, and all random numbers.
     block : int
         Runs per forward pass.
+    folder : Path, optional
+        Where finished shards of the runs are kept, so that a kill costs little.
 
     Returns
     -------
@@ -104,6 +109,8 @@ def interchange_accuracy(
 
     Source: Geiger et al. 2021, arXiv:2106.02997; 2024, arXiv:2303.02536.
     """
+    check_level(level)
+    check_draws(draws)
     aligned = [alignment] if isinstance(alignment, AlignedVariable) else list(alignment)
     whole = _high_level(model, settings, aligned, len(inputs))
     b, s = checked_pairs(base, source, len(inputs), len(aligned))
@@ -116,7 +123,7 @@ def interchange_accuracy(
     rng = np.random.default_rng(seed)
     controls, reason = control_alignments(adapter, aligned, inputs, random, rng, block)
     found = interchange_answers(
-        adapter, [aligned, *(c[2] for c in controls)], inputs, b, s, classes, families, block
+        adapter, [aligned, *(c[2] for c in controls)], inputs, b, s, classes, families, block, folder
     )
     table = _Table(expected)
     table.add(ALIGNED, "", found, 0, _status(aligned, found, informative))

@@ -15,7 +15,7 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kind import Kind
 from mrinterp.knockouts.natural import clean_values, own_tokens, spread
-from mrinterp.knockouts.outcome_rope import outcome_sd, resolution
+from mrinterp.knockouts.outcome_rope import check_draws, outcome_sd, resolution
 from mrinterp.knockouts.registry import kind_named
 from mrinterp.knockouts.site_variation import site_variation
 from mrinterp.knockouts.support import FAR, MASSIVE, Support, check_support
@@ -72,6 +72,7 @@ def knock_out(
     -----
     Cost: features x swaps x inputs runs from the edited layer, and a few passes over the clean inputs.
     """
+    check_draws(draws)
     made = kind_named(kind, options)
     numbers = feature_numbers(bench, features)
     aim = made.targets(bench)

@@ -13,7 +13,7 @@ from mrinterp.core.minimal_set import MinimalSet
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.knock_out_sets import knock_out_sets, slots_of
-from mrinterp.knockouts.outcome_rope import check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
 from mrinterp.knockouts.replacement import Replacement, outside_support, replacement_values
 from mrinterp.stats.clustered_ratio import clustered_ratio
 from mrinterp.stats.family_draws import family_draws, percentile_interval
@@ -77,6 +77,7 @@ def minimal_set(
     The search-half share is optimistic; the held-out one is not.
     """
     check_level(level)
+    check_draws(draws)
     if not 0 < share <= 1 or mode not in ("sufficiency", "necessity"):
         raise InputError(
             "minimal_set", f"share {share}, mode {mode!r}", "Give 0 < share <= 1 and a known mode"

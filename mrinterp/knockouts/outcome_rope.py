@@ -10,7 +10,15 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.tails import critical_value
 
-__all__ = ["ONE_FAMILY", "check_level", "outcome_rope", "outcome_sd", "resolution", "span_status"]
+__all__ = [
+    "ONE_FAMILY",
+    "check_draws",
+    "check_level",
+    "outcome_rope",
+    "outcome_sd",
+    "resolution",
+    "span_status",
+]
 
 ONE_FAMILY = "all prompts are of one family: no error can be had; give prompts of at least two"
 
@@ -41,6 +49,12 @@ def check_level(level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
     if not 0 < level < 1:
         raise InputError("level", f"{level}", "Give a confidence level between 0 and 1, such as 0.95")
+
+
+def check_draws(draws: int) -> None:
+    """Refuse a bootstrap without draws, before anything is run."""
+    if draws < 2:
+        raise InputError("draws", f"{draws}", "Give at least two draws of the bootstrap, better 1000")
 
 
 def resolution(bench: Bench) -> float:

@@ -16,7 +16,7 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.comparator import token_mean
 from mrinterp.knockouts.edited_network import edited_outcomes
 from mrinterp.knockouts.fold_out import fold_out
-from mrinterp.knockouts.outcome_rope import check_level, outcome_rope, outcome_sd
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, outcome_rope, outcome_sd
 from mrinterp.knockouts.prune_units import PrunedNetwork, prune_units
 from mrinterp.knockouts.weight_edit import WeightEdit
 from mrinterp.models.torch_module import TorchAdapter
@@ -107,6 +107,7 @@ def pruning(
         For a sampled outcome, a network whose weights cannot be seen, or a level outside (0, 1).
     """
     check_level(level)
+    check_draws(draws)
     if not isinstance(held_out.adapter, TorchAdapter):
         raise InputError(
             "held-out bench", f"a {type(held_out.adapter).__name__}", "Sizes are counted on a TorchAdapter"

@@ -16,7 +16,7 @@ from mrinterp.knockouts.bench import CHECKED, Bench
 from mrinterp.knockouts.damage import Damage
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.natural import own_tokens
-from mrinterp.knockouts.outcome_rope import check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
 from mrinterp.models.adapter import Edit
 from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.clustered_ratio import clustered_ratio
@@ -65,6 +65,7 @@ def rescue(
     Nanda 2024, arXiv:2404.15255; ratio, Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x.
     """
     check_level(level)
+    check_draws(draws)
     names, members = _restorations(bench, features)
     what = f"rescue, {damage.label}"[:60].replace("/", "_")
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.storage import whole_file
 from mrinterp.knockouts.class_scores import ClassScores
 from mrinterp.knockouts.rotation import Rotation
 from mrinterp.models.adapter import Adapter
@@ -50,6 +53,11 @@ class RotationSettings:
     penalty: float
     seed: int
 
+    def __post_init__(self) -> None:
+        if min(self.steps, self.batch, self.starts) < 1 or not self.rate > 0 or not self.penalty >= 0:
+            found = f"steps {self.steps}, batch {self.batch}, starts {self.starts}, rate {self.rate:g}"
+            raise InputError("search", f"{found}, penalty {self.penalty:g}", "Give positive numbers")
+
 
 @dataclass(frozen=True, eq=False)
 class RotationFit:
@@ -69,11 +77,12 @@ def fit_rotation(
     classes: ClassScores,
     settings: RotationSettings,
     what: str = "search",
+    folder: Path | None = None,
 ) -> RotationFit:
     """Learn one subspace per variable, all orthogonal to each other.
 
     Every start is a search of its own; the one with the smallest mean loss over its last tenth of steps is
-    kept. The network's weights are not touched.
+    kept. The network's weights are not touched. Finished starts are kept in ``folder``, where one is given.
 
     Raises
     ------
@@ -88,14 +97,41 @@ def fit_rotation(
             f"{dict(dimensions)} at {site!r}, which is {site_runs.width} wide",
             f"Search for at least 1 and at most {site_runs.width} dimensions together",
         )
+    key = "" if folder is None else _key(site_runs, pairs, dimensions, settings)
     best: RotationFit | None = None
     with tqdm(total=settings.steps * settings.starts, desc=what, unit="step", disable=None) as bar:
         for start in range(settings.starts):
-            fit = _descend(site_runs, dict(dimensions), pairs, settings, start, bar)
+            path = None if folder is None else folder / f"start-{start}-{key}.npz"
+            if path is not None and path.exists():
+                fit = _reopened(path, list(dimensions))
+                bar.update(settings.steps)
+            else:
+                fit = _descend(site_runs, dict(dimensions), pairs, settings, start, bar)
+                if path is not None:
+                    with whole_file(path) as partial:
+                        np.savez(partial, *fit.rows.values(), losses=fit.losses, allow_pickle=False)
             if best is None or _last(fit.losses) < _last(best.losses):
                 best = fit
     assert best is not None
     return best
+
+
+def _key(
+    runs: _SiteRuns, pairs: SearchPairs, dimensions: Mapping[str, int], settings: RotationSettings
+) -> str:
+    """Digest of all that a start depends on, the number of starts aside."""
+    given = {**vars(settings), "starts": None}
+    words = [runs.adapter.hash, runs.site, str(runs.rule), dict(dimensions), given]
+    made = hashlib.sha256(repr(words).encode())
+    held, clean = (x.double().cpu().numpy() for x in (runs.held, runs.clean))
+    for part in (held, clean, pairs.base, pairs.source, pairs.wanted):
+        made.update(np.ascontiguousarray(part).tobytes())
+    return made.hexdigest()[:16]
+
+
+def _reopened(path: Path, variables: Sequence[str]) -> RotationFit:
+    with np.load(path) as saved:
+        return RotationFit({v: saved[f"arr_{k}"] for k, v in enumerate(variables)}, saved["losses"])
 
 
 def _last(losses: NDArray[np.float64]) -> float:
@@ -103,7 +139,7 @@ def _last(losses: NDArray[np.float64]) -> float:
 
 
 class _SiteRuns:
-    """Clean activations of all inputs at the site, and differentiable runs of edited base inputs."""
+    """Clean activations and scores of all inputs at the site, and differentiable runs of edited base inputs."""
 
     def __init__(
         self,
@@ -116,17 +152,19 @@ class _SiteRuns:
     ) -> None:
         self.adapter, self.site, self.inputs, self.rule, self.classes = adapter, site, inputs, rule, classes
         self.resumption = Resumption.before(adapter, site)
-        held, starts = [], []
+        held, clean, starts = [], [], []
         for a in range(0, len(inputs), block):
             part = inputs.take(np.arange(a, min(a + block, len(inputs))))
             with torch.no_grad():
-                held.append(adapter.run(part.tensors, read=[site]).activations[site].clone())
+                run = adapter.run(part.tensors, read=[site])
+                held.append(run.activations[site].clone())
+                clean.append(classes(run.output, part.given_mask))
             start = None if self.resumption is None else self.resumption.activation(part, classes)
             if start is None:
                 self.resumption = None
             else:
                 starts.append(start)
-        self.held = torch.cat(held)
+        self.held, self.clean = torch.cat(held), torch.cat(clean)
         # Joined outside inference mode: autograd refuses tensors that were made in it.
         self.starts = torch.cat(starts) if self.resumption is not None else None
         self.feature_map = self.held.ndim == 4

@@ -82,6 +82,8 @@ def vestigial_features(
     table["status"] = np.where(
         asleep, "dead", np.where(tested, "ok", "not measurable: nothing was moved, or no error can be had")
     )
+    words = [[f"{k.kind}: {k.flags[f]}" for k in all_kinds if k.flags[f]] for f in range(len(table))]
+    table["flags"] = np.array(["; ".join(w) for w in words], dtype=object)
     meta = {
         "rope": "0.02 sd per sd" if rope is None else np.asarray(rope).tolist(),
         "families": first.df + 1,

@@ -1,4 +1,4 @@
-"""Hugging Face networks with their heads: encoders, causal decoders, classifiers; never downloaded."""
+"""Hugging Face networks with their heads: encoders, causal decoders, classifiers; safetensors only."""
 
 from __future__ import annotations
 
@@ -52,11 +52,13 @@ def load_network(
     folder: str | Path | None = None,
     *,
     package: str | None = None,
+    hub: str | None = None,
+    revision: str | None = None,
     head: str = "encoder",
     device: str = "cpu",
     dtype: str = "float32",
 ) -> HuggingFaceNetwork:
-    """Load a network from a local folder or an installed package.
+    """Load a network from a local folder, an installed package, or by its hub id.
 
     Parameters
     ----------
@@ -64,6 +66,9 @@ def load_network(
         Folder with ``config.json`` and safetensors weights (inside the package where one is given).
     package : str, optional
         Installed package that ships the network.
+    hub, revision : str, optional
+        Hub id ``owner/name``, and its commit, branch or tag: taken from the local cache, else fetched.
+        Nothing else is ever downloaded.
     head : str
         ``encoder`` (hidden states), ``causal`` (next-token logits) or ``classifier``.
     device, dtype : str
@@ -73,7 +78,7 @@ def load_network(
     Raises
     ------
     InputError
-        For a folder that is not there (hub ids are not downloaded), weights that are not
+        For a folder or hub id that is not there, weights that are not
         safetensors (pickles are never opened), a head that the folder holds no weights of, or an
         unknown device or dtype.
     """
@@ -86,9 +91,9 @@ def load_network(
         raise InputError(
             f"network {str(folder)!r}",
             "no such folder, and nothing is downloaded",
-            "Save it first with save_pretrained, and give that folder",
+            "Give a folder made by save_pretrained, or a hub id as hub=",
         )
-    path = locate_model(package, None if folder is None else str(folder), Path())
+    path = locate_model(package, None if folder is None else str(folder), Path(), hub, revision)
     try:
         import transformers
     except ImportError:
@@ -144,7 +149,7 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
             torch.manual_seed(0)
             model, info = loader.from_pretrained(path, **options)
     except (OSError, ValueError) as e:
-        first = str(e).strip().splitlines()[0]
+        first = str(e).strip().splitlines()[0].rstrip(".")
         raise InputError(
             f"network {path}", first, "Give a folder with a known architecture and safetensors weights"
         ) from None

@@ -44,7 +44,7 @@ class LoadedNetwork:
 
 
 def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
-    """Load a network from a folder, an installed package, or a factory; nothing is downloaded.
+    """Load a network from a folder, an installed package, a hub id, or a factory.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
         or a network in training mode.
     """
     if section.kind not in ADAPTERS:
-        path = locate_model(section.package, section.folder, folder)
+        path = locate_model(section.package, section.folder, folder, section.hub, section.revision)
         stored = load_network(path, head=section.kind, device=section.device, dtype=section.dtype)
         return LoadedNetwork(stored.adapter, stored.tokenizer, stored.device)
     device = torch_device(section.device)

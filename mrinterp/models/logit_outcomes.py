@@ -47,7 +47,7 @@ def logits_at(output: Any, mask: torch.Tensor, rule: PositionRule) -> torch.Tens
         raise InputError(
             "outcome position",
             f"{rule} selects several tokens",
-            "Choose one token per run, such as LastToken",
+            "Choose one token per run: 'last' or a number",
         )
     return logits[selected]
 

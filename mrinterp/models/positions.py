@@ -87,7 +87,8 @@ class PositionRule(ABC):
             raise InputError(
                 f"position rule {self}, run {run}",
                 f"selects none of its {int(own[run].sum())} tokens",
-                "Choose a position that every run has, or leave the run out",
+                f"Choose a position that every run has (the shortest has {int(own.sum(1).min())} tokens)"
+                ", or leave the run out",
             )
         return Positions(selected, self.pooling)
 
@@ -97,6 +98,9 @@ class TokenIndex(PositionRule):
     """The token at ``index`` among the run's own tokens; negative ones count from the end."""
 
     index: int
+
+    def __str__(self) -> str:
+        return f"token {self.index}"
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """The one token."""

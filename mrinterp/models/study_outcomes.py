@@ -191,9 +191,10 @@ def _target(target: int | str | None, key: str, loaded: LoadedNetwork) -> int:
     ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
     if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id:
         pieces = loaded.tokenizer.convert_ids_to_tokens(ids)
+        found = "unknown to the tokenizer" if len(ids) == 1 else f"{len(ids)} tokens {pieces}"
         raise InputError(
             key,
-            f"{text!r} is {len(ids)} tokens {pieces}",
+            f"{text!r} is {found}",
             "Give text that is one token (spaces count), or its id",
         )
     return int(ids[0])

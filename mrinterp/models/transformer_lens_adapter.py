@@ -41,7 +41,8 @@ class TransformerLensAdapter:
                     f"{type(model).__name__} has no {attribute}",
                     "Give a HookedRootModule or a bridge, or use TorchAdapter",
                 )
-        if getattr(model, "training", False):
+        parts = model.modules() if hasattr(model, "modules") else [model]
+        if any(getattr(part, "training", False) for part in parts):
             raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
         self.model = model
 

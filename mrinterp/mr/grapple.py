@@ -65,7 +65,7 @@ def grapple(
     Fit
         Arrays (F, O); ``details`` holds ``overdispersion`` (tau2), ``n_modes`` and ``objective``;
         ``meta["modes"]`` lists, outcome by outcome where there is more than one, every mode at
-        tau2 = 0 with the instruments that support it (positions, |t| < 2). Several modes are several
+        tau2 = 0 with the instruments that support it (|t| < 2). Several modes are several
         pathways: no single number then describes the effect.
 
     Notes

@@ -89,7 +89,8 @@ def _jackknife(method: str, panel: Panel, rank: int | None, unbiased: bool) -> E
         X, Y = _levels(panel, data)
     else:
         instrument = _leave_out(fitted, X, h)
-    cross = instrument.T @ X
+    left, dependent = data.dependent()
+    cross = np.full((X.shape[1],) * 2, np.nan) if dependent else instrument.T @ X
     theta = np.linalg.solve(cross, instrument.T @ Y)
     residual = Y - X @ theta
     bread = np.linalg.inv(cross)[:p]
@@ -106,7 +107,8 @@ def _jackknife(method: str, panel: Panel, rank: int | None, unbiased: bool) -> E
         df=float(C - 1),
         count=J,
         counted="instruments",
-        note=note,
+        note=dependent or note,
+        partial=left,
         meta={"rank": data.R.shape[1], "instruments": J, "covariance": "CR1"},
     )
 

@@ -73,7 +73,8 @@ def mr_bma(
     -1/2 log|I + D H_M| - J/2 log(y'y - c_M'(H_M + D^-1)^-1 c_M). Overdispersion is in s^2. The ranking of
     exposures that co-activate strongly depends on the prior: read `susie_mv`'s sets beside it. Corrected
     moments are taken as exact, so that it is not valid with weak instruments (a status says so below a
-    `lambda_str` of 20; intervals covered .72 at 15 in simulation).
+    `lambda_str` of 20; intervals cover .74 and .50 of the effects in the weak and very weak scenarios of
+    ``benchmarks/mr_simulations.py``).
     """
     J, F, O = data.size
     inclusion = min(0.5, 1.0 / F) if prior_inclusion is None else prior_inclusion

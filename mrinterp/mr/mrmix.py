@@ -182,7 +182,7 @@ def mrmix(
     Residuals are pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), fitted by maximum likelihood at each
     theta: the model and the search for the largest pi0 are the paper's, the bound on sigma^2 and the error
     are ours. The error is the asymptotic one of `mixture_error`, so that it counts the uncertainty of
-    membership (coverage .92 to .94 at 100 instruments, 30 to 50% of them invalid); where that is not
+    membership; where that is not
     regular (all instruments valid) ``se_given_membership`` takes its place. Not valid where the largest
     agreeing group is an invalid one, nor with few instruments.
     """

@@ -68,7 +68,7 @@ def mv_cml(
     Returns
     -------
     Fit
-        Arrays (F, O); ``details`` holds ``n_invalid`` and ``bic``; flags ``invalid``.
+        Arrays (F, O); ``details`` holds ``n_invalid`` and ``bic``; flags ``outliers`` (invalid ones).
 
     Notes
     -----
@@ -76,8 +76,8 @@ def mv_cml(
     min over theta of the sum of the J - q smallest e_j^2 / v_j(theta), with v_j the full variance of e_j
     (overlap included): least trimmed squares of profile residuals, solved by Newton steps with the
     trimmed set chosen anew at each. The objective is the published one; the search is ours. Not valid
-    under balanced pleiotropy of all instruments (type-I error .10 to .13 in simulation, with redrawn data:
-    use `grapple`). Source: Lin et al. 2023, doi:10.1016/j.ajhg.2023.02.014.
+    under balanced pleiotropy of all instruments (type-I error .15, Monte-Carlo error .04, where there are effects, in
+    ``benchmarks/mr_simulations.py``, with redrawn data: use `grapple`). Source: Lin et al. 2023, doi:10.1016/j.ajhg.2023.02.014.
     """
     J, F, O = data.size
     if n is None and n_x is not None and n_y is not None:
@@ -120,7 +120,7 @@ def mv_cml(
         status=words,
         details=details,
         meta=meta,
-        flags={"invalid": np.broadcast_to(invalid, (F, O, J))},
+        flags={"outliers": np.broadcast_to(invalid, (F, O, J))},
     )
 
 

@@ -155,7 +155,7 @@ def mv_ivw(
     direction, and more so when errors correlate. In a paired design
     that bias does not arise, and with ``model="sandwich", distribution="t"`` it keeps its level in every
     scenario of ``benchmarks/mr_simulations.py``; with ``model="random"`` not where pleiotropy is
-    of one size and errors are not (type-I error .07 to .08).
+    of one size and errors are not (type-I error then exceeds 5%).
     """
     F, J = beta_x.shape
     if collinear(beta_x.T):

@@ -63,8 +63,8 @@ def mv_lasso(
     -------
     Fit
         Arrays (F, O); ``details`` holds ``penalty``, ``n_valid``, ``penalized_effect`` (the lasso's own
-        estimate) and Q of the valid instruments; flags ``invalid``; ``meta["direct_effects"]`` the
-        penalized direct effects of the first 16 outcomes.
+        estimate) and Q of the valid instruments; flags ``outliers`` (set aside); ``meta["direct_effects"]`` the
+        penalized direct effects that are not zero, of the first 16 outcomes.
 
     Notes
     -----
@@ -78,7 +78,8 @@ def mv_lasso(
     alpha_j = 0, its error multiplied by max(1, residual standard error). Model and rule: Grant & Burgess 2021.
     Errors of exposures are not corrected for, so that it serves either design where instruments are strong.
     The error ignores the selection: its level does not hold when all instruments are pleiotropic (type-I
-    error .29 to .33 under balanced pleiotropy, .06 to .09 otherwise, in ``benchmarks/mr_simulations.py``).
+    error .29 to .34 under balanced pleiotropy, .05 to .09 with strong independent instruments otherwise, in
+    ``benchmarks/mr_simulations.py``).
     """
     choice("standardize", standardize, ("rms", "centred"))
     J, F, O = data.size
@@ -106,7 +107,9 @@ def mv_lasso(
         w = data.weight[o]
         own[:, o] = np.linalg.solve((data.b.T * w) @ data.b, (data.b.T * w) @ (data.g[o] - path.alpha[i]))
         if o < 16:
-            direct.append({"outcome": int(o), "effects": path.alpha[i].tolist()})
+            set_aside = np.flatnonzero(path.alpha[i])
+            effects = path.alpha[i][set_aside].tolist()
+            direct.append({"outcome": int(o), "instruments": set_aside.tolist(), "effects": effects})
     count = valid.sum(axis=1)
     spread = [heterogeneity(q[o : o + 1], int(count[o] - F)) for o in range(O)]
     details = {k: np.broadcast_to(np.concatenate([s[k] for s in spread]), (F, O)) for k in spread[0]}
@@ -116,7 +119,7 @@ def mv_lasso(
     }
     details["penalized_effect"] = own
     meta = {"direct_effects": direct}
-    flags = {"invalid": np.broadcast_to(~valid, (F, O, J))}
+    flags = {"outliers": np.broadcast_to(~valid, (F, O, J))}
     df = np.broadcast_to(count - float(F), (F, O))
     return Fit(beta, se, df, status=words, details=details, meta=meta, flags=flags)
 

@@ -54,7 +54,7 @@ def mv_median(
     With one exposure it is not the weighted median of ratios. No correction for weak instruments:
     the estimate shrinks, and with correlated errors moves in any direction. Right for either design
     where instruments are strong. Its level does not hold under balanced pleiotropy of all instruments
-    (type-I error .14 to .17 in ``benchmarks/mr_simulations.py``). Source: Grant & Burgess 2021, doi:10.1002/sim.9156.
+    (type-I error .08 to .15, Monte-Carlo error .03, in ``benchmarks/mr_simulations.py``). Source: Grant & Burgess 2021, doi:10.1002/sim.9156.
     """
     J, F, O = data.size
     beta, se = np.empty((F, O)), np.empty((F, O))

@@ -66,7 +66,7 @@ def mv_presso(
     that its p needs no draws. The distortion of each exposure is held against removing as many
     instruments at random. Not valid where half of the instruments or more are invalid. Exposures' errors
     enter the null, not the estimate: it serves either design where instruments are strong. After outliers
-    are removed its level does not hold under balanced pleiotropy of all instruments (type-I error .13 to
+    are removed its level does not hold under balanced pleiotropy of all instruments (type-I error .12 to
     .15 in ``benchmarks/mr_simulations.py``).
     """
     J, F, O = data.size

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.estimates import Estimates
+from mrinterp.core.estimates import Estimate, Estimates
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.storage import to_plain
 from mrinterp.mr.default_method import default_method
 from mrinterp.mr.driver import estimate
+from mrinterp.mr.named_findings import Findings
 from mrinterp.mr.registry import find
 
 __all__ = [
@@ -22,11 +23,18 @@ __all__ = [
     "parse_options",
     "records",
     "sentences",
+    "set_aside_sentences",
     "standard_panel",
     "strength_sentences",
 ]
 
-_APART = ("outliers", "overdispersion")
+_APART = ("outliers", "instrument_used")
+_RUCKER = {
+    1: "IVW, fixed effects",
+    2: "IVW, random effects",
+    3: "Egger, fixed effects",
+    4: "Egger, random effects",
+}
 
 
 def standard_panel(data: MRData) -> list[str]:
@@ -120,6 +128,7 @@ def records(results: Iterable[Estimates], **more: Any) -> list[dict[str, Any]]:
         flagged: dict[str, dict[tuple[str, str], list[str]]] = {
             k: {(x, y): names for x, y, names in v} for k, v in result.meta.items() if _is_flag(v)
         }
+        findings = Findings(result.meta)
         for row in result.to_frame().to_dict("records"):
             record = {str(k): v for k, v in row.items() if k != "df" or np.isfinite(v)}
             for name in result.details:
@@ -128,6 +137,7 @@ def records(results: Iterable[Estimates], **more: Any) -> list[dict[str, Any]]:
                 record = {k: v for k, v in record.items() if k not in result.details or v is not None}
             for name, by_cell in flagged.items():
                 record[name] = by_cell.get((row["exposure"], row["outcome"]), [])
+            record |= findings.of_cell(row["exposure"], row["outcome"])
             record["label"] = result.label
             record["parameters"] = _readable(result.meta.get("options", {}))
             record["assumes"] = list(result.assumes)
@@ -157,7 +167,26 @@ def strength_sentences(data: MRData) -> list[str]:
         if len(known):
             f = float(known.mean())
             verdict = "weak: estimates are biased" if f < 10 else "strong enough for most methods"
-            out.append(f"Strength of {name}: mean F = {f:.3g} over {len(known)} instruments ({verdict}).")
+            out.append(
+                f"Strength of {name}: mean F = {f:.3g} over {len(known)} instrument{'s' * (len(known) > 1)} ({verdict})."
+            )
+    return out
+
+
+def set_aside_sentences(data: MRData) -> list[str]:
+    """Instruments of the table that cannot count for a trait, with the reason."""
+    out = []
+    sides = ((data.exposures, data.beta_x, data.se_x), (data.outcomes, data.beta_y, data.se_y))
+    for traits, beta, se in sides:
+        for trait, b, s in zip(traits, beta, se, strict=True):
+            for where, why in (
+                (np.isnan(b) | np.isnan(s), "effect or standard error missing"),
+                (np.isinf(b) | np.isinf(s), "effect or standard error infinite"),
+            ):
+                names = [data.instruments[j] for j in np.flatnonzero(where)]
+                if names:
+                    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
+                    out.append(f"Set aside for {trait}: {', '.join(names[:20])}{more} ({why}).")
     return out
 
 
@@ -169,16 +198,39 @@ def sentences(results: Iterable[Estimates]) -> Iterator[str]:
             for k, v in result.meta.items()
             if k in _APART and _is_flag(v)
         }
+        findings = Findings(result.meta)
         for exposure in result.exposures:
             for outcome in result.outcomes:
                 one = result[exposure, outcome]
                 text = str(one)
-                weak = one.details.get("conditional_f", np.nan)
-                if np.isfinite(weak):
-                    text += f" Conditional F of {exposure} = {weak:.3g}" + (" (weak)." if weak < 10 else ".")
-                if np.isfinite(one.details.get("overdispersion", np.nan)):
-                    text += f" Overdispersion tau^2 = {one.details['overdispersion']:.3g}."
-                names = flagged.get("outliers", {}).get((exposure, outcome), [])
-                if names:
-                    text += f" Outliers: {', '.join(names)}."
+                text += _more(one, findings.of_cell(exposure, outcome))
+                for flag, word in zip(_APART, ("Outliers", "Instrument used"), strict=True):
+                    names = flagged.get(flag, {}).get((exposure, outcome), [])
+                    text += f" {word}: {', '.join(names)}." if names else ""
                 yield text
+
+
+def _more(one: Estimate, found: Mapping[str, list[Any]]) -> str:
+    """What the method has to say beside effect, interval and assumptions."""
+    has = {k: v for k, v in one.details.items() if np.isfinite(v)}
+    text = ""
+    if "conditional_f" in has:
+        weak = " (weak)" if has["conditional_f"] < 10 else ""
+        text += f" Conditional F of {one.exposure} = {has['conditional_f']:.3g}{weak}."
+    if "overdispersion" in has:
+        text += f" Overdispersion tau^2 = {has['overdispersion']:.3g}."
+    if one.method == "rucker" and "model" in has:
+        text += f" Chosen: {_RUCKER[int(has['model'])]}."
+    if "global_p" in has:
+        text += f" Global test of pleiotropy: p = {has['global_p']:.2g}."
+    for name in ("pip", "inclusion"):
+        if name in has:
+            text += f" Posterior probability that {one.exposure} acts: {has[name]:.2g}."
+    for mode in found.get("modes", []):
+        effects = ", ".join(f"{v:.3g}" for v in mode["effects"])
+        text += f" Mode at {effects}, supported by {len(mode['instruments'])} instruments."
+    for group in found.get("credible_sets", []):
+        others = [x for x in group["exposures"] if x != one.exposure]
+        if others and len(others) < len(group["exposures"]):
+            text += f" In a credible set with {', '.join(others)}: which of them acts cannot be told."
+    return text

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr.error_use import PAIRED_NOTE, error_sentences, right_design
+from mrinterp.mr.named_findings import is_listing, named
 from mrinterp.mr.registry import Estimator, Fit
 
 __all__ = ["GIVEN", "NO_CORRELATION", "ResultTable", "Rows"]
@@ -25,6 +26,9 @@ GIVEN = ("rho", "ld", "sigma", "sigma_xx", "sigma_xy", "error_corr", "n_x", "n_y
 NO_CORRELATION = (
     "the errors of this exposure and outcome are said to correlate beyond 1: check the error correlation"
 )
+
+EQUAL = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
+AGREE = "the instruments agree exactly: the residuals have no spread to tell an error from"
 
 
 class ResultTable:
@@ -63,14 +67,15 @@ class ResultTable:
                 self.own.setdefault(name, np.full(self.shape, np.nan))[at] = getattr(fit, name)
         for name, value in fit.details.items():
             self.details.setdefault(name, np.full(self.shape, np.nan))[at] = value
-        for name, value in fit.meta.items():
-            self.meta.setdefault(name, value)
+        self._put_meta(rows, cols, used, fit)
         status = np.full(self.status[at].shape, "ok", dtype=object)
         if fit.status is not None:
             said = np.asarray(fit.status, dtype=object)
             status = np.where((said == None) | (said == ""), "ok", said)  # noqa: E711 (elementwise)
         missing = ~np.isfinite(self.beta[at])
-        status[missing & (status == "ok")] = "the estimate is not defined on these numbers"
+        silent = missing & (status == "ok")
+        if silent.any():
+            status[silent] = self._reasons(rows, cols, used, silent)
         unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
         status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
         if self.data.design == "paired" and self.how.subtracts != "nothing":
@@ -78,13 +83,38 @@ class ResultTable:
         self.status[at] = status
         self._put_flags(rows, cols, used, fit)
 
+    def _reasons(self, rows: Rows, cols: Rows, used: Mask | None, silent: Mask) -> Any:
+        """Why a kernel left these cells empty without a word, as far as the numbers tell."""
+        keep = slice(None) if used is None else used
+        f, o = np.nonzero(silent)
+        b, g = self.data.beta_x[rows][:, keep][f], self.data.beta_y[cols][:, keep][o]
+        with np.errstate(all="ignore"):
+            agree = np.ptp(g / b, axis=1) <= 1e-12 * np.abs(g / b).max(axis=1)
+        level = np.ptp(np.abs(b), axis=1) <= 1e-12 * np.abs(b).max(axis=1)
+        level &= "egger" in self.how.name
+        return np.select([level, agree], [EQUAL, AGREE], "the estimate is not defined on these numbers")
+
+    def _names(self, rows: Rows, cols: Rows, used: Mask | None) -> tuple[list[str], list[str], list[str]]:
+        """Exposures, outcomes and instruments of a block."""
+        x, y, j = (np.array(n, dtype=object) for n in
+                   (self.data.exposures, self.data.outcomes, self.data.instruments))  # fmt: skip
+        return list(x[rows]), list(y[cols]), list(j if used is None else j[used])
+
+    def _put_meta(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        for name, value in fit.meta.items():
+            if is_listing(value):
+                found = named(value, *self._names(rows, cols, used)) if value else []
+                self.meta.setdefault(name, []).extend(found)
+            else:
+                self.meta.setdefault(name, value)
+
     def _put_flags(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
-        names = np.array(self.data.instruments, dtype=object)
-        names = names if used is None else names[used]
-        xs, ys = (
-            np.array(self.data.exposures, dtype=object)[rows],
-            np.array(self.data.outcomes, dtype=object)[cols],
-        )
+        if not fit.flags:
+            return
+        xs, ys, instruments = self._names(rows, cols, used)
+        names = np.array(instruments, dtype=object)
+        if "instrument_used" in fit.flags:
+            self.n_instruments[self._cells(rows, cols)] = fit.flags["instrument_used"].sum(axis=2)
         for flag, mask in fit.flags.items():
             mask = np.broadcast_to(mask, (len(xs), len(ys), len(names)))
             for f, o in np.argwhere(mask.any(axis=2)):

@@ -236,9 +236,9 @@ def robust_ivw(
     -----
     Errors are divided by min(1, scale): residuals are never less spread than their known errors.
     The published error is too small with few instruments, a known property of MM-regression (Koller &
-    Stahel 2011, doi:10.1016/j.csda.2011.02.014), which is why it is not the default: type-I error .15, .06
+    Stahel 2011, doi:10.1016/j.csda.2011.02.014), which is why it is not the default: type-I error .15, .08
     and .07 at 10, 20 and 40 valid instruments (Monte-Carlo error .02, .01, .01), where ours is below .05; with
-    a fifth of them outliers .11, .08 and .03, ours .06 (``benchmarks/mr_simulations.py``, few instruments).
+    a fifth of them outliers .12, .07 and .05, ours .05 to .07 (``benchmarks/mr_simulations.py``, few instruments).
     """
     choice("weights", weights, ("first", "second"))
     choice("model", model, ("random", "fixed"))

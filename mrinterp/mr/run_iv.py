@@ -83,7 +83,7 @@ def gmm(panel: Panel, rank: int | None = None) -> Estimates:
 
     Notes
     -----
-    Optimistic with families not many times the instruments (type-I error .12 to .16 at 24 doses and 60 families
+    Optimistic with families not many times the instruments (type-I error .10 to .16 at 24 doses and 60 families
     in ``benchmarks/mr_simulations.py``: prefer `tsls`). Not valid with more instruments than families: the weight matrix is then singular, and the cells
     say so.
     """
@@ -117,7 +117,10 @@ def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | Non
     scale[scale == 0] = 1.0
     p, O, C, N = data.X.shape[1], data.Y.shape[1], data.families, len(X)
     beta, se = np.full((p, O), np.nan), np.full((p, O), np.nan)
-    if method == "gmm" and C <= J:
+    left, dependent = data.dependent()
+    if dependent:
+        note = dependent
+    elif method == "gmm" and C <= J:
         note = f"not applicable: {J} instruments and {C} families give a singular weight matrix; use tsls or liml"
     else:
         family = families_of(data.change.family)[0]
@@ -134,6 +137,7 @@ def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | Non
         count=J,
         counted="instruments",
         note=note,
+        partial=left,
         meta={"rank": data.R.shape[1], "instruments": J, "covariance": "CR1"},
     )
 

@@ -12,7 +12,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.panel import Changes, Panel
 from mrinterp.mr.registry import find
-from mrinterp.stats.clustered import families_of
+from mrinterp.stats.clustered import families_of, share_left
 
 __all__ = ["MIN_PARTIAL_VARIANCE", "RunData", "aliased_sets", "run_data"]
 
@@ -41,6 +41,13 @@ class RunData:
     def families(self) -> int:
         """Number of families."""
         return len(families_of(self.change.family)[1])
+
+    def dependent(self) -> tuple[Array, str]:
+        """Share of every feature's change that the other columns leave (p,), and a note where columns
+        depend on each other, so that there is no joint estimate."""
+        left = share_left(np.concatenate([self.X, self.R], axis=1))
+        which = "not applicable: features or bypass components are linear combinations of each other"
+        return left[: self.X.shape[1]], which if (left < 1e-9).any() else ""
 
     def doses(self) -> Array:
         """Dose changes (N, J) of the instruments that are no placebos and vary."""

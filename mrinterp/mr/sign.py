@@ -55,4 +55,5 @@ def sign(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, level: float
         neglog10p=-np.log10(p) * enough,
         status=status,
         details={"signs_counted": n},
+        meta={"scale": "concordance"},
     )

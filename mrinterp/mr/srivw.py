@@ -38,7 +38,7 @@ def srivw(data: JointData) -> Fit:
     Returns
     -------
     Fit
-        Arrays (F, O); ``details`` holds ``lambda_str``, ``phi`` and ``tau2`` (in units of the
+        Arrays (F, O); ``details`` holds ``lambda_str``, ``phi`` and ``overdispersion`` (tau2, in units of the
         outcome's effect squared).
 
     Notes
@@ -69,7 +69,7 @@ def srivw(data: JointData) -> Fit:
     beta, se = beta * units, se * units
     beta[:, failed], se[:, failed] = np.nan, np.nan
     details = {"lambda_str": np.full((F, O), strength), "phi": np.broadcast_to(phi, (F, O))}
-    details["tau2"] = np.broadcast_to(tau2 * uy**2, (F, O))
+    details["overdispersion"] = np.broadcast_to(tau2 * uy**2, (F, O))
     return Fit(beta, se, status=words, details=details)
 
 

@@ -61,7 +61,7 @@ def susie_mv(
     Fit
         ``beta`` and ``se`` are posterior mean and deviation; ``details`` holds ``pip`` and ``set`` (the
         number of the credible set an exposure belongs to, 0 for none); ``neglog10p`` is nan.
-        ``meta["credible_sets"]`` lists exposures (positions), coverage and purity per outcome.
+        ``meta["credible_sets"]`` lists exposures, coverage and purity per outcome.
 
     Notes
     -----
@@ -71,7 +71,7 @@ def susie_mv(
     anti-conservative under pleiotropy. Not valid where the fit did not converge (status: no set is then
     reported), nor with weak instruments (status below a `lambda_str` of 20), because corrected moments
     are taken as exact. Posterior intervals ignore much of the uncertainty about which exposure it is: they
-    covered .90 of the effects in simulation; sets, not intervals, are what it is for.
+    cover .87 to .90 of the effects with strong independent instruments in ``benchmarks/mr_simulations.py``; sets, not intervals, are what it is for.
     """
     J = data.size[0]
     result = _Result(data, coverage, min_purity)

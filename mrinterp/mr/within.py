@@ -68,7 +68,7 @@ def within(
     Notes
     -----
     Not valid where the cut is incomplete (a path from input to outcome that avoids it): in simulation
-    type-I error is .05 to .09 (Monte-Carlo error .02) while the cut is complete, and .66 to .81 where doses act around
+    type-I error is .04 to .08 (Monte-Carlo error .02) while the cut is complete, and .64 to .82 where doses act around
     it or paths beside the features are not listed (``benchmarks/results/mr_simulations.md``). Also
     optimistic where d/N is large under CR1. Features whose changes are copies of each other are one
     exposure under several names: they are merged, and each reports the effect of the set.

@@ -11,6 +11,7 @@ from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.estimates import Estimates
+from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.sumstats import SumStats
 
@@ -21,7 +22,7 @@ class FinishedStudy(Protocol):
     """The results of a study, as `mrinterp.study.Study` offers them.
 
     ``estimates`` holds at least ``within``, ``knockouts`` at least ``shift``; everything else in
-    these two and in ``sumstats`` may be missing.
+    these two and in ``sumstats`` may be missing. ``kinds`` is None where one kind of knockout was run.
     """
 
     out: Path
@@ -42,6 +43,10 @@ class FinishedStudy(Protocol):
     def estimates(self) -> dict[str, Estimates]: ...
     @property
     def knockouts(self) -> dict[str, KnockoutEffects]: ...
+    @property
+    def kinds(self) -> KindComparison | None: ...
+    @property
+    def equivalence(self) -> pd.DataFrame: ...
     @property
     def sumstats(self) -> dict[str, SumStats]: ...
     @property

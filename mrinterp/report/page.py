@@ -11,11 +11,13 @@ from mrinterp.core.agreement import Agreement
 from mrinterp.core.storage import whole_file
 from mrinterp.plots.effect_ladder import effect_ladder
 from mrinterp.plots.inline_svg import inline_svg
+from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout
 from mrinterp.plots.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.flow import flow
+from mrinterp.report.kinds import kinds_section
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.provenance import provenance
 
@@ -66,6 +68,7 @@ def page_html(study: FinishedStudy) -> str:
         ranked=ranked_classes(study),
         cross=cross_table(rows),
         misled=misled(study, rows),
+        kinds=kinds_section(study, rows),
         figures=_figures(study, rows),
         flow=flow(study),
         assumptions=assumptions(study),
@@ -80,6 +83,7 @@ class _Figures:
     ladder: str
     scatter: list[str]
     rank_paths: list[str]
+    kinds: str
     outcome: str
 
 
@@ -93,7 +97,9 @@ def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
         "ladder",
         "Effects with 95% intervals by every method, for the features with the largest knockout effects",
     )
-    return _Figures(ladder, _scatter(study), _rank_paths(study, of_outcome, outcome), outcome)
+    return _Figures(
+        ladder, _scatter(study), _rank_paths(study, of_outcome, outcome), _kinds(study, outcome), outcome
+    )
 
 
 def _scatter(study: FinishedStudy) -> list[str]:
@@ -129,6 +135,20 @@ def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list
 
     labels = {r.name: _shortened(r.label, 26) for r in rows}
     return [panel(k, r) for k, r in enumerate([r for r in rows if r.name in known][:RANK_PATHS])]
+
+
+def _kinds(study: FinishedStudy, outcome: str) -> str:
+    """Effects by every kind of knockout; nothing where one kind was run."""
+    made = study.kinds
+    if made is None or outcome not in made.outcomes:
+        return ""
+    names, outcomes = (tuple(map(_shortened, n)) for n in (made.features, made.outcomes))
+    drawn, shown = replace(made, features=names, outcomes=outcomes), made.outcomes.index(outcome)
+    return inline_svg(
+        lambda: kinds_side_by_side(drawn, outcomes[shown]),
+        "kinds",
+        "Effects with 95% intervals by every kind of knockout, for the features with the largest effects",
+    )
 
 
 def _with_short_names(held: Agreement) -> Agreement:

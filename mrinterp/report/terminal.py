@@ -11,6 +11,7 @@ import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
 from mrinterp.report.finished import FinishedStudy
+from mrinterp.report.kinds import kinds_sentences
 
 __all__ = ["cost_text", "rerun_text", "summary_text"]
 
@@ -43,8 +44,10 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
                 r["feature"].rsplit(":", 1)[-1],
                 r["label"],
                 *((r["outcome"],) if several else ()),
-                f"{r['effect']:+.4f}",
-                f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]",
+                f"{r['effect']:+.4f}" if r["effect"] == r["effect"] else "none",
+                f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]"
+                if r["effect"] == r["effect"]
+                else "not identified",
                 f"{r['knockout']:+.4f}",
                 r["verdict"],
                 r["knockout_verdict"],
@@ -62,7 +65,12 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         f" {max(len(table) - top, 0)} not shown.",
     ]
     lines += ["", "Held against the blind knockouts:"]
-    for s in study.agreement.summary.to_dict("records"):
+    summary = study.agreement.summary
+    silent = summary["correlation"].isna()
+    if silent.any():
+        few = "fewer than 4 features with an effect, or effects all alike"
+        lines.append(f"  agreement is not computed for {silent.sum()} of {len(summary)} comparisons ({few}).")
+    for s in summary[~silent].to_dict("records"):
         lines.append(
             f"  {s['label'] + (', ' + s['outcome'] if several else ''):<62} correlation {s['correlation']:+.3f}  slope {s['slope']:.2f}"
             f"  coverage {s['coverage']:.2f} ({s['coverage_lower']:.2f} to {s['coverage_upper']:.2f})"
@@ -73,6 +81,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         f"  univariable MR called {meta['screen_significant']} of {len(table)} {tested} significant;"
         f" the knockout finds {len(misled)} of those negligible."
     )
+    lines += [f"  {line}" for line in kinds_sentences(study)]
     d = study.basis.dictionary
     matrix = d.read_back
     diagonal, rest = np.diag(matrix), np.abs(matrix - np.diag(np.diag(matrix)))

@@ -16,9 +16,13 @@ __all__ = [
     "families_of",
     "marginal_slopes",
     "satterthwaite",
+    "share_left",
 ]
 
 Array = NDArray[np.float64]
+
+DEPENDENT = 1e-11
+"""Eigenvalue of the columns' correlations, over the largest, below which they depend on each other."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +101,8 @@ def clustered_least_squares(
     scale = np.sqrt(np.einsum("nd,nd->d", Z, Z))
     scale[scale == 0] = 1.0
     Zs = Z / scale
-    gram = Zs.T @ Zs
-    values, vectors = linalg.eigh(gram)
-    keep = values > max(values[-1], 1e-300) * 1e-11
+    values, vectors = linalg.eigh(Zs.T @ Zs)
+    keep = values > max(values[-1], 1e-300) * DEPENDENT
     rank = int(keep.sum())
     inverse = (vectors[:, keep] / values[keep]) @ vectors[:, keep].T
     theta = inverse @ (Zs.T @ Y)
@@ -119,9 +122,6 @@ def clustered_least_squares(
         variance = square * (C - 1) / C
     else:
         variance = square * C / max(C - 1, 1) * (N - 1) / max(N - rank - absorbed, 1)
-    diagonal = np.diag(read[:, :p])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        partial = np.where(diagonal > 0, 1.0 / diagonal, 0.0)
     return ClusteredFit(
         theta[:p] / scale[:p, None],
         np.sqrt(variance) / scale[:p, None],
@@ -131,9 +131,25 @@ def clustered_least_squares(
         N,
         C,
         leverage_max,
-        partial,
+        _share_left(values, vectors)[:p],
         residual,
     )
+
+
+def share_left(Z: Array) -> Array:
+    """Share of every column's (d,) sum of squares that the other columns of Z (N, d) leave; near zero
+    where columns depend on each other linearly."""
+    scale = np.sqrt(np.einsum("nd,nd->d", Z, Z))
+    Zs = Z / np.where(scale > 0, scale, 1.0)
+    return _share_left(*linalg.eigh(Zs.T @ Zs))
+
+
+def _share_left(values: Array, vectors: Array) -> Array:
+    # Directions that a fit leaves out count as the least that is kept: a column that takes part in one
+    # is not identified, though the pseudo-inverse gives it a coefficient and a small error.
+    least = max(values[-1], 1e-300) * DEPENDENT
+    with np.errstate(divide="ignore", over="ignore"):
+        return np.asarray(1.0 / (vectors**2 / np.maximum(values, least)).sum(axis=1))
 
 
 def _leave_family_out(root: Array, u: Array) -> tuple[Array, float]:

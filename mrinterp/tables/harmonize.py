@@ -30,6 +30,9 @@ def _drop_duplicates(table: TraitTable, drop: dict[str, str]) -> pd.DataFrame:
     incomplete = frame["beta"].isna() | frame["se"].isna()
     for name in frame.loc[incomplete, "instrument"]:
         drop.setdefault(str(name), f"effect or standard error missing in {table.where}")
+    infinite = np.isinf(frame["beta"]) | np.isinf(frame["se"])
+    for name in frame.loc[infinite, "instrument"]:
+        drop.setdefault(str(name), f"effect or standard error infinite in {table.where}")
     return frame.set_index("instrument", drop=False)
 
 
@@ -54,12 +57,12 @@ def harmonize(
     -------
     MRData
         The instruments that every table has; ``info`` tells what was swapped and flipped,
-        ``dropped`` the reason for every instrument of the first exposure that was lost.
+        ``dropped`` the reason for every instrument of an exposure that was lost.
 
     Raises
     ------
     InputError
-        For an unknown action, or where no instrument is left.
+        For an unknown action, a trait that is there twice, or where no instrument is left.
     """
     xs = [exposures] if isinstance(exposures, TraitTable) else list(exposures)
     ys = [outcomes] if isinstance(outcomes, TraitTable) else list(outcomes)
@@ -67,16 +70,31 @@ def harmonize(
         raise InputError(
             "harmonize action", repr(action), "Use 1 (forward strand), 2 (infer) or 3 (drop palindromes)"
         )
+    for side in (xs, ys):
+        for position, table in enumerate(side):
+            if table.trait in [t.trait for t in side[:position]]:
+                raise InputError(
+                    table.where,
+                    f"trait {table.trait!r} is there twice",
+                    "Give each trait once, under its own name",
+                )
     drop: dict[str, str] = {}
     frames = [_drop_duplicates(t, drop) for t in [*xs, *ys]]
     first = frames[0]
     for table, frame in zip([*xs, *ys][1:], frames[1:], strict=True):
         for name in first.index.difference(frame.index):
             drop.setdefault(str(name), f"not in {table.where}")
+    asked = list(first.index)
+    for frame in frames[1 : len(xs)]:
+        elsewhere = [n for n in frame.index if n not in first.index]
+        drop.update({str(n): f"not in {xs[0].where}" for n in elsewhere})
+        asked += elsewhere
     names = [n for n in first.index if n not in drop]
     beta, se, info = _align_all(frames, names, action, tolerance, drop)
     kept = np.array([n not in drop for n in names], dtype=bool)
-    dropped = pd.DataFrame([(n, drop[n]) for n in first.index if n in drop], columns=["instrument", "reason"])
+    dropped = pd.DataFrame(
+        [(n, drop[n]) for n in dict.fromkeys(asked) if n in drop], columns=["instrument", "reason"]
+    )
     if not kept.any():
         detail = (
             f"; first: {dropped['instrument'].iloc[0]}: {dropped['reason'].iloc[0]}" if len(dropped) else ""

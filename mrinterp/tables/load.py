@@ -37,7 +37,7 @@ def load(
         ``outcomes`` are files.
     exposures, outcomes : sequence of str
         Names of traits in ``table``; or files of one trait each, to be harmonized (with exposure
-        files, their instruments join those of ``table``).
+        files, only instruments that every table has are kept).
     ld : str or Path, optional
         File with the correlation between the instruments.
     error_corr : float or str, optional

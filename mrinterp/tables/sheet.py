@@ -51,13 +51,13 @@ class Sheet:
         values = ["" if v is None else str(v).strip() for v in self.frame[column].tolist()]
         return ["" if v.lower() in MISSING else v for v in values]
 
-    def numbers(self, column: str) -> NDArray[np.float64]:
-        """A column as finite numbers, nan where missing.
+    def numbers(self, column: str, infinite: bool = False) -> NDArray[np.float64]:
+        """A column as numbers, nan where missing; ``infinite`` says whether they may be.
 
         Raises
         ------
         InputError
-            For a cell that is not a number, or is infinite.
+            For a cell that is not a number, or is infinite and may not be.
         """
         values = self.frame[column]
         if values.dtype.kind in "iuf":
@@ -72,24 +72,24 @@ class Sheet:
                         f"{_shown(cells[row])} is not a number",
                         "Write a decimal number (a point, no thousands separator), or leave the cell empty",
                     )
-        infinite = np.flatnonzero(np.isinf(out))
-        if len(infinite):
+        endless = np.flatnonzero(np.isinf(out))
+        if len(endless) and not infinite:
             raise InputError(
-                self.place(int(infinite[0]), column),
-                f"infinite value {_shown(str(values.iloc[int(infinite[0])]))}",
+                self.place(int(endless[0]), column),
+                f"infinite value {_shown(str(values.iloc[int(endless[0])]))}",
                 "Leave the cell empty if the value is not known, or remove the row",
             )
         return out
 
-    def positive(self, column: str) -> NDArray[np.float64]:
-        """A column of standard errors: finite, above zero, nan where missing.
+    def positive(self, column: str, infinite: bool = False) -> NDArray[np.float64]:
+        """A column of standard errors: above zero, nan where missing; ``infinite`` as in `numbers`.
 
         Raises
         ------
         InputError
             For a cell that is zero or negative.
         """
-        out = self.numbers(column)
+        out = self.numbers(column, infinite)
         bad = np.flatnonzero(out <= 0)
         if len(bad):
             raise InputError(

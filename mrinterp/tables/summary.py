@@ -42,7 +42,8 @@ def read_summary(
     -------
     MRData
         Effects of shape (traits, instruments). A cell left empty is nan there: the instrument
-        counts as missing for that trait only. Rows with ``mr_keep`` false are in ``dropped``.
+        counts as missing for that trait only; infinite ones are kept, and set aside
+        with a word by estimators. Rows with ``mr_keep`` false are in ``dropped``.
 
     Raises
     ------
@@ -85,7 +86,8 @@ def _summary(sheet: Sheet, exposures: Sequence[str] | None, outcomes: Sequence[s
     n: list[float] = []
     for t, trait in enumerate([*xs, *ys]):
         columns = trait_columns(sheet, trait)
-        beta[t], se[t] = sheet.numbers(columns["beta"])[kept], sheet.positive(columns["se"])[kept]
+        beta[t] = sheet.numbers(columns["beta"], infinite=True)[kept]
+        se[t] = sheet.positive(columns["se"], infinite=True)[kept]
         n.append(_typical(sheet.numbers(columns["n"])[kept]) if "n" in columns else np.nan)
     absent = np.isnan(beta) | np.isnan(se)
     beta[absent] = se[absent] = np.nan

@@ -82,7 +82,8 @@ def _trait(sheet: Sheet, trait: str | None, default: str, prefer: str = "") -> T
             sheet.where, f"column {columns['beta']!r} without its standard error", "Add a column 'se'"
         )
     frame = pd.DataFrame({"instrument": sheet.text(column)})
-    frame["beta"], frame["se"] = sheet.numbers(columns["beta"]), sheet.positive(columns["se"])
+    frame["beta"] = sheet.numbers(columns["beta"], infinite=True)
+    frame["se"] = sheet.positive(columns["se"], infinite=True)
     for name in ONE_TRAIT:
         if name in ("beta", "se"):
             continue
