@@ -51,7 +51,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "hub id": (
         {"model": {"folder": "openai-community/gpt2"}},
-        ("config.json", "hub names are not looked up"),
+        ("config.json", "a hub id goes under model.hub"),
+    ),
+    "hub id that is not in the cache": (
+        {"model": {"folder": None, "hub": "nobody/nothing"}},
+        ("model.hub 'nobody/nothing'", "not in the local cache, and nothing is downloaded", "hf download"),
     ),
     "device that is not there": ({"model": {"device": "cuda:7"}}, ("'cuda:7'", "device='cpu'")),
     "no such factory module": (
@@ -89,7 +93,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         },
         ("head 4", "the layer has 4 heads"),
     ),
-    "position past the sequence": ({"features": {"position": 12}}, ("index=12", "selects none of its")),
+    "position past the sequence": (
+        {"features": {"position": 12}},
+        ("token 12", "selects none of its", "the shortest has"),
+    ),
     "no such class": (
         {"features": {"position": "persn"}},
         ("no token class 'persn'", "Did you mean 'person'"),
@@ -142,7 +149,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "loss without labels": (_outcome("loss"), ("'label'", "prompts.table")),
     "label that is no token": (
         {**_outcome("loss"), "prompts": ({"table": "labels.csv"},), "instruments": ({},)},
-        ("label 'sideways'", "1 tokens"),
+        ("label 'sideways'", "unknown to the tokenizer"),
     ),
     "outcome that never changes": (
         _outcome("generated", function="tests.study_kinds:constant", new_tokens=1),

@@ -67,7 +67,7 @@ def load_network(
     package : str, optional
         Installed package that ships the network.
     hub, revision : str, optional
-        Hub id ``owner/name``, and its commit, branch or tag: taken from the local cache, else fetched.
+        Hub id ``owner/name``, and its commit, branch or tag: from the local cache; nothing is downloaded.
         Nothing else is ever downloaded.
     head : str
         ``encoder`` (hidden states), ``causal`` (next-token logits) or ``classifier``.
