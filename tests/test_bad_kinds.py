@@ -54,7 +54,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("config.json", "a hub id goes under model.hub"),
     ),
     "hub id that is not in the cache": (
-        {"model": {"folder": None, "hub": "nobody/nothing"}},
+        {"model": ({"kind": "causal", "hub": "nobody/nothing", "site": "transformer.h.1"},)},
         ("model.hub 'nobody/nothing'", "not in the local cache, and nothing is downloaded", "hf download"),
     ),
     "device that is not there": ({"model": {"device": "cuda:7"}}, ("'cuda:7'", "device='cpu'")),
