@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -22,7 +23,7 @@ from mrinterp.core.storage import (
 __all__ = ["Stored"]
 
 
-class Stored:
+class Stored(ABC):
     """Base of frozen dataclasses whose fields are arrays, tables, names and numbers.
 
     A subclass sets ``KIND`` and gives `to_frame`; that table is written beside the fields, for readers
@@ -31,9 +32,9 @@ class Stored:
 
     KIND: ClassVar[str] = ""
 
+    @abstractmethod
     def to_frame(self) -> pd.DataFrame:
         """The result as one table."""
-        raise NotImplementedError
 
     def save(self, folder: Path) -> None:
         """Write into ``folder``, whole or not at all."""

@@ -11,7 +11,15 @@ import torch
 from mrinterp.core.errors import InputError
 from mrinterp.models.positions import LAST_TOKEN, PositionRule
 
-__all__ = ["ClassifierMargin", "Logit", "LogitDifference", "Probability", "logits_at", "logits_of"]
+__all__ = [
+    "ClassifierMargin",
+    "Logit",
+    "LogitDifference",
+    "Probability",
+    "check_labels",
+    "logits_at",
+    "logits_of",
+]
 
 
 def logits_of(output: Any) -> torch.Tensor:
@@ -50,6 +58,28 @@ def logits_at(output: Any, mask: torch.Tensor, rule: PositionRule) -> torch.Tens
             "Choose one token per run: 'last' or a number",
         )
     return logits[selected]
+
+
+def check_labels(labels: torch.Tensor, logits: torch.Tensor, name: str) -> None:
+    """Refuse labels that are not one class of the logits (runs, classes) per run.
+
+    Raises
+    ------
+    InputError
+        For another number of labels than runs, or a label that is no class; names the run.
+    """
+    if labels.shape != logits.shape[:1]:
+        raise InputError(
+            f"outcome {name!r}",
+            f"{tuple(labels.shape)} labels for {len(logits)} runs",
+            "One label per run; take() the batch's rows",
+        )
+    outside = (labels < 0) | (labels >= logits.shape[1])
+    if bool(outside.any()):
+        run = int(outside.nonzero()[0, 0])
+        raise InputError(
+            f"label of run {run}", f"{int(labels[run])} of {logits.shape[1]} classes", "Labels count from 0"
+        )
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.models.logit_outcomes import logits_at, logits_of
+from mrinterp.models.logit_outcomes import check_labels, logits_at, logits_of
 from mrinterp.models.positions import LAST_TOKEN, PositionRule
 
 __all__ = ["ContinuationLogProbability", "ExampleLoss", "KLToClean"]
@@ -105,20 +105,7 @@ class ExampleLoss:
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Outcomes (runs, 1)."""
         logits = logits_at(output, mask, self.position)
-        if self.labels.shape != logits.shape[:1]:
-            raise InputError(
-                f"outcome {self.name!r}",
-                f"{tuple(self.labels.shape)} labels for {len(logits)} runs",
-                "One label per run; take() the batch's rows",
-            )
-        outside = (self.labels < 0) | (self.labels >= logits.shape[1])
-        if bool(outside.any()):
-            run = int(outside.nonzero()[0, 0])
-            raise InputError(
-                f"label of run {run}",
-                f"{int(self.labels[run])} of {logits.shape[1]} classes",
-                "Labels count from 0",
-            )
+        check_labels(self.labels, logits, self.name)
         labels = self.labels.long().to(logits.device)
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none").unsqueeze(-1)
 
