@@ -41,14 +41,18 @@ FIX = {
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    required = {r.strip() for r in os.environ.get("MRINTERP_REQUIRE", "").split(",") if r.strip()}
     for mark in item.iter_markers("needs"):
-        name = mark.args[0]
-        if AVAILABLE[name]():
-            continue
-        if name in required or "all" in required:
-            pytest.fail(f"required, but not here: {name} ({FIX[name]})")
-        pytest.skip(f"not run here: needs {name} ({FIX[name]})")
+        need(mark.args[0])
+
+
+def need(name: str) -> None:
+    """Skip what cannot be run here; fail it where it is required."""
+    required = {r.strip() for r in os.environ.get("MRINTERP_REQUIRE", "").split(",") if r.strip()}
+    if AVAILABLE[name]():
+        return
+    if name in required or "all" in required:
+        pytest.fail(f"required, but not here: {name} ({FIX[name]})")
+    pytest.skip(f"not run here: needs {name} ({FIX[name]})")
 
 
 def pytest_terminal_summary(terminalreporter) -> None:  # type: ignore[no-untyped-def]
@@ -63,7 +67,7 @@ def pytest_terminal_summary(terminalreporter) -> None:  # type: ignore[no-untype
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
-    pytest.importorskip("transformers", reason="not run here: needs transformers")
+    need("transformers")
     import torch
 
     from tests.tiny import save_tiny_encoder

@@ -9,20 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.aliases import alias_groups  # noqa: E402
-from mrinterp.models.directions import Directions  # noqa: E402
-from mrinterp.models.features import edit_of  # noqa: E402
-from mrinterp.models.logit_outcomes import LogitDifference  # noqa: E402
-from mrinterp.models.nnsight_adapter import NNsightAdapter  # noqa: E402
-from mrinterp.models.outcomes import outcome_values  # noqa: E402
-from mrinterp.models.positions import LastToken, MeanOfTokens  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.transformer_lens_adapter import TransformerLensAdapter  # noqa: E402
+from mrinterp.models.aliases import alias_groups
+from mrinterp.models.directions import Directions
+from mrinterp.models.features import edit_of
+from mrinterp.models.logit_outcomes import LogitDifference
+from mrinterp.models.nnsight_adapter import NNsightAdapter
+from mrinterp.models.outcomes import outcome_values
+from mrinterp.models.positions import LastToken, MeanOfTokens
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.transformer_lens_adapter import TransformerLensAdapter
 
 WIDTH, VOCABULARY = 8, 11
 

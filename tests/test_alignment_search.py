@@ -8,27 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy.linalg import subspace_angles
 
 from mrinterp.core.alignment_search import AlignmentSearch
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.aligned_variable import AlignedVariable  # noqa: E402
-from mrinterp.knockouts.alignment_search import search_alignment, subspace_of  # noqa: E402
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.interchange_accuracy import interchange_accuracy  # noqa: E402
-from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families  # noqa: E402
-from mrinterp.knockouts.interchange_training import train_with_interchange  # noqa: E402
-from mrinterp.knockouts.random_network import random_network  # noqa: E402
-from mrinterp.models.directions import Subspace  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.numbers_file import read_numbers  # noqa: E402
-from mrinterp.models.positions import TokenIndex  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.transformer_lens_adapter import TransformerLensAdapter  # noqa: E402
-from mrinterp.worlds.hierarchical_equality import built_network, equality_task, plain_network  # noqa: E402
+from mrinterp.knockouts.aligned_variable import AlignedVariable
+from mrinterp.knockouts.alignment_search import search_alignment, subspace_of
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
+from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.knockouts.interchange_training import train_with_interchange
+from mrinterp.knockouts.random_network import random_network
+from mrinterp.models.directions import Subspace
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.numbers_file import read_numbers
+from mrinterp.models.positions import TokenIndex
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.transformer_lens_adapter import TransformerLensAdapter
+from mrinterp.worlds.hierarchical_equality import built_network, equality_task, plain_network
 
 TASK = equality_task(500)
 NETWORK, DIRECTIONS = built_network()

@@ -151,7 +151,6 @@ DATA = {
 
 @pytest.fixture(scope="module", params=sorted(DATA))
 def studied(request: pytest.FixtureRequest) -> Any:
-    pytest.importorskip("torch")
     from sklearn.datasets import load_breast_cancer, load_digits
 
     from mrinterp.models.logit_outcomes import LogitDifference

@@ -6,22 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import mrinterp
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling  # noqa: E402
-from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise  # noqa: E402
-from mrinterp.instruments.perturbed_inputs import perturb  # noqa: E402
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.knock_out import knock_out  # noqa: E402
-from mrinterp.models.array_network import array_network  # noqa: E402
-from mrinterp.models.features import ChannelMap  # noqa: E402
-from mrinterp.models.logit_outcomes import Logit  # noqa: E402
-from mrinterp.models.units import Units  # noqa: E402
-from mrinterp.scan.read_arrays import read_arrays  # noqa: E402
+from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling
+from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise
+from mrinterp.instruments.perturbed_inputs import perturb
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.models.array_network import array_network
+from mrinterp.models.features import ChannelMap
+from mrinterp.models.logit_outcomes import Logit
+from mrinterp.models.units import Units
+from mrinterp.scan.read_arrays import read_arrays
 
 
 class _Table(torch.nn.Module):

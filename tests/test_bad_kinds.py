@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 
 from mrinterp.cli import cli
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import read_plan
 from tests.study_kinds import DECODER, LOGITS, prompt_table, save_tiny_decoder, save_vectors, write_study
-
-torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.needs("transformers")
 

@@ -10,9 +10,6 @@ import numpy as np
 import pytest
 
 from mrinterp.core.errors import InputError
-
-pytest.importorskip("torch")
-
 from mrinterp.knockouts.causal_model import CausalModel, Variable
 
 BITS = (False, True)

@@ -7,36 +7,34 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.comparators import comparators  # noqa: E402
-from mrinterp.knockouts.correlation import correlation  # noqa: E402
-from mrinterp.knockouts.gradient import (  # noqa: E402
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.comparators import comparators
+from mrinterp.knockouts.correlation import correlation
+from mrinterp.knockouts.gradient import (
     attribution_patching,
     gradient,
     gradient_times_activation,
 )
-from mrinterp.knockouts.integrated_gradients import integrated_gradients  # noqa: E402
-from mrinterp.knockouts.linear_probe import linear_probe  # noqa: E402
-from mrinterp.models.directions import Directions  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.latents import Latents  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome  # noqa: E402
-from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
-from mrinterp.models.outcomes import Sampling  # noqa: E402
-from mrinterp.models.positions import AllTokens, LastToken, MeanOfTokens, TokenClass, TokenIndex  # noqa: E402
-from mrinterp.models.sae import SparseAutoencoder  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units  # noqa: E402
-from mrinterp.worlds.gated import gated_world  # noqa: E402
-from tests.given_bench import given_bench  # noqa: E402
+from mrinterp.knockouts.integrated_gradients import integrated_gradients
+from mrinterp.knockouts.linear_probe import linear_probe
+from mrinterp.models.directions import Directions
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.latents import Latents
+from mrinterp.models.other_outcomes import CallableOutcome
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.outcomes import Sampling
+from mrinterp.models.positions import AllTokens, LastToken, MeanOfTokens, TokenClass, TokenIndex
+from mrinterp.models.sae import SparseAutoencoder
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units
+from mrinterp.worlds.gated import gated_world
+from tests.given_bench import given_bench
 
 WIDTH, TOKENS, PROMPTS = 6, 4, 11
 GRADIENT = ("gradient", "gradient_times_activation", "attribution_patching", "integrated_gradients")

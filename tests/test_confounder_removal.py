@@ -7,26 +7,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.datasets import load_digits
 
 from mrinterp.core.confounder_removal import ConfounderRemoval
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.confounder_removal import remove_confounder
+from mrinterp.knockouts.edited_network import edited_outcomes
+from mrinterp.models.correct_answer import CorrectAnswer
+from mrinterp.models.directions import Directions
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.outcomes import Sampling
+from mrinterp.models.positions import AllTokens, MeanOfTokens
+from mrinterp.models.target_outcomes import ExampleLoss
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units
 from mrinterp.stats.paired_change import paired_change
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.confounder_removal import remove_confounder  # noqa: E402
-from mrinterp.knockouts.edited_network import edited_outcomes  # noqa: E402
-from mrinterp.models.correct_answer import CorrectAnswer  # noqa: E402
-from mrinterp.models.directions import Directions  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
-from mrinterp.models.outcomes import Sampling  # noqa: E402
-from mrinterp.models.positions import AllTokens, MeanOfTokens  # noqa: E402
-from mrinterp.models.target_outcomes import ExampleLoss  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units  # noqa: E402
 
 HIGH, LOW = 0, 32
 """Corner pixels that no digit uses: lit they say "five or more" and "less than five"."""

@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.knockouts.correlation import correlation  # noqa: E402
-from mrinterp.knockouts.linear_probe import linear_probe  # noqa: E402
-from mrinterp.stats.through_origin import through_origin  # noqa: E402
-from tests.given_bench import given_bench  # noqa: E402
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.correlation import correlation
+from mrinterp.knockouts.linear_probe import linear_probe
+from mrinterp.stats.through_origin import through_origin
+from tests.given_bench import given_bench
 
 
 def test_correlation_is_the_simple_regression() -> None:

@@ -8,26 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.damage import Damage  # noqa: E402
-from mrinterp.knockouts.direct_effect import direct_effect  # noqa: E402
-from mrinterp.knockouts.dose_response import dose_response  # noqa: E402
-from mrinterp.knockouts.epistasis import epistasis  # noqa: E402
-from mrinterp.knockouts.faithfulness import faithfulness  # noqa: E402
-from mrinterp.knockouts.feature_sets import set_effects  # noqa: E402
-from mrinterp.knockouts.ordered import ordered_knockouts  # noqa: E402
-from mrinterp.knockouts.rescue import rescue  # noqa: E402
-from mrinterp.knockouts.specificity import specificity  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome  # noqa: E402
-from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
-from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units  # noqa: E402
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.damage import Damage
+from mrinterp.knockouts.direct_effect import direct_effect
+from mrinterp.knockouts.dose_response import dose_response
+from mrinterp.knockouts.epistasis import epistasis
+from mrinterp.knockouts.faithfulness import faithfulness
+from mrinterp.knockouts.feature_sets import set_effects
+from mrinterp.knockouts.ordered import ordered_knockouts
+from mrinterp.knockouts.rescue import rescue
+from mrinterp.knockouts.specificity import specificity
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.other_outcomes import CallableOutcome
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units
 
 SITE = "encoder.layer.1"
 

@@ -6,17 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.direct_effect import DirectEffect  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.knockouts.direct_effect import direct_effect  # noqa: E402
-from mrinterp.models.site_order import later_sublayers, site_order  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from tests.design_networks import Residual, bench_of, inputs  # noqa: E402
-from tests.tiny import tiny_decoder  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.direct_effect import DirectEffect
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.direct_effect import direct_effect
+from mrinterp.models.site_order import later_sublayers, site_order
+from mrinterp.models.torch_module import TorchAdapter
+from tests.design_networks import Residual, bench_of, inputs
+from tests.tiny import tiny_decoder
 
 OUT = 5
 

@@ -6,20 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.dose_response import DoseResponse  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.dose_response import QUANTILES, dose_response  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.positions import AllTokens  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import WholeLayer  # noqa: E402
-from mrinterp.stats.dose_shape import fit_ramp, monotonicity  # noqa: E402
-from tests.design_networks import Readout, bench_of, columns, inputs, linear  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.dose_response import DoseResponse
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.dose_response import QUANTILES, dose_response
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.positions import AllTokens
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import WholeLayer
+from mrinterp.stats.dose_shape import fit_ramp, monotonicity
+from tests.design_networks import Readout, bench_of, columns, inputs, linear
 
 
 def _curves(h: torch.Tensor) -> torch.Tensor:

@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.epistasis import Epistasis  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.rescue import Rescue  # noqa: E402
-from mrinterp.knockouts.epistasis import epistasis  # noqa: E402
-from mrinterp.knockouts.mean import Mean  # noqa: E402
-from mrinterp.knockouts.resample import Resample  # noqa: E402
-from tests.design_networks import Readout, bench_of, inputs, linear  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.epistasis import Epistasis
+from mrinterp.core.errors import InputError
+from mrinterp.core.rescue import Rescue
+from mrinterp.knockouts.epistasis import epistasis
+from mrinterp.knockouts.mean import Mean
+from mrinterp.knockouts.resample import Resample
+from tests.design_networks import Readout, bench_of, inputs, linear
 
 
 def _gates() -> tuple[Readout, torch.Tensor]:

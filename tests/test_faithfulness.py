@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.faithfulness import Faithfulness  # noqa: E402
-from mrinterp.knockouts.faithfulness import faithfulness  # noqa: E402
-from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas  # noqa: E402
-from tests.design_networks import inputs, linear  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.errors import InputError
+from mrinterp.core.faithfulness import Faithfulness
+from mrinterp.knockouts.faithfulness import faithfulness
+from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas
+from tests.design_networks import inputs, linear
 
 # Shares of the outcome that the ten features carry; one pulls the other way.
 SHARES = [0.5, 0.3, 0.2, 0.1, -0.1, 0.0, 0.0, 0.0, 0.0, 0.0]

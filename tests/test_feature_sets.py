@@ -6,16 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.minimal_set import MinimalSet  # noqa: E402
-from mrinterp.core.set_effects import SetEffects  # noqa: E402
-from mrinterp.knockouts.feature_sets import set_effects  # noqa: E402
-from mrinterp.knockouts.minimal_set import minimal_set  # noqa: E402
-from tests.design_networks import Readout, bench_of, inputs, linear  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.errors import InputError
+from mrinterp.core.minimal_set import MinimalSet
+from mrinterp.core.set_effects import SetEffects
+from mrinterp.knockouts.feature_sets import set_effects
+from mrinterp.knockouts.minimal_set import minimal_set
+from tests.design_networks import Readout, bench_of, inputs, linear
 
 
 def _bench(**options: object):  # type: ignore[no-untyped-def]

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.basis import Dictionary  # noqa: E402
-from mrinterp.models import positions as at  # noqa: E402
-from mrinterp.models.directions import Directions, Subspace, difference_of_means  # noqa: E402
-from mrinterp.models.features import ChannelMap, edit_of, read_back, writable  # noqa: E402
-from mrinterp.models.units import AttentionHeads, Units, WholeLayer  # noqa: E402
+from mrinterp.models import positions as at
+from mrinterp.models.directions import Directions, Subspace, difference_of_means
+from mrinterp.models.features import ChannelMap, edit_of, read_back, writable
+from mrinterp.models.units import AttentionHeads, Units, WholeLayer
 
 WIDTH, TOKENS, RUNS = 12, 7, 4
 MASK = torch.tensor(

@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.features import edit_of  # noqa: E402
-from mrinterp.models.hugging_face import load_network, padded_inputs  # noqa: E402
-from mrinterp.models.logit_outcomes import ClassifierMargin, Logit  # noqa: E402
-from mrinterp.models.outcomes import AnchorProjection, outcome_values, sentence_embedding  # noqa: E402
-from mrinterp.models.positions import AllTokens, LastToken, MeanOfTokens  # noqa: E402
-from mrinterp.models.units import AttentionHeads, WholeLayer  # noqa: E402
+from mrinterp.models.features import edit_of
+from mrinterp.models.hugging_face import load_network, padded_inputs
+from mrinterp.models.logit_outcomes import ClassifierMargin, Logit
+from mrinterp.models.outcomes import AnchorProjection, outcome_values, sentence_embedding
+from mrinterp.models.positions import AllTokens, LastToken, MeanOfTokens
+from mrinterp.models.units import AttentionHeads, WholeLayer
 
 pytestmark = pytest.mark.needs("transformers")
 TEXTS = ["the good house", "the nurse left the dull office today", "bad"]

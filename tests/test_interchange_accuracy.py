@@ -9,27 +9,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.interchange_accuracy import InterchangeAccuracy
+from mrinterp.knockouts.aligned_variable import AlignedVariable
+from mrinterp.knockouts.causal_model import CausalModel, Variable
+from mrinterp.knockouts.class_scores import ClassScores
+from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
+from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.models.directions import Subspace
+from mrinterp.models.features import ChannelMap
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.latents import Latents
+from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, MaxOfTokens, TokenIndex
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units, WholeLayer
 from mrinterp.plots.interchange_accuracy import interchange_accuracy as figure
 from mrinterp.plots.style import axes, save
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.aligned_variable import AlignedVariable  # noqa: E402
-from mrinterp.knockouts.causal_model import CausalModel, Variable  # noqa: E402
-from mrinterp.knockouts.class_scores import ClassScores  # noqa: E402
-from mrinterp.knockouts.interchange_accuracy import interchange_accuracy  # noqa: E402
-from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families  # noqa: E402
-from mrinterp.models.directions import Subspace  # noqa: E402
-from mrinterp.models.features import ChannelMap  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.latents import Latents  # noqa: E402
-from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, MaxOfTokens, TokenIndex  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units, WholeLayer  # noqa: E402
-from mrinterp.worlds.hierarchical_equality import built_network, equality_task  # noqa: E402
+from mrinterp.worlds.hierarchical_equality import built_network, equality_task
 
 TASK = equality_task(400)
 NETWORK, DIRECTIONS = built_network()

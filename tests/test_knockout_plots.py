@@ -6,26 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.knockouts.damage import Damage  # noqa: E402
-from mrinterp.knockouts.direct_effect import direct_effect  # noqa: E402
-from mrinterp.knockouts.dose_response import dose_response  # noqa: E402
-from mrinterp.knockouts.epistasis import epistasis  # noqa: E402
-from mrinterp.knockouts.faithfulness import faithfulness  # noqa: E402
-from mrinterp.knockouts.ordered import ordered_knockouts  # noqa: E402
-from mrinterp.knockouts.rescue import rescue  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.plots.direct_effects import direct_effects  # noqa: E402
-from mrinterp.plots.dose_response_curve import dose_response_curve  # noqa: E402
-from mrinterp.plots.epistasis_matrix import epistasis_matrix  # noqa: E402
-from mrinterp.plots.faithfulness_curve import faithfulness_curve  # noqa: E402
-from mrinterp.plots.ordered_knockouts import ordered_knockouts_curve  # noqa: E402
-from mrinterp.plots.rescued_shares import rescued_shares  # noqa: E402
-from mrinterp.plots.style import save  # noqa: E402
-from tests.design_networks import Readout, Residual, bench_of, inputs, linear  # noqa: E402
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.damage import Damage
+from mrinterp.knockouts.direct_effect import direct_effect
+from mrinterp.knockouts.dose_response import dose_response
+from mrinterp.knockouts.epistasis import epistasis
+from mrinterp.knockouts.faithfulness import faithfulness
+from mrinterp.knockouts.ordered import ordered_knockouts
+from mrinterp.knockouts.rescue import rescue
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.plots.direct_effects import direct_effects
+from mrinterp.plots.dose_response_curve import dose_response_curve
+from mrinterp.plots.epistasis_matrix import epistasis_matrix
+from mrinterp.plots.faithfulness_curve import faithfulness_curve
+from mrinterp.plots.ordered_knockouts import ordered_knockouts_curve
+from mrinterp.plots.rescued_shares import rescued_shares
+from mrinterp.plots.style import save
+from tests.design_networks import Readout, Residual, bench_of, inputs, linear
 
 
 def _gated() -> torch.nn.Module:

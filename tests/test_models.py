@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
+from mrinterp.models.torch_module import TorchAdapter
 
 
 class _Pair(torch.nn.Module):

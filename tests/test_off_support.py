@@ -10,21 +10,18 @@ import numpy as np
 import pytest
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.compare_kinds import compare_kinds  # noqa: E402
-from mrinterp.knockouts.confounder_removal import remove_confounder  # noqa: E402
-from mrinterp.knockouts.direct_effect import direct_effect  # noqa: E402
-from mrinterp.knockouts.epistasis import epistasis  # noqa: E402
-from mrinterp.knockouts.faithfulness import faithfulness  # noqa: E402
-from mrinterp.knockouts.feature_sets import set_effects  # noqa: E402
-from mrinterp.knockouts.knock_out import knock_out  # noqa: E402
-from mrinterp.knockouts.minimal_set import minimal_set  # noqa: E402
-from mrinterp.knockouts.ordered import ordered_knockouts  # noqa: E402
-from mrinterp.knockouts.specificity import specificity  # noqa: E402
-from mrinterp.knockouts.vestigial import vestigial_features  # noqa: E402
-from tests.linear_stack import LinearStack, stack_bench  # noqa: E402
+from mrinterp.knockouts.compare_kinds import compare_kinds
+from mrinterp.knockouts.confounder_removal import remove_confounder
+from mrinterp.knockouts.direct_effect import direct_effect
+from mrinterp.knockouts.epistasis import epistasis
+from mrinterp.knockouts.faithfulness import faithfulness
+from mrinterp.knockouts.feature_sets import set_effects
+from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.knockouts.minimal_set import minimal_set
+from mrinterp.knockouts.ordered import ordered_knockouts
+from mrinterp.knockouts.specificity import specificity
+from mrinterp.knockouts.vestigial import vestigial_features
+from tests.linear_stack import LinearStack, stack_bench
 
 BENCH = stack_bench(24, LinearStack(curve=1.0))
 CUE = np.array(["agrees", "conflicts"])[np.arange(24) % 2]

@@ -7,12 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.ordered_knockouts import OrderedKnockouts  # noqa: E402
-from mrinterp.knockouts.ordered import ordered_knockouts  # noqa: E402
-from tests.design_networks import inputs, linear  # noqa: E402
+from mrinterp.core.errors import InputError
+from mrinterp.core.ordered_knockouts import OrderedKnockouts
+from mrinterp.knockouts.ordered import ordered_knockouts
+from tests.design_networks import inputs, linear
 
 W = [[1.0, 2.0, 4.0, 0.5, 0.0, 8.0]]
 BEST = ["5", "2", "1", "0", "3", "4"]

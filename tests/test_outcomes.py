@@ -7,17 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome, Projection  # noqa: E402
-from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
-from mrinterp.models.outcomes import AnchorProjection, outcome_values  # noqa: E402
-from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex  # noqa: E402
-from mrinterp.models.target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean  # noqa: E402
+from mrinterp.models.logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
+from mrinterp.models.other_outcomes import CallableOutcome, Projection
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.outcomes import AnchorProjection, outcome_values
+from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex
+from mrinterp.models.target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean
 
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 LOGITS = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))

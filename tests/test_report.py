@@ -472,7 +472,8 @@ def test_plain_numbers() -> None:
 
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[Any]:
-    webdriver = pytest.importorskip("selenium.webdriver")
+    from selenium import webdriver
+
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium")
     for argument in [*BROWSER, f"--user-data-dir={tmp_path / 'profile'}"]:

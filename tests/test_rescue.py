@@ -6,22 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.rescue import Rescue  # noqa: E402
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.damage import Damage  # noqa: E402
-from mrinterp.knockouts.rescue import rescue  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome  # noqa: E402
-from mrinterp.models.positions import AllTokens  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units, WholeLayer  # noqa: E402
-from tests.design_networks import inputs, linear  # noqa: E402
-from tests.tiny import tiny_decoder  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.errors import InputError
+from mrinterp.core.rescue import Rescue
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.damage import Damage
+from mrinterp.knockouts.rescue import rescue
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.other_outcomes import CallableOutcome
+from mrinterp.models.positions import AllTokens
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units, WholeLayer
+from tests.design_networks import inputs, linear
+from tests.tiny import tiny_decoder
 
 W = [[1.0, -2.0, 3.0, 0.5, 0.0, 4.0], [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]]
 

@@ -8,16 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.features import read_back  # noqa: E402
-from mrinterp.models.latents import Latents, ReconstructionError, reconstruction_report  # noqa: E402
-from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex  # noqa: E402
-from mrinterp.models.sae import ARCHITECTURES, SparseAutoencoder  # noqa: E402
-from mrinterp.models.sae_folder import read_sae, write_sae  # noqa: E402
+from mrinterp.models.features import read_back
+from mrinterp.models.latents import Latents, ReconstructionError, reconstruction_report
+from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex
+from mrinterp.models.sae import ARCHITECTURES, SparseAutoencoder
+from mrinterp.models.sae_folder import read_sae, write_sae
 
 WIDTH, LATENTS = 6, 15
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])

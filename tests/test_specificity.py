@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-torch = pytest.importorskip("torch")
-
-from mrinterp.core.check import NotApplicable  # noqa: E402
-from mrinterp.core.errors import InputError  # noqa: E402
-from mrinterp.core.specificity import Specificity  # noqa: E402
-from mrinterp.knockouts.specificity import specificity  # noqa: E402
-from tests.design_networks import Readout, bench_of, inputs, linear  # noqa: E402
+from mrinterp.core.check import NotApplicable
+from mrinterp.core.errors import InputError
+from mrinterp.core.specificity import Specificity
+from mrinterp.knockouts.specificity import specificity
+from tests.design_networks import Readout, bench_of, inputs, linear
 
 # y0 the target; y1 untouched by 0 and 3, moved by 1; 2 moves nothing much.
 W = [[3.0, 3.0, 0.0, 1.0, 1.0, 1.0], [0.0, 3.0, 0.0, 0.0, 1.0, 1.0]]

@@ -11,8 +11,6 @@ import pytest
 from mrinterp.study import Study
 from tests.study_kinds import DECODER, LOGITS, run_study, save_tiny_decoder
 
-pytest.importorskip("torch")
-
 pytestmark = pytest.mark.needs("transformers")
 
 TOLERANCE = {"rtol": 2e-3, "atol": 2e-3}

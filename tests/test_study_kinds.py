@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.mr.within import within
@@ -23,8 +24,6 @@ from tests.study_kinds import (
     save_vectors,
     write_study,
 )
-
-torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.needs("transformers")
 SITE = "h.1"

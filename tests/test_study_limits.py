@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mrinterp.report.terminal import summary_text
 from tests.study_kinds import DECODER, LOGITS, prompt_table, run_study, save_tiny_decoder, save_vectors
-
-torch = pytest.importorskip("torch")
 
 pytestmark = pytest.mark.needs("transformers")
 TOKEN = 4

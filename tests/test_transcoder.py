@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 
 from mrinterp.core.errors import InputError
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.models.positions import LastToken, MeanOfTokens  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.transcoder import TranscoderView  # noqa: E402
+from mrinterp.models.positions import LastToken, MeanOfTokens
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.transcoder import TranscoderView
 
 WIDTH_IN, WIDTH_OUT, LATENTS = 6, 5, 9
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])

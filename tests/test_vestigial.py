@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats
 
 from mrinterp.core.check import NotApplicable
@@ -15,22 +16,19 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.pruning import Pruning
 from mrinterp.core.vestigial import VestigialFeatures
-
-torch = pytest.importorskip("torch")
-
-from mrinterp.knockouts.bench import Bench  # noqa: E402
-from mrinterp.knockouts.knock_out import knock_out  # noqa: E402
-from mrinterp.knockouts.prune_units import PrunedNetwork, prune_units  # noqa: E402
-from mrinterp.knockouts.pruning import prune, pruning  # noqa: E402
-from mrinterp.knockouts.vestigial import vestigial_features  # noqa: E402
-from mrinterp.knockouts.weight_edit import WeightEdit  # noqa: E402
-from mrinterp.models.directions import Directions  # noqa: E402
-from mrinterp.models.inputs import ModelInputs  # noqa: E402
-from mrinterp.models.other_outcomes import CallableOutcome  # noqa: E402
-from mrinterp.models.outcome_set import OutcomeSet  # noqa: E402
-from mrinterp.models.outcomes import Sampling  # noqa: E402
-from mrinterp.models.torch_module import TorchAdapter  # noqa: E402
-from mrinterp.models.units import Units  # noqa: E402
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.knockouts.prune_units import PrunedNetwork, prune_units
+from mrinterp.knockouts.pruning import prune, pruning
+from mrinterp.knockouts.vestigial import vestigial_features
+from mrinterp.knockouts.weight_edit import WeightEdit
+from mrinterp.models.directions import Directions
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.other_outcomes import CallableOutcome
+from mrinterp.models.outcome_set import OutcomeSet
+from mrinterp.models.outcomes import Sampling
+from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.models.units import Units
 
 WIDTH, HIDDEN = 5, 12
 USED, UNREAD, FAINT, DEAD = range(6), (6, 7, 8), (9, 10), 11
@@ -275,8 +273,10 @@ class TestPruning:
         assert pruned.writers == ("gate", "up")
         assert pruned.module.down.weight.shape == (4, 5)
 
+    @pytest.mark.needs("transformers")
     def test_a_transformer_without_a_download(self, tmp_path: Path) -> None:
-        transformers = pytest.importorskip("transformers", reason="not run here: needs transformers")
+        import transformers
+
         from tests.tiny import tiny_decoder
 
         net = tiny_decoder()
