@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.alignment_search import AlignmentSearch
-from mrinterp.knockouts.aligned_variable import AlignedVariable
-from mrinterp.knockouts.alignment_search import search_alignment
-from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
-from mrinterp.knockouts.interchange_training import train_with_interchange
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
+from mrinterp.knockouts.abstraction.alignment_search import search_alignment
+from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
 from mrinterp.models.directions import Subspace
 from mrinterp.plots.interchange_accuracy import interchange_accuracy as figure
 from mrinterp.plots.style import save

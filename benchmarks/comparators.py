@@ -24,11 +24,11 @@ from mrinterp.core.estimates import Estimates
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.diagnostics.agreement import agreement
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.correlation import correlation
-from mrinterp.knockouts.gradient import attribution_patching, gradient, gradient_times_activation
-from mrinterp.knockouts.integrated_gradients import integrated_gradients
+from mrinterp.knockouts.comparators.correlation import correlation
+from mrinterp.knockouts.comparators.gradient import attribution_patching, gradient, gradient_times_activation
+from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
+from mrinterp.knockouts.comparators.linear_probe import linear_probe
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.linear_probe import linear_probe
 from mrinterp.models.directions import Directions
 from mrinterp.models.hugging_face import load_network
 from mrinterp.models.inputs import ModelInputs

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.confounder_removal import remove_confounder
+from mrinterp.knockouts.edits.confounder_removal import remove_confounder
+from mrinterp.knockouts.edits.pruning import prune, pruning
+from mrinterp.knockouts.edits.vestigial import vestigial_features
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.pruning import prune, pruning
-from mrinterp.knockouts.vestigial import vestigial_features
 from mrinterp.models.correct_answer import CorrectAnswer
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs

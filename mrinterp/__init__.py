@@ -29,48 +29,52 @@ if TYPE_CHECKING:
     from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling
     from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise
     from mrinterp.instruments.perturbed_inputs import perturb
-    from mrinterp.knockouts.aligned_variable import AlignedVariable
-    from mrinterp.knockouts.alignment_search import search_alignment, subspace_of
+    from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
+    from mrinterp.knockouts.abstraction.alignment_search import search_alignment, subspace_of
+    from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+    from mrinterp.knockouts.abstraction.control_alignments import control_alignments
+    from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
+    from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
+    from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
+    from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
     from mrinterp.knockouts.bench import Bench
-    from mrinterp.knockouts.causal_model import CausalModel, Variable
-    from mrinterp.knockouts.clamp import Clamp
-    from mrinterp.knockouts.comparators import comparators
-    from mrinterp.knockouts.compare_kinds import compare_kinds
-    from mrinterp.knockouts.confounder_removal import remove_confounder
-    from mrinterp.knockouts.control_alignments import control_alignments
-    from mrinterp.knockouts.correlation import correlation
-    from mrinterp.knockouts.counterfactual_labels import counterfactual_labels
-    from mrinterp.knockouts.cut_units import cut_units
-    from mrinterp.knockouts.damage import Damage
-    from mrinterp.knockouts.direct_effect import direct_effect
-    from mrinterp.knockouts.dose_response import dose_response
-    from mrinterp.knockouts.epistasis import epistasis
-    from mrinterp.knockouts.faithfulness import faithfulness
-    from mrinterp.knockouts.feature_sets import set_effects
-    from mrinterp.knockouts.gradient import attribution_patching, gradient, gradient_times_activation
-    from mrinterp.knockouts.integrated_gradients import integrated_gradients
-    from mrinterp.knockouts.interchange import Interchange
-    from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
-    from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
-    from mrinterp.knockouts.interchange_training import train_with_interchange
-    from mrinterp.knockouts.kind import Kind
+    from mrinterp.knockouts.comparators.comparators import comparators
+    from mrinterp.knockouts.comparators.correlation import correlation
+    from mrinterp.knockouts.comparators.gradient import (
+        attribution_patching,
+        gradient,
+        gradient_times_activation,
+    )
+    from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
+    from mrinterp.knockouts.comparators.linear_probe import linear_probe
+    from mrinterp.knockouts.designs.damage import Damage
+    from mrinterp.knockouts.designs.direct_effect import direct_effect
+    from mrinterp.knockouts.designs.dose_response import dose_response
+    from mrinterp.knockouts.designs.epistasis import epistasis
+    from mrinterp.knockouts.designs.faithfulness import faithfulness
+    from mrinterp.knockouts.designs.feature_sets import set_effects
+    from mrinterp.knockouts.designs.minimal_set import minimal_set
+    from mrinterp.knockouts.designs.ordered import ordered_knockouts
+    from mrinterp.knockouts.designs.rescue import rescue
+    from mrinterp.knockouts.designs.specificity import specificity
+    from mrinterp.knockouts.edits.confounder_removal import remove_confounder
+    from mrinterp.knockouts.edits.cut_units import cut_units
+    from mrinterp.knockouts.edits.project_out import project_out
+    from mrinterp.knockouts.edits.prune_units import prune_units
+    from mrinterp.knockouts.edits.pruning import prune
+    from mrinterp.knockouts.edits.vestigial import vestigial_features
+    from mrinterp.knockouts.kinds.clamp import Clamp
+    from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
+    from mrinterp.knockouts.kinds.interchange import Interchange
+    from mrinterp.knockouts.kinds.kind import Kind
+    from mrinterp.knockouts.kinds.mean import Mean
+    from mrinterp.knockouts.kinds.resample import Resample
+    from mrinterp.knockouts.kinds.scale import Scale
+    from mrinterp.knockouts.kinds.shift import Shift
+    from mrinterp.knockouts.kinds.steer import Steer
+    from mrinterp.knockouts.kinds.zero import Zero
     from mrinterp.knockouts.knock_out import knock_out
-    from mrinterp.knockouts.linear_probe import linear_probe
-    from mrinterp.knockouts.mean import Mean
-    from mrinterp.knockouts.minimal_set import minimal_set
-    from mrinterp.knockouts.ordered import ordered_knockouts
-    from mrinterp.knockouts.project_out import project_out
-    from mrinterp.knockouts.prune_units import prune_units
-    from mrinterp.knockouts.pruning import prune
-    from mrinterp.knockouts.resample import Resample
-    from mrinterp.knockouts.rescue import rescue
-    from mrinterp.knockouts.scale import Scale
-    from mrinterp.knockouts.shift import Shift
     from mrinterp.knockouts.site_variation import random_directions
-    from mrinterp.knockouts.specificity import specificity
-    from mrinterp.knockouts.steer import Steer
-    from mrinterp.knockouts.vestigial import vestigial_features
-    from mrinterp.knockouts.zero import Zero
     from mrinterp.models.array_network import array_network
     from mrinterp.models.directions import Directions, Subspace, difference_of_means
     from mrinterp.models.features import ChannelMap
@@ -102,20 +106,20 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "AlignedVariable": "knockouts.aligned_variable",
+    "AlignedVariable": "knockouts.abstraction.aligned_variable",
     "AnchorProjection": "models.outcomes",
     "AttentionHeads": "models.units",
     "Bench": "knockouts.bench",
     "CallableOutcome": "models.other_outcomes",
-    "CausalModel": "knockouts.causal_model",
+    "CausalModel": "knockouts.abstraction.causal_model",
     "ChannelMap": "models.features",
-    "Clamp": "knockouts.clamp",
+    "Clamp": "knockouts.kinds.clamp",
     "ClassifierMargin": "models.logit_outcomes",
     "Coloc": "core.coloc",
     "ColumnNoise": "instruments.column_perturbations",
     "ColumnResampling": "instruments.column_perturbations",
     "ContinuationLogProbability": "models.target_outcomes",
-    "Damage": "knockouts.damage",
+    "Damage": "knockouts.designs.damage",
     "Directions": "models.directions",
     "Estimate": "core.estimates",
     "Estimates": "core.estimates",
@@ -123,15 +127,15 @@ _HOMES = {
     "FineMapping": "core.credible_set",
     "GeneratedOutcome": "models.generated",
     "InputError": "core.errors",
-    "Interchange": "knockouts.interchange",
+    "Interchange": "knockouts.kinds.interchange",
     "KLToClean": "models.target_outcomes",
-    "Kind": "knockouts.kind",
+    "Kind": "knockouts.kinds.kind",
     "KnockoutEffects": "core.knockout_effects",
     "Latents": "models.latents",
     "Logit": "models.logit_outcomes",
     "LogitDifference": "models.logit_outcomes",
     "MRData": "core.mrdata",
-    "Mean": "knockouts.mean",
+    "Mean": "knockouts.kinds.mean",
     "ModelInputs": "models.inputs",
     "NNsightAdapter": "models.nnsight_adapter",
     "Occlusion": "instruments.image_perturbations",
@@ -140,10 +144,10 @@ _HOMES = {
     "PixelNoise": "instruments.image_perturbations",
     "Probability": "models.logit_outcomes",
     "Projection": "models.other_outcomes",
-    "Resample": "knockouts.resample",
-    "Scale": "knockouts.scale",
-    "Shift": "knockouts.shift",
-    "Steer": "knockouts.steer",
+    "Resample": "knockouts.kinds.resample",
+    "Scale": "knockouts.kinds.scale",
+    "Shift": "knockouts.kinds.shift",
+    "Steer": "knockouts.kinds.steer",
     "Study": "study",
     "Subspace": "models.directions",
     "SumStats": "core.sumstats",
@@ -151,66 +155,66 @@ _HOMES = {
     "TranscoderView": "models.transcoder",
     "TransformerLensAdapter": "models.transformer_lens_adapter",
     "Units": "models.units",
-    "Variable": "knockouts.causal_model",
+    "Variable": "knockouts.abstraction.causal_model",
     "WholeLayer": "models.units",
-    "Zero": "knockouts.zero",
+    "Zero": "knockouts.kinds.zero",
     "array_network": "models.array_network",
-    "attribution_patching": "knockouts.gradient",
+    "attribution_patching": "knockouts.comparators.gradient",
     "cluster_traits": "coloc.hyprcoloc",
     "colocalize": "coloc.abf",
     "colocalize_runs": "coloc.runs",
     "colocalize_signals": "coloc.signals",
-    "comparators": "knockouts.comparators",
-    "compare_kinds": "knockouts.compare_kinds",
-    "control_alignments": "knockouts.control_alignments",
-    "correlation": "knockouts.correlation",
-    "counterfactual_labels": "knockouts.counterfactual_labels",
-    "cut_units": "knockouts.cut_units",
+    "comparators": "knockouts.comparators.comparators",
+    "compare_kinds": "knockouts.kinds.compare_kinds",
+    "control_alignments": "knockouts.abstraction.control_alignments",
+    "correlation": "knockouts.comparators.correlation",
+    "counterfactual_labels": "knockouts.abstraction.counterfactual_labels",
+    "cut_units": "knockouts.edits.cut_units",
     "difference_of_means": "models.directions",
-    "direct_effect": "knockouts.direct_effect",
-    "dose_response": "knockouts.dose_response",
-    "draw_pairs": "knockouts.interchange_pairs",
-    "epistasis": "knockouts.epistasis",
-    "faithfulness": "knockouts.faithfulness",
+    "direct_effect": "knockouts.designs.direct_effect",
+    "dose_response": "knockouts.designs.dose_response",
+    "draw_pairs": "knockouts.abstraction.interchange_pairs",
+    "epistasis": "knockouts.designs.epistasis",
+    "faithfulness": "knockouts.designs.faithfulness",
     "finemap_individual": "coloc.finemap",
     "finemap_sufficient": "coloc.finemap",
     "finemap_summary": "coloc.finemap",
     "from_arrays": "tables.arrays",
-    "gradient": "knockouts.gradient",
-    "gradient_times_activation": "knockouts.gradient",
+    "gradient": "knockouts.comparators.gradient",
+    "gradient_times_activation": "knockouts.comparators.gradient",
     "heidi": "coloc.heidi",
-    "held_out_families": "knockouts.interchange_pairs",
-    "integrated_gradients": "knockouts.integrated_gradients",
-    "interchange_accuracy": "knockouts.interchange_accuracy",
+    "held_out_families": "knockouts.abstraction.interchange_pairs",
+    "integrated_gradients": "knockouts.comparators.integrated_gradients",
+    "interchange_accuracy": "knockouts.abstraction.interchange_accuracy",
     "knock_out": "knockouts.knock_out",
-    "linear_probe": "knockouts.linear_probe",
+    "linear_probe": "knockouts.comparators.linear_probe",
     "load_network": "models.hugging_face",
     "marginal_scan": "scan.marginal",
-    "minimal_set": "knockouts.minimal_set",
+    "minimal_set": "knockouts.designs.minimal_set",
     "observational": "mr.observational",
-    "ordered_knockouts": "knockouts.ordered",
+    "ordered_knockouts": "knockouts.designs.ordered",
     "perturb": "instruments.perturbed_inputs",
-    "project_out": "knockouts.project_out",
-    "prune": "knockouts.pruning",
-    "prune_units": "knockouts.prune_units",
+    "project_out": "knockouts.edits.project_out",
+    "prune": "knockouts.edits.pruning",
+    "prune_units": "knockouts.edits.prune_units",
     "random_directions": "knockouts.site_variation",
     "rank_path": "mr.within",
     "read_arrays": "scan.read_arrays",
     "read_sae": "models.sae_folder",
     "reconstruction_report": "models.latents",
-    "remove_confounder": "knockouts.confounder_removal",
-    "rescue": "knockouts.rescue",
+    "remove_confounder": "knockouts.edits.confounder_removal",
+    "rescue": "knockouts.designs.rescue",
     "run_mr": "mr.driver",
-    "search_alignment": "knockouts.alignment_search",
-    "set_effects": "knockouts.feature_sets",
-    "specificity": "knockouts.specificity",
+    "search_alignment": "knockouts.abstraction.alignment_search",
+    "set_effects": "knockouts.designs.feature_sets",
+    "specificity": "knockouts.designs.specificity",
     "steiger_by_instrument": "diagnostics.steiger",
     "steiger_test": "diagnostics.steiger",
-    "subspace_of": "knockouts.alignment_search",
+    "subspace_of": "knockouts.abstraction.alignment_search",
     "train_topk_sae": "models.train_sae",
-    "train_with_interchange": "knockouts.interchange_training",
+    "train_with_interchange": "knockouts.abstraction.interchange_training",
     "tsls": "mr.run_iv",
-    "vestigial_features": "knockouts.vestigial",
+    "vestigial_features": "knockouts.edits.vestigial",
     "within": "mr.within",
     "write_sae": "models.sae_folder",
 }

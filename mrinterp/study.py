@@ -188,7 +188,7 @@ class Study:
     @cached_property
     def kinds(self) -> KindComparison:
         """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
-        from mrinterp.knockouts.compare_kinds import compare_kinds
+        from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 
         effects = [e for name, e in self.knockouts.items() if name != "random"]
         return self.folder.kept("kinds", KindComparison.load, lambda: compare_kinds(effects))

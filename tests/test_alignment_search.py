@@ -13,13 +13,13 @@ from scipy.linalg import subspace_angles
 
 from mrinterp.core.alignment_search import AlignmentSearch
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.aligned_variable import AlignedVariable
-from mrinterp.knockouts.alignment_search import search_alignment, subspace_of
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
+from mrinterp.knockouts.abstraction.alignment_search import search_alignment, subspace_of
+from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
+from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
+from mrinterp.knockouts.abstraction.random_network import random_network
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
-from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
-from mrinterp.knockouts.interchange_training import train_with_interchange
-from mrinterp.knockouts.random_network import random_network
 from mrinterp.models.directions import Subspace
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.numbers_file import read_numbers

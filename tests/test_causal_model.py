@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
 
 BITS = (False, True)
 EVERY = np.array(list(itertools.product(range(3), repeat=4)))

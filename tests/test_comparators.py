@@ -14,15 +14,15 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.comparators import comparators
-from mrinterp.knockouts.correlation import correlation
-from mrinterp.knockouts.gradient import (
+from mrinterp.knockouts.comparators.comparators import comparators
+from mrinterp.knockouts.comparators.correlation import correlation
+from mrinterp.knockouts.comparators.gradient import (
     attribution_patching,
     gradient,
     gradient_times_activation,
 )
-from mrinterp.knockouts.integrated_gradients import integrated_gradients
-from mrinterp.knockouts.linear_probe import linear_probe
+from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
+from mrinterp.knockouts.comparators.linear_probe import linear_probe
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.latents import Latents

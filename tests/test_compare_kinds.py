@@ -11,7 +11,7 @@ import pytest
 from mrinterp.core.errors import InputError
 from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
-from mrinterp.knockouts.compare_kinds import compare_kinds
+from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 from mrinterp.knockouts.knock_out import knock_out
 from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots.style import save

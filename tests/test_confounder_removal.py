@@ -13,8 +13,8 @@ from sklearn.datasets import load_digits
 from mrinterp.core.confounder_removal import ConfounderRemoval
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.confounder_removal import remove_confounder
-from mrinterp.knockouts.edited_network import edited_outcomes
+from mrinterp.knockouts.edits.confounder_removal import remove_confounder
+from mrinterp.knockouts.edits.edited_network import edited_outcomes
 from mrinterp.models.correct_answer import CorrectAnswer
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs

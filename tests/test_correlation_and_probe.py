@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.correlation import correlation
-from mrinterp.knockouts.linear_probe import linear_probe
+from mrinterp.knockouts.comparators.correlation import correlation
+from mrinterp.knockouts.comparators.linear_probe import linear_probe
 from mrinterp.stats.through_origin import through_origin
 from tests.given_bench import given_bench
 

@@ -12,15 +12,15 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.damage import Damage
-from mrinterp.knockouts.direct_effect import direct_effect
-from mrinterp.knockouts.dose_response import dose_response
-from mrinterp.knockouts.epistasis import epistasis
-from mrinterp.knockouts.faithfulness import faithfulness
-from mrinterp.knockouts.feature_sets import set_effects
-from mrinterp.knockouts.ordered import ordered_knockouts
-from mrinterp.knockouts.rescue import rescue
-from mrinterp.knockouts.specificity import specificity
+from mrinterp.knockouts.designs.damage import Damage
+from mrinterp.knockouts.designs.direct_effect import direct_effect
+from mrinterp.knockouts.designs.dose_response import dose_response
+from mrinterp.knockouts.designs.epistasis import epistasis
+from mrinterp.knockouts.designs.faithfulness import faithfulness
+from mrinterp.knockouts.designs.feature_sets import set_effects
+from mrinterp.knockouts.designs.ordered import ordered_knockouts
+from mrinterp.knockouts.designs.rescue import rescue
+from mrinterp.knockouts.designs.specificity import specificity
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.other_outcomes import CallableOutcome
 from mrinterp.models.outcome_set import OutcomeSet

@@ -11,7 +11,7 @@ import torch
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.direct_effect import DirectEffect
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.direct_effect import direct_effect
+from mrinterp.knockouts.designs.direct_effect import direct_effect
 from mrinterp.models.site_order import later_sublayers, site_order
 from mrinterp.models.torch_module import TorchAdapter
 from tests.design_networks import Residual, bench_of, inputs

@@ -12,7 +12,7 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.dose_response import DoseResponse
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.dose_response import QUANTILES, dose_response
+from mrinterp.knockouts.designs.dose_response import QUANTILES, dose_response
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.positions import AllTokens
 from mrinterp.models.torch_module import TorchAdapter
@@ -183,7 +183,7 @@ def test_bad_quantiles_are_refused(quantiles: list[float]) -> None:
 
 def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dose_response(_bench())
-    monkeypatch.setattr("mrinterp.knockouts.dose_response.HELD", 1)
+    monkeypatch.setattr("mrinterp.knockouts.designs.dose_response.HELD", 1)
     monkeypatch.setattr("mrinterp.stats.dose_shape.BUDGET", 1)
     parts = dose_response(_bench())
     np.testing.assert_allclose(parts.effect, whole.effect, rtol=1e-12, atol=1e-12)

@@ -13,9 +13,9 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.epistasis import Epistasis
 from mrinterp.core.errors import InputError
 from mrinterp.core.rescue import Rescue
-from mrinterp.knockouts.epistasis import epistasis
-from mrinterp.knockouts.mean import Mean
-from mrinterp.knockouts.resample import Resample
+from mrinterp.knockouts.designs.epistasis import epistasis
+from mrinterp.knockouts.kinds.mean import Mean
+from mrinterp.knockouts.kinds.resample import Resample
 from tests.design_networks import Readout, bench_of, inputs, linear
 
 
@@ -98,7 +98,7 @@ def test_false_calls_stay_at_their_level(monkeypatch: pytest.MonkeyPatch) -> Non
     # 60 studies at 5% show 3; more than 9 has a chance below .003.
     assert _studies_with_a_false_call("fdr_by") <= 9
     # Without a correction 15 pairs at 5% each find something in half of the studies.
-    monkeypatch.setattr("mrinterp.knockouts.epistasis._corrected", lambda p, _correction: p)
+    monkeypatch.setattr("mrinterp.knockouts.designs.epistasis._corrected", lambda p, _correction: p)
     assert 18 <= _studies_with_a_false_call("none") <= 45
 
 

@@ -11,7 +11,7 @@ import torch
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.faithfulness import Faithfulness
-from mrinterp.knockouts.faithfulness import faithfulness
+from mrinterp.knockouts.designs.faithfulness import faithfulness
 from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas
 from tests.design_networks import inputs, linear
 

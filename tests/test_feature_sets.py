@@ -12,8 +12,8 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.minimal_set import MinimalSet
 from mrinterp.core.set_effects import SetEffects
-from mrinterp.knockouts.feature_sets import set_effects
-from mrinterp.knockouts.minimal_set import minimal_set
+from mrinterp.knockouts.designs.feature_sets import set_effects
+from mrinterp.knockouts.designs.minimal_set import minimal_set
 from tests.design_networks import Readout, bench_of, inputs, linear
 
 
@@ -187,17 +187,17 @@ def test_a_search_needs_families_of_its_own() -> None:
 
 def test_chunks_of_arms_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = set_effects(_bench(), SETS, 0.0)
-    monkeypatch.setattr("mrinterp.knockouts.knock_out_sets.CHUNK", 1)
+    monkeypatch.setattr("mrinterp.knockouts.designs.knock_out_sets.CHUNK", 1)
     parts = set_effects(_bench(), SETS, 0.0)
     np.testing.assert_allclose(parts.denoised, whole.denoised, rtol=1e-12, atol=1e-12)
 
 
 def test_sampled_chunks_have_noise_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same set twice, in two chunks: their sampled outcomes must not be the same draws."""
-    from mrinterp.knockouts.knock_out_sets import knock_out_sets
+    from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets
     from mrinterp.models.outcomes import Sampling
 
-    monkeypatch.setattr("mrinterp.knockouts.knock_out_sets.CHUNK", 1)
+    monkeypatch.setattr("mrinterp.knockouts.designs.knock_out_sets.CHUNK", 1)
     bench = _bench(sampling=Sampling("normal", 1, 1.0, 0.0, 0))
     slots = np.zeros((2, 1), dtype=int)
     twice = knock_out_sets(bench, np.array([0]), np.zeros((1, 48)), slots, "twice").outcome

@@ -43,6 +43,15 @@ ROOMS = {
         "report",
     },
 }
+WITHIN_KNOCKOUTS = {
+    "kinds": set(),
+    "designs": {"kinds"},
+    "abstraction": set(),
+    "comparators": {"kinds"},
+    "edits": {"kinds", "comparators"},
+    "": {"kinds"},
+}
+"""Which rooms within the knockouts room import which; all of them stand on its own files, named ""."""
 TORCH_ROOMS = {"models", "scan", "knockouts", "worlds", "bench"}
 
 
@@ -92,6 +101,18 @@ def test_knockouts_are_blind() -> None:
             reached.add(target)
             todo.append(target)
     assert not reached & {"mr", "coloc", "diagnostics", "evidence"}
+
+
+@pytest.mark.parametrize("room", sorted(WITHIN_KNOCKOUTS))
+def test_knockout_rooms_build_on_each_other_one_way(room: str) -> None:
+    home = PACKAGE / "knockouts"
+    for path in sorted((home / room).glob("*.py")):
+        for name in _imports(path):
+            parts = name.split(".")
+            if parts[:2] == ["mrinterp", "knockouts"] and len(parts) == 4:
+                assert parts[2] == room or parts[2] in WITHIN_KNOCKOUTS[room], f"{path}: imports {name}"
+    inside = {p.name for p in home.iterdir() if (p / "__init__.py").exists()}
+    assert inside | {""} == set(WITHIN_KNOCKOUTS)
 
 
 def test_import_is_light() -> None:

@@ -13,11 +13,11 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.interchange_accuracy import InterchangeAccuracy
-from mrinterp.knockouts.aligned_variable import AlignedVariable
-from mrinterp.knockouts.causal_model import CausalModel, Variable
-from mrinterp.knockouts.class_scores import ClassScores
-from mrinterp.knockouts.interchange_accuracy import interchange_accuracy
-from mrinterp.knockouts.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
+from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
+from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
 from mrinterp.models.directions import Subspace
 from mrinterp.models.features import ChannelMap
 from mrinterp.models.inputs import ModelInputs

@@ -13,14 +13,14 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
-from mrinterp.knockouts.clamp import Clamp
-from mrinterp.knockouts.interchange import Interchange
-from mrinterp.knockouts.kind import Kind
+from mrinterp.knockouts.kinds.clamp import Clamp
+from mrinterp.knockouts.kinds.interchange import Interchange
+from mrinterp.knockouts.kinds.kind import Kind
+from mrinterp.knockouts.kinds.mean import Mean
+from mrinterp.knockouts.kinds.registry import KINDS
+from mrinterp.knockouts.kinds.resample import Resample
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.mean import Mean
 from mrinterp.knockouts.natural import clean_values
-from mrinterp.knockouts.registry import KINDS
-from mrinterp.knockouts.resample import Resample
 from mrinterp.knockouts.site_variation import random_directions, site_variation
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.damage import Damage
-from mrinterp.knockouts.direct_effect import direct_effect
-from mrinterp.knockouts.dose_response import dose_response
-from mrinterp.knockouts.epistasis import epistasis
-from mrinterp.knockouts.faithfulness import faithfulness
-from mrinterp.knockouts.ordered import ordered_knockouts
-from mrinterp.knockouts.rescue import rescue
+from mrinterp.knockouts.designs.damage import Damage
+from mrinterp.knockouts.designs.direct_effect import direct_effect
+from mrinterp.knockouts.designs.dose_response import dose_response
+from mrinterp.knockouts.designs.epistasis import epistasis
+from mrinterp.knockouts.designs.faithfulness import faithfulness
+from mrinterp.knockouts.designs.ordered import ordered_knockouts
+from mrinterp.knockouts.designs.rescue import rescue
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.plots.direct_effects import direct_effects
 from mrinterp.plots.dose_response_curve import dose_response_curve

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.compare_kinds import compare_kinds
-from mrinterp.knockouts.confounder_removal import remove_confounder
-from mrinterp.knockouts.direct_effect import direct_effect
-from mrinterp.knockouts.epistasis import epistasis
-from mrinterp.knockouts.faithfulness import faithfulness
-from mrinterp.knockouts.feature_sets import set_effects
+from mrinterp.knockouts.designs.direct_effect import direct_effect
+from mrinterp.knockouts.designs.epistasis import epistasis
+from mrinterp.knockouts.designs.faithfulness import faithfulness
+from mrinterp.knockouts.designs.feature_sets import set_effects
+from mrinterp.knockouts.designs.minimal_set import minimal_set
+from mrinterp.knockouts.designs.ordered import ordered_knockouts
+from mrinterp.knockouts.designs.specificity import specificity
+from mrinterp.knockouts.edits.confounder_removal import remove_confounder
+from mrinterp.knockouts.edits.vestigial import vestigial_features
+from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.minimal_set import minimal_set
-from mrinterp.knockouts.ordered import ordered_knockouts
-from mrinterp.knockouts.specificity import specificity
-from mrinterp.knockouts.vestigial import vestigial_features
 from tests.linear_stack import LinearStack, stack_bench
 
 BENCH = stack_bench(24, LinearStack(curve=1.0))

@@ -9,7 +9,7 @@ import pytest
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.ordered_knockouts import OrderedKnockouts
-from mrinterp.knockouts.ordered import ordered_knockouts
+from mrinterp.knockouts.designs.ordered import ordered_knockouts
 from tests.design_networks import inputs, linear
 
 W = [[1.0, 2.0, 4.0, 0.5, 0.0, 8.0]]

@@ -24,7 +24,7 @@ from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics.agreement import agreement, verdict_table
-from mrinterp.knockouts.compare_kinds import compare_kinds
+from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 from mrinterp.report.claims import answer, features
 from mrinterp.report.numbers import NONE, Precision, plain
 from mrinterp.report.page import page_html, write_page

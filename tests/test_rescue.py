@@ -12,8 +12,8 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.rescue import Rescue
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.damage import Damage
-from mrinterp.knockouts.rescue import rescue
+from mrinterp.knockouts.designs.damage import Damage
+from mrinterp.knockouts.designs.rescue import rescue
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.other_outcomes import CallableOutcome
 from mrinterp.models.positions import AllTokens
@@ -176,8 +176,8 @@ def test_bad_input_is_refused() -> None:
 
 def test_rescue_is_sufficiency_when_the_damage_is_the_counterfactual() -> None:
     """Damage all of the site, give a set back; or keep a set and swap the rest: the same runs, two designs."""
-    from mrinterp.knockouts.faithfulness import faithfulness
-    from mrinterp.knockouts.feature_sets import set_effects
+    from mrinterp.knockouts.designs.faithfulness import faithfulness
+    from mrinterp.knockouts.designs.feature_sets import set_effects
     from tests.design_networks import Readout, bench_of
 
     x, other = inputs() + 1.0, inputs(7) - 1.0

@@ -11,7 +11,7 @@ import torch
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.specificity import Specificity
-from mrinterp.knockouts.specificity import specificity
+from mrinterp.knockouts.designs.specificity import specificity
 from tests.design_networks import Readout, bench_of, inputs, linear
 
 # y0 the target; y1 untouched by 0 and 3, moved by 1; 2 moves nothing much.

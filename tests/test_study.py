@@ -90,7 +90,7 @@ def test_matched_shift_equals_the_gradient_on_a_smooth_network(finished: Path) -
 
 def test_a_study_hands_out_its_bench_for_any_design(finished: Path) -> None:
     """The study's own shift again, to the bit, and a design on two of its features; the run is left as it was."""
-    from mrinterp.knockouts.dose_response import dose_response
+    from mrinterp.knockouts.designs.dose_response import dose_response
     from mrinterp.knockouts.knock_out import knock_out
 
     before = digest_files(finished)

@@ -17,11 +17,11 @@ from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.pruning import Pruning
 from mrinterp.core.vestigial import VestigialFeatures
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.edits.prune_units import PrunedNetwork, prune_units
+from mrinterp.knockouts.edits.pruning import prune, pruning
+from mrinterp.knockouts.edits.vestigial import vestigial_features
+from mrinterp.knockouts.edits.weight_edit import WeightEdit
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.prune_units import PrunedNetwork, prune_units
-from mrinterp.knockouts.pruning import prune, pruning
-from mrinterp.knockouts.vestigial import vestigial_features
-from mrinterp.knockouts.weight_edit import WeightEdit
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.other_outcomes import CallableOutcome

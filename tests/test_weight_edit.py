@@ -12,11 +12,11 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.cut_units import cut_units
+from mrinterp.knockouts.edits.cut_units import cut_units
+from mrinterp.knockouts.edits.project_out import project_out
+from mrinterp.knockouts.edits.stream_writers import stream_writers
+from mrinterp.knockouts.edits.weight_edit import WeightEdit
 from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.knockouts.project_out import project_out
-from mrinterp.knockouts.stream_writers import stream_writers
-from mrinterp.knockouts.weight_edit import WeightEdit
 from mrinterp.models.hugging_face import load_network
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.positions import AllTokens

@@ -13,10 +13,10 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
-from mrinterp.knockouts.kind import Kind
+from mrinterp.knockouts.kinds.kind import Kind
+from mrinterp.knockouts.kinds.registry import kind_named
 from mrinterp.knockouts.natural import clean_values, own_tokens, spread
 from mrinterp.knockouts.outcome_rope import check_draws, outcome_sd, resolution
-from mrinterp.knockouts.registry import kind_named
 from mrinterp.knockouts.site_variation import site_variation
 from mrinterp.knockouts.support import FAR, MASSIVE, Support, check_support
 from mrinterp.knockouts.token_groups import token_groups

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.causal_model import CausalModel, Variable
-from mrinterp.knockouts.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.class_scores import ClassScores
 from mrinterp.models.inputs import ModelInputs
 
 __all__ = ["EqualityTask", "built_network", "equality_task", "plain_network"]

@@ -1,0 +1,1 @@
+"""Causal abstraction: high-level models, interchange accuracy, searched alignments."""

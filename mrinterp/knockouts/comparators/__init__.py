@@ -1,0 +1,1 @@
+"""Cheap answers to the same question: correlation, probes, gradients."""

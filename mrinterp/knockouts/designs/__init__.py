@@ -1,0 +1,1 @@
+"""Experiments made of knockouts: doses, pairs, sets, orders, rescues, direct effects."""

@@ -1,0 +1,184 @@
+"""Double knockouts of all pairs, and their interactions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+from statsmodels.stats.multitest import multipletests
+
+from mrinterp.core.epistasis import Epistasis
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets
+from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
+from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolution
+from mrinterp.stats.clustered import clustered_mean
+from mrinterp.stats.minimum_effect import minimum_effect_p
+from mrinterp.stats.tails import critical_value
+
+__all__ = ["epistasis"]
+
+Array = NDArray[np.float64]
+
+
+def epistasis(
+    bench: Bench,
+    features: Features | None,
+    values: Replacement,
+    *,
+    pairs: Iterable[tuple[str | int, str | int]] | None = None,
+    rope: float = 0.02,
+    level: float = 0.95,
+    correction: str = "fdr_by",
+    allow_off_support: bool = False,
+) -> Epistasis:
+    """Knock features out alone and two at a time; the interaction is what the two do beyond their sum.
+
+    Parameters
+    ----------
+    bench : Bench
+    features : names or numbers, optional
+        K features; None for all of the view.
+    values : Replacement
+        What is written in place of a feature's own values.
+    pairs : iterable of pairs, optional
+        Of the features; default all K (K - 1) / 2.
+    rope : float
+        Region of practical equivalence of an interaction, in sd of the clean outcome.
+    level : float
+        Of the intervals; calls are made at 1 - level after correction.
+    allow_off_support : bool
+        Write values far outside what a feature shows all the same; they are then flagged.
+    correction : str
+        Method of `statsmodels.stats.multitest.multipletests` over the pairs of an outcome. The default,
+        Benjamini & Yekutieli's, holds under any dependence: pairs share their singles.
+
+    Raises
+    ------
+    InputError
+        For fewer than two features, a pair of a feature with itself, a pair given twice, or one with an
+        unknown feature.
+
+    Notes
+    -----
+    Interaction of a pair on a prompt: Y(ab) - Y(a) - Y(b) + Y(clean). It is called only where both the
+    interval and the corrected test exclude the region. The direction of the singles is that of every
+    single whose own interval excludes zero. "No interaction" is on the scale of the outcome: a sigmoid
+    at the end makes additive causes interact.
+
+    Not valid with few families (t on C - 1 degrees of freedom).
+    Source: interaction as deviation from additivity, Phillips 2008, 10.1038/nrg2452; correction,
+    Benjamini & Yekutieli 2001, 10.1214/aos/1013699998.
+    """
+    check_level(level)
+    numbers = feature_numbers(bench, features)
+    K = len(numbers)
+    i, j = _positions(bench, numbers, pairs).T
+    new = replacement_values(bench, numbers, values, allow_off_support)
+    alone = np.stack([np.arange(K), np.full(K, -1)], axis=1)
+    swept = knock_out_sets(
+        bench, numbers, new, np.concatenate([alone, np.stack([i, j], axis=1)]), "double knockouts"
+    )
+    change = swept.outcome - bench.clean
+    single, joint = change[:K], change[K:]
+    beyond = joint - single[i] - single[j]
+    (one, one_se), (two, two_se), (inter, se) = (_means(x, bench) for x in (single, joint, beyond))
+    df = float(len(np.unique(bench.family)) - 1)
+    t = critical_value(level, df) if df else np.nan
+    lower, upper = inter - t * se, inter + t * se
+    region, floor = outcome_rope(bench, rope), 4 * resolution(bench)
+    p = minimum_effect_p(inter, se, np.maximum(region, floor), df)
+    adjusted = np.stack([_corrected(p[:, o], correction) for o in range(p.shape[1])], axis=1)
+    direction = np.where(np.abs(one) > np.maximum(t * one_se, floor), np.sign(one), 0.0) if df else 0 * one
+    call = _calls(inter, lower, upper, adjusted, direction[i], direction[j], region, floor, 1 - level)
+    return Epistasis(
+        tuple(bench.view.names[f] for f in numbers),
+        tuple(bench.outcome.names),
+        np.stack([i, j], axis=1),
+        one,
+        one_se,
+        two,
+        two_se,
+        inter,
+        se,
+        lower,
+        upper,
+        p,
+        adjusted,
+        call,
+        region,
+        df,
+        level,
+        bench.noise_floor(),
+        swept.read_back,
+        "ok" if df else ONE_FAMILY,
+        {
+            "correction": correction,
+            "leakage": float(swept.leakage.max(initial=0.0)),
+            "outside_support": outside_support(bench, numbers, new),
+        },
+    )
+
+
+def _positions(
+    bench: Bench, numbers: NDArray[np.int_], pairs: Iterable[tuple[str | int, str | int]] | None
+) -> NDArray[np.int_]:
+    """Pairs (M, 2) as positions among the features."""
+    if len(numbers) < 2:
+        raise InputError("features", "one given", "Double knockouts need at least two")
+    if pairs is None:
+        return np.stack(np.triu_indices(len(numbers), 1), axis=1)
+    place = {int(f): k for k, f in enumerate(numbers)}
+    out: dict[tuple[int, int], None] = {}
+    for pair in pairs:
+        named = feature_numbers(bench, pair, f"pair {tuple(pair)}")
+        if len(named) != 2 or any(int(f) not in place for f in named):
+            raise InputError(f"pair {tuple(pair)}", "not two of the features", "List both among the features")
+        a, b = sorted(place[int(f)] for f in named)
+        if (a, b) in out:
+            raise InputError(f"pair {tuple(pair)}", "given twice", "Give every pair once")
+        out[a, b] = None
+    if not out:
+        raise InputError("pairs", "none given", "Give at least one, or None for all")
+    return np.array(list(out))
+
+
+def _means(values: Array, bench: Bench) -> tuple[Array, Array]:
+    mean, se, _ = clustered_mean(values.transpose(1, 0, 2), bench.family)
+    return mean, se
+
+
+def _corrected(p: Array, correction: str) -> Array:
+    out = np.full_like(p, np.nan)
+    known = np.isfinite(p)
+    if known.any():
+        out[known] = multipletests(p[known], method=correction)[1]
+    return out
+
+
+def _calls(
+    inter: Array,
+    lower: Array,
+    upper: Array,
+    adjusted: Array,
+    a: Array,
+    b: Array,
+    region: Array,
+    floor: float,
+    alpha: float,
+) -> NDArray[np.object_]:
+    """Words of every pair and outcome; ``a``, ``b`` are the singles' directions, 0 where they have none."""
+    outside = (lower > np.maximum(region, floor)) | (upper < -np.maximum(region, floor))
+    found = outside & (adjusted < alpha)
+    out = np.full(inter.shape, "indeterminate", dtype=object)
+    out[(lower >= -region) & (upper <= region) | (np.abs(inter) <= floor)] = "negligible"
+    direction = np.where(a != 0, a, b)
+    # Neither single does anything, the two together do: nothing to buffer.
+    same = (direction == 0) | (np.sign(inter) == direction)
+    out[found & same] = "synergy"
+    out[found & ~same] = "buffering"
+    out[found & (a * b < 0)] = "opposed"
+    return out

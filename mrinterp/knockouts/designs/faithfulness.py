@@ -1,0 +1,133 @@
+"""Faithfulness and completeness curves of a ranking, and their areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.faithfulness import Faithfulness
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets, slots_of
+from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
+from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas
+from mrinterp.stats.family_draws import family_draws, percentile_interval
+
+__all__ = ["faithfulness"]
+
+Array = NDArray[np.float64]
+
+
+def faithfulness(
+    bench: Bench,
+    ranking: Features,
+    values: Replacement,
+    *,
+    proportions: Sequence[float] = MIB_PROPORTIONS,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+    allow_off_support: bool = False,
+) -> Faithfulness:
+    """Keep the first features of a ranking and knock out the others, at growing sizes.
+
+    Parameters
+    ----------
+    bench : Bench
+        Its outcome is the metric m, averaged over prompts with equal weights.
+    ranking : names or numbers
+        The n features, the most important first. Features of the view that are not in it are never
+        touched; rank all of them to ask about the whole site.
+    values : Replacement
+        What is written into what is knocked out, in the ranking's order: the benchmark's own is the value
+        on a counterfactual input.
+    proportions : sequence of float
+        Sizes as shares of n, growing, within [0, 1].
+    allow_off_support : bool
+        Write values far outside what a feature shows all the same; they are then flagged.
+    level, draws, seed
+        Of the family bootstrap: numerators and denominators are drawn together.
+
+    Raises
+    ------
+    InputError
+        For unknown or repeated features, or proportions that do not grow within [0, 1].
+
+    Notes
+    -----
+    As the benchmark defines it: a size is the whole part of proportion x n (few features make the smallest
+    circuits empty, f = 0); f is a ratio of means over prompts, not a mean of ratios. Here components are
+    the features of one site, not the nodes or edges of a whole graph: the numbers compare with others of
+    the same site. Completeness is the faithfulness of the complement.
+
+    Source: CPR and CMD, Mueller et al. 2025, arXiv:2504.13151; faithfulness and completeness, Wang et al.
+    2023, arXiv:2211.00593, and Marks et al. 2025, arXiv:2403.19647.
+    """
+    check_level(level)
+    check_draws(draws)
+    numbers = feature_numbers(bench, ranking, "ranking")
+    shares = np.asarray(proportions, dtype=float)
+    if shares.ndim != 1 or len(shares) < 2 or (np.diff(shares) <= 0).any() or shares[0] < 0 or shares[-1] > 1:
+        raise InputError("proportions", f"{list(proportions)}", "Give at least two, growing, within [0, 1]")
+    n = len(numbers)
+    sizes = np.array([int(share * n) for share in shares])
+    new = replacement_values(bench, numbers, values, allow_off_support)
+    unique = np.unique(np.concatenate([[0], sizes]))
+    kept = np.arange(n) < unique[:, None]
+    inner = unique[(unique > 0) & (unique < n)]
+    members = np.concatenate([~kept[unique < n], kept[np.isin(unique, inner)]])
+    swept = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
+    # The whole network is the clean run, and its complement the empty one: not run again.
+    circuit = {int(s): y for s, y in zip(unique[unique < n], swept.outcome, strict=False)} | {n: bench.clean}
+    rest = {int(s): y for s, y in zip(inner, swept.outcome[int((unique < n).sum()) :], strict=True)}
+    rest |= {0: bench.clean, n: circuit[0]}
+    empty = circuit[0]
+    curves = np.stack([[circuit[int(s)] for s in sizes], [rest[int(s)] for s in sizes]])
+    rows = np.moveaxis(np.concatenate([curves.reshape(-1, *empty.shape), [bench.clean, empty]]), 1, 0)
+    mean, drawn = rows.mean(axis=0), family_draws(rows, bench.family, draws, seed)
+    f, f_drawn = (_normalized(x).reshape(*x.shape[:-2], 2, len(sizes), -1) for x in (mean, drawn))
+    status, df = span_status(bench, bench.clean - empty, level, "knocking all of them out")
+    known = status == "ok"
+    f = np.where(known, f, np.nan)
+    low, high = (np.where(known, a, np.nan) for a in percentile_interval(f_drawn, level))
+    areas = circuit_areas(f[0], shares)
+    drawn_areas = circuit_areas(np.moveaxis(f_drawn[:, 0], 1, 0), shares)
+    ends = [np.where(known, np.stack(percentile_interval(a, level)), np.nan) for a in drawn_areas]
+    D = len(sizes)
+    return Faithfulness(
+        tuple(bench.view.names[i] for i in numbers),
+        tuple(bench.outcome.names),
+        shares,
+        sizes,
+        mean[:D],
+        mean[D : 2 * D],
+        mean[-2],
+        mean[-1],
+        f[0],
+        low[0],
+        high[0],
+        f[1],
+        low[1],
+        high[1],
+        areas[0],
+        ends[0],
+        areas[1],
+        ends[1],
+        status,
+        df,
+        level,
+        bench.noise_floor(),
+        float(swept.read_back.max(initial=0.0)),
+        {"draws": draws, "seed": seed, "outside_support": outside_support(bench, numbers, new)},
+    )
+
+
+def _normalized(means: Array) -> Array:
+    """Faithfulness (..., 2 D, O) of means (..., 2 D + 2, O) that end with the full and the empty network."""
+    full, empty = means[..., -2:-1, :], means[..., -1:, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((means[..., :-2, :] - empty) / (full - empty))

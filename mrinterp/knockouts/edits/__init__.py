@@ -1,0 +1,1 @@
+"""Permanent edits of weights, and what they change: confounders removed, units pruned."""

@@ -1,0 +1,48 @@
+"""Kinds of knockout by name."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.knockouts.kinds.clamp import Clamp
+from mrinterp.knockouts.kinds.interchange import Interchange
+from mrinterp.knockouts.kinds.kind import Kind
+from mrinterp.knockouts.kinds.mean import Mean
+from mrinterp.knockouts.kinds.resample import Resample
+from mrinterp.knockouts.kinds.scale import Scale
+from mrinterp.knockouts.kinds.shift import Shift
+from mrinterp.knockouts.kinds.steer import Steer
+from mrinterp.knockouts.kinds.zero import Zero
+
+__all__ = ["KINDS", "kind_named"]
+
+KINDS: dict[str, type[Kind]] = {
+    kind.name: kind for kind in (Shift, Zero, Mean, Resample, Clamp, Scale, Steer, Interchange)
+}
+"""Every kind, by its name."""
+
+
+def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
+    """The kind of a name with its options; a kind itself is handed back.
+
+    Raises
+    ------
+    InputError
+        For an unknown name or option (with near misses), or options given to a kind that has its own.
+    """
+    if isinstance(kind, Kind):
+        if options:
+            raise InputError(
+                f"option {next(iter(options))!r}", f"given beside {kind!r}", "Give options to the kind itself"
+            )
+        return kind
+    if kind not in KINDS:
+        raise InputError("kind", repr(kind), near_misses(kind, KINDS) or f"Known: {', '.join(KINDS)}")
+    known = [option.name for option in fields(KINDS[kind])]
+    for name in options:
+        if name not in known:
+            fix = near_misses(name, known) or (f"It has {', '.join(known)}" if known else "It has none")
+            raise InputError(f"kind {kind!r}", f"no option {name!r}", fix)
+    return KINDS[kind](**options)

@@ -1,0 +1,49 @@
+"""Steering: an amount added along a feature's write direction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.shift import step_sizes
+from mrinterp.knockouts.natural import clean_values
+
+__all__ = ["Steer"]
+
+
+@dataclass(frozen=True)
+class Steer(Kind):
+    """``amount`` added to every input's value, to one side only; every written token moves by it.
+
+    Parameters
+    ----------
+    amount : float
+    unit : {"sd", "feature"}
+        Natural standard deviations of each feature, or its own units: multiples of the write vector. For a
+        steering vector of your own, read by nothing, make the view with `Directions.from_write`.
+
+    Source: Turner et al. 2023, arXiv:2308.10248.
+    """
+
+    name: ClassVar[str] = "steer"
+    chosen: ClassVar[bool] = True
+    amount: float = 1.0
+    unit: str = "sd"
+
+    @property
+    def label(self) -> str:
+        """Words for tables and figures."""
+        return f"steered by {self.amount:+g} {'natural sd' if self.unit == 'sd' else 'units'}"
+
+    def targets(self, bench: Bench) -> Targets:
+        """Clean values plus the amount."""
+
+        def of(features: np.ndarray) -> np.ndarray:
+            clean = clean_values(bench, features)
+            return (clean + step_sizes(clean, self.amount, self.unit))[:, None]
+
+        return of
