@@ -385,7 +385,7 @@ class Study:
         folder = self.out / "figures"
         for suffix in ("svg", "png"):
             save(effect_ladder(self.agreement, labels), folder / f"effect_ladder.{suffix}")
-            save(kinds_side_by_side(self.kinds), folder / f"kinds_side_by_side.{suffix}")
+            save(kinds_side_by_side(self.kinds, labels=labels), folder / f"kinds_side_by_side.{suffix}")
             save(
                 predicted_vs_knockout_grid(self.agreement, methods),
                 folder / f"predicted_vs_knockout.{suffix}",

@@ -10,6 +10,7 @@ import torch
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.models.adapter import Edit, Run
+from mrinterp.models.freed_memory import keep_freed_memory
 from mrinterp.models.site_output import check_reached, edited, first_tensor, with_first
 from mrinterp.models.weights_hash import weights_hash
 
@@ -39,6 +40,7 @@ class TorchAdapter:
     def __init__(self, module: torch.nn.Module) -> None:
         if any(m.training for m in module.modules()):
             raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        keep_freed_memory()
         self.module = module
         self._in_place = any(getattr(m, "inplace", False) for m in module.modules())
         self._modules = {name: m for name, m in module.named_modules() if name}

@@ -15,7 +15,11 @@ MARKERS = "osD^vPX<>"
 
 
 def kinds_side_by_side(
-    comparison: KindComparison, outcome: str | None = None, top: int = 12, ax: Axes | None = None
+    comparison: KindComparison,
+    outcome: str | None = None,
+    top: int = 12,
+    ax: Axes | None = None,
+    labels: dict[str, str] | None = None,
 ) -> Axes:
     """Effects per unit by every kind with 95% intervals, for the features with the largest effects.
 
@@ -28,6 +32,8 @@ def kinds_side_by_side(
         Default the first.
     top : int
         Features shown.
+    labels : dict, optional
+        Feature name to words printed below it.
     """
     name = comparison.outcomes[0] if outcome is None else outcome
     if name not in comparison.outcomes:
@@ -61,10 +67,11 @@ def kinds_side_by_side(
         words = "" if np.isnan(share) else f"{share:.2f}"
         ax.text(1.01, float(row), words, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
     ax.text(1.01, 1.0, "I2", transform=ax.transAxes, va="bottom", fontsize=8)
-    ax.set_yticks(rows, [comparison.features[f] for f in chosen])
+    shown = [comparison.features[f] for f in chosen]
+    ax.set_yticks(rows, [f"{f.rsplit(':', 1)[-1]}\n{(labels or {}).get(f, '')}".strip() for f in shown])
     ax.set_ylim(len(chosen) - 0.5, -0.5)
-    ax.set_xlabel(f"effect on {name} per unit of the feature, 95% interval; gray ticks: noise floor")
+    ax.set_xlabel(f"effect on {name} per unit of the feature\n95% interval; gray ticks: noise floor")
     ax.set_title("Kinds of knockout, side by side", loc="left")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.5 / height), ncols=min(K, 6))
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.65 / height), ncols=min(K, 6))
     spare(ax)
     return ax
