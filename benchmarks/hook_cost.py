@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import resource
 import time
 from pathlib import Path
 
@@ -24,9 +25,14 @@ HERE = Path(__file__).parent
 SUBLAYERS = ("", ".attention", ".attention.self", ".attention.output", ".intermediate", ".output")
 
 
-def seconds(adapter: TorchAdapter, inputs: dict[str, torch.Tensor], sites: list[str], pairs: int) -> NDArray:
-    """Seconds (pairs, 2) of a bare pass and of one that reads the sites; which goes first alternates."""
-    out = np.zeros((pairs, 2))
+def measured(
+    adapter: TorchAdapter, inputs: dict[str, torch.Tensor], sites: list[str], pairs: int
+) -> tuple[NDArray, NDArray]:
+    """Seconds and pages asked of the system, (pairs, 2) each, of a bare pass and of one that reads the sites.
+
+    Which of the two goes first alternates.
+    """
+    out, pages = np.zeros((pairs, 2)), np.zeros((pairs, 2))
 
     def bare() -> None:
         adapter.module(**inputs)
@@ -40,10 +46,11 @@ def seconds(adapter: TorchAdapter, inputs: dict[str, torch.Tensor], sites: list[
             read()
         for pair in range(pairs):
             for which in (0, 1) if pair % 2 else (1, 0):
-                start = time.perf_counter()
+                faults, start = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()
                 (bare, read)[which]()
                 out[pair, which] = time.perf_counter() - start
-    return out
+                pages[pair, which] = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+    return out, pages
 
 
 def main() -> None:
@@ -58,16 +65,18 @@ def main() -> None:
         f"Reading {len(sites)} sites of MiniLM (every layer, its attention and its feed-forward parts) on 64"
         f" sentences padded to 24 tokens; {options.pairs} alternating pairs, {platform.machine()} CPU.",
         "",
-        "| threads | bare pass, median | with hooks, median | median of the pairs' ratios | middle half of the ratios |",
-        "|---|---|---|---|---|",
+        "| threads | bare pass, median | with hooks, median | median of the pairs' ratios | middle half of the ratios"
+        " | pages asked of the system, bare and with hooks (medians) |",
+        "|---|---|---|---|---|---|",
     ]
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        t = seconds(network.adapter, inputs, sites, options.pairs)
+        t, pages = measured(network.adapter, inputs, sites, options.pairs)
         low, middle, high = np.percentile(t[:, 1] / t[:, 0], [25, 50, 75])
         bare, read = np.median(t, axis=0)
         lines.append(
-            f"| {threads} | {bare * 1e3:.1f} ms | {read * 1e3:.1f} ms | {middle:.3f} | {low:.3f} to {high:.3f} |"
+            f"| {threads} | {bare * 1e3:.1f} ms | {read * 1e3:.1f} ms | {middle:.3f} | {low:.3f} to {high:.3f}"
+            " | {:.0f} and {:.0f} |".format(*np.median(pages, axis=0))
         )
         print(lines[-1], flush=True)
     (HERE / "results" / "hook_cost.md").write_text("\n".join(lines) + "\n")
