@@ -7,7 +7,7 @@ import pytest
 from statsmodels.stats.proportion import proportion_confint
 
 from mrinterp.stats.clustered_proportion import clustered_proportion
-from mrinterp.stats.family_bootstrap import bootstrap_ratio
+from mrinterp.stats.family_draws import bootstrap_ratio
 
 
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 from mrinterp.knockouts.knock_out import knock_out
 from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots.style import save
+from mrinterp.stats.swap_effects import SwapEffects, swap_effects
 from tests.linear_stack import LinearStack, stack_bench, stack_inputs
 
 
@@ -102,6 +104,66 @@ def test_comparison_is_saved_and_shown(tmp_path: Path) -> None:
     assert save(ax, tmp_path / "kinds.svg").stat().st_size > 5000
     with pytest.raises(InputError, match="'first'"):
         kinds_side_by_side(made, "frist")
+
+
+@pytest.mark.parametrize("families", [5, 10, 30])
+def test_equality_is_refused_no_more_often_than_it_may_be(families: int) -> None:
+    """Kinds on shared inputs, families of 1 to 16 inputs and slopes of their own: 1500 features, all equal."""
+    rng, cells = np.random.default_rng(families), 1500
+    sizes = np.maximum(1, np.round(np.exp(np.linspace(0, np.log(16), families)))).astype(int)
+    family = np.repeat(np.arange(families), sizes)
+    P = len(family)
+    slope = 0.7 + np.repeat(0.3 * rng.standard_normal((cells, families)), sizes, axis=1)
+    x = rng.standard_normal((cells, P))
+    steps = {
+        "shift": np.stack([np.ones((cells, P)), -np.ones((cells, P))], axis=1),
+        "mean": -x[:, None],
+        "resample": np.stack([x[:, rng.permutation(P)] - x for _ in range(2)], axis=1),
+    }
+    done = []
+    for kind, amount in steps.items():
+        change = slope[:, None] * amount + rng.standard_normal(amount.shape) * np.abs(amount)
+        done.append(effects_of_swaps(kind, amount, change[..., None], family))
+    evidence = compare_kinds(done).q_neglog10p
+    assert (evidence > -np.log10(0.05)).mean() <= 0.065
+    if families >= 30:
+        assert (evidence > -np.log10(0.05)).mean() >= 0.025
+
+
+def effects_of_swaps(
+    kind: str, amount: np.ndarray, change: np.ndarray, family: np.ndarray
+) -> KnockoutEffects:
+    """Effects as `knock_out` makes them, of swaps that are simply given."""
+    F, signs = len(amount), (1.0, -1.0) if kind == "shift" else (1.0,) * amount.shape[1]
+    made = swap_effects(amount, change, family, signs, draws=2)
+    zero, names = np.zeros(F), tuple(f"f{f}" for f in range(F))
+    prompts = pd.DataFrame({"prompt": np.arange(len(family)), "family": family})
+    checks = dict.fromkeys(("read_back_error", "leakage", "off_support", "outside_range"), zero)
+    numbers = {f.name: getattr(made, f.name) for f in fields(SwapEffects)}
+    return KnockoutEffects(
+        kind=kind,
+        label=kind,
+        features=names,
+        outcomes=("y",),
+        df=len(np.unique(family)) - 1.0,
+        prompts=prompts,
+        noise_floor=np.zeros(1),
+        **checks,
+        **numbers,
+    )
+
+
+def test_more_kinds_than_families_can_tell_apart_are_said_not_to_be_tested() -> None:
+    bench = stack_bench(6, LinearStack(curve=1.0))
+    made = compare_kinds([knock_out(bench, "clamp", quantile=q) for q in (0.1, 0.3, 0.5, 0.7)])
+    assert "not tested: too few families for so many kinds" in str(made)
+    assert np.isfinite(made.effect[:, :, 0]).all()
+
+
+def test_names_of_a_mapping_are_kept() -> None:
+    bench = stack_bench(20)
+    named = {"low": knock_out(bench, "clamp", quantile=0.1), "high": knock_out(bench, "clamp", quantile=0.9)}
+    assert compare_kinds(named).kinds == ("low", "high")
 
 
 def test_two_of_a_kind_are_told_apart() -> None:

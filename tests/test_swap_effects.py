@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
+from statsmodels.stats.oneway import anova_oneway
 from statsmodels.stats.weightstats import DescrStatsW
 
+from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.equivalence import tost, verdict
-from mrinterp.stats.family_bootstrap import bootstrap_ratio
+from mrinterp.stats.family_draws import bootstrap_ratio
 from mrinterp.stats.heterogeneity import correlated_heterogeneity, independent_heterogeneity
 from mrinterp.stats.swap_effects import swap_effects
 from mrinterp.stats.tails import critical_value, log10_tail_t
@@ -72,8 +74,8 @@ def test_bootstrap_is_seeded_and_draws_whole_families() -> None:
     first = bootstrap_ratio(values, 1.0, FAMILY, draws=4000, seed=1)
     np.testing.assert_array_equal(first, bootstrap_ratio(values, 1.0, FAMILY, draws=4000, seed=1))
     assert not np.array_equal(first[0], bootstrap_ratio(values, 1.0, FAMILY, draws=4000, seed=2)[0])
-    half = (first[1] - first[0]) / 2 / stats.norm.ppf(0.975)
-    np.testing.assert_allclose(half, values[::3].std(axis=0) / np.sqrt(C), rtol=0.15)
+    half = (first[1] - first[0]) / 2 / stats.t.ppf(0.975, C - 1)
+    np.testing.assert_allclose(half, values[::3].std(axis=0, ddof=1) / np.sqrt(C), rtol=0.2)
     np.testing.assert_allclose(bootstrap_ratio(2 * values**2, values**2, FAMILY), 2.0)
     assert np.isnan(bootstrap_ratio(values, 1.0, np.zeros(P))).all()
 
@@ -95,6 +97,47 @@ def test_intervals_cover() -> None:
     assert 0.92 <= (np.abs(made.mean) <= mean_half).mean() <= 0.98
     lower, upper = made.mean_bootstrap
     assert 0.90 <= ((lower <= 0) & (upper >= 0)).mean() <= 0.98
+
+
+def few_families(R: int, families: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Families of 1 to 16 inputs whose means differ: values (R, P) of mean 0.5, and family (P,)."""
+    rng = np.random.default_rng(seed)
+    sizes = np.maximum(1, np.round(np.exp(np.linspace(0, np.log(16), families)))).astype(int)
+    family = np.repeat(np.arange(families), sizes)
+    own = np.repeat(rng.standard_normal((R, families)), sizes, axis=1)
+    return 0.5 + own + rng.standard_normal((R, len(family))), family
+
+
+@pytest.mark.parametrize("families", [5, 10])
+def test_means_over_few_families_of_unequal_size_cover(families: int) -> None:
+    """Sums by family as they are, on families minus one, and plain percentiles fall short of both bounds."""
+    values, family = few_families(1500, families, seed=8)
+    made = swap_effects(np.ones((1500, 1, len(family))), values[:, None, :, None], family, (1.0,), draws=500)
+    half = critical_value(0.95, made.mean_df) * made.mean_se
+    assert (np.abs(made.mean - 0.5) <= half).mean() >= 0.94
+    assert 1 < made.mean_df < families - 2
+    lower, upper = made.mean_bootstrap
+    assert ((lower <= 0.5) & (upper >= 0.5)).mean() >= 0.90
+    np.testing.assert_allclose(made.mean, made.effect, rtol=1e-12)
+    np.testing.assert_allclose(made.mean_se, made.se, rtol=1e-10)
+    np.testing.assert_allclose(made.mean_df, made.effect_df, rtol=1e-10)
+
+
+def test_error_of_a_mean_is_the_jackknife_over_families() -> None:
+    values, family = few_families(3, 6, seed=2)
+    mean, se, df = clustered_mean(values.T, family)
+    left = np.array([values[:, family != c].mean(axis=1) for c in range(6)])
+    np.testing.assert_allclose(se, np.sqrt(5 / 6 * ((left - mean) ** 2).sum(axis=0)), rtol=1e-10)
+    alike = clustered_mean(values.T[: 6 * 5], np.repeat(np.arange(6), 5))
+    assert alike[2] == pytest.approx(5)
+
+
+def test_tost_keeps_its_level_with_few_families_of_unequal_size() -> None:
+    values, family = few_families(2000, 10, seed=9)
+    made = swap_effects(np.ones((2000, 1, len(family))), values[:, None, :, None], family, (1.0,), draws=2)
+    edge = tost(made.mean + 1.5, made.mean_se, made.mean_df, 2.0).verdict
+    assert (edge == "negligible").mean() <= 0.065
+    assert (edge == "causal").mean() <= 0.035
 
 
 def test_tost_equals_statsmodels() -> None:
@@ -153,6 +196,18 @@ def test_independent_heterogeneity_equals_statsmodels() -> None:
         assert made.q[m] == pytest.approx(theirs.q)
         assert made.i2[m] == pytest.approx(max(theirs.i2, 0.0))
         assert 10 ** -made.neglog10p[m] == pytest.approx(stats.chi2.sf(theirs.q, 4), rel=1e-9)
+
+
+def test_independent_heterogeneity_of_estimated_errors_is_welchs() -> None:
+    """Equal to the test of statsmodels on the data themselves."""
+    rng = np.random.default_rng(7)
+    for sizes in ((5, 9), (4, 7, 12), (6, 5, 8, 11)):
+        groups = [k + (k + 1) * rng.standard_normal(n) for k, n in enumerate(sizes)]
+        mean = np.array([[g.mean()] for g in groups])
+        se = np.array([[g.std(ddof=1) / np.sqrt(len(g))] for g in groups])
+        made = independent_heterogeneity(mean, se, np.array([[n - 1.0] for n in sizes]))
+        theirs = anova_oneway(groups, use_var="unequal", welch_correction=True)
+        assert 10 ** -made.neglog10p[0] == pytest.approx(theirs.pvalue, rel=1e-8)
 
 
 def correlated(cells: int, K: int = 3, gap: float = 0.0, seed: int = 6) -> tuple[np.ndarray, np.ndarray]:

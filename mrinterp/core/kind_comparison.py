@@ -31,7 +31,7 @@ class KindComparison(Stored):
     effect, se, df : ndarray (K, F, O)
     covariance : ndarray (F, O, K, K)
         Of the kinds' effects; those of one bench share inputs, so its off-diagonal is not zero.
-    noise_floor : ndarray (K, F)
+    noise_floor : ndarray (K, F, O)
         Outcome change below which an effect is not measurable, per unit of the feature: the runs' noise
         floor over the root mean square change of the feature; nan where that is not known.
     q, q_df, q_neglog10p, i2 : ndarray (F, O)
@@ -67,6 +67,11 @@ class KindComparison(Stored):
     families: int
     flags: NDArray[np.object_]
 
+    def __post_init__(self) -> None:
+        if self.noise_floor.ndim == 2:  # as older versions wrote it: one floor for all outcomes
+            floor = np.broadcast_to(self.noise_floor[:, :, None], self.effect.shape)
+            object.__setattr__(self, "noise_floor", floor.copy())
+
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (K, F, O) of every kind by itself."""
         half = critical_value(level, self.df) * self.se
@@ -90,7 +95,7 @@ class KindComparison(Stored):
                 "se": each(self.se),
                 "ci_lower": each(lower),
                 "ci_upper": each(upper),
-                "noise_floor": each(self.noise_floor[:, :, None]),
+                "noise_floor": each(self.noise_floor),
                 "q": each(self.q),
                 "q_df": each(self.q_df),
                 "q_neglog10p": each(self.q_neglog10p),
@@ -108,6 +113,8 @@ class KindComparison(Stored):
             f"{len(self.kinds)} kinds of knockout ({', '.join(self.kinds)}) of {F} features on {O} outcomes:"
             f" they differ at p < .05 in {differ} of {int(np.isfinite(self.q_neglog10p).sum())} cells ({test})"
         )
+        untested = int(((self.compared >= 2) & np.isnan(self.q_neglog10p)).sum())
+        text += f"; {untested} not tested: too few families for so many kinds" if untested else ""
         known = np.isfinite(self.i2)
         if known.any():
             text += f"; median I2 {np.median(self.i2[known]):.2f}"

@@ -11,23 +11,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    check_format,
-    digest_files,
-    read_json,
-    read_table,
-    whole_folder,
-    write_json,
-    write_table,
-)
+from mrinterp.core.storage import digest_files
+from mrinterp.stats.tails import critical_value
 
-__all__ = ["ROPE_PER_SD", "KnockoutEffects"]
+__all__ = ["KnockoutEffects"]
 
 Array = NDArray[np.float64]
-
-ROPE_PER_SD = 0.02
-"""Default region of practical equivalence: standard deviations of the outcome per one of the feature."""
 
 CELLS = ("mean", "mean_se", "r2", "changed", "typical")
 """Optional numbers of shape (F, O)."""
@@ -39,8 +28,18 @@ ENDS = ("effect_bootstrap", "mean_bootstrap")
 """Optional intervals of shape (2, F, O)."""
 
 
+NO_ERROR = "no interval: all change comes from one family"
+
+
 def _unknown() -> Array:
     return np.array(np.nan)
+
+
+def _critical(level: float, df: ArrayLike) -> Array:
+    """Critical value of t; refuses what is no confidence level."""
+    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise InputError("level", f"{level!r}", "Give a confidence level between 0 and 1, such as 0.95")
+    return critical_value(level, df)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +74,16 @@ class KnockoutEffects:
         Share of the squared norm of the written change that lies where activations never vary.
     outside_range : ndarray (F,)
         Share of the values written (of swaps, or of their tokens) outside the range of natural values.
-    noise_floor : float
-        Largest outcome difference between two identical runs; smaller effects are not measurable.
+    noise_floor : ndarray (O,)
+        Largest difference of each outcome between two identical runs, or its rounding; smaller changes are
+        not measurable. One number serves for all outcomes.
     mean, mean_se : ndarray (F, O)
         Effect of the knockout itself: mean over inputs of the outcome change (knocked out minus clean),
         inputs alike, error clustered by family. In a two-sided shift: of half the difference of both sides.
     effect_bootstrap, mean_bootstrap : ndarray (2, F, O)
         Percentile 95% intervals of ``effect`` and ``mean``, families drawn with replacement.
+    mean_df : float
+        Degrees of freedom of ``mean``: less than ``df`` where some families have more inputs than others.
     effect_df : ndarray (F,)
         Degrees of freedom of ``effect``: less than ``df`` where few families moved much.
     per_input : ndarray (F, P, O)
@@ -92,7 +94,8 @@ class KnockoutEffects:
         Share of the squared outcome changes that ``effect`` times the feature change explains (uncentred):
         one where the outcome is linear in the feature, with the same slope on all inputs.
     changed : ndarray (F, O)
-        Share of inputs whose outcome some swap moved by more than the noise floor.
+        Share of inputs whose outcome some swap moved by more than the noise floor; nan for a sampled outcome,
+        where one draw cannot say whether an input changed.
     typical : ndarray (F, O)
         Root mean square outcome change of a swap.
     moved_by : ndarray (F,)
@@ -109,6 +112,10 @@ class KnockoutEffects:
         more is a massive activation, and what is written there says little about other inputs.
     flags : tuple of str
         Per feature, what to know before using its numbers; ``""`` where there is nothing.
+    meta : dict
+        Among others ``sampled_outcomes`` (drawn, so that their errors carry their noise), ``even_outcomes``
+        (least or largest at the clean run: they have no slope there) and ``two_sided`` (whether swaps go both
+        ways, so that an even outcome cancels in ``mean`` as well).
     """
 
     kind: str
@@ -124,10 +131,11 @@ class KnockoutEffects:
     leakage: Array
     off_support: Array
     outside_range: Array
-    noise_floor: float
+    noise_floor: Array
     meta: dict[str, Any] = field(default_factory=dict)
     mean: Array = field(default_factory=_unknown)
     mean_se: Array = field(default_factory=_unknown)
+    mean_df: float = float("nan")
     effect_bootstrap: Array = field(default_factory=_unknown)
     mean_bootstrap: Array = field(default_factory=_unknown)
     effect_df: Array = field(default_factory=_unknown)
@@ -155,6 +163,7 @@ class KnockoutEffects:
             "feature_sd": (F,),
             "moved_by": (F,),
             "outcome_sd": (O,),
+            "noise_floor": (O,),
             "outside": (F, len(self.positions)),
             "massive": (F, len(self.positions)),
         }
@@ -162,17 +171,39 @@ class KnockoutEffects:
         for name, shape in shapes.items():
             value = np.asarray(getattr(self, name), dtype=float)
             if value.ndim == 0:
-                value = np.full(shape, absent.get(name, np.nan))
+                value = np.full(shape, absent.get(name, value))
             if value.shape != shape:
                 raise InputError(f"knockout effects: {name}", f"shape {value.shape}", f"Give {shape}")
             object.__setattr__(self, name, value)
+        changed = np.where(self._named("sampled_outcomes"), np.nan, self.changed)
+        object.__setattr__(self, "changed", changed)
+        if np.isnan(self.mean_df):
+            object.__setattr__(self, "mean_df", self.df)
         if not self.flags:
             object.__setattr__(self, "flags", ("",) * F)
 
     @property
     def measurable(self) -> NDArray[np.bool_]:
-        """Whether the typical outcome change is above the noise floor, (F, O); False where it is unknown."""
-        return self.typical > self.noise_floor
+        """Whether there is a change that noise does not explain, (F, O); False where it is unknown.
+
+        The typical change is above the noise floor. Of a sampled outcome, whose noise averages out over inputs
+        and is part of the errors: the 95% interval of ``mean`` or ``effect`` excludes zero.
+        """
+        apart = [(lower > 0) | (upper < 0) for lower, upper in (self.interval(), self.mean_interval())]
+        return np.where(self._named("sampled_outcomes"), apart[0] | apart[1], self.typical > self.noise_floor)
+
+    @property
+    def even(self) -> NDArray[np.bool_]:
+        """Outcomes (O,) that are least or largest at the clean run, so that no slope speaks of them."""
+        return self._named("even_outcomes")
+
+    @property
+    def two_sided(self) -> bool:
+        """Whether swaps go both ways, as in a shift: an even outcome then cancels in ``mean`` as well."""
+        return bool(self.meta.get("two_sided", False))
+
+    def _named(self, key: str) -> NDArray[np.bool_]:
+        return np.isin(self.outcomes, self.meta.get(key, []))
 
     @property
     def influence(self) -> Array:
@@ -182,22 +213,19 @@ class KnockoutEffects:
 
     @property
     def floor_per_unit(self) -> Array:
-        """Noise floor over the root mean square change of the feature, (F,): in units of ``effect``."""
+        """Noise floor over the root mean square change of the feature, (F, O): in units of ``effect``."""
+        moved = self.moved_by[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self.moved_by > 0, self.noise_floor / self.moved_by, np.nan)
+            return np.where(moved > 0, self.noise_floor / moved, np.nan)
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends of ``effect``, (F, O), by t on ``effect_df`` degrees of freedom."""
-        from mrinterp.stats.tails import critical_value
-
-        half = critical_value(level, self.effect_df)[:, None] * self.se
+        half = _critical(level, self.effect_df)[:, None] * self.se
         return self.effect - half, self.effect + half
 
     def mean_interval(self, level: float = 0.95) -> tuple[Array, Array]:
-        """Lower and upper ends of ``mean``, (F, O), by t on ``df`` degrees of freedom."""
-        from mrinterp.stats.tails import critical_value
-
-        half = critical_value(level, self.df) * self.mean_se
+        """Lower and upper ends of ``mean``, (F, O), by t on ``mean_df`` degrees of freedom."""
+        half = _critical(level, self.mean_df) * self.mean_se
         return self.mean - half, self.mean + half
 
     def equivalence(
@@ -218,8 +246,9 @@ class KnockoutEffects:
         -------
         DataFrame
             One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (what is tested, and
-            its interval at level 1 - 2 alpha), ``neglog10p, verdict``. Negligible is exactly that interval
-            inside the region.
+            its interval at level 1 - 2 alpha), ``neglog10p, verdict, reason``. Negligible is exactly that
+            interval inside the region. ``not applicable`` with its reason: an outcome that is even in the
+            feature has no slope at the clean run, and an effect near zero says nothing.
 
         Raises
         ------
@@ -227,31 +256,12 @@ class KnockoutEffects:
             Without a region, where the natural standard deviations are not known; for one that is not above
             zero, an alpha outside (0, 0.5), or another name.
         """
-        from mrinterp.stats.equivalence import tost
+        from mrinterp.core.knockout_equivalence import knockout_equivalence
 
-        tested = {
-            "effect": (self.effect, self.se, self.effect_df[:, None], self.feature_sd[:, None]),
-            "mean": (self.mean, self.mean_se, np.array(self.df), np.ones((len(self.features), 1))),
-        }
-        if of not in tested:
-            raise InputError("of", repr(of), "Give 'effect' or 'mean'")
-        if not 0 < alpha < 0.5:
-            raise InputError("alpha", f"{alpha:g}", "Give a level between 0 and 0.5, such as 0.05")
-        value, se, df, scale = tested[of]
-        if rope is None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                rope = np.where(scale > 0, ROPE_PER_SD * self.outcome_sd / scale, np.nan)
-            if np.isnan(self.outcome_sd).all():
-                raise InputError("rope", "none given, and no natural spread is known", "Give the region")
-        elif not (np.asarray(rope, dtype=float) > 0).all():
-            raise InputError("rope", f"{np.min(np.asarray(rope)):g}", "Give half a width above zero")
-        wide = np.broadcast_to(np.asarray(rope, dtype=float), value.shape)
-        test = tost(value, se, df, wide, alpha)
-        columns = {"effect": value, "rope": wide, "lower": test.lower, "upper": test.upper}
-        columns |= {"neglog10p": test.neglog10p, "verdict": test.verdict}
-        return self._keys().assign(**{name: column.ravel() for name, column in columns.items()})
+        return knockout_equivalence(self, rope, alpha, of)
 
-    def _keys(self) -> pd.DataFrame:
+    def keys(self) -> pd.DataFrame:
+        """``feature, outcome`` of every cell, in the order of the tables."""
         O = len(self.outcomes)
         return pd.DataFrame(
             {
@@ -268,7 +278,7 @@ class KnockoutEffects:
         """
         lower, upper = self.interval()
         mean_lower, mean_upper = self.mean_interval()
-        frame = self._keys()
+        frame = self.keys()
         frame.insert(0, "kind", self.kind)
         cells = {
             "effect": self.effect,
@@ -293,7 +303,7 @@ class KnockoutEffects:
         O = len(self.outcomes)
         for name in ("effect_df", "moved_by", "feature_sd", *PER_FEATURE):
             frame[name] = np.repeat(getattr(self, name), O)
-        frame["df"], frame["prompts"] = self.df, len(self.prompts)
+        frame["df"], frame["mean_df"], frame["prompts"] = self.df, self.mean_df, len(self.prompts)
         frame["families"] = self.prompts["family"].nunique()
         frame["flags"] = np.repeat(np.array(self.flags, dtype=object), O)
         return frame
@@ -317,9 +327,10 @@ class KnockoutEffects:
         if np.isfinite(self.effect).any():
             f, o = np.unravel_index(int(np.nanargmax(np.abs(self.effect))), self.effect.shape)
             lower, upper = self.interval()
+            known = f"95% {lower[f, o]:.4g} to {upper[f, o]:.4g}"
             text += (
                 f"; largest effect {self.features[f]} on {self.outcomes[o]}: {self.effect[f, o]:+.4g}"
-                f" (95% {lower[f, o]:.4g} to {upper[f, o]:.4g}) outcome units per unit of the feature"
+                f" ({known if np.isfinite(self.se[f, o]) else NO_ERROR}) outcome units per unit of the feature"
             )
         flagged = [(n, w) for n, w in zip(self.features, self.flags, strict=True) if w]
         if flagged:
@@ -328,68 +339,16 @@ class KnockoutEffects:
 
     def save(self, folder: Path) -> None:
         """Write the effects into ``folder``, whole or not at all."""
-        with whole_folder(folder) as partial:
-            write_table(partial / "effects.parquet", self.to_frame())
-            write_table(partial / "prompts.parquet", self.prompts)
-            for name in ("per_prompt", "per_input", "weight", "outside", "massive"):
-                np.save(partial / f"{name}.npy", getattr(self, name))
-            header = {
-                "kind": "knockouts",
-                "format_version": FORMAT_VERSION,
-                "knockout": self.kind,
-                "label": self.label,
-                "features": list(self.features),
-                "outcomes": list(self.outcomes),
-                "df": self.df,
-                "noise_floor": self.noise_floor,
-                "positions": list(self.positions),
-                "outcome_sd": self.outcome_sd,
-                "flags": list(self.flags),
-                "meta": self.meta,
-            }
-            write_json(partial / "knockouts.json", header)
+        from mrinterp.core.knockout_files import write_knockouts
+
+        write_knockouts(self, Path(folder))
 
     @classmethod
     def load(cls, folder: Path) -> KnockoutEffects:
         """Reopen what `save` wrote; what an older version did not write is nan."""
-        folder = Path(folder)
-        header = read_json(folder / "knockouts.json")
-        check_format(str(folder), header, "knockouts")
-        frame = read_table(folder / "effects.parquet")
-        F, O = len(header["features"]), len(header["outcomes"])
+        from mrinterp.core.knockout_files import read_knockouts
 
-        def cell(name: str) -> Array:
-            return frame[name].to_numpy(dtype=float).reshape(F, O) if name in frame else _unknown()
-
-        def row(name: str) -> Array:
-            value = cell(name)
-            return value if value.ndim == 0 else value[:, 0]
-
-        def ends(prefix: str) -> Array:
-            lower, upper = cell(f"{prefix}_lower"), cell(f"{prefix}_upper")
-            return lower if lower.ndim == 0 else np.stack([lower, upper])
-
-        def array(name: str) -> Array:
-            path = folder / f"{name}.npy"
-            return np.load(path) if path.exists() else _unknown()
-
-        given: dict[str, Any] = {n: cell(n) for n in ("effect", "se", *CELLS)}
-        given |= {n: row(n) for n in (*PER_FEATURE, "effect_df", "moved_by", "feature_sd")}
-        given |= {n: array(n) for n in ("per_prompt", "per_input", "weight", "outside", "massive")}
-        given |= {n: tuple(header.get(n, ())) for n in ("features", "outcomes", "positions", "flags")}
-        sd = header.get("outcome_sd")
-        return cls(
-            kind=header["knockout"],
-            label=header["label"],
-            df=float(header["df"]),
-            prompts=read_table(folder / "prompts.parquet"),
-            noise_floor=float(header["noise_floor"]),
-            meta=header["meta"],
-            effect_bootstrap=ends("boot"),
-            mean_bootstrap=ends("mean_boot"),
-            outcome_sd=_unknown() if sd is None else np.array([np.nan if x is None else x for x in sd]),
-            **given,
-        )
+        return cls(**read_knockouts(Path(folder)))
 
     @staticmethod
     def digest_of(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan_kind import KindSection
 from mrinterp.core.plan_model import FeaturesSection, ModelSection
 from mrinterp.core.plan_outcome import OutcomeSection
 from mrinterp.core.section import Fraction, Section
@@ -103,12 +104,24 @@ class KnockoutsSection(Section):
     prompts_per_family: int = Field(default=4, ge=1)
     size: float = Field(default=1.0, gt=0)
     """Size of the matched shift, in natural standard deviations."""
-    kinds: tuple[Literal["resample", "mean", "zero"], ...] = Field(default=("resample", "mean"), min_length=1)
-    """Kinds of knockout beside the matched shift; shown side by side, never pooled."""
+    kinds: tuple[KindSection, ...] = Field(
+        default=(KindSection(kind="resample"), KindSection(kind="mean")), min_length=1
+    )
+    """Kinds of knockout beside the matched shift, by name or as tables with options; shown side by side,
+    never pooled."""
     donors: int = Field(default=2, ge=1, le=1000)
     """Donor prompts per prompt for resampling."""
     random_controls: int = Field(default=16, ge=0, le=10_000)
     """Random on-support directions knocked out beside the features."""
+
+    @field_validator("kinds")
+    @classmethod
+    def _told_apart(cls, value: tuple[KindSection, ...]) -> tuple[KindSection, ...]:
+        names = [k.named for k in value]
+        for i, name in enumerate(names):
+            if name in names[:i]:
+                raise InputError(f"{i}.name", f"{name!r} stands twice", "Give each a name of its own")
+        return value
 
 
 class Plan(Section):

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.bench_digest import bench_digest
 from mrinterp.knockouts.sweep import CHECKED, Sweep, Swept
 from mrinterp.models.adapter import Adapter, Edit
 from mrinterp.models.features import Feature
@@ -95,8 +96,10 @@ class Bench:
     ) -> None:
         if isinstance(rule, SpanMask):  # a mask of the whole batch, kept with the inputs to be taken apart
             inputs, rule = _with_span(inputs, rule), TokenClass(1)
-        if block < 1:
-            raise InputError("block", f"{block}", "Give at least one run per forward pass")
+        if not isinstance(block, int | np.integer) or block < 1:
+            raise InputError(
+                "block", f"{block!r}", "Give a whole number of runs per forward pass, at least one"
+            )
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
         self.block, self.folder = block, folder
         self.outcome = _outcome_set(outcome, sampling)
@@ -109,6 +112,11 @@ class Bench:
             if column.shape != (self.prompts,):
                 found = f"shape {column.shape} for {self.prompts} prompts"
                 raise InputError(name, found, "Give every prompt one")
+            missing = np.flatnonzero(pd.isna(column))
+            if len(missing):
+                raise InputError(
+                    f"{name} of prompt {missing[0]}", f"{column[missing[0]]}", "Give every prompt one"
+                )
         self.family = columns["family"]
         self.table = pd.DataFrame({"prompt": columns["prompt"], "family": self.family})
         if self.rule is not None and self.rule.pooling == "max":
@@ -130,6 +138,11 @@ class Bench:
     def order(self) -> dict[str, int]:
         """Place of every site in the order in which a run fills it (empty where it cannot be known)."""
         return site_order(self.adapter, self.inputs.take(np.arange(1)).tensors)
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of everything that edited runs depend on: see `bench_digest`."""
+        return bench_digest(self)
 
     def viewing(self, view: Feature) -> Bench:
         """The same bench with other features of the site, its clean pass run again: random controls.
@@ -182,6 +195,7 @@ class Bench:
             with torch.inference_mode():
                 run = self.adapter.run(inputs.tensors, read=[self.site])
                 read = self.view.read(run.activations[self.site], inputs.at(self.rule))
+            self.dtype = run.activations[self.site].dtype
             values.append(read.double().cpu().numpy())
             outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
             drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (_stream("clean"), rows)))
@@ -289,13 +303,17 @@ class Bench:
         return np.concatenate(parts)
 
     def noise_floor(self) -> float:
-        """Largest outcome difference between identical runs of the first block: smaller effects are
-        not measurable. Batches are composed differently the second time, as they are in sweeps."""
+        """The largest of `noise_floors`."""
+        return float(self.noise_floors().max())
+
+    def noise_floors(self) -> Array:
+        """Largest difference (O,) of each outcome between identical runs of the first block: smaller effects
+        are not measurable. Batches are composed differently the second time, as they are in sweeps."""
         rows = np.arange(min(self.block, self.prompts))
         first = self.run_block(rows, {}, "noise floor", rows)[0]
         turned = np.ascontiguousarray(rows[::-1])
         back = self.run_block(turned, {}, "noise floor, again", turned)[0][::-1]
-        return float(np.abs(first - back).max())
+        return np.asarray(np.abs(first - back).max(axis=0))
 
     def run_block(
         self, prompt: Rows, edits: Mapping[str, Edit], what: str, index: Rows, read: bool = False
@@ -318,8 +336,12 @@ class Bench:
         self, arms: int, work: Callable[[Rows], dict[str, NDArray]], what: str, key: str
     ) -> dict[str, NDArray]:
         """Any work over the runs of A arms, run ``arm * prompts + prompt`` by number, block by block; its
-        finished shards are kept under ``what`` and ``key`` where the bench has a folder."""
-        folder = None if self.folder is None else self.folder / f"{what.replace(' ', '_')}-{key[:16]}"
+        finished shards are kept under ``what`` and ``key`` where the bench has a folder, and found again by
+        a bench of the same `digest` alone."""
+        folder = None
+        if self.folder is not None:
+            name = hashlib.sha256(f"{self.digest} {key}".encode()).hexdigest()
+            folder = self.folder / f"{what.replace(' ', '_')}-{name[:16]}"
         return sharded(
             arms * self.prompts, self.block, lambda a, b: work(np.arange(a, b)), folder, f"knockout: {what}"
         )

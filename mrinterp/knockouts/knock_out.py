@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,10 @@ from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kinds.kind import Kind
+from mrinterp.knockouts.kinds.options import short
 from mrinterp.knockouts.kinds.registry import kind_named
-from mrinterp.knockouts.natural import clean_values, own_tokens, spread
-from mrinterp.knockouts.outcome_rope import check_draws, outcome_sd, resolution
+from mrinterp.knockouts.natural import ROUNDING, clean_values, own_tokens, spread
+from mrinterp.knockouts.outcome_rope import check_draws, outcome_sd, resolutions
 from mrinterp.knockouts.site_variation import site_variation
 from mrinterp.knockouts.support import FAR, MASSIVE, Support, check_support
 from mrinterp.knockouts.token_groups import token_groups
@@ -38,7 +39,7 @@ def knock_out(
     bench: Bench,
     kind: str | Kind,
     *,
-    features: Features | None = None,
+    features: Features | str | int | None = None,
     allow_off_support: bool = False,
     draws: int = 1000,
     draw_seed: int = 0,
@@ -72,13 +73,15 @@ def knock_out(
     -----
     Cost: features x swaps x inputs runs from the edited layer, and a few passes over the clean inputs.
     """
-    check_draws(draws)
+    if not isinstance(bench, Bench):
+        raise InputError("bench", short(bench), "Give a Bench, for example Study.bench()")
+    check_draws(draws, draw_seed)
     made = kind_named(kind, options)
     numbers = feature_numbers(bench, features)
     aim = made.targets(bench)
 
     def written(rows: Rows) -> Array:
-        values = aim(rows)
+        values = _checked(bench, made, np.asarray(aim(rows), dtype=float), len(rows))
         return np.where(own_tokens(bench.inputs), values, np.nan) if bench.each else values
 
     tokens = own_tokens(bench.inputs).shape[1]
@@ -88,7 +91,7 @@ def knock_out(
     support = _joined(check_support(bench, numbers[p], written(numbers[p]), variation) for p in parts)
     if made.chosen and not allow_off_support:
         _refuse_far(bench, made, numbers, support.far)
-    floor = resolution(bench)
+    floor = resolutions(bench)
     ran = []
     for part in parts:
         values = written(numbers[part])
@@ -96,14 +99,41 @@ def knock_out(
         # A name of its own for every part: sampled outcomes draw by it.
         what = f"{made.name} from {part.start}" if part.start else made.name
         ran.append(_ran(bench, numbers[part], values, made, what, floor, (draws, draw_seed)))
+    return _joined_effects(bench, made, numbers, support, floor, ran, (draws, draw_seed))
+
+
+def _checked(bench: Bench, kind: Kind, values: Array, features: int) -> Array:
+    """What a kind wants to write, refused where it is of another shape: kinds may be a user's own."""
+    wanted = (features, len(kind.signs), *bench.values.shape[:-1])
+    if values.shape != wanted:
+        raise InputError(
+            f"kind {kind.name!r}: targets",
+            f"shape {values.shape} for {features} features",
+            f"Give {wanted}: features, swaps (one sign each), prompts{', tokens' if bench.each else ''}",
+        )
+    return values
+
+
+def _joined_effects(
+    bench: Bench,
+    kind: Kind,
+    numbers: Rows,
+    support: Support,
+    floor: Array,
+    ran: list[tuple[SwapEffects, Array, Array, Array]],
+    drawn: tuple[int, int],
+) -> KnockoutEffects:
+    """The parts' effects as one result, with what is to be known of each feature."""
     effects = _together([r[0] for r in ran])
     read_back, leakage, natural = (np.concatenate([r[i] for r in ran]) for i in (1, 2, 3))
     positions = token_groups(bench.inputs).names
-    measurable = np.asarray((effects.typical > floor).any(axis=1))
-    not_written = np.asarray(read_back > OFF * natural)
-    return KnockoutEffects(
-        kind=made.name,
-        label=made.label,
+    # A feature that never varies has no spread to hold rounding against.
+    flat = bench.values.reshape(-1, bench.features)
+    size = np.maximum(flat.max(axis=0), -flat.min(axis=0))[numbers]
+    not_written = np.asarray(read_back > np.maximum(OFF * natural, ROUNDING * size))
+    found = KnockoutEffects(
+        kind=kind.name,
+        label=kind.label,
         features=tuple(bench.view.names[f] for f in numbers),
         outcomes=tuple(bench.outcome.names),
         df=float(len(np.unique(bench.family)) - 1),
@@ -116,21 +146,25 @@ def knock_out(
         meta={
             "site": bench.site,
             "rule": str(bench.rule),
-            "options": made.options,
-            "bootstrap": [draws, draw_seed],
+            "options": kind.options,
+            "bootstrap": list(drawn),
+            "sampled_outcomes": list(bench.outcome.sampled_names),
+            "even_outcomes": list(bench.outcome.even_names),
+            "two_sided": sum(kind.signs) == 0,
         },
         feature_sd=natural,
         outcome_sd=outcome_sd(bench),
         positions=positions,
         outside=support.outside,
         massive=support.massive,
-        flags=_flags(made, positions, support, not_written, measurable),
         **{f.name: getattr(effects, f.name) for f in fields(SwapEffects)},
     )
+    measurable = np.asarray(found.measurable.any(axis=1))
+    return replace(found, flags=_flags(kind, positions, support, not_written, measurable))
 
 
 def _ran(
-    bench: Bench, features: Rows, values: Array, kind: Kind, what: str, floor: float, drawn: tuple[int, int]
+    bench: Bench, features: Rows, values: Array, kind: Kind, what: str, floor: Array, drawn: tuple[int, int]
 ) -> tuple[SwapEffects, Array, Array, Array]:
     """Write values (f, S, P[, T]): effects, and worst read-back, leakage and natural spread (f,) each."""
     f, S = values.shape[:2]
@@ -195,7 +229,10 @@ def _joined(parts: Iterator[Support]) -> Support:
 
 
 def _together(parts: list[SwapEffects]) -> SwapEffects:
-    def joined(name: str) -> Array:
-        return np.concatenate([getattr(p, name) for p in parts], axis=1 if "bootstrap" in name else 0)
+    def joined(name: str) -> Any:
+        values = [getattr(p, name) for p in parts]
+        return (
+            values[0] if name == "mean_df" else np.concatenate(values, axis=1 if "bootstrap" in name else 0)
+        )
 
     return SwapEffects(*(joined(f.name) for f in fields(SwapEffects)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
@@ -16,7 +17,7 @@ __all__ = [
     "check_level",
     "outcome_rope",
     "outcome_sd",
-    "resolution",
+    "resolutions",
     "span_status",
 ]
 
@@ -40,32 +41,43 @@ def outcome_rope(bench: Bench, rope: float) -> NDArray[np.float64]:
     InputError
         For a negative width.
     """
-    if not rope >= 0:
-        raise InputError("rope", f"{rope}", "Give a width of at least 0, in sd of the outcome")
+    if not isinstance(rope, int | float | np.number) or not rope >= 0:
+        raise InputError("rope", f"{rope!r}", "Give a width of at least 0, in sd of the outcome")
     return rope * outcome_sd(bench)
 
 
 def check_level(level: float) -> None:
     """Refuse a confidence level outside (0, 1)."""
-    if not 0 < level < 1:
-        raise InputError("level", f"{level}", "Give a confidence level between 0 and 1, such as 0.95")
+    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
+        raise InputError("level", f"{level!r}", "Give a confidence level between 0 and 1, such as 0.95")
 
 
-def check_draws(draws: int) -> None:
-    """Refuse a bootstrap without draws, before anything is run."""
-    if draws < 2:
-        raise InputError("draws", f"{draws}", "Give at least two draws of the bootstrap, better 1000")
+def check_draws(draws: int, seed: int = 0) -> None:
+    """Refuse a bootstrap without draws or with a seed that is none, before anything is run."""
+    if not isinstance(draws, int | np.integer) or draws < 2:
+        raise InputError("draws", f"{draws!r}", "Give at least two draws of the bootstrap, better 1000")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError("draw_seed", f"{seed!r}", "Give a whole number of at least 0")
 
 
-def resolution(bench: Bench) -> float:
-    """Smallest difference between two runs that is more than noise, in units of the outcome.
+def resolutions(bench: Bench) -> NDArray[np.float64]:
+    """Smallest difference (O,) between two runs that is more than noise, in units of each outcome.
 
-    The noise floor of identical runs, or 16 roundings of the largest outcome where that is more: an
-    edit that does nothing still changes the order of a sum.
+    The noise floor of identical runs, or the rounding of the outcome's largest value where that is more: an
+    edit that does nothing still changes the order of a sum. 16 steps of single or double precision; one of
+    half precision, where a network that computes in it also gives its outcomes in it.
     """
-    single = np.array_equal(bench.computed, bench.computed.astype(np.float32))
-    eps = np.finfo(np.float32 if single else np.float64).eps
-    return max(bench.noise_floor(), float(16 * eps * np.abs(bench.computed).max()))
+    return np.maximum(bench.noise_floors(), _rounding(bench) * np.abs(bench.computed).max(axis=0))
+
+
+def _rounding(bench: Bench) -> float:
+    """Rounding of an outcome, as a share of it."""
+    computed = torch.from_numpy(bench.computed)
+    narrow = torch.finfo(bench.dtype).bits < 32 and torch.equal(computed.to(bench.dtype).double(), computed)
+    if narrow:
+        return float(torch.finfo(bench.dtype).eps)
+    single = torch.equal(computed.float().double(), computed)
+    return 16 * float(torch.finfo(torch.float32 if single else torch.float64).eps)
 
 
 def span_status(
@@ -85,10 +97,10 @@ def span_status(
     if not df:
         out[:] = ONE_FAMILY
         return out, df
-    half, floor = critical_value(level, df) * se, resolution(bench)
+    half, floor = critical_value(level, df) * se, resolutions(bench)
     for o, name in enumerate(bench.outcome.names):
-        if abs(mean[o]) <= floor:
-            out[o] = f"{what} moves {name} by {mean[o]:.2g}, within the noise floor of {floor:.2g}"
+        if abs(mean[o]) <= floor[o]:
+            out[o] = f"{what} moves {name} by {mean[o]:.2g}, within the noise floor of {floor[o]:.2g}"
         elif abs(mean[o]) <= half[o]:
             out[o] = (
                 f"{what} moves {name} by {mean[o]:.2g} +- {half[o]:.2g}: it cannot be told from zero at {level:.0%}"

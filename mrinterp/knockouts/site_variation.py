@@ -109,8 +109,8 @@ def write_vectors(view: Feature, variation: SiteVariation) -> Array:
 def random_directions(bench: Bench, count: int, seed: int = 0) -> Directions:
     """Random directions within the natural variation of a site's tokens, as a view.
 
-    Their effects are the baseline that a claim must stand out from: run the same kind of knockout on
-    ``bench.viewing(random_directions(bench, 50))`` and compare effects per standard deviation.
+    Their effects are the baseline that a claim must stand out from: `against_random` knocks them out beside
+    the candidates and ranks the ones among the others.
 
     Parameters
     ----------
@@ -125,17 +125,18 @@ def random_directions(bench: Bench, count: int, seed: int = 0) -> Directions:
 
     Notes
     -----
-    Each is a normal draw with the covariance of single tokens' activations, read by its dual, and scaled
-    so that its natural standard deviation over tokens is one.
+    A random rotation of the whitened principal axes: each direction is as likely as any other of the same
+    natural standard deviation over tokens, one, and writing one moves no other. Their size does not depend on
+    how many there are (the duals of independent draws grow without bound as these come to fill the space).
     """
     variation = site_variation(bench)
     if not 0 < count <= len(variation.axes):
         raise InputError(
             "count", f"{count} directions", f"Give 1 to {len(variation.axes)}, the dimensions of the support"
         )
-    drawn = np.random.default_rng([seed, 8]).standard_normal((count, len(variation.axes)))
-    write = (drawn * np.sqrt(variation.variance)) @ variation.axes
-    read = np.linalg.pinv(write).T
-    sd = np.sqrt(((read @ variation.axes.T) ** 2 * variation.variance).sum(axis=1))
+    drawn = np.random.default_rng([seed, 8]).standard_normal((len(variation.axes), count))
+    turned = np.linalg.qr(drawn)[0].T
+    sd = np.sqrt(variation.variance)
+    read, write = (turned / sd) @ variation.axes, (turned * sd) @ variation.axes
     names = [f"random:{i:02d}" for i in range(count)]
-    return Directions.from_write(write * sd[:, None], names=names)
+    return Directions(read, write, names=names)

@@ -32,14 +32,20 @@ def study_knockouts(
     Returns
     -------
     dict of str to KnockoutEffects
-        ``shift``, one entry per kind of the plan, and ``random`` where it asks for random controls.
+        ``shift``, one entry per kind of the plan by its name, and ``random`` where it asks for random controls.
+
+    Raises
+    ------
+    InputError
+        For a clamp, scaling or step far outside support that the plan does not ask for
+        (``allow_off_support``): before any edited run of that kind.
     """
     options, seed = plan.knockouts, plan.seed
     # One unit of a feature is its natural standard deviation on the discovery split.
     matched = {"size": options.size, "unit": "feature", "allow_off_support": True}
-    chosen: dict[str, dict[str, Any]] = {"shift": matched}
-    chosen |= {k: {"donors": options.donors, "seed": seed} if k == "resample" else {} for k in options.kinds}
-    chosen |= {"random": matched} if options.random_controls else {}
+    chosen: dict[str, tuple[str, dict[str, Any]]] = {"shift": ("shift", matched)}
+    chosen |= {k.named: (k.kind, k.options(options.donors, seed)) for k in options.kinds}
+    chosen |= {"random": ("shift", matched)} if options.random_controls else {}
 
     @cache
     def bench(random: bool) -> Bench:
@@ -49,7 +55,7 @@ def study_knockouts(
         return study_bench(network(), design, drawn, folder.work / "knockouts_random")
 
     def run(name: str) -> KnockoutEffects:
-        kind = "shift" if name == "random" else name
-        return knock_out(bench(name == "random"), kind, draw_seed=seed, **chosen[name])
+        kind, given = chosen[name]
+        return knock_out(bench(name == "random"), kind, draw_seed=seed, **given)
 
     return {k: folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in chosen}

@@ -49,5 +49,20 @@ class Adapter(Protocol):
         read: Sequence[str] = (),
         write: Mapping[str, Edit] | None = None,
     ) -> Run:
-        """Run the network once; ``read`` returns what each site holds after its edit."""
+        """Run the network once.
+
+        Parameters
+        ----------
+        inputs : mapping of str to tensor
+            Keyword arguments of the network.
+        read : sequence of str
+            Sites whose activation is returned (after the edit, where there is one).
+        write : mapping of site to edit
+
+        Raises
+        ------
+        InputError
+            For an unknown site, one that the forward pass does not run, or an edit that returns
+            another shape.
+        """
         ...

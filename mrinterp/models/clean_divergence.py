@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +37,7 @@ class CleanDivergence:
     block (`take`) and kept no longer than it.
     """
 
+    even: ClassVar[bool] = True
     adapter: Adapter
     inputs: ModelInputs
     clean: NDArray[np.int_]

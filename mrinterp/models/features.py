@@ -222,7 +222,8 @@ def _check_positions(h: torch.Tensor, positions: Positions | None) -> None:
         raise InputError(
             "activation",
             found,
-            "Give (runs, tokens, width) with positions or (runs, width) without; ChannelMap for feature maps",
+            "Give (runs, tokens, width) with positions or (runs, width) without; ChannelMap for feature maps. Positions"
+            " come from the inputs' mask: ModelInputs(tensors, mask), ones (N, tokens), for a map (N, height x width)",
         )
     if positions.selected.shape != h.shape[:2]:
         raise InputError(

@@ -38,15 +38,15 @@ class GivenFeatures:
 
 
 def given_features(
-    section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str, folder: Path
+    section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str, folder: Path, site: str
 ) -> GivenFeatures | None:
-    """What the study file gives for a site of this width; None for kinds that are learned.
+    """What the study file gives for a site of this name and width; None for kinds that are learned.
 
     Raises
     ------
     InputError
-        For a unit or head that the site does not have, a file of another width, or directions that
-        depend on each other.
+        For a unit or head that the site does not have, a file of another width or made for another site, or
+        directions that depend on each other.
     """
     if section.kind == "units":
         if section.units == "all":
@@ -57,7 +57,7 @@ def given_features(
     if section.kind == "heads":
         return _heads(section, width, loaded)
     if section.kind in ("directions", "subspace"):
-        return _from_file(section, width, folder)
+        return _from_file(section, width, folder, site)
     if section.kind in ("embedding", "token"):
         return _token_rows(section, width, loaded, embedding)
     return None
@@ -87,8 +87,16 @@ def _heads(section: FeaturesSection, width: int, loaded: LoadedNetwork) -> Given
     return GivenFeatures(tuple(f"head{h}" for h in chosen), nothing, nothing, slices)
 
 
-def _from_file(section: FeaturesSection, width: int, folder: Path) -> GivenFeatures:
+def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) -> GivenFeatures:
     found = read_numbers(folder / str(section.file), "features.file")
+    made_for = str(found.get("site", site))
+    # A network and its base model name the same layer with and without a prefix.
+    if not (site.endswith(made_for) or made_for.endswith(site)):
+        raise InputError(
+            "features.file",
+            f"{section.file} was made for site {made_for!r}; the study reads {site!r}",
+            "Set model.site to it, or give a file made for this site",
+        )
     names = [str(n) for n in found["names"]] if "names" in found else None
     if "read" not in found:
         raise InputError(

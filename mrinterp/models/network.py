@@ -134,7 +134,10 @@ class OpenNetwork:
 
     def given(self, width: int) -> GivenFeatures | None:
         """Features that the plan gives, for a site of this width; None where they are learned."""
-        return given_features(self.plan.features, width, self.loaded, self.plan.model.embedding, self.folder)
+        model = self.plan.model
+        return given_features(
+            self.plan.features, width, self.loaded, model.embedding, self.folder, model.site
+        )
 
 
 def open_network(plan: Plan, folder: Path) -> OpenNetwork:

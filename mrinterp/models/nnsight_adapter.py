@@ -75,13 +75,7 @@ class NNsightAdapter:
         read: Sequence[str] = (),
         write: Mapping[str, Edit] | None = None,
     ) -> Run:
-        """Run the model once on keyword inputs.
-
-        Raises
-        ------
-        InputError
-            For an unknown site, or an edit that returns another shape.
-        """
+        """Run the model once inside a trace: see `Adapter.run`."""
         write = write or {}
         sites = list(dict.fromkeys([*read, *write]))
         for site in sites:

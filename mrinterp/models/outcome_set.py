@@ -53,6 +53,17 @@ class OutcomeSet:
         """Whether some outcome is drawn, so that two runs of one input differ."""
         return self.generated or any(s is not None for s in self.sampling)
 
+    @property
+    def sampled_names(self) -> tuple[str, ...]:
+        """Outcomes that are drawn, by name."""
+        drawn = zip(self.parts, self.sampling, strict=True)
+        return tuple(n for p, s in drawn if s is not None or isinstance(p, GeneratedOutcome) for n in p.names)
+
+    @property
+    def even_names(self) -> tuple[str, ...]:
+        """Outcomes with their minimum or maximum at the clean run (``even = True``): they have no slope there."""
+        return tuple(n for p in self.parts if getattr(p, "even", False) for n in p.names)
+
     def redrawn(self, step: int) -> OutcomeSet:
         """The same outcomes, sampled ones with noise of their own: seeds moved by ``step``."""
         moved = [None if s is None else replace(s, seed=s.seed + step) for s in self.sampling]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -118,8 +118,13 @@ class KLToClean:
     ----------
     clean_logits : tensor (runs, classes)
         Logits of each run's clean run at the same position: `KLToClean.from_clean`.
+
+    Notes
+    -----
+    0 at the clean run and above it on either side: ``even`` says that it has no slope there.
     """
 
+    even: ClassVar[bool] = True
     clean_logits: torch.Tensor
     position: PositionRule = LAST_TOKEN
     name: str = "kl_to_clean"

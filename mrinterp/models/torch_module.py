@@ -109,22 +109,7 @@ class TorchAdapter:
         read: Sequence[str] = (),
         write: Mapping[str, Edit] | None = None,
     ) -> Run:
-        """Run the module once on keyword inputs.
-
-        Parameters
-        ----------
-        inputs : mapping of str to tensor
-            Keyword arguments of the module.
-        read : sequence of str
-            Sites whose activation is returned (after the edit, where there is one).
-        write : mapping of site to edit
-
-        Raises
-        ------
-        InputError
-            For an unknown site, one that the forward pass does not run, or an edit that returns
-            another shape.
-        """
+        """Run the module once: see `Adapter.run`."""
         write = write or {}
         kept: dict[str, torch.Tensor] = {}
         handles = []

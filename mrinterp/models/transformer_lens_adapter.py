@@ -71,14 +71,7 @@ class TransformerLensAdapter:
         read: Sequence[str] = (),
         write: Mapping[str, Edit] | None = None,
     ) -> Run:
-        """Run the model once.
-
-        Raises
-        ------
-        InputError
-            For an unknown hook point, one that the forward pass does not run, or an edit that
-            returns another shape.
-        """
+        """Run the model once under hooks: see `Adapter.run`."""
         write = write or {}
         names = list(dict.fromkeys([*read, *write]))
         points: dict[int, list[str]] = {}

@@ -35,7 +35,8 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     per_run = (time.perf_counter() - start) / len(rows)
     prompts = len(design.rows("knockout"))
     scan = len(design.runs) - prompts
-    swept = prompts * (features * (2 + knockouts.donors) + 2 * knockouts.random_controls)
+    swaps = 2 + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)  # the shift goes both ways
+    swept = prompts * (features * swaps + 2 * knockouts.random_controls)
     row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
     discovery = len(design.rows("discovery"))
     columns = features + 2 * plan.estimation.max_rank

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.storage import whole_file
 from mrinterp.models.cut import CutNetwork, CutReading
 
@@ -86,8 +88,7 @@ def sharded(
             stop = min(start + shard, count)
             path = None if folder is None else folder / f"shard-{s:05d}.npz"
             if path is not None and path.exists():
-                with np.load(path) as saved:
-                    parts.append(dict(saved))
+                parts.append(_finished(path))
                 bar.update(stop - start)
                 continue
             blocks = []
@@ -103,6 +104,16 @@ def sharded(
     if not parts:
         return {}
     return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]}
+
+
+def _finished(path: Path) -> dict[str, NDArray]:
+    """A shard's arrays, all read and checked against the file's own sums."""
+    try:
+        with np.load(path) as saved:
+            return dict(saved)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+        fix = "Delete this file and run again: its runs are made anew"
+        raise InputError(str(path), f"damaged ({type(e).__name__}: {e})", fix) from e
 
 
 def read_runs(

@@ -9,11 +9,15 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
+from mrinterp.stats.deming import deming_error, deming_slope, error_variance_ratio
 from mrinterp.stats.tails import critical_value
 
-__all__ = ["PairAgreement", "agree", "deming_slope"]
+__all__ = ["FEWEST", "PairAgreement", "agree"]
 
 Array = NDArray[np.float64]
+
+FEWEST = 4
+"""Features below which nothing about agreement is said."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,6 @@ class PairAgreement:
     coverage_upper: float
     rmse: float
     sign_concordance: float
-
-
-def deming_slope(x: Array, y: Array, variance_ratio: float) -> float:
-    """Slope of y on x with errors in both; ``variance_ratio`` = error variance of y / of x.
-
-    Source: Deming 1943; Fuller, Measurement Error Models, 1987, section 1.3.
-    """
-    sxx, syy = np.var(x), np.var(y)
-    sxy = np.mean((x - x.mean()) * (y - y.mean()))
-    if sxy == 0:
-        return float("nan")
-    gap = syy - variance_ratio * sxx
-    return float((gap + np.sqrt(gap**2 + 4 * variance_ratio * sxy**2)) / (2 * sxy))
 
 
 def agree(
@@ -70,36 +61,44 @@ def agree(
     Coverage: share of features whose difference lies within the t interval of both errors
     together, with the Clopper-Pearson interval; features are not independent, so that interval is
     a guide. Slope: predicted on observed, Deming with the ratio of median error variances,
-    jackknife over features for its interval. Fewer than 4 features give nan.
+    jackknife over features for its interval. Fewer than 4 features give nan; where all predictions or all
+    observations are equal there is no correlation and no slope.
     """
     ok = np.isfinite(predicted) & np.isfinite(observed) & np.isfinite(predicted_se) & np.isfinite(observed_se)
     x, y = observed[ok], predicted[ok]
     n = int(ok.sum())
     nan = float("nan")
-    if n < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+    if n < FEWEST:
         return PairAgreement(n, *([nan] * 12))
-    ratio = max(float(np.median(predicted_se[ok] ** 2) / max(np.median(observed_se[ok] ** 2), 1e-300)), 1e-6)
-    slope = deming_slope(x, y, ratio)
-    left_out = np.array([deming_slope(np.delete(x, i), np.delete(y, i), ratio) for i in range(n)])
-    slope_se = np.sqrt((n - 1) / n * np.sum((left_out - left_out.mean()) ** 2))
-    half = float(critical_value(level, n - 2)) * slope_se
-    r = float(np.corrcoef(x, y)[0, 1])
-    z, zh = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15)), critical_value(level) / np.sqrt(max(n - 3, 1))
-    width = critical_value(level, df) * np.sqrt(predicted_se[ok] ** 2 + observed_se[ok] ** 2)
+    width = critical_value(level, df) * np.hypot(predicted_se[ok], observed_se[ok])
     inside = int((np.abs(y - x) <= width).sum())
     low, high = proportion_confint(inside, n, alpha=1 - level, method="beta")
+    # What all are alike has no slope and no rank; signs and coverage it has.
+    lined = np.ptp(x) > 0 and np.ptp(y) > 0
+    ratio = error_variance_ratio(predicted_se[ok], observed_se[ok])
     return PairAgreement(
         n,
-        r,
-        float(np.tanh(z - zh)),
-        float(np.tanh(z + zh)),
-        float(stats.spearmanr(x, y).statistic),
-        slope,
-        slope - half,
-        slope + half,
+        *(_correlation(x, y, level) if lined else (nan, nan, nan)),
+        float(stats.spearmanr(x, y).statistic) if lined else nan,
+        *(_slope(x, y, ratio, level) if lined else (nan, nan, nan)),
         inside / n,
         float(low),
         float(high),
         float(np.sqrt(np.mean((y - x) ** 2))),
         float(np.mean(np.sign(x) == np.sign(y))),
     )
+
+
+def _correlation(x: Array, y: Array, level: float) -> tuple[float, float, float]:
+    """Pearson's correlation with Fisher's interval."""
+    r = float(np.corrcoef(x, y)[0, 1])
+    z = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15))
+    half = critical_value(level) / np.sqrt(max(len(x) - 3, 1))
+    return r, float(np.tanh(z - half)), float(np.tanh(z + half))
+
+
+def _slope(x: Array, y: Array, ratio: float, level: float) -> tuple[float, float, float]:
+    """Deming's slope of y on x, jackknife interval."""
+    slope = float(deming_slope(x, y, ratio))
+    half = float(critical_value(level, len(x) - 2) * deming_error(x, y, ratio))
+    return slope, slope - half, slope + half

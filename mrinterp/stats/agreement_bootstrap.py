@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.stats.deming import deming_slope, error_variance_ratio
+from mrinterp.stats.edge_intervals import area_edge, precision_edge, share_edge
 from mrinterp.stats.ranking import area_under_roc, average_precision, kendall, row_correlation, spearman
 from mrinterp.stats.york import york_line
 
@@ -21,6 +23,7 @@ SCORES = (
     "rank_correlation",
     "kendall",
     "sign_concordance",
+    "causal_sign_concordance",
     "slope",
     "york_slope",
     "coverage",
@@ -32,6 +35,16 @@ SCORES = (
 
 ATTENUATED = {"correlation": -1.0, "rank_correlation": -1.0, "kendall": -1.0, "sign_concordance": 0.0}
 """Scores that the knockout's error in its draws lowers, with their least values."""
+
+EDGED = (
+    "sign_concordance",
+    "causal_sign_concordance",
+    "coverage",
+    "coverage_alone",
+    "auroc",
+    "auprc",
+)
+"""Shares and areas, whose draws are all alike at 0 and at 1."""
 
 CELLS = 2_000_000
 """Draws x features held at once."""
@@ -86,7 +99,8 @@ def bootstrap_scores(
     Draws with families hold the knockout's error twice: slopes are corrected for both, correlations
     are not, so that their intervals lean towards less agreement. Coverages hold that error in their
     width already and resample features only, and so does what compares classes. Undefined draws (one
-    class only) are left out; with more than half of them the interval is nan.
+    class only) are left out; with more than half of them the interval is nan. Shares and areas of 0 or 1
+    are alike in every draw: their ends are those of `mrinterp.stats.edge_intervals`.
     """
     F = len(p.predicted)
     rng = np.random.default_rng([seed, 21])
@@ -102,7 +116,7 @@ def bootstrap_scores(
         for name, values in _scores(p, index, observed, times).items():
             found[name].append(values)
     tail = (1 - level) / 2
-    point = scores(p) if observed_draws is not None else {}
+    point = scores(p)
     out = {}
     for name, parts in found.items():
         values = np.concatenate(parts)
@@ -111,7 +125,10 @@ def bootstrap_scores(
             out[name] = (float("nan"), float("nan"))
             continue
         low, middle, high = np.quantile(kept, [tail, 0.5, 1 - tail])
-        if name in ATTENUATED and np.isfinite(point.get(name, np.nan)):
+        if name in EDGED and low == high and point[name] in (0.0, 1.0):
+            out[name] = _edge(name, point[name], p, level)
+            continue
+        if name in ATTENUATED and observed_draws is not None and np.isfinite(point[name]):
             low, high = np.clip(np.array([low, high]) + point[name] - middle, ATTENUATED[name], 1.0)
         out[name] = (float(low), float(high))
     return out
@@ -123,6 +140,7 @@ def _scores(p: Prediction, index: NDArray[np.int_], observed: Array, times: floa
     vy, vx = (p.predicted_se**2)[index], times * (p.observed_se**2)[index]
     counted = (p.causal | p.negligible)[index]
     strength, causal = p.strength[index], p.causal[index]
+    ratio = error_variance_ratio(p.predicted_se, p.observed_se, times)
     # Estimates that are all alike have no slope on anything.
     lined = (np.ptp(x, axis=1) > 0) & (np.ptp(y, axis=1) > 0)
     return {
@@ -130,7 +148,8 @@ def _scores(p: Prediction, index: NDArray[np.int_], observed: Array, times: floa
         "rank_correlation": spearman(x, y),
         "kendall": kendall(x, y),
         "sign_concordance": (np.sign(x) == np.sign(y)).mean(axis=1),
-        "slope": np.where(lined, _deming(x, y, _variance_ratio(p, times)), np.nan),
+        "causal_sign_concordance": _share(np.sign(p.observed[index]) == np.sign(y), causal),
+        "slope": np.where(lined, deming_slope(x, y, ratio), np.nan),
         "york_slope": np.where(lined, york_line(x, y, vx, vy).slope, np.nan),
         "coverage": p.covered[index].mean(axis=1),
         "coverage_alone": p.covered_alone[index].mean(axis=1),
@@ -139,16 +158,17 @@ def _scores(p: Prediction, index: NDArray[np.int_], observed: Array, times: floa
     }
 
 
-def _variance_ratio(p: Prediction, times: float) -> float:
-    """Median error variance of predictions over that of observations, as `agree` has it."""
-    observed = max(float(np.median(p.observed_se**2)) * times, 1e-300)
-    return max(float(np.median(p.predicted_se**2)) / observed, 1e-6)
+def _edge(name: str, value: float, p: Prediction, level: float) -> tuple[float, float]:
+    causal, negligible = int(p.causal.sum()), int(p.negligible.sum())
+    if name == "auroc":
+        return area_edge(value, causal, negligible, level)
+    if name == "auprc":
+        return precision_edge(causal, negligible, level)
+    return share_edge(value, causal if name.startswith("causal") else len(p.predicted), level)
 
 
-def _deming(x: Array, y: Array, ratio: float) -> Array:
-    """Deming slopes (B,) of y on x."""
-    x, y = x - x.mean(axis=1, keepdims=True), y - y.mean(axis=1, keepdims=True)
-    sxx, syy, sxy = (x**2).mean(axis=1), (y**2).mean(axis=1), (x * y).mean(axis=1)
-    gap = syy - ratio * sxx
+def _share(true: Flags, among: Flags) -> Array:
+    """Share (B,) of what is true among some of the features; nan without any."""
+    count = among.sum(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(sxy == 0, np.nan, (gap + np.sqrt(gap**2 + 4 * ratio * sxy**2)) / (2 * sxy))
+        return np.asarray(np.where(count > 0, (true & among).sum(axis=1) / count, np.nan))

@@ -15,6 +15,7 @@ __all__ = [
     "clustered_mean",
     "families_of",
     "marginal_slopes",
+    "mean_scores",
     "satterthwaite",
     "share_left",
 ]
@@ -162,19 +163,35 @@ def _leave_family_out(root: Array, u: Array) -> tuple[Array, float]:
 
 
 def clustered_mean(values: Array, family: NDArray) -> tuple[Array, Array, float]:
-    """Equal-weight mean over rows of values (N, O), its error clustered by family, and df = C - 1.
+    """Equal-weight mean over rows of values (N, ...), its error clustered by family, and degrees of freedom.
 
-    With fewer than two families the error is nan (not measurable).
+    Notes
+    -----
+    CR3 (leave one family out) with Satterthwaite's degrees of freedom: families minus one where all have
+    the same number of rows, fewer where some carry most. With fewer than two families the error is nan
+    (not measurable) and there are 0 degrees of freedom.
+
+    Source: Bell & McCaffrey 2002; Imbens & Kolesar 2016, 10.1162/REST_a_00552.
     """
+    mean, scores, df = mean_scores(values, family)
+    return mean, np.sqrt((scores**2).sum(axis=0)), df
+
+
+def mean_scores(values: Array, family: NDArray) -> tuple[Array, Array, float]:
+    """Mean over rows of values (N, ...), what each of C families adds to its error (C, ...), and degrees of
+    freedom: the sum of two means' products of scores is their covariance (see `clustered_mean`)."""
     values = np.asarray(values, dtype=float)
     codes, names = families_of(family)
     C, N = len(names), len(values)
     mean = values.mean(axis=0)
-    sums = np.zeros((C, *values.shape[1:]))
-    np.add.at(sums, codes, values - mean)
+    scores = np.zeros((C, *values.shape[1:]))
     if C < 2:
-        return mean, np.full_like(mean, np.nan), 0.0
-    return mean, np.sqrt((sums**2).sum(axis=0) * C / (C - 1)) / N, float(C - 1)
+        return mean, np.full_like(scores, np.nan), 0.0
+    np.add.at(scores, codes, (values - mean) / N)
+    h = np.bincount(codes)[:, None] / N
+    grow = 1.0 / (1.0 - h)
+    scores *= np.sqrt((C - 1) / C) * grow.reshape(C, *[1] * (scores.ndim - 1))
+    return mean, scores, float(satterthwaite(h, grow)[0])
 
 
 def marginal_slopes(

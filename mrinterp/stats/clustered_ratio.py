@@ -7,17 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.stats.clustered import families_of
+from mrinterp.stats.clustered import mean_scores
+from mrinterp.stats.family_draws import family_draws, percentile_interval
 from mrinterp.stats.tails import critical_value
 
-__all__ = ["ClusteredRatio", "clustered_ratio"]
+__all__ = ["ClusteredRatio", "bootstrap_interval", "clustered_ratio"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class ClusteredRatio:
-    """``ratio, lower, upper`` (...); ``denominator, denominator_se`` (...); ``df`` families minus one.
+    """``ratio, lower, upper`` (...); ``denominator, denominator_se`` (...); ``df`` degrees of freedom.
 
     The interval is nan where the denominator cannot be told from zero at the level: the set of ratios
     that the data allow is then unbounded.
@@ -39,17 +40,16 @@ def clustered_ratio(
     Notes
     -----
     The interval holds every ratio r for which the mean of numerator - r denominator is not
-    distinguishable from zero by t on C - 1 degrees of freedom.
+    distinguishable from zero by t, with the error of `clustered_mean`.
 
     Source: Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x.
     """
     numerator, denominator = np.broadcast_arrays(
         np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float)
     )
-    a, of_a, df = _mean_and_sums(numerator, family)
-    b, of_b, _ = _mean_and_sums(denominator, family)
-    scale = (df + 1) / df if df else np.nan
-    va, vb, cov = (scale * (x * y).sum(axis=0) for x, y in ((of_a, of_a), (of_b, of_b), (of_a, of_b)))
+    a, of_a, df = mean_scores(numerator, family)
+    b, of_b, _ = mean_scores(denominator, family)
+    va, vb, cov = ((x * y).sum(axis=0) for x, y in ((of_a, of_a), (of_b, of_b), (of_a, of_b)))
     t = critical_value(level, df) if df else np.nan
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = a / b
@@ -68,10 +68,15 @@ def clustered_ratio(
     )
 
 
-def _mean_and_sums(values: Array, family: NDArray) -> tuple[Array, Array, float]:
-    """Mean (...), the families' shares in its error (C, ...), and families minus one."""
-    codes, names = families_of(family)
-    mean = values.mean(axis=0)
-    sums = np.zeros((len(names), *values.shape[1:]))
-    np.add.at(sums, codes, (values - mean) / len(values))
-    return mean, sums, float(len(names) - 1)
+def bootstrap_interval(
+    numerator: Array,
+    denominator: Array,
+    family: NDArray,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """Expanded percentile ends of the same ratios, (P, S, ...) over (P, 1, ...), whole families drawn with replacement."""
+    drawn = family_draws(np.concatenate([denominator, numerator], axis=1), family, draws, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return percentile_interval(drawn[:, 1:] / drawn[:, :1], level, len(np.unique(family)))

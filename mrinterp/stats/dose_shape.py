@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.stats.clustered import families_of
 from mrinterp.stats.family_draws import family_draws, percentile_interval
@@ -35,7 +35,12 @@ class Monotonicity:
 
 
 def monotonicity(
-    values: Array, family: NDArray, floor: float = 0.0, level: float = 0.95, draws: int = 1000, seed: int = 0
+    values: Array,
+    family: NDArray,
+    floor: ArrayLike = 0.0,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
 ) -> Monotonicity:
     """Max-type tests over all pairs of doses, errors clustered by family.
 
@@ -44,7 +49,7 @@ def monotonicity(
     values : ndarray (P, F, D, O)
         Effect of every dose on every prompt.
     family : ndarray (P,)
-    floor : float
+    floor : float, or array (O,)
         Differences up to this are rounding and count as none.
 
     Notes
@@ -65,6 +70,7 @@ def monotonicity(
     C = len(names)
     if C < 2:
         return Monotonicity(*(np.full((F, O), np.nan) for _ in range(3)))
+    least = np.maximum(floor, np.finfo(float).tiny)
     sums = np.zeros((C, F, D, O))
     np.add.at(sums, codes, values / P)
     signs = np.random.default_rng([seed, C, 31]).choice([-1.0, 1.0], size=(draws, C))
@@ -80,7 +86,7 @@ def monotonicity(
 
         def studentized(gap: Array, square: Array = square) -> tuple[Array, Array]:
             error = np.sqrt(np.maximum(C * square - gap**2, 0.0) / (C - 1))
-            return gap / np.maximum(error, max(floor, np.finfo(float).tiny)), error
+            return gap / np.maximum(error, least), error
 
         gap = pair.sum(axis=0)
         t, error = studentized(gap)

@@ -9,11 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.stats.tails import critical_value, log10_tail_t
 
-__all__ = ["VERDICTS", "Equivalence", "tost", "verdict"]
+__all__ = ["NOT_APPLICABLE", "VERDICTS", "Equivalence", "tost", "verdict"]
 
 Array = NDArray[np.float64]
 
 VERDICTS = ("causal", "negligible", "indeterminate")
+
+NOT_APPLICABLE = "not applicable"
+"""Stands in place of a verdict where neither an effect nor its absence would follow; the reason stands beside it."""
 
 
 def verdict(ci_lower: ArrayLike, ci_upper: ArrayLike, rope: ArrayLike) -> NDArray[np.object_]:

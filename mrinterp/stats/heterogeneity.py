@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mrinterp.stats.tails import neglog10p_chi2
@@ -32,15 +32,19 @@ class Heterogeneity:
     i2: Array
 
 
-def independent_heterogeneity(effect: Array, se: Array) -> Heterogeneity:
+def independent_heterogeneity(effect: Array, se: Array, df: ArrayLike = np.inf) -> Heterogeneity:
     """Cochran's Q and I^2 of K independent estimates.
 
     Parameters
     ----------
     effect, se : ndarray (K, M)
         Cells with an estimate that is not finite, or an error of zero, are nan.
+    df : array, broadcast to (K, M)
+        Degrees of freedom of the errors. Known errors (the default) hold Q against chi2, others against
+        Welch's F, because weights that are themselves estimates make Q too large.
 
-    Source: Cochran 1954, 10.2307/3001666; Higgins & Thompson 2002, 10.1002/sim.1186.
+    Source: Cochran 1954, 10.2307/3001666; Higgins & Thompson 2002, 10.1002/sim.1186; Welch 1951,
+    10.1093/biomet/38.3-4.330.
     """
     K, M = effect.shape
     known = (np.isfinite(effect) & np.isfinite(se) & (se > 0)).all(axis=0)
@@ -48,14 +52,19 @@ def independent_heterogeneity(effect: Array, se: Array) -> Heterogeneity:
     value = np.where(known, effect, 0.0)
     middle = (weight * value).sum(axis=0) / weight.sum(axis=0)
     q = np.where(known, (weight * (value - middle) ** 2).sum(axis=0), np.nan)
-    df = np.where(known, K - 1.0, np.nan)
+    rank = np.where(known, K - 1.0, np.nan)
+    # Welch's Lambda: 0 where errors are known.
+    gap = ((1.0 - weight / weight.sum(axis=0)) ** 2 / np.asarray(df, dtype=float)).sum(axis=0)
+    few = known & (gap > 0)
     evidence = np.full(M, np.nan)
     evidence[known] = neglog10p_chi2(q[known], K - 1.0)
-    return Heterogeneity(q, df, evidence, _share(q, df))
+    statistic = q[few] / (K - 1.0) / (1.0 + 2.0 * (K - 2.0) / (K**2 - 1.0) * gap[few])
+    evidence[few] = -stats.f.logsf(statistic, K - 1.0, (K**2 - 1.0) / (3.0 * gap[few])) / np.log(10.0)
+    return Heterogeneity(q, rank, evidence, _share(q, rank))
 
 
 def correlated_heterogeneity(
-    effect: Array, covariance: Array, families: int, rounding: Array | float = 0.0
+    effect: Array, covariance: Array, families: ArrayLike, rounding: Array | float = 0.0
 ) -> Heterogeneity:
     """Wald's test that K estimates from the same inputs are equal.
 
@@ -64,8 +73,9 @@ def correlated_heterogeneity(
     effect : ndarray (K, M)
     covariance : ndarray (M, K, K)
         Of the K estimates of each cell, clustered by family.
-    families : int
-        Clusters behind the covariance, C.
+    families : number, or array (M,)
+        Clusters behind the covariance, C: as many as it is worth, one more than its degrees of freedom, where
+        some weigh more than others.
     rounding : array (M,)
         Size below which an error or a difference is nothing but rounding.
 
@@ -81,6 +91,7 @@ def correlated_heterogeneity(
     Source: Wald 1943, 10.1090/S0002-9947-1943-0012401-3; Hotelling 1931, 10.1214/aoms/1177732979.
     """
     K, M = effect.shape
+    C = np.broadcast_to(np.asarray(families, dtype=float), (M,))
     known = np.asarray(np.isfinite(effect).all(axis=0) & np.isfinite(covariance).all(axis=(1, 2)))
     value = np.where(known, effect, 0.0)
     error = np.where(known[:, None, None], covariance, np.eye(K))
@@ -96,12 +107,12 @@ def correlated_heterogeneity(
     certain = np.asarray(~kept & (along**2 > 1e2 * scale[:, None])).any(axis=1)
     rank = kept.sum(axis=1).astype(float)
     q = np.where(certain, np.inf, q)
-    known &= families > rank
+    known &= rank < C
     evidence = np.full(M, np.nan)
     tested = known & np.isfinite(q) & (rank > 0)
-    r = rank[tested]
-    statistic = q[tested] * (families - r) / (r * (families - 1.0))
-    evidence[tested] = -stats.f.logsf(statistic, r, families - r) / np.log(10.0)
+    r, c = rank[tested], C[tested]
+    statistic = q[tested] * (c - r) / (r * (c - 1.0))
+    evidence[tested] = -stats.f.logsf(statistic, r, c - r) / np.log(10.0)
     evidence[known & certain] = np.inf
     evidence[known & ~certain & (rank == 0)] = 0.0
     q, rank = np.where(known, q, np.nan), np.where(known, rank, np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.stats.clustered import clustered_mean
-from mrinterp.stats.family_bootstrap import bootstrap_ratio
+from mrinterp.stats.family_draws import bootstrap_ratio
 from mrinterp.stats.tails import critical_value
 
 __all__ = ["PairedChange", "paired_change"]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.stats.clustered import clustered_mean, families_of, satterthwaite
-from mrinterp.stats.family_bootstrap import bootstrap_ratio
+from mrinterp.stats.family_draws import bootstrap_ratio
 from mrinterp.stats.through_origin import through_origin
 
 __all__ = ["SwapEffects", "swap_effects"]
@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 class SwapEffects:
     """Effects of F features on O outcomes over S swaps of each of P inputs.
 
-    ``effect, se`` (F, O) and ``effect_df`` (F,); ``mean, mean_se`` (F, O); ``r2`` (F, O);
+    ``effect, se`` (F, O) and ``effect_df`` (F,); ``mean, mean_se`` (F, O) and ``mean_df``; ``r2`` (F, O);
     ``per_prompt, per_input`` (F, P, O); ``weight`` (F, P); ``changed`` (F, O); ``typical`` (F, O) root mean
     square of the outcome changes, ``moved_by`` (F,) of the feature's; ``effect_bootstrap, mean_bootstrap``
     (2, F, O).
@@ -31,6 +31,7 @@ class SwapEffects:
     effect_df: Array
     mean: Array
     mean_se: Array
+    mean_df: float
     r2: Array
     per_prompt: Array
     per_input: Array
@@ -47,7 +48,7 @@ def swap_effects(
     change: Array,
     family: NDArray,
     signs: ArrayLike,
-    floor: float = 0.0,
+    floor: ArrayLike = 0.0,
     draws: int = 1000,
     seed: int = 0,
 ) -> SwapEffects:
@@ -63,7 +64,7 @@ def swap_effects(
     signs : array (S,)
         The mean effect is the mean over inputs and swaps of sign x change: -1 for the downward half of a
         two-sided shift, whose changes would cancel otherwise.
-    floor : float
+    floor : float, or array (O,)
         Noise floor: an input counts as changed where some swap moved its outcome by more.
     draws, seed : int
         Of the family bootstrap.
@@ -96,7 +97,7 @@ def swap_effects(
     known = varies[:, None] & (response > 0)
     r2 = np.where(known, explained / np.where(response > 0, response, 1.0), np.nan)
     per_input = np.einsum("s,fspo->fpo", sign, change) / S
-    mean, mean_se, _ = clustered_mean(per_input.transpose(1, 0, 2).reshape(P, F * O), family)
+    mean, mean_se, mean_df = clustered_mean(per_input.transpose(1, 0, 2).reshape(P, F * O), family)
     each = cross.transpose(1, 0, 2).reshape(P, F * O)
     below = np.repeat(square.T, O, axis=1)
     slope_ends = bootstrap_ratio(each, below, family, draws, seed)
@@ -107,6 +108,7 @@ def swap_effects(
         _degrees(square, codes, len(names)),
         mean.reshape(F, O),
         mean_se.reshape(F, O),
+        mean_df,
         np.minimum(r2, 1.0),
         per_prompt,
         per_input,

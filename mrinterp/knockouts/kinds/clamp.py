@@ -13,8 +13,8 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.group_values import by_group
 from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.options import check_number, groups_by
 from mrinterp.knockouts.natural import clean_values
-from mrinterp.knockouts.token_groups import token_groups
 
 __all__ = ["Clamp"]
 
@@ -39,13 +39,21 @@ class Clamp(Kind):
     quantile: float | None = None
     by: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.quantile is not None:
+            check_number("quantile", self.quantile)
+            if not 0 <= self.quantile <= 1:
+                raise InputError("quantile", f"{self.quantile:g}", "Give a number between 0 and 1")
+        if self.value is not None:
+            _check_value(self.value)
+
     @property
     def label(self) -> str:
         """Words for tables and figures."""
         if self.quantile is not None:
             return f"clamped to quantile {self.quantile:g}"
-        single = isinstance(self.value, int | float)
-        return f"clamped to {self.value:g}" if single else "clamped to a value of its own"
+        single = np.ndim(self.value) == 0  # type: ignore[arg-type]
+        return f"clamped to {float(self.value):g}" if single else "clamped to a value of its own"  # type: ignore[arg-type]
 
     def targets(self, bench: Bench) -> Targets:
         """The value, or the quantile of the clean values."""
@@ -53,13 +61,13 @@ class Clamp(Kind):
             found = "neither value nor quantile" if self.value is None else "a value and a quantile"
             raise InputError("clamp", found, "Give one of the two")
         if self.value is not None:
+            if self.by is not None:
+                raise InputError("by", f"{self.by!r} beside a value", "It goes with a quantile: leave it out")
             return self._values(bench, np.asarray(self.value, dtype=float))
         assert self.quantile is not None
-        if not 0 <= self.quantile <= 1:
-            raise InputError("quantile", f"{self.quantile:g}", "Give a number between 0 and 1")
         level = partial(np.quantile, q=self.quantile)
-        if bench.each:
-            groups = token_groups(bench.inputs, self.by)
+        groups = groups_by(bench, self.by)
+        if groups is not None:
             return lambda features: by_group(clean_values(bench, features), groups, level)[:, None]
         return lambda features: np.repeat(
             level(clean_values(bench, features), axis=1)[:, None, None], bench.prompts, axis=2
@@ -80,3 +88,12 @@ class Clamp(Kind):
             return np.broadcast_to(wanted, clean.shape)[:, None].copy()
 
         return of
+
+
+def _check_value(value: object) -> None:
+    """Refuse what is neither a number nor a list of numbers."""
+    if isinstance(value, str | bytes) or not np.iterable(value):
+        check_number("value", value)
+        return
+    for f, one in enumerate(value):  # type: ignore[arg-type]
+        check_number(f"value of feature {f}", one)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +13,25 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.stats.clustered import families_of
-from mrinterp.stats.heterogeneity import correlated_heterogeneity, independent_heterogeneity
+from mrinterp.stats.heterogeneity import (
+    Heterogeneity,
+    correlated_heterogeneity,
+    independent_heterogeneity,
+)
 
 __all__ = ["compare_kinds"]
 
 Array = NDArray[np.float64]
 
 
-def compare_kinds(effects: Sequence[KnockoutEffects]) -> KindComparison:
+def compare_kinds(kinds: Sequence[KnockoutEffects] | Mapping[str, KnockoutEffects]) -> KindComparison:
     """Effects per unit by every kind, with a test of their equality per feature and outcome.
 
     Parameters
     ----------
-    effects : sequence of KnockoutEffects
+    kinds : sequence of KnockoutEffects, or mapping of names to them
         At least two, of the same features and outcomes, all on the same inputs or all on other families.
+        Without names they are called by their kind; those of one kind by their words.
 
     Raises
     ------
@@ -34,12 +41,13 @@ def compare_kinds(effects: Sequence[KnockoutEffects]) -> KindComparison:
     Notes
     -----
     On the same inputs the estimates are correlated: their covariance is that of the inputs' contributions,
-    summed by family (leave one family out), and Q is Wald's (`correlated_heterogeneity`). On other
-    families Q is Cochran's. A kind without an effect in a cell (nothing was moved) is left out of that
-    cell's test, which ``compared`` counts.
+    summed by family (leave one family out), and Q is Wald's (`correlated_heterogeneity`), held against
+    Hotelling's T^2 with one family more than the kinds have degrees of freedom on average. On other
+    families Q is Cochran's, held against Welch's F. A kind without an effect in a cell (nothing was moved) is left out of that
+    cell's test, which ``compared`` counts. So is every kind where the outcome is even in the feature: slopes
+    do not speak of it.
     """
-    if len(effects) < 2:
-        raise InputError("kinds", f"{len(effects)} given", "Give at least two kinds of knockout")
+    effects = _listed(kinds)
     first = effects[0]
     for e in effects[1:]:
         if e.features != first.features or e.outcomes != first.outcomes:
@@ -48,49 +56,68 @@ def compare_kinds(effects: Sequence[KnockoutEffects]) -> KindComparison:
                 f"other features or outcomes than {first.kind!r}",
                 "Compare like with like",
             )
-    names = _names(effects)
     paired = all(_same_inputs(e, first) for e in effects)
     if not paired:
         _refuse_overlap(effects)
     effect, se = np.stack([e.effect for e in effects]), np.stack([e.se for e in effects])
     K, F, O = effect.shape
-    families = min(e.prompts["family"].nunique() for e in effects)
+    df = np.stack([np.broadcast_to(e.effect_df[:, None], (F, O)) for e in effects])
     covariance = _covariance(effects) if paired else np.einsum("kfo,kl->fokl", se**2, np.eye(K))
-    q, q_df, evidence, i2 = (np.full((F, O), np.nan) for _ in range(4))
     floor = np.stack([e.floor_per_unit for e in effects])
-    rounding = np.repeat(np.nan_to_num(floor).max(axis=0)[:, None], O, axis=1)
-    usable = np.isfinite(effect) & np.isfinite(se)
-    for pattern in np.unique(usable.reshape(K, -1).T, axis=0):
-        if pattern.sum() < 2:
-            continue
-        cells = (usable == pattern[:, None, None]).all(axis=0)
-        rows = np.flatnonzero(pattern)
-        b = effect[:, cells][rows]
-        if paired:
-            shared = covariance[cells][:, rows][:, :, rows]
-            made = correlated_heterogeneity(b, shared, families, rounding[cells])
-        else:
-            made = independent_heterogeneity(b, se[:, cells][rows])
-        q[cells], q_df[cells], evidence[cells], i2[cells] = made.q, made.df, made.neglog10p, made.i2
+    even = np.any([e.even for e in effects], axis=0)
+    usable = np.isfinite(effect) & np.isfinite(se) & ~even
+    test = _equality(effect, df, covariance, floor, usable, paired)
     return KindComparison(
-        names,
+        tuple(kinds) if isinstance(kinds, Mapping) else _names(effects),
         tuple(e.label for e in effects),
         first.features,
         first.outcomes,
         effect,
         se,
-        np.stack([np.broadcast_to(e.effect_df[:, None], (F, O)) for e in effects]),
+        df,
         covariance,
         floor,
-        q,
-        q_df,
-        evidence,
-        i2,
+        test.q,
+        test.df,
+        test.neglog10p,
+        test.i2,
         usable.sum(axis=0).astype(float),
         paired,
-        families,
+        min(e.prompts["family"].nunique() for e in effects),
         np.array([e.flags for e in effects], dtype=object).reshape(K, F),
     )
+
+
+def _equality(
+    effect: Array, df: Array, covariance: Array, floor: Array, usable: NDArray[np.bool_], paired: bool
+) -> Heterogeneity:
+    """The test of every cell (F, O), on the kinds (K, F, O) that are usable there; nan with fewer than two."""
+    K, F, O = effect.shape
+    found = Heterogeneity(*(np.full((F, O), np.nan) for _ in fields(Heterogeneity)))
+    rounding = np.nan_to_num(floor).max(axis=0)
+    for pattern in np.unique(usable.reshape(K, -1).T, axis=0):
+        if pattern.sum() < 2:
+            continue
+        cells = (usable == pattern[:, None, None]).all(axis=0)
+        rows = np.flatnonzero(pattern)
+        b, v, d = effect[:, cells][rows], covariance[cells][:, rows][:, :, rows], df[:, cells][rows]
+        if paired:
+            made = correlated_heterogeneity(b, v, 1.0 + d.mean(axis=0), rounding[cells])
+        else:
+            made = independent_heterogeneity(b, np.sqrt(np.einsum("mkk->km", v)), d)
+        for item in fields(Heterogeneity):
+            getattr(found, item.name)[cells] = getattr(made, item.name)
+    return found
+
+
+def _listed(kinds: Any) -> list[KnockoutEffects]:
+    """The effects, two or more."""
+    listed = list(kinds.values() if isinstance(kinds, Mapping) else kinds) if np.iterable(kinds) else [kinds]
+    other = [e for e in listed if not isinstance(e, KnockoutEffects)]
+    if other or len(listed) < 2:
+        found = f"a {type(other[0]).__name__}" if other else f"{len(listed)} given"
+        raise InputError("kinds", found, "Give the results of at least two kinds of knockout")
+    return listed
 
 
 def _names(effects: Sequence[KnockoutEffects]) -> tuple[str, ...]:

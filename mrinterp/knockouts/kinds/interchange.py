@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.kind import Kind, Targets
 from mrinterp.knockouts.natural import own_tokens
@@ -33,6 +33,13 @@ class Interchange(Kind):
     name: ClassVar[str] = "interchange"
     counterfactual: ModelInputs | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        given = self.counterfactual
+        if given is not None and not isinstance(given, ModelInputs):
+            raise InputError(
+                "counterfactual", f"a {type(given).__name__}", "Give a ModelInputs, one input per prompt"
+            )
+
     @property
     def label(self) -> str:
         """Words for tables and figures."""
@@ -53,10 +60,27 @@ class Interchange(Kind):
                 f"{len(self.counterfactual)} inputs for {bench.prompts} prompts",
                 "Give every prompt its own, in the same order",
             )
+        _check_names(self.counterfactual, bench.inputs)
         values = bench.read(self.counterfactual)
         if bench.each:
             values = _align(values, own_tokens(self.counterfactual), own_tokens(bench.inputs))
         return lambda features: np.moveaxis(values[..., features], -1, 0)[:, None]
+
+
+def _check_names(theirs: ModelInputs, ours: ModelInputs) -> None:
+    """Refuse inputs that the network could not take in place of its own."""
+    for name in sorted(set(theirs.tensors) ^ set(ours.tensors)):
+        found = "not among the bench's inputs" if name in theirs.tensors else "missing"
+        fix = near_misses(name, ours.tensors) if name in theirs.tensors else ""
+        raise InputError(
+            f"counterfactual, tensor {name!r}", found, fix or f"Give {', '.join(sorted(ours.tensors))}"
+        )
+    if (theirs.mask is None) != (ours.mask is None):
+        raise InputError(
+            "counterfactual, mask",
+            "none given" if theirs.mask is None else "given, though the bench's inputs have none",
+            "Give a mask exactly where the bench's inputs have one",
+        )
 
 
 def _align(values: np.ndarray, theirs: np.ndarray, ours: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.group_values import by_group
 from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.options import groups_by
 from mrinterp.knockouts.natural import clean_values
-from mrinterp.knockouts.token_groups import token_groups
 
 __all__ = ["Mean"]
 
@@ -38,9 +38,9 @@ class Mean(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Means, tokens weighing alike within a group."""
-        if not bench.each:
+        groups = groups_by(bench, self.by)
+        if groups is None:
             return lambda features: _repeat(_mean(clean_values(bench, features)), bench.prompts)
-        groups = token_groups(bench.inputs, self.by)
         return lambda features: by_group(clean_values(bench, features), groups, _mean)[:, None]
 
 

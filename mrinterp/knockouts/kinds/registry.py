@@ -10,6 +10,7 @@ from mrinterp.knockouts.kinds.clamp import Clamp
 from mrinterp.knockouts.kinds.interchange import Interchange
 from mrinterp.knockouts.kinds.kind import Kind
 from mrinterp.knockouts.kinds.mean import Mean
+from mrinterp.knockouts.kinds.options import short
 from mrinterp.knockouts.kinds.resample import Resample
 from mrinterp.knockouts.kinds.scale import Scale
 from mrinterp.knockouts.kinds.shift import Shift
@@ -30,7 +31,8 @@ def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
     Raises
     ------
     InputError
-        For an unknown name or option (with near misses), or options given to a kind that has its own.
+        For an unknown name or option (with near misses), an option of another type, or options given to
+        a kind that has its own.
     """
     if isinstance(kind, Kind):
         if options:
@@ -38,11 +40,18 @@ def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
                 f"option {next(iter(options))!r}", f"given beside {kind!r}", "Give options to the kind itself"
             )
         return kind
+    if not isinstance(kind, str):
+        found = f"the class {kind.__name__}" if isinstance(kind, type) else short(kind)
+        raise InputError("kind", found, f"Give a name ({', '.join(KINDS)}), or a kind such as Mean()")
     if kind not in KINDS:
-        raise InputError("kind", repr(kind), near_misses(kind, KINDS) or f"Known: {', '.join(KINDS)}")
+        fix = f"{near_misses(kind, KINDS)} Known: {', '.join(KINDS)}"
+        raise InputError("kind", repr(kind), fix.strip())
     known = [option.name for option in fields(KINDS[kind])]
     for name in options:
         if name not in known:
             fix = near_misses(name, known) or (f"It has {', '.join(known)}" if known else "It has none")
             raise InputError(f"kind {kind!r}", f"no option {name!r}", fix)
-    return KINDS[kind](**options)
+    try:
+        return KINDS[kind](**options)
+    except InputError as e:
+        raise InputError(f"kind {kind!r}, option {e.where}", e.found, e.fix) from None

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.options import check_whole, groups_by
 from mrinterp.knockouts.natural import clean_values
-from mrinterp.knockouts.token_groups import TokenGroups, token_groups
+from mrinterp.knockouts.token_groups import TokenGroups
+from mrinterp.stats.clustered import families_of
 
 __all__ = ["Resample"]
 
 Rows = NDArray[np.int_]
+
+PAIRS = 4_000_000
+"""Pairs of input and possible donor held at a time."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class Resample(Kind):
     donors : int
         Donors per input, drawn without replacement; one swap each.
     seed : int
-    by : {"position", "class"}, optional
+    by : {"position", "class", "all"}, optional
         Where every token has a value of its own: it takes that of the donor's token at the same position
         (donors are at least as long), or of the donor's token of the same class, counted within the class (the
         last one where the donor has fewer). Default: class where inputs have classes, else position.
@@ -40,6 +45,10 @@ class Resample(Kind):
     donors: int = 4
     seed: int = 0
     by: str | None = None
+
+    def __post_init__(self) -> None:
+        check_whole("donors", self.donors, 1, "Give at least one")
+        check_whole("seed", self.seed, 0, "Give a number of at least 0")
 
     @property
     def signs(self) -> tuple[float, ...]:
@@ -53,14 +62,8 @@ class Resample(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """The donors' clean values."""
-        if self.donors < 1:
-            raise InputError("donors", f"{self.donors}", "Give at least one")
-        may = bench.family[:, None] != bench.family[None, :]
-        groups = None
-        if bench.each:
-            groups = token_groups(bench.inputs, self.by)
-            may &= _has_all_places(groups)
-        donor = self._draw(may)
+        groups = groups_by(bench, self.by)
+        donor = self._draw(families_of(bench.family)[0], None if groups is None else _counts(groups) > 0)
         if groups is None:
             return lambda features: np.moveaxis(clean_values(bench, features)[:, donor], 2, 1)
         place = [_places(groups, donor[:, s]) for s in range(self.donors)]
@@ -75,33 +78,41 @@ class Resample(Kind):
 
         return of
 
-    def _draw(self, may: NDArray[np.bool_]) -> Rows:
-        """Donors (P, S) of every input, among those it may take."""
-        count = may.sum(axis=1)
+    def _draw(self, family: Rows, places: NDArray[np.bool_] | None) -> Rows:
+        """Donors (P, S) of every input, among those of other families that have all its places (P, K)."""
+        P = len(family)
+        rng, count, donor = np.random.default_rng([self.seed, P]), np.zeros(P, dtype=int), []
+        step = max(1, PAIRS // P)
+        for a in range(0, P, step):
+            rows = slice(a, a + step)
+            may = family[rows, None] != family
+            if places is not None:
+                lacking = places[rows].astype(np.float32) @ (~places).T.astype(np.float32)
+                may &= lacking == 0
+            count[rows] = may.sum(axis=1)
+            # The smallest keys of a uniform draw are a draw without replacement, many inputs at once.
+            key = np.where(may, rng.random(may.shape), np.inf)
+            donor.append(np.argsort(key, axis=1, kind="stable")[:, : self.donors])
+        self._refuse_few(count)
+        return np.concatenate(donor)
+
+    def _refuse_few(self, count: Rows) -> None:
         short = np.flatnonzero(count < max(self.donors, 2))
-        if len(short):
-            row = int(short[0])
-            words = "a donor set of one" if count[row] == 1 else f"{count[row]} donors"
-            if count[row] < 2:
-                fix = "Give inputs of at least 3 families that have the same places, or use a clamp"
-            else:
-                fix = f"Ask for donors={int(count.min())} or fewer"
-            raise InputError(
-                f"resample, prompt {row}", f"{words} of other families for {self.donors} wanted", fix
-            )
-        # The smallest keys of a uniform draw are a draw without replacement, all inputs at once.
-        key = np.random.default_rng([self.seed, len(may)]).random(may.shape)
-        return np.argsort(np.where(may, key, np.inf), axis=1, kind="stable")[:, : self.donors]
+        if not len(short):
+            return
+        row = int(short[0])
+        words = "a donor set of one" if count[row] == 1 else f"{count[row]} donors"
+        if count[row] < 2:
+            fix = "Give inputs of at least 3 families that have the same places, or use a clamp"
+        else:
+            fix = f"Ask for donors={int(count.min())} or fewer"
+        raise InputError(
+            f"resample, prompt {row}", f"{words} of other families for {self.donors} wanted", fix
+        )
 
 
 def _counts(groups: TokenGroups) -> Rows:
     return np.stack([(groups.code == k).sum(axis=1) for k in range(len(groups.names))], axis=1)
-
-
-def _has_all_places(groups: TokenGroups) -> NDArray[np.bool_]:
-    """Whether donor q (columns) has every place that input p (rows) has."""
-    count = _counts(groups) > 0
-    return np.asarray(~(count[:, None, :] & ~count[None, :, :]).any(axis=2))
 
 
 def _places(groups: TokenGroups, donor: Rows) -> Rows:

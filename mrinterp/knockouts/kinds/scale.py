@@ -10,6 +10,7 @@ import numpy as np
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.options import check_number
 from mrinterp.knockouts.natural import clean_values
 
 __all__ = ["Scale"]
@@ -22,6 +23,9 @@ class Scale(Kind):
     name: ClassVar[str] = "scale"
     chosen: ClassVar[bool] = True
     factor: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_number("factor", self.factor)
 
     @property
     def label(self) -> str:

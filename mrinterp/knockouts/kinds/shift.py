@@ -10,6 +10,7 @@ import numpy as np
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.kind import Kind, Targets
+from mrinterp.knockouts.kinds.options import check_number, check_word
 from mrinterp.knockouts.natural import clean_values, spread
 
 __all__ = ["UNITS", "Shift", "step_sizes"]
@@ -39,6 +40,10 @@ class Shift(Kind):
     size: float = 1.0
     unit: str = "sd"
 
+    def __post_init__(self) -> None:
+        check_number("size", self.size)
+        check_word("unit", self.unit, UNITS)
+
     @property
     def signs(self) -> tuple[float, ...]:
         """Up and down."""
@@ -51,8 +56,8 @@ class Shift(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Clean values plus and minus the step."""
-        if not self.size > 0:
-            raise InputError("size", f"{self.size:g}", "Give a step above zero")
+        if not (self.size > 0 and np.isfinite(self.size)):
+            raise InputError("size", f"{self.size:g}", "Give a finite step above zero")
 
         def of(features: np.ndarray) -> np.ndarray:
             clean = clean_values(bench, features)
@@ -64,10 +69,6 @@ class Shift(Kind):
 
 def step_sizes(clean: np.ndarray, size: float, unit: str) -> np.ndarray:
     """Size of a step in the features' own units, broadcast against clean values (f, P[, T])."""
-    if unit not in UNITS:
-        raise InputError("unit", repr(unit), f"One of {', '.join(UNITS)}")
-    if not np.isfinite(size):
-        raise InputError("size", f"{size:g}", "Give a finite number")
     sizes = size * spread(clean) if unit == "sd" else np.full(len(clean), float(size))
     return sizes.reshape(-1, *[1] * (clean.ndim - 1))
 

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.kind import Kind, Targets
-from mrinterp.knockouts.kinds.shift import step_sizes
+from mrinterp.knockouts.kinds.options import check_number, check_word
+from mrinterp.knockouts.kinds.shift import UNITS, step_sizes
 from mrinterp.knockouts.natural import clean_values
 
 __all__ = ["Steer"]
@@ -34,6 +36,10 @@ class Steer(Kind):
     amount: float = 1.0
     unit: str = "sd"
 
+    def __post_init__(self) -> None:
+        check_number("amount", self.amount)
+        check_word("unit", self.unit, UNITS)
+
     @property
     def label(self) -> str:
         """Words for tables and figures."""
@@ -41,6 +47,8 @@ class Steer(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Clean values plus the amount."""
+        if not np.isfinite(self.amount):
+            raise InputError("amount", f"{self.amount:g}", "Give a finite number")
 
         def of(features: np.ndarray) -> np.ndarray:
             clean = clean_values(bench, features)
