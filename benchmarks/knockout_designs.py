@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.designs.against_random import against_random
 from mrinterp.knockouts.designs.damage import Damage
 from mrinterp.knockouts.designs.direct_effect import direct_effect
 from mrinterp.knockouts.designs.dose_response import dose_response
@@ -153,6 +154,10 @@ def main() -> None:
     swap = Interchange(flipped)
     every = [*ranked, *(f"pc{i}" for i in range(RANKED, len(view.names)))]
 
+    show(
+        "Candidates against random directions",
+        lambda: against_random(bench, "shift", features=[*top, last], controls=50),
+    )
     show("Dose-response", lambda: dose_response(bench, [*top[:2], last]))
     show("Double knockouts", lambda: epistasis(bench, top, swap))
     sets = {**{name: [name] for name in top[:3]}, f"top {COUNT}": top, "all": every}

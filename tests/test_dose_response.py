@@ -183,9 +183,28 @@ def test_bad_quantiles_are_refused(quantiles: list[float]) -> None:
 
 def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = dose_response(_bench())
-    monkeypatch.setattr("mrinterp.knockouts.designs.dose_response.HELD", 1)
+    monkeypatch.setattr("mrinterp.knockouts.designs.dose_grid.HELD", 1)
     monkeypatch.setattr("mrinterp.stats.dose_shape.BUDGET", 1)
     parts = dose_response(_bench())
     np.testing.assert_allclose(parts.effect, whole.effect, rtol=1e-12, atol=1e-12)
     for name in ("p_rising", "p_falling", "threshold", "plateau"):
         np.testing.assert_allclose(getattr(parts, name), getattr(whole, name), rtol=1e-12, atol=1e-12)
+
+
+def test_a_curve_that_is_flat_in_the_mean_is_seldom_given_a_shape() -> None:
+    """The whole design: every family has a slope of its own, of mean zero; 5% for each of the two tests."""
+    shapes = []
+    for seed in range(40):
+        slope = np.random.default_rng([seed, 1]).standard_normal(16)[np.arange(48) % 16]
+        x = torch.cat([inputs(seed), torch.from_numpy(slope)[:, None]], dim=1)
+        bench = bench_of(Readout(lambda h: h[:, :1] * h[:, 6:7]), x, block=48)
+        shapes.append(dose_response(bench, ["0"], rope=0.0, draws=200).shape[0, 0])
+    called = int(np.isin(shapes, ["rising", "falling", "not monotone"]).sum())
+    assert called <= 10  # 4 expected of 40 at 10%; more than 10 has a chance below .002
+
+
+def test_families_too_few_for_a_shape_are_said_so() -> None:
+    few, enough = (str(dose_response(linear([[1.0] * 6], families=f), ["0"])) for f in (4, 6))
+    assert "4 families are too few to show a shape at 95%: no p is below 0.062" in few
+    assert "too few" not in enough
+    assert "rising (p" in enough

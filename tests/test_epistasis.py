@@ -94,11 +94,10 @@ def _studies_with_a_false_call(correction: str) -> int:
     return count
 
 
-def test_false_calls_stay_at_their_level(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_false_calls_stay_at_their_level() -> None:
     # 60 studies at 5% show 3; more than 9 has a chance below .003.
     assert _studies_with_a_false_call("fdr_by") <= 9
     # Without a correction 15 pairs at 5% each find something in half of the studies.
-    monkeypatch.setattr("mrinterp.knockouts.designs.epistasis._corrected", lambda p, _correction: p)
     assert 18 <= _studies_with_a_false_call("none") <= 45
 
 
@@ -184,3 +183,41 @@ def test_bad_pairs_are_refused(pairs: object, features: object, words: str) -> N
 def test_bad_values_are_refused(values: object) -> None:
     with pytest.raises(InputError, match="values of the knockout"):
         epistasis(linear([[1.0] * 6]), None, values)
+
+
+def test_matrices_of_interval_ends() -> None:
+    module, x = _gates()
+    result = epistasis(bench_of(module, x), None, 0.0)
+    i, j = result.pairs.T
+    for name in ("lower", "upper", "adjusted_p"):
+        matrix = result.matrix(of=name)
+        np.testing.assert_array_equal(matrix[i, j], getattr(result, name)[:, 0])
+        np.testing.assert_array_equal(matrix, matrix.T)
+    with pytest.raises(InputError, match="interaction"):
+        result.matrix(of="middle")
+
+
+def test_an_unknown_correction_is_refused_before_anything_is_run() -> None:
+    with pytest.raises(InputError, match="fdr_by"):
+        epistasis(linear([[1.0] * 6]), None, 0.0, correction="fdr_bv")
+
+
+def test_intervals_cover_a_known_interaction() -> None:
+    """y = ab with E[a] = E[b] = 1, independent: together the two lose what each loses alone, E[ab] = 1."""
+    hits, called = 0, 0
+    for seed in range(120):
+        x = inputs(seed) * 0.5 + 1.0
+        bench = bench_of(Readout(lambda h: h[:, :1] * h[:, 1:2] + h[:, 2:3]), x, block=48)
+        result = epistasis(bench, ["0", "1"], 0.0)
+        hits += bool(result.lower[0, 0] <= 1 <= result.upper[0, 0])
+        called += result.call[0, 0] == "buffering"
+    assert 105 <= hits <= 120  # 114 expected; four errors
+    assert called >= 100
+
+
+def test_outcomes_of_other_size_have_floors_of_their_own() -> None:
+    """An outcome of 1e9 beside one of 1e-6: the rounding of the first says nothing about the second."""
+    x = inputs() * 0.1 + 1.0
+    module = Readout(lambda h: torch.cat([1e9 * h[:, :1], 1e-6 * h[:, :1] * h[:, 1:2]], dim=1))
+    result = epistasis(bench_of(module, x, 2), ["0", "1"], 0.0)
+    assert result.call[0].tolist() == ["negligible", "buffering"]

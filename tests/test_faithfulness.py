@@ -117,3 +117,37 @@ def test_block_size_saved_and_resumed(tmp_path: Path) -> None:
 def test_bad_input_is_refused(ranking: list[int], proportions: list[float], words: str) -> None:
     with pytest.raises(InputError, match=words):
         faithfulness(_bench(), ranking, 0.0, proportions=proportions)
+
+
+def test_areas_are_those_of_the_benchmarks_own_recipe() -> None:
+    """Step by step as its code goes: keep the int(share * n) first, patch the rest, add up trapezoids."""
+    rng = np.random.default_rng(0)
+    n, other = 40, rng.standard_normal((40, 24))
+    x = torch.from_numpy(rng.standard_normal((24, n)) + 2.0)
+    weights = (rng.standard_normal(n) + 0.5) * (rng.random(n) < 0.4)
+    bench = linear([weights.tolist()], x, families=24)
+    order = np.argsort(-np.abs(weights))
+    result = faithfulness(bench, order, other[order])
+    h, patched = x.numpy(), other.T
+
+    def score(size: int) -> float:
+        kept = h.copy()
+        kept[:, order[size:]] = patched[:, order[size:]]
+        return float((kept @ weights).mean())
+
+    cpr = cmd = 0.0
+    f = [(score(int(s * n)) - score(0)) / (score(n) - score(0)) for s in MIB_PROPORTIONS]
+    for i in range(len(f) - 1):
+        width = MIB_PROPORTIONS[i + 1] - MIB_PROPORTIONS[i]
+        cpr += width * (f[i] + f[i + 1]) / 2
+        cmd += width * (abs(1 - f[i]) + abs(1 - f[i + 1])) / 2
+    assert result.cpr[0] == pytest.approx(cpr, rel=1e-9)
+    assert result.cmd[0] == pytest.approx(cmd, rel=1e-9)
+
+
+def test_an_outcome_that_rounds_coarsely_does_not_hide_a_small_one() -> None:
+    bench = linear(
+        [[1e12, *([0.0] * 9)], [1e-6 * s for s in SHARES]], torch.ones(48, 10, dtype=torch.float64)
+    )
+    result = faithfulness(bench, range(10), 0.0)
+    assert result.status.tolist() == ["ok", "ok"]

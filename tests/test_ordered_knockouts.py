@@ -85,3 +85,9 @@ def test_one_family_has_no_interval() -> None:
 def test_bad_input_is_refused(order: list[str], orders: int, words: str) -> None:
     with pytest.raises(InputError, match=words):
         ordered_knockouts(_bench(), order, 0.0, random_orders=orders)
+
+
+def test_words_without_an_interval_show_none() -> None:
+    assert "nan" not in str(ordered_knockouts(_bench(families=1), BEST, 0.0))
+    with pytest.raises(InputError, match="seed: -1"):
+        ordered_knockouts(_bench(), BEST, 0.0, seed=-1)

@@ -190,3 +190,24 @@ def test_rescue_is_sufficiency_when_the_damage_is_the_counterfactual() -> None:
     np.testing.assert_allclose(saved.boot_upper, kept.sufficiency_boot[1], rtol=1e-9)
     curve = faithfulness(bench, range(6), other.numpy().T, proportions=[1 / 6, 2 / 6 + 1e-9, 0.5, 1.0])
     np.testing.assert_allclose(curve.faithfulness[:3], saved.share, rtol=1e-9)
+
+
+def test_damage_after_the_site_is_refused() -> None:
+    """No feature of the site can be moved by it: a share of 0 would say that the feature does not matter."""
+    bench = linear(W)
+    early = Bench(
+        bench.adapter, "early", bench.view, bench.inputs, bench.outcome, family=bench.family, block=16
+    )
+    with pytest.raises(InputError, match="is done after early"):
+        rescue(early, ["0"], Damage.noise(early, "hidden"))
+    assert np.isfinite(rescue(early, ["0"], Damage.noise(early, "early", 3.0, seed=2)).recovered).all()
+
+
+def test_a_feature_that_the_damage_did_not_move_has_nothing_to_get_back() -> None:
+    result = rescue(linear(W), ["0", "1"], _damaged(linear(W)))
+    answer = result["1", "y0"]
+    assert isinstance(answer, NotApplicable)
+    assert "did not move 1" in answer.reason
+    frame = result.to_frame().query("outcome == 'y0'")
+    assert frame["status"].tolist() == ["ok", "not moved by the damage"]
+    assert "did not move 1" in str(result)

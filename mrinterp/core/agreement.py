@@ -10,8 +10,7 @@ import pandas as pd
 
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -24,7 +23,8 @@ SCORES = {
     "correlation": "Pearson correlation with the knockouts over features",
     "rank_correlation": "Spearman's rank correlation",
     "kendall": "Kendall's tau-b",
-    "sign_concordance": "share of features with the knockout's sign",
+    "sign_concordance": "share of features with the knockout's sign, negligible ones (a coin's throw) included",
+    "causal_sign_concordance": "the same among features that the knockout finds causal",
     "slope": "slope on the knockout, errors in both (Deming, one ratio of error variances)",
     "york_slope": "slope on the knockout, each feature's own errors in both (York)",
     "coverage": "share of features that differ from the knockout by no more than both errors allow",
@@ -42,7 +42,8 @@ class Agreement:
     Parameters
     ----------
     summary : DataFrame
-        One row per (method, outcome): ``n`` features held together and ``missing`` ones; each score of
+        One row per (method, outcome): ``n`` features held together and ``missing`` ones, of which
+        ``no_knockout`` lack the knockout's number and the others the method's; each score of
         `SCORES` with its bootstrap interval ``<score>_boot_lower, <score>_boot_upper``, and for
         ``correlation, slope, coverage`` also an analytic one (``_lower, _upper``); ``rmse``; how many
         features the knockout finds causal and negligible (``knockout_causal, knockout_negligible``), their
@@ -77,7 +78,7 @@ class Agreement:
     def __str__(self) -> str:
         lines = []
         for s in self.summary.to_dict(orient="records"):
-            line = f"{s['label']} on {s['outcome']}, {s['n']} features:"
+            line = f"{s['label']} on {s['outcome']}, {s['n']} features{_absent(s)}:"
             for name, word in (("correlation", ""), ("slope", ""), ("coverage", ""), ("auroc", "AUROC")):
                 if s.get(name) == s.get(name) and f"{name}_boot_lower" in s:
                     ends = f"{s[f'{name}_boot_lower']:.2f} to {s[f'{name}_boot_upper']:.2f}"
@@ -103,9 +104,16 @@ class Agreement:
     def load(cls, folder: Path) -> Agreement:
         """Reopen what `save` wrote."""
         folder = Path(folder)
-        header = read_json(folder / "agreement.json")
-        check_format(str(folder), header, "agreement")
+        header = read_header(folder / "agreement.json", "agreement")
         summary, joined, misled = (
             read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled")
         )
         return cls(summary, joined, misled, header["meta"])
+
+
+def _absent(row: dict[Any, Any]) -> str:
+    """Words for the features that a comparison is silent on."""
+    missing, no_knockout = int(row.get("missing", 0)), int(row.get("no_knockout", 0))
+    parts = [(missing - no_knockout, "no estimate"), (no_knockout, "no knockout")]
+    words = ", ".join(f"{count} with {what}" for count, what in parts if count)
+    return f" ({words}: left out)" if words else ""

@@ -154,4 +154,11 @@ class DoseResponse(Stored):
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:
-        return first_lines((self[f, o] for o in self.outcomes for f in self.features), self.shape.size)
+        lines = first_lines((self[f, o] for o in self.outcomes for f in self.features), self.shape.size)
+        families = int(self.df) + 1
+        if families < 2 or 2.0**-families <= 1 - self.level:
+            return lines
+        return lines + (
+            f"\n{families} families are too few to show a shape at {self.level:.0%}: no p is below"
+            f" {2.0**-families:.2g}."
+        )

@@ -18,6 +18,8 @@ __all__ = ["CALLS", "Epistasis", "Interaction"]
 
 Array = NDArray[np.float64]
 
+MATRICES = ("interaction", "se", "lower", "upper", "joint", "p", "adjusted_p")
+
 CALLS = ("synergy", "buffering", "opposed", "negligible", "indeterminate")
 
 
@@ -137,11 +139,21 @@ class Epistasis(Stored):
             self.level,
         )
 
-    def matrix(self, outcome: str | None = None) -> Array:
-        """Interactions (K, K), symmetric; nan on the diagonal and where a pair was not run."""
+    def matrix(self, outcome: str | None = None, of: str = "interaction") -> Array:
+        """Interactions (K, K), symmetric; nan on the diagonal and where a pair was not run.
+
+        Parameters
+        ----------
+        outcome : str, optional
+            May be left out where there is one.
+        of : {"interaction", "se", "lower", "upper", "joint", "p", "adjusted_p"}
+            What stands in the matrix: ``lower`` and ``upper`` are the ends of the intervals.
+        """
+        if of not in MATRICES:
+            raise InputError("of", repr(of), f"Give one of {', '.join(MATRICES)}")
         out = np.full((len(self.features),) * 2, np.nan)
         i, j = self.pairs.T
-        out[i, j] = out[j, i] = self.interaction[:, self._outcome(outcome)]
+        out[i, j] = out[j, i] = getattr(self, of)[:, self._outcome(outcome)]
         return out
 
     def to_frame(self) -> pd.DataFrame:
@@ -173,7 +185,7 @@ class Epistasis(Stored):
     def __str__(self) -> str:
         M, K = len(self.pairs), len(self.features)
         if self.status != "ok":
-            return f"{M} double knockouts of {K} features: {self.status}."
+            return f"{M} double knockout{'s' if M > 1 else ''} of {K} features: {self.status}."
         words = []
         for o, outcome in enumerate(self.outcomes):
             counts = {c: int((self.call[:, o] == c).sum()) for c in CALLS}
@@ -181,5 +193,7 @@ class Epistasis(Stored):
             i, j = self.pairs[m]
             strongest = self.pair(self.features[i], self.features[j], outcome)
             listed = ", ".join(f"{n} {c}" for c, n in counts.items() if n)
-            words.append(f"{outcome}: {M} pairs of {K} features, {listed}. The largest: {strongest}")
+            words.append(
+                f"{outcome}: {M} pair{'s' if M > 1 else ''} of {K} features, {listed}. The largest: {strongest}"
+            )
         return "\n".join(words) + off_support_words(self.meta)

@@ -87,10 +87,12 @@ class OrderedKnockouts(Stored):
         K = len(self.order)
         words = []
         for o, outcome in enumerate(self.outcomes):
-            line = (
-                f"{outcome}: all {K} knockouts move it by {self.effect[-1, o]:.3g} ({self.level:.0%} interval"
-                f" {self.lower[-1, o]:.3g} to {self.upper[-1, o]:.3g}, units of the outcome)"
+            ends = (
+                f"{self.level:.0%} interval {self.lower[-1, o]:.3g} to {self.upper[-1, o]:.3g}, "
+                if self.status == "ok"
+                else ""
             )
+            line = f"{outcome}: all {K} knockouts move it by {self.effect[-1, o]:.3g} ({ends}units of the outcome)"
             if self.random_orders and self.status == "ok":
                 line += (
                     f"; on the way the given order is ahead of {self.random_orders} random ones by"

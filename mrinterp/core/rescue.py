@@ -14,9 +14,12 @@ from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.first_lines import first_lines
 from mrinterp.core.stored import Stored
 
-__all__ = ["Rescue", "RescuedShare"]
+__all__ = ["STILL", "Rescue", "RescuedShare"]
 
 Array = NDArray[np.float64]
+
+STILL = 1e-6
+"""Natural standard deviations up to which the damage did not move a feature."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Rescue(Stored):
         Family bootstrap, percentiles.
     moved : ndarray (S,)
         How far the damage had moved the features: root mean square over prompts, in their natural
-        standard deviations, the largest of the set.
+        standard deviations, the largest of the set. 0: there was nothing to give back, and the share is 0.
     restoration_error : ndarray (S,)
         Largest difference between the clean value and the one read after restoring, in feature units.
     status : ndarray (O,) of str
@@ -91,19 +94,25 @@ class Rescue(Stored):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> RescuedShare | NotApplicable:
-        """What restoring ``key[0]`` recovers of outcome ``key[1]``; NotApplicable without measurable damage."""
+        """What restoring ``key[0]`` recovers of outcome ``key[1]``; NotApplicable without measurable damage,
+        or where the damage had not moved what was restored."""
         for name, known in zip(key, (self.restored, self.outcomes), strict=True):
             if name not in known:
                 raise InputError(f"rescue[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}")
         s, o = self.restored.index(key[0]), self.outcomes.index(key[1])
         if self.status[o] != "ok":
             return NotApplicable(str(self.status[o]), f"rescue of {key[1]} by {key[0]}")
+        if self.moved[s] <= STILL:
+            reason = f"{self.damage} did not move {key[0]}: there is nothing to give back"
+            return NotApplicable(reason, f"rescue of {key[1]} by {key[0]}")
         share, lower, upper = (float(a[s, o]) for a in (self.share, self.lower, self.upper))
         return RescuedShare(*key, self.damage, float(self.damage_effect[o]), share, lower, upper, self.level)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (restoration, outcome)."""
+        """One row per (restoration, outcome); ``status`` says as well where there was nothing to give back."""
         S, O = self.share.shape
+        still = (self.moved <= STILL)[:, None] & (self.status == "ok")
+        status = np.where(still, "not moved by the damage", self.status)
         return pd.DataFrame(
             {
                 "restored": np.repeat(np.array(self.restored, dtype=object), O),
@@ -118,7 +127,7 @@ class Rescue(Stored):
                 "boot_upper": self.boot_upper.ravel(),
                 "moved_sd": np.repeat(self.moved, O),
                 "restoration_error": np.repeat(self.restoration_error, O),
-                "status": np.tile(self.status, S),
+                "status": status.ravel(),
             }
         )
 

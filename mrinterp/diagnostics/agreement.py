@@ -8,32 +8,31 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.knockout_effects import KnockoutEffects
-from mrinterp.stats.agreement import agree
+from mrinterp.stats.agreement import FEWEST, agree
 from mrinterp.stats.agreement_bootstrap import SCORES, Prediction, bootstrap_scores, scores
 from mrinterp.stats.clustered import families_of
-from mrinterp.stats.equivalence import verdict
+from mrinterp.stats.equivalence import NOT_APPLICABLE, verdict
 from mrinterp.stats.tails import critical_value
 
 __all__ = ["agreement", "verdict_table"]
 
 Array = NDArray[np.float64]
 
-FEWEST = 4
-"""Features below which nothing about agreement is said."""
+NO_SLOPE = "the outcome is least or largest at the clean run: it has no slope there to agree on"
 
 
 def agreement(
     estimates: list[Estimates],
     knockout: KnockoutEffects,
-    rope: np.ndarray,
-    screen: str,
-    digest: str,
+    rope: ArrayLike,
+    screen: str = "",
+    digest: str = "",
     draws: int = 1000,
     seed: int = 0,
     ranked_by: str = "effect",
@@ -46,12 +45,13 @@ def agreement(
         Same features and outcomes as the knockout.
     knockout : KnockoutEffects
         The matched shift, of the same estimand.
-    rope : ndarray (O,)
+    rope : float, or array (O,)
         Region of practical equivalence, in outcome units per feature unit.
-    screen : str
+    screen : str, optional
         The univariable method whose significant features are checked against the knockout.
-    digest : str
-        Hash of the knockouts, frozen before this call.
+    digest : str, optional
+        Hash of the knockouts, frozen before this call (`KnockoutEffects.digest_of` a saved folder): what
+        shows later that no estimate was in sight when they were run.
     draws, seed : int
         Of the bootstrap: features, and with them the knockout's families where its effect is the
         weighted mean of the effects per prompt that it keeps (``meta["resampled"]`` says which).
@@ -63,56 +63,92 @@ def agreement(
     Raises
     ------
     InputError
-        For other features or outcomes than the knockout's, or another ranking.
+        For no estimates, other features or outcomes than the knockout's, a region of another shape, fewer
+        than two draws, or another ranking.
     """
     if ranked_by not in ("effect", "z"):
         raise InputError("ranked_by", repr(ranked_by), "Rank features by 'effect' or by 'z'")
-    rope = np.asarray(rope, dtype=float)
+    if not estimates:
+        raise InputError("estimates", "none given", "Give the estimates of at least one method")
+    if draws < 2:
+        raise InputError("draws", f"{draws}", "Give at least two draws of the bootstrap, better 1000")
+    rope = _region(rope, len(knockout.outcomes))
     summary, joined = [], []
-    lower, upper = knockout.interval()
-    truth = verdict(lower, upper, rope[None, :])
+    truth = _verdicts(*knockout.interval(), rope, knockout)
     redrawn = _redrawn(knockout, draws, seed)
     for e in estimates:
-        if e.exposures != knockout.features or e.outcomes != knockout.outcomes:
-            raise InputError(
-                f"agreement, method {e.method!r}",
-                "features or outcomes differ from the knockout's",
-                "Hold like against like",
-            )
-        frame = e.to_frame()[
-            ["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]
-        ]
-        frame["verdict"] = verdict(e.ci_lower, e.ci_upper, rope[None, :]).ravel()
-        frame["knockout"] = knockout.effect.ravel()
-        frame["knockout_se"] = knockout.se.ravel()
-        frame["knockout_lower"], frame["knockout_upper"] = lower.ravel(), upper.ravel()
-        frame["knockout_verdict"] = truth.ravel()
-        joined.append(frame)
+        _check_same(e, knockout)
+        joined.append(_joined(e, knockout, rope, truth))
         for o, outcome in enumerate(e.outcomes):
             pair = agree(e.beta[:, o], e.se[:, o], knockout.effect[:, o], knockout.se[:, o], knockout.df)
+            known = np.isfinite(knockout.effect[:, o]) & np.isfinite(knockout.se[:, o])
             row = {"method": e.method, "label": e.label, "outcome": outcome, **asdict(pair)}
-            row["missing"] = len(e.exposures) - pair.n
+            row |= {"missing": len(e.exposures) - pair.n, "no_knockout": int((~known).sum())}
             summary.append(row | _scored(e, knockout, o, truth[:, o], redrawn, draws, seed, ranked_by))
     table = pd.concat(joined, ignore_index=True)
-    misled = table[
-        (table["method"] == screen)
-        & (table["neglog10p"] > -np.log10(0.05))
-        & (table["knockout_verdict"] == "negligible")
-    ].reset_index(drop=True)
+    significant = (table["method"] == screen) & (table["neglog10p"] > -np.log10(0.05))
+    misled = table[significant & (table["knockout_verdict"] == "negligible")].reset_index(drop=True)
     meta = {
         "knockout": knockout.kind,
         "knockout_digest": digest,
         "rope": rope.tolist(),
         "screen": screen,
-        "screen_significant": int(
-            ((table["method"] == screen) & (table["neglog10p"] > -np.log10(0.05))).sum()
-        ),
+        "screen_significant": int(significant.sum()),
         "draws": draws,
         "seed": seed,
         "ranked_by": ranked_by,
         "resampled": "features" if redrawn is None else "features and knockout families",
     }
     return Agreement(pd.DataFrame(summary), table, misled, meta)
+
+
+def _verdicts(lower: Array, upper: Array, rope: Array, knockout: KnockoutEffects) -> NDArray[np.object_]:
+    """Verdicts (F, O) of intervals; none on outcomes that have no slope at the clean run."""
+    words = verdict(lower, upper, rope[None, :])
+    words[:, knockout.even] = NOT_APPLICABLE
+    return words
+
+
+def _region(rope: ArrayLike, outcomes: int) -> Array:
+    """Half widths (O,) of the region of practical equivalence."""
+    given = np.asarray(rope, dtype=float)
+    if given.shape not in ((), (1,), (outcomes,)) or not (given >= 0).all():
+        found = f"{given.tolist()} for {outcomes} outcomes"
+        raise InputError("rope", found, "Give one width of at least 0 for all outcomes, or one for each")
+    return np.array(np.broadcast_to(given, (outcomes,)))
+
+
+def _check_same(e: Estimates, knockout: KnockoutEffects) -> None:
+    """Refuse estimates of other features or outcomes, or of the same in another order."""
+    for what, mine, theirs in (
+        ("features", e.exposures, knockout.features),
+        ("outcomes", e.outcomes, knockout.outcomes),
+    ):
+        if mine == theirs:
+            continue
+        lacking = [name for name in mine if name not in theirs] or [n for n in theirs if n not in mine]
+        found = (
+            f"{what} differ from the knockout's: {len(mine)} against {len(theirs)}, {lacking[0]!r} in one only"
+            if lacking
+            else f"{what} differ from the knockout's in their order"
+        )
+        raise InputError(f"agreement, method {e.method!r}", found, "Give both the same names in one order")
+
+
+def _joined(e: Estimates, knockout: KnockoutEffects, rope: Array, truth: NDArray[np.object_]) -> pd.DataFrame:
+    """Estimate and knockout side by side, one row per (feature, outcome)."""
+    lower, upper = knockout.interval()
+    frame = e.to_frame()[
+        ["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]
+    ]
+    return frame.assign(
+        verdict=_verdicts(e.ci_lower, e.ci_upper, rope, knockout).ravel(),
+        knockout=knockout.effect.ravel(),
+        knockout_se=knockout.se.ravel(),
+        knockout_lower=lower.ravel(),
+        knockout_upper=upper.ravel(),
+        knockout_verdict=truth.ravel(),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +223,7 @@ def _scored(
     row: dict[str, Any] = {
         "knockout_causal": causal,
         "knockout_negligible": negligible,
-        "reason": _undefined(p),
+        "reason": NO_SLOPE if knockout.even[o] else _undefined(p),
     }
     if len(y) < FEWEST:
         point = dict.fromkeys(SCORES, float("nan"))
@@ -233,11 +269,11 @@ def verdict_table(
             "ci_lower": frame["ci_lower"],
             "ci_upper": frame["ci_upper"],
             "neglog10p": frame["neglog10p"],
-            "verdict": verdict(primary.ci_lower, primary.ci_upper, rope[None, :]).ravel(),
+            "verdict": _verdicts(primary.ci_lower, primary.ci_upper, rope, knockout).ravel(),
             "knockout": knockout.effect.ravel(),
             "knockout_lower": lower.ravel(),
             "knockout_upper": upper.ravel(),
-            "knockout_verdict": verdict(lower, upper, rope[None, :]).ravel(),
+            "knockout_verdict": _verdicts(lower, upper, rope, knockout).ravel(),
             "status": frame["status"],
         }
     )

@@ -16,11 +16,10 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolution
+from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolutions
 from mrinterp.models.adapter import Edit
 from mrinterp.models.site_order import later_sublayers
-from mrinterp.stats.clustered import clustered_mean
-from mrinterp.stats.tails import critical_value
+from mrinterp.stats.clustered_interval import ClusteredInterval, clustered_interval
 
 __all__ = ["direct_effect"]
 
@@ -92,34 +91,30 @@ def direct_effect(
     key = digest([numbers, hashlib.sha256(new.tobytes()).hexdigest(), sites])
     frozen = bench.run(K + 1, edits, "direct effects", key)
     total, direct = swept.outcome - bench.clean, frozen[:K] - bench.clean
-    (t, t_se), (d, d_se), (gap, se) = (
-        clustered_mean(x.transpose(1, 0, 2), bench.family)[:2] for x in (total, direct, total - direct)
+    t, d, gap = (
+        clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (total, direct, total - direct)
     )
-    df = float(len(np.unique(bench.family)) - 1)
-    critical = critical_value(level, df) if df else np.nan
-    lower, upper = gap - critical * se, gap + critical * se
-    region, floor = outcome_rope(bench, rope), 2 * resolution(bench)
-    known = np.abs(d) > np.maximum(critical * d_se, floor)
+    region, floor = outcome_rope(bench, rope), 2 * resolutions(bench)
     return DirectEffect(
         tuple(bench.view.names[f] for f in numbers),
         tuple(bench.outcome.names),
         sites,
-        t,
-        t_se,
-        d,
-        d_se,
-        gap,
-        se,
-        lower,
-        upper,
-        _downstream(np.where(known, np.sign(d), 0.0), gap, lower, upper, region, floor),
+        t.mean,
+        t.se,
+        d.mean,
+        d.se,
+        gap.mean,
+        gap.se,
+        gap.lower,
+        gap.upper,
+        _downstream(d, gap, region, floor),
         region,
-        df,
+        gap.df,
         level,
         bench.noise_floor(),
         float(np.abs(frozen[K] - bench.clean).max()),
         swept.read_back,
-        "ok" if df else ONE_FAMILY,
+        "ok" if gap.df else ONE_FAMILY,
         {"outside_support": outside_support(bench, numbers, new)},
     )
 
@@ -169,13 +164,15 @@ def _knocked_out(
 
 
 def _downstream(
-    direction: Array, gap: Array, lower: Array, upper: Array, region: Array, floor: float
+    direct: ClusteredInterval, gap: ClusteredInterval, region: Array, floor: Array
 ) -> NDArray[np.object_]:
-    """Words; ``direction`` is the sign of the direct effect, 0 where it has none."""
-    out = np.full(gap.shape, "indeterminate", dtype=object)
-    found = ((lower > 0) | (upper < 0)) & (np.abs(gap) > floor)
+    """Words (K, O) for what the gap is to the direct effect."""
+    told = np.abs(direct.mean) > np.maximum(direct.critical * direct.se, floor)
+    direction = np.where(told, np.sign(direct.mean), 0.0)
+    found = ((gap.lower > 0) | (gap.upper < 0)) & (np.abs(gap.mean) > floor)
+    out = np.full(gap.mean.shape, "indeterminate", dtype=object)
     out[found & (direction == 0)] = "mediation"
-    out[found & (direction * gap > 0)] = "amplification"
-    out[found & (direction * gap < 0)] = "self-repair"
-    out[((lower >= -region) & (upper <= region)) | (np.abs(gap) <= floor)] = "negligible"
+    out[found & (direction * gap.mean > 0)] = "amplification"
+    out[found & (direction * gap.mean < 0)] = "self-repair"
+    out[((gap.lower >= -region) & (gap.upper <= region)) | (np.abs(gap.mean) <= floor)] = "negligible"
     return out

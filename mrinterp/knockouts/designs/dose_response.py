@@ -8,27 +8,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.dose_response import DoseResponse
-from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.designs.dose_grid import DoseGrid
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
-from mrinterp.knockouts.kinds.clamp import Clamp
-from mrinterp.knockouts.kinds.kind import Targets
-from mrinterp.knockouts.natural import clean_values, spread
-from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolution
-from mrinterp.knockouts.site_variation import SiteVariation, site_variation
-from mrinterp.knockouts.support import check_support
-from mrinterp.stats.clustered import clustered_mean
+from mrinterp.knockouts.kinds.options import check_whole
+from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolutions
+from mrinterp.stats.clustered_interval import clustered_interval
 from mrinterp.stats.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 from mrinterp.stats.family_draws import family_draws, percentile_interval
-from mrinterp.stats.tails import critical_value
 
 __all__ = ["QUANTILES", "dose_response"]
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.int_]
-
-HELD = 8_000_000
-"""Values swept at a time."""
 
 QUANTILES = (0.02, 0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.98)
 """Natural quantiles that are written by default."""
@@ -86,55 +77,31 @@ def dose_response(
     """
     check_level(level)
     check_draws(draws)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
     numbers = feature_numbers(bench, features)
-    given = None if doses is None else _given(doses, len(numbers))
-    targets = None if given is not None else _by_quantile(bench, quantiles)
-    D = len(quantiles) if given is None else given.shape[1]
-    variation = site_variation(bench)
-    step = max(1, HELD // (D * int(np.prod(bench.values.shape[:-1]))))
-    blocks = [slice(a, a + step) for a in range(0, len(numbers), step)]
-
-    def written(b: slice) -> Array:
-        return _written(bench, numbers[b], targets, None if given is None else given[b])
-
-    outside = np.concatenate([_outside(bench, numbers[b], written(b), variation) for b in blocks])
-    dose = np.concatenate([np.nanmean(written(b).reshape(len(numbers[b]), D, -1), axis=2) for b in blocks])
-    if not allow_off_support:
-        _refuse_outside(bench, numbers, dose, outside)
-    parts = []
-    for k, b in enumerate(blocks):
-        values = written(b)
-        # Every block has its own name: sampled outcomes draw from a stream named after it.
-        what = f"dose response {k + 1}" if k else "dose response"
-        arms = values.reshape(-1, 1, *values.shape[2:])
-        parts.append(bench.sweep(np.repeat(numbers[b], D)[:, None], arms, what))
-    F = len(numbers)
-    change = (np.concatenate([p.outcome for p in parts]) - bench.clean).transpose(1, 0, 2)
-    change = change.reshape(bench.prompts, F, D, -1)
-    read_back = np.concatenate([p.read_back for p in parts]).reshape(F, D).max(axis=1)
-    effect, se, df = clustered_mean(change, bench.family)
-    t = critical_value(level, df) if df else np.nan
-    low, high = percentile_interval(family_draws(change, bench.family, draws, seed), level)
-    floor, region = 2 * resolution(bench), outcome_rope(bench, rope)
-    still = np.concatenate([spread(clean_values(bench, numbers[b])) for b in blocks]) == 0
-    status = tuple(
-        ONE_FAMILY if not df else "it never varies: every dose is the same clamp" if s else "ok"
-        for s in still
+    grid = DoseGrid.of(bench, numbers, doses, quantiles)
+    dose, outside = grid.checked(bench, allow_off_support)
+    change, read_back = grid.swept(bench)
+    mean = clustered_interval(change, bench.family, level)
+    low, high = percentile_interval(
+        family_draws(change, bench.family, draws, seed), level, len(np.unique(bench.family))
     )
+    floor, region = 2 * resolutions(bench), outcome_rope(bench, rope)
+    status = tuple(_status(still, mean.df) for still in grid.still(bench))
     tested = monotonicity(change, bench.family, floor, level, draws, seed)
     shape = _shapes(tested, region, floor, 1 - level)
     shape[np.array(status) != "ok"] = "not applicable"
     ramp = fit_ramp(dose, change, bench.family, draws, seed)
-    threshold, plateau = _knots(ramp, dose, effect, shape, region, level)
+    threshold, plateau = _knots(ramp, dose, mean.mean, shape, region, level)
     return DoseResponse(
         tuple(bench.view.names[f] for f in numbers),
         tuple(bench.outcome.names),
         dose,
         outside,
-        effect,
-        se,
-        effect - t * se,
-        effect + t * se,
+        mean.mean,
+        mean.se,
+        mean.lower,
+        mean.upper,
         low,
         high,
         tested.p_rising,
@@ -145,7 +112,7 @@ def dose_response(
         ramp.r2,
         region,
         status,
-        df,
+        mean.df,
         level,
         bench.noise_floor(),
         read_back,
@@ -153,59 +120,13 @@ def dose_response(
     )
 
 
-def _by_quantile(bench: Bench, quantiles: Sequence[float]) -> list[Targets]:
-    q = np.asarray(quantiles, dtype=float)
-    if q.ndim != 1 or len(q) < 3 or (np.diff(q) <= 0).any() or q[0] < 0 or q[-1] > 1:
-        raise InputError("quantiles", f"{list(quantiles)}", "Give at least 3, growing, between 0 and 1")
-    return [Clamp(quantile=float(x)).targets(bench) for x in q]
+def _status(still: bool, df: float) -> str:
+    if not df:
+        return ONE_FAMILY
+    return "it never varies: every dose is the same clamp" if still else "ok"
 
 
-def _given(doses: ArrayLike, features: int) -> Array:
-    """Doses (F, D) that a person chose."""
-    made = np.asarray(doses, dtype=float)
-    made = made[None] if made.ndim == 1 else made
-    if made.ndim != 2 or made.shape[0] not in (1, features) or made.shape[1] < 3:
-        raise InputError(
-            "doses",
-            f"shape {made.shape} for {features} features",
-            "Give at least 3 doses, (D,) or one row per feature",
-        )
-    if not np.isfinite(made).all() or (np.diff(made, axis=1) <= 0).any():
-        raise InputError("doses", "not all finite and growing", "Give finite doses from low to high")
-    return np.broadcast_to(made, (features, made.shape[1]))
-
-
-def _written(bench: Bench, block: Rows, targets: list[Targets] | None, given: Array | None) -> Array:
-    """Values written (f, D, P), or (f, D, P, T) with nan on padding."""
-    clean = clean_values(bench, block)
-    if targets is not None:
-        return np.concatenate([t(block) for t in targets], axis=1)
-    assert given is not None
-    tall = given.reshape(*given.shape, *(1 for _ in clean.shape[1:]))
-    return np.where(np.isnan(clean)[:, None], np.nan, tall)
-
-
-def _outside(bench: Bench, block: Rows, written: Array, variation: SiteVariation) -> Array:
-    """Share (f, D) of the values written that their place never shows."""
-    doses = range(written.shape[1])
-    found = [check_support(bench, block, written[:, d : d + 1], variation).outside_range for d in doses]
-    return np.stack(found, axis=1)
-
-
-def _refuse_outside(bench: Bench, numbers: Rows, dose: Array, outside: Array) -> None:
-    if not outside.any():
-        return
-    f, d = np.argwhere(outside > 0)[0]
-    clean = clean_values(bench, numbers[f : f + 1])
-    raise InputError(
-        f"dose {dose[f, d]:.4g} of {bench.view.names[numbers[f]]!r}",
-        f"outside what it naturally shows ({np.nanmin(clean):.4g} to {np.nanmax(clean):.4g}, or less at a"
-        f" single place) for {outside[f, d]:.0%} of the values written",
-        "Give doses within, or allow_off_support=True",
-    )
-
-
-def _shapes(tested: Monotonicity, region: Array, floor: float, alpha: float) -> NDArray[np.object_]:
+def _shapes(tested: Monotonicity, region: Array, floor: Array, alpha: float) -> NDArray[np.object_]:
     up, down = tested.p_rising < alpha, tested.p_falling < alpha
     out = np.full(up.shape, "indeterminate", dtype=object)
     out[up & ~down], out[~up & down], out[up & down] = "rising", "falling", "not monotone"

@@ -13,15 +13,29 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_word
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolution
-from mrinterp.stats.clustered import clustered_mean
+from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolutions
+from mrinterp.stats.clustered_interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.minimum_effect import minimum_effect_p
-from mrinterp.stats.tails import critical_value
 
 __all__ = ["epistasis"]
 
 Array = NDArray[np.float64]
+
+CORRECTIONS = (
+    "bonferroni",
+    "sidak",
+    "holm-sidak",
+    "holm",
+    "simes-hochberg",
+    "hommel",
+    "fdr_bh",
+    "fdr_by",
+    "fdr_tsbh",
+    "fdr_tsbky",
+    "none",
+)
 
 
 def epistasis(
@@ -53,13 +67,13 @@ def epistasis(
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
     correction : str
-        Method of `statsmodels.stats.multitest.multipletests` over the pairs of an outcome. The default,
-        Benjamini & Yekutieli's, holds under any dependence: pairs share their singles.
+        Method of `statsmodels.stats.multitest.multipletests` over the pairs of an outcome, or ``none``. The
+        default, Benjamini & Yekutieli's, holds under any dependence: pairs share their singles.
 
     Raises
     ------
     InputError
-        For fewer than two features, a pair of a feature with itself, a pair given twice, or one with an
+        For an unknown correction, fewer than two features, a pair of a feature with itself, a pair given twice, or one with an
         unknown feature.
 
     Notes
@@ -74,6 +88,7 @@ def epistasis(
     Benjamini & Yekutieli 2001, 10.1214/aos/1013699998.
     """
     check_level(level)
+    check_word("correction", correction, CORRECTIONS)
     numbers = feature_numbers(bench, features)
     K = len(numbers)
     i, j = _positions(bench, numbers, pairs).T
@@ -85,36 +100,35 @@ def epistasis(
     change = swept.outcome - bench.clean
     single, joint = change[:K], change[K:]
     beyond = joint - single[i] - single[j]
-    (one, one_se), (two, two_se), (inter, se) = (_means(x, bench) for x in (single, joint, beyond))
-    df = float(len(np.unique(bench.family)) - 1)
-    t = critical_value(level, df) if df else np.nan
-    lower, upper = inter - t * se, inter + t * se
-    region, floor = outcome_rope(bench, rope), 4 * resolution(bench)
-    p = minimum_effect_p(inter, se, np.maximum(region, floor), df)
+    one, two, inter = (
+        clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (single, joint, beyond)
+    )
+    region, floor = outcome_rope(bench, rope), 4 * resolutions(bench)
+    p = minimum_effect_p(inter.mean, inter.se, np.maximum(region, floor), inter.df)
     adjusted = np.stack([_corrected(p[:, o], correction) for o in range(p.shape[1])], axis=1)
-    direction = np.where(np.abs(one) > np.maximum(t * one_se, floor), np.sign(one), 0.0) if df else 0 * one
-    call = _calls(inter, lower, upper, adjusted, direction[i], direction[j], region, floor, 1 - level)
+    direction = _directions(one, floor)
+    call = _calls(inter, adjusted, direction[i], direction[j], region, floor, 1 - level)
     return Epistasis(
         tuple(bench.view.names[f] for f in numbers),
         tuple(bench.outcome.names),
         np.stack([i, j], axis=1),
-        one,
-        one_se,
-        two,
-        two_se,
-        inter,
-        se,
-        lower,
-        upper,
+        one.mean,
+        one.se,
+        two.mean,
+        two.se,
+        inter.mean,
+        inter.se,
+        inter.lower,
+        inter.upper,
         p,
         adjusted,
         call,
         region,
-        df,
+        inter.df,
         level,
         bench.noise_floor(),
         swept.read_back,
-        "ok" if df else ONE_FAMILY,
+        "ok" if inter.df else ONE_FAMILY,
         {
             "correction": correction,
             "leakage": float(swept.leakage.max(initial=0.0)),
@@ -146,38 +160,37 @@ def _positions(
     return np.array(list(out))
 
 
-def _means(values: Array, bench: Bench) -> tuple[Array, Array]:
-    mean, se, _ = clustered_mean(values.transpose(1, 0, 2), bench.family)
-    return mean, se
-
-
 def _corrected(p: Array, correction: str) -> Array:
     out = np.full_like(p, np.nan)
     known = np.isfinite(p)
-    if known.any():
+    if correction == "none":
+        out[known] = p[known]
+    elif known.any():
         out[known] = multipletests(p[known], method=correction)[1]
     return out
 
 
+def _directions(single: ClusteredInterval, floor: Array) -> Array:
+    """Sign of every single effect (K, O) that can be told from zero; 0 for the others."""
+    if not single.df:
+        return np.zeros_like(single.mean)
+    return np.where(
+        np.abs(single.mean) > np.maximum(single.critical * single.se, floor), np.sign(single.mean), 0.0
+    )
+
+
 def _calls(
-    inter: Array,
-    lower: Array,
-    upper: Array,
-    adjusted: Array,
-    a: Array,
-    b: Array,
-    region: Array,
-    floor: float,
-    alpha: float,
+    inter: ClusteredInterval, adjusted: Array, a: Array, b: Array, region: Array, floor: Array, alpha: float
 ) -> NDArray[np.object_]:
     """Words of every pair and outcome; ``a``, ``b`` are the singles' directions, 0 where they have none."""
-    outside = (lower > np.maximum(region, floor)) | (upper < -np.maximum(region, floor))
-    found = outside & (adjusted < alpha)
-    out = np.full(inter.shape, "indeterminate", dtype=object)
-    out[(lower >= -region) & (upper <= region) | (np.abs(inter) <= floor)] = "negligible"
+    least = np.maximum(region, floor)
+    found = ((inter.lower > least) | (inter.upper < -least)) & (adjusted < alpha)
+    out = np.full(inter.mean.shape, "indeterminate", dtype=object)
+    inside = (inter.lower >= -region) & (inter.upper <= region)
+    out[inside | (np.abs(inter.mean) <= floor)] = "negligible"
     direction = np.where(a != 0, a, b)
     # Neither single does anything, the two together do: nothing to buffer.
-    same = (direction == 0) | (np.sign(inter) == direction)
+    same = (direction == 0) | (np.sign(inter.mean) == direction)
     out[found & same] = "synergy"
     out[found & ~same] = "buffering"
     out[found & (a * b < 0)] = "opposed"

@@ -12,6 +12,7 @@ from mrinterp.core.faithfulness import Faithfulness
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_whole
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
 from mrinterp.stats.circuit_area import MIB_PROPORTIONS, circuit_areas
@@ -69,65 +70,79 @@ def faithfulness(
     """
     check_level(level)
     check_draws(draws)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
     numbers = feature_numbers(bench, ranking, "ranking")
-    shares = np.asarray(proportions, dtype=float)
-    if shares.ndim != 1 or len(shares) < 2 or (np.diff(shares) <= 0).any() or shares[0] < 0 or shares[-1] > 1:
-        raise InputError("proportions", f"{list(proportions)}", "Give at least two, growing, within [0, 1]")
-    n = len(numbers)
-    sizes = np.array([int(share * n) for share in shares])
+    shares = _checked(proportions)
+    D, sizes = len(shares), np.array([int(share * len(numbers)) for share in shares])
     new = replacement_values(bench, numbers, values, allow_off_support)
-    unique = np.unique(np.concatenate([[0], sizes]))
-    kept = np.arange(n) < unique[:, None]
-    inner = unique[(unique > 0) & (unique < n)]
-    members = np.concatenate([~kept[unique < n], kept[np.isin(unique, inner)]])
-    swept = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
-    # The whole network is the clean run, and its complement the empty one: not run again.
-    circuit = {int(s): y for s, y in zip(unique[unique < n], swept.outcome, strict=False)} | {n: bench.clean}
-    rest = {int(s): y for s, y in zip(inner, swept.outcome[int((unique < n).sum()) :], strict=True)}
-    rest |= {0: bench.clean, n: circuit[0]}
-    empty = circuit[0]
-    curves = np.stack([[circuit[int(s)] for s in sizes], [rest[int(s)] for s in sizes]])
-    rows = np.moveaxis(np.concatenate([curves.reshape(-1, *empty.shape), [bench.clean, empty]]), 1, 0)
-    mean, drawn = rows.mean(axis=0), family_draws(rows, bench.family, draws, seed)
-    f, f_drawn = (_normalized(x).reshape(*x.shape[:-2], 2, len(sizes), -1) for x in (mean, drawn))
+    kept, rest, read_back = _nested(bench, numbers, new, sizes)
+    empty = kept[0]
+    rows = np.stack([*(kept[s] for s in sizes), *(rest[s] for s in sizes), bench.clean, empty], axis=1)
+    means = rows.mean(axis=0)
+    families = len(np.unique(bench.family))
+    f, drawn = _normalized(means), _normalized(family_draws(rows, bench.family, draws, seed))
     status, df = span_status(bench, bench.clean - empty, level, "knocking all of them out")
-    known = status == "ok"
-    f = np.where(known, f, np.nan)
-    low, high = (np.where(known, a, np.nan) for a in percentile_interval(f_drawn, level))
-    areas = circuit_areas(f[0], shares)
-    drawn_areas = circuit_areas(np.moveaxis(f_drawn[:, 0], 1, 0), shares)
-    ends = [np.where(known, np.stack(percentile_interval(a, level)), np.nan) for a in drawn_areas]
-    D = len(sizes)
+
+    def known(x: Array) -> Array:
+        return np.where(status == "ok", x, np.nan)
+
+    cpr, cmd = circuit_areas(f[0], shares)
+    drawn_areas = circuit_areas(np.moveaxis(drawn[:, 0], 1, 0), shares)
+    f, low, high = (known(x) for x in (f, *percentile_interval(drawn, level, families)))
+    cpr_ends, cmd_ends = (np.stack(percentile_interval(a, level, families)) for a in drawn_areas)
     return Faithfulness(
         tuple(bench.view.names[i] for i in numbers),
         tuple(bench.outcome.names),
         shares,
         sizes,
-        mean[:D],
-        mean[D : 2 * D],
-        mean[-2],
-        mean[-1],
+        means[:D],
+        means[D : 2 * D],
+        means[-2],
+        means[-1],
         f[0],
         low[0],
         high[0],
         f[1],
         low[1],
         high[1],
-        areas[0],
-        ends[0],
-        areas[1],
-        ends[1],
+        known(cpr),
+        known(cpr_ends),
+        known(cmd),
+        known(cmd_ends),
         status,
         df,
         level,
         bench.noise_floor(),
-        float(swept.read_back.max(initial=0.0)),
+        read_back,
         {"draws": draws, "seed": seed, "outside_support": outside_support(bench, numbers, new)},
     )
 
 
+def _checked(proportions: Sequence[float]) -> Array:
+    shares = np.asarray(proportions, dtype=float)
+    if shares.ndim != 1 or len(shares) < 2 or (np.diff(shares) <= 0).any() or shares[0] < 0 or shares[-1] > 1:
+        raise InputError("proportions", f"{list(proportions)}", "Give at least two, growing, within [0, 1]")
+    return shares
+
+
+def _nested(
+    bench: Bench, numbers: NDArray[np.int_], new: Array, sizes: NDArray[np.int_]
+) -> tuple[dict[int, Array], dict[int, Array], float]:
+    """Outcomes (P, O) by size, of the first features alone and of all but them, and the worst read-back."""
+    n = len(numbers)
+    proper = np.unique(np.concatenate([[0], sizes[sizes < n]]))
+    first = np.arange(n) < proper[:, None]
+    members = np.concatenate([~first, first[proper > 0]])
+    swept = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
+    # The whole network is the clean run, and its complement the empty one: not run again.
+    kept = dict(zip(proper.tolist(), swept.outcome, strict=False)) | {n: bench.clean}
+    rest = dict(zip(proper[proper > 0].tolist(), swept.outcome[len(proper) :], strict=True))
+    return kept, rest | {0: bench.clean, n: kept[0]}, float(swept.read_back.max(initial=0.0))
+
+
 def _normalized(means: Array) -> Array:
-    """Faithfulness (..., 2 D, O) of means (..., 2 D + 2, O) that end with the full and the empty network."""
+    """Curves (..., 2, D, O) of means (..., 2 D + 2, O) that end with the full and the empty network."""
     full, empty = means[..., -2:-1, :], means[..., -1:, :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((means[..., :-2, :] - empty) / (full - empty))
+        f = (means[..., :-2, :] - empty) / (full - empty)
+    return np.asarray(f.reshape(*f.shape[:-2], 2, -1, f.shape[-1]))

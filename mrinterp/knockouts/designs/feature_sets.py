@@ -11,12 +11,12 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.set_effects import SetEffects
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets, slots_of
+from mrinterp.knockouts.designs.shares import shares_of
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_whole
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level
 from mrinterp.stats.clustered import clustered_mean
-from mrinterp.stats.clustered_ratio import clustered_ratio
-from mrinterp.stats.family_draws import family_draws, percentile_interval
 
 __all__ = ["set_effects"]
 
@@ -67,6 +67,7 @@ def set_effects(
     """
     check_level(level)
     check_draws(draws)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
     if not sets:
         raise InputError("sets", "none given", "Give at least one set of features under a name")
     numbers = feature_numbers(bench, universe, "universe")
@@ -76,21 +77,14 @@ def set_effects(
     arms = np.concatenate([np.ones((1, n), dtype=bool), members, ~members])
     swept = knock_out_sets(bench, numbers, new, slots_of(arms), "sets of features")
     change = (swept.outcome - bench.clean).transpose(1, 0, 2)
-    span, noised, denoised = change[:, :1], change[:, 1 : S + 1], change[:, S + 1 :]
-    status, df = span_status(bench, span[:, 0], level, "knocking everything out")
-    known = status == "ok"
-    kept = span - denoised
-    shares = []
-    for top in (noised, kept):
-        ratio = clustered_ratio(top, span, bench.family, level)
-        shares.append(np.where(known, np.stack([ratio.ratio, ratio.lower, ratio.upper]), np.nan))
-    drawn = family_draws(np.concatenate([span, noised, kept], axis=1), bench.family, draws, seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ends = np.stack(percentile_interval(drawn[:, 1:] / drawn[:, :1], level))
-    ends = np.where(known, ends, np.nan)
-    (m, se), (a, a_se), (b, b_se) = (
-        clustered_mean(x, bench.family)[:2] for x in (span[:, 0], noised, denoised)
+    span, noised, denoised = change[:, 0], change[:, 1 : S + 1], change[:, S + 1 :]
+    lost_and_kept = np.concatenate([noised, span[:, None] - denoised], axis=1)
+    found = shares_of(bench, lost_and_kept, span, "knocking everything out", level, draws, seed)
+    ends, boot = (
+        np.stack(parts)
+        for parts in ((found.share, found.lower, found.upper), (found.boot_lower, found.boot_upper))
     )
+    (m, se), (a, a_se), (b, b_se) = (clustered_mean(x, bench.family)[:2] for x in (span, noised, denoised))
     return SetEffects(
         tuple(sets),
         tuple(bench.outcome.names),
@@ -102,12 +96,12 @@ def set_effects(
         a_se,
         b,
         b_se,
-        shares[0],
-        shares[1],
         ends[:, :S],
         ends[:, S:],
-        status,
-        df,
+        boot[:, :S],
+        boot[:, S:],
+        found.status,
+        found.df,
         level,
         bench.noise_floor(),
         float(swept.read_back.max(initial=0.0)),

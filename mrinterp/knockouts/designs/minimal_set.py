@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,10 @@ from mrinterp.core.minimal_set import MinimalSet
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_whole
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
-from mrinterp.stats.clustered_ratio import clustered_ratio
-from mrinterp.stats.family_draws import family_draws, percentile_interval
+from mrinterp.stats.clustered_ratio import bootstrap_interval, clustered_ratio
 
 __all__ = ["minimal_set"]
 
@@ -78,54 +78,38 @@ def minimal_set(
     """
     check_level(level)
     check_draws(draws)
-    if not 0 < share <= 1 or mode not in ("sufficiency", "necessity"):
-        raise InputError(
-            "minimal_set", f"share {share}, mode {mode!r}", "Give 0 < share <= 1 and a known mode"
-        )
-    if most is not None and most < 1:
-        raise InputError("most", f"{most}", "Allow at least one feature")
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
+    _check_options(share, mode, most)
     o = _outcome(bench, outcome)
     numbers = feature_numbers(bench, candidates, "candidates")
     new = replacement_values(bench, numbers, values, allow_off_support)
+    names = tuple(bench.view.names[f] for f in numbers)
     searched = _search_half(bench, seed)
     look, check = (
         _Half(bench.subset(np.flatnonzero(rows)), numbers, new[:, rows], mode, o)
         for rows in (searched, ~searched)
     )
-    search_status, _ = span_status(look.bench, look.span, level, "knocking all candidates out")
-    status, df = span_status(
-        check.bench, check.span, level, "on held-out families, knocking all candidates out"
-    )
-    nan, none = float("nan"), np.zeros(0)
-    reason = next((str(s[o]) for s in (search_status, status) if s[o] != "ok"), "ok")
-    chosen, steps = np.zeros(len(numbers), dtype=bool), _Steps()
+    steps = _Steps()
+    reason = look.reason(level, "knocking all candidates out")
+    df = float(len(np.unique(check.bench.family)) - 1)
     if reason == "ok":
-        chosen = _search(
-            look, share, len(numbers) if most is None else most, bench.view.names, numbers, steps
-        )
-        reached = steps.rows[-1][-1]
-        if reached < share:
-            reason = f"the greedy search came to {reached:.3g} with {int(chosen.sum())} features"
-    found = np.flatnonzero(chosen) if reason == "ok" else np.zeros(0, dtype=int)
-    numbers_of = {"share": nan, "lower": nan, "upper": nan, "boot_lower": nan, "boot_upper": nan}
-    drop = (none, none, none)
-    random = none
-    if len(found):
-        numbers_of, drop = _held_out(check, chosen, level, draws, seed)
-        random = _random_shares(check, len(found), random_sets, seed)
+        reason = check.reason(level, "on held-out families, knocking all candidates out")
+    if reason == "ok":
+        chosen = _search(look, share, len(numbers) if most is None else most, names, steps)
+        if steps.reached < share:
+            reason = f"the greedy search came to {steps.reached:.3g} with {int(chosen.sum())} features"
+    found = chosen if reason == "ok" else np.zeros(len(numbers), dtype=bool)
+    held_out = _held_out(check, found, level, draws, seed)
     return MinimalSet(
-        bench.outcome.names[o],
-        mode,
-        tuple(bench.view.names[numbers[k]] for k in found),
-        len(numbers),
-        share,
-        steps.frame(),
-        steps.rows[-1][-1] if len(found) else nan,
-        **numbers_of,
-        drop=drop[0],
-        drop_lower=drop[1],
-        drop_upper=drop[2],
-        random_share=random,
+        outcome=bench.outcome.names[o],
+        mode=mode,
+        chosen=tuple(name for name, inside in zip(names, found, strict=True) if inside),
+        candidates=len(numbers),
+        wanted=share,
+        path=steps.frame(),
+        search_share=steps.reached if found.any() else float("nan"),
+        **asdict(held_out),
+        random_share=_random_shares(check, int(found.sum()), random_sets, seed),
         search_families=len(np.unique(look.bench.family)),
         held_out_families=len(np.unique(check.bench.family)),
         df=df,
@@ -136,11 +120,25 @@ def minimal_set(
     )
 
 
+def _check_options(share: float, mode: str, most: int | None) -> None:
+    if not 0 < share <= 1 or mode not in ("sufficiency", "necessity"):
+        raise InputError(
+            "minimal_set", f"share {share}, mode {mode!r}", "Give 0 < share <= 1 and a known mode"
+        )
+    if most is not None and most < 1:
+        raise InputError("most", f"{most}", "Allow at least one feature")
+
+
 @dataclass
 class _Steps:
     """What the search did: ``(action, feature, size, share)``."""
 
     rows: list[tuple[str, str, int, float]] = field(default_factory=list)
+
+    @property
+    def reached(self) -> float:
+        """Share after the last step."""
+        return self.rows[-1][-1]
 
     def frame(self) -> pd.DataFrame:
         frame = pd.DataFrame(self.rows, columns=["action", "feature", "size", "share"])
@@ -155,6 +153,10 @@ class _Half:
         self.bench, self.numbers, self.values, self.mode, self.o = bench, numbers, values, mode, o
         everything = np.ones((1, len(numbers)), dtype=bool)
         self.span = self._change(everything, "all candidates")[0]
+
+    def reason(self, level: float, what: str) -> str:
+        """``ok``, or why shares of what all candidates do cannot be had here."""
+        return str(span_status(self.bench, self.span, level, what)[0][self.o])
 
     def _change(self, knocked: Members, what: str) -> Array:
         """Outcome changes (A, P, O) of knocking sets out."""
@@ -195,57 +197,63 @@ def _search_half(bench: Bench, seed: int) -> NDArray[np.bool_]:
     return np.isin(bench.family, drawn)
 
 
-def _search(
-    half: _Half,
-    share: float,
-    most: int,
-    names: tuple[str, ...],
-    numbers: NDArray[np.int_],
-    steps: _Steps,
-) -> Members:
+def _search(half: _Half, share: float, most: int, names: tuple[str, ...], steps: _Steps) -> Members:
     """Forward until the share is reached, then backward while a member can be spared."""
-    chosen, reached = np.zeros(len(numbers), dtype=bool), 0.0
-    while reached < share and chosen.sum() < min(most, len(numbers)):
-        free = np.flatnonzero(~chosen)
-        shares = half.shares(
-            chosen | (np.arange(len(numbers)) == free[:, None]), f"search, {len(steps.rows)}"
-        )
+    every = np.arange(len(names))
+    chosen, reached = np.zeros(len(names), dtype=bool), 0.0
+
+    def best_of(sets: Members) -> tuple[int, float]:
+        shares = half.shares(sets, f"search, {len(steps.rows)}")
         best = int(np.argmax(shares))
-        chosen[free[best]], reached = True, float(shares[best])
-        steps.rows.append(("add", names[numbers[free[best]]], int(chosen.sum()), reached))
+        return best, float(shares[best])
+
+    while reached < share and chosen.sum() < min(most, len(names)):
+        free = np.flatnonzero(~chosen)
+        best, reached = best_of(chosen | (every == free[:, None]))
+        chosen[free[best]] = True
+        steps.rows.append(("add", names[free[best]], int(chosen.sum()), reached))
     while reached >= share and chosen.sum() > 1:
         members = np.flatnonzero(chosen)
-        shares = half.shares(
-            chosen & (np.arange(len(numbers)) != members[:, None]), f"search, {len(steps.rows)}"
-        )
-        best = int(np.argmax(shares))
-        if shares[best] < share:
+        best, without = best_of(chosen & (every != members[:, None]))
+        if without < share:
             break
-        chosen[members[best]], reached = False, float(shares[best])
-        steps.rows.append(("take out", names[numbers[members[best]]], int(chosen.sum()), reached))
+        chosen[members[best]], reached = False, without
+        steps.rows.append(("take out", names[members[best]], int(chosen.sum()), reached))
     return chosen
 
 
-def _held_out(
-    half: _Half, chosen: Members, level: float, draws: int, seed: int
-) -> tuple[dict[str, float], tuple[Array, Array, Array]]:
-    """Share with intervals on families that the search has not seen, and the drop without each member."""
+@dataclass(frozen=True, eq=False)
+class _HeldOut:
+    """Share, Fieller's and the bootstrap's ends on families that the search has not seen; and the drop without
+    each member, with Fieller's ends."""
+
+    share: float = np.nan
+    lower: float = np.nan
+    upper: float = np.nan
+    boot_lower: float = np.nan
+    boot_upper: float = np.nan
+    drop: Array = field(default_factory=lambda: np.zeros(0))
+    drop_lower: Array = field(default_factory=lambda: np.zeros(0))
+    drop_upper: Array = field(default_factory=lambda: np.zeros(0))
+
+
+def _held_out(half: _Half, chosen: Members, level: float, draws: int, seed: int) -> _HeldOut:
     members = np.flatnonzero(chosen)
+    if not len(members):
+        return _HeldOut()
     without = chosen & (np.arange(len(chosen)) != members[:, None])
     carried = half.carried(np.concatenate([chosen[None], without]), "held out")
     span, family = half.span[:, half.o : half.o + 1], half.bench.family
     whole = clustered_ratio(carried[:, :1], span, family, level)
     lost = clustered_ratio(carried[:, :1] - carried[:, 1:], span, family, level)
-    drawn = family_draws(np.concatenate([carried[:, :1], span], axis=1), family, draws, seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = percentile_interval(drawn[:, 0] / drawn[:, 1], level)
-    numbers = (whole.ratio[0], whole.lower[0], whole.upper[0], low, high)
-    keys = ("share", "lower", "upper", "boot_lower", "boot_upper")
-    return dict(zip(keys, map(float, numbers), strict=True)), (lost.ratio, lost.lower, lost.upper)
+    low, high = bootstrap_interval(carried[:, :1], span, family, level, draws, seed)
+    share, lower, upper = float(whole.ratio[0]), float(whole.lower[0]), float(whole.upper[0])
+    return _HeldOut(share, lower, upper, float(low[0]), float(high[0]), lost.ratio, lost.lower, lost.upper)
 
 
 def _random_shares(half: _Half, size: int, count: int, seed: int) -> Array:
-    if not count:
+    """Held-out shares of random sets of a size."""
+    if not count or not size:
         return np.zeros(0)
     key = np.random.default_rng([seed, 29]).random((count, len(half.numbers)))
     return half.shares(key.argsort(axis=1).argsort(axis=1) < size, "random sets")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
@@ -11,10 +13,10 @@ from mrinterp.core.ordered_knockouts import OrderedKnockouts
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_whole
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level
-from mrinterp.stats.clustered import clustered_mean
-from mrinterp.stats.tails import critical_value
+from mrinterp.stats.clustered_interval import ClusteredInterval, clustered_interval
 
 __all__ = ["ordered_knockouts"]
 
@@ -59,63 +61,80 @@ def ordered_knockouts(
     they say whether the *order* is informative, not whether the set is.
     """
     check_level(level)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
     if random_orders == 1 or random_orders < 0:
         raise InputError("random_orders", f"{random_orders}", "Give at least 2, or 0 for no baseline")
     numbers = feature_numbers(bench, order, "order")
-    K, P = len(numbers), bench.prompts
     new = replacement_values(bench, numbers, values, allow_off_support)
-    rng = np.random.default_rng([seed, 17])
+    curves, read_back = _curves(bench, numbers, new, random_orders, seed)
+    given = clustered_interval(curves[0].swapaxes(0, 1), bench.family, level)
+    against = _Baseline.of(curves, bench.family, level)
+    sign = np.where(given.mean[-1] < 0, -1.0, 1.0)
+    area_lower, area_upper = np.sort(np.stack([against.area.lower, against.area.upper]) * sign, axis=0)
+    return OrderedKnockouts(
+        tuple(bench.view.names[f] for f in numbers),
+        tuple(bench.outcome.names),
+        given.mean,
+        given.se,
+        given.lower,
+        given.upper,
+        against.random.mean,
+        against.random.se,
+        against.low,
+        against.high,
+        against.gain.mean,
+        against.gain.se,
+        against.gain.lower,
+        against.gain.upper,
+        against.area.mean * sign,
+        area_lower,
+        area_upper,
+        random_orders,
+        given.df,
+        level,
+        bench.noise_floor(),
+        read_back,
+        "ok" if given.df else ONE_FAMILY,
+        {"seed": seed, "outside_support": outside_support(bench, numbers, new)},
+    )
+
+
+def _curves(
+    bench: Bench, numbers: NDArray[np.int_], new: Array, random_orders: int, seed: int
+) -> tuple[Array, float]:
+    """Outcome changes (1 + R, K + 1, P, O) along the given order and random ones, and the worst read-back."""
+    K, rng = len(numbers), np.random.default_rng([seed, 17])
     ranks = np.stack([np.arange(K), *(rng.permutation(K) for _ in range(random_orders))])
     # Arm (r, k) holds the features whose rank in order r is below k; all orders share the last.
     members = ranks[:, None, :] < np.arange(1, K)[None, :, None]
     members = np.concatenate([members.reshape(-1, K), np.ones((1, K), dtype=bool)])
     swept = knock_out_sets(bench, numbers, new, slots_of(members), "ordered knockouts")
     change = swept.outcome - bench.clean
-    curves = np.zeros((1 + random_orders, K + 1, P, change.shape[2]))
-    curves[:, 1:K] = change[:-1].reshape(1 + random_orders, K - 1, P, change.shape[2])
+    curves = np.zeros((len(ranks), K + 1, *change.shape[1:]))
+    curves[:, 1:K] = change[:-1].reshape(len(ranks), K - 1, *change.shape[1:])
     curves[:, K] = change[-1]
-    df = float(len(np.unique(bench.family)) - 1)
-    t = float(critical_value(level, df)) if df else np.nan
+    return curves, float(swept.read_back.max(initial=0.0))
 
-    def means(x: Array) -> tuple[Array, Array]:
-        return clustered_mean(x.swapaxes(0, -2), bench.family)[:2]
 
-    effect, se = means(curves[0])
-    if random_orders:
-        mean_curve = curves[1:].mean(axis=0)
-        random, random_se = means(mean_curve)
-        tail = (1 - level) / 2
-        low, high = np.quantile(curves[1:].mean(axis=2), [tail, 1 - tail], axis=0)
-        gain, gain_se = means(curves[0] - mean_curve)
-        sign = np.sign(effect[-1])
-        area, area_se = means(trapezoid(curves[0] - mean_curve, dx=1 / K, axis=0))
-        area = area * sign
-    else:
-        random, random_se, low, high, gain, gain_se = (np.full_like(effect, np.nan) for _ in range(6))
-        area, area_se = (np.full(effect.shape[1], np.nan) for _ in range(2))
-    return OrderedKnockouts(
-        tuple(bench.view.names[f] for f in numbers),
-        tuple(bench.outcome.names),
-        effect,
-        se,
-        effect - t * se,
-        effect + t * se,
-        random,
-        random_se,
-        low,
-        high,
-        gain,
-        gain_se,
-        gain - t * gain_se,
-        gain + t * gain_se,
-        area,
-        area - t * area_se,
-        area + t * area_se,
-        random_orders,
-        df,
-        level,
-        bench.noise_floor(),
-        float(swept.read_back.max(initial=0.0)),
-        "ok" if df else ONE_FAMILY,
-        {"seed": seed, "outside_support": outside_support(bench, numbers, new)},
-    )
+@dataclass(frozen=True, eq=False)
+class _Baseline:
+    """Mean of the random orders (K + 1, O), the central share of single ones, the gain of the given order
+    over their mean, and the area between the two (O,); all nan without random orders."""
+
+    random: ClusteredInterval
+    low: Array
+    high: Array
+    gain: ClusteredInterval
+    area: ClusteredInterval
+
+    @classmethod
+    def of(cls, curves: Array, family: NDArray, level: float) -> _Baseline:
+        if len(curves) == 1:
+            curves = np.concatenate([curves, np.full_like(curves, np.nan)])
+        drawn, tail = curves[1:], (1 - level) / 2
+        low, high = np.quantile(drawn.mean(axis=2), [tail, 1 - tail], axis=0)
+        gain = curves[0] - drawn.mean(axis=0)
+        area = trapezoid(gain, dx=1 / (len(gain) - 1), axis=0)
+        random = clustered_interval(drawn.mean(axis=0).swapaxes(0, 1), family, level)
+        gained = clustered_interval(gain.swapaxes(0, 1), family, level)
+        return cls(random, low, high, gained, clustered_interval(area, family, level))

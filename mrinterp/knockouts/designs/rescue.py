@@ -14,13 +14,13 @@ from mrinterp.core.rescue import Rescue
 from mrinterp.core.storage import digest
 from mrinterp.knockouts.bench import CHECKED, Bench
 from mrinterp.knockouts.designs.damage import Damage
+from mrinterp.knockouts.designs.shares import shares_of
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
+from mrinterp.knockouts.kinds.options import check_whole
 from mrinterp.knockouts.natural import own_tokens
-from mrinterp.knockouts.outcome_rope import check_draws, check_level, span_status
+from mrinterp.knockouts.outcome_rope import check_draws, check_level
 from mrinterp.models.adapter import Edit
 from mrinterp.stats.clustered import clustered_mean
-from mrinterp.stats.clustered_ratio import clustered_ratio
-from mrinterp.stats.family_draws import family_draws, percentile_interval
 
 __all__ = ["rescue"]
 
@@ -52,43 +52,36 @@ def rescue(
     Raises
     ------
     InputError
-        For unknown features, or damage before the layer that edited runs begin at.
+        For unknown features, damage before the layer that edited runs begin at, or damage that is done only
+        after the bench's site.
 
     Notes
     -----
     Share: mean of Y(damaged) - Y(restored) over mean of Y(damaged) - Y(clean), equal weights over
     prompts. It says that the clean value suffices in an otherwise damaged network; a feature that
     recovers much need not be necessary. Where the damage itself cannot be told from zero the share is
-    undefined: the outcome's status says so.
+    undefined: the outcome's status says so. A feature that the damage did not move has nothing to get back:
+    its share is 0, and asking for it says that it does not apply.
 
     Source: causal tracing, Meng et al. 2022, arXiv:2202.05262; noising against denoising, Heimersheim &
     Nanda 2024, arXiv:2404.15255; ratio, Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x.
     """
     check_level(level)
     check_draws(draws)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
     names, members = _restorations(bench, features)
+    _refuse_after(bench, damage)
     what = f"rescue, {damage.label}"[:60].replace("/", "_")
 
     def edits(arm: Rows, prompt: Rows) -> Mapping[str, Edit]:
         return _with_restored(bench, dict(damage.edits(prompt)), members[arm], prompt)
 
     key = digest([damage.key, hashlib.sha256(np.packbits(members).tobytes()).hexdigest()])
-    outcome = bench.run(len(members), edits, what, key)
-    lost = outcome[0] - bench.clean
-    back = outcome[1:] - outcome[0]
-    S, P, O = back.shape
+    outcome = bench.run(len(members), edits, what, key).transpose(1, 0, 2)
+    lost, back = outcome[:, 0] - bench.clean, outcome[:, 1:] - outcome[:, :1]
     effect, effect_se, df = clustered_mean(lost, bench.family)
-    recovered, recovered_se, _ = clustered_mean(back.transpose(1, 0, 2), bench.family)
-    ratio = clustered_ratio(-back.transpose(1, 0, 2), lost[:, None, :], bench.family, level)
-    both = np.concatenate([lost[:, None, :], -back.transpose(1, 0, 2)], axis=1)
-    drawn = family_draws(both, bench.family, draws, seed)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = percentile_interval(drawn[:, 1:] / drawn[:, :1], level)
-    status, _ = span_status(bench, lost, level, damage.label)
-    known = status == "ok"
-    share, lower, upper, low, high = (
-        np.where(known, a, np.nan) for a in (ratio.ratio, ratio.lower, ratio.upper, low, high)
-    )
+    recovered, recovered_se, _ = clustered_mean(back, bench.family)
+    found = shares_of(bench, -back, lost, damage.label, level, draws, seed)
     moved, error = _checks(bench, damage, members)
     return Rescue(
         names,
@@ -98,19 +91,31 @@ def rescue(
         effect_se,
         recovered,
         recovered_se,
-        share,
-        lower,
-        upper,
-        low,
-        high,
+        found.share,
+        found.lower,
+        found.upper,
+        found.boot_lower,
+        found.boot_upper,
         moved,
         error,
-        status,
+        found.status,
         df,
         level,
         bench.noise_floor(),
         {"draws": draws, "seed": seed},
     )
+
+
+def _refuse_after(bench: Bench, damage: Damage) -> None:
+    """Refuse damage that is done only after the bench's site: no feature there can undo it."""
+    sites = list(damage.edits(np.arange(1)))
+    here = bench.order.get(bench.site, -1)
+    if sites and all(bench.order.get(site, -1) > here for site in sites):
+        raise InputError(
+            f"damage at {', '.join(sites)}",
+            f"is done after {bench.site}, whose features it cannot move: there is nothing to give back",
+            "Damage an earlier site, or make the bench at a later one",
+        )
 
 
 def _restorations(

@@ -14,10 +14,10 @@ from mrinterp.knockouts.designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_sd
-from mrinterp.stats.clustered import clustered_mean
+from mrinterp.stats.clustered_interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.clustered_ratio import clustered_ratio
 from mrinterp.stats.equivalence import tost, verdict
-from mrinterp.stats.tails import critical_value, two_sided_p
+from mrinterp.stats.tails import two_sided_p
 
 __all__ = ["specificity"]
 
@@ -86,38 +86,30 @@ def specificity(
     with np.errstate(divide="ignore", invalid="ignore"):
         change = np.where(sd > 0, (swept.outcome - bench.clean)[..., chosen] / sd, np.nan)
     change = change.transpose(1, 0, 2)
-    effect, se, df = clustered_mean(change, bench.family)
-    t = critical_value(level, df) if df else np.nan
-    lower, upper = effect - t * se, effect + t * se
+    found = clustered_interval(change, bench.family, level)
+    df, sign = found.df, np.sign(found.mean)
     target, control = change[:, :, :T, None], change[:, :, None, T:]
     ratio = clustered_ratio(control, target, bench.family, level)
-    apart, apart_se, _ = clustered_mean(
-        np.sign(effect[:, :T, None]) * target - np.sign(effect[:, None, T:]) * control, bench.family
-    )
-    p = two_sided_p(tost(effect[:, T:], se[:, T:], df, margin, 1 - level).neglog10p)
-    status = tuple(
-        ONE_FAMILY
-        if not df
-        else ("ok" if s > 0 else f"{bench.outcome.names[o]} never varies between prompts: it has no sd")
-        for o, s in zip(chosen, sd, strict=True)
-    )
+    apart = clustered_interval(sign[:, :T, None] * target - sign[:, None, T:] * control, bench.family, level)
+    p = two_sided_p(tost(found.mean[:, T:], found.se[:, T:], df, margin, 1 - level).neglog10p)
     names = tuple(bench.outcome.names[o] for o in chosen)
+    status = tuple(_status(name, s, df) for name, s in zip(names, sd, strict=True))
     return Specificity(
         tuple(bench.view.names[f] for f in numbers),
         names[:T],
         names[T:],
-        effect,
-        se,
-        lower,
-        upper,
+        found.mean,
+        found.se,
+        found.lower,
+        found.upper,
         p,
         ratio.ratio,
         ratio.lower,
         ratio.upper,
-        apart,
-        apart - t * apart_se,
-        apart + t * apart_se,
-        _verdicts(lower, upper, p, T, rope, margin, 1 - level, status),
+        apart.mean,
+        apart.lower,
+        apart.upper,
+        _verdicts(found, p, T, rope, 1 - level, status),
         margin,
         df,
         level,
@@ -148,18 +140,18 @@ def _outcomes(bench: Bench, targets: Sequence[str] | None, controls: Sequence[st
     return np.array([names.index(n) for n in listed])
 
 
+def _status(outcome: str, sd: float, df: float) -> str:
+    if not df:
+        return ONE_FAMILY
+    return "ok" if sd > 0 else f"{outcome} never varies between prompts: it has no sd"
+
+
 def _verdicts(
-    lower: Array,
-    upper: Array,
-    p: Array,
-    T: int,
-    rope: float,
-    margin: float,
-    alpha: float,
-    status: tuple[str, ...],
+    found: ClusteredInterval, p: Array, T: int, rope: float, alpha: float, status: tuple[str, ...]
 ) -> NDArray[np.object_]:
     """Words (K, T)."""
-    target, control = (verdict(lower[:, c], upper[:, c], rope) for c in (slice(None, T), slice(T, None)))
+    words = verdict(found.lower, found.upper, rope)
+    target, control = words[:, :T], words[:, T:]
     causal, negligible = np.isin(target, ["causal"]), np.isin(target, ["negligible"])
     moved = np.isin(control, ["causal"]).any(axis=1, keepdims=True)
     untouched = np.asarray(p < alpha).all(axis=1, keepdims=True)
