@@ -36,28 +36,11 @@ def one_seed(seed: int, planted: bool) -> tuple[AlignmentSearch, float, dict[str
     rotation = np.linalg.qr(np.random.default_rng([seed, 7]).standard_normal((WIDTH, WIDTH)))[0].T
     plants = [AlignedVariable(v, SITE, Subspace(rotation[i : i + 1])) for i, v in enumerate(VARIABLES)]
     trained = train_with_interchange(
-        plain_network(task.symbols, WIDTH, seed),
-        task.model,
-        plants if planted else [],
-        task.inputs,
-        task.settings,
-        task.classes,
-        steps=2000,
-        seed=seed,
+        plain_network(task.symbols, WIDTH, seed), task, plants if planted else [], steps=2000, seed=seed
     )
     base, source = draw_pairs(task.model, task.settings, VARIABLES, 1500, group=held, seed=seed)
     search = search_alignment(
-        trained.adapter,
-        task.model,
-        dict.fromkeys(VARIABLES, 1),
-        SITE,
-        task.inputs,
-        task.settings,
-        base,
-        source,
-        task.classes,
-        family=task.family,
-        seed=seed,
+        trained.adapter, task, dict.fromkeys(VARIABLES, 1), SITE, base, source, seed=seed
     )
     angle = {
         v: float(np.degrees(np.arccos(min(abs(float(search.rotation[v][0] @ rotation[i])), 1.0))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,8 @@ from scipy.linalg import subspace_angles
 
 from mrinterp.core.alignment_search import AlignmentSearch
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
-from mrinterp.knockouts.abstraction.alignment_search import search_alignment, subspace_of
-from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
-from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
-from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
+from mrinterp.knockouts.abstraction.alignment_search import subspace_of
+from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs
 from mrinterp.knockouts.abstraction.random_network import random_network
 from mrinterp.knockouts.bench import Bench
 from mrinterp.models.directions import Subspace
@@ -26,30 +24,10 @@ from mrinterp.models.numbers_file import read_numbers
 from mrinterp.models.positions import TokenIndex
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.transformer_lens_adapter import TransformerLensAdapter
-from mrinterp.worlds.hierarchical_equality import built_network, equality_task, plain_network
-
-TASK = equality_task(500)
-NETWORK, DIRECTIONS = built_network()
-HELD = held_out_families(TASK.family, 0.3, 0)
-BASE, SOURCE = draw_pairs(TASK.model, TASK.settings, ["left", "right"], 600, group=HELD)
-BOTH = {"left": 1, "right": 1}
-
-
-def _search(adapter: Any = None, **options: Any) -> AlignmentSearch:
-    given = {
-        "dimensions": BOTH,
-        "site": "2",
-        "inputs": TASK.inputs,
-        "settings": TASK.settings,
-        "base": BASE,
-        "source": SOURCE,
-        "family": TASK.family,
-        "steps": 300,
-        "random": 2,
-        "draws": 100,
-        **options,
-    }
-    return search_alignment(adapter or TorchAdapter(NETWORK), TASK.model, classes=TASK.classes, **given)
+from mrinterp.plots.alignment_search import alignment_search as figure
+from mrinterp.plots.style import save
+from mrinterp.worlds.hierarchical_equality import built_network, plain_network
+from tests.searched_alignment import BASE, BOTH, DIRECTIONS, HELD, NETWORK, SOURCE, TASK, search
 
 
 def _angle(found: AlignmentSearch, variable: str) -> float:
@@ -59,7 +37,7 @@ def _angle(found: AlignmentSearch, variable: str) -> float:
 
 @pytest.fixture(scope="module")
 def found() -> AlignmentSearch:
-    return _search()
+    return search()
 
 
 @pytest.mark.parametrize("variable", ["left", "right"])
@@ -82,11 +60,11 @@ def test_subspaces_of_several_variables_are_orthonormal_together(found: Alignmen
 
 
 def test_learned_boundary_finds_the_size() -> None:
-    found = _search(dimensions={"left": 5, "right": 5}, boundary=True, steps=300)
+    found = search(dimensions={"left": 5, "right": 5}, boundary=True, steps=300)
     assert {v: len(r) for v, r in found.rotation.items()} == BOTH
     assert _angle(found, "left") < 8
     assert found.held_out["left"].accuracy == 1.0
-    costly = _search(dimensions={"left": 5}, source=SOURCE[:, 0], boundary=True, penalty=0.0, steps=60)
+    costly = search(dimensions={"left": 5}, source=SOURCE[:, 0], boundary=True, penalty=0.0, steps=60)
     assert len(costly.rotation["left"]) > 1  # nothing is gained by giving rows up
 
 
@@ -102,7 +80,7 @@ def test_held_out_families_are_never_looked_at(found: AlignmentSearch) -> None:
     x[torch.from_numpy(HELD)] = torch.randn(
         int(HELD.sum()), x.shape[1], generator=torch.Generator().manual_seed(9)
     )
-    other = _search(inputs=ModelInputs({"input": x}), random_model=False)
+    other = search(inputs=ModelInputs({"input": x}), random_model=False)
     for variable in BOTH:
         np.testing.assert_array_equal(other.rotation[variable], found.rotation[variable])
     np.testing.assert_array_equal(other.losses, found.losses)
@@ -111,7 +89,7 @@ def test_held_out_families_are_never_looked_at(found: AlignmentSearch) -> None:
 
 def test_pairs_across_the_split_are_counted_and_left_out() -> None:
     base, source = draw_pairs(TASK.model, TASK.settings, "left", 400, seed=1)
-    found = _search(dimensions={"left": 1}, base=base, source=source, steps=20, random_model=False)
+    found = search(dimensions={"left": 1}, base=base, source=source, steps=20, random_model=False)
     across = HELD[base] != HELD[source]
     assert found.pairs["unused"] == across.sum() > 50
     assert sum(found.pairs.values()) == 400
@@ -119,7 +97,7 @@ def test_pairs_across_the_split_are_counted_and_left_out() -> None:
 
 
 def test_same_seed_same_bytes_another_seed_another_search(found: AlignmentSearch) -> None:
-    again, other = _search(), _search(seed=1, steps=20, random_model=False)
+    again, other = search(), search(seed=1, steps=20, random_model=False)
     for variable in BOTH:
         assert again.rotation[variable].tobytes() == found.rotation[variable].tobytes()
     assert str(again) == str(found)
@@ -130,7 +108,7 @@ def test_the_network_is_left_as_it_was() -> None:
     network, _ = built_network()
     network.requires_grad_(True)
     before = {k: v.clone() for k, v in network.state_dict().items()}
-    _search(TorchAdapter(network), steps=10)
+    search(TorchAdapter(network), steps=10)
     assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items())
     assert all(p.grad is None and p.requires_grad for p in network.parameters())
 
@@ -164,7 +142,7 @@ class _Stack(torch.nn.Module):
 
 def test_runs_begun_at_the_site_give_the_same_search(found: AlignmentSearch) -> None:
     network = _Stack().eval()
-    resumed = _search(TorchAdapter(network), site="layers.2", random_model=False)
+    resumed = search(TorchAdapter(network), site="layers.2", random_model=False)
     assert network.layers[0].calls < 200  # 600 differentiable runs did not go through it
     for variable in BOTH:
         np.testing.assert_array_equal(resumed.rotation[variable], found.rotation[variable])
@@ -200,7 +178,7 @@ class _Hooked(torch.nn.Module):
 
 def test_other_adapters_are_searched_alike(found: AlignmentSearch) -> None:
     adapter = TransformerLensAdapter(_Hooked().eval())
-    other = _search(adapter, site="hook_site", random_model=False)
+    other = search(adapter, site="hook_site", random_model=False)
     for variable in BOTH:
         np.testing.assert_array_equal(other.rotation[variable], found.rotation[variable])
 
@@ -234,8 +212,19 @@ def test_saved_search_reopens(found: AlignmentSearch, tmp_path: Path) -> None:
     assert "trained" in opened.to_frame()
 
 
+def test_figure_of_the_search_shows_its_losses(found: AlignmentSearch, tmp_path: Path) -> None:
+    ax = figure(found)
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), found.losses[:, 0])
+    assert ax.lines[3].get_ydata()[-1] == pytest.approx(found.losses[-15:, 1].mean())
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [
+        "left: 100% of held-out pairs",
+        "right: 100% of held-out pairs",
+    ]
+    assert save(ax, tmp_path / "s.png").stat().st_size > 5000
+
+
 def test_several_starts_keep_the_best() -> None:
-    one, four = (_search(starts=n, steps=30, random_model=False) for n in (1, 4))
+    one, four = (search(starts=n, steps=30, random_model=False) for n in (1, 4))
     assert four.losses[-3:].mean() <= one.losses[-3:].mean()
 
 
@@ -273,6 +262,7 @@ class _Opaque(torch.nn.Module):
         ({"dimensions": {"left": 20, "right": 21}}, "at '2', which is 40 wide"),
         ({"dimensions": {"left": 0, "right": 1}}, "at least 1 and at most 40"),
         ({"dimensions": {}}, "no variable"),
+        ({"dimensions": ["left", "right"]}, "a list.*its size"),
         ({"dimensions": {"lefft": 1, "right": 1}}, "'lefft'.*Did you mean 'left'"),
         ({"site": "7"}, "site '7'"),
         ({"base": BASE[:-1]}, "599 base inputs, 600 source inputs"),
@@ -292,7 +282,7 @@ class _Opaque(torch.nn.Module):
 )
 def test_bad_input_is_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        _search(**{"steps": 3, **options})
+        search(**{"steps": 3, **options})
 
 
 @pytest.mark.parametrize(
@@ -310,74 +300,39 @@ def test_unknown_variables_are_named(
         run(found, tmp_path)
 
 
-def test_training_plants_a_variable_where_asked() -> None:
-    task = equality_task(400, symbols=3)
-    network = plain_network(3, 24)
-    rows = np.linalg.qr(np.random.default_rng(0).standard_normal((24, 4)))[0].T
-    plants = [AlignedVariable(v, "3", Subspace(r)) for v, r in zip(BOTH, (rows[:2], rows[2:]), strict=True)]
-    base, source = draw_pairs(task.model, task.settings, "left", 300)
-
-    def train(alignment: list[AlignedVariable], steps: int) -> Any:
-        given = task.inputs, task.settings, task.classes
-        return train_with_interchange(network, task.model, alignment, *given, steps=steps, rate=0.01)
-
-    def accuracy(alignment: list[AlignedVariable]) -> tuple[float, Any]:
-        trained = train(alignment, 400)
-        assert trained.task_accuracy > 0.98
-        found = interchange_accuracy(
-            trained.adapter, task.model, plants[0], task.inputs, task.settings, base, source, task.classes
-        )
-        return found.accuracy, trained
-
-    before = TorchAdapter(network).hash
-    planted, first = accuracy(plants)
-    plain, alone = accuracy([])
-    assert planted > 0.95
-    assert plain < 0.7
-    assert TorchAdapter(network).hash == before != first.adapter.hash
-    assert train(plants, 9).adapter.hash == train(plants, 9).adapter.hash
-    assert first.losses.shape == (400, 3)
-    assert "left, right planted" in str(first)
-    assert "task alone" in str(alone)
-
-
-def test_training_refuses_what_does_not_fit() -> None:
-    plant = AlignedVariable("left", "3", Subspace(np.eye(32)[:1]))
-
-    def train(alignment: Any = (plant,), **options: Any) -> Any:
-        return train_with_interchange(
-            plain_network(), TASK.model, alignment, TASK.inputs, TASK.settings, TASK.classes, **options
-        )
-
-    with pytest.raises(InputError, match="steps 0"):
-        train(steps=0)
-    with pytest.raises(InputError, match="site '9'"):
-        train([AlignedVariable("left", "9", plant.view)])
-    with pytest.raises(InputError, match="'lef'"):
-        train([AlignedVariable("lef", "3", plant.view)])
-
-
-def test_a_killed_search_goes_on_and_another_search_starts_anew(tmp_path: Path) -> None:
-    """The second call finds all starts and all shards but one on disk, and writes only that one."""
-    options = {"steps": 40, "starts": 2, "folder": tmp_path, "block": 32, "random_model": False}
-    first = _search(**options)
-    shards = sorted(tmp_path.glob("interchange-*/shard-*.npz"))
-    assert len(shards) > 4
-    shards[0].unlink()
-    times = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.npz")}
-    again = _search(**options)
-    assert times == {p: p.stat().st_mtime_ns for p in times}
-    np.testing.assert_array_equal(again.losses, first.losses)
-    for variable in BOTH:
-        np.testing.assert_array_equal(again.rotation[variable], first.rotation[variable])
-        held, before = again.held_out[variable], first.held_out[variable]
-        np.testing.assert_array_equal(held.hits, before.hits)
-        np.testing.assert_array_equal(held.arms["read_back"], before.arms["read_back"])
-    _search(**{**options, "seed": 1})
-    assert len(list(tmp_path.glob("start-*.npz"))) == 4
-
-
-@pytest.mark.parametrize("name", ["steps", "batch", "starts", "rate", "draws"])
-def test_numbers_that_are_not_positive_are_refused(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(n, 0) for n in ("steps", "batch", "starts", "rate", "draws", "block")]
+    + [
+        ("random", -1),
+        ("seed", -1),
+        ("steps", 2.5),
+        ("penalty", float("nan")),
+        ("dimensions", {"left": 1.5}),
+    ],
+)
+def test_numbers_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
+    source = SOURCE[:, :1] if name == "dimensions" else SOURCE
     with pytest.raises(InputError, match=name):
-        _search(**{name: 0})
+        search(**{"source": source, name: value})
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_networks_precision_is_not_taken_for_a_failed_write(dtype: Any) -> None:
+    network = copy.deepcopy(NETWORK).to(dtype)
+    inputs = ModelInputs({"input": TASK.inputs.tensors["input"].to(dtype)})
+    found = search(TorchAdapter(network), inputs=inputs, random_model=False, steps=150)
+    assert found.held_out["left"].accuracy == 1.0
+    assert "Note" not in str(found)
+
+
+def test_a_search_that_finds_nothing_says_what_it_is_not_ahead_of(found: AlignmentSearch) -> None:
+    assert "Not shown to be ahead" not in str(found)
+    lost = search(TorchAdapter(plain_network(6, 40)), steps=5, random_model=False)
+    text = str(lost.held_out["left"])
+    table = lost.held_out["left"].to_frame()
+    behind = table[table["over_lower"] <= 0]["alignment"]
+    assert "Not shown to be ahead of: " in text
+    assert "no edit" in set(behind)
+    for kind in behind.unique():
+        assert kind in text.split("Not shown to be ahead of: ")[1]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.causal_model import CausalModel
+from mrinterp.knockouts.abstraction.variable import Variable
 
 BITS = (False, True)
 EVERY = np.array(list(itertools.product(range(3), repeat=4)))
@@ -136,12 +137,32 @@ def _same(*names: str) -> Any:
         ([Variable("u", ("a",), _same), Variable("u", ("a",), _same)], "'u' is given twice"),
         ([Variable("a", ("a",), _same)], "'a' is given twice"),
         ([Variable("u", "a", _same)], "parents is one string"),
+        ([Variable("u", (), lambda: 1)], "'u': no parents"),
+        ([Variable("u", ("a",), 3)], "'u': its function is a int"),
+        ([Variable("u", ("a",), lambda a, b: a)], r"'u': .*not take 1 argument \(parents a\): missing.*'b'"),
+        ([Variable("u", ("a", "a"), lambda a: a)], r"'u': .*not take 2 arguments \(parents a, a\): too many"),
         ([], "no variables"),
     ],
 )
 def test_refuses_what_is_no_model(variables: list[Variable], words: str) -> None:
     with pytest.raises(InputError, match=words):
         CausalModel({"a": None}, variables)
+
+
+def test_inputs_are_a_mapping() -> None:
+    with pytest.raises(InputError, match="inputs: a list"):
+        CausalModel(["a"], [Variable("u", ("a",), _same)])  # type: ignore[arg-type]
+
+
+def test_numbers_beside_words_stay_numbers() -> None:
+    mixed = Variable("y", ("a",), lambda a: "many" if a > 1 else int(a), (0, 1, "many"))
+    assert CausalModel({"a": None}, [mixed]).run({"a": [0, 1, 2]})["y"].tolist() == [0, 1, "many"]
+
+
+def test_builtins_are_functions_too() -> None:
+    """`max` shows no signature: what it cannot take is found when it is called."""
+    model = CausalModel({"a": None, "b": None}, [Variable("largest", ("a", "b"), max)])
+    assert model.run({"a": [1, 5], "b": [3, 4]})["largest"].tolist() == [3, 5]
 
 
 def test_names_the_cycle() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.edits.confounder_removal import remove_confounder
 from mrinterp.knockouts.edits.edited_network import edited_outcomes
+from mrinterp.knockouts.edits.prune_units import prune_units
 from mrinterp.models.correct_answer import CorrectAnswer
 from mrinterp.models.directions import Directions
+from mrinterp.models.features import ChannelMap
 from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.outcome_set import OutcomeSet
 from mrinterp.models.outcomes import Sampling
@@ -24,6 +27,8 @@ from mrinterp.models.positions import AllTokens, MeanOfTokens
 from mrinterp.models.target_outcomes import ExampleLoss
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units
+from mrinterp.plots.confounder_removal import confounder_removal as figure
+from mrinterp.plots.style import save
 from mrinterp.stats.paired_change import paired_change
 
 HIGH, LOW = 0, 32
@@ -195,6 +200,39 @@ class TestHiddenDirections:
         np.testing.assert_array_equal(edited_outcomes(bench, trained[0]), bench.clean)
 
 
+def test_a_pruned_network_is_judged_as_any_edit(trained: Any) -> None:
+    bench, group = _pixel_bench(trained)
+    given = {"x": bench.inputs.tensors["x"]}
+    pruned = prune_units(trained[0], "bend", [0, 5, 9], given)
+    found = remove_confounder(bench, ["high corner"], group, edited=pruned)
+    np.testing.assert_array_equal(found.after, edited_outcomes(bench, pruned.module))
+    assert found.label == "3 of 24 units of bend pruned"
+    assert np.abs(found.table["change"]).max() > 0
+
+
+def test_channels_of_a_feature_map_are_written_at_run_time() -> None:
+    class Conv(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.site, self.out = torch.nn.Conv2d(1, 4, 3), torch.nn.Linear(4, 2)
+
+        def forward(self, x: Any) -> Any:
+            return self.out(torch.relu(self.site(x)).mean((2, 3)))
+
+    x, labels = torch.randn(8, 1, 4, 4), torch.zeros(8, dtype=torch.long)
+    inputs, view = ModelInputs({"x": x}, torch.ones(8, 4, dtype=torch.long)), ChannelMap(Units([0, 2], 4))
+    bench = Bench(TorchAdapter(Conv().eval()), "site", view, inputs, ExampleLoss(labels), rule=AllTokens())
+    found = remove_confounder(bench, ["0"], np.repeat(["conflicts", "absent"], 4))
+    assert found.how == "run time"
+    assert "not convolutions" in found.meta["why"]
+    h = bench.adapter.module.site(x).detach()
+    h[:, 0] = found.meta["value"][0]
+    with torch.no_grad():
+        logits = bench.adapter.module.out(torch.relu(h).mean((2, 3)))
+    np.testing.assert_allclose(found.after[:, 0], -logits.log_softmax(1)[:, 0], rtol=1e-5)
+
+
 def test_a_network_with_tokens() -> None:
     torch.manual_seed(1)
 
@@ -309,6 +347,21 @@ class TestBadInput:
         assert found.row("absent", "correct")["status"] == "no inputs"
         assert np.isnan(found.row("absent", "correct")["change"])
         assert found.meta["value"] == [0.0]
+
+
+def test_figure_shows_before_after_and_the_interval(pixels: Any, tmp_path: Path) -> None:
+    found = pixels[2]
+    ax = figure(found, "loss")
+    rows = [found.row(g, "loss") for g in ("conflicts", "agrees", "absent")]
+    drawn = [line.get_xdata() for line in ax.lines]
+    for place, r in enumerate(rows):
+        bar, _, before, after = drawn[4 * place : 4 * place + 4]
+        np.testing.assert_allclose(bar, [r["before"] + r["lower"], r["before"] + r["upper"]])
+        assert (before[0], after[0]) == (r["before"], r["after"])
+    assert next(t.get_text() for t in ax.get_yticklabels()) == "cue conflicts (200)"
+    assert save(ax, tmp_path / "c.png").stat().st_size > 5000
+    with pytest.raises(InputError, match="outcome 'los'"):
+        figure(found, "los")
 
 
 def test_kept_on_disk(pixels: Any, tmp_path: Any) -> None:

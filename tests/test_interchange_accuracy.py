@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,14 @@ import torch
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.interchange_accuracy import InterchangeAccuracy
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
 from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
-from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.causal_model import CausalModel
 from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.control_alignments import control_alignments
 from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
 from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
+from mrinterp.knockouts.abstraction.variable import Variable
 from mrinterp.models.directions import Subspace
 from mrinterp.models.features import ChannelMap
 from mrinterp.models.inputs import ModelInputs
@@ -40,10 +44,9 @@ def _aligned(variable: str) -> AlignedVariable:
 
 
 def _accuracy(alignment: Any, base: Any, source: Any, **options: Any) -> InterchangeAccuracy:
-    given = {"family": TASK.family, "random": 3, "shuffles": 3, "draws": 200, **options}
-    return interchange_accuracy(
-        ADAPTER, TASK.model, alignment, TASK.inputs, TASK.settings, base, source, TASK.classes, **given
-    )
+    task = replace(TASK, **{k: options.pop(k) for k in ("family", "settings") if k in options})
+    given = {"random": 3, "shuffles": 3, "draws": 200, **options}
+    return interchange_accuracy(ADAPTER, task, alignment, base, source, **given)
 
 
 @pytest.mark.parametrize("variable", ["left", "right"])
@@ -169,9 +172,8 @@ def test_a_variable_with_the_same_labels_is_no_wrong_variable() -> None:
             Variable("answer", ("again", "right"), lambda x, y: x == y, (False, True)),
         ],
     )
-    found = interchange_accuracy(
-        ADAPTER, model, _aligned("left"), TASK.inputs, TASK.settings, *PAIRS["left"], TASK.classes, draws=50
-    )
+    task = replace(TASK, model=model)
+    found = interchange_accuracy(ADAPTER, task, _aligned("left"), *PAIRS["left"], draws=50)
     rows = found.arm("wrong variable").set_index("detail")
     assert "does not apply: interchanging again gives the same labels" in rows.loc["again", "status"]
     assert np.isnan(rows.loc["again", "accuracy"])
@@ -210,7 +212,7 @@ class _TwoTokens(torch.nn.Module):
         return torch.stack([torch.zeros(len(h)), h[:, 0, 0] * h[:, 1, 0]], 1)
 
 
-def _two_tokens(length: int = 4) -> tuple[Any, ...]:
+def _two_tokens(length: int = 4) -> tuple[TorchAdapter, AbstractionTask]:
     rng = np.random.default_rng(0)
     ids = rng.integers(0, 8, (120, length))
     mask = torch.ones(120, length, dtype=torch.long)
@@ -225,19 +227,18 @@ def _two_tokens(length: int = 4) -> tuple[Any, ...]:
     )
     inputs = ModelInputs({"input_ids": torch.from_numpy(ids), "attention_mask": mask}, mask)
     settings = {"first": ids[:, 0], "second": ids[:, 1]}
-    return TorchAdapter(_TwoTokens().eval()), model, inputs, settings, ClassScores((False, True))
+    task = AbstractionTask(model, inputs, settings, ClassScores((False, True)))
+    return TorchAdapter(_TwoTokens().eval()), task
 
 
 @pytest.mark.parametrize(("variable", "token"), [("x", 0), ("y", 1)])
 def test_tokens_are_interchanged_where_the_rule_says(variable: str, token: int) -> None:
-    adapter, model, inputs, settings, classes = _two_tokens()
-    base, source = draw_pairs(model, settings, variable, 200)
+    adapter, task = _two_tokens()
+    base, source = draw_pairs(task.model, task.settings, variable, 200)
 
     def accuracy(rule: Any, units: Any = (0,)) -> float:
         aligned = AlignedVariable(variable, "embed", Units(units, 3), rule)
-        return interchange_accuracy(
-            adapter, model, aligned, inputs, settings, base, source, classes, draws=50
-        ).accuracy
+        return interchange_accuracy(adapter, task, aligned, base, source, draws=50).accuracy
 
     assert accuracy(TokenIndex(token)) == 1.0
     assert accuracy(TokenIndex(1 - token)) < 0.7
@@ -246,18 +247,32 @@ def test_tokens_are_interchanged_where_the_rule_says(variable: str, token: int) 
 
 
 def test_token_by_token_needs_the_same_tokens() -> None:
-    adapter, model, inputs, settings, classes = _two_tokens()
+    adapter, task = _two_tokens()
     even, odd = np.arange(0, 120, 2), np.arange(1, 120, 2)
     aligned = AlignedVariable("same", "embed", Units((0,), 3), AllTokens())
-    found = interchange_accuracy(
-        adapter, model, aligned, inputs, settings, even, np.roll(even, 7), classes, draws=50
-    )
+    found = interchange_accuracy(adapter, task, aligned, even, np.roll(even, 7), draws=50)
     assert found.accuracy == 1.0  # everything that matters is interchanged
     with pytest.raises(InputError, match="pair 0: 2 tokens in the base, 4 in the source"):
-        interchange_accuracy(adapter, model, aligned, inputs, settings, even, odd, classes)
+        interchange_accuracy(adapter, task, aligned, even, odd)
     largest = AlignedVariable("same", "embed", Units((0,), 3), MaxOfTokens())
     with pytest.raises(InputError, match="read but not written"):
-        interchange_accuracy(adapter, model, largest, inputs, settings, even, np.roll(even, 7), classes)
+        interchange_accuracy(adapter, task, largest, even, np.roll(even, 7))
+
+
+def test_random_directions_of_the_data_know_no_padding() -> None:
+    """One coordinate varies on own tokens, padding sits elsewhere: every random data direction is that coordinate."""
+    adapter, task = _two_tokens()
+    with torch.no_grad():
+        adapter.module.embed.weight[:, 1:] = torch.tensor([0.3, -0.2])
+        adapter.module.embed.weight[7] = torch.tensor([1.0, 5.0, 5.0])
+    ids, mask = task.inputs.tensors["input_ids"] % 7, task.inputs.mask
+    assert mask is not None
+    ids = torch.where(mask > 0, ids, 7)
+    inputs = ModelInputs({"input_ids": ids, "attention_mask": mask}, mask)
+    aligned = AlignedVariable("x", "embed", Units((1,), 3), AllTokens())
+    arms, _ = control_alignments(adapter, [aligned], inputs, 3, np.random.default_rng(0), 64)
+    drawn = [arm[0].view.read_rows for name, _, arm in arms if name == "random data subspace"]
+    np.testing.assert_allclose(np.abs(np.concatenate(drawn)), [[1, 0, 0]] * 3, atol=1e-6)
 
 
 def test_channels_of_a_feature_map() -> None:
@@ -267,58 +282,10 @@ def test_channels_of_a_feature_map() -> None:
     ).eval()
     inputs = ModelInputs(TASK.inputs.tensors, torch.ones(400, 1, dtype=torch.long))
     aligned = AlignedVariable("left", "3", ChannelMap(Subspace(DIRECTIONS["left"])))
-    adapter, (base, source) = TorchAdapter(network), PAIRS["left"]
-    found = interchange_accuracy(
-        adapter, TASK.model, aligned, inputs, TASK.settings, base, source, TASK.classes, draws=50
-    )
+    task = replace(TASK, inputs=inputs)
+    found = interchange_accuracy(TorchAdapter(network), task, aligned, *PAIRS["left"], draws=50)
     assert found.accuracy == 1.0
     assert found.arm("random subspace")["accuracy"].max() < 0.7
-
-
-def test_pairs_are_as_asked() -> None:
-    held = held_out_families(TASK.family, 0.25, 1)
-    assert len(np.unique(TASK.family[held])) == 9
-    assert not set(TASK.family[held]) & set(TASK.family[~held])
-    base, source = draw_pairs(TASK.model, TASK.settings, "left", 1000, informative=0.8, group=held, seed=2)
-    np.testing.assert_array_equal(held[base], held[source])
-    assert np.bincount(base, minlength=400).min() == 2
-    assert np.bincount(base, minlength=400).max() == 3
-    whole = TASK.model.run(TASK.settings)
-    own = {k: v[base] for k, v in TASK.settings.items()}
-    label = TASK.model.intervene({"left": whole["left"][source]}).run(own)["same"]
-    assert np.mean(label != whole["same"][base]) == pytest.approx(0.8, abs=0.04)
-    np.testing.assert_array_equal(
-        draw_pairs(TASK.model, TASK.settings, "left", 50, seed=1),
-        draw_pairs(TASK.model, TASK.settings, "left", 50, seed=1),
-    )
-
-
-def test_scores_of_classes_are_read_from_what_networks_return() -> None:
-    mask = torch.ones(2, 3, dtype=torch.long)
-    mask[1, 2] = 0
-    logits = torch.arange(2 * 3 * 5.0).reshape(2, 3, 5)
-    tokens = ClassScores(("yes", "no"), targets=(4, 1))
-    np.testing.assert_array_equal(tokens(logits, mask), [[14.0, 11.0], [24.0, 21.0]])
-    assert tokens.decode(np.array([[1.0, 2.0], [3.0, 3.0]])).tolist() == [1, 0]
-    assert tokens.codes(["no", "yes"]).tolist() == [1, 0]
-    one = ClassScores((False, True), score=lambda output, _: output)
-    np.testing.assert_array_equal(one(torch.tensor([-1.0, 2.0]), mask), [[0.0, -1.0], [0.0, 2.0]])
-
-
-@pytest.mark.parametrize(
-    ("make", "words"),
-    [
-        (lambda: ClassScores(("yes",)), "at least two classes"),
-        (lambda: ClassScores((1, 1)), "each label once"),
-        (lambda: ClassScores((0, 1), targets=(1, 2, 3)), "3 for 2 labels"),
-        (lambda: ClassScores((0, 1), targets=(0, 9))(torch.zeros(2, 5), torch.ones(2, 1)), "column 9 of 5"),
-        (lambda: ClassScores((0, 1, 2))(torch.zeros(2, 1), torch.ones(2, 1)), "1 scores for 3 labels"),
-        (lambda: ClassScores((0, 1)).codes([0, 2]), "2 is none of the classes"),
-    ],
-)
-def test_classes_that_do_not_fit(make: Callable[[], Any], words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        make()
 
 
 BASE, SOURCE = PAIRS["left"]
@@ -335,9 +302,12 @@ BASE, SOURCE = PAIRS["left"]
             "base: [0-9]+. Give numbers of inputs, from 0 to 399",
         ),
         (lambda: _accuracy(_aligned("left"), BASE * 0.5, SOURCE), "float64"),
+        (lambda: _accuracy(_aligned("left"), 3, 4), "1 base inputs, 1 source inputs"),
+        (lambda: _accuracy(_aligned("left").view, BASE, SOURCE), "a Subspace.*AlignedVariable"),
+        (lambda: _accuracy(_aligned("left"), BASE, SOURCE, shuffles=-1), "shuffles: -1"),
         (lambda: _accuracy(_aligned("left"), BASE, np.stack([SOURCE] * 2, 1)), "per variable"),
-        (lambda: _accuracy([], BASE, SOURCE), "alignment: variables"),
-        (lambda: _accuracy([_aligned("left")] * 2, BASE, SOURCE), "each variable once"),
+        (lambda: _accuracy([], BASE, SOURCE), "no variable"),
+        (lambda: _accuracy([_aligned("left")] * 2, BASE, SOURCE), "'left' is given twice"),
         (lambda: _accuracy(_aligned("left"), BASE, SOURCE, wrong=["rihgt"]), "'rihgt'.*'right'"),
         (lambda: _accuracy(_aligned("left"), BASE, SOURCE, family=np.zeros(3)), "family"),
         (
@@ -372,9 +342,9 @@ def test_bad_input_is_named(run: Callable[[], Any], words: str) -> None:
 def test_settings_of_another_length_are_refused() -> None:
     fewer = {k: v[:-1] for k, v in TASK.settings.items()}
     with pytest.raises(InputError, match="399 rows for 400 inputs"):
-        interchange_accuracy(
-            ADAPTER, TASK.model, _aligned("left"), TASK.inputs, fewer, BASE, SOURCE, TASK.classes
-        )
+        replace(TASK, settings=fewer)
+    with pytest.raises(InputError, match="True is none of the classes"):
+        replace(TASK, classes=ClassScores((0, 2)))
 
 
 def test_figure_has_a_row_a_kind_and_the_numbers_of_the_table(tmp_path: Path) -> None:

@@ -206,6 +206,7 @@ class TestPruning:
         text = str(cost)
         assert "98 parameters became 50" in text
         assert "held out" in text
+        assert "negligible: inside" in text
 
     def test_it_equals_the_ablation_at_run_time(self) -> None:
         bench = _bench()
@@ -222,6 +223,7 @@ class TestPruning:
         cost = pruning(_bench(seed=9), prune(bench, ["0", "1"]), 2)
         assert (cost.table["verdict"] != "negligible").any()
         assert (cost.table["changed"] > 0.9).any()
+        assert "not negligible: outside" in str(cost)
         rows = cost.table
         d = cost.after - cost.before
         np.testing.assert_allclose(rows["change"], d.mean(axis=0))
@@ -310,7 +312,16 @@ class TestPruning:
             prune_units(bench.adapter.module, "bend", [9], bench.inputs.tensors, writers=["fall"])
         with pytest.raises(InputError, match="site 'raise'"):
             prune_units(bench.adapter.module, "bend", [9], bench.inputs.tensors, writers=["raise"])
+        with pytest.raises(InputError, match="'0' is given twice"):
+            prune(bench, ["0", "0"])
+        with pytest.raises(InputError, match="the string '10'"):
+            prune(bench, "10")
+        none = prune(_bench(view=Directions(np.eye(HIDDEN)[:1])), ["direction0"])
+        with pytest.raises(InputError, match=r"edit: .*not a linear layer"):
+            pruning(bench, none, 1)
         pruned = prune(bench, ["0"])
+        with pytest.raises(InputError, match="removed: 0"):
+            pruning(bench, pruned, 0)
         with pytest.raises(InputError, match="sampled"):
             pruning(_bench(sampling=Sampling("normal", 2, 0.1, 0.0, 0)), pruned, 1)
         with pytest.raises(InputError, match="level"):

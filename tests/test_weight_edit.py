@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 import torch
 
+from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.edits.cut_units import cut_units
+from mrinterp.knockouts.edits.edited_network import edited_outcomes
+from mrinterp.knockouts.edits.fold_out import fold_out
 from mrinterp.knockouts.edits.project_out import project_out
 from mrinterp.knockouts.edits.stream_writers import stream_writers
 from mrinterp.knockouts.edits.weight_edit import WeightEdit
 from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.models.directions import Directions
 from mrinterp.models.hugging_face import load_network
 from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.logit_outcomes import LogitDifference
 from mrinterp.models.positions import AllTokens
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units
@@ -42,6 +47,21 @@ def out(module: Any, inputs: dict[str, Any]) -> Any:
     with torch.inference_mode():
         made = module(**inputs)
     return made if isinstance(made, torch.Tensor) else next(iter(made.values()))
+
+
+class Tied(torch.nn.Module):
+    """Token vectors that are also what the output is read by, and a layer between two normalizations."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.norm = torch.nn.Embedding(11, 8), torch.nn.LayerNorm(8)
+        self.fall, self.head = torch.nn.Linear(8, 8), torch.nn.Linear(8, 11, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids: Any) -> Any:
+        h = self.embed(ids)
+        return self.head(self.norm(h + self.fall(self.norm(h))))
 
 
 class Residual(torch.nn.Module):
@@ -148,6 +168,42 @@ class TestDirections:
         with pytest.raises(InputError, match="same architecture"):
             WeightEdit.reopen(tmp_path / "plain", Residual(not bias).eval())
 
+    def test_tied_weights_of_a_plain_network_stay_apart_when_reopened(self, tmp_path: Path) -> None:
+        network, ids = Tied().eval(), {"ids": torch.arange(10).reshape(2, 5)}
+        d = np.random.default_rng(0).standard_normal(8)
+        made = project_out(network, d, ids, writers=["embed", "fall"])
+        assert torch.equal(made.module.head.weight, network.head.weight)
+        u = torch.from_numpy(d / np.linalg.norm(d)).float()
+        h = network.embed(ids["ids"])
+        h = h - (h @ u)[..., None] * u
+        added = network.fall(network.norm(h))
+        wanted = network.head(network.norm(h + added - (added @ u)[..., None] * u))
+        torch.testing.assert_close(out(made.module, ids), wanted.detach(), rtol=1e-5, atol=1e-5)
+        made.save(tmp_path / "tied")
+        again = WeightEdit.reopen(tmp_path / "tied", network)
+        assert torch.equal(out(again, ids), out(made.module, ids))
+        assert network.head.weight is network.embed.weight
+
+    def test_nobody_looked_at_the_stream_is_said(self) -> None:
+        d, network = np.arange(1.0, 9.0), Residual().eval()
+        assert "whether others write it is not known" in str(project_out(network, d, X, writers=["embed"]))
+        looked = project_out(network, d, X, writers=["embed", "fall"], stream=["embed", "fall"])
+        assert "not known" not in str(looked)
+        with pytest.raises(InputError, match=r"stream at 'fall'.*still holds"):
+            project_out(network, d, X, writers=["embed"], stream=["embed", "fall"])
+        with pytest.raises(InputError, match="site 'fal'"):
+            project_out(network, d, X, writers=["embed"], stream=["fal"])
+
+    @pytest.mark.needs("transformers")
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_half_precision_is_held_to_its_own_rounding(self, decoder: Any, dtype: Any) -> None:
+        half = decoder.to(dtype)
+        made = project_out(half, DIRECTIONS, TEXT)
+        assert made.difference < 0.03 * made.scale
+        writers = [w for w in stream_writers(half) if not w.endswith("h.2.mlp.c_proj")]
+        with pytest.raises(InputError, match=r"stream at 'transformer.h.2'.*still holds"):
+            project_out(half, DIRECTIONS, TEXT, writers=writers)
+
     def test_only_the_span_matters(self) -> None:
         network = Residual().eval()
         d = np.random.default_rng(3).standard_normal((2, 8))
@@ -239,6 +295,48 @@ class TestUnits:
             with pytest.raises(InputError, match=words):
                 cut_units(module, "act", units, X, values)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_a_site_that_something_else_reads_is_refused_in_any_precision(self, dtype: Any) -> None:
+        """One rounding of bfloat16 is large: a tolerance of many would let anything pass."""
+
+        class Twice(Residual):
+            def forward(self, x: Any) -> Any:
+                h = self.act(self.rise(self.norm(self.embed(x))))
+                return self.head(self.fall(h)) + h[:, :3]
+
+        given = {"x": X["x"].to(dtype)}
+        with pytest.raises(InputError, match="Something else reads"):
+            cut_units(Twice().to(dtype).eval(), "act", [0, 1, 2], given)
+
+    def test_outputs_that_cannot_be_compared_are_refused(self) -> None:
+        class Plain:
+            def __init__(self, logits: Any) -> None:
+                self.logits = logits
+
+        class Opaque(Residual):
+            def forward(self, x: Any) -> Any:
+                return Plain(super().forward(x))
+
+        class Broken(Residual):
+            """Not a number as soon as a unit is cut off."""
+
+            def forward(self, x: Any) -> Any:
+                return super().forward(x) / (self.fall.weight[:, 1].abs().sum() > 0)
+
+        class Infinite(Residual):
+            """One class is masked out."""
+
+            def forward(self, x: Any) -> Any:
+                return super().forward(x) + torch.tensor([0.0, -torch.inf, 0.0])
+
+        with pytest.raises(InputError, match="no finite number"):
+            cut_units(Opaque().eval(), "act", [1], X)
+        with pytest.raises(InputError, match=r"differ from the run-time ablation by (nan|inf)"):
+            cut_units(Broken().eval(), "act", [1], X)
+        made = cut_units(Infinite().eval(), "act", [1], X)
+        assert made.difference < 1e-5 < made.scale < 10
+        assert str(made).startswith("1 unit of act cut off at zero: 1 parameter changed")
+
     def test_a_shared_reader_keeps_its_weights_elsewhere(self) -> None:
         network = Residual().eval()
         network.twin = torch.nn.Linear(12, 8).eval()
@@ -246,6 +344,35 @@ class TestUnits:
         made = cut_units(network, "act", [2], X)
         assert made.changed == ("fall.weight",)
         assert torch.equal(made.module.twin.weight, network.fall.weight)
+
+
+class TestFoldOut:
+    @pytest.mark.needs("transformers")
+    def test_a_turned_layer_equals_the_written_value_and_reopens(self, decoder: Any, tmp_path: Path) -> None:
+        """GPT-2's linear layers keep their weights the other way round (Conv1D)."""
+        site, held = "transformer.h.1.mlp.c_proj", np.array([0.4, -0.1])
+        view, outcome = Directions(DIRECTIONS), LogitDifference(3, 5)
+        bench = Bench(TorchAdapter(decoder), site, view, ModelInputs(TEXT, MASK), outcome, rule=AllTokens())
+        made = fold_out(bench, np.arange(2), held, "two directions")
+        assert isinstance(made, WeightEdit)
+        assert made.changed == (f"{site}.weight", f"{site}.bias")
+        values = np.broadcast_to(held[None, :, None, None], (1, 2, *bench.values.shape[:-1]))
+        written = bench.sweep(np.arange(2)[None], np.ascontiguousarray(values), "held").outcome[0]
+        np.testing.assert_allclose(edited_outcomes(bench, made.module), written, atol=1e-5)
+        assert np.abs(written - bench.clean).max() > 1e-3
+        made.save(tmp_path / "folded")
+        again = load_network(tmp_path / "folded", head="causal").adapter.module
+        assert torch.equal(out(again, TEXT), out(made.module, TEXT))
+
+    @pytest.mark.needs("transformers")
+    def test_a_module_that_is_not_linear_names_the_layers_inside(self, decoder: Any) -> None:
+        inputs, view = ModelInputs(TEXT, MASK), Directions(DIRECTIONS)
+        site = "transformer.h.1.mlp"
+        bench = Bench(TorchAdapter(decoder), site, view, inputs, LogitDifference(3, 5), rule=AllTokens())
+        made = fold_out(bench, np.arange(2), np.zeros(2), "")
+        assert isinstance(made, NotApplicable)
+        assert "a GPT2MLP, not a linear layer" in made.reason
+        assert f"{site}.c_proj" in made.reason
 
 
 class _Hidden:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mrinterp.core.stored import Stored
 from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.clustered_proportion import clustered_proportion
-from mrinterp.stats.family_bootstrap import bootstrap_ratio
+from mrinterp.stats.family_draws import bootstrap_ratio
 from mrinterp.stats.tails import critical_value
 
 __all__ = ["ALIGNED", "InterchangeAccuracy"]
@@ -121,6 +121,16 @@ class InterchangeAccuracy(Stored):
             hits=np.vstack([self.hits, np.asarray(hits, dtype=float)]),
         )
 
+    def _not_behind(self) -> list[str]:
+        """Controls over which the interval of the alignment's lead is not above zero, in words."""
+        words = []
+        for name, rows in self._table.iloc[1:].groupby("alignment", sort=False):
+            known = rows["over_lower"].notna()
+            level = int((rows["over_lower"] <= 0).sum())
+            if level:
+                words.append(str(name) if len(rows) == 1 else f"{name} ({level} of {int(known.sum())})")
+        return words
+
     def __str__(self) -> str:
         t = self._table
         first = t.iloc[0]
@@ -146,6 +156,8 @@ class InterchangeAccuracy(Stored):
             else:
                 controls.append(f"{name} {found.mean():.1%} ({found.min():.1%} to {found.max():.1%})")
         text += ". Controls over all pairs: " + "; ".join(controls) + "." if controls else "."
+        equal = self._not_behind()
+        text += f" Not shown to be ahead of: {'; '.join(equal)}." if equal else ""
         return text if first["status"] == "ok" else f"{text} Note: {first['status']}."
 
 

@@ -15,6 +15,13 @@ __all__ = ["Pruning"]
 
 Array = NDArray[np.float64]
 
+VERDICTS = {
+    "negligible": "negligible: inside {:.2g} either way",
+    "causal": "not negligible: outside {:.2g} either way",
+    "indeterminate": "indeterminate: neither inside nor outside {:.2g} either way",
+}
+"""Words for the change held against the region of practical equivalence."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pruning(Stored):
@@ -66,7 +73,7 @@ class Pruning(Stored):
         lines = [
             f"{r['outcome']} went from {r['before']:.4g} to {r['after']:.4g} on {r['inputs']} inputs held out"
             f" (change {r['change']:+.2g}, {self.level:.0%} interval {r['lower']:.2g} to {r['upper']:.2g};"
-            f" {r['verdict']} within {r['rope']:.2g})."
+            f" {VERDICTS[r['verdict']].format(r['rope'])})."
             for r in self.table.to_dict(orient="records")
         ]
         return " ".join([size, *lines])

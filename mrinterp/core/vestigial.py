@@ -62,6 +62,7 @@ class VestigialFeatures(Stored):
             f" {len(self.features)} features; {alone} before correction)"
         )
         text += f", {dead} of them dead on these inputs" if dead else ""
-        flagged = int((self.table["vestigial"].astype(bool) & (self.table.get("flags", "") != "")).sum())
+        awake = self.table["vestigial"].astype(bool) & (self.table["status"] != "dead")
+        flagged = int((awake & (self.table.get("flags", "") != "")).sum())
         text += f", {flagged} of them flagged" if flagged else ""
         return text + (f"; {untested} could not be tested." if untested else ".")

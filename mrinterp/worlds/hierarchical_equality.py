@@ -9,26 +9,20 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
+from mrinterp.knockouts.abstraction.causal_model import CausalModel
 from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.variable import Variable
 from mrinterp.models.inputs import ModelInputs
 
 __all__ = ["EqualityTask", "built_network", "equality_task", "plain_network"]
 
 
 @dataclass(frozen=True, eq=False)
-class EqualityTask:
-    """Is (a == b) the same as (c == d)? Inputs of the network, of the high-level model, and families.
+class EqualityTask(AbstractionTask):
+    """Is (a == b) the same as (c == d)? ``family``: inputs with the same pair (a, c)."""
 
-    ``family``: inputs with the same pair (a, c).
-    """
-
-    model: CausalModel
-    inputs: ModelInputs
-    settings: dict[str, NDArray[np.int_]]
-    family: NDArray[np.int_]
-    classes: ClassScores
-    symbols: int
+    symbols: int = 6
 
 
 def equality_task(inputs: int = 600, symbols: int = 6, seed: int = 0) -> EqualityTask:
@@ -53,8 +47,8 @@ def equality_task(inputs: int = 600, symbols: int = 6, seed: int = 0) -> Equalit
     )
     coded = np.concatenate([np.eye(symbols, dtype=np.float32)[settings[k]] for k in "abcd"], axis=1)
     family = settings["a"] * symbols + settings["c"]
-    tensors = {"input": torch.from_numpy(coded)}
-    return EqualityTask(model, ModelInputs(tensors), settings, family, ClassScores((False, True)), symbols)
+    given = ModelInputs({"input": torch.from_numpy(coded)})
+    return EqualityTask(model, given, settings, ClassScores((False, True)), family, symbols)
 
 
 def plain_network(symbols: int = 6, width: int = 32, seed: int = 0) -> torch.nn.Sequential:

@@ -71,7 +71,9 @@ def check_tokens(
     if len(bad):
         found = f"{int(mask[base[bad[0]]].sum())} tokens in the base, {int(mask[source[bad[0]]].sum())} in the source"
         raise InputError(
-            f"pair {bad[0]}", found, "Pair inputs of the same length, or use another rule than AllTokens"
+            f"pair {bad[0]}",
+            found,
+            "Pair inputs of the same length (draw_pairs with group=lengths), or use another rule than AllTokens",
         )
 
 

@@ -4,51 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.alignment_search import AlignmentSearch
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.interchange_accuracy import InterchangeAccuracy
-from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, check_tokens, rule_for
-from mrinterp.knockouts.abstraction.causal_model import CausalModel
-from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, rule_for
+from mrinterp.knockouts.abstraction.checked_options import check_options
 from mrinterp.knockouts.abstraction.control_alignments import fitting_view, site_widths
-from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
 from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
-from mrinterp.knockouts.abstraction.interchange_answers import interchange_answers
-from mrinterp.knockouts.abstraction.interchange_pairs import checked_pairs, held_out_families
+from mrinterp.knockouts.abstraction.interchange_answers import InterchangeAnswers, interchange_answers
+from mrinterp.knockouts.abstraction.interchange_pairs import held_out_families
+from mrinterp.knockouts.abstraction.labelled_pairs import LabelledPairs, labelled_pairs
 from mrinterp.knockouts.abstraction.random_network import random_network
-from mrinterp.knockouts.abstraction.rotation_fit import (
-    RotationFit,
-    RotationSettings,
-    SearchPairs,
-    fit_rotation,
-)
-from mrinterp.knockouts.outcome_rope import check_draws, check_level
+from mrinterp.knockouts.abstraction.rotation_fit import RotationFit, RotationSettings, fit_rotation
 from mrinterp.models.adapter import Adapter
 from mrinterp.models.directions import Subspace
-from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.positions import PositionRule
 
 __all__ = ["search_alignment", "subspace_of"]
 
-Rows = NDArray[np.int_]
+SEARCHED, HELD_OUT, ACROSS = range(3)
+"""Sides of the split: pairs to search with, pairs of held-out families, pairs with an input on either side."""
 
 
 def search_alignment(
     adapter: Adapter,
-    model: CausalModel,
+    task: AbstractionTask,
     dimensions: Mapping[str, int],
     site: str,
-    inputs: ModelInputs,
-    settings: Mapping[str, ArrayLike],
     base: ArrayLike,
     source: ArrayLike,
-    classes: ClassScores,
     *,
-    family: ArrayLike | None = None,
     rule: PositionRule | None = None,
     held_out: float = 0.3,
     boundary: bool = False,
@@ -63,7 +54,7 @@ def search_alignment(
     draws: int = 2000,
     block: int = 64,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
 ) -> AlignmentSearch:
     """Search a site for subspaces whose interchange does what interchanging the variables would.
 
@@ -71,20 +62,16 @@ def search_alignment(
     ----------
     adapter : Adapter
         One through whose forward pass gradients flow. The network's weights are not changed.
-    model : CausalModel
+    task : AbstractionTask
+        A share ``held_out`` of its families is not searched with.
     dimensions : mapping of variable to int
         Size of each variable's subspace; they are orthogonal to each other. With ``boundary`` the largest
         size: how many of them are needed is learned.
     site : str
-    inputs, settings
-        N inputs of the network, and the same as the high-level model takes them.
     base, source : array (M,) of int
-        Pairs, for example of `draw_pairs`; source may be (M, V), a column per variable.
-    classes : ClassScores
-    family : array (N,), optional
-        Of the inputs; default every input its own. A share ``held_out`` of the families is not searched
-        with. Pairs whose base and source lie on different sides of that split are left out and counted:
-        draw pairs with ``group=held_out_families(family, held_out, seed)`` and there are none.
+        Pairs; source may be (M, V), a column per variable. Those whose base and source lie on different
+        sides of the split are left out and counted: draw pairs with
+        ``group=held_out_families(family, held_out, seed)`` and there are none.
     rule : PositionRule, optional
         At which tokens; default the mean over tokens where there are tokens.
     boundary, penalty
@@ -99,8 +86,9 @@ def search_alignment(
         where nothing was learned.
     random, level, draws, block, seed
         As in `interchange_accuracy`; ``seed`` also drives the split and the search.
-    folder : Path, optional
-        Where finished starts and shards of runs are kept, so that a kill costs little.
+    folder : path, optional
+        Where finished starts and shards of runs are kept: a kill costs the start that it hits, and the
+        call made again gives the same bytes.
 
     Returns
     -------
@@ -116,82 +104,64 @@ def search_alignment(
 
     Notes
     -----
-    Source: Geiger et al. 2024, arXiv:2303.02536; learned boundary: Wu et al. 2023, arXiv:2305.08809.
-    """
-    check_level(level)
-    check_draws(draws)
-    names = list(dimensions)
-    if not names:
-        raise InputError("dimensions", "no variable", "Name at least one variable and a size")
-    for name in names:
-        model.check(name)
-    adapter.check(site)
-    b, s = checked_pairs(base, source, len(inputs), len(names))
-    place = rule_for(inputs, rule)
-    for column in range(len(names)):
-        check_tokens(inputs, place, b, s[:, column])
-    families = np.arange(len(inputs)) if family is None else np.asarray(family)
-    if families.shape != (len(inputs),):
-        raise InputError("family", f"shape {families.shape} for {len(inputs)} inputs", "Give every input one")
-    sides = _sides(families, b, s, held_out, seed)
-    labels = [counterfactual_labels(model, settings, [n], b, s[:, v : v + 1]) for v, n in enumerate(names)]
-    pairs = SearchPairs(b, s, np.stack([classes.codes(x) for x in labels], axis=1))
-    given = RotationSettings(steps, batch, rate, starts, boundary, penalty, seed)
-    seen = np.flatnonzero(sides == 0)
-    searched = SearchPairs(b[seen], s[seen], pairs.wanted[seen])
+    What is found works when it is interchanged. It need not be the place that the network itself uses, nor
+    the only one: in a network with a planted direction other directions gave the model's answer as well, among
+    them random mixtures of the activations (``random data subspace``), and the direction found lay some thirty
+    degrees from the plant (``benchmarks/alignment_search.py``). Read the accuracy beside those rows, the
+    random network and the interval of ``over``, and knock the subspace out before a claim is built on it.
 
+    Source: Geiger et al. 2024, arXiv:2303.02536; learned boundary: Wu et al. 2023, arXiv:2305.08809; what
+    misleads: Makelov, Lange & Nanda 2024, arXiv:2311.17030.
+    """
+    check_options(level, draws, block, random=random, seed=seed)
+    descent = RotationSettings(steps, batch, rate, starts, boundary, penalty, seed)
+    if not isinstance(dimensions, Mapping):
+        raise InputError(
+            "dimensions", f"a {type(dimensions).__name__}", "Give each variable its size, such as {'left': 1}"
+        )
+    adapter.check(site)
+    place = rule_for(task.inputs, rule)
+    pairs = labelled_pairs(task, dict.fromkeys(dimensions, place), base, source)
+    sides = _sides(task, pairs, held_out, seed)
+    searched, unseen = pairs.take(sides == SEARCHED), pairs.take(sides == HELD_OUT)
     other = random_network(adapter, seed) if random_model is True else random_model or None
 
     def search(network: Adapter, what: str) -> RotationFit:
-        return fit_rotation(network, site, inputs, place, dimensions, searched, classes, given, what, folder)
+        return fit_rotation(network, task, site, place, dimensions, searched, descent, what, folder)
 
     found = search(adapter, "alignment search")
-    baseline = None if other is None else search(other, "alignment search, random network")
-    map_ = site_widths(adapter, [site], inputs)[site][1]
-    rows = np.flatnonzero(sides == 1)
+    lost = None if other is None else search(other, "alignment search, random network")
+    feature_map = site_widths(adapter, [site], task.inputs)[site][1]
+
+    def answers(
+        network: Adapter, fit: RotationFit, name: str, part: LabelledPairs
+    ) -> tuple[AlignedVariable, InterchangeAnswers]:
+        aligned = AlignedVariable(name, site, fitting_view(fit.rows[name], feature_map), place)
+        pairs = part.base, part.source
+        return aligned, interchange_answers(network, task, [[aligned]], *pairs, block, folder)
+
+    shown: dict[str, Any] = {"random": random, "level": level, "draws": draws, "block": block, "seed": seed}
     held, trained = dict[str, InterchangeAccuracy](), dict[str, float]()
-    for v, name in enumerate(names):
-        aligned = AlignedVariable(name, site, fitting_view(found.rows[name], map_), place)
-        result = interchange_accuracy(
-            adapter,
-            model,
-            aligned,
-            inputs,
-            settings,
-            b[rows],
-            s[rows, v],
-            classes,
-            family=families,
-            random=random,
-            level=level,
-            draws=draws,
-            block=block,
-            seed=seed,
-            folder=folder,
+    for v, name in enumerate(dimensions):
+        seen, judged = searched.of(v), unseen.of(v)
+        aligned, right = answers(adapter, found, name, seen)
+        trained[name] = float((right.codes[0] == seen.wanted[:, 0]).mean())
+        held[name] = interchange_accuracy(
+            adapter, task, aligned, judged.base, judged.source, folder=folder, **shown
         )
-        if other is not None and baseline is not None:
-            lost = AlignedVariable(name, site, fitting_view(baseline.rows[name], map_), place)
-            a = interchange_answers(
-                other, [[lost]], inputs, b[rows], s[rows, v : v + 1], classes, families, block, folder
-            )
-            hits = a.codes[0] == pairs.wanted[rows, v]
-            result = result.with_arm(
-                "random network", "same search", hits, float(a.read_back[0]), float(a.undecided[0])
-            )
-        held[name] = result
-        answers = interchange_answers(
-            adapter, [[aligned]], inputs, b[seen], s[seen, v : v + 1], classes, families, block, folder
-        )
-        trained[name] = float((answers.codes[0] == pairs.wanted[seen, v]).mean())
-    counts = {k: int((sides == i).sum()) for k, i in (("trained", 0), ("held_out", 1), ("unused", 2))}
+        if other is not None and lost is not None:
+            held[name] = _beside(held[name], answers(other, lost, name, judged)[1], judged)
     meta = {
         "network": adapter.hash,
-        "model": str(model),
+        "model": str(task.model),
         "dimensions": dict(dimensions),
         "rule": str(place),
-        "settings": vars(given),
-        "held_out_families": np.unique(families[b[rows]]).tolist(),
+        "settings": vars(descent),
+        "held_out_families": np.unique(task.families[unseen.base]).tolist(),
     }
+    counts = dict(
+        zip(("trained", "held_out", "unused"), np.bincount(sides, minlength=3).tolist(), strict=True)
+    )
     return AlignmentSearch(site, found.rows, held, trained, found.losses, counts, meta)
 
 
@@ -204,23 +174,31 @@ def subspace_of(search: AlignmentSearch, variable: str) -> Subspace:
         For a variable that was not searched for.
     """
     if variable not in search.rotation:
-        raise InputError(
-            f"variable {variable!r}", "was not searched for", f"Known: {', '.join(search.rotation)}"
-        )
+        fix = near_misses(variable, search.rotation) or f"Known: {', '.join(search.rotation)}"
+        raise InputError(f"variable {variable!r}", "was not searched for", fix)
     rows = search.rotation[variable]
     return Subspace(rows, names=[f"{variable}{i}" for i in range(len(rows))])
 
 
-def _sides(family: NDArray, base: Rows, source: Rows, share: float, seed: int) -> NDArray[np.int_]:
-    """0 for pairs to search with, 1 for held-out ones, 2 for those that lie across the split."""
-    held = held_out_families(family, share, seed)
-    either = np.column_stack([held[base], held[source]])
-    sides = np.where(either.all(axis=1), 1, np.where(either.any(axis=1), 2, 0))
-    for side, words in ((0, "to search with"), (1, "of held-out families")):
+def _beside(
+    held: InterchangeAccuracy, answers: InterchangeAnswers, pairs: LabelledPairs
+) -> InterchangeAccuracy:
+    """The held-out result with the same search on a random network as one control more."""
+    hits = answers.codes[0] == pairs.wanted[:, 0]
+    numbers = float(answers.read_back[0]), float(answers.undecided[0])
+    return held.with_arm("random network", "same search", hits, *numbers)
+
+
+def _sides(task: AbstractionTask, pairs: LabelledPairs, share: float, seed: int) -> NDArray[np.int_]:
+    """Side of the split that each pair lies on."""
+    held = held_out_families(task.families, share, seed)
+    either = np.column_stack([held[pairs.base], held[pairs.source]])
+    sides = np.where(either.all(axis=1), HELD_OUT, np.where(either.any(axis=1), ACROSS, SEARCHED))
+    for side, words in ((SEARCHED, "to search with"), (HELD_OUT, "of held-out families")):
         if (sides == side).sum() < 2:
             raise InputError(
                 "pairs",
-                f"{(sides == side).sum()} {words}, {(sides == 2).sum()} across the split",
+                f"{(sides == side).sum()} {words}, {(sides == ACROSS).sum()} across the split",
                 "Draw pairs with group=held_out_families(family, held_out, seed)",
             )
     return sides

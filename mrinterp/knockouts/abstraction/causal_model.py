@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -12,31 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.knockouts.abstraction.variable import Variable
 
-__all__ = ["CausalModel", "Variable"]
-
-_TRIED = 16
-"""Inputs on which a function called with whole arrays must agree with itself called one input at a time."""
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable: ``function`` of its parents' values, in their order.
-
-    Parameters
-    ----------
-    name : str
-    parents : sequence of str
-    function : callable
-        Deterministic. Called with whole arrays where that gives what single calls give, else once per input.
-    values : collection, optional
-        The values that it may take; any other is refused where it turns up.
-    """
-
-    name: str
-    parents: Sequence[str]
-    function: Callable[..., Any]
-    values: Collection[Any] | None = None
+__all__ = ["CausalModel"]
 
 
 class CausalModel:
@@ -54,8 +31,8 @@ class CausalModel:
     Raises
     ------
     InputError
-        For a cycle (it is named), a parent that does not exist, a name given twice, or an output that is
-        not a variable.
+        For a cycle (it is named), a parent that does not exist, a function that does not take one argument per
+        parent, a name given twice, or an output that is not a variable.
 
     Notes
     -----
@@ -75,14 +52,19 @@ class CausalModel:
         variables: Sequence[Variable],
         output: str | None = None,
     ) -> None:
+        if not isinstance(inputs, Mapping):
+            raise InputError(
+                "inputs",
+                f"a {type(inputs).__name__}",
+                "Give a mapping of names to the values each may take (None: any), such as {'a': range(3)}",
+            )
         names = [*inputs, *(v.name for v in variables)]
         twice = [n for n in names if names.count(n) > 1]
         if twice or not inputs or not variables:
             found = f"variable {twice[0]!r} is given twice" if twice else "no inputs or no variables"
             raise InputError("high-level model", found, "Give inputs and variables, each name once")
         for v in variables:
-            if isinstance(v.parents, str):
-                raise InputError(f"variable {v.name!r}", "parents is one string", "Give a tuple of names")
+            v.check()
             for parent in v.parents:
                 if parent not in names:
                     fix = near_misses(parent, names) or f"Known: {', '.join(names)}"
@@ -143,7 +125,7 @@ class CausalModel:
             elif name in given:
                 value = given[name]
             else:
-                value = _evaluate(self.variables[name], [values[p] for p in self.variables[name].parents])
+                value = self.variables[name].of([values[p] for p in self.variables[name].parents])
             self._check_declared(name, value)
             values[name] = value
         return values
@@ -221,43 +203,3 @@ def _spread(name: str, value: Any, count: int) -> NDArray:
             "Give one value, or one each",
         )
     return array
-
-
-def _evaluate(variable: Variable, parents: list[NDArray]) -> NDArray:
-    """The function on whole arrays, where that agrees with single calls; else one call per input."""
-    count = len(parents[0]) if parents else 0
-    if not parents:
-        raise InputError(f"variable {variable.name!r}", "no parents", "Make it an input, or give it parents")
-    guarded = [p.view() for p in parents]
-    for p in guarded:
-        p.flags.writeable = False
-    tried = np.unique(np.linspace(0, count - 1, _TRIED).astype(int))
-    alone = _one_by_one(variable, parents, tried)
-    try:
-        whole = np.asarray(variable.function(*guarded))
-    except (
-        Exception
-    ):  # whatever it raises, it does not take arrays: single calls say what is wrong, if anything
-        whole = np.empty(0)
-    if whole.shape == (count, *alone.shape[1:]) and np.array_equal(whole[tried], alone):
-        return whole
-    return _one_by_one(variable, parents, np.arange(count))
-
-
-def _one_by_one(variable: Variable, parents: list[NDArray], rows: NDArray[np.int_]) -> NDArray:
-    results = []
-    for i in rows:
-        try:
-            results.append(variable.function(*(p[i] for p in parents)))
-        except Exception as e:
-            raise InputError(
-                f"variable {variable.name!r}, input {i}", f"its function raised {e!r}", "Mend the function"
-            ) from e
-    try:
-        return np.asarray(results)
-    except ValueError:
-        raise InputError(
-            f"variable {variable.name!r}",
-            "values of different shapes",
-            "Return the same shape for every input",
-        ) from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from mrinterp.models.logit_outcomes import logits_at
 from mrinterp.models.positions import LAST_TOKEN, PositionRule
 
 __all__ = ["ClassScores"]
+
+_PLAIN = (str, bool, Real, np.bool_)
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +43,14 @@ class ClassScores:
     score: Callable[[Any, torch.Tensor], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:
-        if len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
-            raise InputError("labels", f"{self.labels!r}", "Give at least two classes, each label once")
+        plain = all(isinstance(label, _PLAIN) for label in self.labels)
+        mixed = len({isinstance(label, str) for label in self.labels}) > 1
+        if not plain or mixed or len(set(self.labels)) != len(self.labels) or len(self.labels) < 2:
+            raise InputError(
+                "labels",
+                f"{self.labels!r}",
+                "Give at least two classes, each label once: words alone, or numbers or truth values",
+            )
         if self.targets is not None and len(self.targets) != len(self.labels):
             found = f"{len(self.targets)} for {len(self.labels)} labels"
             raise InputError("targets", found, "Give one column per label")
@@ -93,7 +102,12 @@ class ClassScores:
             For a label that no class stands for.
         """
         number = {label: i for i, label in enumerate(self.labels)}
-        values = np.asarray(labels).tolist()
+        given = np.asarray(labels)
+        if given.ndim != 1:
+            raise InputError(
+                "high-level output", f"values of shape {given.shape[1:]}", "Let it be one label per input"
+            )
+        values = given.tolist()
         bad = [v for v in values if v not in number]
         if bad:
             raise InputError(

@@ -9,11 +9,12 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, source_values
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, rule_for, source_values
 from mrinterp.models.adapter import Adapter
 from mrinterp.models.directions import Subspace
 from mrinterp.models.features import ChannelMap, Feature
 from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.positions import AllTokens
 
 __all__ = ["control_alignments", "fitting_view", "site_widths"]
 
@@ -45,6 +46,8 @@ def control_alignments(
     held = {}
     for a, values in zip(whole, source_values(adapter, inputs, whole, block), strict=True):
         x = values.double().cpu().numpy().reshape(-1, widths[a.site][0])
+        if isinstance(rule_for(inputs, a.rule), AllTokens) and inputs.mask is not None:
+            x = x[inputs.mask.bool().cpu().numpy().ravel()]  # padding does not vary as activations do
         held[a.site] = x - x.mean(axis=0)
     for name in ("random subspace", "random data subspace"):
         for k in range(count):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.interchange_accuracy import ALIGNED, InterchangeAccuracy
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
 from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, rule_for
-from mrinterp.knockouts.abstraction.causal_model import CausalModel
-from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.checked_options import check_options
 from mrinterp.knockouts.abstraction.control_alignments import control_alignments
-from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
 from mrinterp.knockouts.abstraction.interchange_answers import InterchangeAnswers, interchange_answers
 from mrinterp.knockouts.abstraction.interchange_pairs import checked_pairs
-from mrinterp.knockouts.outcome_rope import check_draws, check_level
 from mrinterp.models.adapter import Adapter
-from mrinterp.models.inputs import ModelInputs
 
 __all__ = ["interchange_accuracy"]
 
@@ -29,20 +26,17 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 TOLERANCE = 1e-3
-"""A value read back further from what was written than this (relative to the largest) is said so."""
+"""A value read back further from what was written than this (relative to the largest) is said so; four
+roundings of the activation where that is more."""
 
 
 def interchange_accuracy(
     adapter: Adapter,
-    model: CausalModel,
+    task: AbstractionTask,
     alignment: AlignedVariable | Sequence[AlignedVariable],
-    inputs: ModelInputs,
-    settings: Mapping[str, ArrayLike],
     base: ArrayLike,
     source: ArrayLike,
-    classes: ClassScores,
     *,
-    family: ArrayLike | None = None,
     random: int = 5,
     wrong: Sequence[str] | None = None,
     shuffles: int = 5,
@@ -50,26 +44,19 @@ def interchange_accuracy(
     draws: int = 2000,
     block: int = 64,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
 ) -> InterchangeAccuracy:
     """Interchange a variable between inputs in the network and in the model; how often do they agree?
 
     Parameters
     ----------
     adapter : Adapter
-    model : CausalModel
+    task : AbstractionTask
+        The model, the inputs as both take them, and how the network's answer is read.
     alignment : AlignedVariable, or several
         Several are interchanged together, each from a source of its own where ``source`` has columns.
-    inputs : ModelInputs
-        N inputs of the network.
-    settings : mapping of str to array (N, ...)
-        The same inputs, as the high-level model takes them.
     base, source : array (M,) of int
-        Which of the N inputs are run, and whose values are written into them; source may be (M, V).
-    classes : ClassScores
-        How the network's answer is read.
-    family : array (N,), optional
-        Of the inputs; errors are clustered by the base input's family. Default every input its own.
+        Which of the N inputs are run, and whose values are written into them (`draw_pairs`); source may be (M, V).
     random : int
         Control: as many random subspaces of the same dimension at the same site, and as many drawn where
         the site's activations vary (random mixtures of them): the first kind is a weak control where
@@ -85,7 +72,7 @@ def interchange_accuracy(
         Of the intervals, the bootstrap over families, and all random numbers.
     block : int
         Runs per forward pass.
-    folder : Path, optional
+    folder : path, optional
         Where finished shards of the runs are kept, so that a kill costs little.
 
     Returns
@@ -99,82 +86,66 @@ def interchange_accuracy(
     ------
     InputError
         For pair lists of different length, a single source for all pairs, an unknown site or variable,
-        settings of another length, subspaces wider than the site, or a high-level output that no class
-        stands for.
+        subspaces wider than the site, or a high-level output that no class stands for.
 
     Notes
     -----
     Accuracy is over all pairs, as in the literature, and over the informative ones, where the
     counterfactual label differs from the base's: where these are few, an edit that does nothing is accurate.
+    Errors are clustered by the family of the base input.
 
     Source: Geiger et al. 2021, arXiv:2106.02997; 2024, arXiv:2303.02536.
     """
-    check_level(level)
-    check_draws(draws)
-    aligned = [alignment] if isinstance(alignment, AlignedVariable) else list(alignment)
-    whole = _high_level(model, settings, aligned, len(inputs))
-    b, s = checked_pairs(base, source, len(inputs), len(aligned))
-    label = counterfactual_labels(model, settings, [a.variable for a in aligned], b, s)
-    expected, base_code = classes.codes(label), classes.codes(whole[model.output][b])
+    check_options(level, draws, block, random=random, shuffles=shuffles, seed=seed)
+    aligned = [alignment] if not isinstance(alignment, Sequence) else list(alignment)
+    for a in aligned:
+        if not isinstance(a, AlignedVariable):
+            raise InputError(
+                "alignment",
+                f"a {type(a).__name__}",
+                "Give an AlignedVariable(variable, site, view), or several",
+            )
+    names = task.checked([a.variable for a in aligned])
+    b, s = checked_pairs(base, source, len(task.inputs), len(aligned))
+    expected, base_code = task.wanted(names, b, s), task.answers[b]
     informative = expected != base_code
-    families = np.arange(len(inputs)) if family is None else np.asarray(family)
-    if families.shape != (len(inputs),):
-        raise InputError("family", f"shape {families.shape} for {len(inputs)} inputs", "Give every input one")
     rng = np.random.default_rng(seed)
-    controls, reason = control_alignments(adapter, aligned, inputs, random, rng, block)
-    found = interchange_answers(
-        adapter, [aligned, *(c[2] for c in controls)], inputs, b, s, classes, families, block, folder
-    )
+    controls, reason = control_alignments(adapter, aligned, task.inputs, random, rng, block)
+    found = interchange_answers(adapter, task, [aligned, *(c[2] for c in controls)], b, s, block, folder)
     table = _Table(expected)
     table.add(ALIGNED, "", found, 0, _status(aligned, found, informative))
     for k, (name, detail, _) in enumerate(controls, start=1):
         table.add(name, detail, found, k)
     if reason and random:
         table.empty("random subspace", "", reason)
-    _wrong_variables(table, model, settings, aligned, wrong, (b, s), found.codes[0], classes)
+    _wrong_variables(table, task, names, wrong, (b, s), found.codes[0])
     for k in range(shuffles):
         shuffled = rng.permutation(expected)
         table.put("shuffled labels", f"draw {k}", found.codes[0] == shuffled)
     table.put("no edit", "", found.clean == expected)
     table.put("majority label", "", np.bincount(expected).argmax() == expected)
-    variable = " + ".join(a.variable for a in aligned)
-    columns = ["source"] if len(aligned) == 1 else [f"source:{a.variable}" for a in aligned]
-    pairs = pd.DataFrame({"base": b, **dict(zip(columns, s.T, strict=True)), "family": families[b]})
-    pairs["base_label"], pairs["label"] = _plain(classes, base_code), _plain(classes, expected)
+    columns = ["source"] if len(names) == 1 else [f"source:{name}" for name in names]
+    pairs = pd.DataFrame({"base": b, **dict(zip(columns, s.T, strict=True)), "family": task.families[b]})
+    pairs["base_label"] = [task.classes.labels[c] for c in base_code]
+    pairs["label"] = [task.classes.labels[c] for c in expected]
     pairs["informative"] = informative
     meta = {
         "network": adapter.hash,
-        "model": str(model),
+        "model": str(task.model),
         "task_accuracy": float((found.clean == base_code).mean()),
         "noise_floor": found.noise,
         "sites": [a.site for a in aligned],
         "dimensions": [len(a.view.names) for a in aligned],
-        "rules": [str(rule_for(inputs, a.rule)) for a in aligned],
+        "rules": [str(rule_for(task.inputs, a.rule)) for a in aligned],
     }
     place = "; ".join(str(a) for a in aligned)
-    return InterchangeAccuracy(variable, place, *table.arrays(), pairs, level, draws, seed, meta)
-
-
-def _high_level(
-    model: CausalModel, settings: Mapping[str, ArrayLike], aligned: Sequence[AlignedVariable], count: int
-) -> dict[str, NDArray]:
-    names = [a.variable for a in aligned]
-    if not names or len(set(names)) < len(names):
-        raise InputError("alignment", f"variables {names}", "Give each variable once, at least one")
-    whole = model.run(settings)
-    if len(whole[model.output]) != count:
-        raise InputError(
-            "settings", f"{len(whole[model.output])} rows for {count} inputs", "Give every input its settings"
-        )
-    for name in names:
-        model.check(name)
-    return whole
+    return InterchangeAccuracy(" + ".join(names), place, *table.arrays(), pairs, level, draws, seed, meta)
 
 
 def _status(
     aligned: Sequence[AlignedVariable], found: InterchangeAnswers, informative: NDArray[np.bool_]
 ) -> str:
-    if found.read_back[0] > TOLERANCE * (1 + found.largest[0]):
+    if found.read_back[0] > max(TOLERANCE, 4 * found.rounding) * (1 + found.largest[0]):
         overlap = "the variables' features overlap, or " if len(aligned) > 1 else ""
         off = f"values read back differ from those written by up to {found.read_back[0]:.3g}"
         return f"{off}: {overlap}the view cannot write what it reads"
@@ -183,28 +154,25 @@ def _status(
 
 def _wrong_variables(
     table: _Table,
-    model: CausalModel,
-    settings: Mapping[str, ArrayLike],
-    aligned: Sequence[AlignedVariable],
+    task: AbstractionTask,
+    names: Sequence[str],
     wrong: Sequence[str] | None,
     pairs: tuple[Rows, Rows],
-    codes: NDArray[np.int_],
-    classes: ClassScores,
+    codes: Rows,
 ) -> None:
-    names = [a.variable for a in aligned]
+    """Arms of the same edit, held against the labels that interchanging another variable would give."""
+    wrong = [wrong] if isinstance(wrong, str) else wrong
     if wrong is None:
-        wrong = [n for n in model.names if n not in (*names, model.output)] if len(names) == 1 else []
+        wrong = (
+            [n for n in task.model.names if n not in (*names, task.model.output)] if len(names) == 1 else []
+        )
     for name in wrong:
-        wanted = classes.codes(counterfactual_labels(model, settings, [name], pairs[0], pairs[1][:, :1]))
+        wanted = task.wanted([name], pairs[0], pairs[1][:, :1])
         if (wanted == table.expected).all():
             reason = f"does not apply: interchanging {name} gives the same labels on all pairs"
             table.empty("wrong variable", name, reason)
         else:
             table.put("wrong variable", name, codes == wanted)
-
-
-def _plain(classes: ClassScores, codes: NDArray[np.int_]) -> list[Any]:
-    return [classes.labels[c] for c in codes]
 
 
 class _Table:

@@ -122,10 +122,10 @@ def checked_pairs(base: ArrayLike, source: ArrayLike, inputs: int, variables: in
         For lists of different length, numbers that are no inputs, or a single source for all pairs.
     """
     b, s = np.asarray(base), np.asarray(source)
-    if b.ndim != 1 or not len(b) or len(s) != len(b):
+    if b.ndim != 1 or not len(b) or s.ndim == 0 or len(s) != len(b):
         raise InputError(
             "pairs",
-            f"{len(b)} base inputs, {len(s)} source inputs",
+            f"{b.size} base inputs, {len(s) if s.ndim else 1} source inputs",
             "Give lists of the same length, not empty",
         )
     s = np.repeat(s[:, None], variables, axis=1) if s.ndim == 1 else s

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.core.errors import InputError
-from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, check_tokens, rule_for
-from mrinterp.knockouts.abstraction.causal_model import CausalModel
-from mrinterp.knockouts.abstraction.class_scores import ClassScores
-from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
+from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable, rule_for
 from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs
+from mrinterp.knockouts.abstraction.labelled_pairs import LabelledPairs, labelled_pairs
 from mrinterp.models.features import edit_of
-from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.torch_module import TorchAdapter
 
 __all__ = ["InterchangeTraining", "train_with_interchange"]
@@ -51,11 +49,8 @@ class InterchangeTraining:
 
 def train_with_interchange(
     module: torch.nn.Module,
-    model: CausalModel,
+    task: AbstractionTask,
     alignment: Sequence[AlignedVariable],
-    inputs: ModelInputs,
-    settings: Mapping[str, ArrayLike],
-    classes: ClassScores,
     *,
     steps: int = 1000,
     batch: int = 128,
@@ -69,13 +64,10 @@ def train_with_interchange(
     ----------
     module : torch.nn.Module
         In evaluation mode (dropout off), on the device of the inputs. It is not changed.
-    model : CausalModel
-        Its output is the task's answer.
+    task : AbstractionTask
+        The inputs to train on, and the model whose output is the answer.
     alignment : sequence of AlignedVariable
         Where each variable is to live. Empty: plain training on the task.
-    inputs, settings
-        N inputs to train on, and the same as the high-level model takes them.
-    classes : ClassScores
     steps, batch, rate
         Of Adam: steps, inputs (and pairs) per step, step size at the start (it falls to zero linearly).
     weight : float
@@ -86,8 +78,7 @@ def train_with_interchange(
     Raises
     ------
     InputError
-        For an unknown site or variable, settings of another length, a high-level output that no class
-        stands for, or numbers that are not positive.
+        For an unknown site or variable, or numbers that are not positive.
 
     Notes
     -----
@@ -102,14 +93,13 @@ def train_with_interchange(
     adapter = TorchAdapter(copy.deepcopy(module))
     for a in alignment:
         adapter.check(a.site)
-        model.check(a.variable)
-    pairs = _pairs(model, alignment, inputs, settings, classes, seed)
+    pairs = _pairs(task, alignment, seed)
     parameters = list(adapter.module.requires_grad_(True).parameters())
     optimizer = torch.optim.Adam(parameters, lr=rate)
     rng = np.random.default_rng([seed, 1])
     losses = np.empty((steps, 1 + len(alignment)))
     for step in tqdm(range(steps), desc="interchange training", unit="step", disable=None):
-        parts = _losses(adapter, alignment, inputs, classes, pairs, rng.integers(0, len(pairs.base), batch))
+        parts = _losses(adapter, task, alignment, pairs, rng.integers(0, len(pairs), batch))
         total = parts[0] + weight * torch.stack(parts[1:]).mean() if alignment else parts[0]
         optimizer.zero_grad()
         total.backward()
@@ -118,73 +108,53 @@ def train_with_interchange(
         optimizer.step()
         losses[step] = [float(part.detach()) for part in parts]
     adapter.module.requires_grad_(False)
-    right = []
-    for start in range(0, len(inputs), batch):
-        part = inputs.take(np.arange(start, min(start + batch, len(inputs))))
-        with torch.inference_mode():
-            scores = classes(adapter.run(part.tensors).output, part.given_mask)
-        right.append(classes.decode(scores.double().cpu().numpy()))
-    accuracy = float((np.concatenate(right) == pairs.task).mean())
+    accuracy = _task_accuracy(adapter, task, batch)
     return InterchangeTraining(adapter, tuple(a.variable for a in alignment), losses, accuracy)
 
 
-@dataclass(frozen=True, eq=False)
-class _Pairs:
-    """Base (M,), sources (M, V), wanted classes (M, V), and every input's own class (N,)."""
-
-    base: Rows
-    source: Rows
-    wanted: Rows
-    task: Rows
-
-
-def _pairs(
-    model: CausalModel,
-    alignment: Sequence[AlignedVariable],
-    inputs: ModelInputs,
-    settings: Mapping[str, ArrayLike],
-    classes: ClassScores,
-    seed: int,
-) -> _Pairs:
-    task = classes.codes(model.run(settings)[model.output])
-    if len(task) != len(inputs):
-        raise InputError(
-            "settings", f"{len(task)} rows for {len(inputs)} inputs", "Give every input its settings"
-        )
-    names = [a.variable for a in alignment]
-    count = _PAIRS_PER_INPUT * len(inputs)
-    if not names:
-        return _Pairs(np.arange(len(inputs)), np.zeros((len(inputs), 0), int), np.zeros((0, 0), int), task)
-    base, source = draw_pairs(model, settings, names, count, seed=seed)
-    wanted = []
-    for v, a in enumerate(alignment):
-        check_tokens(inputs, rule_for(inputs, a.rule), base, source[:, v])
-        labels = counterfactual_labels(model, settings, [a.variable], base, source[:, v : v + 1])
-        wanted.append(classes.codes(labels))
-    return _Pairs(base, source, np.stack(wanted, axis=1), task)
+def _pairs(task: AbstractionTask, alignment: Sequence[AlignedVariable], seed: int) -> LabelledPairs:
+    """Pairs to train on; every input once and no source where nothing is planted."""
+    if not alignment:
+        nothing = np.zeros((len(task.inputs), 0), dtype=int)
+        return LabelledPairs(np.arange(len(task.inputs)), nothing, nothing)
+    task.checked([a.variable for a in alignment])
+    rules = {a.variable: rule_for(task.inputs, a.rule) for a in alignment}
+    count = _PAIRS_PER_INPUT * len(task.inputs)
+    return labelled_pairs(task, rules, *draw_pairs(task.model, task.settings, list(rules), count, seed=seed))
 
 
 def _losses(
     adapter: TorchAdapter,
+    task: AbstractionTask,
     alignment: Sequence[AlignedVariable],
-    inputs: ModelInputs,
-    classes: ClassScores,
-    pairs: _Pairs,
+    pairs: LabelledPairs,
     rows: Rows,
 ) -> list[torch.Tensor]:
     """Cross-entropy of the task on the base inputs, then of each variable's interchange."""
-    base = inputs.take(pairs.base[rows])
+    base = task.inputs.take(pairs.base[rows])
 
     def loss(output: object, wanted: Rows) -> torch.Tensor:
-        scores = classes(output, base.given_mask)
+        scores = task.classes(output, base.given_mask)
         return torch.nn.functional.cross_entropy(scores, torch.from_numpy(wanted).to(scores.device))
 
-    parts = [loss(adapter.run(base.tensors).output, pairs.task[pairs.base[rows]])]
+    parts = [loss(adapter.run(base.tensors).output, task.answers[pairs.base[rows]])]
     for v, a in enumerate(alignment):
-        rule = rule_for(inputs, a.rule)
-        source = inputs.take(pairs.source[rows, v])
+        rule = rule_for(task.inputs, a.rule)
+        source = task.inputs.take(pairs.source[rows, v])
         held = adapter.run(source.tensors, read=[a.site]).activations[a.site]
         values, places = a.view.read(held, source.at(rule)), base.at(rule)
         run = adapter.run(base.tensors, write={a.site: edit_of(a.view, values, places)})
         parts.append(loss(run.output, pairs.wanted[rows, v]))
     return parts
+
+
+def _task_accuracy(adapter: TorchAdapter, task: AbstractionTask, batch: int) -> float:
+    """Share of the task's inputs that the network answers as the model does."""
+    right = 0
+    for start in range(0, len(task.inputs), batch):
+        rows = np.arange(start, min(start + batch, len(task.inputs)))
+        part = task.inputs.take(rows)
+        with torch.inference_mode():
+            scores = task.classes(adapter.run(part.tensors).output, part.given_mask)
+        right += int((task.classes.decode(scores.double().cpu().numpy()) == task.answers[rows]).sum())
+    return right / len(task.inputs)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,29 +15,19 @@ from tqdm import tqdm
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import whole_file
-from mrinterp.knockouts.abstraction.class_scores import ClassScores
+from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
+from mrinterp.knockouts.abstraction.labelled_pairs import LabelledPairs
 from mrinterp.knockouts.abstraction.rotation import Rotation
+from mrinterp.knockouts.abstraction.site_runs import SiteRuns
 from mrinterp.models.adapter import Adapter
-from mrinterp.models.features import ChannelMap, Feature
-from mrinterp.models.inputs import ModelInputs
 from mrinterp.models.positions import PositionRule
-from mrinterp.models.resumption import Resumption
 
-__all__ = ["RotationFit", "RotationSettings", "SearchPairs", "fit_rotation"]
+__all__ = ["RotationFit", "RotationSettings", "fit_rotation"]
 
 Rows = NDArray[np.int_]
 
 COLDEST = 0.1
 """Temperature of a learned boundary at the end, in rows."""
-
-
-@dataclass(frozen=True, eq=False)
-class SearchPairs:
-    """Base inputs (M,), sources (M, V) and the classes (M, V) that interchanging each variable must give."""
-
-    base: Rows
-    source: Rows
-    wanted: NDArray[np.int_]
 
 
 @dataclass(frozen=True)
@@ -54,9 +43,17 @@ class RotationSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.batch, self.starts) < 1 or not self.rate > 0 or not self.penalty >= 0:
+        whole = all(isinstance(n, Integral) for n in (self.steps, self.batch, self.starts))
+        if (
+            not whole
+            or min(self.steps, self.batch, self.starts) < 1
+            or not self.rate > 0
+            or not self.penalty >= 0
+        ):
             found = f"steps {self.steps}, batch {self.batch}, starts {self.starts}, rate {self.rate:g}"
-            raise InputError("search", f"{found}, penalty {self.penalty:g}", "Give positive numbers")
+            raise InputError(
+                "search", f"{found}, penalty {self.penalty:g}", "Give positive numbers, whole ones for counts"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +66,14 @@ class RotationFit:
 
 def fit_rotation(
     adapter: Adapter,
+    task: AbstractionTask,
     site: str,
-    inputs: ModelInputs,
     rule: PositionRule | None,
     dimensions: Mapping[str, int],
-    pairs: SearchPairs,
-    classes: ClassScores,
+    pairs: LabelledPairs,
     settings: RotationSettings,
     what: str = "search",
-    folder: Path | None = None,
+    folder: str | Path | None = None,
 ) -> RotationFit:
     """Learn one subspace per variable, all orthogonal to each other.
 
@@ -89,9 +85,10 @@ def fit_rotation(
     InputError
         For subspaces wider than the site, or an adapter through which no gradient flows.
     """
-    site_runs = _SiteRuns(adapter, site, inputs, rule, classes, settings.batch)
+    site_runs = SiteRuns(adapter, task, site, rule, settings.batch)
     total = sum(dimensions.values())
-    if min(dimensions.values()) < 1 or total > site_runs.width:
+    whole = all(isinstance(n, Integral) for n in dimensions.values())
+    if not whole or min(dimensions.values()) < 1 or total > site_runs.width:
         raise InputError(
             "dimensions",
             f"{dict(dimensions)} at {site!r}, which is {site_runs.width} wide",
@@ -101,7 +98,7 @@ def fit_rotation(
     best: RotationFit | None = None
     with tqdm(total=settings.steps * settings.starts, desc=what, unit="step", disable=None) as bar:
         for start in range(settings.starts):
-            path = None if folder is None else folder / f"start-{start}-{key}.npz"
+            path = None if folder is None else Path(folder) / f"start-{start}-{key}.npz"
             if path is not None and path.exists():
                 fit = _reopened(path, list(dimensions))
                 bar.update(settings.steps)
@@ -117,7 +114,7 @@ def fit_rotation(
 
 
 def _key(
-    runs: _SiteRuns, pairs: SearchPairs, dimensions: Mapping[str, int], settings: RotationSettings
+    runs: SiteRuns, pairs: LabelledPairs, dimensions: Mapping[str, int], settings: RotationSettings
 ) -> str:
     """Digest of all that a start depends on, the number of starts aside."""
     given = {**vars(settings), "starts": None}
@@ -138,57 +135,10 @@ def _last(losses: NDArray[np.float64]) -> float:
     return float(losses[-max(len(losses) // 10, 1) :].mean())
 
 
-class _SiteRuns:
-    """Clean activations and scores of all inputs at the site, and differentiable runs of edited base inputs."""
-
-    def __init__(
-        self,
-        adapter: Adapter,
-        site: str,
-        inputs: ModelInputs,
-        rule: PositionRule | None,
-        classes: ClassScores,
-        block: int,
-    ) -> None:
-        self.adapter, self.site, self.inputs, self.rule, self.classes = adapter, site, inputs, rule, classes
-        self.resumption = Resumption.before(adapter, site)
-        held, clean, starts = [], [], []
-        for a in range(0, len(inputs), block):
-            part = inputs.take(np.arange(a, min(a + block, len(inputs))))
-            with torch.no_grad():
-                run = adapter.run(part.tensors, read=[site])
-                held.append(run.activations[site].clone())
-                clean.append(classes(run.output, part.given_mask))
-            start = None if self.resumption is None else self.resumption.activation(part, classes)
-            if start is None:
-                self.resumption = None
-            else:
-                starts.append(start)
-        self.held, self.clean = torch.cat(held), torch.cat(clean)
-        # Joined outside inference mode: autograd refuses tensors that were made in it.
-        self.starts = torch.cat(starts) if self.resumption is not None else None
-        self.feature_map = self.held.ndim == 4
-        self.width = self.held.shape[1 if self.feature_map else -1]
-
-    def scores(self, view: Any, base: Rows, source: Rows) -> torch.Tensor:
-        """Scores (n, classes) of base inputs with the view's values from their sources."""
-        fitting: Feature = ChannelMap(view) if self.feature_map else view
-        given, places = self.inputs.take(base), self.inputs.take(base).at(self.rule)
-        at = torch.from_numpy(source).to(self.held.device)
-        values = fitting.read(self.held[at], self.inputs.take(source).at(self.rule))
-        begin: Any = nullcontext()
-        if self.starts is not None and self.resumption is not None:
-            begin = self.resumption.begin(self.starts[torch.from_numpy(base).to(self.starts.device)])
-        with torch.enable_grad(), begin:
-            write = {self.site: lambda h: fitting.write(h, values, places)}
-            output = self.adapter.run(given.tensors, write=write).output
-            return self.classes(output, given.given_mask)
-
-
 def _descend(
-    runs: _SiteRuns,
+    runs: SiteRuns,
     dimensions: dict[str, int],
-    pairs: SearchPairs,
+    pairs: LabelledPairs,
     settings: RotationSettings,
     start: int,
     bar: tqdm,
@@ -220,7 +170,7 @@ def _descend(
 
 
 def _losses(
-    runs: _SiteRuns, rotation: Rotation, variables: Sequence[str], pairs: SearchPairs, rows: Rows
+    runs: SiteRuns, rotation: Rotation, variables: Sequence[str], pairs: LabelledPairs, rows: Rows
 ) -> list[torch.Tensor]:
     weight = rotation.weight
     parts = []

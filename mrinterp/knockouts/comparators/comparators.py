@@ -33,10 +33,13 @@ def comparators(
     dict of str to Estimates or NotApplicable
         ``correlation``, ``linear_probe``, ``gradient``, ``gradient_times_activation``,
         ``attribution_patching``, ``integrated_gradients``: each the effect of one unit more of the
-        feature, so that all can be held against one knockout.
+        feature, so that all can be held against one knockout (`beside_knockout`).
     """
+    few = NotApplicable(
+        f"{bench.prompts} prompts: a slope with intercept needs at least three", "correlation"
+    )
     return {
-        "correlation": correlation(bench),
+        "correlation": correlation(bench) if bench.prompts >= 3 else few,
         "linear_probe": linear_probe(bench),
         "gradient": gradient(bench),
         "gradient_times_activation": gradient_times_activation(bench),

@@ -16,6 +16,7 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.comparators.comparator import token_mean
 from mrinterp.knockouts.edits.edited_network import edited_outcomes
 from mrinterp.knockouts.edits.fold_out import fold_out
+from mrinterp.knockouts.edits.prune_units import PrunedNetwork
 from mrinterp.knockouts.edits.weight_edit import WeightEdit
 from mrinterp.knockouts.kinds.replacement import outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import check_draws, check_level
@@ -32,7 +33,7 @@ def remove_confounder(
     group: ArrayLike,
     value: float | ArrayLike | None = None,
     how: str = "either",
-    edited: WeightEdit | torch.nn.Module | None = None,
+    edited: WeightEdit | PrunedNetwork | torch.nn.Module | None = None,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -55,7 +56,7 @@ def remove_confounder(
     how : {"either", "weights", "run time"}
         ``weights`` edits the network for good (`fold_out`); ``either`` does so where it can be done, and
         otherwise writes the features on every run (``meta["why"]`` says why).
-    edited : WeightEdit or Module, optional
+    edited : WeightEdit, PrunedNetwork or Module, optional
         A network edited before (for example by `project_out`), to be judged instead.
     draws, seed, level
         Of the family bootstrap and the intervals.
@@ -74,7 +75,7 @@ def remove_confounder(
     groups by the cue and the label only.
     """
     check_level(level)
-    check_draws(draws)
+    check_draws(draws, seed)
     numbers = _numbers(bench, features)
     words = _groups(group, bench.prompts)
     if bench.sampled:
@@ -90,7 +91,7 @@ def remove_confounder(
     meta: dict[str, object] = {"value": held.tolist(), "draws": draws, "seed": seed}
     if edited is None:
         meta["outside_support"] = outside_support(bench, numbers, written)
-    made: WeightEdit | torch.nn.Module | NotApplicable
+    made: WeightEdit | PrunedNetwork | torch.nn.Module | NotApplicable
     made = edited if edited is not None else NotApplicable("asked for at run time")
     if edited is None and how != "run time":
         made = fold_out(bench, numbers, held, label)
@@ -102,9 +103,11 @@ def remove_confounder(
         done = "run time"
     else:
         if isinstance(made, WeightEdit):
-            meta |= {"changed": list(made.changed), "difference": made.difference}
+            meta |= {"changed": list(made.changed)}
+        if isinstance(made, WeightEdit | PrunedNetwork):
+            meta |= {"difference": made.difference}
             label = label if edited is None else made.label
-        after = edited_outcomes(bench, made.module if isinstance(made, WeightEdit) else made)
+        after = edited_outcomes(bench, made if isinstance(made, torch.nn.Module) else made.module)
         done = "weights"
     floor = bench.noise_floor()
     return ConfounderRemoval(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.edits.linear_layer import input_axis, is_linear
 from mrinterp.knockouts.edits.weight_edit import WeightEdit, checked, duplicate, replace_parameter
 from mrinterp.models.adapter import Edit
 from mrinterp.models.torch_module import INPUT, TorchAdapter
@@ -77,13 +78,9 @@ def cut_units(
     for path in paths:
         adapter.submodule(path)
         _cut(edited.get_submodule(path), path, chosen, held, width)
-    words = "zero" if not held.any() else "their means"
-    label = f"{len(chosen)} units of {site} cut off at {words}"
+    words = "zero" if not held.any() else "the values given"
+    label = f"{len(chosen)} unit{'s' * (len(chosen) > 1)} of {site} cut off at {words}"
     return checked(module, edited, {site: _written(chosen, held)}, example, label)
-
-
-def _is_linear(module: torch.nn.Module) -> bool:
-    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
 
 
 def linear_readers(
@@ -94,8 +91,8 @@ def linear_readers(
         own = site.removesuffix(INPUT)
         with torch.inference_mode():
             activation = adapter.run(example, read=[site]).activations[site]
-        return activation, (own,) if _is_linear(adapter.submodule(own)) else ()
-    linear = [s for s in adapter.sites() if _is_linear(adapter.submodule(s))]
+        return activation, (own,) if is_linear(adapter.submodule(own)) else ()
+    linear = [s for s in adapter.sites() if is_linear(adapter.submodule(s))]
     taken: dict[str, torch.Tensor] = {}
     handles = []
 
@@ -120,9 +117,9 @@ def linear_readers(
 
 def _cut(reader: torch.nn.Module, path: str, units: list[int], values: Array, width: int) -> None:
     """Zero the units' columns; what they would have added at their values goes into the bias."""
-    if not _is_linear(reader):
+    if not is_linear(reader):
         raise InputError(f"reader {path!r}", f"a {type(reader).__name__}", "Name linear layers")
-    axis = 1 if isinstance(reader, torch.nn.Linear) else 0
+    axis = input_axis(reader)
     weight = reader.get_parameter("weight").detach()
     if weight.shape[axis] != width:
         raise InputError(

@@ -12,10 +12,11 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.edits.cut_units import cut_units
+from mrinterp.knockouts.edits.linear_layer import is_linear, output_axis
 from mrinterp.knockouts.edits.weight_edit import WeightEdit, checked, duplicate, replace_parameter
 from mrinterp.models.adapter import Edit
 from mrinterp.models.directions import Directions
-from mrinterp.models.features import Feature
+from mrinterp.models.features import ChannelMap, Feature
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units
 
@@ -63,6 +64,10 @@ def fold_out(
             return _without_directions(bench.adapter, bench.site, view, values, example, label)
     except InputError as e:
         return NotApplicable(f"{e.where}: {e.found}", "weight edit")
+    if isinstance(view, ChannelMap):
+        return NotApplicable(
+            "channels of a feature map: linear layers are edited, not convolutions", "weight edit"
+        )
     return NotApplicable(f"{type(view).__name__} are not linear in the activation", "weight edit")
 
 
@@ -76,9 +81,12 @@ def _without_directions(
 ) -> WeightEdit | NotApplicable:
     """The site's own linear layer, its output moved along the write directions to the values."""
     layer = adapter.submodule(site)
-    if not isinstance(layer, torch.nn.Linear):
+    if not is_linear(layer):
+        inside = [f"{site}.{name}" for name, module in layer.named_modules() if name and is_linear(module)]
+        words = f"; linear layers inside it: {', '.join(inside)}" if inside else ""
         return NotApplicable(
-            f"site {site!r} is a {type(layer).__name__}, not a linear layer that writes it", "weight edit"
+            f"site {site!r} is a {type(layer).__name__}, not a linear layer that writes it{words}",
+            "weight edit",
         )
     wanted = torch.from_numpy(np.asarray(values, dtype=float))
 
@@ -89,14 +97,15 @@ def _without_directions(
 
     edited = duplicate(adapter.module)
     new = edited.get_submodule(site)
-    weight = layer.weight.detach().double()
-    zero = torch.zeros(1, len(weight), dtype=torch.float64, device=weight.device)
-    offset = hold(zero)[0]
-    # The edit is affine in the activation, so it goes into weight and bias column by column.
-    replace_parameter(new, "weight", (hold(weight.T.contiguous()) - offset).T.contiguous())
-    if layer.bias is None and bool(offset.abs().max() > 0):
+    axis = output_axis(layer)
+    columns = layer.get_parameter("weight").detach().double().movedim(axis, -1)
+    offset = hold(torch.zeros_like(columns[:1]))
+    bias = getattr(layer, "bias", None)
+    if bias is None and bool(offset.abs().max() > 0):
         return NotApplicable(f"linear layer {site!r} has no bias to keep the value in", "weight edit")
-    if layer.bias is not None:
-        replace_parameter(new, "bias", hold(layer.bias.detach().double()[None])[0])
+    # The edit is affine in the activation, so it goes into weight and bias column by column.
+    replace_parameter(new, "weight", (hold(columns) - offset).movedim(-1, axis).contiguous())
+    if bias is not None:
+        replace_parameter(new, "bias", hold(bias.detach().double()[None])[0])
     edit: Edit = lambda h: hold(h).to(h.dtype)  # noqa: E731
     return checked(adapter.module, edited, {site: edit}, example, label)

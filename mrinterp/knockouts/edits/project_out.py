@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.edits.linear_layer import is_linear, output_axis
 from mrinterp.knockouts.edits.stream_writers import stream_writers
 from mrinterp.knockouts.edits.weight_edit import WeightEdit, checked, duplicate, replace_parameter
 from mrinterp.models.adapter import Edit
@@ -20,7 +21,8 @@ __all__ = ["project_out"]
 Array = NDArray[np.float64]
 
 LEFT = 1e-4
-"""Length along the directions, over that of the stream, above which a writer must have been missed."""
+"""Length along the directions, over that of the stream, above which a writer must have been missed (one
+rounding of the stream where that is more)."""
 
 
 def project_out(
@@ -44,7 +46,8 @@ def project_out(
         Dotted paths of all modules whose output is added to the stream: linear layers, embeddings,
         normalizations. Default: known by the Hugging Face model type (`stream_writers`).
     stream : sequence of str, optional
-        Sites where the stream is looked at afterwards. Default: the layers of every stack.
+        Sites where the stream is looked at afterwards, to find writers that were not named. Default: the layers
+        of every stack; where there are none, the result says that nobody looked.
 
     Returns
     -------
@@ -73,16 +76,15 @@ def project_out(
         raise InputError("writers", "none", "Name every module that writes into the stream")
     adapter = TorchAdapter(module)
     edited = duplicate(module)
+    for site in stream or ():
+        adapter.submodule(site)
     for path in paths:
         adapter.submodule(path)
         _project(edited.get_submodule(path), path, span)
-    config = getattr(edited, "config", None)
-    if config is not None and getattr(config, "tie_word_embeddings", False):
-        config.tie_word_embeddings = False
     label = f"{len(span)} direction{'s' if len(span) > 1 else ''} projected out of {len(paths)} writers"
-    made = checked(module, edited, {path: _removed(span) for path in paths}, example, label)
-    _refuse_left(edited, span, example, _layers(edited) if stream is None else tuple(stream))
-    return made
+    looked = _refuse_left(edited, span, example, _layers(edited) if stream is None else tuple(stream))
+    label += "" if looked else " (whether others write it is not known: name sites of the stream)"
+    return checked(module, edited, {path: _removed(span) for path in paths}, example, label)
 
 
 def _span(given: Array) -> Array:
@@ -97,9 +99,9 @@ def _span(given: Array) -> Array:
 
 def _project(writer: torch.nn.Module, path: str, span: Array) -> None:
     """Take the span out of what one module writes."""
-    if isinstance(writer, torch.nn.Linear):
-        _remove(writer, "weight", path, span, axis=0)
-    elif isinstance(writer, torch.nn.Embedding) or type(writer).__name__ == "Conv1D":
+    if is_linear(writer):
+        _remove(writer, "weight", path, span, axis=output_axis(writer))
+    elif isinstance(writer, torch.nn.Embedding):
         _remove(writer, "weight", path, span, axis=1)
     elif isinstance(scales := getattr(writer, "weight", None), torch.Tensor) and scales.ndim == 1:
         _check_width(len(scales), span, path)
@@ -172,17 +174,19 @@ def _layers(module: torch.nn.Module) -> tuple[str, ...]:
 
 def _refuse_left(
     edited: torch.nn.Module, span: Array, example: Mapping[str, torch.Tensor], sites: tuple[str, ...]
-) -> None:
-    """Look for the directions in the stream of the edited network."""
-    found: dict[str, float] = {}
+) -> bool:
+    """Look for the directions in the stream of the edited network; whether there was a site to look at."""
+    found: dict[str, tuple[float, float]] = {}
     handles = []
 
     def look(site: str) -> object:
         def hook(_module: torch.nn.Module, _inputs: object, output: object) -> None:
-            h = first_tensor(output, site).double()
+            given = first_tensor(output, site)
+            h = given.double()
             if h.shape[-1] == span.shape[1]:
                 along = (h @ torch.from_numpy(span).to(h.device).T).norm(dim=-1)
-                found[site] = float((along / h.norm(dim=-1).clamp_min(1e-30)).max())
+                share = float((along / h.norm(dim=-1).clamp_min(1e-30)).max())
+                found[site] = share, max(LEFT, float(torch.finfo(given.dtype).eps))
 
         return hook
 
@@ -194,7 +198,7 @@ def _refuse_left(
     finally:
         for handle in handles:
             handle.remove()
-    left = {site: share for site, share in found.items() if share > LEFT}
+    left = {site: share for site, (share, allowed) in found.items() if share > allowed}
     if left:
         site = next(iter(left))
         raise InputError(
@@ -202,3 +206,4 @@ def _refuse_left(
             f"still holds the directions ({left[site]:.2g} of its length)",
             "Name every module that writes into the stream, embeddings and positions among them",
         )
+    return bool(found)

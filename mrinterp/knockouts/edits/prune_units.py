@@ -14,6 +14,7 @@ from safetensors.torch import load_model, save_model
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
 from mrinterp.knockouts.edits.cut_units import cut_units, linear_readers
+from mrinterp.knockouts.edits.linear_layer import input_axis, is_linear, output_axis
 from mrinterp.knockouts.edits.weight_edit import checked, duplicate, replace_parameter
 from mrinterp.models.site_order import site_order
 from mrinterp.models.torch_module import INPUT, TorchAdapter
@@ -185,9 +186,7 @@ def _candidates(
 def _rows(adapter: TorchAdapter, path: str) -> int:
     """Outputs of a linear layer, 0 for any other module."""
     layer = adapter.submodule(path)
-    if isinstance(layer, torch.nn.Linear):
-        return layer.out_features
-    return int(layer.get_parameter("weight").shape[1]) if type(layer).__name__ == "Conv1D" else 0
+    return int(layer.get_parameter("weight").shape[output_axis(layer)]) if is_linear(layer) else 0
 
 
 def _take_out(
@@ -196,13 +195,13 @@ def _take_out(
     """Remove rows of the writers and columns of the readers; every linear layer keeps its own books."""
     for path in writers:
         layer = module.get_submodule(path)
-        _narrow(layer, "weight", units, 0 if isinstance(layer, torch.nn.Linear) else 1)
+        _narrow(layer, "weight", units, output_axis(layer))
         if getattr(layer, "bias", None) is not None:
             _narrow(layer, "bias", units, 0)
         _renumber(layer, "out_features", "nf", len(units))
     for path in readers:
         layer = module.get_submodule(path)
-        _narrow(layer, "weight", units, 1 if isinstance(layer, torch.nn.Linear) else 0)
+        _narrow(layer, "weight", units, input_axis(layer))
         _renumber(layer, "in_features", "nx", len(units))
 
 

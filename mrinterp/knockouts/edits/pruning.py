@@ -55,15 +55,10 @@ def prune(
     InputError
         For names that the view does not have, none at all, or another value.
     """
-    names = features.names if isinstance(features, VestigialFeatures) else tuple(features)
-    known = list(bench.view.names)
-    missing = [n for n in names if n not in known]
-    if missing or not names:
-        found = f"{missing[0]!r} is not in the view" if missing else "none"
-        raise InputError("features to prune", found, "Give names of the bench's view, at least one")
+    names = _names(bench, features)
     if value not in ("mean", "zero"):
         raise InputError("value", repr(value), "Give 'mean' or 'zero'")
-    numbers = np.array([known.index(n) for n in names])
+    numbers = np.array([bench.view.names.index(n) for n in names])
     held = token_mean(bench, bench.values)[:, numbers].mean(axis=0)
     held = np.zeros(len(numbers)) if value == "zero" else held
     view = bench.view.select(numbers)
@@ -104,10 +99,16 @@ def pruning(
     Raises
     ------
     InputError
-        For a sampled outcome, a network whose weights cannot be seen, or a level outside (0, 1).
+        For a sampled outcome, what is no edit (`prune` says why there is none), a network whose weights cannot
+        be seen, or a level outside (0, 1).
     """
     check_level(level)
-    check_draws(draws)
+    check_draws(draws, seed)
+    if not isinstance(edit, PrunedNetwork | WeightEdit):
+        found = edit.reason if isinstance(edit, NotApplicable) else f"a {type(edit).__name__}"
+        raise InputError("edit", found, "Give the PrunedNetwork or WeightEdit that prune returned")
+    if removed < 1:
+        raise InputError("removed", f"{removed}", "Give the number of features that were pruned")
     if not isinstance(held_out.adapter, TorchAdapter):
         raise InputError(
             "held-out bench", f"a {type(held_out.adapter).__name__}", "Sizes are counted on a TorchAdapter"
@@ -138,6 +139,22 @@ def pruning(
         level,
         {"draws": draws, "seed": seed, "difference": edit.difference},
     )
+
+
+def _names(bench: Bench, features: VestigialFeatures | Sequence[str]) -> tuple[str, ...]:
+    """Names of features that the view has, each once."""
+    if isinstance(features, str):
+        raise InputError("features to prune", f"the string {features!r}", "Give a list of names")
+    names = features.names if isinstance(features, VestigialFeatures) else tuple(features)
+    missing = [n for n in names if n not in bench.view.names]
+    twice = [n for n in names if names.count(n) > 1]
+    if missing or twice or not names:
+        found = f"{missing[0]!r} is not in the view" if missing else "none"
+        found = f"{twice[0]!r} is given twice" if twice else found
+        raise InputError(
+            "features to prune", found, "Give names of the bench's view, each once, at least one"
+        )
+    return names
 
 
 def _size(module: torch.nn.Module) -> tuple[int, int]:
