@@ -25,19 +25,23 @@ if TYPE_CHECKING:
     from mrinterp.core.mrdata import MRData
     from mrinterp.core.panel import Panel
     from mrinterp.core.sumstats import SumStats
+    from mrinterp.diagnostics.agreement import agreement
     from mrinterp.diagnostics.steiger import steiger_by_instrument, steiger_test
     from mrinterp.instruments.column_perturbations import ColumnNoise, ColumnResampling
     from mrinterp.instruments.image_perturbations import Occlusion, PixelNoise
     from mrinterp.instruments.perturbed_inputs import perturb
+    from mrinterp.knockouts.abstraction.abstraction_task import AbstractionTask
     from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
     from mrinterp.knockouts.abstraction.alignment_search import search_alignment, subspace_of
-    from mrinterp.knockouts.abstraction.causal_model import CausalModel, Variable
+    from mrinterp.knockouts.abstraction.causal_model import CausalModel
     from mrinterp.knockouts.abstraction.control_alignments import control_alignments
     from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
     from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
     from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
     from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
+    from mrinterp.knockouts.abstraction.variable import Variable
     from mrinterp.knockouts.bench import Bench
+    from mrinterp.knockouts.comparators.beside_knockout import beside_knockout
     from mrinterp.knockouts.comparators.comparators import comparators
     from mrinterp.knockouts.comparators.correlation import correlation
     from mrinterp.knockouts.comparators.gradient import (
@@ -47,6 +51,7 @@ if TYPE_CHECKING:
     )
     from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
     from mrinterp.knockouts.comparators.linear_probe import linear_probe
+    from mrinterp.knockouts.designs.against_random import against_random
     from mrinterp.knockouts.designs.damage import Damage
     from mrinterp.knockouts.designs.direct_effect import direct_effect
     from mrinterp.knockouts.designs.dose_response import dose_response
@@ -106,6 +111,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AbstractionTask": "knockouts.abstraction.abstraction_task",
     "AlignedVariable": "knockouts.abstraction.aligned_variable",
     "AnchorProjection": "models.outcomes",
     "AttentionHeads": "models.units",
@@ -155,15 +161,18 @@ _HOMES = {
     "TranscoderView": "models.transcoder",
     "TransformerLensAdapter": "models.transformer_lens_adapter",
     "Units": "models.units",
-    "Variable": "knockouts.abstraction.causal_model",
+    "Variable": "knockouts.abstraction.variable",
     "WholeLayer": "models.units",
     "Zero": "knockouts.kinds.zero",
+    "against_random": "knockouts.designs.against_random",
+    "agreement": "diagnostics.agreement",
     "array_network": "models.array_network",
     "attribution_patching": "knockouts.comparators.gradient",
     "cluster_traits": "coloc.hyprcoloc",
     "colocalize": "coloc.abf",
     "colocalize_runs": "coloc.runs",
     "colocalize_signals": "coloc.signals",
+    "beside_knockout": "knockouts.comparators.beside_knockout",
     "comparators": "knockouts.comparators.comparators",
     "compare_kinds": "knockouts.kinds.compare_kinds",
     "control_alignments": "knockouts.abstraction.control_alignments",
@@ -220,6 +229,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AbstractionTask",
     "AlignedVariable",
     "AnchorProjection",
     "AttentionHeads",
@@ -273,8 +283,11 @@ __all__ = [
     "WholeLayer",
     "Zero",
     "__version__",
+    "against_random",
+    "agreement",
     "array_network",
     "attribution_patching",
+    "beside_knockout",
     "cluster_traits",
     "colocalize",
     "colocalize_runs",

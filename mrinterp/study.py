@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from mrinterp.core.against_random import AgainstRandom
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
 from mrinterp.core.check import Check, NotApplicable
@@ -23,6 +24,7 @@ from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.storage import read_json, write_json, write_table
+from mrinterp.core.study_path import study_path
 from mrinterp.core.sumstats import SumStats
 
 __all__ = ["Study"]
@@ -56,8 +58,7 @@ class Study:
 
         ``out`` defaults to ``runs/<name of the file>``.
         """
-        shipped = Path(__file__).parent / "studies" / f"{path}.toml"
-        path = shipped if not Path(path).exists() and shipped.is_file() else Path(path)
+        path = study_path(path)
         plan, source = read_plan(path)
         return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem)
 
@@ -76,6 +77,7 @@ class Study:
 
     def run(self) -> Study:
         """Carry out what is not done yet, and return the study."""
+        from mrinterp.report.figures import write_figures
         from mrinterp.report.page import write_page
 
         existed = self.out.exists()
@@ -88,7 +90,7 @@ class Study:
             self._fix_header()  # their digests are frozen
             self.panel, self.sumstats, self.checks, self.estimates  # noqa: B018
             self.agreement, self.results  # noqa: B018
-            self._figures()
+            write_figures(self, self.out / "figures")
             write_page(self, self.out / "report.html")
         except InputError:
             if not existed and self.out.exists():
@@ -190,8 +192,18 @@ class Study:
         """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
         from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
 
-        effects = [e for name, e in self.knockouts.items() if name != "random"]
+        effects = {name: e for name, e in self.knockouts.items() if name != "random"}
         return self.folder.kept("kinds", KindComparison.load, lambda: compare_kinds(effects))
+
+    @cached_property
+    def against_random(self) -> AgainstRandom | NotApplicable:
+        """Every feature's matched shift, ranked among random directions shifted as far; not applicable where
+        the plan asks for no random directions."""
+        if "random" not in self.knockouts:
+            return NotApplicable(
+                "knockouts.random_controls is 0 in the plan", "ranks among random directions"
+            )
+        return AgainstRandom.of(self.knockouts["shift"], self.knockouts["random"], per="unit")
 
     @cached_property
     def equivalence(self) -> pd.DataFrame:
@@ -371,25 +383,6 @@ class Study:
             write_table(path, table)
         self.rank_path  # noqa: B018
         return pd.read_parquet(path)
-
-    def _figures(self) -> None:
-        from mrinterp.plots.effect_ladder import effect_ladder
-        from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
-        from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout_grid
-        from mrinterp.plots.style import save
-
-        labels = dict(zip(self.panel.feature_names, self.panel.labels, strict=True))
-        methods = [
-            m for m in (f"ivw_{self.plan.estimation.kind}", "within", "gradient") if m in self.estimates
-        ]
-        folder = self.out / "figures"
-        for suffix in ("svg", "png"):
-            save(effect_ladder(self.agreement, labels), folder / f"effect_ladder.{suffix}")
-            save(kinds_side_by_side(self.kinds, labels=labels), folder / f"kinds_side_by_side.{suffix}")
-            save(
-                predicted_vs_knockout_grid(self.agreement, methods),
-                folder / f"predicted_vs_knockout.{suffix}",
-            )
 
     @property
     def header(self) -> dict[str, Any]:

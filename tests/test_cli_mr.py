@@ -239,3 +239,15 @@ def test_fewer_instruments_than_exposures(tmp_path: Path) -> None:
     status = {(r["method"], r["exposure"]): r["status"] for r in json.loads(done.stdout)}
     assert "need at least 3 instruments" in status["mv_ivw", "x1"]
     assert status["ivw", "x1"] == "ok"
+
+
+def test_every_estimator_of_tables_is_listed_with_its_options() -> None:
+    from mrinterp.mr.registry import registered
+
+    done = mr("--list-methods")
+    assert done.returncode == 0, done.stderr
+    listed = {line.split()[0] for line in done.stdout.split("\n") if line.startswith("  ")}
+    assert listed == {n for n, e in registered().items() if e.kind != "run"}
+    assert "weights, distribution" in next(
+        line for line in done.stdout.split("\n") if line.startswith("  ivw ")
+    )

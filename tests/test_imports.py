@@ -42,6 +42,7 @@ ROOMS = {
         "plots",
         "report",
     },
+    "cli": {"core", "tables", "mr", "coloc", "plots", "report", "study"},
 }
 WITHIN_KNOCKOUTS = {
     "kinds": set(),
@@ -101,6 +102,16 @@ def test_knockouts_are_blind() -> None:
             reached.add(target)
             todo.append(target)
     assert not reached & {"mr", "coloc", "diagnostics", "evidence"}
+
+
+def test_importing_all_of_knockouts_loads_no_room_that_it_must_not_see() -> None:
+    code = (
+        "import importlib, pkgutil, sys, mrinterp.knockouts as k\n"
+        "for m in pkgutil.walk_packages(k.__path__, 'mrinterp.knockouts.'): importlib.import_module(m.name)\n"
+        "print(*sorted({n.split('.')[1] for n in sys.modules if n.startswith('mrinterp.')}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) <= {"knockouts", *ROOMS["knockouts"]}
 
 
 @pytest.mark.parametrize("room", sorted(WITHIN_KNOCKOUTS))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mrinterp.core.against_random import AgainstRandom
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.knockout_effects import KnockoutEffects
@@ -53,7 +54,8 @@ def test_run_folder_holds_every_part(finished: Path) -> None:
         "estimates/observational/estimates.json", "estimates/ivw_noise/estimates.json", "knockouts/shift/effects.parquet",
         "knockouts/resample/effects.parquet", "knockouts/random/effects.parquet", "agreement/agreement.json",
         "rank_path.parquet", "results.parquet", "results.json", "checks.json", "figures/effect_ladder.svg",
-        "figures/predicted_vs_knockout.png", "figures/kinds_side_by_side.png", "equivalence.parquet",
+        "figures/predicted_vs_knockout.png", "figures/kinds_side_by_side.png", "figures/against_random.svg",
+        "equivalence.parquet",
     ):  # fmt: skip
         assert (finished / name).exists(), name
     assert not (finished / ".work").exists()
@@ -62,6 +64,15 @@ def test_run_folder_holds_every_part(finished: Path) -> None:
     assert len(header["rules_hash"]) == len(header["candidates_hash"]) == 64
     assert header["rules_hash"] != header["candidates_hash"]
     assert header["provenance"]["seeds"] == {"plan": 0}
+
+
+def test_features_are_ranked_among_the_plans_random_directions(finished: Path) -> None:
+    study = Study.open(finished)
+    held = study.against_random
+    assert isinstance(held, AgainstRandom)
+    assert held.controls == study.knockouts["random"].features
+    size, others = (np.abs(study.knockouts[k].effect) for k in ("shift", "random"))
+    np.testing.assert_array_equal(held.rank, 1 + (others[None] >= size[:, None]).sum(axis=1))
 
 
 def test_splits_share_no_family(finished: Path) -> None:
@@ -200,9 +211,9 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     out = tmp_path / "out"
     done = cli("run", str(tiny_study_file), "--out", str(out), "--dry-run")
     assert done.returncode == 0, done.stderr
-    # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise); 40 prompts x (6 x (2 + 2) + 2 x 2).
-    assert "3,040 runs" in done.stdout
-    assert "1,920 scan, 1,120 knockouts" in done.stdout
+    # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise); 40 prompts x (6 x (2 + 2 + 1) + 2 x 2).
+    assert "3,280 runs" in done.stdout
+    assert "1,920 scan, 1,360 knockouts" in done.stdout
     for word in ("minutes", "GiB"):
         assert word in done.stdout
     assert not out.exists()

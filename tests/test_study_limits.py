@@ -127,6 +127,14 @@ def test_a_divergence_has_no_slope_and_the_run_says_so(decoder: Path, tmp_path: 
     for where in (text, page):
         assert "near zero by construction" in where
     assert "agreement is not computed" in text
+    for verdicts in (
+        study.results.query("outcome == 'divergence'"),
+        study.equivalence.query("outcome == 'divergence'"),
+    ):
+        assert set(verdicts.filter(like="verdict").to_numpy().ravel()) == {"not applicable"}
+    assert not (study.agreement.misled["outcome"] == "divergence").any()
+    assert "No verdict applies to divergence" in page
+    assert "no verdict applies" in page
     assert "nan" not in text
 
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -201,8 +200,7 @@ class Basis:
     def load(cls, folder: Path) -> Basis:
         """Reopen what `save` wrote."""
         folder = Path(folder)
-        header = read_json(folder / "basis.json")
-        check_format(str(folder), header, "basis")
+        header = read_header(folder / "basis.json", "basis")
         a = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
         dictionary = Dictionary(
             tuple(header["names"]),

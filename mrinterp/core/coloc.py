@@ -15,8 +15,7 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     whole_folder,
     write_json,
     write_table,
@@ -266,8 +265,7 @@ class Coloc:
     def load(cls, folder: Path) -> Coloc:
         """Reopen what `save` wrote."""
         folder = Path(folder)
-        header = read_json(folder / "coloc.json")
-        check_format(str(folder), header, "coloc")
+        header = read_header(folder / "coloc.json", "coloc")
         arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
         labels = ("exposures", "outcomes", "loci", "instruments", "assumes")
         names: dict[str, Any] = {name: tuple(header[name]) for name in labels}

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     whole_folder,
     write_json,
     write_table,
@@ -252,8 +251,7 @@ class FineMapping:
     def load(cls, folder: Path) -> FineMapping:
         """Reopen what `save` wrote."""
         folder = Path(folder)
-        header = read_json(folder / "finemap.json")
-        check_format(str(folder), header, "fine mapping")
+        header = read_header(folder / "finemap.json", "fine mapping")
         arrays = {name: np.load(folder / f"{name}.npy") for name in _ARRAYS}
         sets = tuple(
             tuple(

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
     digest,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -111,8 +110,7 @@ class Design:
     def load(cls, folder: Path) -> Design:
         """Reopen what `save` wrote; doses stay memory-mapped."""
         folder = Path(folder)
-        header = read_json(folder / "design.json")
-        check_format(str(folder), header, "design")
+        header = read_header(folder / "design.json", "design")
         return cls(
             read_table(folder / "inputs.parquet"),
             read_table(folder / "runs.parquet"),

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.first_lines import first_lines
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -203,6 +203,10 @@ class Estimates:
             str(self.meta.get("scale", "effect")),
         )
 
+    def __str__(self) -> str:
+        cells = (self[x, y] for y in self.outcomes for x in self.exposures)
+        return first_lines(cells, self.beta.size, most=10)
+
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
         if name not in names:
             raise InputError(
@@ -262,8 +266,7 @@ class Estimates:
     def load(cls, folder: Path) -> Estimates:
         """Reopen what `save` wrote."""
         folder = Path(folder)
-        header = read_json(folder / "estimates.json")
-        check_format(str(folder), header, "estimates")
+        header = read_header(folder / "estimates.json", "estimates")
         frame = read_table(folder / "estimates.parquet")
         shape = (len(header["exposures"]), len(header["outcomes"]))
 

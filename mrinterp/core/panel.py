@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -258,8 +257,7 @@ class Panel:
     def load(cls, folder: Path) -> Panel:
         """Reopen what `save` wrote; doses and bypass stay memory-mapped."""
         folder = Path(folder)
-        header = read_json(folder / "panel.json")
-        check_format(str(folder), header, "panel")
+        header = read_header(folder / "panel.json", "panel")
         table = read_table(folder / "panel.parquet")
         features = [f"feature:{n}" for n in header["feature_names"]]
         outcomes = [f"outcome:{n}" for n in header["outcome_names"]]

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan, differences
 from mrinterp.core.provenance import Provenance, earlier_plans
-from mrinterp.core.storage import FORMAT_VERSION, check_format, digest, digest_files, read_json, write_json
+from mrinterp.core.storage import FORMAT_VERSION, digest, digest_files, read_header, write_json
 
 __all__ = ["RunFolder"]
 
@@ -36,12 +36,24 @@ class RunFolder:
         return self.path / ".work"
 
     def kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
-        """A step's result: reopened where it is finished, made and saved whole where it is not."""
+        """A step's result: reopened where it is finished, made and saved whole where it is not.
+
+        Raises
+        ------
+        InputError
+            If what is there is damaged.
+        """
         folder = self.path / name
         if not folder.exists():
             make().save(folder)
             shutil.rmtree(self.work / name.rsplit("/", 1)[-1], ignore_errors=True)
-        return load(folder)
+        try:
+            return load(folder)
+        except InputError:
+            raise
+        except (OSError, ValueError, KeyError) as e:
+            fix = "Delete this folder and run again: only what is missing is made anew"
+            raise InputError(str(folder), f"damaged ({str(e).splitlines()[0]})", fix) from e
 
     def finish(self) -> None:
         """Clear away what only unfinished steps need."""
@@ -54,8 +66,17 @@ class RunFolder:
     @property
     def header(self) -> dict[str, Any]:
         """What ``study.json`` holds: plan, hashes, provenance."""
-        header = dict(read_json(self.path / "study.json"))
-        check_format(str(self.path), header, "study")
+        if not (self.path / "study.json").is_file():
+            raise InputError(
+                str(self.path),
+                "not a run folder: it holds no study.json",
+                "Give a folder that mrinterp run has written",
+            )
+        header = read_header(self.path / "study.json", "study")
+        if not isinstance(header.get("plan"), dict):
+            raise InputError(
+                str(self.path), "its study.json holds no plan", "Give a folder that mrinterp run has written"
+            )
         return header
 
     def check_same_plan(self, plan: Plan) -> None:
@@ -64,8 +85,10 @@ class RunFolder:
         Raises
         ------
         InputError
-            With the keys that differ.
+            With the keys that differ; or where the path is a file.
         """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(str(self.path), "a file", "Give a folder to run into (--out)")
         if not (self.path / "study.json").exists():
             return
         changes = differences(self.header["plan"], plan.to_dict())

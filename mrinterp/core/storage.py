@@ -21,6 +21,7 @@ __all__ = [
     "check_format",
     "digest",
     "digest_files",
+    "read_header",
     "read_json",
     "read_table",
     "to_plain",
@@ -128,6 +129,21 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
 def read_table(path: Path) -> pd.DataFrame:
     """Read a Parquet table."""
     return pd.read_parquet(path)
+
+
+def read_header(path: Path, kind: str) -> dict[str, Any]:
+    """Header of a saved object: what `read_json` and `check_format` let pass.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, no header of that kind, or one from a newer version.
+    """
+    header = read_json(path)
+    if not isinstance(header, dict):
+        raise InputError(str(path), "holds no object", f"Give the folder of a {kind}")
+    check_format(str(Path(path).parent), header, kind)
+    return header
 
 
 def check_format(place: str, header: dict[str, Any], kind: str) -> None:

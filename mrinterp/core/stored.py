@@ -12,8 +12,7 @@ import pandas as pd
 
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -65,8 +64,7 @@ class Stored(ABC):
             For a folder of another kind, or of a newer version.
         """
         folder = Path(folder)
-        header = read_json(folder / "header.json")
-        check_format(str(folder), header, cls.KIND)
+        header = read_header(folder / "header.json", cls.KIND)
         given: dict[str, Any] = {}
         for item in fields(cls):  # type: ignore[arg-type]
             place = header["places"][item.name]

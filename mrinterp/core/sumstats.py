@@ -14,8 +14,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_format,
-    read_json,
+    read_header,
     read_table,
     whole_folder,
     write_json,
@@ -152,8 +151,7 @@ class SumStats:
     def load(cls, folder: Path) -> SumStats:
         """Reopen what `save` wrote, memory-mapped."""
         folder = Path(folder)
-        header = read_json(folder / "sumstats.json")
-        check_format(str(folder), header, "sumstats")
+        header = read_header(folder / "sumstats.json", "sumstats")
         cov = folder / "error_cov.npy"
         return cls(
             np.load(folder / "beta.npy", mmap_mode="r"),

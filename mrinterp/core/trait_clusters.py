@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
+from mrinterp.core.storage import FORMAT_VERSION, read_header, whole_folder, write_json
 
 __all__ = ["TraitCluster", "TraitClusters"]
 
@@ -81,8 +81,7 @@ class TraitClusters:
     @classmethod
     def load(cls, folder: Path) -> TraitClusters:
         """Reopen what `save` wrote."""
-        header = read_json(Path(folder) / "trait_clusters.json")
-        check_format(str(folder), header, "trait clusters")
+        header = read_header(Path(folder) / "trait_clusters.json", "trait clusters")
         clusters = tuple(
             TraitCluster(
                 **{

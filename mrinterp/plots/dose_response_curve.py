@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.dose_response import DoseResponse
 from mrinterp.core.errors import InputError
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["dose_response_curve"]
@@ -30,7 +31,7 @@ def dose_response_curve(
     InputError
         For a feature that has no curve; says why.
     """
-    outcome = result.outcomes[0] if outcome is None else outcome
+    outcome, _ = chosen_outcome(outcome, result.outcomes)
     curve = result[feature, outcome]
     if isinstance(curve, NotApplicable):
         raise InputError("dose_response_curve", curve.reason, "Choose a feature that has a curve")

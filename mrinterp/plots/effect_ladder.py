@@ -37,7 +37,8 @@ def effect_ladder(
     table = table[table["outcome"] == table["outcome"].iloc[0]]
     truth = table.drop_duplicates("exposure").set_index("exposure")
     chosen = truth["knockout"].abs().sort_values(ascending=False).index[:top]
-    ax = axes(ax, 7.2, 0.62 * len(chosen) + 1.4)
+    tall = 0.62 * max(len(chosen), 3)  # one feature alone leaves no room beside the legend
+    ax = axes(ax, 7.2, tall + 1.4)
     screen = agreement.meta["screen"]
     wanted = {"knockout", "observational", screen, "within", "gradient"}
     rungs = [r for r in RUNGS if r in wanted and (r == "knockout" or r in set(table["method"]))]
@@ -67,10 +68,8 @@ def effect_ladder(
     names = [f"{c.rsplit(':', 1)[-1]}\n{(labels or {}).get(c, '')}".strip() for c in chosen]
     ax.set_yticks(np.arange(len(chosen)), names)
     ax.set_ylim(len(chosen) - 0.4, -0.6)
-    ax.set_xlabel(f"effect on {table['outcome'].iloc[0]} per sd of the feature, 95% interval")
+    ax.set_xlabel(f"effect on {table['outcome'].iloc[0]}\noutcome units per sd of the feature, 95% interval")
     ax.set_title("From correlation to cause: the effect ladder", loc="left")
-    ax.legend(
-        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (0.62 * len(chosen) + 0.6)), ncols=3
-    )
+    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (tall + 0.6)), ncols=3)
     spare(ax)
     return ax

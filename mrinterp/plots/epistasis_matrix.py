@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.epistasis import Epistasis
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import axes
 
 __all__ = ["epistasis_matrix"]
@@ -20,11 +21,10 @@ def epistasis_matrix(result: Epistasis, outcome: str | None = None, ax: Axes | N
     ----------
     result : Epistasis
     outcome : str, optional
-        May be left out where there is one. Gray: not run.
+        Default the first. Empty: not run.
     """
-    outcome = result.outcomes[0] if outcome is None and len(result.outcomes) == 1 else outcome
-    matrix = result.matrix(outcome)
-    K, o = len(result.features), result.outcomes.index(str(outcome))
+    outcome, o = chosen_outcome(outcome, result.outcomes)
+    matrix, K = result.matrix(outcome), len(result.features)
     ax = axes(ax, 1.8 + 0.36 * K, 1.2 + 0.34 * K)
     shown = np.where(np.tri(K, k=-1, dtype=bool), matrix, np.nan)[1:, :-1]
     most = float(np.nanmax(np.abs(matrix))) or 1.0

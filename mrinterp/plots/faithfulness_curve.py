@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.faithfulness import Faithfulness
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["faithfulness_curve"]
@@ -24,11 +25,11 @@ def faithfulness_curve(result: Faithfulness, outcome: str | None = None, ax: Axe
     InputError
         Where the curves do not apply to the outcome; says why.
     """
-    outcome = result.outcomes[0] if outcome is None else outcome
+    outcome, o = chosen_outcome(outcome, result.outcomes)
     areas = result[outcome]
     if isinstance(areas, NotApplicable):
         raise InputError("faithfulness_curve", areas.reason, "Choose an outcome that the features move")
-    o, x = result.outcomes.index(outcome), result.proportions
+    x = result.proportions
     ax = axes(ax, 4.6, 3.0)
     for height in (0, 1):
         ax.axhline(height, color="#bbbbbb", lw=0.8, zorder=0)

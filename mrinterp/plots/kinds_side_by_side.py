@@ -45,7 +45,7 @@ def kinds_side_by_side(
     size = np.where(np.isfinite(effect), np.abs(effect), -1.0).max(axis=0)
     chosen = np.argsort(-size, kind="stable")[:top]
     K = len(comparison.kinds)
-    height = (0.11 * K + 0.15) * len(chosen)
+    height = max((0.11 * K + 0.15) * len(chosen), 1.8)  # one feature alone leaves no room beside the legend
     ax = axes(ax, 6.8, height + 1.5)
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=1)
     rows = np.arange(len(chosen))
@@ -58,7 +58,7 @@ def kinds_side_by_side(
         for some, face in ((~hollow, color), (hollow, "white")):
             ax.plot(x[some], y[some], MARKERS[k % len(MARKERS)], ms=4, mec=color, mfc=face, zorder=3)
         ax.plot([], [], MARKERS[k % len(MARKERS)], ms=4, color=color, label=kind)
-        floor = comparison.noise_floor[k, chosen]
+        floor = comparison.noise_floor[k, chosen, o]
         ax.plot(np.r_[-floor, floor], np.r_[y, y], "|", ms=5, color="#888888", zorder=2)
     for row in rows[:-1]:
         ax.axhline(row + 0.5, color="#eeeeee", lw=0.8, zorder=0)
@@ -66,7 +66,7 @@ def kinds_side_by_side(
         share = comparison.i2[f, o]
         words = "" if np.isnan(share) else f"{share:.2f}"
         ax.text(1.01, float(row), words, transform=ax.get_yaxis_transform(), va="center", fontsize=8)
-    ax.text(1.01, 1.0, "I2", transform=ax.transAxes, va="bottom", fontsize=8)
+    ax.text(1.01, 1.0, "I²", transform=ax.transAxes, va="bottom", fontsize=8)
     shown = [comparison.features[f] for f in chosen]
     ax.set_yticks(rows, [f"{f.rsplit(':', 1)[-1]}\n{(labels or {}).get(f, '')}".strip() for f in shown])
     ax.set_ylim(len(chosen) - 0.5, -0.5)

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.ordered_knockouts import OrderedKnockouts
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["ordered_knockouts_curve"]
@@ -15,8 +16,8 @@ def ordered_knockouts_curve(
     result: OrderedKnockouts, outcome: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """The given order with its interval; random orders as a gray line (mean) and band (single orders)."""
-    outcome = result.outcomes[0] if outcome is None else outcome
-    o, k = result.outcomes.index(outcome), np.arange(len(result.order) + 1)
+    outcome, o = chosen_outcome(outcome, result.outcomes)
+    k = np.arange(len(result.order) + 1)
     ax = axes(ax, 4.4, 3.0)
     ax.axhline(0, color="#bbbbbb", lw=0.8, zorder=0)
     if result.random_orders:

@@ -6,19 +6,37 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.agreement import Agreement
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import METHOD_COLORS, axes, spare
 
 __all__ = ["predicted_vs_knockout", "predicted_vs_knockout_grid"]
 
 
-def predicted_vs_knockout(agreement: Agreement, method: str = "within", ax: Axes | None = None) -> Axes:
-    """Estimates of one method (up) against matched knockouts (across), with both intervals."""
+def predicted_vs_knockout(
+    agreement: Agreement, method: str = "within", ax: Axes | None = None, outcome: str | None = None
+) -> Axes:
+    """Estimates of one method (up) against matched knockouts (across), with both intervals.
+
+    Raises
+    ------
+    InputError
+        For a method or outcome that was not compared, or one without a feature that has both numbers.
+    """
+    methods = list(dict.fromkeys(agreement.joined["method"]))
+    if method not in methods:
+        raise InputError(f"method {method!r}", "not compared", near_misses(method, methods) or f"{methods}")
+    outcome, o = chosen_outcome(outcome, list(dict.fromkeys(agreement.joined["outcome"])))
+    chosen = [
+        t[(t["method"] == method) & (t["outcome"] == outcome)] for t in (agreement.joined, agreement.summary)
+    ]
+    table, row = chosen[0], chosen[1].iloc[0]
+    if not row["n"]:
+        raise InputError(f"method {method!r}, {outcome}", "no feature has both numbers", "Choose another")
     ax = axes(ax, 4.4, 4.4)
-    table = agreement.joined[agreement.joined["method"] == method]
-    table = table[table["outcome"] == table["outcome"].iloc[0]]
     color = METHOD_COLORS.get(method, "#0072b2")
     x, y = table["knockout"], table["estimate"]
-    rope = float(agreement.meta["rope"][0])
+    rope = float(agreement.meta["rope"][o])
     ax.axvspan(-rope, rope, color="#eeeeee", zorder=0)
     ax.errorbar(
         x,
@@ -38,7 +56,6 @@ def predicted_vs_knockout(agreement: Agreement, method: str = "within", ax: Axes
     ax.set_xlim(-limit, limit)
     ax.set_ylim(-limit, limit)
     ax.set_aspect("equal")
-    row = agreement.summary[agreement.summary["method"] == method].iloc[0]
     ax.text(
         0.03,
         0.97,
@@ -48,8 +65,8 @@ def predicted_vs_knockout(agreement: Agreement, method: str = "within", ax: Axes
         va="top",
         fontsize=8,
     )
-    ax.set_xlabel("knockout effect per sd")
-    ax.set_ylabel("predicted effect per sd")
+    ax.set_xlabel("knockout effect, outcome units per sd")
+    ax.set_ylabel("predicted effect, outcome units per sd")
     ax.set_title(str(row["label"]).split(",")[0], loc="left")
     spare(ax)
     return ax

@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.rescue import Rescue
+from mrinterp.core.rescue import STILL, Rescue
+from mrinterp.plots.chosen_outcome import chosen_outcome
 from mrinterp.plots.style import LINE_COLORS, axes, spare
 
 __all__ = ["rescued_shares"]
@@ -17,13 +18,14 @@ def rescued_shares(
 ) -> Axes:
     """Shares with Fieller's intervals, largest first; lines at nothing and at everything recovered.
 
+    Hollow: what the damage had not moved.
+
     Raises
     ------
     InputError
         Where the damage to the outcome was not measurable; says why.
     """
-    outcome = result.outcomes[0] if outcome is None else outcome
-    o = result.outcomes.index(outcome)
+    outcome, o = chosen_outcome(outcome, result.outcomes)
     if result.status[o] != "ok":
         raise InputError("rescued_shares", str(result.status[o]), "Damage more, or choose another outcome")
     share = result.share[:, o]
@@ -34,9 +36,12 @@ def rescued_shares(
     spread = np.abs(np.stack([result.lower[shown, o], result.upper[shown, o]]) - share[shown])
     rows = np.arange(len(shown))
     ax.errorbar(share[shown], rows, xerr=spread, fmt="o", ms=4, color=LINE_COLORS[0], elinewidth=1.2)
+    still = result.moved[shown] <= STILL
+    ax.plot(share[shown][still], rows[still], "o", ms=4, mfc="white", color=LINE_COLORS[0], zorder=3)
     ax.set_yticks(rows, [result.restored[s] for s in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.set_xlabel(f"share of the damage to {outcome} recovered")
+    beside = "\nhollow: not moved by the damage, nothing to give back" if still.any() else ""
+    ax.set_xlabel(f"share of the damage to {outcome} recovered{beside}")
     hidden = f" ({len(shown)} of {len(share)})" if len(shown) < len(share) else ""
     ax.set_title(f"{result.damage}{hidden}", loc="left", fontsize=9)
     spare(ax)

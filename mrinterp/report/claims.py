@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mrinterp.core.against_random import AgainstRandom
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.plan import MIN_FAMILIES
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
@@ -16,8 +17,11 @@ from mrinterp.report.numbers import Cell, Precision, plain
 __all__ = ["Feature", "answer", "features", "ropes", "short_name"]
 
 SHOWN_CLAIMS = 10
+_VERDICTS = ("causal", "negligible", "indeterminate", "not applicable")
 _BEARINGS = ("confirmed", "not decided", "contradicted")
 _ABSENT = Cell()
+_MORE_FIT = 0.02
+"""Gain in cross-validated R2 beyond the ceiling that a reader should know of."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
     plan = study.header["plan"]
     return {
         "tested": len(rows),
-        "counts": {v: sum(r.verdict == v for r in rows) for v in ("causal", "negligible", "indeterminate")},
+        "counts": {v: sum(r.verdict == v for r in rows) for v in _VERDICTS},
         "claims": claims[:SHOWN_CLAIMS],
         "more_claims": len(claims) - len(claims[:SHOWN_CLAIMS]),
         "against": {k: sum(r.against == k for r in claims) for k in _BEARINGS},
@@ -139,6 +143,7 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "rope_fraction": plan["estimation"]["rope"],
         "random": _baseline(study),
         "cautions": _cautions(study),
+        "described": any(r.label for r in rows),
     }
 
 
@@ -159,18 +164,21 @@ def _rerun(study: FinishedStudy, claims: list[Feature]) -> dict[str, Any] | None
 
 def _baseline(study: FinishedStudy) -> dict[str, Any] | None:
     """Knockout effects of random directions, and how many claimed features stand out from them."""
-    random = study.knockouts.get("random")
-    if random is None or not len(random.features):
+    held = study.against_random
+    if not isinstance(held, AgainstRandom):
         return None
-    outcome = random.outcomes[0]
-    size = np.abs(random.effect[:, 0])
+    outcome = held.outcomes[0]
+    size = np.abs(held.control[:, 0])
+    if not np.isfinite(size).any():
+        return None
     claimed = study.results[(study.results["verdict"] == "causal") & (study.results["outcome"] == outcome)]
+    first = [name for name, rank in zip(held.features, held.rank[:, 0], strict=True) if rank == 1]
     p = Precision.of(ropes(study)[outcome])
     return {
         "count": len(size),
         "median": p.signed(float(np.nanmedian(size))).removeprefix("+"),
         "largest": p.signed(float(np.nanmax(size))).removeprefix("+"),
-        "beyond": int((claimed["knockout"].abs() > np.nanmax(size)).sum()),
+        "beyond": int(claimed["feature"].isin(first).sum()),
         "claims": len(claimed),
     }
 
@@ -197,6 +205,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
                 f" of the knockouts of {s['outcome']} ({s['coverage_lower']:.0%} to"
                 f" {s['coverage_upper']:.0%}): read the intervals as too narrow."
             )
+    out += _held_back(study)
     earlier = study.header["earlier_plans"]
     if earlier:
         out.append(
@@ -206,3 +215,23 @@ def _cautions(study: FinishedStudy) -> list[str]:
     tested = len(study.results)
     out.append(f"Each interval has level 95% by itself; none is adjusted for the {tested} effects tested.")
     return out
+
+
+def _held_back(study: FinishedStudy) -> list[str]:
+    """Whether bypass components beyond the ceiling would still have explained more on discovery."""
+    path, ceiling = study.basis.path, study.basis.meta.get("ceiling")
+    beyond = path[path["rank"] > (np.inf if ceiling is None else ceiling)]
+    if study.basis.rank not in set(path["rank"]) or beyond.empty:
+        return []
+    at = path.set_index("rank").loc[study.basis.rank]
+    more = [
+        f"{what} (R\N{SUPERSCRIPT TWO} {at[c]:.2f} with {study.basis.rank}, up to {beyond[c].max():.2f} with more)"
+        for c, what in (("outcome_r2", "the outcome"), ("feature_r2", "the features"))
+        if beyond[c].max() > at[c] + _MORE_FIT
+    ]
+    if not more:
+        return []
+    return [
+        f"Families and runs carry {ceiling} components of the rest of the cut; on the discovery split more of them"
+        f" explained {' and '.join(more)} better. Paths through what is not held fixed stay in every estimate."
+    ]

@@ -7,15 +7,17 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from mrinterp.core.against_random import AgainstRandom
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
+from mrinterp.core.check import NotApplicable
 from mrinterp.core.design import Design
 from mrinterp.core.estimates import Estimates
 from mrinterp.core.kind_comparison import KindComparison
 from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.sumstats import SumStats
 
-__all__ = ["FinishedStudy", "primary_and_screen"]
+__all__ = ["FinishedStudy", "drawn_methods", "primary_and_screen"]
 
 
 class FinishedStudy(Protocol):
@@ -46,6 +48,8 @@ class FinishedStudy(Protocol):
     @property
     def kinds(self) -> KindComparison | None: ...
     @property
+    def against_random(self) -> AgainstRandom | NotApplicable: ...
+    @property
     def equivalence(self) -> pd.DataFrame: ...
     @property
     def sumstats(self) -> dict[str, SumStats]: ...
@@ -56,3 +60,13 @@ class FinishedStudy(Protocol):
 def primary_and_screen(study: FinishedStudy) -> tuple[str, str]:
     """Names of the primary estimate and of the univariable screen."""
     return "within", f"ivw_{study.header['plan']['estimation']['kind']}"
+
+
+def drawn_methods(study: FinishedStudy) -> list[str]:
+    """Methods shown against the knockouts: screen, primary and gradient, as far as they have numbers for the
+    first outcome."""
+    primary, screen = primary_and_screen(study)
+    summary = study.agreement.summary
+    first = summary[summary["outcome"] == summary["outcome"].iloc[0]]
+    usable = set(first.loc[first["n"] > 0, "method"])
+    return [m for m in (screen, primary, "gradient") if m in usable]

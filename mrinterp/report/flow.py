@@ -30,6 +30,11 @@ _FEATURE_KINDS = {
     "train_sae": "latents of an autoencoder trained on the discovery split",
 }
 _KIND_ORDER = ("clean", "noise", "slot", "pair")
+_PERTURBATIONS = {
+    "noise": "fixed random directions added to the word embeddings of a class of tokens, in random doses",
+    "slot": "the filler of a slot replaced by another, drawn at random",
+    "pair": "the clean prompt replaced by its corrupted partner",
+}
 
 
 def flow(study: FinishedStudy) -> dict[str, Any]:
@@ -54,6 +59,11 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "components": len(basis.order),
         "departure": plain(float(np.abs(d.read_back - np.eye(len(d.names))).max()), ".1e"),
         "kinds": _kinds(study),
+        "perturbations": [(k, _PERTURBATIONS[k]) for k in _kinds(study) if k in _PERTURBATIONS],
+        "family": "the prompts made from one template"
+        if plan["prompts"]["templates"]
+        else "as the prompt table says",
+        "imported_labels": bool(plan["features"]["labels"]),
         "splits": _splits(study),
         "examples": _examples(study),
         "instruments": _instruments(study),
@@ -158,7 +168,7 @@ def _knockouts(study: FinishedStudy) -> list[dict[str, Any]]:
             "leakage": _largest(k.leakage, ".1e"),
             "off_support": _largest(k.off_support, ".1%"),
             "outside_range": _largest(k.outside_range, ".0%"),
-            "noise_floor": plain(k.noise_floor, ".1e"),
+            "noise_floor": ", ".join(plain(floor, ".1e") for floor in k.noise_floor),
         }
         for name, k in study.knockouts.items()
     ]

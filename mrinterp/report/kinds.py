@@ -81,7 +81,8 @@ def kinds_sentences(study: FinishedStudy) -> list[str]:
     )
     lines = [
         f"The {len(made.kinds)} kinds of knockout ({', '.join(made.kinds)}) differ at p < .05 in"
-        f" {int(differ.sum())} of {int(known.sum())} effects{middle}; they are not pooled."
+        f" {int(differ.sum())} of {int(known.sum())} effects ({0.05 * known.sum():.1f} expected if none differs){middle};"
+        " they are not pooled."
     ]
     table = study.equivalence
     counts = [
@@ -91,6 +92,12 @@ def kinds_sentences(study: FinishedStudy) -> list[str]:
     ]
     if counts:
         lines.append(f"Shown to be negligible (two one-sided tests, each at 5%): {', '.join(counts)}.")
+    even = list(dict.fromkeys(table["outcome"][table["verdict"] == "not applicable"]))
+    if even:
+        lines.append(
+            f"No verdict applies to {', '.join(even)}: least at the clean run, it has no slope there, and an effect"
+            " per unit near zero says nothing. Its mean effect by kinds that go one way does."
+        )
     flagged = [f"{k} {n}" for k, n in zip(made.kinds, (made.flags != "").sum(axis=1), strict=True) if n]
     if flagged:
         lines.append(f"Flagged features: {', '.join(flagged)} of {len(made.features)}.")

@@ -12,6 +12,8 @@ from mrinterp.report.numbers import Cell, Precision, plain
 __all__ = ["agreement_rows", "assumptions", "cross_table", "misled", "ranked_classes"]
 
 _VERDICTS = ("causal", "indeterminate", "negligible")
+WEAK_F = 10.0
+"""First-stage F below which an instrument is called weak (Staiger & Stock 1997, doi:10.2307/2171753)."""
 
 
 def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
@@ -41,6 +43,7 @@ def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
             "rank_correlation": drawn(row, "rank_correlation"),
             "kendall": drawn(row, "kendall"),
             "sign": drawn(row, "sign_concordance", ".0%"),
+            "causal_sign": drawn(row, "causal_sign_concordance", ".0%"),
             "auroc": drawn(row, "auroc"),
             "auprc": drawn(row, "auprc"),
             "reason": row.get("reason", ""),
@@ -51,14 +54,16 @@ def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
 
 def ranked_classes(study: FinishedStudy) -> dict[str, Any]:
     """How many features the knockouts sort into causal and negligible, what ranks them, and the draws."""
+    rows = study.agreement.summary.drop_duplicates("outcome").to_dict(orient="records")
     counts = [
         f"{int(r.get('knockout_causal', 0))} causal and {int(r.get('knockout_negligible', 0))} negligible"
-        for r in study.agreement.summary.drop_duplicates("outcome").to_dict(orient="records")
+        for r in rows
     ]
     meta = study.agreement.meta
     words = {"z": "size in standard errors"}.get(meta.get("ranked_by", ""), "size of the estimate")
     return {
         "counts": "; ".join(counts),
+        "by_chance": "; ".join(plain(r.get("base_rate", float("nan"))) for r in rows),
         "ranked_by": words,
         "draws": meta.get("draws", 0),
         "resampled": meta.get("resampled", "features"),
@@ -80,15 +85,29 @@ def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         p = Precision.of(ropes(study)[r["outcome"]])
         found.append((row, p.cell(r["estimate"], r["ci_lower"], r["ci_upper"]), plain(r["neglog10p"], ".1f")))
     meta = study.agreement.meta
-    counts = {"significant": meta["screen_significant"], "tested": len(rows)}
-    return {"rows": found, "screen": meta["screen"], **counts}
+    labels = dict(zip(study.agreement.summary["method"], study.agreement.summary["label"], strict=True))
+    return {
+        "rows": found,
+        "screen": labels.get(meta["screen"], meta["screen"]),
+        "significant": meta["screen_significant"],
+        "tested": len(rows),
+        "weak": _weak(study, meta["screen"]),
+    }
+
+
+def _weak(study: FinishedStudy, screen: str) -> str:
+    """Median first-stage F of the screen's instruments where they are weak one by one, else nothing."""
+    named = f"manipulation: {screen.removeprefix('ivw_')}"
+    f = next((c["statistic"] for c in study.checks if c["name"] == named), None)
+    return plain(f, ".1f") if f is not None and f < WEAK_F else ""
 
 
 def assumptions(study: FinishedStudy) -> list[dict[str, Any]]:
     """What each estimate is conditional on, and its source; equal entries once."""
     entries: dict[tuple[Any, ...], dict[str, Any]] = {}
+    said = dict(zip(study.agreement.summary["method"], study.agreement.summary["label"], strict=True))
     for name, e in study.estimates.items():
-        label = f"{e.label} (other families)" if name == "replication" else e.label
+        label = said.get(name, e.label)
         key = (e.assumes, e.reference)
         if key in entries:
             entries[key]["labels"].append(label)

@@ -7,15 +7,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from mrinterp.core.against_random import AgainstRandom
 from mrinterp.core.agreement import Agreement
 from mrinterp.core.storage import whole_file
+from mrinterp.plots.against_random import against_random
 from mrinterp.plots.effect_ladder import effect_ladder
 from mrinterp.plots.inline_svg import inline_svg
 from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout
 from mrinterp.plots.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
-from mrinterp.report.finished import FinishedStudy, primary_and_screen
+from mrinterp.report.finished import FinishedStudy, drawn_methods
 from mrinterp.report.flow import flow
 from mrinterp.report.kinds import kinds_section
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
@@ -23,7 +25,7 @@ from mrinterp.report.provenance import provenance
 
 __all__ = ["page_html", "write_page"]
 
-RANK_PATHS = 9
+RANK_PATHS = 8
 _LABEL_LENGTH = 36
 
 
@@ -84,29 +86,33 @@ class _Figures:
     scatter: list[str]
     rank_paths: list[str]
     kinds: str
+    random: str
     outcome: str
 
 
 def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
     outcome = rows[0].outcome if len(ropes(study)) == 1 else next(iter(ropes(study)))
     of_outcome = [r for r in rows if r.outcome == outcome]
-    labels = {_shortened(r.name): _shortened(r.label) for r in of_outcome}
-    held = _with_short_names(study.agreement)
+    names = _drawn_names({r.name: r.short for r in of_outcome})
+    labels = {names[r.name]: _shortened(r.label) for r in of_outcome}
+    held = _renamed(study.agreement, names)
     ladder = inline_svg(
         lambda: effect_ladder(held, labels),
         "ladder",
         "Effects with 95% intervals by every method, for the features with the largest knockout effects",
     )
     return _Figures(
-        ladder, _scatter(study), _rank_paths(study, of_outcome, outcome), _kinds(study, outcome), outcome
+        ladder,
+        _scatter(study),
+        _rank_paths(study, of_outcome, outcome),
+        _kinds(study, outcome, names, labels),
+        _random(study, outcome, names),
+        outcome,
     )
 
 
 def _scatter(study: FinishedStudy) -> list[str]:
     """One panel a method: what it predicted against what the knockout did."""
-    primary, screen = primary_and_screen(study)
-    summary = study.agreement.summary
-    usable = set(summary.loc[summary["n"] > 0, "method"])
 
     def panel(method: str) -> str:
         return inline_svg(
@@ -115,7 +121,7 @@ def _scatter(study: FinishedStudy) -> list[str]:
             f"Effects predicted by {method} against effects of the matched knockout, with 95% intervals",
         )
 
-    return [panel(m) for m in (screen, primary, "gradient") if m in usable]
+    return [panel(m) for m in drawn_methods(study)]
 
 
 def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list[str]:
@@ -137,28 +143,45 @@ def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list
     return [panel(k, r) for k, r in enumerate([r for r in rows if r.name in known][:RANK_PATHS])]
 
 
-def _kinds(study: FinishedStudy, outcome: str) -> str:
+def _kinds(study: FinishedStudy, outcome: str, names: dict[str, str], labels: dict[str, str]) -> str:
     """Effects by every kind of knockout; nothing where one kind was run."""
     made = study.kinds
     if made is None or outcome not in made.outcomes:
         return ""
-    names, outcomes = (tuple(map(_shortened, n)) for n in (made.features, made.outcomes))
-    drawn, shown = replace(made, features=names, outcomes=outcomes), made.outcomes.index(outcome)
+    features, outcomes = tuple(names[n] for n in made.features), tuple(map(_shortened, made.outcomes))
+    drawn, shown = replace(made, features=features, outcomes=outcomes), made.outcomes.index(outcome)
     return inline_svg(
-        lambda: kinds_side_by_side(drawn, outcomes[shown]),
+        lambda: kinds_side_by_side(drawn, outcomes[shown], labels=labels),
         "kinds",
         "Effects with 95% intervals by every kind of knockout, for the features with the largest effects",
     )
 
 
-def _with_short_names(held: Agreement) -> Agreement:
-    """Names cut to what a figure can hold, where they stay distinct."""
-    joined = held.joined.copy()
-    for column in ("exposure", "outcome"):
-        short = joined[column].map(_shortened)
-        if short.nunique() == joined[column].nunique():
-            joined[column] = short
-    return replace(held, joined=joined)
+def _random(study: FinishedStudy, outcome: str, names: dict[str, str]) -> str:
+    """Effects held against random directions; nothing where the study has none, or none with a number."""
+    held = study.against_random
+    if not isinstance(held, AgainstRandom) or outcome not in held.outcomes:
+        return ""
+    features, outcomes = tuple(names.get(n, n) for n in held.features), tuple(map(_shortened, held.outcomes))
+    drawn, shown = replace(held, features=features, outcomes=outcomes), held.outcomes.index(outcome)
+    return inline_svg(
+        lambda: against_random(drawn, outcomes[shown]),
+        "random",
+        "Knockout effects of the features with 95% intervals, and of random directions",
+    )
+
+
+def _drawn_names(names: dict[str, str]) -> dict[str, str]:
+    """Full name to what a figure can hold of the short one; full names where those would not be distinct."""
+    drawn = {name: _shortened(short) for name, short in names.items()}
+    return drawn if len(set(drawn.values())) == len(drawn) else {name: name for name in names}
+
+
+def _renamed(held: Agreement, features: dict[str, str]) -> Agreement:
+    """The agreement under names that a figure can hold."""
+    outcomes = _drawn_names({o: o for o in held.joined["outcome"].unique()})
+    renamed = {c: held.joined[c].map(n) for c, n in (("exposure", features), ("outcome", outcomes))}
+    return replace(held, joined=held.joined.assign(**renamed))
 
 
 def _shortened(label: str, length: int = _LABEL_LENGTH) -> str:

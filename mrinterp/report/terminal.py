@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
+from mrinterp.report.claims import ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences
+from mrinterp.report.numbers import Precision
 
 __all__ = ["cost_text", "rerun_text", "summary_text"]
 
@@ -26,85 +28,128 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     top : int
         Features shown, largest effects first; the rest is counted and lies in the run folder.
     """
-    header, table = study.header, study.results
     outcomes, unit = list(study.estimates["within"].outcomes), study.basis.dictionary.unit
-    several = len(outcomes) > 1
-    lines = [
-        header["plan"]["title"],
-        f"Effects on {', '.join(outcomes)}, in outcome units per {unit} of the feature.",
-        "",
-    ]
-    named = ("outcome",) if several else ()
-    rows = [
-        ("feature", "responds to", *named, "effect", "95% interval", "knockout", "verdict", "knockout says")
-    ]
-    for r in table.head(top).to_dict("records"):
+    held = [*_agreement(study), *kinds_sentences(study), _read_back(study)]
+    held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
+    return "\n".join(
+        [
+            study.header["plan"]["title"],
+            f"Effects on {', '.join(outcomes)}, in outcome units per {unit} of the feature.",
+            "",
+            *_largest(study, top),
+            "",
+            _tested(study, top),
+            "",
+            "Held against the blind knockouts:",
+            *(f"  {line}" for line in held),
+            "",
+            *_checks(study),
+            *_ending(study),
+        ]
+    )
+
+
+def _largest(study: FinishedStudy, top: int) -> list[str]:
+    """The table of the largest effects, one line a feature and outcome."""
+    named = ("outcome",) if len(ropes(study)) > 1 else ()
+    head = (
+        "feature",
+        "responds to",
+        *named,
+        "effect",
+        "95% interval",
+        "knockout",
+        "verdict",
+        "knockout says",
+    )
+    rows = [head]
+    for r in study.results.head(top).to_dict("records"):
+        known, d = r["effect"] == r["effect"], Precision.of(ropes(study)[r["outcome"]]).decimals
         rows.append(
             (
                 r["feature"].rsplit(":", 1)[-1],
                 r["label"],
-                *((r["outcome"],) if several else ()),
-                f"{r['effect']:+.4f}" if r["effect"] == r["effect"] else "none",
-                f"[{r['ci_lower']:+.4f}, {r['ci_upper']:+.4f}]"
-                if r["effect"] == r["effect"]
-                else "not identified",
-                f"{r['knockout']:+.4f}",
+                *(r[n] for n in named),
+                f"{r['effect']:+.{d}f}" if known else "none",
+                f"[{r['ci_lower']:+.{d}f}, {r['ci_upper']:+.{d}f}]" if known else "not identified",
+                f"{r['knockout']:+.{d}f}",
                 r["verdict"],
                 r["knockout_verdict"],
             )
         )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    lines += ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _tested(study: FinishedStudy, top: int) -> str:
+    """How many effects got which verdict, against which region, and how many are not shown."""
+    several, table = len(ropes(study)) > 1, study.results
     counts = ", ".join(f"{n} {v}" for v, n in table["verdict"].value_counts().items())
-    ropes = study.agreement.meta["rope"]
-    each = [f"+-{r:.4f}{f' ({o})' if several else ''}" for o, r in zip(outcomes, ropes, strict=True)]
-    tested = "effects" if several else "features"
-    lines += [
-        "",
-        f"{len(table)} {tested} tested: {counts} (region of practical equivalence {', '.join(each)})."
-        f" {max(len(table) - top, 0)} not shown.",
-    ]
-    lines += ["", "Held against the blind knockouts:"]
-    summary = study.agreement.summary
-    silent = summary["correlation"].isna()
+    each = ", ".join(
+        f"+-{r:.{Precision.of(r).decimals}f}{f' ({o})' if several else ''}" for o, r in ropes(study).items()
+    )
+    return (
+        f"{len(table)} {_noun(study)} tested: {counts} (region of practical equivalence {each})."
+        f" {max(len(table) - top, 0)} not shown."
+    )
+
+
+def _agreement(study: FinishedStudy) -> list[str]:
+    """How well every method agreed with the knockouts, and whom univariable MR misled."""
+    several, summary, meta = len(ropes(study)) > 1, study.agreement.summary, study.agreement.meta
+    silent, lines = summary["correlation"].isna(), []
     if silent.any():
         few = "fewer than 4 features with an effect, or effects all alike"
-        lines.append(f"  agreement is not computed for {silent.sum()} of {len(summary)} comparisons ({few}).")
+        lines.append(f"agreement is not computed for {silent.sum()} of {len(summary)} comparisons ({few}).")
     for s in summary[~silent].to_dict("records"):
         lines.append(
-            f"  {s['label'] + (', ' + s['outcome'] if several else ''):<62} correlation {s['correlation']:+.3f}  slope {s['slope']:.2f}"
+            f"{s['label'] + (', ' + s['outcome'] if several else ''):<62} correlation {s['correlation']:+.3f}"
+            f"  slope {s['slope']:.2f}"
             f"  coverage {s['coverage']:.2f} ({s['coverage_lower']:.2f} to {s['coverage_upper']:.2f})"
             f"{_area(s)}, {s['missing']} missing"
         )
-    misled, meta = study.agreement.misled, study.agreement.meta
     lines.append(
-        f"  univariable MR called {meta['screen_significant']} of {len(table)} {tested} significant;"
-        f" the knockout finds {len(misled)} of those negligible."
+        f"univariable MR called {meta['screen_significant']} of {len(study.results)} {_noun(study)} significant;"
+        f" the knockout finds {len(study.agreement.misled)} of those negligible."
     )
-    lines += [f"  {line}" for line in kinds_sentences(study)]
-    d = study.basis.dictionary
-    matrix = d.read_back
-    diagonal, rest = np.diag(matrix), np.abs(matrix - np.diag(np.diag(matrix)))
-    lines.append(
-        f"  read-back matrix W A ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal {diagonal.min():.6f} to"
-        f" {diagonal.max():.6f}, largest other entry {rest.max():.1e}."
-    )
-    lines += [f"  {c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
-    failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
-    lines += ["", "Checks: all passed." if not failed else "Checks:"]
-    lines += [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
-    lines += [
-        f"Rules {header['rules_hash'][:12]}, candidates {header['candidates_hash'][:12]},"
-        f" {header['earlier_plans']} earlier plans on this network and outcome beside this folder.",
-        f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
-    ]
-    return "\n".join(lines)
+    return lines
+
+
+def _noun(study: FinishedStudy) -> str:
+    return "effects" if len(ropes(study)) > 1 else "features"
 
 
 def _area(row: Mapping[Any, Any]) -> str:
     """How well a method ranks causal above negligible features, where both are there."""
     area = row.get("auroc", float("nan"))
     return f"  AUROC {area:.2f}" if area == area else ""
+
+
+def _read_back(study: FinishedStudy) -> str:
+    """Whether writing a feature and reading all of them back gives the identity."""
+    matrix = study.basis.dictionary.read_back
+    diagonal, rest = np.diag(matrix), np.abs(matrix - np.diag(np.diag(matrix)))
+    return (
+        f"read-back matrix W A ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal"
+        f" {diagonal.min():.6f} to {diagonal.max():.6f}, largest other entry {rest.max():.1e}."
+    )
+
+
+def _checks(study: FinishedStudy) -> list[str]:
+    """What failed or warns, by name."""
+    failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
+    said = [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
+    return ["Checks:", *said] if said else ["Checks: all passed."]
+
+
+def _ending(study: FinishedStudy) -> list[str]:
+    """Hashes, plans tried before, and where the page lies."""
+    header, earlier = study.header, study.header["earlier_plans"]
+    return [
+        f"Rules {header['rules_hash'][:12]}, candidates {header['candidates_hash'][:12]},"
+        f" {earlier} earlier {'plan' if earlier == 1 else 'plans'} on this network and outcome beside this folder.",
+        f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
+    ]
 
 
 def rerun_text(claims: pd.DataFrame, versions: dict[str, str]) -> str:

@@ -1,0 +1,33 @@
+"""The command line: every verb calls one function of the library and loads only what it needs."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mrinterp.cli.coloc_verb import coloc
+from mrinterp.cli.finemap_verb import finemap
+from mrinterp.cli.mr_verb import mr
+from mrinterp.cli.study_verbs import rerun, run
+from mrinterp.cli.verbs import Verbs
+
+__all__ = ["cli", "main"]
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="mrinterp")
+def cli() -> None:
+    """Mendelian randomization, colocalization and knockouts for the features of neural networks."""
+
+
+for _verb in (run, rerun, mr, coloc, finemap):
+    cli.add_command(_verb)
+
+
+def main() -> None:
+    """Entry point of the ``mrinterp`` command."""
+    try:
+        cli()
+    except BrokenPipeError:
+        sys.exit(141)

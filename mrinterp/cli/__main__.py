@@ -1,0 +1,8 @@
+"""``python -m mrinterp.cli``."""
+
+from __future__ import annotations
+
+from mrinterp.cli import main
+
+if __name__ == "__main__":
+    main()

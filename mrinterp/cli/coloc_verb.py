@@ -1,0 +1,101 @@
+"""The verb ``coloc``: do two traits of a locus share their cause?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+__all__ = ["coloc"]
+
+
+@click.command("coloc", short_help="Do two traits of a locus share their cause?")
+@click.argument("table")
+@click.option("--ld", help="Correlation of the instruments: header row of names, rows in the order of TABLE.")
+@click.option("--ld-2", help="The same in the data of trait 2, where it differs.")
+@click.option(
+    "--type-1",
+    type=click.Choice(["quant", "cc"]),
+    default="quant",
+    show_default=True,
+    help="Kind of trait 1.",
+)
+@click.option(
+    "--type-2",
+    type=click.Choice(["quant", "cc"]),
+    default="quant",
+    show_default=True,
+    help="Kind of trait 2.",
+)
+@click.option(
+    "--sd-1", type=float, help="Standard deviation of trait 1 (from --n-1 and maf where not given)."
+)
+@click.option("--sd-2", type=float, help="Standard deviation of trait 2.")
+@click.option(
+    "--case-fraction-1",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Case fraction of trait 1.",
+)
+@click.option(
+    "--case-fraction-2",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Case fraction of trait 2.",
+)
+@click.option(
+    "--n-1", type=float, help="Sample size of trait 1; with --ld and --n-2, signals are compared one by one."
+)
+@click.option("--n-2", type=float, help="Sample size of trait 2.")
+@click.option(
+    "--p1", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 1 only."
+)
+@click.option(
+    "--p2", type=float, default=1e-4, show_default=True, help="Prior of an instrument acting on trait 2 only."
+)
+@click.option(
+    "--p12", type=float, default=1e-5, show_default=True, help="Prior of an instrument acting on both."
+)
+@click.option("--estimate-prior", is_flag=True, help="Estimate the size of effects instead of assuming it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
+def coloc(
+    table: str,
+    ld: str | None,
+    ld_2: str | None,
+    type_1: str,
+    type_2: str,
+    sd_1: float | None,
+    sd_2: float | None,
+    case_fraction_1: float | None,
+    case_fraction_2: float | None,
+    n_1: float | None,
+    n_2: float | None,
+    p1: float,
+    p2: float,
+    p12: float,
+    estimate_prior: bool,
+    as_json: bool,
+) -> None:
+    """Do two traits of a locus share their cause? Reads TABLE with the columns snp, beta_1,
+    varbeta_1, beta_2, varbeta_2 (variances, or se_1, se_2), optionally maf_1, maf_2 and locus.
+    """
+    from mrinterp.coloc.priors import Priors
+    from mrinterp.coloc.table import report_pair
+    from mrinterp.core.storage import to_plain
+    from mrinterp.tables.locus import read_coloc_table, read_ld
+
+    n = (n_1, n_2)
+    data = read_coloc_table(table, n, (case_fraction_1, case_fraction_2))
+    matrix, matrix_2 = (read_ld(path, data.instruments) if path else None for path in (ld, ld_2))
+    report = report_pair(
+        data.to_mrdata(matrix),
+        types=(type_1, type_2),
+        sd=(data.trait_sd(0, sd_1, n_1), data.trait_sd(1, sd_2, n_2)),
+        n=n,
+        ld_y=matrix_2,
+        priors=Priors(p1, p2, p12),
+        prior="estimated" if estimate_prior else "assumed",
+    )
+    if as_json:
+        click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
+        return
+    for line in report.sentences():
+        click.echo(line)

@@ -1,0 +1,97 @@
+"""The verb ``finemap``: which instruments carry a trait's signal?"""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+__all__ = ["finemap"]
+
+
+@click.command("finemap", short_help="Which instruments carry a trait's signal?")
+@click.argument("table")
+@click.option(
+    "--ld",
+    required=True,
+    help="Correlation of the instruments: header row of names, rows in the order of TABLE.",
+)
+@click.option("--n", type=float, help="Sample size (number of runs, or of families).")
+@click.option("--var-y", type=float, help="Variance of the trait: effects come out in the units of bhat.")
+@click.option("--max-effects", type=int, default=10, show_default=True, help="Largest number of causes.")
+@click.option(
+    "--coverage", type=float, default=0.95, show_default=True, help="Probability a credible set must hold."
+)
+@click.option(
+    "--min-abs-corr", type=float, default=0.5, show_default=True, help="Purity below which a set is dropped."
+)
+@click.option(
+    "--tol",
+    type=float,
+    default=1e-4,
+    show_default=True,
+    help="Rise of the evidence bound that counts as converged.",
+)
+@click.option(
+    "--max-iter", type=int, default=100, show_default=True, help="Iterations after which to give up."
+)
+@click.option(
+    "--null-weight",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Prior probability of an effect being nowhere.",
+)
+@click.option(
+    "--estimate-residual-variance",
+    is_flag=True,
+    help="Estimate the residual variance (LD of the same data only).",
+)
+@click.option("--refine", is_flag=True, help="Try to leave local optima.")
+@click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
+def finemap(
+    table: str,
+    ld: str,
+    n: float | None,
+    var_y: float | None,
+    max_effects: int,
+    coverage: float,
+    min_abs_corr: float,
+    tol: float,
+    max_iter: int,
+    null_weight: float,
+    estimate_residual_variance: bool,
+    refine: bool,
+    as_json: bool,
+) -> None:
+    """Which instruments carry a trait's signal? Reads TABLE with the columns snp and z, or bhat and
+    shat, and prints credible sets.
+    """
+    from mrinterp.coloc.finemap import SusieOptions, finemap_summary
+    from mrinterp.core.storage import to_plain
+    from mrinterp.tables.locus import read_finemap_table, read_ld
+
+    data = read_finemap_table(table)
+    options = SusieOptions(
+        max_effects=max_effects,
+        coverage=coverage,
+        min_abs_corr=min_abs_corr,
+        tol=tol,
+        max_iter=max_iter,
+        null_weight=null_weight,
+        estimate_residual_variance=estimate_residual_variance,
+        refine=refine,
+    )
+    result = finemap_summary(
+        data.z,
+        read_ld(ld, data.instruments),
+        n,
+        se=data.se,
+        variance_y=var_y,
+        instruments=data.instruments,
+        options=options,
+    )
+    if as_json:
+        click.echo(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
+        return
+    click.echo(str(result))

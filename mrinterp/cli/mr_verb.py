@@ -1,0 +1,197 @@
+"""The verb ``mr``: causal effects from a table of summary statistics."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from mrinterp.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mrinterp.core.estimates import Estimates
+    from mrinterp.core.mrdata import MRData
+
+__all__ = ["mr"]
+
+_FROM_TABLE = ("ld", "level", "n", "n_x", "n_y", "rho", "sigma", "sigma_xx", "sigma_xy")
+"""Options that come from the table and from other flags."""
+
+
+def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
+    """Print every estimator of tables with its options, and leave."""
+    from mrinterp.mr.registry import registered
+
+    if not asked or ctx.resilient_parsing:
+        return
+    for kind, words in (
+        ("univariable", "One exposure at a time:"),
+        ("multivariable", "\nSeveral exposures jointly:"),
+    ):
+        click.echo(words)
+        for name, e in registered(kind).items():
+            given = ", ".join(o for o in e.options if o not in _FROM_TABLE)
+            options = f"  [{given}]" if given else ""
+            click.echo(f"  {name:<26}{e.label}{options}")
+    ctx.exit()
+
+
+@click.command("mr", short_help="Causal effects from a table of summary statistics.")
+@click.argument("table")
+@click.option(
+    "--list-methods",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_list_methods,
+    help="Print every estimator with its options, and exit.",
+)
+@click.option(
+    "--method",
+    "-m",
+    "methods",
+    multiple=True,
+    help="Estimator to use (repeatable); by default a panel that suits the table.",
+)
+@click.option(
+    "--exposure",
+    "-x",
+    "exposures",
+    multiple=True,
+    help="Exposure: a trait of TABLE, or a file to harmonize (repeatable).",
+)
+@click.option(
+    "--outcome",
+    "-y",
+    "outcomes",
+    multiple=True,
+    help="Outcome: a trait of TABLE, or a file to harmonize with it (repeatable).",
+)
+@click.option("--ld", help="File with the correlation between the instruments.")
+@click.option("--error-corr", help="Correlation of the errors of exposure and outcome: a number, or a file.")
+@click.option(
+    "--action",
+    type=click.IntRange(1, 3),
+    default=2,
+    show_default=True,
+    help="Palindromic alleles: 1 forward strand, 2 infer from frequencies, 3 drop.",
+)
+@click.option(
+    "--option", "options", multiple=True, help="method.option=value, for example egger.distribution=normal."
+)
+@click.option(
+    "--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Confidence level."
+)
+@click.option("--unit", default="", help="Unit of the outcome, printed with effects.")
+@click.option(
+    "--leave-one-out", is_flag=True, help="Repeat the first method without each instrument in turn."
+)
+@click.option(
+    "--plot",
+    metavar="DIR",
+    help="Write scatter, forest, funnel and leave-one-out figures here (SVG and PNG).",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects for machines.")
+def mr(
+    table: str,
+    methods: tuple[str, ...],
+    exposures: tuple[str, ...],
+    outcomes: tuple[str, ...],
+    ld: str | None,
+    error_corr: str | None,
+    action: int,
+    options: tuple[str, ...],
+    level: float,
+    unit: str,
+    leave_one_out: bool,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """Estimate causal effects from a TABLE of summary statistics; needs no model.
+
+    TABLE (CSV, TSV or Parquet) has the columns SNP or instrument, beta_exposure, se_exposure,
+    beta_outcome, se_outcome; several exposures as beta_x1, se_x1, ... With --outcome FILE, TABLE
+    is the exposure's table and both are harmonized by allele; every instrument that is lost is
+    printed with its reason (with --json, to standard error).
+    """
+    from mrinterp.mr.driver import run_mr
+    from mrinterp.mr.panel import leave_one_out as without_each
+    from mrinterp.mr.panel import methods_for, parse_options, set_aside_sentences
+    from mrinterp.tables.load import load
+
+    data = load(
+        table, exposures=exposures, outcomes=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
+    )
+    names = methods_for(table, data, methods)
+    chosen = parse_options(options, names)
+    results = run_mr(data, names, chosen, level=level)
+    repeats = (
+        list(without_each(data, names[0], level=level, **chosen.get(names[0], {}))) if leave_one_out else []
+    )
+    if plot is not None:
+        _write_figures(plot, data, results, repeats)
+    lost = [f"Dropped {row.instrument}: {row.reason}." for row in data.dropped.itertuples(index=False)]
+    lost += set_aside_sentences(data)
+    if as_json:
+        _print_json(results, repeats, lost)
+    else:
+        _print_sentences(table, unit, data, results, repeats, lost)
+
+
+def _print_json(results: list[Estimates], repeats: list[tuple[str, Estimates]], lost: list[str]) -> None:
+    """One list of objects on standard output; what was lost on standard error."""
+    from mrinterp.mr.panel import records
+
+    for line in lost:
+        click.echo(line, err=True)
+    rows = records(results) + [r for out, e in repeats for r in records([e], left_out=out)]
+    click.echo(json.dumps(rows, indent=1, allow_nan=False))
+
+
+def _print_sentences(
+    table: str,
+    unit: str,
+    data: MRData,
+    results: list[Estimates],
+    repeats: list[tuple[str, Estimates]],
+    lost: list[str],
+) -> None:
+    """What the table holds, how strong it is, what was lost; then a sentence per effect."""
+    from mrinterp.mr.panel import sentences, strength_sentences
+
+    F, O, J = data.shape
+    lines = [
+        f"{table}: {J} instrument{'s' * (J > 1)}, {F} exposure{'s' * (F > 1)}, {O} outcome{'s' * (O > 1)}.",
+        f"Effects are in {unit or 'the unit of the outcome'} per unit of the exposure, as in the table.",
+        *strength_sentences(data),
+        *lost,
+        *(f"\n{line}" for line in sentences(results)),
+        *(f"\nWithout {out}: {line}" for out, e in repeats for line in sentences([e])),
+    ]
+    click.echo("\n".join(lines))
+
+
+def _write_figures(
+    folder: str, data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]]
+) -> None:
+    """Figures of the univariable methods; leave-one-out of the first of them, computed where not at hand."""
+    from mrinterp.mr.driver import estimate
+    from mrinterp.mr.panel import leave_one_out
+    from mrinterp.mr.registry import find
+    from mrinterp.plots.mr_figures import MOST_PAIRS, write_mr_figures
+
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise InputError(f"--plot {folder}", str(e.strerror), "Name a folder that can be written") from e
+    effects = [r for r in results if r.meta.get("scale") != "concordance"]
+    single = [r for r in effects if find(r.method).kind == "univariable"] or [estimate(data, "ivw")]
+    first = single[0]
+    if not repeats or repeats[0][1].method != first.method:
+        repeats = list(leave_one_out(data, first.method, level=first.level, **first.meta["options"]))
+    written = write_mr_figures(Path(folder), data, single, repeats, first)
+    pairs = len(data.exposures) * len(data.outcomes)
+    hidden = f" (the first {MOST_PAIRS} of {pairs} pairs)" if pairs > MOST_PAIRS else ""
+    click.echo(f"{len(written)} figures in {folder}{hidden}", err=True)

@@ -1,0 +1,37 @@
+"""How every verb ends: bad input is one message, an interruption says what is kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mrinterp.core.errors import InputError
+
+__all__ = ["Verbs"]
+
+
+class Verbs(click.Group):
+    """A group whose verbs report bad input as one message and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """As they were added, not by the alphabet."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as e:
+            click.echo(f"mrinterp: {e}", err=True)
+            ctx.exit(2)
+        except OSError as e:
+            if e.filename is None:
+                raise
+            found = (e.strerror or str(e)).lower()
+            click.echo(f"mrinterp: {e.filename}: {found}. Check the path and its permissions", err=True)
+            ctx.exit(2)
+        except KeyboardInterrupt:
+            kept = "; what is finished is kept, the same command goes on from there"
+            studies = ctx.invoked_subcommand in ("run", "rerun")
+            click.echo(f"\nmrinterp: interrupted{kept if studies else ''}", err=True)
+            ctx.exit(130)

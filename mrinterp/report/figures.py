@@ -1,0 +1,31 @@
+"""The figures of a run folder, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mrinterp.core.against_random import AgainstRandom
+from mrinterp.plots.against_random import against_random
+from mrinterp.plots.effect_ladder import effect_ladder
+from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
+from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout_grid
+from mrinterp.plots.style import save
+from mrinterp.report.finished import FinishedStudy, drawn_methods
+
+__all__ = ["write_figures"]
+
+
+def write_figures(study: FinishedStudy, folder: Path) -> None:
+    """Ladder, kinds of knockout, predictions against knockouts and ranks among random directions, SVG and PNG."""
+    dictionary = study.basis.dictionary
+    labels = dict(zip(dictionary.names, dictionary.labels, strict=True))
+    methods = drawn_methods(study)
+    for suffix in ("svg", "png"):
+        save(effect_ladder(study.agreement, labels), folder / f"effect_ladder.{suffix}")
+        if methods:
+            predicted = predicted_vs_knockout_grid(study.agreement, methods)
+            save(predicted, folder / f"predicted_vs_knockout.{suffix}")
+        if study.kinds is not None:
+            save(kinds_side_by_side(study.kinds, labels=labels), folder / f"kinds_side_by_side.{suffix}")
+        if isinstance(study.against_random, AgainstRandom):
+            save(against_random(study.against_random), folder / f"against_random.{suffix}")
