@@ -61,6 +61,7 @@ def test_names_stay_names_and_options_are_kept() -> None:
         (["mean", "mean"], "'mean' stands twice. Give each a name of its own"),
         ([{"kind": "mean", "name": "shift"}], "the study's own"),
         ([{"kind": "mean", "name": "a/b"}], r"kinds.0.name"),
+        ([{"kind": "mean", "name": ".."}], r"kinds.0.name"),
         ([], "at least 1"),
     ],
 )

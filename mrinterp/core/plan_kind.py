@@ -26,7 +26,7 @@ class KindSection(Section):
     """One kind beside the matched shift: ``"mean"``, or ``{kind = "clamp", quantile = 0.9}``."""
 
     kind: Literal["resample", "mean", "zero", "clamp", "scale", "steer"]
-    name: str = Field(default="", pattern=r"^[A-Za-z0-9_.-]*$")
+    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
     """In tables and in the run folder; default the kind. Two of one kind need one each."""
     donors: int | None = Field(default=None, ge=1, le=1000)
     """Of a resample; default ``knockouts.donors``."""
