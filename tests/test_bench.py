@@ -12,6 +12,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts.bench import CHECKED, Bench
 from mrinterp.models.directions import Directions
 from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.kept_activations import KeptActivations
 from mrinterp.models.latents import Latents
 from mrinterp.models.outcomes import Sampling
 from mrinterp.models.positions import AllTokens, LastToken, MaxOfTokens, SpanMask, TokenIndex
@@ -148,7 +149,7 @@ def test_each_prompt_meets_its_own_outcome(parts):
 
 def test_edits_at_several_sites(parts):
     b = bench(parts)
-    frozen = b.activations(["layer.2"])["layer.2"]
+    frozen = b.activations(["layer.2"])["layer.2"].take(np.arange(P))
 
     def edits(arm, prompt):
         first = lambda h: h + 3.0  # noqa: E731
@@ -184,6 +185,19 @@ def test_resumed_runs_equal_full_runs_bit_for_bit(parts):
     resumed = b.sweep(np.arange(W)[:, None], target, "x").outcome
     b._start = None
     assert b.sweep(np.arange(W)[:, None], target, "x").outcome.tobytes() == resumed.tobytes()
+
+
+def test_activations_in_a_file_change_nothing(parts, monkeypatch):
+    target = np.random.default_rng(3).standard_normal((W, 1, P))
+    held = bench(parts)
+    monkeypatch.setattr(
+        "mrinterp.knockouts.bench.KeptActivations", lambda rows, most=0: KeptActivations(rows, 0)
+    )
+    filed = bench(parts)
+    for b in (held, filed):
+        assert b.resumes
+    one, two = (b.sweep(np.arange(W)[:, None], target, "x").outcome for b in (held, filed))
+    assert one.tobytes() == two.tobytes()
 
 
 def test_leakage_is_seen(parts):

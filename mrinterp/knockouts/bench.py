@@ -22,6 +22,7 @@ from mrinterp.knockouts.sweep import CHECKED, Sweep, Swept
 from mrinterp.models.adapter import Adapter, Edit
 from mrinterp.models.features import Feature
 from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.kept_activations import IN_MEMORY, KeptActivations
 from mrinterp.models.outcome_set import OutcomeSet
 from mrinterp.models.outcomes import Outcome, Sampling
 from mrinterp.models.positions import MEAN_OF_TOKENS, AllTokens, PositionRule, SpanMask, TokenClass
@@ -187,8 +188,9 @@ class Bench:
 
     def _clean_pass(self) -> None:
         """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
-        values, outcomes, drawn, starts = [], [], [], []
+        values, outcomes, drawn = [], [], []
         resumption = None if self.outcome.generated else self._resumption
+        starts = KeptActivations(self.prompts)
         for a in range(0, self.prompts, self.block):
             rows = np.arange(a, min(a + self.block, self.prompts))
             inputs, outcome = self.inputs.take(rows), self.outcome_of(rows)
@@ -203,12 +205,12 @@ class Bench:
             if start is None:
                 resumption = None
             else:
-                starts.append(start)
+                starts.put(a, start)
         flat = np.concatenate(values)
         self.values = flat.reshape(self.prompts, -1, self.features) if self.each else flat
         self.computed = np.concatenate(outcomes)
         self.clean = np.concatenate(drawn)
-        self._start = torch.cat(starts) if resumption is not None else None
+        self._start = starts if resumption is not None else None
 
     @property
     def sampled(self) -> bool:
@@ -219,16 +221,17 @@ class Bench:
         """The outcomes of some of the prompts."""
         return self.outcome.take(rows)
 
-    def activations(self, sites: list[str]) -> dict[str, torch.Tensor]:
-        """Clean activations of other sites, (P, ...) each, to be written back by direct-effect edits."""
-        parts: dict[str, list[torch.Tensor]] = {site: [] for site in sites}
-        for a in range(0, self.prompts, self.block):
-            inputs = self.inputs.take(np.arange(a, min(a + self.block, self.prompts)))
+    def activations(self, sites: list[str], inputs: ModelInputs | None = None) -> dict[str, KeptActivations]:
+        """Clean activations of other sites, (P, ...) each, to be written back; of other ``inputs`` where given."""
+        given = self.inputs if inputs is None else inputs
+        kept = {site: KeptActivations(len(given), IN_MEMORY // max(len(sites), 1)) for site in sites}
+        for a in range(0, len(given), self.block):
+            block = given.take(np.arange(a, min(a + self.block, len(given))))
             with torch.inference_mode():
-                run = self.adapter.run(inputs.tensors, read=sites)
+                run = self.adapter.run(block.tensors, read=sites)
             for site in sites:
-                parts[site].append(run.activations[site].clone())
-        return {site: torch.cat(part) for site, part in parts.items()}
+                kept[site].put(a, run.activations[site])
+        return kept
 
     # -- edited runs ------------------------------------------------------------------------------
 
@@ -290,7 +293,7 @@ class Bench:
         where that equals a full run."""
         if self._start is None or self._resumption is None:
             return nullcontext()
-        return self._resumption.begin(self._start[torch.from_numpy(prompt.copy()).to(self._start.device)])
+        return self._resumption.begin(self._start.take(prompt))
 
     def read(self, inputs: ModelInputs) -> Array:
         """Values of the features on other inputs, shaped as ``values``: donors, counterfactuals."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from mrinterp.knockouts.bench import Bench
 from mrinterp.models.adapter import Edit
 from mrinterp.models.features import Feature
 from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.kept_activations import KeptActivations
 from mrinterp.models.positions import AllTokens, PositionRule
 
 __all__ = ["Damage"]
@@ -55,18 +56,24 @@ class Damage:
         if not scale > 0:
             raise InputError("damage: scale", f"{scale}", "Give a positive multiple of the site's sd")
         clean = bench.activations([site])[site]
-        mask = bench.inputs.mask
-        tokens = clean.ndim == 3 and mask is not None and mask.shape == clean.shape[:2]
-        own = clean[mask.bool()] if tokens and mask is not None else clean
-        size = scale * float(own.double().std())
-        drawn = np.stack(
-            [np.random.default_rng([seed, p]).standard_normal(clean.shape[1:]) for p in range(len(clean))]
-        )
-        noise = torch.from_numpy(size * drawn).to(clean)
-        if tokens and mask is not None:
-            noise = noise * mask.to(noise).unsqueeze(-1)
-        key = digest(["noise", site, scale, seed])
-        return cls(f"noise of {scale:g} sd at {site}", _added(site, noise), key)
+        size = scale * _own_sd(clean, bench.inputs)
+        noise = KeptActivations(bench.prompts)
+        for start, part in clean.parts():
+            drawn = np.stack(
+                [
+                    np.random.default_rng([seed, p]).standard_normal(part.shape[1:])
+                    for p in range(start, start + len(part))
+                ]
+            )
+            noise.put(
+                start,
+                torch.where(_own(part, start, bench.inputs), torch.from_numpy(size * drawn).to(part), 0),
+            )
+
+        def edits(prompt: Rows) -> Mapping[str, Edit]:
+            return {site: lambda h: h + noise.take(prompt).to(h)}
+
+        return cls(f"noise of {scale:g} sd at {site}", edits, digest(["noise", site, scale, seed]))
 
     @classmethod
     def inputs(cls, bench: Bench, site: str, other: ModelInputs) -> Damage:
@@ -87,19 +94,15 @@ class Damage:
                 f"{len(other)} inputs for {bench.prompts} prompts, or tokens in other places",
                 "Give one input per prompt, of the same tokens' length",
             )
-        parts = []
-        for a in range(0, bench.prompts, bench.block):
-            rows = np.arange(a, min(a + bench.block, bench.prompts))
-            with torch.inference_mode():
-                run = bench.adapter.run(other.take(rows).tensors, read=[site])
-            parts.append(run.activations[site].clone())
-        held = torch.cat(parts)
+        held = bench.activations([site], other)[site]
 
         def edits(prompt: Rows) -> Mapping[str, Edit]:
-            rows = torch.from_numpy(prompt.copy()).to(held.device)
-            return {site: lambda h: held[rows].to(h)}
+            return {site: lambda h: held.take(prompt).to(h)}
 
-        return cls(f"other inputs at {site}", edits, digest(["inputs", site, _bytes(held)]))
+        made = hashlib.sha256()
+        for _, part in held.parts():
+            made.update(part.cpu().double().numpy().tobytes())
+        return cls(f"other inputs at {site}", edits, digest(["inputs", site, made.hexdigest()]))
 
     @classmethod
     def features(
@@ -137,16 +140,25 @@ class Damage:
             return {site: lambda h: view.write(h, held[rows].to(h.device), positions)}
 
         label = f"knockout of {', '.join(view.names[:4])}{' ...' if len(view.names) > 4 else ''} at {site}"
-        return cls(label, edits, digest(["features", site, view.names, _bytes(held), str(rule)]))
+        written = hashlib.sha256(new.tobytes()).hexdigest()
+        return cls(label, edits, digest(["features", site, view.names, written, str(rule)]))
 
 
-def _added(site: str, noise: torch.Tensor) -> Callable[[Rows], Mapping[str, Edit]]:
-    def edits(prompt: Rows) -> Mapping[str, Edit]:
-        rows = torch.from_numpy(prompt.copy()).to(noise.device)
-        return {site: lambda h: h + noise[rows].to(h)}
+def _own(part: torch.Tensor, start: int, inputs: ModelInputs) -> torch.Tensor:
+    """Which values of a part (n, ...) belong to an input and not to its padding; broadcasts to the part."""
+    mask = inputs.mask
+    if part.ndim != 3 or mask is None or mask.shape[1] != part.shape[1]:
+        return torch.ones(1, dtype=torch.bool, device=part.device)
+    return mask[start : start + len(part)].bool().unsqueeze(-1).to(part.device)
 
-    return edits
 
+def _own_sd(clean: KeptActivations, inputs: ModelInputs) -> float:
+    """Standard deviation of all values of a site, padding left out."""
 
-def _bytes(value: torch.Tensor) -> str:
-    return hashlib.sha256(value.detach().cpu().double().contiguous().numpy().tobytes()).hexdigest()
+    def own() -> Iterator[torch.Tensor]:
+        for start, part in clean.parts():
+            yield part.double()[_own(part, start, inputs).expand(part.shape)]
+
+    count = sum(part.numel() for part in own())
+    mean = sum(float(part.sum()) for part in own()) / count
+    return float(np.sqrt(sum(float(((part - mean) ** 2).sum()) for part in own()) / (count - 1)))

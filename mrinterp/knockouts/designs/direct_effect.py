@@ -18,6 +18,7 @@ from mrinterp.knockouts.feature_numbers import Features, feature_numbers
 from mrinterp.knockouts.kinds.replacement import Replacement, outside_support, replacement_values
 from mrinterp.knockouts.outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolutions
 from mrinterp.models.adapter import Edit
+from mrinterp.models.kept_activations import KeptActivations
 from mrinterp.models.site_order import later_sublayers
 from mrinterp.stats.clustered_interval import ClusteredInterval, clustered_interval
 
@@ -70,7 +71,8 @@ def direct_effect(
     the direct effect through it is zero by construction. The gap of total and direct is mediation
     downstream (the natural indirect effect against the clean run); it is called self-repair only where
     it opposes the direct effect and both intervals exclude zero. No correction for the number of
-    features. Clean activations of the frozen sites are held in memory, (P, tokens, width) each.
+    features. Clean activations of the frozen sites are kept, (P, tokens, width) each: beyond
+    1 GiB in a temporary file.
 
     Source: direct and indirect effects, Pearl 2001, arXiv:1301.2300; in networks, Vig et al. 2020,
     arXiv:2004.12265; self-repair, McGrath et al. 2023, arXiv:2307.15771.
@@ -84,8 +86,7 @@ def direct_effect(
     held = bench.activations(list(sites)) if sites else {}
 
     def edits(arm: Rows, prompt: Rows) -> Mapping[str, Edit]:
-        rows = torch.from_numpy(prompt.copy())
-        made = {site: _held(value, rows) for site, value in held.items()}
+        made = {site: _held(value, prompt) for site, value in held.items()}
         return made | _knocked_out(bench, numbers, new, arm, prompt)
 
     key = digest([numbers, hashlib.sha256(new.tobytes()).hexdigest(), sites])
@@ -140,8 +141,8 @@ def _sites(bench: Bench, freeze: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(freeze)
 
 
-def _held(value: torch.Tensor, rows: torch.Tensor) -> Edit:
-    return lambda h: value[rows.to(value.device)].to(h)
+def _held(value: KeptActivations, prompt: Rows) -> Edit:
+    return lambda h: value.take(prompt).to(h)
 
 
 def _knocked_out(
