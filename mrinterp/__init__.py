@@ -103,6 +103,7 @@ if TYPE_CHECKING:
     from mrinterp.mr.observational import observational
     from mrinterp.mr.run_iv import tsls
     from mrinterp.mr.within import rank_path, within
+    from mrinterp.plots.plot import plot
     from mrinterp.scan.marginal import marginal_scan
     from mrinterp.scan.read_arrays import read_arrays
     from mrinterp.study import Study
@@ -203,6 +204,7 @@ _HOMES = {
     "observational": "mr.observational",
     "ordered_knockouts": "knockouts.designs.ordered",
     "perturb": "instruments.perturbed_inputs",
+    "plot": "plots.plot",
     "project_out": "knockouts.edits.project_out",
     "prune": "knockouts.edits.pruning",
     "prune_units": "knockouts.edits.prune_units",
@@ -322,6 +324,7 @@ __all__ = [
     "observational",
     "ordered_knockouts",
     "perturb",
+    "plot",
     "project_out",
     "prune",
     "prune_units",

@@ -43,6 +43,9 @@ _SETTINGS: Any = {
 }
 
 
+_NO_CLOCK: Any = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+
+
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
     """The given axes, or new ones of a size in inches."""
     if ax is not None:
@@ -58,10 +61,9 @@ def spare(ax: Axes) -> None:
 
 
 def save(ax: Axes, path: Path) -> Path:
-    """Write the figure of ``ax`` as SVG or PNG without a clock in it, and close it."""
+    """Write the figure of ``ax`` as SVG, PNG or PDF without a clock in it, and close it."""
     figure = ax.figure
-    metadata: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {"Software": None}
     with plt.rc_context(_SETTINGS), whole_file(path) as partial:
-        figure.savefig(partial, metadata=metadata, dpi=150)  # type: ignore[union-attr]
+        figure.savefig(partial, metadata=_NO_CLOCK[path.suffix], dpi=150)  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]
     return path

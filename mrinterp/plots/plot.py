@@ -1,0 +1,65 @@
+"""The figure of any result of a knockout or an agreement, found by the result's type."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from mrinterp.core.errors import InputError
+from mrinterp.plots.style import save
+
+__all__ = ["FIGURES", "plot"]
+
+FIGURES = {
+    "AgainstRandom": "against_random.against_random",
+    "Agreement": "agreement_scores.agreement_scores",
+    "AlignmentSearch": "alignment_search.alignment_search",
+    "ComparatorTable": "comparators_vs_knockout.comparators_vs_knockout",
+    "ConfounderRemoval": "confounder_removal.confounder_removal",
+    "DirectEffect": "direct_effects.direct_effects",
+    "DoseResponse": "dose_response_curve.dose_response_curve",
+    "Epistasis": "epistasis_matrix.epistasis_matrix",
+    "Faithfulness": "faithfulness_curve.faithfulness_curve",
+    "InterchangeAccuracy": "interchange_accuracy.interchange_accuracy",
+    "KindComparison": "kinds_side_by_side.kinds_side_by_side",
+    "KnockoutEffects": "knockout_effects.knockout_effects",
+    "MinimalSet": "minimal_set_path.minimal_set_path",
+    "OrderedKnockouts": "ordered_knockouts.ordered_knockouts_curve",
+    "Pruning": "pruning.pruning",
+    "Rescue": "rescued_shares.rescued_shares",
+    "SetEffects": "set_shares.set_shares",
+    "Specificity": "specificity.specificity",
+    "VestigialFeatures": "vestigial_features.vestigial_features",
+}
+"""Type of a result, and the module and function of its figure."""
+
+
+def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
+    """Draw the figure of a result, and save it where a path is given.
+
+    Parameters
+    ----------
+    result : any of `FIGURES`
+    path : str or Path, optional
+        Ends in ``.svg``, ``.png`` or ``.pdf``.
+    **options
+        Of the figure: ``outcome``, ``most``, ``ax`` ...; see its module in `mrinterp.plots`.
+
+    Raises
+    ------
+    InputError
+        For a type that has no figure, or a path of another kind of file.
+    """
+    name = type(result).__name__
+    if name not in FIGURES:
+        raise InputError("result to plot", f"a {name}", f"Give one of {', '.join(FIGURES)}")
+    if path is not None and Path(path).suffix not in (".svg", ".png", ".pdf"):
+        raise InputError("path", f"{str(path)!r}", "End it in .svg, .png or .pdf")
+    module, _, function = FIGURES[name].partition(".")
+    ax: Axes = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)(result, **options)
+    if path is not None:
+        save(ax, Path(path))
+    return ax

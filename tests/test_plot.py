@@ -1,0 +1,52 @@
+"""One call draws any result."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import typing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mrinterp
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.plots.plot import FIGURES, plot
+from tests.test_vestigial import _bench
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_every_type_has_its_figure(name: str) -> None:
+    module, _, function = FIGURES[name].partition(".")
+    drawn = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)
+    first = next(iter(inspect.signature(drawn).parameters))
+    assert typing.get_type_hints(drawn)[first].__name__ == name
+
+
+def test_knockout_effects(tmp_path: Path) -> None:
+    effects = knock_out(_bench(), "mean", draws=20)
+    ax = mrinterp.plot(effects, outcome="b", most=4)
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    assert names == [
+        effects.features[f] for f in np.argsort(-np.abs(np.nan_to_num(effects.effect[:, 1])))[:4]
+    ]
+    drawn = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == "o"])
+    assert sorted(np.abs(drawn)) == sorted(np.sort(np.abs(np.nan_to_num(effects.effect[:, 1])))[-4:])
+    for suffix in ("svg", "png", "pdf"):
+        path = tmp_path / f"effects.{suffix}"
+        plot(effects, path)
+        once = path.read_bytes()
+        plot(effects, path)
+        assert path.read_bytes() == once, "a figure holds no clock"
+
+
+def test_what_cannot_be_drawn(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"a dict.*Give one of AgainstRandom"):
+        plot({})
+    effects = knock_out(_bench(), "mean", features=["0"], draws=20)
+    with pytest.raises(InputError, match=r"effects\.jpg.*End it in \.svg"):
+        plot(effects, tmp_path / "effects.jpg")
+    with pytest.raises(InputError, match="outcome"):
+        plot(effects, outcome="c")
