@@ -22,7 +22,10 @@ def test_every_type_has_its_figure(name: str) -> None:
     module, _, function = FIGURES[name].partition(".")
     drawn = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)
     first = next(iter(inspect.signature(drawn).parameters))
-    assert typing.get_type_hints(drawn)[first].__name__ == name
+    result = typing.get_type_hints(drawn)[first]
+    assert result.__name__ == name
+    assert all(hasattr(result, way) for way in ("to_frame", "save", "load"))
+    assert "__str__" in vars(result), "it prints as sentences"
 
 
 def test_knockout_effects(tmp_path: Path) -> None:
