@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
     from mrinterp.knockouts.abstraction.alignment_search import search_alignment, subspace_of
     from mrinterp.knockouts.abstraction.causal_model import CausalModel
+    from mrinterp.knockouts.abstraction.class_scores import ClassScores
     from mrinterp.knockouts.abstraction.control_alignments import control_alignments
     from mrinterp.knockouts.abstraction.counterfactual_labels import counterfactual_labels
     from mrinterp.knockouts.abstraction.interchange_accuracy import interchange_accuracy
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from mrinterp.knockouts.knock_out import knock_out
     from mrinterp.knockouts.site_variation import random_directions
     from mrinterp.models.array_network import array_network
+    from mrinterp.models.correct_answer import CorrectAnswer
     from mrinterp.models.directions import Directions, Subspace, difference_of_means
     from mrinterp.models.features import ChannelMap
     from mrinterp.models.generated import GeneratedOutcome
@@ -91,7 +93,16 @@ if TYPE_CHECKING:
     from mrinterp.models.nnsight_adapter import NNsightAdapter
     from mrinterp.models.other_outcomes import CallableOutcome, Projection
     from mrinterp.models.outcome_set import OutcomeSet
-    from mrinterp.models.outcomes import AnchorProjection
+    from mrinterp.models.outcomes import AnchorProjection, Sampling
+    from mrinterp.models.positions import (
+        AllTokens,
+        LastToken,
+        MaxOfTokens,
+        MeanOfTokens,
+        SpanMask,
+        TokenClass,
+        TokenIndex,
+    )
     from mrinterp.models.sae_folder import read_sae, write_sae
     from mrinterp.models.target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean
     from mrinterp.models.torch_module import TorchAdapter
@@ -114,6 +125,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AbstractionTask": "knockouts.abstraction.abstraction_task",
     "AlignedVariable": "knockouts.abstraction.aligned_variable",
+    "AllTokens": "models.positions",
     "AnchorProjection": "models.outcomes",
     "AttentionHeads": "models.units",
     "Bench": "knockouts.bench",
@@ -121,11 +133,13 @@ _HOMES = {
     "CausalModel": "knockouts.abstraction.causal_model",
     "ChannelMap": "models.features",
     "Clamp": "knockouts.kinds.clamp",
+    "ClassScores": "knockouts.abstraction.class_scores",
     "ClassifierMargin": "models.logit_outcomes",
     "Coloc": "core.coloc",
     "ColumnNoise": "instruments.column_perturbations",
     "ColumnResampling": "instruments.column_perturbations",
     "ContinuationLogProbability": "models.target_outcomes",
+    "CorrectAnswer": "models.correct_answer",
     "Damage": "knockouts.designs.damage",
     "Directions": "models.directions",
     "Estimate": "core.estimates",
@@ -138,11 +152,14 @@ _HOMES = {
     "KLToClean": "models.target_outcomes",
     "Kind": "knockouts.kinds.kind",
     "KnockoutEffects": "core.knockout_effects",
+    "LastToken": "models.positions",
     "Latents": "models.latents",
     "Logit": "models.logit_outcomes",
     "LogitDifference": "models.logit_outcomes",
     "MRData": "core.mrdata",
+    "MaxOfTokens": "models.positions",
     "Mean": "knockouts.kinds.mean",
+    "MeanOfTokens": "models.positions",
     "ModelInputs": "models.inputs",
     "NNsightAdapter": "models.nnsight_adapter",
     "Occlusion": "instruments.image_perturbations",
@@ -152,12 +169,16 @@ _HOMES = {
     "Probability": "models.logit_outcomes",
     "Projection": "models.other_outcomes",
     "Resample": "knockouts.kinds.resample",
+    "Sampling": "models.outcomes",
     "Scale": "knockouts.kinds.scale",
     "Shift": "knockouts.kinds.shift",
+    "SpanMask": "models.positions",
     "Steer": "knockouts.kinds.steer",
     "Study": "study",
     "Subspace": "models.directions",
     "SumStats": "core.sumstats",
+    "TokenClass": "models.positions",
+    "TokenIndex": "models.positions",
     "TorchAdapter": "models.torch_module",
     "TranscoderView": "models.transcoder",
     "TransformerLensAdapter": "models.transformer_lens_adapter",
@@ -233,6 +254,7 @@ _HOMES = {
 __all__ = [
     "AbstractionTask",
     "AlignedVariable",
+    "AllTokens",
     "AnchorProjection",
     "AttentionHeads",
     "Bench",
@@ -240,11 +262,13 @@ __all__ = [
     "CausalModel",
     "ChannelMap",
     "Clamp",
+    "ClassScores",
     "ClassifierMargin",
     "Coloc",
     "ColumnNoise",
     "ColumnResampling",
     "ContinuationLogProbability",
+    "CorrectAnswer",
     "Damage",
     "Directions",
     "Estimate",
@@ -257,11 +281,14 @@ __all__ = [
     "KLToClean",
     "Kind",
     "KnockoutEffects",
+    "LastToken",
     "Latents",
     "Logit",
     "LogitDifference",
     "MRData",
+    "MaxOfTokens",
     "Mean",
+    "MeanOfTokens",
     "ModelInputs",
     "NNsightAdapter",
     "Occlusion",
@@ -271,12 +298,16 @@ __all__ = [
     "Probability",
     "Projection",
     "Resample",
+    "Sampling",
     "Scale",
     "Shift",
+    "SpanMask",
     "Steer",
     "Study",
     "Subspace",
     "SumStats",
+    "TokenClass",
+    "TokenIndex",
     "TorchAdapter",
     "TranscoderView",
     "TransformerLensAdapter",

@@ -155,3 +155,17 @@ def test_a_direction_that_a_network_reads_is_found_among_the_random_ones() -> No
     candidate = bench.viewing(Directions.from_write(natural[None], names=["read"]))
     result = against_random(candidate, "shift", controls=20)
     assert result.rank[0, 0] == 1
+
+
+def test_what_was_written_outside_support_is_flagged_in_words_and_figure() -> None:
+    far = against_random(
+        _bench(), "clamp", features=["0", "1"], value=50.0, controls=5, allow_off_support=True
+    )
+    assert str(far).count("Flagged: outside support, asked for.") == 2 * len(far.outcomes)
+    hollow = [
+        line
+        for line in against_random_plot(far).lines
+        if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+    ]
+    assert sum(len(line.get_xdata()) for line in hollow) == 2
+    assert "Flagged" not in str(against_random(_bench(), "mean", features=["0"], controls=5))

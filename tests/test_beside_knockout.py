@@ -66,3 +66,13 @@ class TestBesideTheKnockout:
             beside_knockout({"gradient": gradient(bench_of("units"))}, effects)
         with pytest.raises(InputError, match="comparators: none"):
             beside_knockout({}, effects)
+
+
+def test_values_written_outside_support_are_flagged_in_every_table() -> None:
+    bench = bench_of("units")
+    far = knock_out(bench, "clamp", value=99.0, allow_off_support=True, draws=20)
+    held = beside_knockout(comparators(bench), far)
+    assert set(held.to_frame()["flags"]) == {"outside support, asked for"}
+    assert "3 features of the knockout flagged" in str(held)
+    assert set(far.equivalence()["flags"]) == {"outside support, asked for"}
+    assert "flagged" not in str(beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20)))

@@ -178,7 +178,7 @@ def test_names_the_cycle() -> None:
 @pytest.mark.parametrize(
     ("run", "words"),
     [
-        (lambda m: m.run({"a": [0], "b": [0], "c": [0]}), "input 'd': missing"),
+        (lambda m: m.run({"a": [0], "b": [0], "c": [0]}), r"input 'd': missing\. Give a, b, c, d"),
         (lambda m: m.run({**INPUTS, "e": EVERY[:, 0]}), "input 'e': not an input"),
         (lambda m: m.run({**INPUTS, "a": [0, 1]}), "2 of a, 81 of b"),
         (lambda m: m.run({k: [] for k in "abcd"}), "0 of a"),

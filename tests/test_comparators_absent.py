@@ -10,6 +10,7 @@ import pytest
 from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
+from mrinterp.knockouts.comparators.beside_knockout import beside_knockout
 from mrinterp.knockouts.comparators.comparators import comparators
 from mrinterp.knockouts.comparators.gradient import (
     attribution_patching,
@@ -17,6 +18,7 @@ from mrinterp.knockouts.comparators.gradient import (
 )
 from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
 from mrinterp.knockouts.comparators.linear_probe import linear_probe
+from mrinterp.knockouts.knock_out import knock_out
 from mrinterp.models.other_outcomes import CallableOutcome
 from mrinterp.models.outcome_set import OutcomeSet
 from mrinterp.models.outcomes import Sampling
@@ -42,6 +44,30 @@ class TestWhereItDoesNotApply:
         )
         assert np.isfinite(found["correlation"].beta).all()
         assert np.isfinite(found["linear_probe"].beta).all()
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_a_sampled_outcome_takes_no_gradient_from_the_others(self, together: bool) -> None:
+        drawn = CallableOutcome("drawn", square)
+        both = OutcomeSet(
+            [drawn, CallableOutcome("square", square)], [Sampling("normal", 4, 0.1, 0.0, 0), None]
+        )
+        mixed = bench_of(outcome=both)
+        found = comparators(mixed) | {"integrated_gradients": integrated_gradients(mixed, together=together)}
+        alone_bench = bench_of(outcome=CallableOutcome("square", square))
+        alone = comparators(alone_bench) | {
+            "integrated_gradients": integrated_gradients(alone_bench, together=together)
+        }
+        for name in GRADIENT:
+            e, a = found[name], alone[name]
+            assert isinstance(e, Estimates)
+            assert isinstance(a, Estimates)
+            np.testing.assert_array_equal(e.beta[:, 1], a.beta[:, 0])
+            assert np.isnan(e.beta[:, 0]).all()
+            assert all("sampled" in words for words in e.status[:, 0])
+        table = beside_knockout(found, knock_out(mixed, "mean", draws=20))
+        status = table.scores.set_index(["method", "outcome"])["status"]
+        assert "sampled" in status["gradient", "drawn"]
+        assert status["gradient", "square"] == "3 features in common: at least 4 are needed"
 
     @pytest.mark.parametrize(
         "function",

@@ -96,7 +96,7 @@ def test_comparison_is_saved_and_shown(tmp_path: Path) -> None:
     ]
     assert row["effect"] == made.effect[1, 3, 1]
     assert row["q"] == made.q[3, 1]
-    ax = kinds_side_by_side(again, "first", top=4)
+    ax = kinds_side_by_side(again, "first", most=4)
     shown = [label.get_text() for label in ax.get_yticklabels()]
     order = np.argsort(-np.abs(made.effect[:, :, 0]).max(axis=0))
     assert shown == [made.features[f] for f in order[:4]]

@@ -14,12 +14,15 @@ from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.kinds.registry import KINDS
 from mrinterp.knockouts.knock_out import knock_out
+from mrinterp.models.inputs import ModelInputs
+from mrinterp.models.logit_outcomes import LogitDifference
 from mrinterp.models.outcomes import Sampling
 from mrinterp.models.positions import AllTokens
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units, WholeLayer
 from tests.kind_options import RULES, options_of
 from tests.linear_stack import WIDTH, FirstTwo, LinearStack, known_effects, stack_bench, stack_inputs
+from tests.tiny import tiny_decoder
 
 
 def test_every_example_of_the_batch_is_edited() -> None:
@@ -195,3 +198,20 @@ def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
         bare.equivalence()
     with pytest.raises(InputError, match="above zero"):
         bare.equivalence(rope=0.0)
+
+
+def test_half_precision_is_tried_where_the_outcome_hides_it() -> None:
+    """A network in bfloat16 whose outcome is computed in single precision: its rounding is not the outcome's."""
+
+    def effects(dtype: torch.dtype, size: float) -> KnockoutEffects:
+        ids = torch.randint(1, 20, (24, 8), generator=torch.Generator().manual_seed(0))
+        inputs = ModelInputs({"input_ids": ids}, torch.ones_like(ids))
+        adapter = TorchAdapter(tiny_decoder(dtype=dtype))
+        bench = Bench(adapter, "transformer.h.0", Units(range(5), 24), inputs, LogitDifference(3, 5))
+        return knock_out(bench, "shift", size=size, draws=20)
+
+    tiny, true = effects(torch.bfloat16, 0.01), effects(torch.float64, 0.01)
+    assert (tiny.typical > 2 * true.typical).any(), "it is rounding that moves the outcome"
+    assert not tiny.measurable.any()
+    whole = effects(torch.bfloat16, 1.0)
+    assert whole.measurable.all()

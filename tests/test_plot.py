@@ -12,6 +12,8 @@ import pytest
 
 import mrinterp
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts.designs.direct_effect import direct_effect
+from mrinterp.knockouts.designs.dose_response import dose_response
 from mrinterp.knockouts.knock_out import knock_out
 from mrinterp.plots.plot import FIGURES, plot
 from tests.test_vestigial import _bench
@@ -53,3 +55,25 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
         plot(effects, tmp_path / "effects.jpg")
     with pytest.raises(InputError, match="outcome"):
         plot(effects, outcome="c")
+
+
+def test_options_that_a_figure_does_not_have_are_refused() -> None:
+    effects = knock_out(_bench(), "mean", features=["0"], draws=20)
+    with pytest.raises(InputError, match=r"'mots'.*KnockoutEffects has none such.*Did you mean 'most'"):
+        plot(effects, mots=3)
+    with pytest.raises(InputError, match=r"'most': 0.*at least 1"):
+        plot(effects, most=0)
+
+
+def test_the_curve_that_moves_most_is_drawn_where_none_is_named() -> None:
+    found = dose_response(_bench(), ["1", "0"], draws=20)
+    reach = np.ptp(found.effect[:, :, 0], axis=1)
+    ax = plot(found)
+    assert ax.get_xlabel() == f"{found.features[int(np.argmax(reach))]}, clamped"
+
+
+def test_what_lies_outside_support_is_said_below_every_figure() -> None:
+    far = direct_effect(_bench(), ["0", "1"], 50.0, freeze=(), allow_off_support=True)
+    assert "outside natural support: 2 features, 0 most (100%)" in " ".join(plot(far).get_xlabel().split())
+    near = direct_effect(_bench(), ["0", "1"], "mean", freeze=())
+    assert "support" not in plot(near).get_xlabel()

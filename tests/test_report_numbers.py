@@ -26,6 +26,21 @@ def test_study_file_reads_back_as_the_plan() -> None:
 
 
 @pytest.mark.parametrize(
+    "kinds",
+    [
+        ["resample", {"kind": "clamp", "quantile": 0.9}, {"kind": "clamp", "name": "low", "value": 2.0}],
+        [{"kind": "steer", "amount": -1.0}, {"kind": "scale", "factor": 3.0, "allow_off_support": True}],
+        ["mean", "zero"],
+    ],
+)
+def test_kinds_by_name_and_as_tables_read_back(kinds: list[Any]) -> None:
+    plan = study(HOSTILE).header["plan"] | {"knockouts": {"kinds": kinds}}
+    written = Plan.model_validate(plan).to_dict()
+    assert Plan.model_validate(tomllib.loads(study_file(written))).to_dict() == written
+    assert tomllib.loads(study_file(written))["knockouts"]["kinds"] == kinds
+
+
+@pytest.mark.parametrize(
     ("rope", "value", "text"),
     [
         (0.0019, 0.0399, "+0.0399"),

@@ -44,13 +44,14 @@ class RankAmongRandom:
     adjusted_p: float
     typical: float
     largest: float
+    flag: str = ""
 
     def __str__(self) -> str:
         ends = "" if np.isnan(self.lower) else f"; 95% interval {self.lower:.3g} to {self.upper:.3g}"
         return (
             f"{self.feature} on {self.outcome}: {self.effect:.3g} ({self.unit}{ends}), rank {self.rank} of {self.controls + 1} among {self.controls} random directions"
             f" (p {self.p:.2g}, adjusted {self.adjusted_p:.2g}), whose effects are {self.typical:.3g} in size at"
-            f" the median and {self.largest:.3g} at most."
+            f" the median and {self.largest:.3g} at most." + (f" Flagged: {self.flag}." if self.flag else "")
         )
 
 
@@ -176,6 +177,7 @@ class AgainstRandom(Stored):
             float(self.adjusted_p[f, o]),
             float(np.median(size)),
             float(size.max()),
+            self.flags[f],
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -218,9 +220,8 @@ def _numbers(effects: KnockoutEffects, per: str) -> tuple[Array, Array, Array]:
 def _sizes(effects: KnockoutEffects, per: str) -> Array:
     """Sizes (F, O) of what is ranked, 0 within the noise floor; nan for an outcome that has none."""
     size = np.abs(_numbers(effects, per)[0])
-    scale = effects.feature_sd[:, None] if per == "sd" else 1.0
-    floor = effects.noise_floor if per == "knockout" else effects.floor_per_unit * scale
-    size[size <= floor] = 0.0
+    scale = {"sd": effects.feature_sd, "unit": np.ones(len(size)), "knockout": effects.moved_by}[per]
+    size[size <= effects.floor_per_unit * scale[:, None]] = 0.0
     size[:, np.array(_status(effects, per)) != "ok"] = np.nan
     return size
 

@@ -24,7 +24,7 @@ class ComparatorTable(Stored):
     methods : tuple of str
     table : DataFrame
         One row per (feature, outcome): ``feature, outcome, knockout, knockout_lower, knockout_upper`` (95%),
-        then one column per method, nan where it does not apply.
+        ``flags`` of the knockout, then one column per method, nan where it does not apply.
     scores : DataFrame
         One row per (method, outcome): ``method, outcome, features`` (that are finite in both), ``correlation,
         slope`` (errors in both; of the method on the knockout, 1 where they agree), each with ``_lower`` and
@@ -54,6 +54,13 @@ class ComparatorTable(Stored):
         for outcome, rows in self.scores.groupby("outcome", sort=False):
             words = "; ".join(_words(r) for r in rows.to_dict(orient="records"))
             lines.append(f"Against the knockout ({self.knockout}), {outcome}: {words}.")
+        rows = self.table.drop_duplicates("feature")
+        flagged = rows[rows["flags"] != ""] if "flags" in rows else rows[:0]  # an older version wrote none
+        if len(flagged):
+            first = flagged.iloc[0]
+            lines.append(
+                f"{len(flagged)} features of the knockout flagged, first {first['feature']}: {first['flags']}."
+            )
         return "\n".join(lines)
 
 

@@ -33,7 +33,8 @@ class KindComparison(Stored):
         Of the kinds' effects; those of one bench share inputs, so its off-diagonal is not zero.
     noise_floor : ndarray (K, F, O)
         Outcome change below which an effect is not measurable, per unit of the feature: the runs' noise
-        floor over the root mean square change of the feature; nan where that is not known.
+        floor over the root mean square change of the feature; nan where that is not known, and for a sampled
+        outcome, whose noise is in the errors.
     q, q_df, q_neglog10p, i2 : ndarray (F, O)
         Test that all kinds have the same effect, and the share of their differences beyond error. ``paired``
         says which test.

@@ -75,8 +75,8 @@ class KnockoutEffects:
     outside_range : ndarray (F,)
         Share of the values written (of swaps, or of their tokens) outside the range of natural values.
     noise_floor : ndarray (O,)
-        Largest difference of each outcome between two identical runs, or its rounding; smaller changes are
-        not measurable. One number serves for all outcomes.
+        Largest difference of each outcome between two identical runs, or its rounding, in half precision also
+        what rounding the site's activation does to it; smaller changes are not measurable. One number serves for all outcomes.
     mean, mean_se : ndarray (F, O)
         Effect of the knockout itself: mean over inputs of the outcome change (knocked out minus clean),
         inputs alike, error clustered by family. In a two-sided shift: of half the difference of both sides.
@@ -101,7 +101,8 @@ class KnockoutEffects:
     moved_by : ndarray (F,)
         Root mean square change of the feature in a swap.
     feature_sd : ndarray (F,), outcome_sd : ndarray (O,)
-        Natural standard deviations: of the clean values over inputs (and tokens), of the clean outcomes.
+        Natural standard deviations: of the clean values over inputs (and tokens), divisor their number; of the
+        clean outcomes.
     positions : tuple of str
         The K positions or token classes that support is checked at.
     outside : ndarray (F, K)
@@ -213,10 +214,12 @@ class KnockoutEffects:
 
     @property
     def floor_per_unit(self) -> Array:
-        """Noise floor over the root mean square change of the feature, (F, O): in units of ``effect``."""
+        """Noise floor over the root mean square change of the feature, (F, O): in units of ``effect``; nan for
+        a sampled outcome, whose noise averages out over inputs and is part of the errors."""
         moved = self.moved_by[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(moved > 0, self.noise_floor / moved, np.nan)
+            floor = np.where(moved > 0, self.noise_floor / moved, np.nan)
+        return np.where(self._named("sampled_outcomes"), np.nan, floor)
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends of ``effect``, (F, O), by t on ``effect_df`` degrees of freedom."""
@@ -246,7 +249,7 @@ class KnockoutEffects:
         -------
         DataFrame
             One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (what is tested, and
-            its interval at level 1 - 2 alpha), ``neglog10p, verdict, reason``. Negligible is exactly that
+            its interval at level 1 - 2 alpha), ``neglog10p, verdict, reason, flags``. Negligible is exactly that
             interval inside the region. ``not applicable`` with its reason: an outcome that is even in the
             feature has no slope at the clean run, and an effect near zero says nothing.
 

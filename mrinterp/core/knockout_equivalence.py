@@ -49,6 +49,7 @@ def knockout_equivalence(
         "neglog10p": np.where(even, np.nan, test.neglog10p),
         "verdict": np.where(even, NOT_APPLICABLE, test.verdict),
         "reason": np.where(even, EVEN, reason),
+        "flags": np.broadcast_to(np.array(k.flags, dtype=object)[:, None], value.shape),
     }
     return k.keys().assign(**{name: column.ravel() for name, column in columns.items()})
 

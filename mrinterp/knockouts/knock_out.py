@@ -91,7 +91,7 @@ def knock_out(
     support = _joined(check_support(bench, numbers[p], written(numbers[p]), variation) for p in parts)
     if made.chosen and not allow_off_support:
         _refuse_far(bench, made, numbers, support.far)
-    floor = resolutions(bench)
+    floor = resolutions(bench, sampling=True)
     ran = []
     for part in parts:
         values = written(numbers[part])

@@ -60,14 +60,42 @@ def check_draws(draws: int, seed: int = 0) -> None:
         raise InputError("draw_seed", f"{seed!r}", "Give a whole number of at least 0")
 
 
-def resolutions(bench: Bench) -> NDArray[np.float64]:
+def resolutions(bench: Bench, sampling: bool = False) -> NDArray[np.float64]:
     """Smallest difference (O,) between two runs that is more than noise, in units of each outcome.
 
     The noise floor of identical runs, or the rounding of the outcome's largest value where that is more: an
     edit that does nothing still changes the order of a sum. 16 steps of single or double precision; one of
-    half precision, where a network that computes in it also gives its outcomes in it.
+    half precision, where a network that computes in it also gives its outcomes in it. A network in half
+    precision rounds far more on its way than its outcome shows, so there it is also tried: see `_jittered`.
+
+    A sampled outcome's differences between runs bound no effect: they average out over inputs, and are in
+    the errors. It has its rounding alone, but where ``sampling`` asks what two runs differ by.
     """
-    return np.maximum(bench.noise_floors(), _rounding(bench) * np.abs(bench.computed).max(axis=0))
+    floors = bench.noise_floors()
+    if not sampling:
+        floors = np.where(np.isin(bench.outcome.names, bench.outcome.sampled_names), 0.0, floors)
+    floors = np.maximum(floors, _rounding(bench) * np.abs(bench.computed).max(axis=0))
+    return np.maximum(floors, _jittered(bench)) if torch.finfo(bench.dtype).bits < 32 else floors
+
+
+def _jittered(bench: Bench) -> NDArray[np.float64]:
+    """Largest change (O,) of each outcome where one in twelve of the site's coordinates moves to a neighbor in
+    the network's dtype: a step with the variance that rounding the edited activation has."""
+    changes = []
+    for a in range(0, bench.prompts, bench.block):
+        rows = np.arange(a, min(a + bench.block, bench.prompts))
+
+        def neighbors(h: torch.Tensor, rows: NDArray[np.int_] = rows) -> torch.Tensor:
+            dice = np.stack([np.random.default_rng(int(p)).integers(0, 24, h.shape[1:]) for p in rows])
+            way = torch.from_numpy((dice == 0) - 1.0 * (dice == 1)).to(h.device)
+            # Three quarters of a step at 1 round to the neighbor at every mantissa.
+            return (h.double() * (1 + 0.75 * torch.finfo(h.dtype).eps * way)).to(h.dtype)
+
+        # The same name: sampled outcomes are drawn alike, so that only the rounding differs.
+        clean = bench.run_block(rows, {}, "rounding", rows)[0]
+        moved = bench.run_block(rows, {bench.site: neighbors}, "rounding", rows)[0]
+        changes.append(np.abs(moved - clean).max(axis=0))
+    return np.asarray(np.max(changes, axis=0))
 
 
 def _rounding(bench: Bench) -> float:

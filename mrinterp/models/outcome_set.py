@@ -60,6 +60,12 @@ class OutcomeSet:
         return tuple(n for p, s in drawn if s is not None or isinstance(p, GeneratedOutcome) for n in p.names)
 
     @property
+    def computed(self) -> OutcomeSet:
+        """The outcomes that are not drawn: of them there are gradients."""
+        drawn = zip(self.parts, self.sampling, strict=True)
+        return OutcomeSet([p for p, s in drawn if s is None and not isinstance(p, GeneratedOutcome)])
+
+    @property
     def even_names(self) -> tuple[str, ...]:
         """Outcomes with their minimum or maximum at the clean run (``even = True``): they have no slope there."""
         return tuple(n for p in self.parts if getattr(p, "even", False) for n in p.names)

@@ -30,8 +30,22 @@ class Outcome(Protocol):
 class Sampling:
     """A sampled outcome: seeded replicates around the computed value, averaged per run.
 
+    Parameters
+    ----------
+    kind : {"normal", "bernoulli"}
+        The value plus normal noise, or yes and no (1 and 0).
+    replicates : int
+        Draws per run.
+    noise : float
+        Standard deviation of the noise; of a yes or no, the scale of the logistic curve.
+    midpoint : float
+        Value at which yes and no are alike; not used by ``normal``.
+    seed : int
+
+    Notes
+    -----
     Every draw is keyed by (seed, stream, run), never by the batch, so that block size, restarts and
-    processes change nothing. ``kind`` is ``"normal"`` or ``"bernoulli"``.
+    processes change nothing.
     """
 
     kind: str
@@ -41,6 +55,10 @@ class Sampling:
     seed: int
     number: int = 0
     """Number of the outcome among those of a study: each has draws of its own."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("normal", "bernoulli"):
+            raise InputError("kind of sampling", repr(self.kind), "Give 'normal' or 'bernoulli'")
 
     def draw(self, values: np.ndarray, stream: int, runs: np.ndarray) -> np.ndarray:
         """Mean over replicates for values (N, O) of the given runs (N,)."""

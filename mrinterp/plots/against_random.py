@@ -15,7 +15,8 @@ __all__ = ["against_random"]
 def against_random(
     result: AgainstRandom, outcome: str | None = None, most: int = 30, ax: Axes | None = None
 ) -> Axes:
-    """One row per feature with its interval; below them all random directions, and their range as a band.
+    """One row per feature with its interval; below them all random directions. The band is as wide as the largest
+    of their effects, on both sides. Hollow markers are flagged.
 
     Parameters
     ----------
@@ -35,7 +36,11 @@ def against_random(
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
     rows = np.arange(len(shown))
     spread = np.abs(np.stack([result.lower[shown, o], result.upper[shown, o]]) - effect[shown])
-    ax.errorbar(effect[shown], rows, xerr=spread, fmt="o", ms=4, color=LINE_COLORS[0], elinewidth=1.2)
+    color = LINE_COLORS[0]
+    ax.errorbar(effect[shown], rows, xerr=spread, fmt="none", ecolor=color, elinewidth=1.2, zorder=2)
+    hollow = np.array([bool(words) for words in result.flags])[shown]
+    for some, face in ((~hollow, color), (hollow, "white")):
+        ax.plot(effect[shown][some], rows[some], "o", ms=4, mec=color, mfc=face, zorder=3)
     ax.plot(control, np.full(len(control), len(shown)), "|", ms=9, color="#777777", zorder=3)
     for row, f in enumerate(shown):
         words = "" if np.isnan(result.rank[f, o]) else f"{int(result.rank[f, o])}"
@@ -44,7 +49,9 @@ def against_random(
     names = [*(result.features[f] for f in shown), f"{len(control)} random"]
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.set_ylim(len(shown) + 0.6, -0.6)
-    ax.set_xlabel(f"effect on {outcome}\n{result.unit}; gray: range of the random directions")
+    ax.set_xlabel(
+        f"effect on {outcome}\n{result.unit}; gray: no larger than the largest of a random direction"
+    )
     hidden = f" ({len(shown)} of {len(effect)})" if len(shown) < len(effect) else ""
     ax.set_title(f"{result.knockout}: features against random directions{hidden}", loc="left", pad=14)
     spare(ax)

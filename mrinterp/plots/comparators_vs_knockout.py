@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -53,7 +55,7 @@ def comparators_vs_knockout(
             ms=4,
             color=LINE_COLORS[k % len(LINE_COLORS)],
             alpha=0.8,
-            label=words,
+            label=fill(words, 44),  # a reason may be long
             zorder=3,
         )
     ax.axline((0, 0), slope=1, color="#444444", lw=0.8, ls="--", zorder=2)

@@ -15,14 +15,15 @@ __all__ = ["dose_response_curve"]
 
 
 def dose_response_curve(
-    result: DoseResponse, feature: str, outcome: str | None = None, ax: Axes | None = None
+    result: DoseResponse, feature: str | None = None, outcome: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Mean effect with its interval at every dose; threshold and plateau with theirs, where there are any.
 
     Parameters
     ----------
     result : DoseResponse
-    feature : str
+    feature : str, optional
+        Default the one whose curve rises or falls the most.
     outcome : str, optional
         Default the first. Doses outside natural support are drawn hollow.
 
@@ -31,7 +32,10 @@ def dose_response_curve(
     InputError
         For a feature that has no curve; says why.
     """
-    outcome, _ = chosen_outcome(outcome, result.outcomes)
+    outcome, o = chosen_outcome(outcome, result.outcomes)
+    if feature is None:
+        reach = np.ptp(result.effect[:, :, o], axis=1)
+        feature = result.features[int(np.argmax(np.nan_to_num(reach, nan=-1.0)))]
     curve = result[feature, outcome]
     if isinstance(curve, NotApplicable):
         raise InputError("dose_response_curve", curve.reason, "Choose a feature that has a curve")

@@ -17,7 +17,7 @@ MARKERS = "osD^vPX<>"
 def kinds_side_by_side(
     comparison: KindComparison,
     outcome: str | None = None,
-    top: int = 12,
+    most: int = 12,
     ax: Axes | None = None,
     labels: dict[str, str] | None = None,
 ) -> Axes:
@@ -30,7 +30,7 @@ def kinds_side_by_side(
     ----------
     outcome : str, optional
         Default the first.
-    top : int
+    most : int
         Features shown.
     labels : dict, optional
         Feature name to words printed below it.
@@ -43,7 +43,7 @@ def kinds_side_by_side(
     effect = comparison.effect[:, :, o]
     lower, upper = (end[:, :, o] for end in comparison.interval())
     size = np.where(np.isfinite(effect), np.abs(effect), -1.0).max(axis=0)
-    chosen = np.argsort(-size, kind="stable")[:top]
+    chosen = np.argsort(-size, kind="stable")[:most]
     K = len(comparison.kinds)
     height = max((0.11 * K + 0.15) * len(chosen), 1.8)  # one feature alone leaves no room beside the legend
     ax = axes(ax, 6.8, height + 1.5)

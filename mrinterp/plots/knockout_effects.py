@@ -19,6 +19,7 @@ def knockout_effects(
     """Effects per unit with 95% intervals, the largest first; hollow markers are flagged.
 
     Gray ticks on both sides of zero are each feature's noise floor: between them nothing is measurable.
+    A sampled outcome has none: its noise is in the intervals.
 
     Parameters
     ----------
@@ -38,6 +39,7 @@ def knockout_effects(
     if not np.isfinite(effect).any():
         raise InputError(f"outcome {outcome!r}", "no feature has an effect per unit", "Choose another")
     lower, upper = (end[:, o] for end in result.interval())
+    sampled = outcome in result.meta.get("sampled_outcomes", [])
     floor = result.floor_per_unit[:, o]
     size = np.where(np.isfinite(effect), np.abs(effect), -1.0)
     shown = np.argsort(-size, kind="stable")[: min(most, int((size >= 0).sum()))]
@@ -52,7 +54,8 @@ def knockout_effects(
         ax.plot(effect[shown][some], rows[some], "o", ms=4.5, mec=LINE_COLORS[0], mfc=face, zorder=3)
     ax.set_yticks(rows, [result.features[f] for f in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.4, -0.6)
-    ax.set_xlabel(f"effect on {outcome} per unit of the feature\n95% interval; gray ticks: noise floor")
+    ticks = "its sampling noise included" if sampled else "gray ticks: noise floor"
+    ax.set_xlabel(f"effect on {outcome} per unit of the feature\n95% interval; {ticks}")
     hidden = f" ({len(shown)} of {len(effect)})" if len(shown) < len(effect) else ""
     ax.set_title(f"{result.label}{hidden}", loc="left")
     spare(ax)

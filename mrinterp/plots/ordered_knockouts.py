@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mrinterp.core.ordered_knockouts import OrderedKnockouts
 from mrinterp.plots.chosen_outcome import chosen_outcome
@@ -30,5 +31,6 @@ def ordered_knockouts_curve(
     ax.set_xlabel("features knocked out")
     ax.set_ylabel(f"change of {outcome}")
     ax.legend(frameon=False)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     spare(ax)
     return ax

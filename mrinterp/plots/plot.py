@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+from collections.abc import Callable
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 from matplotlib.axes import Axes
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.plots.style import save
 
 __all__ = ["FIGURES", "plot"]
@@ -51,7 +54,11 @@ def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
     Raises
     ------
     InputError
-        For a type that has no figure, or a path of another kind of file.
+        For a type that has no figure, a path of another kind of file, or an option that the figure does not have.
+
+    Notes
+    -----
+    Values written outside natural support are hollow markers, or said below the figure.
     """
     name = type(result).__name__
     if name not in FIGURES:
@@ -59,7 +66,24 @@ def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
     if path is not None and Path(path).suffix not in (".svg", ".png", ".pdf"):
         raise InputError("path", f"{str(path)!r}", "End it in .svg, .png or .pdf")
     module, _, function = FIGURES[name].partition(".")
-    ax: Axes = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)(result, **options)
+    draw = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)
+    _check_options(name, draw, options)
+    ax: Axes = draw(result, **options)
+    shares = (getattr(result, "meta", None) or {}).get("outside_support")
+    if shares:
+        worst = max(shares, key=lambda feature: shares[feature])
+        words = f"outside natural support: {len(shares)} features, {worst} most ({shares[worst]:.0%})"
+        ax.set_xlabel("\n".join([ax.get_xlabel(), *wrap(words, 36)]).strip())
     if path is not None:
         save(ax, Path(path))
     return ax
+
+
+def _check_options(name: str, draw: Callable[..., Axes], options: dict[str, Any]) -> None:
+    known = list(inspect.signature(draw).parameters)[1:]
+    for option, value in options.items():
+        if option not in known:
+            fix = near_misses(option, known) or f"Its options: {', '.join(known)}"
+            raise InputError(f"option {option!r}", f"the figure of a {name} has none such", fix)
+        if option == "most" and (not isinstance(value, int) or value < 1):
+            raise InputError(f"option {option!r}", repr(value), "Give a whole number of at least 1")

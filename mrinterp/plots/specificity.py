@@ -48,7 +48,10 @@ def specificity(result: Specificity, most: int = 20, ax: Axes | None = None) -> 
         f"effect of the knockout, sd of each outcome\n{result.level:.0%} intervals; gray: untouched"
     )
     hidden = f" ({len(shown)} of {len(size)})" if len(shown) < len(size) else ""
-    ax.set_title(f"Specificity for {result.targets[0]}{hidden}", loc="left")
-    ax.legend(frameon=False, fontsize=7, loc="upper left", bbox_to_anchor=(1.22, 1.0))
+    columns = 3
+    ax.set_title(
+        f"Specificity for {result.targets[0]}{hidden}", loc="left", pad=6 + 14 * -(-len(names) // columns)
+    )
+    ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns)
     spare(ax)
     return ax

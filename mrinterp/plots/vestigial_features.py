@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.vestigial import VestigialFeatures
@@ -55,5 +56,6 @@ def vestigial_features(result: VestigialFeatures, ax: Axes | None = None) -> Axe
         f"{len(result.names)} of {len(result.features)} features shown to do nothing{hidden}", loc="left"
     )
     ax.legend(frameon=False, loc="upper left")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     spare(ax)
     return ax

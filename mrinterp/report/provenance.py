@@ -61,7 +61,10 @@ def _section(values: dict[str, Any], path: tuple[str, ...], lines: list[str], he
 
 
 def _is_table(value: Any) -> bool:
-    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict) for v in value))
+    """Whether a value has a section of its own, or one an entry; a list of names and tables stands in one line."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(v, dict) for v in value)
+    return isinstance(value, dict)
 
 
 def _key(key: str) -> str:
@@ -72,5 +75,7 @@ def _key(key: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, list | tuple):
         return f"[{', '.join(_value(v) for v in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{_key(k)} = {_value(v)}' for k, v in value.items() if v is not None)}}}"
     # JSON strings, numbers and booleans are TOML's too, but for one control character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -160,9 +160,11 @@ class CausalModel:
     def _checked(self, inputs: Mapping[str, ArrayLike]) -> dict[str, NDArray]:
         for name in (*inputs, *self.inputs):
             if name not in inputs or name not in self.inputs:
-                found = "missing" if name not in inputs else "not an input of the high-level model"
-                fix = near_misses(name, self.inputs) or f"Give {', '.join(self.inputs)}"
-                raise InputError(f"input {name!r}", found, fix)
+                every = f"Give {', '.join(self.inputs)}"
+                if name not in inputs:
+                    raise InputError(f"input {name!r}", "missing", every)
+                fix = near_misses(name, self.inputs) or every
+                raise InputError(f"input {name!r}", "not an input of the high-level model", fix)
         given = {name: np.atleast_1d(np.asarray(value)) for name, value in inputs.items()}
         lengths = {name: len(value) for name, value in given.items()}
         if len(set(lengths.values())) > 1 or not min(lengths.values()):

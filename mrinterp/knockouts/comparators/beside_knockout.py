@@ -49,17 +49,19 @@ def beside_knockout(
             "knockout": knockout.effect.ravel(),
             "knockout_lower": lower.ravel(),
             "knockout_upper": upper.ravel(),
+            "flags": np.repeat(np.array(knockout.flags, dtype=object), O),
         }
     )
     scores: list[dict[str, Any]] = []
     for method, e in found.items():
         beta, se = np.full((2, F, O), np.nan)
+        why = np.full((F, O), "ok", dtype=object)
         if isinstance(e, Estimates):
             cells = np.ix_(
                 _places(e.exposures, knockout.features, method),
                 _places(e.outcomes, knockout.outcomes, method),
             )
-            beta, se = e.beta[cells], e.se[cells]
+            beta, se, why = e.beta[cells], e.se[cells], e.status[cells]
         table[method] = beta.ravel()
         for o, outcome in enumerate(knockout.outcomes):
             pair = agree(beta[:, o], se[:, o], knockout.effect[:, o], knockout.se[:, o], knockout.df)
@@ -67,6 +69,8 @@ def beside_knockout(
             status = (
                 "ok" if pair.n >= FEWEST else f"{pair.n} features in common: at least {FEWEST} are needed"
             )
+            if not pair.n and len(set(why[:, o])) == 1 and why[0, o] != "ok":
+                status = str(why[0, o])
             status = NO_SLOPE if knockout.even[o] else status
             status = e.reason if isinstance(e, NotApplicable) else status
             scores.append(

@@ -21,8 +21,10 @@ from mrinterp.stats.clustered import clustered_mean
 from mrinterp.stats.through_origin import through_origin
 
 __all__ = [
+    "DRAWN",
     "FLAT",
     "Target",
+    "beside_drawn",
     "blocks",
     "comparator_estimates",
     "gradients",
@@ -41,6 +43,7 @@ FLAT = (
     "the gradient is zero on every prompt: a step, a saturated unit or no path to the outcome;"
     " only a knockout tells which"
 )
+DRAWN = "the outcome is sampled: there is no backward pass through a draw"
 STILL = "the value put in equals the clean one on every prompt: choose another target"
 
 
@@ -118,15 +121,15 @@ def blocks(count: int, block: int) -> Iterator[NDArray[np.int_]]:
 
 
 def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicable:
-    """Derivative of every outcome by every feature's written value, (P, F, O) or (P, T, F, O).
+    """Derivative of every outcome by every feature's written value, (P, F, O) or (P, T, F, O); nan for a sampled one.
 
     Parameters
     ----------
     values : ndarray shaped as the bench's, optional
         Where the derivative is taken, all features written at once. Default: the clean values.
     """
-    if bench.sampled:
-        return NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient")
+    if len(bench.outcome.sampled_names) == len(bench.outcome.names):
+        return NotApplicable(DRAWN, "gradient")
     parts = []
     for rows in blocks(bench.prompts, bench.block):
         at = None if values is None else values[rows].reshape(len(rows), -1)
@@ -136,14 +139,22 @@ def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicabl
                 bench.site,
                 bench.view,
                 bench.inputs.take(rows),
-                bench.outcome_of(rows),
+                bench.outcome_of(rows).computed,
                 bench.rule,
                 at,
             )
         if isinstance(found, NotApplicable):
             return found
         parts.append(np.moveaxis(found[1], 1, -1))
-    return np.concatenate(parts).reshape(*bench.values.shape, -1)
+    return beside_drawn(bench, np.concatenate(parts).reshape(*bench.values.shape, -1))
+
+
+def beside_drawn(bench: Bench, computed: Array) -> Array:
+    """Numbers (..., O) of all outcomes from those of the computed ones, nan for sampled ones."""
+    drawn = np.isin(bench.outcome.names, bench.outcome.sampled_names)
+    found = np.full((*computed.shape[:-1], len(drawn)), np.nan)
+    found[..., ~drawn] = computed
+    return found
 
 
 def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:
@@ -192,6 +203,8 @@ def comparator_estimates(
 ) -> Estimates:
     """A comparator's numbers as `Estimates`: per unit of each feature, intervals over families."""
     status = status.copy()
+    sampled = np.isin(bench.outcome.names, bench.outcome.sampled_names)
+    status[(status == "ok") & np.isnan(beta) & sampled] = DRAWN
     status[(status == "ok") & np.isfinite(beta) & ~np.isfinite(se)] = (
         "no error can be had: fewer than two families carry the change"
     )

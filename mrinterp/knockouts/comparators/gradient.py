@@ -35,7 +35,7 @@ def gradient(bench: Bench) -> Estimates | NotApplicable:
         Equal weights over prompts, errors clustered by family. Where every token has a value of its
         own: the effect of one unit more at every token.
     NotApplicable
-        For a sampled or discrete outcome.
+        Where every outcome is sampled, or one is discrete; one sampled among others has nan and its status.
 
     Notes
     -----
@@ -74,7 +74,7 @@ def gradient_times_activation(bench: Bench) -> Estimates | NotApplicable:
         prompts on which the feature is large weigh more; ``details["change"]`` is the mean predicted
         outcome change itself (minus gradient times activation). Zero of the feature is the view's.
     NotApplicable
-        For a sampled or discrete outcome.
+        Where every outcome is sampled, or one is discrete; one sampled among others has nan and its status.
 
     Notes
     -----
@@ -108,7 +108,7 @@ def attribution_patching(bench: Bench, target: Target = "mean") -> Estimates | N
     Estimates
         As `gradient_times_activation`; ``details["change"]`` is the mean predicted outcome change.
     NotApplicable
-        For a sampled or discrete outcome.
+        Where every outcome is sampled, or one is discrete; one sampled among others has nan and its status.
 
     Raises
     ------

@@ -14,7 +14,9 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.knockouts.bench import Bench
 from mrinterp.knockouts.comparators.comparator import (
+    DRAWN,
     Target,
+    beside_drawn,
     blocks,
     comparator_estimates,
     gradients,
@@ -53,7 +55,7 @@ def integrated_gradients(
         change. ``meta["completeness_error"]`` (together): largest difference over prompts and outcomes
         between the sum of shares and the change that one run with all features put in shows.
     NotApplicable
-        For a sampled or discrete outcome.
+        Where every outcome is sampled, or one is discrete; one sampled among others has nan and its status.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def integrated_gradients(
     meta: dict[str, Any] = {"steps": steps, "together": together}
     if together:
         change = _all_put_in(bench, moved) - bench.clean
-        meta["completeness_error"] = float(np.abs(shares.sum(axis=1) - change).max())
+        meta["completeness_error"] = float(np.nanmax(np.abs(shares.sum(axis=1) - change)))
     return comparator_estimates(
         bench,
         "integrated_gradients" if together else "integrated_gradients_alone",
@@ -109,10 +111,11 @@ def _together(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array
 
 def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | NotApplicable:
     """Gradient averaged over each feature's own path, all others held."""
-    if bench.sampled:
-        return NotApplicable("the outcome is sampled: there is no backward pass through a draw", "gradient")
+    computed = len(bench.outcome.names) - len(bench.outcome.sampled_names)
+    if not computed:
+        return NotApplicable(DRAWN, "gradient")
     S, P = len(nodes), bench.prompts
-    total = np.zeros((*bench.values.shape, len(bench.outcome.names)))
+    total = np.zeros((*bench.values.shape, computed))
     rows = tqdm(list(blocks(bench.features * S * P, bench.block)), desc="integrated gradients", disable=None)
     for index in rows:
         feature, step, prompt = index // (S * P), index // P % S, index % P
@@ -127,7 +130,7 @@ def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | 
                 bench.site,
                 bench.view.select(unique),
                 bench.inputs.take(prompt),
-                bench.outcome_of(prompt),
+                bench.outcome_of(prompt).computed,
                 bench.rule,
                 values.reshape(len(index), -1),
             )
@@ -138,7 +141,7 @@ def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | 
         # The same (prompt, feature) stands once per step: add without losing any.
         at: Any = (prompt, slice(None), feature) if bench.each else (prompt, feature)
         np.add.at(total, at, weighted)
-    return total
+    return beside_drawn(bench, total)
 
 
 def _all_put_in(bench: Bench, moved: Array) -> Array:
