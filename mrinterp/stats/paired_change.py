@@ -50,7 +50,7 @@ def paired_change(
     after: Array,
     members: NDArray[np.bool_],
     family: NDArray,
-    floor: float = 0.0,
+    floor: float | Array = 0.0,
     draws: int = 2000,
     seed: int = 0,
     level: float = 0.95,
@@ -64,7 +64,7 @@ def paired_change(
         Groups may overlap.
     family : ndarray (N,)
         Cluster of each input; one family may stand in several groups.
-    floor : float
+    floor : float or array (O,)
         Changes up to this do not count as changes.
     draws, seed : int
         Of the family bootstrap; every group is drawn with the same families.

@@ -20,6 +20,7 @@ from mrinterp.knockouts.abstraction.aligned_variable import (
     source_values,
 )
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.outcome_rope import resolutions
 from mrinterp.models.adapter import Adapter, Edit
 from mrinterp.models.site_order import site_order
 
@@ -77,7 +78,7 @@ def interchange_answers(
     found = bench.sharded(len(alignments), work, "interchange", key)
     scores = found["outcome"].reshape(len(alignments), bench.prompts, -1)
     read_back, largest = (found[n].reshape(len(alignments), -1).max(axis=1) for n in ("own", "largest"))
-    noise = bench.noise_floor()
+    noise = float(resolutions(bench).max())
     top = np.sort(scores, axis=-1)
     undecided = (top[..., -1] - top[..., -2] <= noise).mean(axis=1)
     codes, clean = task.classes.decode(scores), task.classes.decode(bench.clean)

@@ -19,7 +19,7 @@ from mrinterp.knockouts.edits.fold_out import fold_out
 from mrinterp.knockouts.edits.prune_units import PrunedNetwork
 from mrinterp.knockouts.edits.weight_edit import WeightEdit
 from mrinterp.knockouts.kinds.replacement import outside_support, replacement_values
-from mrinterp.knockouts.outcome_rope import check_draws, check_level
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, resolutions
 from mrinterp.stats.paired_change import paired_change
 
 __all__ = ["remove_confounder"]
@@ -109,7 +109,7 @@ def remove_confounder(
             label = label if edited is None else made.label
         after = edited_outcomes(bench, made if isinstance(made, torch.nn.Module) else made.module)
         done = "weights"
-    floor = bench.noise_floor()
+    floor = resolutions(bench)
     return ConfounderRemoval(
         tuple(features),
         bench.outcome.names,
@@ -119,7 +119,7 @@ def remove_confounder(
         after,
         pd.DataFrame({"input": np.arange(bench.prompts), "family": bench.family, "group": words}),
         _table(bench, after, words, floor, draws, seed, level),
-        floor,
+        float(floor.max()),
         level,
         meta,
     )
@@ -179,7 +179,7 @@ def _written(bench: Bench, numbers: NDArray[np.int_], held: Array) -> Array:
 
 
 def _table(
-    bench: Bench, after: Array, words: NDArray[np.str_], floor: float, draws: int, seed: int, level: float
+    bench: Bench, after: Array, words: NDArray[np.str_], floor: Array, draws: int, seed: int, level: float
 ) -> pd.DataFrame:
     groups = {
         "conflicts": words == "conflicts",

@@ -18,7 +18,7 @@ from mrinterp.knockouts.edits.edited_network import edited_outcomes
 from mrinterp.knockouts.edits.fold_out import fold_out
 from mrinterp.knockouts.edits.prune_units import PrunedNetwork, prune_units
 from mrinterp.knockouts.edits.weight_edit import WeightEdit
-from mrinterp.knockouts.outcome_rope import check_draws, check_level, outcome_rope, outcome_sd
+from mrinterp.knockouts.outcome_rope import check_draws, check_level, outcome_rope, outcome_sd, resolutions
 from mrinterp.models.torch_module import TorchAdapter
 from mrinterp.models.units import Units
 from mrinterp.stats.equivalence import verdict
@@ -115,7 +115,7 @@ def pruning(
         )
     before, after = held_out.clean, edited_outcomes(held_out, edit.module)
     everyone = np.full((1, held_out.prompts), True)
-    c = paired_change(before, after, everyone, held_out.family, held_out.noise_floor(), draws, seed, level)
+    c = paired_change(before, after, everyone, held_out.family, resolutions(held_out), draws, seed, level)
     region = outcome_rope(held_out, rope)
     frame = pd.DataFrame({"outcome": np.array(held_out.outcome.names, dtype=object)})
     frame["inputs"], frame["families"] = int(c.inputs[0]), int(c.families[0])
