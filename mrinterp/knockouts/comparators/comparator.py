@@ -12,6 +12,7 @@ from mrinterp.core.check import NotApplicable
 from mrinterp.core.errors import InputError
 from mrinterp.core.estimates import Estimates
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.given_values import given_values
 from mrinterp.knockouts.kinds.kind import Kind
 from mrinterp.knockouts.kinds.mean import Mean
 from mrinterp.knockouts.kinds.replacement import replacement_values
@@ -96,16 +97,7 @@ def target_values(bench: Bench, target: Target) -> Array:
         return np.zeros(shape) if target == "zero" else _of_kind(bench, Mean())
     if isinstance(target, Kind):
         return _of_kind(bench, target)
-    values = np.asarray(target, dtype=float)
-    try:
-        values = np.broadcast_to(values, shape).copy()
-    except ValueError:
-        raise InputError(
-            "target", f"shape {values.shape}", f"Give values that broadcast to {shape}"
-        ) from None
-    if not np.isfinite(values).all():
-        raise InputError("target", "values that are not finite", "Give finite values")
-    return values
+    return given_values("target", target, shape)
 
 
 def _of_kind(bench: Bench, kind: Kind) -> Array:

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
 from mrinterp.knockouts.bench import Bench
+from mrinterp.knockouts.given_values import given_values
 from mrinterp.models.adapter import Edit
 from mrinterp.models.features import Feature
 from mrinterp.models.inputs import ModelInputs
@@ -125,14 +126,7 @@ class Damage:
         rule = bench.rule if rule is None else rule
         tokens = (bench.inputs.given_mask.shape[1],) if isinstance(rule, AllTokens) else ()
         shape = (bench.prompts, *tokens, len(view.names))
-        try:
-            new = np.array(np.broadcast_to(np.asarray(values, dtype=float), shape))
-        except ValueError:
-            raise InputError(
-                "damage: values", f"shape {np.shape(values)}", f"Give what broadcasts to {shape}"
-            ) from None
-        if not np.isfinite(new).all():
-            raise InputError("damage: values", "not all finite", "Write finite values")
+        new = given_values("damage: values", values, shape)
         held = torch.from_numpy(new.reshape(bench.prompts, -1))
 
         def edits(prompt: Rows) -> Mapping[str, Edit]:
