@@ -16,15 +16,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mrinterp.core.alignment_search import AlignmentSearch
-from mrinterp.knockouts.abstraction.aligned_variable import AlignedVariable
-from mrinterp.knockouts.abstraction.alignment_search import search_alignment
-from mrinterp.knockouts.abstraction.interchange_pairs import draw_pairs, held_out_families
-from mrinterp.knockouts.abstraction.interchange_training import train_with_interchange
-from mrinterp.models.directions import Subspace
-from mrinterp.plots.interchange_accuracy import interchange_accuracy as figure
-from mrinterp.plots.style import save
-from mrinterp.worlds.hierarchical_equality import equality_task, plain_network
+from mrinterp.abstraction._aligned_variable import AlignedVariable
+from mrinterp.abstraction._alignment_search import search_alignment
+from mrinterp.abstraction._interchange_pairs import draw_pairs, held_out_families
+from mrinterp.abstraction._interchange_training import train_with_interchange
+from mrinterp.features._directions import Subspace
+from mrinterp.plots._abstraction.interchange_accuracy import interchange_accuracy as figure
+from mrinterp.plots._style import save
+from mrinterp.results._abstraction.alignment_search import AlignmentSearch
+from mrinterp.worlds._hierarchical_equality import equality_task, plain_network
 
 WIDTH, SITE, VARIABLES = 32, "3", ("left", "right")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mrinterp.coloc.misfit import one_cause_misfit
-from mrinterp.plots.calibration_curve import calibration_curve
-from mrinterp.plots.style import save
-from mrinterp.stats.wakefield import (
+from mrinterp.coloc._misfit import one_cause_misfit
+from mrinterp.plots._study.calibration_curve import calibration_curve
+from mrinterp.plots._style import save
+from mrinterp.stats.bayes_factors.wakefield import (
     bivariate_distinct_log_sum,
     bivariate_log_bayes_factors,
     hypothesis_log_sums,

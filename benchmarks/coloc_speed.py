@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from paired_runs import Peer, arguments, cpu_seconds, in_turn, recorded_seconds, write_table
 
-from mrinterp.coloc.abf import colocalize
-from mrinterp.coloc.priors import Priors
-from mrinterp.coloc.runs import colocalize_runs, screen_runs
+from mrinterp.coloc._abf import colocalize
+from mrinterp.coloc._priors import Priors
+from mrinterp.coloc._runs import colocalize_runs, screen_runs
 from mrinterp.core.mrdata import MRData
 
 RUNS, J = 500, 500

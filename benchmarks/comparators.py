@@ -1,7 +1,7 @@
 """Cheap comparators against knockouts: ``python benchmarks/comparators.py`` (a few minutes).
 
 Two networks. MiniLM: random units and random directions of one layer, 48 sentences in 12 families, outcome
-positive minus negative. The gated toy of `mrinterp.worlds.gated`, whose causes a gradient cannot see. Every
+positive minus negative. The gated toy of `mrinterp.worlds._gated`, whose causes a gradient cannot see. Every
 comparator gives the effect per unit; it is held against knockouts of several kinds: correlation and slope
 (errors in both) over features, share of features with the knockout's sign, chance that a feature that the
 knockout finds causal ranks above one that it finds negligible, and seconds. Where captum is installed its
@@ -19,22 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrinterp.core.check import NotApplicable
-from mrinterp.core.estimates import Estimates
-from mrinterp.core.knockout_effects import KnockoutEffects
-from mrinterp.diagnostics.agreement import agreement
-from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.comparators.correlation import correlation
-from mrinterp.knockouts.comparators.gradient import attribution_patching, gradient, gradient_times_activation
-from mrinterp.knockouts.comparators.integrated_gradients import integrated_gradients
-from mrinterp.knockouts.comparators.linear_probe import linear_probe
-from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.models.directions import Directions
-from mrinterp.models.hugging_face import load_network
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.outcomes import AnchorProjection, sentence_embedding
-from mrinterp.models.units import Units
-from mrinterp.worlds.gated import gated_world
+from mrinterp.adapters._hugging_face import load_network
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.attribution._correlation import correlation
+from mrinterp.attribution._gradient import attribution_patching, gradient, gradient_times_activation
+from mrinterp.attribution._integrated_gradients import integrated_gradients
+from mrinterp.attribution._linear_probe import linear_probe
+from mrinterp.diagnostics._agreement import agreement
+from mrinterp.features._directions import Directions
+from mrinterp.features._units import Units
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.outcomes._outcome import AnchorProjection, sentence_embedding
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.worlds._gated import gated_world
 
 HERE = Path(__file__).parent
 METHODS = {
@@ -147,7 +147,7 @@ def captum(bench: Bench) -> str:
         from captum.attr import LayerIntegratedGradients
     except ImportError:
         return "captum is not installed here: `pip install captum` adds its row."
-    from mrinterp.models.positions import AllTokens
+    from mrinterp.positions import AllTokens
 
     view = Units(range(1536), 1536)
     ours = Bench(

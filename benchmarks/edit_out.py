@@ -16,19 +16,19 @@ import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 
-from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.edits.confounder_removal import remove_confounder
-from mrinterp.knockouts.edits.pruning import prune, pruning
-from mrinterp.knockouts.edits.vestigial import vestigial_features
-from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.models.correct_answer import CorrectAnswer
-from mrinterp.models.directions import Directions
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.logit_outcomes import LogitDifference
-from mrinterp.models.outcome_set import OutcomeSet
-from mrinterp.models.target_outcomes import ExampleLoss
-from mrinterp.models.torch_module import TorchAdapter
-from mrinterp.models.units import Units
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.edits._confounder_removal import remove_confounder
+from mrinterp.edits._pruning import prune, pruning
+from mrinterp.edits._vestigial_features import vestigial_features
+from mrinterp.features._directions import Directions
+from mrinterp.features._units import Units
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.outcomes._correct_answer import CorrectAnswer
+from mrinterp.outcomes._logit_outcomes import LogitDifference
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.outcomes._target_outcomes import ExampleLoss
 
 HERE = Path(__file__).parent
 HIGH, LOW, HIDDEN = 0, 32, 128

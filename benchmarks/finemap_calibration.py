@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from mrinterp.coloc.finemap import SusieOptions, finemap_summary
-from mrinterp.plots.calibration_curve import calibration_curve
-from mrinterp.plots.style import save
+from mrinterp.coloc._finemap import SusieOptions, finemap_summary
+from mrinterp.plots._study.calibration_curve import calibration_curve
+from mrinterp.plots._style import save
 
 J, RUNS = 200, 1000
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from paired_runs import Peer, arguments, cpu_seconds, in_turn, recorded_seconds, write_table
 
-from mrinterp.coloc.finemap import SusieOptions, finemap_individual, finemap_summary
+from mrinterp.coloc._finemap import SusieOptions, finemap_individual, finemap_summary
 
 TRAITS, PEER_TRAITS = 100, 10
 

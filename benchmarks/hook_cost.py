@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mrinterp.models.hugging_face import load_network
-from mrinterp.models.torch_module import TorchAdapter
+from mrinterp.adapters._hugging_face import load_network
+from mrinterp.adapters._torch_module import TorchAdapter
 
 HERE = Path(__file__).parent
 SUBLAYERS = ("", ".attention", ".attention.self", ".attention.output", ".intermediate", ".output")

@@ -14,26 +14,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrinterp.knockouts.bench import Bench
-from mrinterp.knockouts.designs.against_random import against_random
-from mrinterp.knockouts.designs.damage import Damage
-from mrinterp.knockouts.designs.direct_effect import direct_effect
-from mrinterp.knockouts.designs.dose_response import dose_response
-from mrinterp.knockouts.designs.epistasis import epistasis
-from mrinterp.knockouts.designs.faithfulness import faithfulness
-from mrinterp.knockouts.designs.feature_sets import set_effects
-from mrinterp.knockouts.designs.minimal_set import minimal_set
-from mrinterp.knockouts.designs.ordered import ordered_knockouts
-from mrinterp.knockouts.designs.rescue import rescue
-from mrinterp.knockouts.designs.specificity import specificity
-from mrinterp.knockouts.kinds.interchange import Interchange
-from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.models.directions import Directions
-from mrinterp.models.hugging_face import load_network
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.outcome_set import OutcomeSet
-from mrinterp.models.outcomes import AnchorProjection, sentence_embedding
-from mrinterp.models.positions import AllTokens
+from mrinterp.adapters._hugging_face import load_network
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.features._directions import Directions
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._designs.against_random import against_random
+from mrinterp.knockouts._designs.corruption import Damage
+from mrinterp.knockouts._designs.direct_effect import direct_effect
+from mrinterp.knockouts._designs.dose_response import dose_response
+from mrinterp.knockouts._designs.epistasis import epistasis
+from mrinterp.knockouts._designs.faithfulness import faithfulness
+from mrinterp.knockouts._designs.minimal_set import minimal_set
+from mrinterp.knockouts._designs.ordered_knockouts import ordered_knockouts
+from mrinterp.knockouts._designs.rescue import rescue
+from mrinterp.knockouts._designs.set_effects import set_effects
+from mrinterp.knockouts._designs.specificity import specificity
+from mrinterp.knockouts._kinds.interchange import Interchange
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.outcomes._outcome import AnchorProjection, sentence_embedding
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.positions import AllTokens
 
 HERE = Path(__file__).parent
 SETTING = """

@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.stats.clustered import families_of
-from mrinterp.stats.equivalence import tost
-from mrinterp.stats.family_draws import family_draws, percentile_interval
-from mrinterp.stats.heterogeneity import correlated_heterogeneity
-from mrinterp.stats.swap_effects import SwapEffects, swap_effects
-from mrinterp.stats.tails import critical_value
+from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
+from mrinterp.stats.clustered.least_squares import families_of
+from mrinterp.stats.clustered.swap_effects import SwapEffects, swap_effects
+from mrinterp.stats.tests.equivalence import tost
+from mrinterp.stats.tests.heterogeneity import correlated_heterogeneity
+from mrinterp.stats.tests.tails import critical_value
 
 TRUTH, SWAPS = 0.7, 2
 BATCH = 500

@@ -21,14 +21,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mrinterp.knockouts.bench import Bench, Swept
-from mrinterp.knockouts.knock_out import knock_out
-from mrinterp.models.directions import Directions
-from mrinterp.models.hugging_face import load_network
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.outcomes import AnchorProjection, outcome_values, sentence_embedding
-from mrinterp.models.positions import AllTokens
-from mrinterp.models.units import Units
+from mrinterp.adapters._hugging_face import load_network
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.features._directions import Directions
+from mrinterp.features._units import Units
+from mrinterp.knockouts._bench import Bench, Swept
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.outcomes._outcome import AnchorProjection, outcome_values, sentence_embedding
+from mrinterp.positions import AllTokens
 
 SENTENCES, LENGTH = 64, 16
 WORDS = (

@@ -13,8 +13,8 @@ import numpy as np
 
 from mrinterp.core.sumstats import SumStats
 from mrinterp.mr import run_iv
-from mrinterp.scan.marginal import marginal_scan
-from mrinterp.stats.agreement import agree
+from mrinterp.scan._marginal import marginal_scan
+from mrinterp.stats.agreement.agreement import agree
 from mrinterp.study import Study
 
 HERE = Path(__file__).parent

@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from mrinterp.core.estimates import Estimates
-from mrinterp.core.knockout_effects import KnockoutEffects
-from mrinterp.scan.reader import block_noise
-from mrinterp.stats.agreement import agree
-from mrinterp.stats.clustered import clustered_least_squares
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.scan._reader import block_noise
+from mrinterp.stats.agreement.agreement import agree
+from mrinterp.stats.clustered.least_squares import clustered_least_squares
 from mrinterp.study import Study
 
 HERE = Path(__file__).parent

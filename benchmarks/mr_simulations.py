@@ -21,11 +21,11 @@ from mr_worlds import JOINT, SINGLE, Scenario, simulate
 from numpy.typing import NDArray
 from run_worlds import RUNS, RunScenario, simulate_runs
 
-from mrinterp.core.estimates import Estimates
 from mrinterp.core.mrdata import MRData
-from mrinterp.mr.default_method import default_method
-from mrinterp.mr.driver import estimate
-from mrinterp.mr.registry import find, registered
+from mrinterp.mr._engine.default_method import default_method
+from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.registry import find, registered
+from mrinterp.results._estimates import Estimates
 
 __all__ = ["Score", "level_tables", "run", "run_defaults", "run_panels", "small_samples"]
 

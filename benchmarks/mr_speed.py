@@ -21,10 +21,10 @@ import statsmodels.api as sm
 from paired_runs import Peer, arguments, cpu_seconds, in_turn, recorded_seconds
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.mr.driver import estimate
-from mrinterp.mr.registry import find, registered
-from mrinterp.stats.fused_sums import egger_sums, ivw_sums
-from mrinterp.stats.row_threads import row_threads
+from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.registry import find, registered
+from mrinterp.stats.loops.fused_sums import egger_sums, ivw_sums
+from mrinterp.stats.loops.row_threads import row_threads
 
 FEATURES, J = 100_000, 200
 Row = dict[str, object]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.panel import Panel
-from mrinterp.tables.arrays import from_arrays
+from mrinterp.tables._arrays import from_arrays
 
 __all__ = ["RUNS", "RunScenario", "simulate_runs"]
 

@@ -11,21 +11,21 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from mrinterp.core.against_random import AgainstRandom
-from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
-from mrinterp.core.check import Check, NotApplicable
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
-from mrinterp.core.estimates import Estimates
-from mrinterp.core.kind_comparison import KindComparison
-from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.storage import read_json, write_json, write_table
 from mrinterp.core.study_path import study_path
 from mrinterp.core.sumstats import SumStats
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._kind_comparison import KindComparison
+from mrinterp.results._knockout_effects import KnockoutEffects
 
 __all__ = ["Study"]
 
@@ -111,7 +111,7 @@ class Study:
         InputError
             If this run is not finished, or ``out`` is its own folder.
         """
-        from mrinterp.diagnostics.rerun import compare_claims
+        from mrinterp.diagnostics._rerun import compare_claims
 
         if not (self.out / "results.parquet").exists():
             raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
@@ -123,7 +123,7 @@ class Study:
     def cost(self) -> dict[str, float]:
         """Forward passes, seconds (two blocks are run and timed) and bytes; nothing is written."""
         from mrinterp.instruments.design import make_design
-        from mrinterp.scan.cost import scan_cost
+        from mrinterp.scan._cost import scan_cost
 
         opened, features = self._opened, self.plan.features
         design = make_design(self.plan, self.source, lambda: opened.embedding_width)
@@ -136,14 +136,14 @@ class Study:
 
     @cached_property
     def _opened(self) -> Any:
-        from mrinterp.models.network import open_network
+        from mrinterp.models._plan_network import open_network
 
         return open_network(self.plan, self.source)
 
     @cached_property
     def _network(self) -> Any:
         """The network on the design's inputs, with the autoencoder whose latents are the features."""
-        from mrinterp.scan.study_sae import open_sae
+        from mrinterp.scan._study_sae import open_sae
 
         bare = self._opened.network(self.design)
         return replace(bare, sae=open_sae(bare, self.design, self.plan, self.source, self.folder))
@@ -168,8 +168,8 @@ class Study:
     @cached_property
     def basis(self) -> Basis:
         """Dictionary, bypass bases and rank, learned on the discovery split."""
-        from mrinterp.scan.discovery import learn_basis
-        from mrinterp.tables.labels import read_labels
+        from mrinterp.scan._discovery import learn_basis
+        from mrinterp.tables._labels import read_labels
 
         def learn() -> Basis:
             labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
@@ -183,14 +183,14 @@ class Study:
     @cached_property
     def knockouts(self) -> dict[str, KnockoutEffects]:
         """The matched shift, the plan's other kinds, and random directions shifted, on their own split."""
-        from mrinterp.knockouts.study_knockouts import study_knockouts
+        from mrinterp.knockouts._study_knockouts import study_knockouts
 
         return study_knockouts(self.plan, lambda: self._network, self.design, self.basis, self.folder)
 
     @cached_property
     def kinds(self) -> KindComparison:
         """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
-        from mrinterp.knockouts.kinds.compare_kinds import compare_kinds
+        from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 
         effects = {name: e for name, e in self.knockouts.items() if name != "random"}
         return self.folder.kept("kinds", KindComparison.load, lambda: compare_kinds(effects))
@@ -241,7 +241,7 @@ class Study:
         study is carried out no further than that. What is found on it is not part of the run: nothing is
         frozen, and a design chosen after the report was read is exploratory.
         """
-        from mrinterp.knockouts.study_bench import study_bench
+        from mrinterp.knockouts._study_bench import study_bench
 
         self.folder.check_same_plan(self.plan)
         if not (self.out / "study.json").exists():
@@ -259,7 +259,7 @@ class Study:
         return self._panel("replication")
 
     def _panel(self, split: str) -> Panel:
-        from mrinterp.scan.panel import scan_panel
+        from mrinterp.scan._panel import scan_panel
 
         return self.folder.kept(
             f"panel/{split}",
@@ -270,7 +270,7 @@ class Study:
     @cached_property
     def sumstats(self) -> dict[str, SumStats]:
         """Marginal effects per kind of perturbation, estimation split."""
-        from mrinterp.scan.marginal import marginal_scan
+        from mrinterp.scan._marginal import marginal_scan
 
         kinds = [k for k in ("noise", "slot", "pair") if (self.panel.runs["kind"] == k).any()]
 
@@ -284,11 +284,11 @@ class Study:
     @cached_property
     def checks(self) -> list[dict[str, Any]]:
         """Manipulation check and what identifies the primary estimate."""
-        from mrinterp.diagnostics.even_outcomes import even_outcome_checks
-        from mrinterp.diagnostics.manipulation import identification_checks, manipulation_checks
-        from mrinterp.diagnostics.reconstruction import reconstruction_check
-        from mrinterp.ladder import without_tsls
-        from mrinterp.models.gradient import outcomes_without_gradient
+        from mrinterp.diagnostics._even_outcomes import even_outcome_checks
+        from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
+        from mrinterp.diagnostics._reconstruction import reconstruction_check
+        from mrinterp.effects._ladder import without_tsls
+        from mrinterp.models._gradient import outcomes_without_gradient
 
         path = self.out / "checks.json"
         if not path.exists():
@@ -312,8 +312,8 @@ class Study:
     def estimates(self) -> dict[str, Estimates]:
         """Every rung of the ladder by name; ``replication``: the primary on other families,
         ``replication_<kind>``: on other families and a held-out kind of perturbation."""
-        from mrinterp.ladder import rungs
-        from mrinterp.models.gradient import gradient_estimates
+        from mrinterp.effects._ladder import rungs
+        from mrinterp.models._gradient import gradient_estimates
 
         def gradient() -> Estimates:
             return gradient_estimates(self._network, self.design, self.basis.dictionary, "estimation")
@@ -329,7 +329,7 @@ class Study:
     @cached_property
     def rank_path(self) -> pd.DataFrame:
         """Estimate and interval of every feature over bypass ranks."""
-        from mrinterp.mr.within import rank_path
+        from mrinterp.mr._runs.within import rank_path
 
         path = self.out / "rank_path.parquet"
         if not path.exists():
@@ -346,8 +346,8 @@ class Study:
     @cached_property
     def agreement(self) -> Agreement:
         """Estimates held against the matched shift, whose digest was frozen before."""
-        from mrinterp.diagnostics.agreement import agreement
-        from mrinterp.ladder import LABELS
+        from mrinterp.diagnostics._agreement import agreement
+        from mrinterp.effects._ladder import LABELS
 
         frozen = KnockoutEffects.digest_of(self.out / "knockouts" / "shift")
         if frozen != self.header["knockouts"]["shift"]:
@@ -372,7 +372,7 @@ class Study:
     @cached_property
     def results(self) -> pd.DataFrame:
         """The answer: feature, effect with interval, knockout, verdicts."""
-        from mrinterp.diagnostics.agreement import verdict_table
+        from mrinterp.diagnostics._agreement import verdict_table
 
         path = self.out / "results.parquet"
         if not path.exists():

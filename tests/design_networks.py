@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrinterp.knockouts.bench import Bench
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.other_outcomes import CallableOutcome
-from mrinterp.models.outcome_set import OutcomeSet
-from mrinterp.models.torch_module import TorchAdapter
-from mrinterp.models.units import WholeLayer
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.features._units import WholeLayer
+from mrinterp.knockouts._bench import Bench
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.outcomes._projection_and_callable import CallableOutcome
 
 WIDTH, PROMPTS, FAMILIES = 6, 48, 16
 

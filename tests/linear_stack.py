@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mrinterp.knockouts.bench import Bench
-from mrinterp.models.inputs import ModelInputs
-from mrinterp.models.torch_module import TorchAdapter
-from mrinterp.models.units import WholeLayer
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.features._units import WholeLayer
+from mrinterp.knockouts._bench import Bench
 
 WIDTH, WORDS = 6, 9
 

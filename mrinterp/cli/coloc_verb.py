@@ -77,10 +77,10 @@ def coloc(
     """Do two traits of a locus share their cause? Reads TABLE with the columns snp, beta_1,
     varbeta_1, beta_2, varbeta_2 (variances, or se_1, se_2), optionally maf_1, maf_2 and locus.
     """
-    from mrinterp.coloc.priors import Priors
-    from mrinterp.coloc.table import report_pair
+    from mrinterp.coloc._priors import Priors
+    from mrinterp.coloc._table import report_pair
     from mrinterp.core.storage import to_plain
-    from mrinterp.tables.locus import read_coloc_table, read_ld
+    from mrinterp.tables._locus import read_coloc_table, read_ld
 
     n = (n_1, n_2)
     data = read_coloc_table(table, n, (case_fraction_1, case_fraction_2))

@@ -67,9 +67,9 @@ def finemap(
     """Which instruments carry a trait's signal? Reads TABLE with the columns snp and z, or bhat and
     shat, and prints credible sets.
     """
-    from mrinterp.coloc.finemap import SusieOptions, finemap_summary
+    from mrinterp.coloc._finemap import SusieOptions, finemap_summary
     from mrinterp.core.storage import to_plain
-    from mrinterp.tables.locus import read_finemap_table, read_ld
+    from mrinterp.tables._locus import read_finemap_table, read_ld
 
     data = read_finemap_table(table)
     options = SusieOptions(

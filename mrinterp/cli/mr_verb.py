@@ -11,8 +11,8 @@ import click
 from mrinterp.core.errors import InputError
 
 if TYPE_CHECKING:
-    from mrinterp.core.estimates import Estimates
     from mrinterp.core.mrdata import MRData
+    from mrinterp.results._estimates import Estimates
 
 __all__ = ["mr"]
 
@@ -22,7 +22,7 @@ _FROM_TABLE = ("ld", "level", "n", "n_x", "n_y", "rho", "sigma", "sigma_xx", "si
 
 def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     """Print every estimator of tables with its options, and leave."""
-    from mrinterp.mr.registry import registered
+    from mrinterp.mr._engine.registry import registered
 
     if not asked or ctx.resilient_parsing:
         return
@@ -116,10 +116,10 @@ def mr(
     is the exposure's table and both are harmonized by allele; every instrument that is lost is
     printed with its reason (with --json, to standard error).
     """
-    from mrinterp.mr.driver import run_mr
-    from mrinterp.mr.panel import leave_one_out as without_each
-    from mrinterp.mr.panel import methods_for, parse_options, set_aside_sentences
-    from mrinterp.tables.load import load
+    from mrinterp.mr._engine.driver import run_mr
+    from mrinterp.mr._engine.panel import leave_one_out as without_each
+    from mrinterp.mr._engine.panel import methods_for, parse_options, set_aside_sentences
+    from mrinterp.tables._load import load
 
     data = load(
         table, exposures=exposures, outcomes=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
@@ -142,7 +142,7 @@ def mr(
 
 def _print_json(results: list[Estimates], repeats: list[tuple[str, Estimates]], lost: list[str]) -> None:
     """One list of objects on standard output; what was lost on standard error."""
-    from mrinterp.mr.panel import records
+    from mrinterp.mr._engine.panel import records
 
     for line in lost:
         click.echo(line, err=True)
@@ -159,7 +159,7 @@ def _print_sentences(
     lost: list[str],
 ) -> None:
     """What the table holds, how strong it is, what was lost; then a sentence per effect."""
-    from mrinterp.mr.panel import sentences, strength_sentences
+    from mrinterp.mr._engine.panel import sentences, strength_sentences
 
     F, O, J = data.shape
     lines = [
@@ -177,10 +177,10 @@ def _write_figures(
     folder: str, data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]]
 ) -> None:
     """Figures of the univariable methods; leave-one-out of the first of them, computed where not at hand."""
-    from mrinterp.mr.driver import estimate
-    from mrinterp.mr.panel import leave_one_out
-    from mrinterp.mr.registry import find
-    from mrinterp.plots.mr_figures import MOST_PAIRS, write_mr_figures
+    from mrinterp.mr._engine.driver import estimate
+    from mrinterp.mr._engine.panel import leave_one_out
+    from mrinterp.mr._engine.registry import find
+    from mrinterp.plots._mr.figures import MOST_PAIRS, write_mr_figures
 
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)

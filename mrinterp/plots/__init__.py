@@ -1,1 +1,5 @@
-"""One figure per file: a core object in, Axes out. matplotlib lives here."""
+"""Figures: a result in, Axes out. matplotlib lives here."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

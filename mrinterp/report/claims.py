@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.core.against_random import AgainstRandom
-from mrinterp.core.estimates import Estimates
 from mrinterp.core.plan import MIN_FAMILIES
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._estimates import Estimates
 
 __all__ = ["Feature", "answer", "features", "ropes", "short_name"]
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrinterp.core.against_random import AgainstRandom
-from mrinterp.plots.against_random import against_random
-from mrinterp.plots.effect_ladder import effect_ladder
-from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
-from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout_grid
-from mrinterp.plots.style import save
+from mrinterp.plots._study.against_random import against_random
+from mrinterp.plots._study.effect_ladder import effect_ladder
+from mrinterp.plots._study.kinds_side_by_side import kinds_side_by_side
+from mrinterp.plots._study.predicted_vs_knockout import predicted_vs_knockout_grid
+from mrinterp.plots._style import save
 from mrinterp.report.finished import FinishedStudy, drawn_methods
+from mrinterp.results._against_random import AgainstRandom
 
 __all__ = ["write_figures"]
 

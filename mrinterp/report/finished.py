@@ -7,15 +7,15 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from mrinterp.core.against_random import AgainstRandom
-from mrinterp.core.agreement import Agreement
 from mrinterp.core.basis import Basis
-from mrinterp.core.check import NotApplicable
 from mrinterp.core.design import Design
-from mrinterp.core.estimates import Estimates
-from mrinterp.core.kind_comparison import KindComparison
-from mrinterp.core.knockout_effects import KnockoutEffects
 from mrinterp.core.sumstats import SumStats
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._kind_comparison import KindComparison
+from mrinterp.results._knockout_effects import KnockoutEffects
 
 __all__ = ["FinishedStudy", "drawn_methods", "primary_and_screen"]
 

@@ -7,21 +7,21 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from mrinterp.core.against_random import AgainstRandom
-from mrinterp.core.agreement import Agreement
 from mrinterp.core.storage import whole_file
-from mrinterp.plots.against_random import against_random
-from mrinterp.plots.effect_ladder import effect_ladder
-from mrinterp.plots.inline_svg import inline_svg
-from mrinterp.plots.kinds_side_by_side import kinds_side_by_side
-from mrinterp.plots.predicted_vs_knockout import predicted_vs_knockout
-from mrinterp.plots.rank_path import rank_path
+from mrinterp.plots._inline_svg import inline_svg
+from mrinterp.plots._study.against_random import against_random
+from mrinterp.plots._study.effect_ladder import effect_ladder
+from mrinterp.plots._study.kinds_side_by_side import kinds_side_by_side
+from mrinterp.plots._study.predicted_vs_knockout import predicted_vs_knockout
+from mrinterp.plots._study.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
 from mrinterp.report.finished import FinishedStudy, drawn_methods
 from mrinterp.report.flow import flow
 from mrinterp.report.kinds import kinds_section
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.provenance import provenance
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
 
 __all__ = ["page_html", "write_page"]
 

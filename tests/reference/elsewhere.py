@@ -33,12 +33,12 @@ def _named() -> dict[str, list[re.Pattern[str]]]:
 
 
 def _finemap_entries() -> list[str]:
-    from tests.test_finemap_reference import FITS
+    from tests.coloc.test_finemap_reference import FITS
 
     return [fit[0] for fit in FITS]
 
 
-LOOPS = {"hyprcoloc.": "tests/test_coloc_reference.py"}
+LOOPS = {"hyprcoloc.": "tests/coloc/test_coloc_reference.py"}
 """Tests that go through every entry of a case, whatever its name."""
 
 
@@ -51,7 +51,7 @@ def find_test(method_id: str) -> str:
         if method_id.startswith(prefix):
             return file
     if method_id in _finemap_entries():
-        return "tests/test_finemap_reference.py"
+        return "tests/coloc/test_finemap_reference.py"
     if method_id.startswith("susie.") and method_id.endswith(".v0142"):  # an f-string there means FITS
         return next(
             (f for f, known in _named().items() if any(p.pattern == re.escape(method_id) for p in known)), ""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.tables.summary import read_summary
+from mrinterp.tables._summary import read_summary
 from tests.conftest import reference_folder
 
 HERE = Path(__file__).parent

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 from scipy import optimize, stats
 
-from mrinterp.mr.cml import _paths
-from mrinterp.mr.driver import estimate
-from mrinterp.stats.profile_losses import Loss, find_loss
-from mrinterp.stats.strength import joint_rank_statistic, sized_covariance
+from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._univariable.cml import _paths
+from mrinterp.stats.profile.losses import Loss, find_loss
+from mrinterp.stats.profile.strength import joint_rank_statistic, sized_covariance
 from tests.reference.mr_cases import Case, Entry
 from tests.reference.mr_fits import Values
 from tests.reference.mr_mapping import MAPPED

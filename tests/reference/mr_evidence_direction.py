@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from mrinterp.core.check import NotApplicable
-from mrinterp.diagnostics.steiger import steiger_test
+from mrinterp.diagnostics._steiger import steiger_test
+from mrinterp.results._check import NotApplicable
 from tests.reference.mr_cases import Case, Entry
 from tests.reference.mr_fits import Values
 

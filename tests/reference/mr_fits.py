@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.core.estimates import Estimates
 from mrinterp.mr import panel
-from mrinterp.mr.driver import estimate
+from mrinterp.mr._engine.driver import estimate
+from mrinterp.results._estimates import Estimates
 from mrinterp.stats import strength
-from mrinterp.stats.tails import neglog10p_normal
+from mrinterp.stats.tests.tails import neglog10p_normal
 from tests.reference.mr_cases import Case, Entry
 
 Values = dict[str, Any]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from mrinterp.mr.mrmix import mixture_error
+from mrinterp.mr._univariable.mrmix import mixture_error
 from tests.conftest import ROOT, reference_folder
 from tests.reference.elsewhere import find_test
 from tests.reference.mr_cases import ALL, load_case

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.tables.align_alleles import align_alleles
-from mrinterp.tables.harmonize import harmonize
-from mrinterp.tables.traits import TraitTable, read_trait
+from mrinterp.tables._align_alleles import align_alleles
+from mrinterp.tables._harmonize import harmonize
+from mrinterp.tables._traits import TraitTable, read_trait
 from tests.conftest import reference_folder
 
 pytestmark = pytest.mark.needs("classic")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mrinterp.mr.driver import estimate
+from mrinterp.mr._engine.driver import estimate
 from tests.conftest import reference_folder
 from tests.reference.elsewhere import find_test
 from tests.reference.mr_cases import ALL, CLASSIC, HERE, MULTIVARIABLE, UNIVARIABLE, load_case

@@ -1,0 +1,5 @@
+"""Causal abstraction: high-level models, interchange accuracy, searched alignments."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,197 @@
+"""Gradient descent on a rotation, so that interchanging its coordinates gives the counterfactual labels."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mrinterp.abstraction._abstraction_task import AbstractionTask
+from mrinterp.abstraction._labelled_pairs import LabelledPairs
+from mrinterp.abstraction._rotation import Rotation
+from mrinterp.abstraction._site_runs import SiteRuns
+from mrinterp.adapters._adapter import Adapter
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import whole_file
+from mrinterp.positions import PositionRule
+
+__all__ = ["RotationFit", "RotationSettings", "fit_rotation"]
+
+Rows = NDArray[np.int_]
+
+COLDEST = 0.1
+"""Temperature of a learned boundary at the end, in rows."""
+
+
+@dataclass(frozen=True)
+class RotationSettings:
+    """Steps, pairs per step, step size, starts, learned boundary and its price, seed."""
+
+    steps: int
+    batch: int
+    rate: float
+    starts: int
+    boundary: bool
+    penalty: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        whole = all(isinstance(n, Integral) for n in (self.steps, self.batch, self.starts))
+        if (
+            not whole
+            or min(self.steps, self.batch, self.starts) < 1
+            or not self.rate > 0
+            or not self.penalty >= 0
+        ):
+            found = f"steps {self.steps}, batch {self.batch}, starts {self.starts}, rate {self.rate:g}"
+            raise InputError(
+                "search", f"{found}, penalty {self.penalty:g}", "Give positive numbers, whole ones for counts"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class RotationFit:
+    """The rows found for each variable, and the losses (steps, V) on the way, of the best start."""
+
+    rows: dict[str, NDArray[np.float64]]
+    losses: NDArray[np.float64]
+
+
+def fit_rotation(
+    adapter: Adapter,
+    task: AbstractionTask,
+    site: str,
+    rule: PositionRule | None,
+    dimensions: Mapping[str, int],
+    pairs: LabelledPairs,
+    settings: RotationSettings,
+    what: str = "search",
+    folder: str | Path | None = None,
+) -> RotationFit:
+    """Learn one subspace per variable, all orthogonal to each other.
+
+    Every start is a search of its own; the one with the smallest mean loss over its last tenth of steps is
+    kept. The network's weights are not touched. Finished starts are kept in ``folder``, where one is given.
+
+    Raises
+    ------
+    InputError
+        For subspaces wider than the site, or an adapter through which no gradient flows.
+    """
+    site_runs = SiteRuns(adapter, task, site, rule, settings.batch)
+    total = sum(dimensions.values())
+    whole = all(isinstance(n, Integral) for n in dimensions.values())
+    if not whole or min(dimensions.values()) < 1 or total > site_runs.width:
+        raise InputError(
+            "dimensions",
+            f"{dict(dimensions)} at {site!r}, which is {site_runs.width} wide",
+            f"Search for at least 1 and at most {site_runs.width} dimensions together",
+        )
+    key = "" if folder is None else _key(site_runs, pairs, dimensions, settings)
+    best: RotationFit | None = None
+    with tqdm(total=settings.steps * settings.starts, desc=what, unit="step", disable=None) as bar:
+        for start in range(settings.starts):
+            path = None if folder is None else Path(folder) / f"start-{start}-{key}.npz"
+            if path is not None and path.exists():
+                fit = _reopened(path, list(dimensions))
+                bar.update(settings.steps)
+            else:
+                fit = _descend(site_runs, dict(dimensions), pairs, settings, start, bar)
+                if path is not None:
+                    with whole_file(path) as partial:
+                        np.savez(partial, *fit.rows.values(), losses=fit.losses, allow_pickle=False)
+            if best is None or _last(fit.losses) < _last(best.losses):
+                best = fit
+    assert best is not None
+    return best
+
+
+def _key(
+    runs: SiteRuns, pairs: LabelledPairs, dimensions: Mapping[str, int], settings: RotationSettings
+) -> str:
+    """Digest of all that a start depends on, the number of starts aside."""
+    given = {**vars(settings), "starts": None}
+    words = [runs.adapter.hash, runs.site, str(runs.rule), dict(dimensions), given]
+    made = hashlib.sha256(repr(words).encode())
+    held, clean = (x.double().cpu().numpy() for x in (runs.held, runs.clean))
+    for part in (held, clean, pairs.base, pairs.source, pairs.wanted):
+        made.update(np.ascontiguousarray(part).tobytes())
+    return made.hexdigest()[:16]
+
+
+def _reopened(path: Path, variables: Sequence[str]) -> RotationFit:
+    with np.load(path) as saved:
+        return RotationFit({v: saved[f"arr_{k}"] for k, v in enumerate(variables)}, saved["losses"])
+
+
+def _last(losses: NDArray[np.float64]) -> float:
+    return float(losses[-max(len(losses) // 10, 1) :].mean())
+
+
+def _descend(
+    runs: SiteRuns,
+    dimensions: dict[str, int],
+    pairs: LabelledPairs,
+    settings: RotationSettings,
+    start: int,
+    bar: tqdm,
+) -> RotationFit:
+    seeds = np.random.SeedSequence([settings.seed, start]).generate_state(2)
+    rotation = Rotation(runs.width, dimensions, settings.boundary, int(seeds[0])).to(runs.held.device)
+    rng = np.random.default_rng(int(seeds[1]))
+    parameters = list(rotation.parameters())
+    optimizer = torch.optim.Adam(parameters, lr=settings.rate)
+    losses = np.empty((settings.steps, len(dimensions)))
+    warmest = max(dimensions.values()) / 4
+    for step in range(settings.steps):
+        done = step / settings.steps
+        rotation.temperature = warmest * (COLDEST / warmest) ** done
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate * (1 - done)
+        rows = rng.integers(0, len(pairs.base), settings.batch)
+        parts = _losses(runs, rotation, list(dimensions), pairs, rows)
+        total = torch.stack(parts).mean()
+        if rotation.shares is not None:
+            total = total + settings.penalty * rotation.shares.mean()
+        _step(optimizer, parameters, total)
+        if rotation.shares is not None:
+            with torch.no_grad():
+                rotation.shares.clamp_(0.0, 1.0)
+        losses[step] = [float(part.detach()) for part in parts]
+        bar.update()
+    return RotationFit({v: rotation.kept(v) for v in dimensions}, losses)
+
+
+def _losses(
+    runs: SiteRuns, rotation: Rotation, variables: Sequence[str], pairs: LabelledPairs, rows: Rows
+) -> list[torch.Tensor]:
+    weight = rotation.weight
+    parts = []
+    for v, variable in enumerate(variables):
+        scores = runs.scores(rotation.view(variable, weight), pairs.base[rows], pairs.source[rows, v])
+        wanted = torch.from_numpy(pairs.wanted[rows, v]).to(scores.device)
+        parts.append(torch.nn.functional.cross_entropy(scores, wanted))
+    return parts
+
+
+def _step(
+    optimizer: torch.optim.Optimizer, parameters: Sequence[torch.nn.Parameter], loss: torch.Tensor
+) -> None:
+    # Gradients of the rotation only: a network whose weights ask for gradients gathers none.
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True) if loss.requires_grad else [None]
+    if gradients[0] is None:
+        raise InputError(
+            "adapter",
+            "no gradient flows from the scores back to the site",
+            "Search through an adapter whose forward pass is differentiable, such as TorchAdapter",
+        )
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()

@@ -1,0 +1,198 @@
+"""Hugging Face networks with their heads: encoders, causal decoders, classifiers; safetensors only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.adapters._weights_folder import locate_model
+from mrinterp.core.errors import InputError, near_misses
+
+__all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "padded_inputs", "torch_device"]
+
+HEADS = {
+    "encoder": "AutoModel",
+    "causal": "AutoModelForCausalLM",
+    "classifier": "AutoModelForSequenceClassification",
+}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class HuggingFaceNetwork:
+    """A network in evaluation mode, its tokenizer (None where the folder has none), and where it runs."""
+
+    adapter: TorchAdapter
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+
+    def inputs(self, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
+        """Texts as ``input_ids`` and ``attention_mask`` (runs, length) on the network's device."""
+        if self.tokenizer is None:
+            raise InputError(
+                "tokenizer",
+                "the folder holds none",
+                "Give the network token ids, or save its tokenizer beside it",
+            )
+        return {k: v.to(self.device) for k, v in padded_inputs(self.tokenizer, texts, length).items()}
+
+
+def load_network(
+    folder: str | Path | None = None,
+    *,
+    package: str | None = None,
+    hub: str | None = None,
+    revision: str | None = None,
+    head: str = "encoder",
+    device: str = "cpu",
+    dtype: str = "float32",
+) -> HuggingFaceNetwork:
+    """Load a network from a local folder, an installed package, or by its hub id.
+
+    Parameters
+    ----------
+    folder : path
+        Folder with ``config.json`` and safetensors weights (inside the package where one is given).
+    package : str, optional
+        Installed package that ships the network.
+    hub, revision : str, optional
+        Hub id ``owner/name``, and its commit, branch or tag: from the local cache; nothing is downloaded.
+        Nothing else is ever downloaded.
+    head : str
+        ``encoder`` (hidden states), ``causal`` (next-token logits) or ``classifier``.
+    device, dtype : str
+        For example ``"cpu"``, ``"cuda:0"``; ``"float32"``, ``"bfloat16"``. Sums over tokens, latents and
+        outcomes are taken in float32 or better whatever the network's dtype.
+
+    Raises
+    ------
+    InputError
+        For a folder or hub id that is not there, weights that are not
+        safetensors (pickles are never opened), a head that the folder holds no weights of, or an
+        unknown device or dtype.
+    """
+    if head not in HEADS:
+        raise InputError("head", repr(head), near_misses(head, HEADS) or f"Known: {', '.join(HEADS)}")
+    if dtype not in DTYPES:
+        raise InputError("dtype", repr(dtype), near_misses(dtype, DTYPES) or f"Known: {', '.join(DTYPES)}")
+    where = torch_device(device)
+    if package is None and folder is not None and not Path(folder).is_dir():
+        raise InputError(
+            f"network {str(folder)!r}",
+            "no such folder, and nothing is downloaded",
+            "Give a folder made by save_pretrained, or a hub id as hub=",
+        )
+    path = locate_model(package, None if folder is None else str(folder), Path(), hub, revision)
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
+    model = _weights(getattr(transformers, HEADS[head]), path, head, DTYPES[dtype])
+    module = model.to(where).eval().requires_grad_(False)
+    return HuggingFaceNetwork(TorchAdapter(module), _tokenizer(path), where, DTYPES[dtype])
+
+
+def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
+    """Tokenize and pad on the right to a fixed length, so that results do not depend on the batch.
+
+    A tokenizer without a padding token pads with token 0, which the attention mask hides.
+
+    Raises
+    ------
+    InputError
+        For no texts, an empty text, or one longer than ``length``; names it and the length needed.
+    """
+    coded = [list(i) for i in tokenizer(list(texts))["input_ids"]] if len(texts) else []
+    if not coded:
+        raise InputError("texts", "none given", "Give at least one text")
+    longest = max(range(len(coded)), key=lambda i: len(coded[i]))
+    if len(coded[longest]) > length:
+        found = f"{len(coded[longest])} tokens, padded length {length}"
+        raise InputError(
+            f"text {longest} ({texts[longest][:40]!r})", found, f"Pad to {len(coded[longest])} or more"
+        )
+    ids = torch.full((len(coded), length), tokenizer.pad_token_id or 0, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for i, tokens in enumerate(coded):
+        if not tokens:
+            raise InputError(f"text {i}", "no tokens", "Leave empty texts out")
+        ids[i, : len(tokens)] = torch.tensor(tokens)
+        mask[i, : len(tokens)] = 1
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    options = {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "trust_remote_code": False,
+        "output_loading_info": True,
+    }
+    try:
+        with torch.random.fork_rng(devices=[]):
+            # Weights that the folder lacks and no outcome reads (a pooler) are drawn: always alike.
+            torch.manual_seed(0)
+            model, info = loader.from_pretrained(path, **options)
+    except (OSError, ValueError) as e:
+        first = str(e).strip().splitlines()[0].rstrip(".")
+        raise InputError(
+            f"network {path}", first, "Give a folder with a known architecture and safetensors weights"
+        ) from None
+    missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
+    if missing:
+        raise InputError(
+            f"network {path}",
+            f"holds no weights for {missing[0]!r} ({len(missing)} missing)",
+            f"It was saved without a {head} head: choose another head",
+        )
+    return model.to(dtype)
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer in a folder.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds none.
+    """
+    tokenizer = _tokenizer(folder)
+    if tokenizer is None:
+        raise InputError("model.tokenizer", f"{folder} holds no tokenizer", "Save one with save_pretrained")
+    return tokenizer
+
+
+def _tokenizer(path: Path) -> Any:
+    if not any((path / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt")):
+        return None
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("tokenizer", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
+    return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def torch_device(device: str) -> torch.device:
+    """The device of that name, refused where this machine has none such."""
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        raise InputError("device", repr(device), "For example 'cpu' or 'cuda:0'") from None
+    if where.type == "cuda" and not torch.cuda.is_available():
+        raise InputError("device", f"{device!r}, but torch sees no GPU", "Use device='cpu'")
+    return where

@@ -1,0 +1,87 @@
+"""What goes into a network: keyword tensors of N inputs, with the mask and classes of their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.positions import PositionRule, Positions
+
+__all__ = ["ModelInputs"]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInputs:
+    """N inputs of a network, padded to one length so that results do not depend on the batch.
+
+    Parameters
+    ----------
+    tensors : mapping of str to tensor (N, ...)
+        Keyword arguments of the network.
+    mask : tensor (N, tokens), optional
+        One on an input's own tokens; None for inputs without a token axis.
+    classes : tensor (N, tokens) of int, optional
+        Position class of every token, -1 on padding.
+    class_names : tuple of str
+
+    Raises
+    ------
+    InputError
+        For tensors that do not hold the same number of inputs.
+    """
+
+    tensors: Mapping[str, torch.Tensor]
+    mask: torch.Tensor | None = None
+    classes: torch.Tensor | None = None
+    class_names: tuple[str, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        parts = {**self.tensors, "mask": self.mask, "classes": self.classes}
+        sizes = {name: len(value) for name, value in parts.items() if value is not None}
+        if not self.tensors or len(set(sizes.values())) != 1 or not len(self):
+            raise InputError(
+                "inputs",
+                ", ".join(f"{n} of {name}" for name, n in sizes.items()) or "none given",
+                "Give every tensor one row per input, at least one input",
+            )
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def take(self, rows: Sequence[int] | NDArray[np.int_]) -> ModelInputs:
+        """Some inputs, in the given order."""
+        index = torch.from_numpy(np.array(rows, dtype=np.int64))
+        return ModelInputs(
+            {name: value[index.to(value.device)] for name, value in self.tensors.items()},
+            None if self.mask is None else self.mask[index.to(self.mask.device)],
+            None if self.classes is None else self.classes[index.to(self.classes.device)],
+            self.class_names,
+        )
+
+    def at(self, rule: PositionRule | None) -> Positions | None:
+        """Where a position rule reads and writes these inputs; None without a token axis.
+
+        Raises
+        ------
+        InputError
+            For a rule on inputs without tokens, or none on inputs that have them.
+        """
+        if rule is None and self.mask is None:
+            return None
+        if rule is None or self.mask is None:
+            found = "none given" if rule is None else f"{rule} on inputs without a token axis"
+            raise InputError("position rule", found, "Give a rule exactly where there are tokens")
+        return rule.at(self.mask, self.classes)
+
+    @property
+    def given_mask(self) -> torch.Tensor:
+        """The mask (N, tokens), or one column of ones where there is no token axis: what outcomes take."""
+        if self.mask is not None:
+            return self.mask
+        first = next(iter(self.tensors.values()))
+        return torch.ones(len(self), 1, dtype=torch.long, device=first.device)

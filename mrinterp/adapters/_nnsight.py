@@ -1,0 +1,97 @@
+"""Networks wrapped by nnsight, read and edited inside its traces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mrinterp.adapters._adapter import Edit, Run
+from mrinterp.adapters._site_output import check_reached, edited, first_tensor, with_first
+from mrinterp.adapters._weights_hash import weights_hash
+from mrinterp.core.errors import InputError, near_misses
+
+__all__ = ["NNsightAdapter"]
+
+
+class NNsightAdapter:
+    """Read and edit module outputs through ``model.trace``; sites are dotted module paths.
+
+    Parameters
+    ----------
+    model : nnsight.NNsight or torch.nn.Module
+        A plain module is wrapped (this imports nnsight). In evaluation mode.
+
+    Raises
+    ------
+    InputError
+        For a module in training mode, or a plain module where nnsight is not installed.
+
+    Notes
+    -----
+    Every site has an invoke of its own, so that sites can be asked for in any order.
+    """
+
+    def __init__(self, model: Any) -> None:
+        if not hasattr(model, "trace"):
+            try:
+                from nnsight import NNsight
+            except ImportError:
+                raise InputError(
+                    "model", "nnsight is not installed", "pip install nnsight, or use TorchAdapter"
+                ) from None
+            model = NNsight(model)
+        module: torch.nn.Module = model._module
+        if any(m.training for m in module.modules()):
+            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        self.model = model
+        self._sites = [name for name, _ in module.named_modules() if name]
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The wrapped module."""
+        module: torch.nn.Module = self.model._module
+        return module
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values of all weights."""
+        return weights_hash(self.module)
+
+    def check(self, site: str) -> None:
+        """Refuse a site that does not exist, with near misses."""
+        if site not in self._sites:
+            fix = near_misses(site, self._sites) or "List the sites with adapter.sites()"
+            raise InputError(f"site {site!r}", "no such module", fix)
+
+    def sites(self) -> list[str]:
+        """Dotted paths of all submodules."""
+        return list(self._sites)
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        read: Sequence[str] = (),
+        write: Mapping[str, Edit] | None = None,
+    ) -> Run:
+        """Run the model once inside a trace: see `Adapter.run`."""
+        write = write or {}
+        sites = list(dict.fromkeys([*read, *write]))
+        for site in sites:
+            self.check(site)
+        model, kept, result = self.model, {}, {}
+        with model.trace() as tracer:
+            with tracer.invoke(**inputs):
+                result["output"] = model.output
+            for site in sites:
+                with tracer.invoke():
+                    envoy = model.get(site)
+                    output = envoy.output
+                    value = first_tensor(output, site)
+                    if site in write:
+                        value = edited(write[site], value, site)
+                        envoy.output = with_first(output, value)
+                    kept[site] = value
+        check_reached(sites, kept)
+        return Run(result["output"], {site: kept[site] for site in read})

@@ -1,0 +1,104 @@
+"""Networks with TransformerLens's hook points: anything with ``hook_dict`` and ``run_with_hooks``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from mrinterp.adapters._adapter import Edit, Run
+from mrinterp.adapters._site_output import check_reached, edited
+from mrinterp.adapters._weights_hash import weights_hash
+from mrinterp.core.errors import InputError, near_misses
+
+__all__ = ["TransformerLensAdapter"]
+
+
+class TransformerLensAdapter:
+    """Read and edit hook points (``blocks.4.hook_resid_post``); the package itself is never imported.
+
+    Parameters
+    ----------
+    model : HookedRootModule, TransformerBridge, HookedTransformer, or anything alike
+        In evaluation mode. ``input_ids`` becomes its first argument, all else is passed by name.
+
+    Raises
+    ------
+    InputError
+        For an object without hook points, or one in training mode.
+
+    Notes
+    -----
+    Several names of one hook point are one site: an edit under one of them is seen under all.
+    """
+
+    def __init__(self, model: Any) -> None:
+        for attribute in ("hook_dict", "run_with_hooks"):
+            if not hasattr(model, attribute):
+                raise InputError(
+                    "model",
+                    f"{type(model).__name__} has no {attribute}",
+                    "Give a HookedRootModule or a bridge, or use TorchAdapter",
+                )
+        parts = model.modules() if hasattr(model, "modules") else [model]
+        if any(getattr(part, "training", False) for part in parts):
+            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        self.model = model
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The model, which is a module."""
+        module: torch.nn.Module = self.model
+        return module
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over names, shapes and values of all weights."""
+        return weights_hash(self.module)
+
+    def check(self, site: str) -> None:
+        """Refuse a hook point that does not exist, with near misses."""
+        self._point(site)
+
+    def sites(self) -> list[str]:
+        """Names of all hook points."""
+        return list(self.model.hook_dict)
+
+    def run(
+        self,
+        inputs: Mapping[str, torch.Tensor],
+        read: Sequence[str] = (),
+        write: Mapping[str, Edit] | None = None,
+    ) -> Run:
+        """Run the model once under hooks: see `Adapter.run`."""
+        write = write or {}
+        names = list(dict.fromkeys([*read, *write]))
+        points: dict[int, list[str]] = {}
+        for name in names:
+            points.setdefault(id(self._point(name)), []).append(name)
+        kept: dict[str, torch.Tensor] = {}
+        hooks = [(same[0], _hook(same, kept, write)) for same in points.values()]
+        rest = dict(inputs)
+        first = [rest.pop("input_ids")] if "input_ids" in rest else []
+        output = self.model.run_with_hooks(*first, fwd_hooks=hooks, **rest)
+        check_reached(names, kept)
+        return Run(output, {name: kept[name] for name in read})
+
+    def _point(self, name: str) -> Any:
+        if name not in self.model.hook_dict:
+            fix = near_misses(name, self.model.hook_dict) or "List the hook points with adapter.sites()"
+            raise InputError(f"site {name!r}", f"no such hook point in {type(self.model).__name__}", fix)
+        return self.model.hook_dict[name]
+
+
+def _hook(names: list[str], kept: dict[str, torch.Tensor], write: Mapping[str, Edit]) -> Any:
+    def hook(tensor: torch.Tensor, hook: Any = None) -> torch.Tensor | None:
+        value = tensor
+        for name in names:
+            if name in write:
+                value = edited(write[name], value, name)
+        kept.update(dict.fromkeys(names, value))
+        return None if value is tensor else value
+
+    return hook

@@ -1,0 +1,166 @@
+"""A linear probe of the outcome on all features together, judged on families it has not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import log_loss, mean_squared_error
+from sklearn.model_selection import GroupKFold
+
+from mrinterp.attribution._method import comparator_estimates, token_mean, varying
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.least_squares import families_of
+
+__all__ = ["linear_probe"]
+
+Array = NDArray[np.float64]
+PENALTIES = tuple(10.0**k for k in range(-3, 5))
+
+
+def linear_probe(bench: Bench, folds: int = 10, penalties: tuple[float, ...] = PENALTIES) -> Estimates:
+    """Ridge regression of each outcome on all features; logistic where the outcome has two values.
+
+    Parameters
+    ----------
+    bench : Bench
+    folds : int
+        Groups of families left out in turn (fewer where there are fewer families).
+    penalties : tuple of float
+        Grid of squared-length penalties on standardized coefficients, chosen by families held out
+        from the fit.
+
+    Returns
+    -------
+    Estimates
+        Coefficient per unit of the feature in outcome units (logistic: average marginal effect).
+        ``details["held_out"]``: R^2 on families held out, the penalty chosen without them.
+        Errors: delete-a-group jackknife over the groups of families, t on groups minus one.
+
+    Raises
+    ------
+    InputError
+        For fewer than two folds, or a penalty that is not positive.
+
+    Notes
+    -----
+    Where every token has a value of its own, the mean over an input's own tokens stands for it.
+
+    The interval is that of the shrunken coefficient under resampled families. It says how well the
+    probe reads, not what the network uses: with correlated features the penalty splits the cause's
+    coefficient among those that accompany it.
+
+    Source: Alain & Bengio 2016, arXiv:1610.01644.
+    """
+    if folds < 2 or not penalties or min(penalties) <= 0:
+        raise InputError(
+            "linear probe", f"{folds} folds, penalties {penalties}", "At least 2 folds, penalties above 0"
+        )
+    x, y = token_mean(bench, bench.values), bench.clean
+    codes, names = families_of(bench.family)
+    G, (F, O) = min(folds, len(names)), (x.shape[1], y.shape[1])
+    spread, varies = x.std(axis=0), varying(x)
+    beta, se, held = np.full((F, O), np.nan), np.full((F, O), np.nan), np.full((F, O), np.nan)
+    status = np.full((F, O), "ok", dtype=object)
+    for o in range(O):
+        found = "fewer than three families: none can be held out" if G < 3 else ""
+        found = found or _unfit(y[:, o], codes, G)
+        if found or not varies.any():
+            status[:, o] = found
+            continue
+        b, e, r2 = _jackknifed(x[:, varies] / spread[varies], y[:, o], codes, G, penalties)
+        beta[varies, o], se[varies, o] = b / spread[varies], e / spread[varies]
+        held[:, o] = r2
+    status[~varies] = "the feature does not vary over these prompts"
+    return comparator_estimates(
+        bench,
+        "linear_probe",
+        "linear probe",
+        beta,
+        se,
+        float(G - 1),
+        status,
+        ("features that read the outcome well also drive it (they need not)",),
+        "Alain & Bengio 2016, arXiv:1610.01644",
+        {"held_out": held},
+        {"folds": G},
+    )
+
+
+def _unfit(y: Array, codes: NDArray[np.int_], groups: int) -> str:
+    """Why no probe can be fitted, or nothing."""
+    classes = np.unique(y)
+    if len(classes) < 2:
+        return "the outcome does not vary over these prompts"
+    if len(classes) == 2:
+        for train, _ in GroupKFold(groups).split(codes, groups=codes):
+            inner = [train[i] for i, _ in GroupKFold(2).split(train, groups=codes[train])]
+            if any(len(np.unique(y[part])) < 2 for part in (train, *inner)):
+                return "one class is found in too few families to be held out"
+    return ""
+
+
+def _jackknifed(
+    x: Array, y: Array, codes: NDArray[np.int_], groups: int, penalties: tuple[float, ...]
+) -> tuple[Array, Array, float]:
+    """Coefficients per standard deviation, their error, and R^2 on the families left out."""
+    fits, error, around = [], 0.0, 0.0
+    for train, test in GroupKFold(groups).split(x, groups=codes):
+        coefficient, predict = _fit(x[train], y[train], codes[train], penalties)
+        fits.append(coefficient)
+        error += float(((y[test] - predict(x[test])) ** 2).sum())
+        around += float(((y[test] - y[train].mean()) ** 2).sum())
+    left_out = np.array(fits)
+    se = np.sqrt((groups - 1) / groups * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    return _fit(x, y, codes, penalties)[0], se, 1 - error / around if around > 0 else float("nan")
+
+
+def _fit(
+    x: Array, y: Array, codes: NDArray[np.int_], penalties: tuple[float, ...]
+) -> tuple[Array, Callable[[Array], Array]]:
+    """Coefficients in outcome units, and what predicts outcomes; penalty chosen by held-out families."""
+    classes = np.unique(y)
+    centre = x.mean(axis=0)
+    x = x - centre
+    if len(classes) == 2:
+        low, high = classes
+        label = (y == high).astype(int)
+
+        def made(penalty: float) -> LogisticRegression:
+            return LogisticRegression(C=1 / penalty, max_iter=1000)
+
+        penalty = _chosen(
+            made, lambda m, a, b: log_loss(b, m.predict_proba(a), labels=[0, 1]), x, label, codes, penalties
+        )
+        model = made(penalty).fit(x, label)
+        chance = model.predict_proba(x)[:, 1]
+        slope = model.coef_[0] * float((chance * (1 - chance)).mean()) * (high - low)
+        return slope, lambda new: low + (high - low) * model.predict_proba(new - centre)[:, 1]
+    penalty = _chosen(Ridge, lambda m, a, b: mean_squared_error(b, m.predict(a)), x, y, codes, penalties)
+    ridge = Ridge(penalty).fit(x, y)
+    return ridge.coef_, lambda new: ridge.predict(new - centre)
+
+
+def _chosen(
+    made: Callable[[float], Any],
+    loss: Callable[[Any, Array, Array], float],
+    x: Array,
+    y: Array,
+    codes: NDArray[np.int_],
+    penalties: tuple[float, ...],
+) -> float:
+    """The penalty with the smallest loss on families held out in turn."""
+    total = np.zeros(len(penalties))
+    count = len(np.unique(codes))
+    folds = list(GroupKFold(5 if count >= 10 else 2).split(x, groups=codes))
+    for train, test in folds:
+        if len(np.unique(y[train])) < 2:
+            continue
+        for k, penalty in enumerate(penalties):
+            total[k] += len(test) * loss(made(penalty).fit(x[train], y[train]), x[test], y[test])
+    return penalties[int(np.argmin(total))]

@@ -1,0 +1,223 @@
+"""What the cheap comparators share: values per prompt, written targets, gradients, and their `Estimates`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._given_values import given_values
+from mrinterp.knockouts._kinds.kind import Kind
+from mrinterp.knockouts._kinds.mean import Mean
+from mrinterp.knockouts._kinds.replacement import replacement_values
+from mrinterp.models._write_gradient import write_gradient
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.least_squares import clustered_mean
+from mrinterp.stats.clustered.through_origin import through_origin
+
+__all__ = [
+    "DRAWN",
+    "FLAT",
+    "Target",
+    "beside_drawn",
+    "blocks",
+    "comparator_estimates",
+    "gradients",
+    "per_unit",
+    "target_values",
+    "token_mean",
+    "varying",
+]
+
+Array = NDArray[np.float64]
+Target = str | Kind | ArrayLike | ModelInputs
+"""``"mean"``, ``"zero"``, another kind of knockout with one value per prompt, values, or inputs paired with
+the bench's, whose values are taken."""
+
+FLAT = (
+    "the gradient is zero on every prompt: a step, a saturated unit or no path to the outcome;"
+    " only a knockout tells which"
+)
+DRAWN = "the outcome is sampled: there is no backward pass through a draw"
+STILL = "the value put in equals the clean one on every prompt: choose another target"
+
+
+def token_mean(bench: Bench, values: Array) -> Array:
+    """One value per prompt and feature, (P, F), of values (P, F) or (P, T, F): the mean over own tokens."""
+    if not bench.each:
+        return values
+    assert bench.inputs.mask is not None
+    own = bench.inputs.mask.bool().cpu().numpy()
+    return np.asarray((values * own[:, :, None]).sum(axis=1) / own.sum(axis=1)[:, None])
+
+
+def varying(values: Array) -> NDArray[np.bool_]:
+    """Features (F,) of values (P, F) that differ between prompts by more than float32 rounds them."""
+    return np.asarray(np.ptp(values, axis=0) > 1e-6 * np.abs(values).max(axis=0))
+
+
+def target_values(bench: Bench, target: Target) -> Array:
+    """Values to be put in, shaped as the bench's.
+
+    Parameters
+    ----------
+    target : "mean", "zero", Kind, array or ModelInputs
+        The mean over prompts (as `Mean` writes it), zero, what a kind of knockout with one value per
+        prompt writes, values that broadcast to the bench's, or one counterfactual input per prompt.
+
+    Raises
+    ------
+    InputError
+        For another word, a shape that does not fit, values that are not finite, or another number of
+        counterfactual inputs.
+    """
+    shape = bench.values.shape
+    if isinstance(target, ModelInputs):
+        if len(target) != bench.prompts:
+            raise InputError(
+                "counterfactual inputs",
+                f"{len(target)} for {bench.prompts} prompts",
+                "Give one per prompt, in the same order",
+            )
+        found = bench.read(target)
+        if found.shape != shape:
+            raise InputError(
+                "counterfactual inputs", f"values {found.shape}, prompts' {shape}", "Pad to the same length"
+            )
+        return found
+    if isinstance(target, str):
+        if target not in ("mean", "zero"):
+            raise InputError("target", repr(target), "Give 'mean', 'zero', values or paired inputs")
+        return np.zeros(shape) if target == "zero" else _of_kind(bench, Mean())
+    if isinstance(target, Kind):
+        return _of_kind(bench, target)
+    return given_values("target", target, shape)
+
+
+def _of_kind(bench: Bench, kind: Kind) -> Array:
+    """What a kind of knockout writes, shaped as the bench's values; where it leaves them, the clean ones."""
+    values = np.moveaxis(replacement_values(bench, np.arange(bench.features), kind), 0, -1)
+    return np.where(np.isnan(values), bench.values, values)
+
+
+def blocks(count: int, block: int) -> Iterator[NDArray[np.int_]]:
+    """Rows 0..count-1, a canonical block at a time."""
+    for a in range(0, count, block):
+        yield np.arange(a, min(a + block, count))
+
+
+def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicable:
+    """Derivative of every outcome by every feature's written value, (P, F, O) or (P, T, F, O); nan for a sampled one.
+
+    Parameters
+    ----------
+    values : ndarray shaped as the bench's, optional
+        Where the derivative is taken, all features written at once. Default: the clean values.
+    """
+    if len(bench.outcome.sampled_names) == len(bench.outcome.names):
+        return NotApplicable(DRAWN, "gradient")
+    parts = []
+    for rows in blocks(bench.prompts, bench.block):
+        at = None if values is None else values[rows].reshape(len(rows), -1)
+        with bench.begun(rows):
+            found = write_gradient(
+                bench.adapter,
+                bench.site,
+                bench.view,
+                bench.inputs.take(rows),
+                bench.outcome_of(rows).computed,
+                bench.rule,
+                at,
+            )
+        if isinstance(found, NotApplicable):
+            return found
+        parts.append(np.moveaxis(found[1], 1, -1))
+    return beside_drawn(bench, np.concatenate(parts).reshape(*bench.values.shape, -1))
+
+
+def beside_drawn(bench: Bench, computed: Array) -> Array:
+    """Numbers (..., O) of all outcomes from those of the computed ones, nan for sampled ones."""
+    drawn = np.isin(bench.outcome.names, bench.outcome.sampled_names)
+    found = np.full((*computed.shape[:-1], len(drawn)), np.nan)
+    found[..., ~drawn] = computed
+    return found
+
+
+def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:
+    """Effect per unit from predicted outcome changes, with the mean change beside it.
+
+    Parameters
+    ----------
+    moved : ndarray, shaped as the bench's values
+        Value put in minus clean value.
+    predicted : ndarray (P, F, O)
+        Outcome change that the comparator predicts for each feature moved alone.
+
+    Returns
+    -------
+    dict
+        ``beta, se, df`` (least squares through the origin over the prompts, as knockouts have it), ``details``
+        with ``change, change_se``, the mean predicted outcome change, and ``status``.
+    """
+    change = token_mean(bench, moved)
+    beta, se, df = through_origin(change, predicted, bench.family)
+    mean, mean_se, _ = clustered_mean(predicted.reshape(len(predicted), -1), bench.family)
+    status = np.full(beta.shape, "ok", dtype=object)
+    status[(predicted == 0).all(axis=0)] = FLAT
+    status[~(change != 0).any(axis=0)] = STILL
+    return {
+        "beta": beta,
+        "se": se,
+        "df": df,
+        "status": status,
+        "details": {"change": mean.reshape(beta.shape), "change_se": mean_se.reshape(beta.shape)},
+    }
+
+
+def comparator_estimates(
+    bench: Bench,
+    method: str,
+    label: str,
+    beta: Array,
+    se: Array,
+    df: Array | float,
+    status: NDArray[Any],
+    assumes: tuple[str, ...],
+    reference: str,
+    details: dict[str, Array] | None = None,
+    meta: dict[str, Any] | None = None,
+) -> Estimates:
+    """A comparator's numbers as `Estimates`: per unit of each feature, intervals over families."""
+    status = status.copy()
+    sampled = np.isin(bench.outcome.names, bench.outcome.sampled_names)
+    status[(status == "ok") & np.isnan(beta) & sampled] = DRAWN
+    status[(status == "ok") & np.isfinite(beta) & ~np.isfinite(se)] = (
+        "no error can be had: fewer than two families carry the change"
+    )
+    return Estimates(
+        method,
+        label,
+        bench.view.names,
+        bench.outcome.names,
+        beta,
+        se,
+        status,
+        np.full(beta.shape, bench.prompts),
+        df=np.broadcast_to(np.reshape(df, (-1, 1)), beta.shape),
+        details=details or {},
+        assumes=assumes,
+        reference=reference,
+        unit="outcome units per unit of the feature",
+        meta={
+            "counted": "prompts",
+            "families": len(np.unique(bench.family)),
+            "comparator": True,
+            **(meta or {}),
+        },
+    )

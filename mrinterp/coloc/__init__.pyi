@@ -1,0 +1,14 @@
+from ._abf import colocalize as colocalize
+from ._conditional import clump as clump
+from ._conditional import colocalize_conditional as colocalize_conditional
+from ._conditional import condition_on as condition_on
+from ._conditional import stepwise as stepwise
+from ._finemap import finemap_individual as finemap_individual
+from ._finemap import finemap_sufficient as finemap_sufficient
+from ._finemap import finemap_summary as finemap_summary
+from ._heidi import heidi as heidi
+from ._hyprcoloc import cluster_traits as cluster_traits
+from ._runs import colocalize_runs as colocalize_runs
+from ._signals import clpp as clpp
+from ._signals import colocalize_signals as colocalize_signals
+from ._signals import compare_signals as compare_signals

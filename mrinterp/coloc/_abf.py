@@ -1,0 +1,281 @@
+"""Approximate Bayes factor colocalization of every feature with every outcome in every locus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.coloc._locus_sums import TraitPriors, locus_sums
+from mrinterp.coloc._misfit import one_cause_misfit
+from mrinterp.coloc._priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
+from mrinterp.core.errors import InputError
+from mrinterp.core.mrdata import MRData
+from mrinterp.results._coloc import Coloc
+from mrinterp.stats.bayes_factors.wakefield import (
+    estimated_prior_variance,
+    hypothesis_posterior,
+    posterior_over_priors,
+)
+
+__all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
+
+Array = NDArray[np.float64]
+
+QUANTITATIVE_PRIOR_SD = 0.15
+"""Prior standard deviation of an effect on a quantitative trait, in standard deviations of the trait."""
+
+LOG_ODDS_PRIOR_SD = 0.2
+"""Prior standard deviation of a log odds ratio."""
+
+REFERENCE = "Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383"
+_ASSUMES = ("at most one cause per trait in each locus", "effects drawn from a normal prior around zero")
+_FEW_TRAITS = 20  # up to so many traits, the fit of each is listed
+
+
+def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> Array:
+    """Variance of the prior of each trait's effects, shape (count,).
+
+    Parameters
+    ----------
+    kind : str
+        ``"quant"`` (0.15 standard deviations of the trait) or ``"cc"`` (0.2 on the log odds).
+    sd : array_like, optional
+        Standard deviations of quantitative traits.
+
+    Raises
+    ------
+    InputError
+        Unknown kind, or a quantitative trait without a standard deviation.
+    """
+    if kind == "cc":
+        return np.full(count, LOG_ODDS_PRIOR_SD**2)
+    if kind != "quant":
+        raise InputError(
+            f"type of {where}", f"{kind!r}", "Use 'quant' (a quantitative trait) or 'cc' (log odds)"
+        )
+    if sd is None:
+        raise InputError(
+            f"standard deviation of {where}",
+            "not given for a quantitative trait",
+            "Give it (sd_x, sd_y; --sd-1, --sd-2), or estimate it (prior='estimated', --estimate-prior)",
+        )
+    values = np.broadcast_to(np.asarray(sd, dtype=float), (count,))
+    if not np.all(np.isfinite(values) & (values > 0)):
+        raise InputError(
+            f"standard deviation of {where}", f"{values.min():g}", "Standard deviations must be above 0"
+        )
+    return np.asarray((QUANTITATIVE_PRIOR_SD * values) ** 2)
+
+
+def loci_of(data: MRData, locus: Sequence[str] | str | None) -> tuple[tuple[str, ...], NDArray[np.int_]]:
+    """Names of the loci in order of appearance, and the locus of each instrument.
+
+    ``locus`` is one name per instrument, a column of ``data.info``, or None: the column ``locus`` of
+    ``data.info`` where there is one, else everything is one locus.
+    """
+    J = len(data.instruments)
+    if locus is None:
+        if "locus" not in data.info.columns or len(data.info) != J:
+            return ("",), np.zeros(J, dtype=int)
+        locus = "locus"
+    if isinstance(locus, str):
+        if locus not in data.info.columns:
+            raise InputError(
+                "locus", f"no column {locus!r} about the instruments", f"Known: {list(data.info.columns)}"
+            )
+        labels = [str(v) for v in data.info[locus]]
+    else:
+        labels = [str(v) for v in locus]
+    if len(labels) != J:
+        raise InputError("locus", f"{len(labels)} names for {J} instruments", "Give one locus per instrument")
+    names = tuple(dict.fromkeys(labels))
+    where = {name: k for k, name in enumerate(names)}
+    return names, np.array([where[label] for label in labels], dtype=int)
+
+
+def colocalize(
+    data: MRData,
+    *,
+    locus: Sequence[str] | str | None = None,
+    type_x: str = "quant",
+    type_y: str = "quant",
+    sd_x: ArrayLike | None = None,
+    sd_y: ArrayLike | None = None,
+    prior: str = "assumed",
+    priors: Priors | HypothesisPriors | None = None,
+    shares: Sequence[float] = SHARE_GRID,
+    correlated_errors: bool = False,
+    check_misfit: bool = True,
+    misfit_level: float = 1e-3,
+) -> Coloc:
+    """Posterior of no cause, one trait's cause, two causes, one shared cause: all pairs, all loci.
+
+    Parameters
+    ----------
+    data : MRData
+        Effects of J instruments on F exposures and O outcomes, with errors.
+    locus : sequence of str or str, optional
+        Locus of each instrument, declared beforehand: see `loci_of`.
+    type_x, type_y : str
+        ``"quant"`` or ``"cc"`` (effects are log odds ratios).
+    sd_x, sd_y : array_like, optional
+        Standard deviations of quantitative traits, in the units of the effects.
+    prior : str
+        ``"assumed"`` (0.15 standard deviations, or 0.2 log odds) or ``"estimated"``: each trait's
+        prior variance by maximum likelihood over its loci (needs 20 instruments).
+    priors : Priors or HypothesisPriors, optional
+        Default `HypothesisPriors()`: shared out over the instruments of each locus.
+    shares : sequence of float
+        Prior grid over pi4 / (pi3 + pi4), always computed.
+    correlated_errors : bool
+        Use the bivariate Bayes factors with ``data.error_corr`` (or ``data.sigma``): for traits
+        measured on the same runs.
+    check_misfit : bool
+        Test whether one sparse cause describes each locus; cells where it does not carry the reason
+        in ``status`` and answer `NotApplicable`. ``data.ld`` is used; None means independent instruments.
+
+    Returns
+    -------
+    Coloc
+
+    Raises
+    ------
+    InputError
+        Missing effects, priors that sum beyond one, unknown types.
+
+    Notes
+    -----
+    Not valid where several alleles of a locus act (see ``status``), nor with loci chosen after looking.
+    With correlated errors and LD, H3 is summed over all pairs of instruments: J**2 terms per pair.
+    """
+    names, label = loci_of(data, locus)
+    x = _trait_priors(
+        data.beta_x, data.se_x, type_x, sd_x, prior, label, "the exposures", data.exposures, data.instruments
+    )
+    y = _trait_priors(
+        data.beta_y, data.se_y, type_y, sd_y, prior, label, "the outcomes", data.outcomes, data.instruments
+    )
+    sums = locus_sums(data, x, y, label, len(names), correlated_errors)
+    grid = np.asarray(shares, float)
+    per_locus, p12s = _prior_arrays(priors or HypothesisPriors(), label, len(names), grid)
+    p1, p2, p12 = per_locus.T
+    posterior = hypothesis_posterior(sums.log_sums, p1, p2, p12)
+    sensitivity = posterior_over_priors(sums.log_sums, p1, p2, p12s)
+    status, misfit = (
+        _status(data, x, y, label, names, misfit_level) if check_misfit else (np.array("ok", object), {})
+    )
+    meta = {
+        "type_x": type_x,
+        "type_y": type_y,
+        "prior": prior,
+        "correlated_errors": correlated_errors,
+        "prior_variance_x": x.prior.tolist(),
+        "prior_variance_y": y.prior.tolist(),
+        "p12_grid": p12s.tolist(),
+        "misfit": misfit,
+    }
+    return Coloc(
+        "bivariate ABF" if correlated_errors else "ABF",
+        data.exposures,
+        data.outcomes,
+        names,
+        data.instruments,
+        posterior,
+        sums.log_sums,
+        per_locus,
+        grid,
+        sensitivity,
+        sums.sign,
+        sums.top,
+        status,
+        label,
+        sums.log_bf_x,
+        sums.log_bf_y,
+        _ASSUMES,
+        REFERENCE,
+        meta,
+    )
+
+
+def _trait_priors(
+    beta: Array,
+    se: Array,
+    kind: str,
+    sd: ArrayLike | None,
+    prior: str,
+    label: NDArray[np.int_],
+    where: str,
+    traits: Sequence[str],
+    instruments: Sequence[str],
+) -> TraitPriors:
+    bad = np.argwhere(~(np.isfinite(beta) & np.isfinite(se)))
+    if len(bad):
+        t, j = bad[0]
+        raise InputError(
+            f"{where}, {traits[t]!r}, instrument {instruments[j]!r}",
+            f"effect {beta[t, j]:g} with standard error {se[t, j]:g}",
+            "Colocalization needs every instrument of a locus for both traits; drop the instrument",
+        )
+    variance = se * se
+    if prior == "estimated":
+        if beta.shape[1] < 20:
+            raise InputError(
+                f"prior of {where}",
+                f"'estimated' from {beta.shape[1]} instruments",
+                "Needs 20 or more; use prior='assumed'",
+            )
+        return TraitPriors(
+            beta, variance, np.maximum(estimated_prior_variance(beta, variance, label), 1e-300)
+        )
+    if prior != "assumed":
+        raise InputError(f"prior of {where}", f"{prior!r}", "Use 'assumed' or 'estimated'")
+    return TraitPriors(beta, variance, prior_variance(kind, sd, len(beta), where))
+
+
+def _prior_arrays(
+    priors: Priors | HypothesisPriors, label: NDArray[np.int_], K: int, shares: Array
+) -> tuple[Array, Array]:
+    rows, grid = np.empty((K, 3)), np.empty((K, len(shares)))
+    for k, n in enumerate(np.bincount(label, minlength=K)):
+        p = priors.per_instrument(int(n))
+        rows[k] = p.p1, p.p2, p.p12
+        grid[k] = p12_over_grid(int(n), p.p1, p.p2, shares)
+    return rows, grid
+
+
+def _status(
+    data: MRData, x: TraitPriors, y: TraitPriors, label: NDArray[np.int_], names: Sequence[str], level: float
+) -> tuple[NDArray[np.object_], dict[str, dict[str, Any]]]:
+    status = np.full((len(x.beta), len(y.beta), len(names)), "ok", dtype=object)
+    numbers: dict[str, dict[str, Any]] = {name: {} for name in names}
+    for k, place in enumerate(names):
+        members = np.flatnonzero(label == k)
+        ld = None if data.ld is None else data.ld[np.ix_(members, members)]
+        z = np.concatenate([s.beta[:, members] / np.sqrt(s.variance[:, members]) for s in (x, y)])
+        chi2, p, causes, df = one_cause_misfit(z, ld, level)
+        traits = (*data.exposures, *data.outcomes)
+        shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
+        for t in np.flatnonzero(shown):
+            row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
+            numbers[place][traits[t]] = row
+        for t in np.flatnonzero(causes > 1):
+            why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
+            cells = status[t, :, k] if t < len(x.beta) else status[:, t - len(x.beta), k]
+            cells[cells == "ok"] = why
+    return status, numbers
+
+
+def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> str:
+    left = f"(one cause leaves chi2 {chi2:.4g} on {df}, p = 1e-{neglog10p:.0f})"
+    if causes <= 5:
+        return (
+            f"{trait} needs {causes} causes in this locus {left}: colocalize its signals one by one"
+            " (fine-map both traits, then compare credible sets), or split the locus"
+        )
+    return (
+        f"the alleles of this locus act densely on {trait} {left}: one sparse cause does not describe it; use"
+        " Mendelian randomization over the whole locus, or check that the LD is that of the same data"
+    )

@@ -1,0 +1,132 @@
+"""HEIDI: are the ratios of two traits' effects the same at all instruments of a locus?"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.results._check import Check, NotApplicable
+from mrinterp.stats.tests.chi2_mixture import neglog10p_chi2_mixture
+
+__all__ = ["heidi", "heidi_statistics"]
+
+Array = NDArray[np.float64]
+
+REFERENCE = "Zhu et al. 2016, Nature Genetics, doi:10.1038/ng.3538"
+
+
+def heidi_statistics(
+    beta_x: Array, variance_x: Array, beta_y: Array, variance_y: Array, covariance: Array, ld: Array
+) -> tuple[Array, Array]:
+    """Heterogeneity of the ratios in one locus around that of the strongest instrument.
+
+    Parameters
+    ----------
+    beta_x, variance_x, beta_y, variance_y, covariance : ndarray (B, J)
+        Effects, error variances and covariances of B pairs of traits on the same instruments.
+    ld : ndarray (J, J)
+        Correlation of the instruments.
+
+    Returns
+    -------
+    statistic, neglog10p : ndarray (B,)
+        Sum of squared standardized differences, and its tail under the weighted chi-square
+        distribution that their correlation implies.
+    """
+    b = np.arange(len(beta_x))
+    top = np.argmax(beta_x**2 / variance_x, axis=-1)
+    ratio = beta_y / beta_x
+    theta = ratio[b, top]
+    error = variance_y + theta[:, None] ** 2 * variance_x - 2.0 * theta[:, None] * covariance
+    root = np.sqrt(error) / beta_x
+    cov = ld * root[:, :, None] * root[:, None, :]
+    to_top = cov[b, :, top]
+    cov = cov - to_top[:, :, None] - to_top[:, None, :] + cov[b, top, top][:, None, None]
+    variance = np.einsum("bjj->bj", cov)
+    others = np.arange(beta_x.shape[1])[None, :] != top[:, None]
+    keep = others & (variance > 1e-12 * root**2)
+    difference = np.where(keep, ratio - theta[:, None], 0.0)
+    scale = np.where(keep, 1.0 / np.sqrt(np.where(keep, variance, 1.0)), 0.0)
+    corr = cov * scale[:, :, None] * scale[:, None, :]
+    weights = np.maximum(np.linalg.eigvalsh(corr), 0.0)
+    statistic = ((difference * scale) ** 2).sum(-1)
+    return statistic, neglog10p_chi2_mixture(statistic, weights)
+
+
+def heidi(
+    data: MRData,
+    exposure: str,
+    outcome: str,
+    *,
+    min_abs_z: float = 3.16,
+    max_r2: float = 0.9,
+    max_instruments: int = 20,
+    level: float = 0.05,
+) -> Check | NotApplicable:
+    """Test whether one shared cause explains a feature's and an outcome's effects in a locus.
+
+    Parameters
+    ----------
+    data : MRData
+        The instruments of one locus; ``ld`` None means independent.
+    exposure, outcome : str
+    min_abs_z : float
+        Instruments need this z on the exposure.
+    max_r2 : float
+        Instruments closer than this to the strongest one carry no information and are left out.
+    max_instruments : int
+        The strongest so many are used.
+
+    Returns
+    -------
+    Check or NotApplicable
+        A failed check says that feature and outcome have different causes here (linkage).
+
+    Notes
+    -----
+    Not valid with weak instruments; its power grows with the instruments, so that a pass is not
+    evidence of sharing.
+
+    References
+    ----------
+    Zhu et al. 2016, Nature Genetics, doi:10.1038/ng.3538.
+    """
+    one = data.select([exposure], [outcome])
+    z = one.beta_x[0] / one.se_x[0]
+    ld = np.eye(len(z)) if one.ld is None else one.ld
+    top = int(np.argmax(np.abs(z)))
+    usable = (np.abs(z) >= min_abs_z) & ((ld[top] ** 2 <= max_r2) | (np.arange(len(z)) == top))
+    chosen = np.flatnonzero(usable)
+    chosen = np.sort(chosen[np.argsort(-np.abs(z[chosen]), kind="stable")][:max_instruments])
+    name = f"HEIDI {exposure} and {outcome}"
+    if len(chosen) < 3:
+        reason = (
+            f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; comparing ratios needs 3"
+        )
+        return NotApplicable(reason, name)
+    variance_x, variance_y = one.se_x[0, chosen] ** 2, one.se_y[0, chosen] ** 2
+    covariance = np.zeros(len(chosen))
+    if one.sigma is not None:
+        covariance = one.sigma[chosen, 0, 1]
+    elif one.error_corr is not None:
+        covariance = one.error_corr[0, 1] * np.sqrt(variance_x * variance_y)
+    statistic, p = heidi_statistics(
+        one.beta_x[:, chosen],
+        variance_x[None],
+        one.beta_y[:, chosen],
+        variance_y[None],
+        covariance[None],
+        ld[np.ix_(chosen, chosen)],
+    )
+    failed = p[0] > -np.log10(level)
+    return Check(
+        name,
+        "all instruments of the locus give the same ratio of effects: one shared cause",
+        float(statistic[0]),
+        float(len(chosen) - 1),
+        float(p[0]),
+        "failed" if failed else "passed",
+        f"{len(chosen)} instruments, p = {10 ** -p[0]:.2g}: "
+        + ("the ratios differ, so the causes do" if failed else "no sign of different causes"),
+    )

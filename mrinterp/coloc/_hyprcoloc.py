@@ -1,0 +1,156 @@
+"""HyPrColoc: which of many traits share a cause in a locus, by branch and bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.coloc._abf import LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD
+from mrinterp.core.errors import InputError
+from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
+from mrinterp.stats.bayes_factors.hyprcoloc import SharedCause, shared_cause
+from mrinterp.stats.bayes_factors.wakefield import log_bayes_factor
+
+__all__ = ["cluster_traits"]
+
+Array = NDArray[np.float64]
+
+REFERENCE = "Foley et al. 2021, Nature Communications, doi:10.1038/s41467-020-20885-8"
+
+
+def cluster_traits(
+    beta: ArrayLike,
+    se: ArrayLike,
+    *,
+    traits: Sequence[str] | None = None,
+    instruments: Sequence[str] | None = None,
+    log_odds: Sequence[bool] | None = None,
+    p1: float = 1e-4,
+    conditional: float = 0.02,
+    uniform: bool = False,
+    regional_threshold: float | None = None,
+    alignment_threshold: float | None = None,
+    branch: str = "regional",
+    branch_and_bound: bool = True,
+    two_trait_weight: float = 0.25,
+) -> TraitClusters:
+    """Find clusters of traits that share one cause.
+
+    Parameters
+    ----------
+    beta, se : array_like (M, J)
+        Effects and standard errors; quantitative traits in units of their standard deviation.
+    log_odds : sequence of bool, optional
+        Traits whose effects are log odds ratios.
+    p1, conditional, uniform, two_trait_weight
+        Priors, see `mrinterp.stats.bayes_factors.hyprcoloc.shared_cause`.
+    regional_threshold, alignment_threshold : float, optional
+        Probabilities a cluster must pass (default 0.5; 0.7 with uniform priors).
+    branch : str
+        Which trait leaves a set that fails, namely the one without which a probability is best: with
+        ``"regional"`` the probability that failed (regional first), with ``"alignment"`` always alignment.
+    branch_and_bound : bool
+        False tests only the full set.
+
+    Returns
+    -------
+    TraitClusters
+
+    Notes
+    -----
+    Assumes independent errors between traits and one cause per trait in the locus.
+
+    References
+    ----------
+    Foley et al. 2021, Nature Communications, doi:10.1038/s41467-020-20885-8.
+    """
+    beta, se = np.asarray(beta, float), np.asarray(se, float)
+    names, columns = _check(beta, se, traits, instruments, branch)
+    sd = np.where(
+        np.zeros(len(beta), bool) if log_odds is None else np.asarray(log_odds, bool),
+        LOG_ODDS_PRIOR_SD,
+        QUANTITATIVE_PRIOR_SD,
+    )
+    log_bf = log_bayes_factor(beta, se * se, (sd * sd)[:, None])
+
+    def evaluate(members: list[int]) -> SharedCause:
+        return shared_cause(log_bf[members], p1, conditional, uniform, two_trait_weight)
+
+    default = 0.7 if uniform else 0.5
+    bounds = (
+        default if regional_threshold is None else regional_threshold,
+        default if alignment_threshold is None else alignment_threshold,
+    )
+    meta = {
+        "p1": p1,
+        "conditional": conditional,
+        "uniform": uniform,
+        "thresholds": list(bounds),
+        "branch": branch,
+    }
+    if not branch_and_bound:
+        everything = list(range(len(beta)))
+        found = [_cluster(everything, evaluate(everything), names, columns)]
+        return TraitClusters(names, columns, tuple(found), REFERENCE, meta)
+    clusters: list[TraitCluster] = []
+    remaining = list(range(len(beta)))
+    while len(remaining) > 1:
+        members, last = list(remaining), -1
+        result = None
+        while len(members) > 1:
+            result = evaluate(members)
+            if result.regional > bounds[0] and result.alignment > bounds[1]:
+                break
+            by_region = branch == "regional" and result.regional <= bounds[0]
+            last = members[result.regional_outlier if by_region else result.alignment_outlier]
+            members.remove(last)
+        if len(members) > 1 and result is not None:
+            clusters.append(_cluster(members, result, names, columns))
+            remaining = [m for m in remaining if m not in members]
+        else:
+            clusters.append(
+                TraitCluster((), float("nan"), float("nan"), float("nan"), "", float("nan"), (), names[last])
+            )
+            remaining.remove(last)
+    return TraitClusters(names, columns, tuple(clusters), REFERENCE, meta)
+
+
+def _cluster(
+    members: list[int], result: SharedCause, names: tuple[str, ...], columns: tuple[str, ...]
+) -> TraitCluster:
+    top = int(result.instrument_posterior.argmax())
+    return TraitCluster(
+        tuple(names[m] for m in members),
+        result.posterior,
+        result.regional,
+        result.alignment,
+        columns[top],
+        float(result.instrument_posterior[top]),
+        tuple(result.instrument_posterior.tolist()),
+    )
+
+
+def _check(
+    beta: Array, se: Array, traits: Sequence[str] | None, instruments: Sequence[str] | None, branch: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if beta.ndim != 2 or beta.shape != se.shape or len(beta) < 2:
+        raise InputError(
+            "effects",
+            f"shapes {beta.shape} and {se.shape}",
+            "Give (traits, instruments) for two or more traits",
+        )
+    names = tuple(traits or (f"trait {m + 1}" for m in range(len(beta))))
+    columns = tuple(instruments or (f"instrument {j + 1}" for j in range(beta.shape[1])))
+    bad = np.argwhere(~(np.isfinite(beta) & np.isfinite(se) & (se > 0)))
+    if len(bad):
+        m, j = bad[0]
+        raise InputError(
+            f"effects of {names[m]!r}, instrument {columns[j]!r}",
+            f"{beta[m, j]:g} with error {se[m, j]:g}",
+            "Drop instruments that a trait lacks",
+        )
+    if branch not in ("regional", "alignment"):
+        raise InputError("branch", f"{branch!r}", "Use 'regional' or 'alignment'")
+    return names, columns

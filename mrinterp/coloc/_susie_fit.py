@@ -1,0 +1,256 @@
+"""Fitting a sum of single effects to standardized cross-products, and what is said about the fit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.coloc._refinement import refine
+from mrinterp.core.errors import InputError
+from mrinterp.results._fine_mapping import CredibleSet, FineMapping
+from mrinterp.stats.sparse.credible_sets import IndexSet, credible_sets
+from mrinterp.stats.sparse.ld_mismatch import inconsistency, spectrum, swapped_alleles
+from mrinterp.stats.sparse.susie import NEGLIGIBLE, PRIOR_VARIANCES, SusieFit, pip, sum_of_single_effects
+
+__all__ = ["StandardizedProducts", "SusieOptions", "fit_effects"]
+
+Array = NDArray[np.float64]
+
+REFERENCE = (
+    "Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388; Zou et al. 2022, PLoS Genetics,"
+    " doi:10.1371/journal.pgen.1010299"
+)
+_ASSUMES = (
+    "few causes act in the locus, each on its own",
+    "the correlation matrix is that of the data behind the statistics",
+)
+_MISMATCH = 0.1  # share of the identity above which the matrix is called foreign
+_BLOCK_ELEMENTS = 20_000_000  # doubles of one (traits, effects, instruments) array
+
+
+@dataclass(frozen=True)
+class SusieOptions:
+    """How a sum of single effects is fitted.
+
+    Parameters
+    ----------
+    max_effects : int
+        Largest number of causes.
+    coverage, min_abs_corr : float
+        Probability a credible set must hold, and the purity below which it is dropped.
+    scaled_prior_variance : float
+        Fixed value of the prior variance, or where EM starts, in units of the trait's variance.
+    prior_variance : str
+        ``"optimized"``: each effect's by maximum likelihood, 0 where the null is as good; ``"em"``: by
+        expectation-maximization, whose small steps need a small ``tol`` and many iterations;
+        ``"fixed"``.
+    estimate_residual_variance : bool or None
+        None: estimated from individual data and sufficient statistics, fixed for z-scores.
+    null_weight : float
+        Prior probability that an effect is nowhere.
+    tol, max_iter : float, int
+        A trait is done when its evidence bound rises by less than ``tol``.
+    refine : bool
+        Try to leave a local optimum by refitting without each credible set in turn.
+    """
+
+    max_effects: int = 10
+    coverage: float = 0.95
+    min_abs_corr: float = 0.5
+    scaled_prior_variance: float = 0.2
+    prior_variance: str = "optimized"
+    estimate_residual_variance: bool | None = None
+    null_weight: float = 0.0
+    tol: float = 1e-4
+    max_iter: int = 100
+    refine: bool = False
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("max_effects", self.max_effects >= 1, "1 or more"),
+            ("coverage", 0.0 < self.coverage < 1.0, "a probability between 0 and 1"),
+            ("min_abs_corr", 0.0 <= self.min_abs_corr <= 1.0, "a correlation between 0 and 1"),
+            ("scaled_prior_variance", self.scaled_prior_variance > 0.0, "a value above 0"),
+            (
+                "prior_variance",
+                self.prior_variance in PRIOR_VARIANCES,
+                "one of " + ", ".join(PRIOR_VARIANCES),
+            ),
+            ("null_weight", 0.0 <= self.null_weight < 1.0, "a probability below 1"),
+            ("tol", self.tol > 0.0, "a value above 0"),
+            ("max_iter", self.max_iter >= 1, "1 or more"),
+        )
+        for name, good, need in checks:
+            if not good:
+                raise InputError(f"option {name}", f"{getattr(self, name)}", f"Give {need}")
+
+
+@dataclass(frozen=True, eq=False)
+class StandardizedProducts:
+    """Standardized cross-products of T traits: what every form of input comes down to."""
+
+    xty: Array
+    yty: Array
+    n: Array
+    ld: Array
+    z: Array
+    scale: Array  # (T, J): effect in the table's units = standardized effect / scale
+    traits: tuple[str, ...]
+    instruments: tuple[str, ...]
+    summary: bool
+
+
+def fit_effects(
+    problem: StandardizedProducts, options: SusieOptions, prior_weights: ArrayLike | None
+) -> FineMapping:
+    """Fit in blocks of traits, then credible sets and flags."""
+    T, J = problem.xty.shape
+    weights = None if prior_weights is None else np.asarray(prior_weights, float)
+    L = min(options.max_effects, J)
+    step = max(1, _BLOCK_ELEMENTS // (L * J))
+    fits, sets = [], []
+    for start in range(0, T, step):
+        rows = np.arange(start, min(T, start + step))
+        fit = _solve(problem, options, rows, weights)
+        if options.refine:
+            fit = refine(
+                fit,
+                _Solver(problem, options, rows),
+                problem.ld,
+                options.coverage,
+                options.min_abs_corr,
+                weights,
+            )
+        fits.append(fit)
+        present = (fit.prior_variance > NEGLIGIBLE) & fit.converged[:, None]
+        sets += credible_sets(fit.alpha, present, problem.ld, options.coverage, options.min_abs_corr)
+    return _label(problem, fits, sets, options)
+
+
+@dataclass(frozen=True, eq=False)
+class _Solver:
+    """Fits one trait of a block again, with other prior weights or from another start."""
+
+    problem: StandardizedProducts
+    options: SusieOptions
+    rows: NDArray[np.int_]
+
+    def __call__(self, t: int, weights: Array | None, start: SusieFit | None) -> SusieFit:
+        return _solve(self.problem, self.options, self.rows[t : t + 1], weights, start)
+
+
+def _solve(
+    problem: StandardizedProducts,
+    options: SusieOptions,
+    rows: NDArray[np.int_],
+    weights: Array | None,
+    start: SusieFit | None = None,
+) -> SusieFit:
+    residual = options.estimate_residual_variance
+    return sum_of_single_effects(
+        problem.xty[rows],
+        problem.yty[rows],
+        problem.n[rows],
+        problem.ld,
+        max_effects=options.max_effects,
+        prior_weights=weights,
+        null_weight=options.null_weight,
+        scaled_prior_variance=options.scaled_prior_variance,
+        prior_variance=options.prior_variance,
+        estimate_residual_variance=(not problem.summary) if residual is None else residual,
+        tol=options.tol,
+        max_iter=options.max_iter,
+        start=start,
+    )
+
+
+def _label(
+    problem: StandardizedProducts, fits: list[SusieFit], sets: list[list[IndexSet]], options: SusieOptions
+) -> FineMapping:
+    def joined(name: str) -> Any:
+        parts = [getattr(f, name) for f in fits]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    alpha, variance, log_bf = joined("alpha"), joined("prior_variance"), joined("log_bf")
+    converged = joined("converged")
+    mismatch, swapped = _ld_fit(problem)
+    return FineMapping(
+        traits=problem.traits,
+        instruments=problem.instruments,
+        pip=pip(alpha, variance),
+        alpha=alpha,
+        coef=np.einsum("tlj,tlj->tj", alpha, joined("mu")) / problem.scale,
+        log_bf_variable=joined("log_bf_variable"),
+        prior_variance=variance,
+        log_bf=log_bf,
+        sigma2=joined("sigma2"),
+        elbo=joined("elbo"),
+        n_iterations=joined("n_iterations"),
+        converged=converged,
+        inconsistency=mismatch,
+        z=problem.z,
+        sets=_named_sets(problem, sets, log_bf),
+        status=_statuses(problem, converged, mismatch, swapped, options.max_iter),
+        assumes=_ASSUMES,
+        reference=REFERENCE,
+        meta={
+            "options": asdict(options),
+            "ld_outliers": swapped,
+            "scale": "standardized" if np.all(problem.scale == 1.0) else "original",
+        },
+    )
+
+
+def _ld_fit(problem: StandardizedProducts) -> tuple[Array, dict[str, list[str]]]:
+    """Inconsistency of the LD with each trait's z-scores, and instruments whose sign looks swapped."""
+    swapped: dict[str, list[str]] = {}
+    if not problem.summary:
+        return np.full(len(problem.z), np.nan), swapped
+    z, size = problem.z, problem.n[:, None]
+    if np.all(problem.n > 2):
+        z = z * np.sqrt((size - 1.0) / (z**2 + size - 2.0))
+    decomposed = spectrum(problem.ld)
+    mismatch = inconsistency(z, decomposed)
+    flagged = swapped_alleles(z, decomposed, mismatch)[1]
+    for t in np.flatnonzero(flagged.any(1)):
+        swapped[problem.traits[t]] = [problem.instruments[j] for j in np.flatnonzero(flagged[t])]
+    return mismatch, swapped
+
+
+def _statuses(
+    problem: StandardizedProducts,
+    converged: NDArray[np.bool_],
+    mismatch: Array,
+    swapped: dict[str, list[str]],
+    max_iter: int,
+) -> tuple[str, ...]:
+    out = []
+    for t, name in enumerate(problem.traits):
+        notes = []
+        if not converged[t]:
+            notes.append(f"not converged in {max_iter} iterations: no credible sets; raise max_iter or tol")
+        if mismatch[t] > _MISMATCH:
+            found = f"inconsistency {mismatch[t]:.2f}"
+            notes.append(f"the LD does not belong to these z-scores ({found}); use LD of the same data")
+        if name in swapped:
+            names = ", ".join(swapped[name][:5])
+            notes.append(f"the sign of z contradicts its neighbors at {names}: alleles swapped?")
+        out.append("; ".join(notes) or "ok")
+    return tuple(out)
+
+
+def _named_sets(
+    problem: StandardizedProducts, sets: list[list[IndexSet]], log_bf: Array
+) -> tuple[tuple[CredibleSet, ...], ...]:
+    def named(t: int, s: IndexSet) -> CredibleSet:
+        names = tuple(problem.instruments[j] for j in s.members)
+        rows = tuple(int(j) for j in s.members)
+        purity = s.min_abs_corr, s.mean_abs_corr
+        return CredibleSet(
+            problem.traits[t], names, rows, s.effect, s.coverage, *purity, float(log_bf[t, s.effect])
+        )
+
+    return tuple(tuple(named(t, s) for s in of_trait) for t, of_trait in enumerate(sets))

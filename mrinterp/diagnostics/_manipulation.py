@@ -1,0 +1,132 @@
+"""Manipulation check: did the perturbations move the site, and did placebos leave it alone?"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import stats
+
+from mrinterp.core.panel import Panel
+from mrinterp.core.sumstats import SumStats
+from mrinterp.mr._runs.run_level import MIN_PARTIAL_VARIANCE, run_data
+from mrinterp.results._check import Check, NotApplicable
+
+__all__ = ["identification_checks", "manipulation_checks"]
+
+
+def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApplicable]:
+    """First stage and share of runs changed per kind of perturbation; placebo z-scores.
+
+    Parameters
+    ----------
+    panel : Panel
+        One split, all kinds.
+    sumstats : SumStats
+        Marginal effects over the same runs.
+    """
+    change = panel.changes()
+    checks: list[Check | NotApplicable] = []
+    moved = np.asarray((np.abs(change.features) > 0).any(axis=1))
+    beta, se = np.asarray(sumstats.beta, float), np.asarray(sumstats.se, float)
+    # An outcome that a kind of perturbation never reaches has no error there, and no z-score.
+    z = np.divide(beta, se, out=np.full(beta.shape, np.nan), where=se > 0)
+    role = (sumstats.traits["role"] == "feature").to_numpy()
+    for kind in sorted(set(change.kind)):
+        of_kind = np.flatnonzero(change.kind == kind)
+        share = float(moved[of_kind].mean())
+        columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
+        f = float(np.nanmedian(z[role][:, columns] ** 2)) if columns.any() else float("nan")
+        size = float(np.sqrt((change.features[of_kind] ** 2).mean()))
+        checks.append(
+            Check(
+                f"manipulation: {kind}",
+                "the perturbation leaves the site unchanged",
+                f,
+                float(columns.sum()),
+                float("nan"),
+                "passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
+                f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
+                f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
+            )
+        )
+    placebo = sumstats.instruments["placebo"].to_numpy(dtype=bool)
+    if not placebo.any():
+        checks.append(NotApplicable("the design has no placebo instruments", "placebo instruments"))
+        return checks
+    return [*checks, _placebo_check(z[:, placebo], str(sumstats.meta.get("kind", "all")))]
+
+
+def _placebo_check(z: np.ndarray, kind: str) -> Check:
+    """Mean square of the placebos' z-scores (traits, placebos): 1 where errors are right.
+
+    The traits of one placebo are correlated, so that placebos, not z-scores, are counted: the bound
+    is three standard errors of the mean of as many chi-squares.
+    """
+    z = z[np.isfinite(z).any(axis=1)]
+    z = z[:, np.isfinite(z).all(axis=0)]
+    square, count = float((z**2).mean()), z.shape[1]
+    bound = 1 + 3 * np.sqrt(2 / max(count, 1))
+    share = float((np.abs(z) > stats.norm.ppf(0.975)).mean())
+    return Check(
+        f"placebo instruments: {kind}",
+        "no-op perturbations have no effect on any trait",
+        square,
+        float(count),
+        float("nan"),
+        "passed" if square <= bound else "failed",
+        f"mean square of the z-scores of {count} placebos on {len(z)} traits {square:.2f} (1 expected, up to"
+        f" {bound:.2f} by chance); {share:.1%} lie beyond 1.96 (5% expected).",
+    )
+
+
+def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Check]:
+    """What the primary estimate can be identified from: families, runs, columns that can be told apart."""
+    chosen = panel.select(kinds=(kind,))
+    change = chosen.changes()
+    families = len(set(change.family))
+    runs = len(change.prompt)
+    columns = change.features.shape[1] + panel.rank + change.absorbed
+    free = runs - columns
+    return [
+        Check(
+            "families",
+            "errors clustered by family have enough clusters",
+            float(families),
+            float("nan"),
+            float("nan"),
+            "passed" if families >= min_families else "failed",
+            f"{families} families in the estimation split; default inference needs {min_families}.",
+        ),
+        Check(
+            "residual degrees of freedom",
+            "runs exceed fitted columns",
+            float(runs),
+            float(free),
+            float("nan"),
+            "passed" if free > columns else "warning",
+            f"{runs} runs, {columns} columns (bypass rank {panel.rank}): columns are {columns / runs:.0%} of runs.",
+        ),
+        _told_apart(chosen),
+    ]
+
+
+def _told_apart(panel: Panel) -> Check:
+    """Features whose change the other columns explain have no effect of their own to be estimated."""
+    data = run_data(panel)
+    lost = data.dependent()[0] < MIN_PARTIAL_VARIANCE
+    names = [panel.feature_names[s[0]] for s, gone in zip(data.sets, lost, strict=True) if gone]
+    some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+    return Check(
+        "features told apart",
+        "other features and the bypass explain a feature's change",
+        float(len(names)),
+        float(len(lost)),
+        float("nan"),
+        "passed" if not names else ("failed" if len(names) == len(lost) else "warning"),
+        f"{len(names)} of {len(lost)} features are not identified{some}."
+        + (
+            " They are linear combinations of each other or of the bypass, as all coordinates of a layer-normalized"
+            " site are: list fewer, or choose components."
+            if names
+            else ""
+        ),
+    )

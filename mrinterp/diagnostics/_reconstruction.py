@@ -1,0 +1,39 @@
+"""How well the autoencoder whose latents are the features fits the site."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mrinterp.results._check import Check
+
+__all__ = ["reconstruction_check"]
+
+ENOUGH = 0.5
+"""Share of variance below which most of the site is not in the latents."""
+
+
+def reconstruction_check(facts: Mapping[str, Any]) -> Check:
+    """Reconstruction error, explained variance, active and dead latents, and loss recovered.
+
+    Parameters
+    ----------
+    facts : mapping
+        What the basis holds under ``sae``.
+    """
+    recovered = facts["loss_recovered"]
+    if isinstance(recovered, str):
+        kept = f"loss recovered does not apply ({recovered})"
+    else:
+        kept = "loss recovered " + ", ".join(f"{v:.1%} ({name})" for name, v in recovered.items())
+    explained = float(facts["explained_variance"])
+    return Check(
+        "autoencoder",
+        "the latents carry none of the site's variance",
+        explained,
+        float(facts["tokens"]),
+        float("nan"),
+        "passed" if explained >= ENOUGH else "warning",
+        f"{facts['summary']}; {len(facts['dead'])} of {facts['latents']} latents dead on discovery; {kept}."
+        " What it leaves over stands among the bypass.",
+    )

@@ -1,0 +1,135 @@
+"""Which features can be shown to do nothing, for every outcome tested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from statsmodels.stats.multitest import multipletests
+
+from mrinterp.core.errors import InputError
+from mrinterp.results._edits.vestigial_features import VestigialFeatures
+from mrinterp.results._knockout_effects import KnockoutEffects
+
+__all__ = ["vestigial_features"]
+
+Array = NDArray[np.float64]
+CORRECTIONS = ("holm", "fdr_bh")
+
+
+def vestigial_features(
+    knockouts: KnockoutEffects | Sequence[KnockoutEffects],
+    rope: ArrayLike | None = None,
+    alpha: float = 0.05,
+    correction: str = "holm",
+    dead: bool = True,
+) -> VestigialFeatures:
+    """Features whose effects are equivalent to zero on all outcomes, under all kinds of knockout given.
+
+    Parameters
+    ----------
+    knockouts : KnockoutEffects or a sequence of them
+        Of the same features and outcomes.
+    rope : array broadcast to (F, O), optional
+        Half the region of practical equivalence, outcome units per feature unit; default 0.02 sd of the
+        outcome per sd of the feature.
+    alpha : float
+    correction : {"holm", "fdr_bh"}
+        Over features. None is needed over outcomes and kinds: a feature must pass all of them, so that
+        its p is the largest (intersection-union test).
+    dead : bool
+        Count features that no knockout moved and whose outcomes never changed: setting them to that value
+        for good changes nothing on these inputs. There is no p-value for inputs not seen.
+
+    Raises
+    ------
+    InputError
+        For no knockouts, ones of different features or outcomes, or another correction.
+
+    Notes
+    -----
+    What is shown is that the *mean* effect per unit is small. Effects of both signs on different inputs
+    can hide in it; ``typical`` is their size. Each feature is tested alone: many taken out together can
+    still matter. Measure what pruning costs on inputs held out (`pruning`).
+
+    Source: Schuirmann 1987, 10.1007/BF01068419; Berger 1982, 10.1080/00401706.1982.10487790; Holm 1979,
+    Scandinavian J. Statistics 6:65; Benjamini & Hochberg 1995, 10.1111/j.2517-6161.1995.tb02031.x.
+    """
+    all_kinds = [knockouts] if isinstance(knockouts, KnockoutEffects) else list(knockouts)
+    if not all_kinds:
+        raise InputError("knockouts", "none", "Give at least one kind of knockout")
+    first = all_kinds[0]
+    for other in all_kinds[1:]:
+        if (other.features, other.outcomes) != (first.features, first.outcomes):
+            raise InputError(
+                f"knockouts, kind {other.kind!r}",
+                f"features or outcomes differ from those of {first.kind!r}",
+                "Knock out the same features, and measure the same outcomes",
+            )
+    if correction not in CORRECTIONS:
+        raise InputError("correction", repr(correction), f"Known: {', '.join(CORRECTIONS)}")
+    if not 0 < alpha < 1:
+        raise InputError("alpha", f"{alpha:g}", "Give a level between 0 and 1")
+    table, asleep = _worst(all_kinds, rope, alpha)
+    tested = table["p"].notna().to_numpy()
+    adjusted, passed = np.full(len(table), np.nan), np.zeros(len(table), dtype=bool)
+    if tested.any():
+        passed[tested], adjusted[tested] = multipletests(table["p"][tested], alpha, correction)[:2]
+    table.insert(6, "adjusted", adjusted)
+    table["vestigial"] = passed | (asleep & dead)
+    table["status"] = np.where(
+        asleep, "dead", np.where(tested, "ok", "not measurable: nothing was moved, or no error can be had")
+    )
+    words = [[f"{k.kind}: {k.flags[f]}" for k in all_kinds if k.flags[f]] for f in range(len(table))]
+    table["flags"] = np.array(["; ".join(w) for w in words], dtype=object)
+    meta = {
+        "rope": "0.02 sd per sd" if rope is None else np.asarray(rope).tolist(),
+        "families": first.df + 1,
+    }
+    kinds = tuple(k.kind for k in all_kinds)
+    return VestigialFeatures(first.features, first.outcomes, kinds, table, alpha, correction, meta)
+
+
+def _worst(
+    all_kinds: list[KnockoutEffects], rope: ArrayLike | None, alpha: float
+) -> tuple[pd.DataFrame, NDArray[np.bool_]]:
+    """Per feature the cell with the least evidence, and which features are dead."""
+    first = all_kinds[0]
+    F, O = first.effect.shape
+    frames = [k.equivalence(rope, alpha) for k in all_kinds]
+    evidence = np.stack([f["neglog10p"].to_numpy().reshape(F, O) for f in frames], axis=1).reshape(F, -1)
+    asleep = np.all([_dead(k) for k in all_kinds], axis=0)
+    missing = np.isnan(evidence).any(axis=1)
+    cell = np.where(np.isnan(evidence), -np.inf, evidence).argmin(axis=1)
+    kind, outcome = np.divmod(cell, O)
+    row = np.arange(F)
+
+    def picked(name: str) -> Array:
+        stacked = np.stack([f[name].to_numpy(dtype=float).reshape(F, O) for f in frames], axis=1)
+        return np.asarray(stacked[row, kind, outcome])
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        typical = np.stack([k.typical / k.outcome_sd for k in all_kinds], axis=1).reshape(F, -1)
+    known = ~np.isnan(typical).all(axis=1)
+    largest = np.full(F, np.nan)
+    largest[known] = np.nanmax(typical[known], axis=1)
+    table = pd.DataFrame(
+        {
+            "feature": np.array(first.features, dtype=object),
+            "kind": np.array([k.kind for k in all_kinds], dtype=object)[kind],
+            "outcome": np.array(first.outcomes, dtype=object)[outcome],
+            "effect": picked("effect"),
+            "rope": picked("rope"),
+            "p": np.where(missing, np.nan, 10.0 ** -picked("neglog10p")),
+            "typical": largest,
+        }
+    )
+    return table, asleep
+
+
+def _dead(k: KnockoutEffects) -> NDArray[np.bool_]:
+    """Features (F,) that no swap moved and whose outcomes stayed where they were on every input."""
+    unmoved = np.isnan(k.effect).all(axis=1) & (k.typical <= k.noise_floor).all(axis=1)
+    return np.asarray(unmoved)

@@ -1,0 +1,1 @@
+"""Where estimates, predictions and knockouts are joined on arrays: the ladder of estimates. No torch, no networks."""

@@ -1,0 +1,90 @@
+"""The ladder of estimates that every study climbs, rung by rung."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from mrinterp.core.panel import Panel
+from mrinterp.core.plan import Plan
+from mrinterp.core.sumstats import SumStats
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["LABELS", "rungs", "without_tsls"]
+
+LABELS = {
+    "replication": "within regression, other families",
+    "replication_slot": "within regression, other families, slots only",
+    "replication_pair": "within regression, other families, pairs only",
+    "replication_noise": "within regression, other families, noise only",
+}
+"""Labels of rungs that share a method with another."""
+
+MORE_DOSES = 5
+"""Doses beyond one per feature that dose-based estimators ask for."""
+
+
+def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
+    """Why there is no two-stage least squares: fewer varying doses than its features need; else None."""
+    doses = panel.select(kinds=(kind,)).changes().doses
+    real = ~panel.instruments["placebo"].to_numpy(dtype=bool)
+    varying, features = int((doses[:, real] != 0).any(axis=0).sum()), len(panel.feature_names)
+    if varying >= features + MORE_DOSES:
+        return None
+    return NotApplicable(
+        f"{varying} doses vary for {features} features, and it needs {features + MORE_DOSES}",
+        "two-stage least squares",
+    )
+
+
+def rungs(
+    plan: Plan,
+    panel: Panel,
+    replication: Callable[[], Panel],
+    sumstats: Mapping[str, SumStats],
+    gradient: Callable[[], Estimates] | None,
+) -> dict[str, Callable[[], Estimates]]:
+    """Every estimate of a study by name, to be made in this order.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of the estimation split.
+    replication : callable
+        Gives the panel of the replication split, when it is needed.
+    sumstats : mapping of str to SumStats
+        Marginal effects per kind of perturbation.
+    gradient : callable, optional
+        Makes the gradient's estimates; None where no outcome has one.
+    """
+    from mrinterp.mr._engine.driver import estimate
+    from mrinterp.mr._runs.observational import observational
+    from mrinterp.mr._runs.run_iv import tsls
+    from mrinterp.mr._runs.within import within
+
+    e = plan.estimation
+
+    def primary(of: Panel, kind: str) -> Estimates:
+        chosen = of.select(kinds=(kind,))
+        carried = int((chosen.runs["kind"] == kind).sum() / e.runs_per_column) - len(chosen.feature_names)
+        rank = min(chosen.rank, max(carried, 0))
+        return within(chosen, rank, e.covariance, draws=e.bootstrap_draws, seed=plan.seed)
+
+    def univariable(kind: str) -> Callable[[], Estimates]:
+        data = sumstats[kind].to_mrdata(kind, False)
+        return lambda: replace(estimate(data, "ivw"), label=f"univariable IVW, {kind}")
+
+    def again(kind: str) -> Callable[[], Estimates]:
+        return lambda: primary(replication(), kind)
+
+    makers: dict[str, Callable[[], Estimates]] = {"observational": lambda: observational(panel)}
+    makers |= {f"ivw_{kind}": univariable(kind) for kind in sumstats}
+    makers["within"] = lambda: primary(panel, e.kind)
+    if without_tsls(panel, e.kind) is None:
+        makers["tsls"] = lambda: tsls(panel.select(kinds=(e.kind,)))
+    if gradient is not None:
+        makers["gradient"] = gradient
+    makers["replication"] = again(e.kind)
+    makers |= {f"replication_{kind}": again(kind) for kind in sumstats if kind != e.kind}
+    return makers

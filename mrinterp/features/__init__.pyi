@@ -1,0 +1,13 @@
+from ._directions import Directions as Directions
+from ._directions import Subspace as Subspace
+from ._directions import difference_of_means as difference_of_means
+from ._feature_view import ChannelMap as ChannelMap
+from ._latents import Latents as Latents
+from ._latents import reconstruction_report as reconstruction_report
+from ._sae_folder import read_sae as read_sae
+from ._sae_folder import write_sae as write_sae
+from ._train_sae import train_topk_sae as train_topk_sae
+from ._transcoder import TranscoderView as TranscoderView
+from ._units import AttentionHeads as AttentionHeads
+from ._units import Units as Units
+from ._units import WholeLayer as WholeLayer

@@ -1,0 +1,152 @@
+"""SAEs on disk in the SAELens folder format: ``cfg.json`` and ``sae_weights.safetensors``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import read_json, whole_folder, write_json
+from mrinterp.features._sae import SparseAutoencoder
+
+__all__ = ["read_sae", "write_sae"]
+
+
+def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
+    """Read an SAE; weights come from safetensors, so that nothing in the folder is executed.
+
+    Parameters
+    ----------
+    folder : path
+    width : int, optional
+        Width of the site it is to be read at.
+
+    Raises
+    ------
+    InputError
+        For a missing or damaged file, an architecture or setting that is not supported, weights that
+        do not fit, or a width that is not the site's.
+
+    Notes
+    -----
+    Both layouts of ``cfg.json`` are read: the flat one and, from version 6 of SAELens on, the one
+    with ``metadata``. ``apply_b_dec_to_input`` defaults to true, as it does there.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    config = read_json(folder / "cfg.json")
+    if not isinstance(config, dict):
+        raise InputError(str(folder / "cfg.json"), "not a table of settings", "Give the cfg.json of an SAE")
+    path = folder / "sae_weights.safetensors"
+    if not path.is_file():
+        others = [p.name for p in sorted(folder.iterdir()) if p.suffix in (".pt", ".pth", ".bin", ".pkl")]
+        fix = (
+            f"{others[0]} is a pickle and is never opened; save it as safetensors"
+            if others
+            else "Give a folder with cfg.json and sae_weights.safetensors"
+        )
+        raise InputError(str(folder), "holds no sae_weights.safetensors", fix)
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError) as e:
+        raise InputError(str(path), f"cannot be read ({e})", "Copy the file again") from None
+    scaling = weights.pop("scaling_factor", None)
+    if config.get("finetuning_scaling_factor") and scaling is not None and bool((scaling != 1).any()):
+        raise InputError(
+            str(folder), "finetuning_scaling_factor is on", "Fold scaling_factor into W_dec and switch it off"
+        )
+    architecture, k = _architecture(folder, config)
+    sae = SparseAutoencoder(
+        architecture,
+        {name: value.float() for name, value in weights.items()},
+        k,
+        bool(config.get("apply_b_dec_to_input", True)),
+        _normalization(folder, config),
+        bool(config.get("rescale_acts_by_decoder_norm", False)),
+        config,
+    )
+    _check_sizes(folder, config, sae, width)
+    return sae
+
+
+def write_sae(sae: SparseAutoencoder, folder: Path, **metadata: Any) -> None:
+    """Write an SAE, whole or not at all; the same SAE gives the same bytes.
+
+    Parameters
+    ----------
+    metadata
+        What else is to stand in ``cfg.json`` under ``metadata`` (``hook_name``, ``model_name``, ...).
+    """
+    from safetensors.torch import save_file
+
+    config: dict[str, Any] = {
+        "architecture": sae.architecture,
+        "d_in": sae.width,
+        "d_sae": sae.latents,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": sae.apply_b_dec_to_input,
+        "normalize_activations": sae.normalize_activations,
+        "reshape_activations": "none",
+        "metadata": metadata,
+    }
+    if sae.architecture == "topk":
+        config |= {"k": sae.k, "rescale_acts_by_decoder_norm": sae.rescale_by_decoder_norm}
+    with whole_folder(Path(folder)) as partial:
+        weights = {k: v.detach().cpu().float().contiguous().clone() for k, v in sae.weights.items()}
+        save_file(dict(sorted(weights.items())), partial / "sae_weights.safetensors")
+        write_json(partial / "cfg.json", config)
+
+
+def _architecture(folder: Path, config: dict[str, Any]) -> tuple[str, int | None]:
+    kwargs = config.get("activation_fn_kwargs") or {}
+    architecture = config.get("architecture", "standard")
+    activation = config.get("activation_fn", config.get("activation_fn_str", "relu"))
+    if activation == "topk" and architecture in ("standard", "topk"):
+        architecture = "topk"
+    elif activation not in ("relu", "topk", None):
+        raise InputError(
+            f"{folder}/cfg.json", f"activation function {activation!r}", "relu and topk are supported"
+        )
+    if config.get("reshape_activations", "none") not in ("none", "hook_z", None):
+        raise InputError(
+            f"{folder}/cfg.json",
+            f"reshape_activations {config['reshape_activations']!r}",
+            "none and hook_z (heads side by side) are supported",
+        )
+    k = config.get("k", kwargs.get("k"))
+    if k is not None and (isinstance(k, bool) or int(k) != k):
+        raise InputError(f"{folder}/cfg.json", f"k = {k!r}", "k is the number of latents kept per token")
+    return str(architecture), None if k is None else int(k)
+
+
+def _normalization(folder: Path, config: dict[str, Any]) -> str:
+    value = config.get("normalize_activations")
+    if value in (None, False, "none"):
+        return "none"
+    if value is True or value in ("expected_average_only_in", "covariance_whitening"):
+        raise InputError(
+            f"{folder}/cfg.json",
+            f"normalize_activations is {value!r}: the weights expect inputs scaled by statistics "
+            "of the training data, which the folder does not hold",
+            "Fold the scaling into the weights where it was trained; save with normalize_activations 'none'",
+        )
+    return str(value)
+
+
+def _check_sizes(folder: Path, config: dict[str, Any], sae: SparseAutoencoder, width: int | None) -> None:
+    for key, actual in (("d_in", sae.width), ("d_sae", sae.latents)):
+        if config.get(key) is not None and config[key] != actual:
+            raise InputError(
+                f"{folder}/cfg.json",
+                f"{key} is {config[key]}, the weights say {actual}",
+                "cfg.json and weights are of two SAEs",
+            )
+    if width is not None and width != sae.width:
+        raise InputError(
+            f"SAE {folder}",
+            f"width {sae.width}; the site has {width}",
+            "Choose the site that it was trained on",
+        )

@@ -1,0 +1,148 @@
+"""Faithfulness and completeness curves of a ranking, and their areas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
+from mrinterp.knockouts._feature_numbers import Features, feature_numbers
+from mrinterp.knockouts._kinds.options import check_whole
+from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
+from mrinterp.knockouts._outcome_rope import check_draws, check_level, span_status
+from mrinterp.results._designs.faithfulness import Faithfulness
+from mrinterp.stats.agreement.circuit_area import MIB_PROPORTIONS, circuit_areas
+from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
+
+__all__ = ["faithfulness"]
+
+Array = NDArray[np.float64]
+
+
+def faithfulness(
+    bench: Bench,
+    ranking: Features,
+    values: Replacement,
+    *,
+    proportions: Sequence[float] = MIB_PROPORTIONS,
+    level: float = 0.95,
+    draws: int = 1000,
+    seed: int = 0,
+    allow_off_support: bool = False,
+) -> Faithfulness:
+    """Keep the first features of a ranking and knock out the others, at growing sizes.
+
+    Parameters
+    ----------
+    bench : Bench
+        Its outcome is the metric m, averaged over prompts with equal weights.
+    ranking : names or numbers
+        The n features, the most important first. Features of the view that are not in it are never
+        touched; rank all of them to ask about the whole site.
+    values : Replacement
+        What is written into what is knocked out, in the ranking's order: the benchmark's own is the value
+        on a counterfactual input.
+    proportions : sequence of float
+        Sizes as shares of n, growing, within [0, 1].
+    allow_off_support : bool
+        Write values far outside what a feature shows all the same; they are then flagged.
+    level, draws, seed
+        Of the family bootstrap: numerators and denominators are drawn together.
+
+    Raises
+    ------
+    InputError
+        For unknown or repeated features, or proportions that do not grow within [0, 1].
+
+    Notes
+    -----
+    As the benchmark defines it: a size is the whole part of proportion x n (few features make the smallest
+    circuits empty, f = 0); f is a ratio of means over prompts, not a mean of ratios. Here components are
+    the features of one site, not the nodes or edges of a whole graph: the numbers compare with others of
+    the same site. Completeness is the faithfulness of the complement.
+
+    Source: CPR and CMD, Mueller et al. 2025, arXiv:2504.13151; faithfulness and completeness, Wang et al.
+    2023, arXiv:2211.00593, and Marks et al. 2025, arXiv:2403.19647.
+    """
+    check_level(level)
+    check_draws(draws)
+    check_whole("seed", seed, 0, "Give a whole number of at least 0")
+    numbers = feature_numbers(bench, ranking, "ranking")
+    shares = _checked(proportions)
+    D, sizes = len(shares), np.array([int(share * len(numbers)) for share in shares])
+    new = replacement_values(bench, numbers, values, allow_off_support)
+    kept, rest, read_back = _nested(bench, numbers, new, sizes)
+    empty = kept[0]
+    rows = np.stack([*(kept[s] for s in sizes), *(rest[s] for s in sizes), bench.clean, empty], axis=1)
+    means = rows.mean(axis=0)
+    families = len(np.unique(bench.family))
+    f, drawn = _normalized(means), _normalized(family_draws(rows, bench.family, draws, seed))
+    status, df = span_status(bench, bench.clean - empty, level, "knocking all of them out")
+
+    def known(x: Array) -> Array:
+        return np.where(status == "ok", x, np.nan)
+
+    cpr, cmd = circuit_areas(f[0], shares)
+    drawn_areas = circuit_areas(np.moveaxis(drawn[:, 0], 1, 0), shares)
+    f, low, high = (known(x) for x in (f, *percentile_interval(drawn, level, families)))
+    cpr_ends, cmd_ends = (np.stack(percentile_interval(a, level, families)) for a in drawn_areas)
+    return Faithfulness(
+        tuple(bench.view.names[i] for i in numbers),
+        tuple(bench.outcome.names),
+        shares,
+        sizes,
+        means[:D],
+        means[D : 2 * D],
+        means[-2],
+        means[-1],
+        f[0],
+        low[0],
+        high[0],
+        f[1],
+        low[1],
+        high[1],
+        known(cpr),
+        known(cpr_ends),
+        known(cmd),
+        known(cmd_ends),
+        status,
+        df,
+        level,
+        bench.noise_floor(),
+        read_back,
+        {"draws": draws, "seed": seed, "outside_support": outside_support(bench, numbers, new)},
+    )
+
+
+def _checked(proportions: Sequence[float]) -> Array:
+    shares = np.asarray(proportions, dtype=float)
+    if shares.ndim != 1 or len(shares) < 2 or (np.diff(shares) <= 0).any() or shares[0] < 0 or shares[-1] > 1:
+        raise InputError("proportions", f"{list(proportions)}", "Give at least two, growing, within [0, 1]")
+    return shares
+
+
+def _nested(
+    bench: Bench, numbers: NDArray[np.int_], new: Array, sizes: NDArray[np.int_]
+) -> tuple[dict[int, Array], dict[int, Array], float]:
+    """Outcomes (P, O) by size, of the first features alone and of all but them, and the worst read-back."""
+    n = len(numbers)
+    proper = np.unique(np.concatenate([[0], sizes[sizes < n]]))
+    first = np.arange(n) < proper[:, None]
+    members = np.concatenate([~first, first[proper > 0]])
+    swept = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
+    # The whole network is the clean run, and its complement the empty one: not run again.
+    kept = dict(zip(proper.tolist(), swept.outcome, strict=False)) | {n: bench.clean}
+    rest = dict(zip(proper[proper > 0].tolist(), swept.outcome[len(proper) :], strict=True))
+    return kept, rest | {0: bench.clean, n: kept[0]}, float(swept.read_back.max(initial=0.0))
+
+
+def _normalized(means: Array) -> Array:
+    """Curves (..., 2, D, O) of means (..., 2 D + 2, O) that end with the full and the empty network."""
+    full, empty = means[..., -2:-1, :], means[..., -1:, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f = (means[..., :-2, :] - empty) / (full - empty)
+    return np.asarray(f.reshape(*f.shape[:-2], 2, -1, f.shape[-1]))

@@ -1,0 +1,59 @@
+"""What a kind of knockout is: the values that it writes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.knockouts._bench import Bench
+
+__all__ = ["Kind", "Targets"]
+
+Array = NDArray[np.float64]
+
+Targets = Callable[[NDArray[np.int_]], Array]
+"""Values to write into some features: numbers (f,) -> (f, S, P), or (f, S, P, T) where every token has its own."""
+
+
+@dataclass(frozen=True)
+class Kind(ABC):
+    """A kind of knockout; its fields are its options.
+
+    A new kind is a file with a subclass that says what is written, added to `mrinterp.knockouts._kinds.registry`.
+    Running it, checking support and estimating effects is the same for all (`knock_out`).
+
+    Attributes
+    ----------
+    name : str
+    signs : tuple of float, one per swap
+        -1 for swaps that go the other way (the downward half of a shift); see `KnockoutEffects.mean`.
+    chosen : bool
+        Whether a person chose the value: one far outside support is then refused unless asked for.
+    """
+
+    name: ClassVar[str]
+    chosen: ClassVar[bool] = False
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        """One sign per swap."""
+        return (1.0,)
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """Words for tables and figures."""
+
+    @abstractmethod
+    def targets(self, bench: Bench) -> Targets:
+        """What is written; nan leaves an input (or token) as it is. Bad options are refused here."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options as plain values, for the record."""
+        return asdict(self)

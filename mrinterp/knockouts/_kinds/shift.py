@@ -1,0 +1,77 @@
+"""The matched shift: the knockout that intervals of estimates are scored against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._clean_values import clean_values, spread
+from mrinterp.knockouts._kinds.kind import Kind, Targets
+from mrinterp.knockouts._kinds.options import check_number, check_word
+
+__all__ = ["UNITS", "Shift", "step_sizes"]
+
+UNITS = ("sd", "feature")
+
+
+@dataclass(frozen=True)
+class Shift(Kind):
+    """Every input's value moved by plus and by minus ``size`` along the dual write vector, the rest held.
+
+    Parameters
+    ----------
+    size : float
+        Above zero.
+    unit : {"sd", "feature"}
+        Natural standard deviations of each feature, or its own units.
+
+    Notes
+    -----
+    The effect per unit is (Y(+size) - Y(-size)) / (2 size), the part that is odd in the shift, every input
+    alike: the estimand of the within regression where the bench reads the mean over tokens.
+    """
+
+    name: ClassVar[str] = "shift"
+    chosen: ClassVar[bool] = True
+    size: float = 1.0
+    unit: str = "sd"
+
+    def __post_init__(self) -> None:
+        check_number("size", self.size)
+        check_word("unit", self.unit, UNITS)
+
+    @property
+    def signs(self) -> tuple[float, ...]:
+        """Up and down."""
+        return (1.0, -1.0)
+
+    @property
+    def label(self) -> str:
+        """Words for tables and figures."""
+        return f"matched shift by plus and minus {self.size:g} {_words(self.unit)}"
+
+    def targets(self, bench: Bench) -> Targets:
+        """Clean values plus and minus the step."""
+        if not (self.size > 0 and np.isfinite(self.size)):
+            raise InputError("size", f"{self.size:g}", "Give a finite step above zero")
+
+        def of(features: np.ndarray) -> np.ndarray:
+            clean = clean_values(bench, features)
+            step = step_sizes(clean, self.size, self.unit)
+            return np.stack([clean + step, clean - step], axis=1)
+
+        return of
+
+
+def step_sizes(clean: np.ndarray, size: float, unit: str) -> np.ndarray:
+    """Size of a step in the features' own units, broadcast against clean values (f, P[, T])."""
+    sizes = size * spread(clean) if unit == "sd" else np.full(len(clean), float(size))
+    return sizes.reshape(-1, *[1] * (clean.ndim - 1))
+
+
+def _words(unit: str) -> str:
+    return "natural sd" if unit == "sd" else "units"

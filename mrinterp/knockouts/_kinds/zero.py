@@ -1,0 +1,30 @@
+"""Zero ablation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._clean_values import clean_values
+from mrinterp.knockouts._kinds.kind import Kind, Targets
+
+__all__ = ["Zero"]
+
+
+@dataclass(frozen=True)
+class Zero(Kind):
+    """Every value set to zero, whatever the input: outside support wherever zero is not a natural value."""
+
+    name: ClassVar[str] = "zero"
+
+    @property
+    def label(self) -> str:
+        """Words for tables and figures."""
+        return "set to zero"
+
+    def targets(self, bench: Bench) -> Targets:
+        """Zeros."""
+        return lambda features: np.zeros_like(clean_values(bench, features))[:, None]

@@ -1,0 +1,73 @@
+"""A study's knockout split as a bench, and the random directions that are knocked out beside its features."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.features._dictionary_view import dictionary_view
+from mrinterp.knockouts._bench import Bench
+from mrinterp.models._cut import CutNetwork
+
+__all__ = ["random_dictionary", "study_bench"]
+
+
+def study_bench(
+    network: CutNetwork, design: Design, dictionary: Dictionary, folder: Path | None = None
+) -> Bench:
+    """The clean prompts of the knockout split, with the dictionary's features.
+
+    Parameters
+    ----------
+    network : CutNetwork
+        On all inputs of the design.
+    folder : Path, optional
+        Where finished shards are kept.
+    """
+    runs = design.runs.iloc[design.rows("knockout", ("clean",))]
+    rows = runs["input"].to_numpy()
+    return Bench(
+        network.adapter,
+        network.site,
+        dictionary_view(dictionary, network.sae),
+        network.inputs.take(rows),
+        network.outcome.take(rows),
+        rule=network.rule,
+        prompt=runs["prompt"].to_numpy(),
+        family=runs["family"].to_numpy(),
+        block=int(design.settings["block"]),
+        folder=folder,
+    )
+
+
+def random_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:
+    """Random directions within the natural variation of tokens, scaled like the features.
+
+    Their effects are the baseline that a claim must stand out from. Each is a standard normal draw
+    with the covariance of single-token activations, scaled to the median length of the features'
+    write directions.
+
+    Raises
+    ------
+    InputError
+        For none, or more directions than the site has dimensions.
+    """
+    width = basis.dictionary.write.shape[1]
+    if not 0 < count <= width:
+        raise InputError(
+            "knockouts.random_controls", f"{count} directions of a site of width {width}", f"1 to {width}"
+        )
+    rng = np.random.default_rng([seed, 8])
+    raw = rng.standard_normal((count, len(basis.support))) @ (
+        np.sqrt(basis.support_variance)[:, None] * basis.support
+    )
+    length = np.median(np.linalg.norm(basis.dictionary.write, axis=1))
+    write = raw / np.linalg.norm(raw, axis=1, keepdims=True) * length
+    names = tuple(f"random:{i:02d}" for i in range(count))
+    return Dictionary(
+        names, np.linalg.pinv(write).T, write, basis.dictionary.center, unit=basis.dictionary.unit
+    )

@@ -1,1 +1,0 @@
-"""Causal abstraction: high-level models, interchange accuracy, searched alignments."""

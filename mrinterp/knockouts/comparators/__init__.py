@@ -1,1 +1,0 @@
-"""Cheap answers to the same question: correlation, probes, gradients."""

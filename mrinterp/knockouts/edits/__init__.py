@@ -1,1 +1,0 @@
-"""Permanent edits of weights, and what they change: confounders removed, units pruned."""

@@ -1,0 +1,1 @@
+from ._array_network import array_network as array_network

@@ -1,0 +1,266 @@
+"""A network with a cut: the site's activations reduced to features, token mean and class deviations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mrinterp.adapters._adapter import Adapter, Edit
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.basis import Dictionary
+from mrinterp.core.errors import InputError
+from mrinterp.features._dictionary_view import dictionary_view
+from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._latents import ReconstructionError
+from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.models._resumption import Resumption
+from mrinterp.models._token_activation import TokenActivation, token_activation
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.positions import PositionRule
+
+__all__ = ["CutNetwork", "CutReading"]
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
+
+
+@dataclass(frozen=True, eq=False)
+class CutReading:
+    """What one block of runs showed.
+
+    Parameters
+    ----------
+    outcome : ndarray (N, O)
+    features : ndarray (N, F)
+        What the network's view reads; no columns without one.
+    parts : dict of str to ndarray
+        The cut in parts. ``mean`` (N, width): mean of the site over the tokens where features are
+        read. ``position`` (N, C * width): per position class (1/T) times the sum over its tokens of
+        h_t, less the mean for tokens where features are read: zero for an absent class, and not moved
+        by a shift of those tokens. ``error``: mean of what the autoencoder leaves over. ``beside``
+        and ``beside_position``: the same two of the site beside.
+    """
+
+    outcome: Array
+    features: Array
+    parts: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> Array:
+        """Mean of the site over the tokens where features are read (N, width)."""
+        return self.parts["mean"]
+
+    @property
+    def deviation(self) -> Array:
+        """Class deviations of the site (N, C * width)."""
+        return self.parts["position"]
+
+
+@dataclass(frozen=True, eq=False)
+class CutNetwork:
+    """A network on its inputs, read and written at one site.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    site : str
+        Where features are read and written; the cut is its activation at every position.
+    inputs : ModelInputs
+        All inputs of a design.
+    outcome : OutcomeSet
+        Of these inputs.
+    rule : PositionRule, optional
+        Where features are read and written; None where inputs have no tokens.
+    embedding : str, optional
+        Site of the word embedding, where noise is added.
+    beside : str, optional
+        A site that completes the cut.
+    sae : SparseAutoencoder, optional
+        Whose latents are the features; its reconstruction error becomes a part of the cut.
+    view : TokenFeature, optional
+        Through which features are read.
+    """
+
+    adapter: Adapter
+    site: str
+    inputs: ModelInputs
+    outcome: OutcomeSet
+    rule: PositionRule | None = None
+    embedding: str | None = None
+    beside: str | None = None
+    sae: SparseAutoencoder | None = None
+    view: TokenFeature | None = None
+
+    def viewing(self, view: TokenFeature | Dictionary | None) -> CutNetwork:
+        """The same network, read through another view."""
+        if isinstance(view, Dictionary):
+            view = dictionary_view(view, self.sae)
+        return replace(self, view=view)
+
+    @cached_property
+    def width(self) -> int:
+        """Width of the site."""
+        with torch.inference_mode():
+            run = self.adapter.run(self.inputs.take([0]).tensors, read=[self.site])
+        return self._activation(run.activations[self.site], self.inputs.take([0])).width
+
+    def run(
+        self,
+        rows: Rows | None = None,
+        *,
+        noise: NDArray[np.float32] | None = None,
+        shift: Array | None = None,
+        draw: tuple[int, NDArray[np.int_]] | None = None,
+        start: torch.Tensor | None = None,
+        cut: bool = True,
+    ) -> CutReading:
+        """One forward pass of a block.
+
+        Parameters
+        ----------
+        rows : ndarray (N,) of int, optional
+            Which inputs; default all.
+        noise : ndarray (N, C, width), optional
+            Added to the word embedding of every token of each position class.
+        shift : ndarray (N, width), optional
+            Added to the site wherever features are read.
+        draw : (int, ndarray (N,)), optional
+            Stream and run numbers that key the draws of a sampled outcome; without it a sampled
+            outcome is the computed one.
+        start : tensor, optional
+            What `activation` returned for these rows: the layers before it are not run again.
+        cut : bool
+            Whether the parts of the cut are wanted beside features and outcome.
+        """
+        rows = np.arange(len(self.inputs)) if rows is None else rows
+        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        write = self._edits(inputs, noise, shift)
+        begin: AbstractContextManager[None] = nullcontext()
+        if start is not None and self._resumption is not None:
+            begin = self._resumption.begin(start)
+        beside = [self.beside] if cut and self.beside else []
+        with torch.inference_mode(), begin:
+            result = self.adapter.run(inputs.tensors, read=[self.site, *beside], write=write)
+            site = self._activation(result.activations[self.site], inputs)
+            features = np.zeros((len(rows), 0)) if self.view is None else _numpy(site.read(self.view))
+            parts = self._parts(site) if cut else {}
+            for name in beside:
+                other = self._activation(result.activations[name], inputs, name)
+                parts |= {"beside": _numpy(other.mean()), "beside_position": _numpy(other.deviations())}
+        values = outcome.values(self.adapter, inputs, result.output, write, draw)
+        return CutReading(values, features, parts)
+
+    def activation(self, rows: Rows) -> torch.Tensor | None:
+        """Activation to start edited runs of these rows from; None where a run that starts there does
+        not equal a full run bit for bit."""
+        if self._resumption is None or self.outcome.generated:
+            return None
+        return self._resumption.activation(self.inputs.take(rows), self.outcome.take(rows))
+
+    def token_activations(self, rows: Rows) -> torch.Tensor:
+        """Activations (tokens, width) of the site at all tokens of these inputs."""
+        inputs = self.inputs.take(rows)
+        with torch.inference_mode():
+            run = self.adapter.run(inputs.tensors, read=[self.site])
+            return self._activation(run.activations[self.site], inputs).every_token()
+
+    def each_written(self, view: TokenFeature, write: Array, rows: Rows) -> Array:
+        """Read-back (F, G): mean change of a view's F features when each of G vectors is written.
+
+        Parameters
+        ----------
+        write : ndarray (G, width)
+        """
+        inputs = self.inputs.take(rows)
+        with torch.inference_mode():
+            run = self.adapter.run(inputs.tensors, read=[self.site])
+            site = self._activation(run.activations[self.site], inputs)
+            before = site.read(view)
+            steps = torch.from_numpy(np.ascontiguousarray(write)).to(before.device)
+            moved = [(site.shifted(step).read(view) - before).mean(0) for step in steps]
+        return _numpy(torch.stack(moved, 1))
+
+    def gradient(self, rows: Rows | None = None, outcomes: NDArray[np.int_] | None = None) -> Array:
+        """Gradient of outcomes by a shift of the site wherever features are read, (N, O, width).
+
+        The directional derivative along a feature's write direction is its product with it.
+
+        Parameters
+        ----------
+        outcomes : ndarray of int, optional
+            Which outcomes; default all.
+        """
+        rows = np.arange(len(self.inputs)) if rows is None else rows
+        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        box: dict[str, torch.Tensor] = {}
+
+        def open_leaf(h: torch.Tensor) -> torch.Tensor:
+            box["h"] = h.detach().clone().requires_grad_(True)
+            return box["h"]
+
+        with torch.enable_grad():
+            result = self.adapter.run(inputs.tensors, write={self.site: open_leaf})
+            y = outcome.differentiable(result.output, inputs.given_mask)
+            chosen = np.arange(y.shape[1]) if outcomes is None else outcomes
+            parts = []
+            for o in chosen.tolist():
+                (g,) = torch.autograd.grad(y[:, o].sum(), box["h"], retain_graph=True)
+                parts.append(self._activation(g, inputs).total())
+        return _numpy(torch.stack(parts, 1))
+
+    @cached_property
+    def _resumption(self) -> Resumption | None:
+        return Resumption.before(self.adapter, self.site)
+
+    def _activation(self, h: torch.Tensor, inputs: ModelInputs, site: str | None = None) -> TokenActivation:
+        return token_activation(h, inputs, self.rule, site or self.site, self.outcome.new_tokens)
+
+    def _parts(self, site: TokenActivation) -> dict[str, Array]:
+        parts = {"mean": _numpy(site.mean()), "position": _numpy(site.deviations())}
+        if self.sae is not None:
+            parts["error"] = _numpy(site.read(ReconstructionError(self.sae, site.width)))
+        return parts
+
+    def _edits(
+        self, inputs: ModelInputs, noise: NDArray[np.float32] | None, shift: Array | None
+    ) -> dict[str, Edit]:
+        write: dict[str, Edit] = {}
+        if noise is not None:
+            if self.embedding is None or inputs.classes is None:
+                raise InputError("noise", "inputs without a word embedding", "Perturb the arrays instead")
+            drawn = torch.from_numpy(np.ascontiguousarray(noise)).to(inputs.classes.device)
+            write[self.embedding] = _add_per_class(drawn, inputs.classes)
+        if shift is not None:
+            step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))
+            write[self.site] = self._shift(step, inputs)
+        return write
+
+    def _shift(self, step: torch.Tensor, inputs: ModelInputs) -> Edit:
+        def edit(h: torch.Tensor) -> torch.Tensor:
+            return self._activation(h, inputs).shifted(step.to(h.device)).restored()
+
+        return edit
+
+
+def _add_per_class(noise: torch.Tensor, classes: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    count = noise.shape[1]
+
+    def edit(embedded: torch.Tensor) -> torch.Tensor:
+        # Generated tokens stand beyond the input's own: they, padding and continuations get no noise.
+        index = torch.nn.functional.pad(classes, (0, embedded.shape[1] - classes.shape[1]), value=-1)
+        noisy = (index >= 0) & (index < count)
+        place = torch.where(noisy, index, 0)[:, :, None].expand(-1, -1, noise.shape[-1])
+        per_token = torch.gather(noise, 1, place) * noisy[:, :, None]
+        return embedded + per_token.to(embedded.dtype)
+
+    return edit
+
+
+def _numpy(value: torch.Tensor) -> Array:
+    return np.asarray(value.detach().double().cpu().numpy())

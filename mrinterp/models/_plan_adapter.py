@@ -1,0 +1,89 @@
+"""The network that a study file names, behind its adapter."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._hugging_face import DTYPES, load_network, load_tokenizer, torch_device
+from mrinterp.adapters._nnsight import NNsightAdapter
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.adapters._transformer_lens import TransformerLensAdapter
+from mrinterp.adapters._weights_folder import locate_model
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan_model import ModelSection
+from mrinterp.models._named_function import named_function
+
+__all__ = ["LoadedNetwork", "load_model"]
+
+ADAPTERS: dict[str, Any] = {
+    "module": TorchAdapter,
+    "transformer_lens": TransformerLensAdapter,
+    "nnsight": NNsightAdapter,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedNetwork:
+    """An adapter around a network in evaluation mode, its tokenizer, and where it runs."""
+
+    adapter: Adapter
+    tokenizer: Any
+    device: torch.device
+
+    @property
+    def module(self) -> torch.nn.Module:
+        """The network itself."""
+        module: torch.nn.Module = self.adapter.module
+        return module
+
+
+def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
+    """Load a network from a folder, an installed package, a hub id, or a factory.
+
+    Raises
+    ------
+    InputError
+        For a network that is not there, a factory that returns something else than its kind says,
+        or a network in training mode.
+    """
+    if section.kind not in ADAPTERS:
+        path = locate_model(section.package, section.folder, folder, section.hub, section.revision)
+        stored = load_network(path, head=section.kind, device=section.device, dtype=section.dtype)
+        return LoadedNetwork(stored.adapter, stored.tokenizer, stored.device)
+    device = torch_device(section.device)
+    factory = named_function(str(section.module), "model.module", folder)
+    try:
+        bound = inspect.signature(factory).bind(**section.arguments)
+    except TypeError as e:
+        raise InputError(
+            "model.arguments", f"{section.module}: {e}", "Give the factory's arguments"
+        ) from None
+    made = factory(*bound.args, **bound.kwargs)
+    adapter = ADAPTERS[section.kind](_moved(made, section, device))
+    tokenizer = None if section.tokenizer is None else load_tokenizer(folder / section.tokenizer)
+    return LoadedNetwork(adapter, tokenizer, device)
+
+
+def _moved(made: Any, section: ModelSection, device: torch.device) -> Any:
+    """The factory's network on its device and in its dtype, without gradients of weights."""
+    module = made if isinstance(made, torch.nn.Module) else getattr(made, "_module", None)
+    if not isinstance(module, torch.nn.Module):
+        raise InputError(
+            "model.module",
+            f"{section.module} returned {type(made).__name__}",
+            "Return a torch module, or an object of the stack that model.kind names",
+        )
+    if any(m.training for m in module.modules()):
+        raise InputError(
+            "model.module",
+            f"{section.module} returned it in training mode (dropout is on)",
+            "Call .eval() in it",
+        )
+    module.to(device=device, dtype=DTYPES[section.dtype]).requires_grad_(False)
+    return made

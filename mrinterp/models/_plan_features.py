@@ -1,0 +1,165 @@
+"""Linear features that a study file gives: units, heads, files of directions, tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan_model import FeaturesSection
+from mrinterp.features._directions import Directions, Subspace
+from mrinterp.features._units import AttentionHeads, Units, WholeLayer
+from mrinterp.models._numbers_file import read_numbers
+from mrinterp.models._plan_adapter import LoadedNetwork
+
+__all__ = ["GivenFeatures", "given_features"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFeatures:
+    """F features before they are put into units of their spread.
+
+    ``read, write`` (F, width): values of an activation h are ``read @ h``, written along ``write``.
+    ``heads``: instead, the coordinates (size,) of each head, whose leading direction is yet to be
+    learned on the discovery split.
+    """
+
+    names: tuple[str, ...]
+    read: Array
+    write: Array
+    heads: tuple[NDArray[np.int_], ...] = ()
+
+
+def given_features(
+    section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str, folder: Path, site: str
+) -> GivenFeatures | None:
+    """What the study file gives for a site of this name and width; None for kinds that are learned.
+
+    Raises
+    ------
+    InputError
+        For a unit or head that the site does not have, a file of another width or made for another site, or
+        directions that depend on each other.
+    """
+    if section.kind == "units":
+        if section.units == "all":
+            return _units(WholeLayer(width), width)
+        return _units(Units(section.units or (), width), width)
+    if section.kind == "layer":
+        return _units(WholeLayer(width), width)
+    if section.kind == "heads":
+        return _heads(section, width, loaded)
+    if section.kind in ("directions", "subspace"):
+        return _from_file(section, width, folder, site)
+    if section.kind in ("embedding", "token"):
+        return _token_rows(section, width, loaded, embedding)
+    return None
+
+
+def _units(view: Units, width: int) -> GivenFeatures:
+    rows = np.eye(width)[view.index.numpy()]
+    return GivenFeatures(tuple(n.replace(":", ".") for n in view.names), rows, rows)
+
+
+def _heads(section: FeaturesSection, width: int, loaded: LoadedNetwork) -> GivenFeatures:
+    config = getattr(loaded.module, "config", getattr(loaded.module, "cfg", None))
+    known = [getattr(config, name, None) for name in ("num_attention_heads", "n_head", "n_heads")]
+    count = section.head_count or next((k for k in known if isinstance(k, int)), None)
+    if count is None:
+        raise InputError(
+            "features.head_count", "missing, and the network's configuration names none", "Add it"
+        )
+    chosen = section.heads or ()
+    if len(set(chosen)) < len(chosen) or not chosen:
+        raise InputError("features.heads", f"{list(chosen)}", "Give distinct heads, at least one")
+    view = AttentionHeads(chosen, count, width)
+    if section.coordinates == "all":
+        return _units(view, width)
+    slices = tuple(view.index.numpy().reshape(len(chosen), -1))
+    nothing = np.zeros((0, width))
+    return GivenFeatures(tuple(f"head{h}" for h in chosen), nothing, nothing, slices)
+
+
+def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) -> GivenFeatures:
+    found = read_numbers(folder / str(section.file), "features.file")
+    made_for = str(found.get("site", site))
+    # A network and its base model name the same layer with and without a prefix.
+    if not (site.endswith(made_for) or made_for.endswith(site)):
+        raise InputError(
+            "features.file",
+            f"{section.file} was made for site {made_for!r}; the study reads {site!r}",
+            "Set model.site to it, or give a file made for this site",
+        )
+    names = [str(n) for n in found["names"]] if "names" in found else None
+    if "read" not in found:
+        raise InputError(
+            "features.file", f"arrays {', '.join(found)}", "Name the one with the read vectors 'read'"
+        )
+    read = np.atleast_2d(np.asarray(found["read"], dtype=float))
+    if read.ndim != 2 or read.shape[1] != width:
+        raise InputError(
+            "features.file",
+            f"{section.file} holds an array of shape {read.shape}; the site is {width} wide",
+            "Give one row of that width per direction",
+        )
+    view = (
+        Subspace(read, names=names)
+        if section.kind == "subspace"
+        else Directions(read, found.get("write"), names=names)
+    )
+    return GivenFeatures(tuple(n.replace(":", ".") for n in view.names), view.read_rows, view.write_rows)
+
+
+def _token_rows(section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str) -> GivenFeatures:
+    """Rows of the embedding or of the output layer, scaled to length one; written by their duals."""
+    tokens = section.tokens or ()
+    table = _table(section.kind, loaded, embedding)
+    if table.shape[1] != width:
+        raise InputError(
+            f"features.kind {section.kind!r}",
+            f"rows of width {table.shape[1]}; the site is {width} wide",
+            "Choose a site of the residual stream",
+        )
+    ids = [_token_id(t, loaded, len(table)) for t in tokens]
+    rows = table[ids].double().cpu().numpy()
+    rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    names = [str(t).strip().replace(":", ".") or repr(t) for t in tokens]
+    view = Directions(rows, names=names)
+    return GivenFeatures(view.names, view.read_rows, view.write_rows)
+
+
+def _table(kind: str, loaded: LoadedNetwork, embedding: str) -> torch.Tensor:
+    module: Any = loaded.module
+    getter = "get_output_embeddings" if kind == "token" else "get_input_embeddings"
+    try:
+        layer = getattr(module, getter)()
+    except (AttributeError, NotImplementedError):
+        layer = dict(module.named_modules()).get(embedding) if kind == "embedding" else None
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+        raise InputError(
+            f"features.kind {kind!r}",
+            f"{type(module).__name__} shows no {'output' if kind == 'token' else 'word'} embedding matrix",
+            "Save the rows in a file and use kind 'directions'",
+        )
+    return weight.detach()
+
+
+def _token_id(token: str | int, loaded: LoadedNetwork, count: int) -> int:
+    if isinstance(token, str):
+        if loaded.tokenizer is None:
+            raise InputError("features.tokens", f"{token!r}, and the network has no tokenizer", "Give its id")
+        ids = loaded.tokenizer(token, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id:
+            raise InputError("features.tokens", f"{token!r} is no single token", "Give one token, or its id")
+        return int(ids[0])
+    if not 0 <= token < count:
+        raise InputError("features.tokens", f"token {token} of {count}", "They count from 0")
+    return token

@@ -1,0 +1,160 @@
+"""Open the network that a plan names: adapter, tokenizer, outcomes; and put it on a design."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import Plan
+from mrinterp.core.storage import digest_files
+from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.models._cut import CutNetwork
+from mrinterp.models._plan_adapter import LoadedNetwork, load_model
+from mrinterp.models._plan_features import GivenFeatures, given_features
+from mrinterp.models._plan_outcomes import TIED, free_outcome, sampling_of, tied_outcome
+from mrinterp.models._text import tokenize
+from mrinterp.outcomes._outcome import Sampling
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.positions import position_rule
+
+__all__ = ["OpenNetwork", "open_network"]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenNetwork:
+    """A network ready to be put on the inputs of a design."""
+
+    plan: Plan
+    folder: Path
+    loaded: LoadedNetwork
+    outcomes: tuple[Any, ...]
+    """One per section of the plan; None for those that are tied to inputs."""
+    sampling: tuple[Sampling | None, ...]
+
+    @property
+    def adapter(self) -> Adapter:
+        """The network behind its adapter."""
+        return self.loaded.adapter
+
+    @property
+    def tokenizer(self) -> Any:
+        """The network's tokenizer."""
+        return self.loaded.tokenizer
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of the weights, and of the files that features and outcomes are read from."""
+        features = self.plan.features
+        named = {"features.file": features.file, "features.folder": features.folder}
+        named |= {f"outcome {o.name!r}, direction": o.direction for o in self.plan.outcome}
+        given = {key: self.folder / name for key, name in named.items() if name is not None}
+        if not given:
+            return self.adapter.hash
+        h = hashlib.sha256(self.adapter.hash.encode())
+        for key, path in sorted(given.items()):
+            if not path.exists():
+                raise InputError(key, f"{path}: no such file", "Give a path relative to the study file")
+            h.update(digest_files(path).encode() if path.is_dir() else path.read_bytes())
+        return h.hexdigest()
+
+    @cached_property
+    def embedding_width(self) -> int:
+        """Width of the word embedding."""
+        site = self.plan.model.embedding
+        module = dict(self.loaded.module.named_modules()).get(site)
+        weight = getattr(module, "weight", None)
+        if weight is not None:
+            return int(weight.shape[-1])
+        if self.plan.model.kind != "transformer_lens":
+            raise InputError(f"embedding {site!r}", "has no weight", "Give the path of an embedding module")
+        device = self.loaded.device
+        trial = {
+            n: torch.ones(1, 4, dtype=torch.long, device=device) for n in ("input_ids", "attention_mask")
+        }
+        with torch.inference_mode():
+            return int(self.adapter.run(trial, read=[site]).activations[site].shape[-1])
+
+    def inputs(self, design: Design) -> ModelInputs:
+        """All distinct inputs of a design, padded to the plan's length."""
+        s = design.settings
+        return tokenize(
+            self.tokenizer,
+            design.inputs,
+            int(s["padded_length"]),
+            s["position_classes"],
+            s["slots"],
+            s["split_at"],
+            self.loaded.device,
+        )
+
+    def network(
+        self, design: Design, inputs: ModelInputs | None = None, sae: SparseAutoencoder | None = None
+    ) -> CutNetwork:
+        """The network on a design's inputs.
+
+        Parameters
+        ----------
+        inputs : ModelInputs, optional
+            What `inputs` returned for the design.
+        sae : SparseAutoencoder, optional
+            Whose latents are the features.
+
+        Raises
+        ------
+        InputError
+            For a position that an input does not have, or a column that an outcome lacks.
+        """
+        inputs = self.inputs(design) if inputs is None else inputs
+        outcomes = [
+            tied_outcome(section, self.loaded, inputs, design.inputs) if section.kind in TIED else outcome
+            for section, outcome in zip(self.plan.outcome, self.outcomes, strict=True)
+        ]
+        rule = position_rule(self.plan.features.position, inputs.class_names)
+        inputs.at(rule)
+        model = self.plan.model
+        return CutNetwork(
+            self.adapter,
+            model.site,
+            inputs,
+            OutcomeSet(outcomes, self.sampling),
+            rule,
+            model.embedding,
+            model.beside,
+            sae,
+        )
+
+    def given(self, width: int) -> GivenFeatures | None:
+        """Features that the plan gives, for a site of this width; None where they are learned."""
+        model = self.plan.model
+        return given_features(
+            self.plan.features, width, self.loaded, model.embedding, self.folder, model.site
+        )
+
+
+def open_network(plan: Plan, folder: Path) -> OpenNetwork:
+    """Load the plan's network, check its sites, and make the outcomes that need no inputs.
+
+    Raises
+    ------
+    InputError
+        For a network that is not there, an unknown site, or an outcome that cannot be made.
+    """
+    loaded = load_model(plan.model, folder)
+    for site in (plan.model.site, plan.model.embedding, plan.model.beside):
+        if site is not None:
+            loaded.adapter.check(site)
+    outcomes = tuple(
+        None if section.kind in TIED else free_outcome(section, loaded, folder, plan.seed)
+        for section in plan.outcome
+    )
+    sampling = tuple(sampling_of(section, plan.seed, i) for i, section in enumerate(plan.outcome))
+    return OpenNetwork(plan, folder, loaded, outcomes, sampling)

@@ -1,0 +1,204 @@
+"""The outcomes that a study file asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan_outcome import OutcomeSection
+from mrinterp.models._named_function import named_function
+from mrinterp.models._numbers_file import read_numbers
+from mrinterp.models._plan_adapter import LoadedNetwork
+from mrinterp.models._text import CONTINUATION
+from mrinterp.outcomes._clean_divergence import CleanDivergence
+from mrinterp.outcomes._generated_text import GeneratedOutcome
+from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
+from mrinterp.outcomes._outcome import AnchorProjection, Sampling, sentence_embedding
+from mrinterp.outcomes._projection_and_callable import CallableOutcome, Projection
+from mrinterp.outcomes._target_outcomes import ContinuationLogProbability, ExampleLoss
+from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, PositionRule, position_rule
+
+__all__ = ["TIED", "free_outcome", "sampling_of", "tied_outcome"]
+
+TIED = ("continuation_log_probability", "loss", "kl_to_clean")
+"""Kinds that are held against something each input has of its own."""
+
+
+def free_outcome(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, seed: int) -> Any:
+    """An outcome that needs nothing but the network's output.
+
+    Raises
+    ------
+    InputError
+        For anchors that cancel, a target that is no token or class, or a file or function that is
+        not there.
+    """
+    name, kind = section.name, section.kind
+    if kind in ("anchor_contrast", "anchor_similarity"):
+        negative = embedded(loaded, section.negative) if section.negative else None
+        return AnchorProjection(name, embedded(loaded, section.positive), negative)
+    if kind == "projection":
+        path = folder / str(section.direction)
+        direction = np.asarray(read_numbers(path, "outcome.direction")["read"], dtype=float).squeeze()
+        if direction.ndim != 1 or not np.isfinite(direction).all():
+            raise InputError(
+                "outcome.direction", f"shape {direction.shape}", "Give one finite direction (width,)"
+            )
+        return Projection(
+            torch.from_numpy(direction).to(loaded.device), _position(section, MEAN_OF_TOKENS), name
+        )
+    if kind == "callable":
+        return CallableOutcome(name, named_function(str(section.function), "outcome.function", folder))
+    if kind == "generated":
+        return _generated(section, loaded, folder, seed)
+    where = _position(section, LAST_TOKEN)
+    target = _target(section.target, "outcome.target", loaded)
+    if kind == "logit_difference":
+        return LogitDifference(target, _target(section.against, "outcome.against", loaded), where, name)
+    if kind == "probability":
+        return Probability(target, where, section.log, name)
+    return (Logit if kind == "logit" else ClassifierMargin)(target, where, name)
+
+
+def tied_outcome(
+    section: OutcomeSection, loaded: LoadedNetwork, inputs: ModelInputs, table: pd.DataFrame
+) -> Any:
+    """An outcome that is tied to the design's inputs.
+
+    Parameters
+    ----------
+    inputs : ModelInputs
+        All inputs of the design.
+    table : DataFrame
+        The design's inputs, with ``label``, ``continuation`` or ``clean`` as the kind needs.
+
+    Raises
+    ------
+    InputError
+        Where the table lacks the column, or a label is no token or class.
+    """
+    column = {"loss": "label", "continuation_log_probability": CONTINUATION, "kl_to_clean": "clean"}[
+        section.kind
+    ]
+    if column not in table:
+        raise InputError(
+            f"outcome {section.name!r}",
+            f"kind {section.kind!r} needs a {column!r} for every prompt",
+            f"Give prompts.table with a column {column!r}",
+        )
+    if section.kind == "continuation_log_probability":
+        assert inputs.classes is not None
+        marked = inputs.classes.eq(inputs.class_names.index(CONTINUATION))
+        ids = inputs.tensors["input_ids"]
+        return ContinuationLogProbability(ids, marked, section.per_token, section.name)
+    where = _position(section, LAST_TOKEN)
+    if section.kind == "kl_to_clean":
+        return CleanDivergence(loaded.adapter, inputs, table["clean"].to_numpy(), where, section.name)
+    numbers = {t: _target(_number(t), f"label {t!r}", loaded) for t in table["label"].unique()}
+    labels = torch.tensor([numbers[t] for t in table["label"]], device=loaded.device)
+    return ExampleLoss(labels, where, section.name)
+
+
+def sampling_of(section: OutcomeSection, seed: int, number: int) -> Sampling | None:
+    """How a section's outcome is sampled; None where it is not.
+
+    Raises
+    ------
+    InputError
+        For draws of an outcome that is not sampled, or a sampled one without noise.
+    """
+    if section.sampling == "none":
+        if section.replicates > 1 and section.kind != "generated":
+            raise InputError(
+                "outcome.replicates",
+                f"{section.replicates} draws of an outcome that is not sampled",
+                "Set outcome.sampling to normal or bernoulli, or replicates to 1",
+            )
+        return None
+    if section.noise <= 0:
+        raise InputError("outcome.noise", f"{section.noise:g}", "A sampled outcome needs a positive noise")
+    return Sampling(section.sampling, section.replicates, section.noise, section.midpoint, seed, number)
+
+
+def embedded(loaded: LoadedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
+    """Sentence embeddings of anchors (texts, width)."""
+    if loaded.tokenizer is None:
+        raise InputError("tokenizer", "the network has none", "Give model.tokenizer, for the anchors")
+    coded = loaded.tokenizer(list(texts), padding=True, return_tensors="np")
+    names = ("input_ids", "attention_mask")
+    tensors = {n: torch.from_numpy(np.asarray(coded[n], dtype=np.int64)).to(loaded.device) for n in names}
+    with torch.inference_mode():
+        return sentence_embedding(loaded.adapter.run(tensors).output, tensors["attention_mask"])
+
+
+def _generated(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, seed: int) -> GeneratedOutcome:
+    if loaded.tokenizer is None:
+        raise InputError(
+            "tokenizer", "the network has none", "Give model.tokenizer, to decode what is generated"
+        )
+    judge = named_function(str(section.function), "outcome.function", folder)
+    stop = None if section.stop is None else _target(section.stop, "outcome.stop", loaded)
+    return GeneratedOutcome(
+        section.name,
+        judge,
+        loaded.tokenizer.decode,
+        section.new_tokens,
+        section.replicates,
+        section.temperature,
+        seed,
+        stop,
+    )
+
+
+def _position(section: OutcomeSection, default: PositionRule) -> PositionRule:
+    if section.position is None:
+        return default
+    if isinstance(section.position, str) and section.position not in ("mean", "last"):
+        raise InputError(
+            f"outcome {section.name!r}, position", f"{section.position!r}", "Use 'last', 'mean' or a number"
+        )
+    return position_rule(section.position)
+
+
+def _number(text: str) -> int | str:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+def _target(target: int | str | None, key: str, loaded: LoadedNetwork) -> int:
+    """Id of a token or class given as text or number."""
+    config = getattr(loaded.module, "config", None)
+    classes = getattr(config, "id2label", None) if _classifies(loaded.module) else None
+    if isinstance(target, int):
+        count = len(classes) if classes else len(loaded.tokenizer) if loaded.tokenizer is not None else None
+        if target < 0 or (classes and target >= len(classes)):
+            raise InputError(key, f"{target} of {count or 'unknown'} tokens or classes", "They count from 0")
+        return target
+    text = str(target)
+    if classes:
+        named = {str(label): int(i) for i, label in classes.items()}
+        if text not in named:
+            fix = near_misses(text, named) or f"Classes: {', '.join(list(named)[:8])}"
+            raise InputError(key, f"{text!r} is no class", fix)
+        return named[text]
+    if loaded.tokenizer is None:
+        raise InputError(key, f"{text!r}, and the network has no tokenizer", "Give the token's id")
+    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id:
+        pieces = loaded.tokenizer.convert_ids_to_tokens(ids)
+        found = "unknown to the tokenizer" if len(ids) == 1 else f"{len(ids)} tokens {pieces}"
+        raise InputError(
+            key,
+            f"{text!r} is {found}",
+            "Give text that is one token (spaces count), or its id",
+        )
+    return int(ids[0])
+
+
+def _classifies(module: Any) -> bool:
+    return type(module).__name__.endswith("ForSequenceClassification")

@@ -1,0 +1,11 @@
+from ._engine.driver import run_mr as run_mr
+from ._runs.jive import jive as jive
+from ._runs.jive import ujive as ujive
+from ._runs.observational import observational as observational
+from ._runs.run_iv import gmm as gmm
+from ._runs.run_iv import liml as liml
+from ._runs.run_iv import tsls as tsls
+from ._runs.within import rank_path as rank_path
+from ._runs.within import within as within
+from ._runs.within import within_partialled as within_partialled
+from ._univariable.leave_one_out import leave_one_out_ivw as leave_one_out_ivw

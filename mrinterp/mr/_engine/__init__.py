@@ -1,0 +1,1 @@
+"""The table of estimators, the driver, and the results that it fills."""

@@ -1,0 +1,272 @@
+"""The one driver: summary statistics and names of methods in, estimates with a status per cell out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.mrdata import MRData
+from mrinterp.mr._engine.default_method import default_method
+from mrinterp.mr._engine.option_check import check_options
+from mrinterp.mr._engine.registry import Estimator, find
+from mrinterp.mr._engine.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["BLOCK_CELLS", "estimate", "run_mr"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+BLOCK_CELLS = 1 << 19
+"""Most (feature, outcome, instrument) cells that an expanding kernel gets at once."""
+
+
+def run_mr(
+    data: MRData,
+    methods: Sequence[str] | None = None,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    level: float = 0.95,
+) -> list[Estimates]:
+    """Estimate the effect of every exposure on every outcome by each method.
+
+    Parameters
+    ----------
+    data : MRData
+        F exposures, O outcomes, J instruments; nan where an instrument is missing for a trait.
+    methods : sequence of str, optional
+        Names in the registry; by default the estimator that the design asks for (`default_method`).
+    options : mapping, optional
+        Options by method: ``{"egger": {"distribution": "normal"}}``.
+    level : float
+        Confidence level of the intervals.
+
+    Returns
+    -------
+    list of Estimates
+        One per method, in order. A cell that cannot be estimated is nan with a status that says
+        why; the others are computed.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or option.
+    """
+    chosen = dict(options or {})
+    if methods is None:
+        name, settings = default_method(data)
+        methods, chosen[name] = [name], {**settings, **chosen.get(name, {})}
+    unknown = [m for m in chosen if m not in methods]
+    if unknown:
+        raise InputError(
+            f"options of {unknown[0]!r}",
+            "the method is not among those asked for",
+            near_misses(unknown[0], methods),
+        )
+    return [estimate(data, m, level=level, **chosen.get(m, {})) for m in methods]
+
+
+def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) -> Estimates:
+    """The same for one method, its options as keywords.
+
+    Raises
+    ------
+    InputError
+        For an unknown method or option, or a run-level method, which needs a Panel.
+    """
+    how = find(method)
+    check_options(how, options, GIVEN)
+    if how.kind == "run":
+        raise InputError(f"method {method!r}", "works on runs, not on summary statistics", "Give it a Panel")
+    result = ResultTable(data, how)
+    blocks = (
+        _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
+    )
+    ld_problem = _ld_problem(data, how)
+    for rows, cols, used in blocks:
+        if ld_problem:
+            result.fail(rows, cols, ld_problem)
+            continue
+        keywords = {**options, **_given(data, how, rows, cols, used, level)}
+        impossible = _impossible(keywords)
+        with np.errstate(all="ignore"):
+            fit = how.kernel(*_arrays(data, rows, cols, used), **keywords)
+        result.put(rows, cols, used, fit)
+        if impossible is not None and fit.meta.get("uses_error_correlation", True):
+            result.forbid(rows, cols, impossible, NO_CORRELATION)
+    return result.estimates(options, level)
+
+
+def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Array, Array, Array, Array]:
+    parts = (data.beta_x[rows], data.se_x[rows], data.beta_y[cols], data.se_y[cols])
+    if used is None:
+        return parts
+    a, b, c, d = (p[:, used] for p in parts)
+    return a, b, c, d
+
+
+def _patterns(usable: Mask) -> list[tuple[NDArray[np.int_], Mask]]:
+    """Rows that share a pattern of usable instruments, with the pattern."""
+    if not len(usable):
+        return []
+    if usable.all():
+        return [(np.arange(len(usable)), usable[0])]
+    packed = np.ascontiguousarray(np.packbits(usable, axis=1))
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    inverse = np.ravel(inverse)
+    order = np.argsort(inverse, kind="stable")
+    groups = np.split(order, np.searchsorted(inverse[order], np.arange(1, len(first))))
+    return [(rows, usable[rows[0]]) for rows in groups]
+
+
+def _consecutive(rows: NDArray[np.int_]) -> Rows:
+    """A slice where rows follow one another (so that arrays are views, not copies)."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
+
+
+def _univariable(
+    data: MRData, how: Estimator, result: ResultTable
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+    """Blocks of cells that share their instruments and have enough of them."""
+    x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
+    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    moves = data.beta_x != 0
+    still = x.any(axis=1) & ~(x & moves).any(axis=1)
+    if still.any():
+        result.fail(np.flatnonzero(still), slice(None), "no instrument has an effect on the exposure")
+    if how.divides:
+        x &= moves
+    y_patterns = _patterns(y)
+    for local, xused in _patterns(x[~still]) if not still.all() else ():
+        xrows = np.flatnonzero(~still)[local]
+        for yrows, yused in y_patterns:
+            used = xused & yused
+            n = int(used.sum())
+            cells = np.ix_(xrows, yrows)
+            result.n_instruments[cells] = n
+            if n < how.min_instruments:
+                result.fail(xrows, yrows, _too_few(how.min_instruments, n))
+                continue
+            size_o = max(1, min(len(yrows), BLOCK_CELLS // n)) if how.blocked else len(yrows)
+            size_f = max(1, BLOCK_CELLS // (n * size_o)) if how.blocked else len(xrows)
+            for f in range(0, len(xrows), size_f):
+                for o in range(0, len(yrows), size_o):
+                    rows, cols = _consecutive(xrows[f : f + size_f]), _consecutive(yrows[o : o + size_o])
+                    yield rows, cols, None if used.all() else used
+
+
+def _too_few(needed: int, found: int) -> str:
+    return f"needs at least {needed} instrument{'s' if needed > 1 else ''} and has {found}: add instruments"
+
+
+def _multivariable(
+    data: MRData, how: Estimator, result: ResultTable
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+    """All exposures at once, outcomes grouped by the instruments that every exposure has too."""
+    F = len(data.exposures)
+    x = (np.isfinite(data.beta_x) & np.isfinite(data.se_x)).all(axis=0)
+    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    for yrows, yused in _patterns(y):
+        used = x & yused
+        n = int(used.sum())
+        result.n_instruments[:, yrows] = n
+        if n < F + how.min_instruments:
+            result.fail(
+                slice(None),
+                yrows,
+                f"{F} exposures need at least {F + how.min_instruments} instruments and have {n}:"
+                " add instruments or leave exposures out",
+            )
+            continue
+        yield slice(0, F), _consecutive(yrows), None if used.all() else used
+
+
+def _ld_problem(data: MRData, how: Estimator) -> str:
+    if "ld" not in how.options:
+        return ""
+    if data.ld is None:
+        required = how.options["ld"] is inspect.Parameter.empty
+        return "needs the correlation between the instruments (ld)" if required else ""
+    if not np.isfinite(data.ld).all():
+        return "the correlation between the instruments has missing or infinite entries"
+    smallest = float(np.linalg.eigvalsh((data.ld + data.ld.T) / 2)[0])
+    if smallest < -1e-7 * len(data.ld):
+        return (
+            "the correlation between the instruments is not positive semidefinite"
+            f" (smallest eigenvalue {smallest:.3g}): estimate it from one set of runs or shrink it"
+        )
+    return ""
+
+
+def _given(
+    data: MRData, how: Estimator, rows: Rows, cols: Rows, used: Mask | None, level: float
+) -> dict[str, Any]:
+    """What the data hold for the keywords that the kernel names."""
+    keep = np.ones(len(data.instruments), bool) if used is None else used
+    F = len(data.exposures)
+    traits = np.r_[np.arange(F)[rows], F + np.arange(len(data.outcomes))[cols]]
+    wanted = set(how.options).intersection(GIVEN)
+    out: dict[str, Any] = {}
+    if "rho" in wanted:
+        out["rho"] = _rho(data, rows, cols, keep)
+    if "ld" in wanted:
+        out["ld"] = None if data.ld is None else data.ld[np.ix_(keep, keep)]
+    if "error_corr" in wanted:
+        out["error_corr"] = None if data.error_corr is None else data.error_corr[np.ix_(traits, traits)]
+    if "sigma" in wanted:
+        known = data.sigma is not None or data.error_corr is not None
+        out["sigma"] = data.error_covariance()[keep][:, traits[:, None], traits] if known else None
+    if "sigma_xx" in wanted:
+        out["sigma_xx"], out["sigma_xy"] = _error_blocks(data, rows, cols, keep)
+    for name, value, where in (("n_x", data.n_x, rows), ("n_y", data.n_y, cols)):
+        if name in wanted:
+            out[name] = None if value is None else np.asarray(value, float)[where]
+    if "level" in wanted:
+        out["level"] = level
+    return out
+
+
+def _impossible(keywords: dict[str, Any]) -> Mask | None:
+    """Cells (f, o) whose errors are said to correlate beyond 1; they are computed as if independent."""
+    rho = keywords.get("rho")
+    if rho is None:
+        return None
+    beyond = np.asarray(~(np.abs(rho) <= 1.0 + 1e-9))
+    if not beyond.any():
+        return None
+    keywords["rho"] = np.where(beyond, 0.0, rho)
+    return beyond
+
+
+def _error_blocks(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> tuple[Array | None, Array | None]:
+    """Covariance of the exposures' errors, (J, f, f), and with the outcomes', (J, f, o); None where nothing is known."""
+    F = len(data.exposures)
+    if data.sigma is not None:
+        sigma = data.sigma[keep]
+        return sigma[:, :F, :F][:, rows][:, :, rows], sigma[:, :F, F:][:, rows][:, :, cols]
+    if data.error_corr is None:
+        return None, None
+    sx, sy = data.se_x[rows][:, keep].T, data.se_y[cols][:, keep].T
+    xx, xy = data.error_corr[:F, :F][rows][:, rows], data.error_corr[:F, F:][rows][:, cols]
+    cross = sx[:, :, None] * xy * sy[:, None, :] if xy.any() else None
+    return sx[:, :, None] * xx * sx[:, None, :], cross
+
+
+def _rho(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> Array | None:
+    """Correlation of the errors of exposure and outcome, (f, o); the mean over instruments of Sigma's."""
+    F = len(data.exposures)
+    if data.sigma is not None:
+        sd = np.sqrt(np.einsum("jtt->jt", data.sigma[keep]))
+        cross = data.sigma[keep][:, :F, F:][:, rows][:, :, cols]
+        scale = sd[:, :F][:, rows, None] * sd[:, F:][:, None, cols]
+        return np.asarray((cross / scale).mean(axis=0))
+    if data.error_corr is not None:
+        return np.asarray(data.error_corr[:F, F:][rows][:, cols])
+    return None

@@ -1,0 +1,174 @@
+"""All cells of one method: numbers, statuses and flags, filled block by block, and the `Estimates` they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.mr._engine.error_use import PAIRED_NOTE, error_sentences, right_design
+from mrinterp.mr._engine.named_findings import is_listing, named
+from mrinterp.mr._engine.registry import Estimator, Fit
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["GIVEN", "NO_CORRELATION", "ResultTable", "Rows"]
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Rows = slice | NDArray[np.int_]
+
+GIVEN = ("rho", "ld", "sigma", "sigma_xx", "sigma_xy", "error_corr", "n_x", "n_y", "level")
+"""Keyword arguments that come from the data, for kernels that name them; never options."""
+
+NO_CORRELATION = (
+    "the errors of this exposure and outcome are said to correlate beyond 1: check the error correlation"
+)
+
+EQUAL = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
+AGREE = "the instruments agree exactly: the residuals have no spread to tell an error from"
+
+
+class ResultTable:
+    """Arrays over all cells, filled block by block."""
+
+    def __init__(self, data: MRData, how: Estimator) -> None:
+        self.data, self.how = data, how
+        self.shape = (len(data.exposures), len(data.outcomes))
+        self.beta, self.se = np.full(self.shape, np.nan), np.full(self.shape, np.nan)
+        self.df = np.full(self.shape, np.inf)
+        self.n_instruments = np.zeros(self.shape, int)
+        self.status = np.full(self.shape, "ok", dtype=object)
+        self.details: dict[str, Array] = {}
+        self.own: dict[str, Array] = {}
+        self.flags: dict[str, list[list[Any]]] = {}
+        self.meta: dict[str, Any] = {}
+
+    def _cells(self, rows: Rows, cols: Rows) -> Any:
+        return np.ix_(np.arange(self.shape[0])[rows], np.arange(self.shape[1])[cols])
+
+    def fail(self, rows: Rows, cols: Rows, why: str) -> None:
+        self.status[self._cells(rows, cols)] = why
+
+    def forbid(self, rows: Rows, cols: Rows, where: Mask, why: str) -> None:
+        """Take back the cells of a block where ``where`` is True, and say why."""
+        at = self._cells(rows, cols)
+        for values in (self.beta, self.se, *self.own.values(), *self.details.values()):
+            values[at] = np.where(where, np.nan, values[at])
+        self.status[at] = np.where(where, why, self.status[at])
+
+    def put(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        at = self._cells(rows, cols)
+        self.beta[at], self.se[at], self.df[at] = fit.beta, fit.se, fit.df
+        for name in ("ci_lower", "ci_upper", "neglog10p"):
+            if getattr(fit, name) is not None:
+                self.own.setdefault(name, np.full(self.shape, np.nan))[at] = getattr(fit, name)
+        for name, value in fit.details.items():
+            self.details.setdefault(name, np.full(self.shape, np.nan))[at] = value
+        self._put_meta(rows, cols, used, fit)
+        status = np.full(self.status[at].shape, "ok", dtype=object)
+        if fit.status is not None:
+            said = np.asarray(fit.status, dtype=object)
+            status = np.where((said == None) | (said == ""), "ok", said)  # noqa: E711 (elementwise)
+        missing = ~np.isfinite(self.beta[at])
+        silent = missing & (status == "ok")
+        if silent.any():
+            status[silent] = self._reasons(rows, cols, used, silent)
+        unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
+        status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
+        if self.data.design == "paired" and self.how.subtracts != "nothing":
+            status[status == "ok"] = PAIRED_NOTE
+        self.status[at] = status
+        self._put_flags(rows, cols, used, fit)
+
+    def _reasons(self, rows: Rows, cols: Rows, used: Mask | None, silent: Mask) -> Any:
+        """Why a kernel left these cells empty without a word, as far as the numbers tell."""
+        keep = slice(None) if used is None else used
+        f, o = np.nonzero(silent)
+        b, g = self.data.beta_x[rows][:, keep][f], self.data.beta_y[cols][:, keep][o]
+        with np.errstate(all="ignore"):
+            agree = np.ptp(g / b, axis=1) <= 1e-12 * np.abs(g / b).max(axis=1)
+        level = np.ptp(np.abs(b), axis=1) <= 1e-12 * np.abs(b).max(axis=1)
+        level &= "egger" in self.how.name
+        return np.select([level, agree], [EQUAL, AGREE], "the estimate is not defined on these numbers")
+
+    def _names(self, rows: Rows, cols: Rows, used: Mask | None) -> tuple[list[str], list[str], list[str]]:
+        """Exposures, outcomes and instruments of a block."""
+        x, y, j = (np.array(n, dtype=object) for n in
+                   (self.data.exposures, self.data.outcomes, self.data.instruments))  # fmt: skip
+        return list(x[rows]), list(y[cols]), list(j if used is None else j[used])
+
+    def _put_meta(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        for name, value in fit.meta.items():
+            if is_listing(value):
+                found = named(value, *self._names(rows, cols, used)) if value else []
+                self.meta.setdefault(name, []).extend(found)
+            else:
+                self.meta.setdefault(name, value)
+
+    def _put_flags(self, rows: Rows, cols: Rows, used: Mask | None, fit: Fit) -> None:
+        if not fit.flags:
+            return
+        xs, ys, instruments = self._names(rows, cols, used)
+        names = np.array(instruments, dtype=object)
+        if "instrument_used" in fit.flags:
+            self.n_instruments[self._cells(rows, cols)] = fit.flags["instrument_used"].sum(axis=2)
+        for flag, mask in fit.flags.items():
+            mask = np.broadcast_to(mask, (len(xs), len(ys), len(names)))
+            for f, o in np.argwhere(mask.any(axis=2)):
+                self.flags.setdefault(flag, []).append([xs[f], ys[o], list(names[mask[f, o]])])
+            self.flags.setdefault(flag, [])
+
+    def _note_infinite(self) -> None:
+        """Missing values are ordinary; infinite ones are said."""
+        x = (np.isinf(self.data.beta_x) | np.isinf(self.data.se_x)).sum(axis=1)
+        y = (np.isinf(self.data.beta_y) | np.isinf(self.data.se_y)).sum(axis=1)
+        if not (x.any() or y.any()):
+            return
+        for f, o in np.argwhere((x[:, None] + y[None, :]) > 0):
+            note = "instruments with infinite values set aside"
+            status = self.status[f, o]
+            self.status[f, o] = note if status == "ok" else f"{status} ({note})"
+
+    def _about_errors(self) -> tuple[list[str], list[str], bool]:
+        """What is assumed of the errors, what was known and left out (in words), and whether overlap was used."""
+        data, how = self.data, self.how
+        known = data.sigma is not None or data.error_corr is not None
+        takes = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options))
+        used = known and takes and bool(self.meta.get("uses_error_correlation", True))
+        said, ignored = error_sentences(how.subtracts, known, used, data.design)
+        if data.ld is not None and "ld" not in how.options:
+            ignored.append("instruments are independent (their known correlation is not used)")
+        return said, ignored, used
+
+    def estimates(self, options: Mapping[str, Any], level: float) -> Estimates:
+        how = self.how
+        self._note_infinite()
+        said, ignored, used = self._about_errors()
+        settings = {k: v for k, v in how.options.items() if k not in GIVEN}
+        meta = {**self.meta, **self.flags, "options": {**settings, **options}}
+        meta |= {"uses_overlap": used, "right_for_design": right_design(how.subtracts)}
+        if ignored:
+            meta["ignored"] = ignored
+        return Estimates(
+            how.name,
+            how.label,
+            self.data.exposures,
+            self.data.outcomes,
+            self.beta,
+            self.se,
+            self.status,
+            self.n_instruments,
+            self.df,
+            ci_lower=self.own.get("ci_lower"),
+            ci_upper=self.own.get("ci_upper"),
+            neglog10p=self.own.get("neglog10p"),
+            details=self.details,
+            assumes=(*how.assumes, *said, *ignored),
+            reference=how.reference,
+            unit=self.data.unit,
+            level=level,
+            meta=meta,
+        )

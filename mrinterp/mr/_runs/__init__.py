@@ -1,0 +1,1 @@
+"""Estimators of runs: the within regression, instrumental variables on the doses, the observational slope."""

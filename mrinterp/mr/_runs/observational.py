@@ -1,0 +1,63 @@
+"""The observational slope: what one gets by regressing the outcome on the feature across sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import Panel
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.least_squares import families_of
+
+__all__ = ["observational"]
+
+
+def observational(panel: Panel) -> Estimates:
+    """Slope of each outcome on each feature over the unperturbed runs, errors clustered by family.
+
+    Parameters
+    ----------
+    panel : Panel
+        Its clean runs are used; all runs where there are none.
+
+    Notes
+    -----
+    Confounded by construction: it is shown as the first rung of the ladder, not as an effect.
+    Simple regression with intercept, one feature at a time; CR1, t on C - 1.
+    """
+    chosen = panel.clean() if (panel.runs["kind"] == "clean").any() else panel
+    x = np.asarray(chosen.features, dtype=float)
+    y = np.asarray(chosen.outcomes, dtype=float)
+    codes, names = families_of(chosen.runs["family"].to_numpy())
+    C, N = len(names), len(x)
+    if C < 2:
+        raise InputError("family", f"{C} family", "Errors are clustered by family: give at least 2")
+    x, y = x - x.mean(axis=0), y - y.mean(axis=0)
+    sxx = (x**2).sum(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        beta = (x.T @ y) / sxx[:, None]
+    score_xy = np.zeros((C, x.shape[1], y.shape[1]))
+    score_xx = np.zeros((C, x.shape[1]))
+    np.add.at(score_xy, codes, x[:, :, None] * y[:, None, :])
+    np.add.at(score_xx, codes, x**2)
+    score = score_xy - score_xx[:, :, None] * beta
+    with np.errstate(divide="ignore", invalid="ignore"):
+        se = np.sqrt((score**2).sum(axis=0) * C / (C - 1) * (N - 1) / (N - 2)) / sxx[:, None]
+    status = np.where(np.isfinite(beta), "ok", "the feature does not vary over these sentences").astype(
+        object
+    )
+    return Estimates(
+        "observational",
+        "observational slope",
+        panel.feature_names,
+        panel.outcome_names,
+        beta,
+        se,
+        status,
+        np.full(beta.shape, N),
+        df=np.full(beta.shape, float(C - 1)),
+        assumes=("nothing else differs between sentences in which the feature differs (it does)",),
+        reference="",
+        unit=f"{panel.units['outcome']} per {panel.units['feature']}",
+        meta={"counted": "runs"},
+    )

@@ -1,0 +1,158 @@
+"""Run-level instrumental variables on the doses: two-stage least squares, LIML and GMM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import Panel
+from mrinterp.mr._engine.registry import estimator
+from mrinterp.mr._runs.run_level import RunData, run_data
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.least_squares import families_of
+
+__all__ = ["INSTRUMENTS_PER_COLUMN", "carried_rank", "gmm", "liml", "tsls"]
+
+Array = NDArray[np.float64]
+
+INSTRUMENTS_PER_COLUMN = 3
+"""Doses that every exposure column needs: with fewer, first-stage noise takes the estimate over."""
+
+ASSUMES = (
+    "the doses act on the outcome only through the features and the bypass components listed",
+    "the instruments are jointly strong",
+)
+
+
+@estimator(
+    "tsls",
+    "two-stage least squares",
+    kind="run",
+    assumes=ASSUMES,
+    reference="Angrist & Imbens 1995, 10.1080/01621459.1995.10476535",
+)
+def tsls(panel: Panel, rank: int | None = None) -> Estimates:
+    """Effects of all features jointly, instrumented by the doses; bypass components are exposures too.
+
+    Parameters
+    ----------
+    panel : Panel
+    rank : int, optional
+        Bypass components; never more than leave `INSTRUMENTS_PER_COLUMN` doses for every exposure
+        (with one dose a column the correlation with knockouts falls from .95 to .25:
+        ``benchmarks/minilm_choices.py``). The
+        status says where it was lowered.
+
+    Raises
+    ------
+    InputError
+        With fewer instruments than features and five.
+
+    Notes
+    -----
+    Through ``linearmodels`` on within-prompt changes, errors clustered by family (CR1, t on C - 1).
+    Not valid with weak instruments: read it beside the within regression. Placebos stay out.
+    """
+    return _through_linearmodels("tsls", "two-stage least squares", panel, rank)
+
+
+@estimator(
+    "liml",
+    "limited-information maximum likelihood",
+    kind="run",
+    assumes=(*ASSUMES, "errors are homoskedastic (the point estimate; the interval is clustered)"),
+    reference="Anderson & Rubin 1949, 10.1214/aoms/1177730090",
+)
+def liml(panel: Panel, rank: int | None = None) -> Estimates:
+    """As `tsls`, by limited-information maximum likelihood: less biased with many weak instruments."""
+    return _through_linearmodels("liml", "limited-information maximum likelihood", panel, rank)
+
+
+@estimator(
+    "gmm",
+    "two-step generalized method of moments",
+    kind="run",
+    assumes=ASSUMES,
+    reference="Hansen 1982, 10.2307/1912775",
+)
+def gmm(panel: Panel, rank: int | None = None) -> Estimates:
+    """As `tsls`, by two-step GMM with a weight matrix clustered by family.
+
+    Notes
+    -----
+    Optimistic with families not many times the instruments (type-I error .10 to .16 at 24 doses and 60 families
+    in ``benchmarks/mr_simulations.py``: prefer `tsls`). Not valid with more instruments than families: the weight matrix is then singular, and the cells
+    say so.
+    """
+    return _through_linearmodels("gmm", "two-step generalized method of moments", panel, rank)
+
+
+def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
+    """The data with no more bypass components than the doses carry, and a note where it was lowered."""
+    p, asked = data.X.shape[1], data.R.shape[1]
+    if p + 5 > J:
+        raise InputError(
+            "instruments",
+            f"{J} that vary for {p} features",
+            f"Dose-based estimates need at least {p + 5}; add instruments or list fewer features",
+        )
+    carried = max(J // INSTRUMENTS_PER_COLUMN - p, 0)
+    if asked <= carried:
+        return data, ""
+    note = f"bypass rank lowered from {asked} to {carried}, so that every column has {INSTRUMENTS_PER_COLUMN} doses"
+    lowered = RunData(data.panel, data.change, data.X, data.R[:, :carried], data.Y, data.sets)
+    return lowered, note
+
+
+def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | None) -> Estimates:
+    data = run_data(panel, rank)
+    doses = data.doses()
+    J = int(np.linalg.matrix_rank(doses.T @ doses)) if doses.shape[1] else 0
+    data, note = carried_rank(data, J)
+    X = np.concatenate([data.X, data.R], axis=1)
+    scale = np.sqrt((X**2).mean(axis=0))
+    scale[scale == 0] = 1.0
+    p, O, C, N = data.X.shape[1], data.Y.shape[1], data.families, len(X)
+    beta, se = np.full((p, O), np.nan), np.full((p, O), np.nan)
+    left, dependent = data.dependent()
+    if dependent:
+        note = dependent
+    elif method == "gmm" and C <= J:
+        note = f"not applicable: {J} instruments and {C} families give a singular weight matrix; use tsls or liml"
+    else:
+        family = families_of(data.change.family)[0]
+        small = C / (C - 1) * (N - 1) / max(N - X.shape[1] - data.change.absorbed, 1)
+        for o in range(O):
+            beta[:, o], se[:, o] = _fit_one(method, data.Y[:, o], X / scale, doses, family, p, small)
+        beta, se = beta / scale[:p, None], se / scale[:p, None]
+    return data.estimates(
+        method,
+        f"{words} on {J} doses, bypass rank {data.R.shape[1]}",
+        beta,
+        se,
+        df=float(C - 1),
+        count=J,
+        counted="instruments",
+        note=note,
+        partial=left,
+        meta={"rank": data.R.shape[1], "instruments": J, "covariance": "CR1"},
+    )
+
+
+def _fit_one(
+    method: str, y: Array, X: Array, doses: Array, family: NDArray[np.int_], p: int, small: float
+) -> tuple[Array, Array]:
+    from linearmodels.iv import IV2SLS, IVGMM, IVLIML
+
+    options: dict[str, Any] = {"cov_type": "clustered", "clusters": family}
+    if method == "gmm":
+        result = IVGMM(y, None, X, doses, weight_type="clustered", clusters=family).fit(
+            iter_limit=2, **options
+        )
+    else:
+        result = {"tsls": IV2SLS, "liml": IVLIML}[method](y, None, X, doses).fit(**options)
+    covariance = np.asarray(result.cov)[:p, :p]
+    return np.asarray(result.params)[:p], np.sqrt(np.diag(covariance) * small)

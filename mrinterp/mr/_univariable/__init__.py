@@ -1,0 +1,1 @@
+"""Estimators of one exposure, one a file, and what they share."""

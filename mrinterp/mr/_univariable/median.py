@@ -1,0 +1,193 @@
+"""Medians of the instruments' ratios: valid while less than half of the weight is on invalid ones."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.mr._univariable.regression import cells, choice, delta_variance, mean_f, residual_df
+from mrinterp.stats.loops.row_threads import by_rows
+from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
+
+__all__ = ["penalized_weighted_median", "simple_median", "weighted_median"]
+
+Array = NDArray[np.float64]
+
+_WORTH_A_THREAD = 1 << 17
+"""Fewest numbers to select among that are worth starting a thread for."""
+
+_REFERENCE = "Bowden, Davey Smith, Haycock & Burgess 2016 Genet Epidemiol, doi:10.1002/gepi.21965"
+
+
+def _weights(b: Array, s: Array, g: Array, t: Array, order: str, rho: Array) -> Array:
+    choice("weights", order, ("first", "second"))
+    return b * b / (t * t if order == "first" else delta_variance(b, s, g, t, rho))
+
+
+def _medians(ratio: Array, weights: Array) -> Array:
+    from mrinterp.stats.robust.weighted_median import weighted_medians
+
+    out = np.empty(len(ratio))
+
+    def select(first: int, last: int) -> None:
+        out[first:last] = weighted_medians(ratio[first:last], weights[first:last])
+
+    by_rows(select, len(ratio), _WORTH_A_THREAD // ratio.shape[1])
+    return out
+
+
+def _fit(
+    arrays: tuple[Array, Array, Array, Array],
+    weights: str | None,
+    penalty: float | None,
+    draws: int,
+    seed: int,
+    rho: Array | None,
+    distribution: str,
+) -> Fit:
+    from mrinterp.stats.robust.ratio_medians import ratio_medians
+    from mrinterp.stats.robust.weighted_median import bootstrap_sd
+
+    beta_x, se_x, beta_y, se_y = arrays
+    choice("distribution", distribution, ("normal", "t"))
+    shape, df = (len(beta_x), len(beta_y)), residual_df(distribution, beta_x.shape[1] - 1)
+    known = weights in (None, "first")
+    if known:
+        beta, f = ratio_medians(beta_x, se_x, beta_y, se_y, weights is not None)
+        if penalty is None and draws < 2:
+            return Fit(beta, np.full(shape, np.nan), df, details={"f": f})
+    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
+    r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
+    ratio = g / b
+    w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])
+    beta = beta.reshape(-1) if known else _medians(ratio, w)
+    if penalty is not None:
+        q = w * (ratio - beta[:, None]) ** 2
+        w = w * np.minimum(1.0, penalty * two_sided_p(neglog10p_chi2(q, 1.0)))
+        w = np.maximum(w, 1e-300)
+        beta = _medians(ratio, w)
+    se = np.full(len(b), np.nan)
+    if draws > 1:
+        bits_b, bits_g, key = b.view(np.uint64), g.view(np.uint64), np.uint64(seed)
+
+        def bootstrap(i: int, k: int) -> None:
+            se[i:k] = bootstrap_sd(
+                b[i:k], s[i:k], g[i:k], t[i:k], r[i:k], w[i:k], bits_b[i:k], bits_g[i:k], int(draws), key
+            )
+
+        by_rows(bootstrap, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
+    f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+    return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
+
+
+@estimator(
+    "simple_median",
+    "Simple median",
+    assumes=("more than half of the instruments act through the exposure only",),
+    reference=_REFERENCE,
+    min_instruments=3,
+    divides=True,
+)
+def simple_median(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+    distribution: str = "normal",
+    rho: Array | None = None,
+) -> Fit:
+    """Median of the ratios g/b.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (F, J)
+        Effects on the exposures and their errors.
+    beta_y, se_y : ndarray (O, J)
+        The same for the outcomes.
+    draws, seed : int
+        Parametric bootstrap of the error; with fewer than 2 draws there is none.
+    distribution : {"normal", "t"}
+        Reference of the interval; t has J - 1 degrees of freedom.
+    rho : ndarray (F, O), optional
+        Correlation of the errors of b and g, used in the draws.
+
+    Notes
+    -----
+    Not valid where half of the instruments or more are invalid; the bootstrap error is heavy-tailed
+    where instruments are weak (F below 10).
+    """
+    return _fit((beta_x, se_x, beta_y, se_y), None, None, draws, seed, rho, distribution)
+
+
+@estimator(
+    "weighted_median",
+    "Weighted median",
+    assumes=("more than half of the weight is on instruments that act through the exposure only",),
+    reference=_REFERENCE,
+    min_instruments=3,
+    divides=True,
+)
+def weighted_median(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    weights: str = "first",
+    draws: int = 1000,
+    seed: int = 0,
+    distribution: str = "normal",
+    rho: Array | None = None,
+) -> Fit:
+    """Median of the ratios by weight, linearly interpolated between the midpoints of the weights.
+
+    Parameters
+    ----------
+    weights : {"first", "second"}
+        b^2/syy (TwoSampleMR's are second order: they also hold the error of b, and shrink with
+        large |g|, which pulls toward zero).
+
+    Notes
+    -----
+    Other parameters and limits as in `simple_median`.
+    """
+    return _fit((beta_x, se_x, beta_y, se_y), weights, None, draws, seed, rho, distribution)
+
+
+@estimator(
+    "penalized_weighted_median",
+    "Penalized weighted median",
+    assumes=("more than half of the penalized weight is on instruments that act through the exposure only",),
+    reference=_REFERENCE,
+    min_instruments=3,
+    divides=True,
+)
+def penalized_weighted_median(
+    beta_x: Array,
+    se_x: Array,
+    beta_y: Array,
+    se_y: Array,
+    *,
+    weights: str = "first",
+    penalty: float = 20.0,
+    draws: int = 1000,
+    seed: int = 0,
+    distribution: str = "normal",
+    rho: Array | None = None,
+) -> Fit:
+    """Weighted median after the weights of outlying ratios are cut to min(1, penalty * p).
+
+    Parameters
+    ----------
+    penalty : float
+        Multiplier of each instrument's chi-square p about the weighted median.
+
+    Notes
+    -----
+    Other parameters and limits as in `weighted_median`.
+    """
+    return _fit((beta_x, se_x, beta_y, se_y), weights, float(penalty), draws, seed, rho, distribution)

@@ -1,0 +1,14 @@
+from ._correct_answer import CorrectAnswer as CorrectAnswer
+from ._generated_text import GeneratedOutcome as GeneratedOutcome
+from ._logit_outcomes import ClassifierMargin as ClassifierMargin
+from ._logit_outcomes import Logit as Logit
+from ._logit_outcomes import LogitDifference as LogitDifference
+from ._logit_outcomes import Probability as Probability
+from ._outcome import AnchorProjection as AnchorProjection
+from ._outcome import Sampling as Sampling
+from ._outcome_set import OutcomeSet as OutcomeSet
+from ._projection_and_callable import CallableOutcome as CallableOutcome
+from ._projection_and_callable import Projection as Projection
+from ._target_outcomes import ContinuationLogProbability as ContinuationLogProbability
+from ._target_outcomes import ExampleLoss as ExampleLoss
+from ._target_outcomes import KLToClean as KLToClean

@@ -1,0 +1,175 @@
+"""Outcomes read off the logits: logit, logit difference, probability, classifier margin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mrinterp.core.errors import InputError
+from mrinterp.positions import LAST_TOKEN, PositionRule
+
+__all__ = [
+    "ClassifierMargin",
+    "Logit",
+    "LogitDifference",
+    "Probability",
+    "check_labels",
+    "logits_at",
+    "logits_of",
+]
+
+
+def logits_of(output: Any) -> torch.Tensor:
+    """Logits of a network's output, in float32 or better.
+
+    The output itself where it is a tensor, its ``logits``, or the first tensor of a tuple.
+
+    Raises
+    ------
+    InputError
+        Where there are none.
+    """
+    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
+    if logits is None and isinstance(output, tuple) and isinstance(output[0], torch.Tensor):
+        logits = output[0]
+    if logits is None or logits.ndim not in (2, 3):
+        found = type(output).__name__ if logits is None else f"logits of shape {tuple(logits.shape)}"
+        raise InputError(
+            "outcome",
+            f"{found} holds no logits per run",
+            "Load the network with its head (causal or classifier)",
+        )
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def logits_at(output: Any, mask: torch.Tensor, rule: PositionRule) -> torch.Tensor:
+    """Logits (runs, classes) at the one token a rule selects; a classifier's logits as they are."""
+    logits = logits_of(output)
+    if logits.ndim == 2:
+        return logits
+    selected = rule.at(mask).selected
+    if bool((selected.sum(1) != 1).any()):
+        raise InputError(
+            "outcome position",
+            f"{rule} selects several tokens",
+            "Choose one token per run: 'last' or a number",
+        )
+    return logits[selected]
+
+
+def check_labels(labels: torch.Tensor, logits: torch.Tensor, name: str) -> None:
+    """Refuse labels that are not one class of the logits (runs, classes) per run.
+
+    Raises
+    ------
+    InputError
+        For another number of labels than runs, or a label that is no class; names the run.
+    """
+    if labels.shape != logits.shape[:1]:
+        raise InputError(
+            f"outcome {name!r}",
+            f"{tuple(labels.shape)} labels for {len(logits)} runs",
+            "One label per run; take() the batch's rows",
+        )
+    outside = (labels < 0) | (labels >= logits.shape[1])
+    if bool(outside.any()):
+        run = int(outside.nonzero()[0, 0])
+        raise InputError(
+            f"label of run {run}", f"{int(labels[run])} of {logits.shape[1]} classes", "Labels count from 0"
+        )
+
+
+@dataclass(frozen=True)
+class Logit:
+    """Logit of one token or class, at the last token unless ``position`` says otherwise."""
+
+    target: int
+    position: PositionRule = LAST_TOKEN
+    name: str = "logit"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        return _column(logits_at(output, mask, self.position), self.target, self.name)
+
+
+@dataclass(frozen=True)
+class LogitDifference:
+    """Logit of ``positive`` minus logit of ``negative``."""
+
+    positive: int
+    negative: int
+    position: PositionRule = LAST_TOKEN
+    name: str = "logit_difference"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        logits = logits_at(output, mask, self.position)
+        return _column(logits, self.positive, self.name) - _column(logits, self.negative, self.name)
+
+
+@dataclass(frozen=True)
+class Probability:
+    """Probability of one token or class; its logarithm where ``log`` is set (no underflow)."""
+
+    target: int
+    position: PositionRule = LAST_TOKEN
+    log: bool = False
+    name: str = "probability"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        normalize: Callable[..., torch.Tensor] = torch.log_softmax if self.log else torch.softmax
+        return _column(normalize(logits_at(output, mask, self.position), -1), self.target, self.name)
+
+
+@dataclass(frozen=True)
+class ClassifierMargin:
+    """Logit of one class minus the largest of all others: positive where the class wins."""
+
+    target: int
+    position: PositionRule = LAST_TOKEN
+    name: str = "margin"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        logits = logits_at(output, mask, self.position)
+        if logits.shape[1] < 2:
+            raise InputError(
+                f"outcome {self.name!r}", "one class", "A margin needs at least two classes; use Logit"
+            )
+        own = _column(logits, self.target, self.name)
+        others = torch.arange(logits.shape[1], device=logits.device) != self.target
+        return own - logits[:, others].amax(1, keepdim=True)
+
+
+def _column(values: torch.Tensor, target: int, name: str) -> torch.Tensor:
+    if not 0 <= target < values.shape[1]:
+        raise InputError(
+            f"outcome {name!r}",
+            f"token or class {target} of {values.shape[1]}",
+            f"They run from 0 to {values.shape[1] - 1}",
+        )
+    return values[:, target : target + 1]

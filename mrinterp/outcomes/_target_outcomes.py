@@ -1,0 +1,158 @@
+"""Outcomes held against something each run has of its own: a continuation, a label, its clean run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from mrinterp.core.errors import InputError
+from mrinterp.outcomes._logit_outcomes import check_labels, logits_at, logits_of
+from mrinterp.positions import LAST_TOKEN, PositionRule
+
+__all__ = ["ContinuationLogProbability", "ExampleLoss", "KLToClean"]
+
+Rows = Sequence[int] | torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ContinuationLogProbability:
+    """Log-probability of a continuation that stands at the end of each run's input, in nats.
+
+    Parameters
+    ----------
+    ids : tensor (runs, tokens) of int
+        The inputs, continuation included.
+    continuation : tensor (runs, tokens) of bool
+        Which of them are the continuation; never a run's first token.
+    per_token : bool
+        Mean over the continuation's tokens instead of the sum.
+    """
+
+    ids: torch.Tensor
+    continuation: torch.Tensor
+    per_token: bool = False
+    name: str = "log_probability"
+
+    def __post_init__(self) -> None:
+        if self.ids.shape != self.continuation.shape or self.ids.ndim != 2:
+            raise InputError(
+                "continuation",
+                f"{tuple(self.continuation.shape)} for ids {tuple(self.ids.shape)}",
+                "Give both (runs, tokens)",
+            )
+        for bad, found in (
+            (~self.continuation.bool().any(1), "empty"),
+            (self.continuation.bool()[:, 0], "starts at the first token"),
+        ):
+            if bool(bad.any()):
+                raise InputError(
+                    f"continuation, run {int(bad.nonzero()[0, 0])}",
+                    found,
+                    "Mark at least one token, after the prompt",
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Rows) -> ContinuationLogProbability:
+        """The same outcome for some of the runs."""
+        return ContinuationLogProbability(self.ids[rows], self.continuation[rows], self.per_token, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        logits = logits_of(output)
+        if logits.ndim != 3 or logits.shape[:2] != self.ids.shape:
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"logits {tuple(logits.shape)} for ids {tuple(self.ids.shape)}",
+                "Use a causal language model, and take() the batch's rows",
+            )
+        targets = self.ids[:, 1:].to(logits.device).unsqueeze(-1)
+        each = logits[:, :-1].log_softmax(-1).gather(-1, targets).squeeze(-1)
+        chosen = self.continuation[:, 1:].bool().to(logits.device)
+        total = torch.where(chosen, each, torch.zeros_like(each)).sum(1, keepdim=True)
+        return total / chosen.sum(1, keepdim=True) if self.per_token else total
+
+
+@dataclass(frozen=True, eq=False)
+class ExampleLoss:
+    """Cross-entropy of each run's own label, in nats: never averaged over the batch.
+
+    Parameters
+    ----------
+    labels : tensor (runs,) of int
+        Class, or next token at ``position``.
+    """
+
+    labels: torch.Tensor
+    position: PositionRule = LAST_TOKEN
+    name: str = "loss"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Rows) -> ExampleLoss:
+        """The same outcome for some of the runs."""
+        return ExampleLoss(self.labels[rows], self.position, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        logits = logits_at(output, mask, self.position)
+        check_labels(self.labels, logits, self.name)
+        labels = self.labels.long().to(logits.device)
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="none").unsqueeze(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class KLToClean:
+    """Divergence KL(clean || run) of the predicted distribution from the run's clean one, in nats.
+
+    Parameters
+    ----------
+    clean_logits : tensor (runs, classes)
+        Logits of each run's clean run at the same position: `KLToClean.from_clean`.
+
+    Notes
+    -----
+    0 at the clean run and above it on either side: ``even`` says that it has no slope there.
+    """
+
+    even: ClassVar[bool] = True
+    clean_logits: torch.Tensor
+    position: PositionRule = LAST_TOKEN
+    name: str = "kl_to_clean"
+
+    @classmethod
+    def from_clean(cls, output: Any, mask: torch.Tensor, position: PositionRule | None = None) -> KLToClean:
+        """Hold runs against this output of the clean ones."""
+        rule = LAST_TOKEN if position is None else position
+        return cls(logits_at(output, mask, rule).detach().clone(), rule)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Rows) -> KLToClean:
+        """The same outcome for some of the runs."""
+        return KLToClean(self.clean_logits[rows], self.position, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1)."""
+        logits = logits_at(output, mask, self.position)
+        if logits.shape != self.clean_logits.shape:
+            raise InputError(
+                f"outcome {self.name!r}",
+                f"{tuple(logits.shape)} logits, clean {tuple(self.clean_logits.shape)}",
+                "take() the batch's rows",
+            )
+        clean = self.clean_logits.to(logits).log_softmax(-1)
+        terms = clean.exp() * (clean - logits.log_softmax(-1))
+        return torch.where(clean.exp() > 0, terms, torch.zeros_like(terms)).sum(-1, keepdim=True)

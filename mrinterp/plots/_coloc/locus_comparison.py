@@ -1,0 +1,57 @@
+"""Strength of every instrument of a locus on the feature against its strength on the outcome."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.plots._style import axes, spare
+from mrinterp.stats.tests.tails import neglog10p_normal
+
+__all__ = ["locus_comparison"]
+
+
+def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None = None) -> Axes:
+    """Plot -log10 p on the outcome (up) against the feature (across), colored by r2 with the leader.
+
+    With one shared cause the points rise together to one corner; with two causes they run along
+    both axes.
+
+    Parameters
+    ----------
+    data : MRData
+        The instruments of one locus (``data.select(instruments=...)``).
+    exposure, outcome : str
+    """
+    ax = axes(ax, 4.4, 3.8)
+    one = data.select([exposure], [outcome])
+    x = neglog10p_normal(one.beta_x[0] / one.se_x[0])
+    y = neglog10p_normal(one.beta_y[0] / one.se_y[0])
+    lead = int(np.argmax(x + y))
+    if one.ld is None:
+        ax.scatter(x, y, s=22, color="#0072b2", alpha=0.8, lw=0)
+    else:
+        order = np.argsort(one.ld[lead] ** 2, kind="stable")
+        points = ax.scatter(
+            x[order], y[order], c=one.ld[lead][order] ** 2, s=22, cmap="viridis_r", vmin=0, vmax=1, lw=0
+        )
+        bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, pad=0.02)
+        bar.set_label(f"r² with {one.instruments[lead]}")
+    ax.scatter(x[lead], y[lead], marker="D", s=46, color="#d55e00", zorder=4)
+    left = x[lead] > 0.6 * x.max()
+    ax.annotate(
+        one.instruments[lead],
+        (x[lead], y[lead]),
+        xytext=(-7 if left else 7, 0),
+        textcoords="offset points",
+        ha="right" if left else "left",
+        va="center",
+        fontsize=8,
+    )
+    ax.margins(0.06)
+    ax.set_xlabel(f"-log10 p, {exposure}")
+    ax.set_ylabel(f"-log10 p, {outcome}")
+    ax.set_title("Locus comparison", loc="left")
+    spare(ax)
+    return ax

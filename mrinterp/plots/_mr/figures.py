@@ -1,0 +1,53 @@
+"""The four figures of a two-sample analysis, as files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.plots._mr.forest import mr_forest
+from mrinterp.plots._mr.funnel import mr_funnel
+from mrinterp.plots._mr.leave_one_out import mr_leave_one_out
+from mrinterp.plots._mr.scatter import mr_scatter
+from mrinterp.plots._style import save
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["MOST_PAIRS", "write_mr_figures"]
+
+MOST_PAIRS = 20
+"""Pairs of exposure and outcome that are drawn; the first ones."""
+
+
+def write_mr_figures(
+    folder: Path,
+    data: MRData,
+    results: Sequence[Estimates],
+    repeats: Sequence[tuple[str, Estimates]] = (),
+    whole: Estimates | None = None,
+) -> list[Path]:
+    """Scatter, forest, funnel and (with ``repeats`` of the method ``whole``) leave-one-out, SVG and PNG.
+
+    Parameters
+    ----------
+    results : sequence of Estimates
+        Univariable estimates.
+
+    Returns
+    -------
+    list of Path
+        In order; names hold the pair where there is more than one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = [(x, y) for x in data.exposures for y in data.outcomes]
+    written = []
+    for x, y in pairs[:MOST_PAIRS]:
+        pair = "" if len(pairs) == 1 else "_" + re.sub(r"[^\w.-]+", "-", f"{x}_{y}")
+        for suffix in (".svg", ".png"):
+            drawn = {n: f(data, results, x, y) for n, f in
+                     (("scatter", mr_scatter), ("forest", mr_forest), ("funnel", mr_funnel))}  # fmt: skip
+            if repeats and whole is not None:
+                drawn["leave_one_out"] = mr_leave_one_out(whole, repeats, x, y)
+            written += [save(ax, folder / f"{name}{pair}{suffix}") for name, ax in drawn.items()]
+    return written

@@ -1,0 +1,55 @@
+"""Precision against ratio: a lopsided funnel is directional pleiotropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.plots._mr.scatter import oriented, short_label
+from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["mr_funnel"]
+
+
+def mr_funnel(
+    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, ax: Axes | None = None
+) -> Axes:
+    """1 / error of each ratio g/b against the ratio, one vertical line per estimate.
+
+    Where no instrument acts around the exposure the points spread evenly about the effect, more
+    widely the lower they lie: 95% of them inside the dotted lines about the first estimate.
+    """
+    ax = axes(ax, 5.6, 4.4)
+    b, _, g, t, _ = oriented(data, exposure, outcome)
+    moves = b > 0
+    ratio, precision = g[moves] / b[moves], b[moves] / t[moves]
+    ax.plot(ratio, precision, "o", ms=3.5, color="#444444", zorder=3)
+    drawn = 0
+    for k, result in enumerate(results):
+        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
+        beta = result.beta[f, o]
+        if not np.isfinite(beta):
+            continue
+        color = LINE_COLORS[k % len(LINE_COLORS)]
+        ax.axvline(beta, color=color, lw=1.4, label=short_label(result), zorder=2)
+        if not drawn and len(precision):
+            heights = np.linspace(precision.max() / 40.0, precision.max() * 1.05, 200)
+            for side in (-1.959964, 1.959964):
+                ax.plot(beta + side / heights, heights, ":", color=color, lw=1.0, zorder=1)
+        drawn += 1
+    if len(ratio) > 2:
+        left, right = np.quantile(ratio, [0.02, 0.98])
+        room = 0.35 * (right - left) + 1e-12
+        ax.set_xlim(left - room, right + room)
+    ax.set_ylim(0, 1.08 * precision.max() if len(precision) else 1.0)
+    ax.set_xlabel(f"ratio of one instrument: effect on {outcome} per unit of {exposure}")
+    ax.set_ylabel("1 / error of the ratio")
+    ax.set_title("Funnel: precise instruments on top", loc="left")
+    if drawn:
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
+    spare(ax)
+    return ax

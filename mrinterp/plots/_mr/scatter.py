@@ -1,0 +1,74 @@
+"""Effects on the outcome against effects on the exposure, with every estimator's line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from mrinterp.core.mrdata import MRData
+from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.results._estimates import Estimates
+
+__all__ = ["mr_scatter", "oriented", "short_label"]
+
+Array = NDArray[np.float64]
+
+
+def oriented(data: MRData, exposure: str, outcome: str) -> tuple[Array, Array, Array, Array, list[str]]:
+    """b, s, g, t and names of the instruments that both traits have, signs such that b is not negative."""
+    f, o = data.exposures.index(exposure), data.outcomes.index(outcome)
+    b, s, g, t = data.beta_x[f], data.se_x[f], data.beta_y[o], data.se_y[o]
+    here = np.isfinite(b) & np.isfinite(s) & np.isfinite(g) & np.isfinite(t)
+    sign = np.where(b < 0, -1.0, 1.0)
+    names = [str(n) for n, h in zip(data.instruments, here, strict=True) if h]
+    return (b * sign)[here], s[here], (g * sign)[here], t[here], names
+
+
+def short_label(result: Estimates) -> str:
+    """The method's name without what stands in brackets."""
+    return result.label.split(" (")[0]
+
+
+def mr_scatter(
+    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, ax: Axes | None = None
+) -> Axes:
+    """Each instrument with one standard error either way, oriented to raise the exposure; one line per estimate.
+
+    Parameters
+    ----------
+    results : sequence of Estimates
+        Univariable estimates; a line has the method's intercept where it has one, else it starts at 0.
+    """
+    ax = axes(ax, 5.6, 4.4)
+    b, s, g, t, _ = oriented(data, exposure, outcome)
+    ax.errorbar(
+        b, g, xerr=s, yerr=t, fmt="o", ms=3.5, color="#444444", ecolor="#bbbbbb", elinewidth=0.8, zorder=2
+    )
+    right = 1.05 * float((b + s).max()) if len(b) else 1.0
+    ends = np.array([0.0, right])
+    for k, result in enumerate(results):
+        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
+        slope = result.beta[f, o]
+        if not np.isfinite(slope):
+            continue
+        start = float(result.details["intercept"][f, o]) if "intercept" in result.details else 0.0
+        ax.plot(
+            ends,
+            start + slope * ends,
+            color=LINE_COLORS[k % len(LINE_COLORS)],
+            lw=1.6,
+            label=short_label(result),
+            zorder=3,
+        )
+    ax.axhline(0, color="#dddddd", lw=0.8, zorder=0)
+    ax.set_xlim(0 if (b - s).min(initial=0.0) >= 0 else None, right)
+    ax.set_xlabel(f"effect of the instrument on {exposure}")
+    ax.set_ylabel(f"effect on {outcome}")
+    ax.set_title("Instruments and what each estimator makes of them", loc="left")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
+    spare(ax)
+    return ax

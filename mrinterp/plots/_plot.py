@@ -1,0 +1,89 @@
+"""The figure of any result of a knockout or an agreement, found by the result's type."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import wrap
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.plots._style import save
+
+__all__ = ["FIGURES", "plot"]
+
+FIGURES = {
+    "AgainstRandom": "_study.against_random.against_random",
+    "Agreement": "_study.agreement_scores.agreement_scores",
+    "AlignmentSearch": "_abstraction.alignment_search.alignment_search",
+    "ComparatorTable": "_study.attribution_vs_knockout.comparators_vs_knockout",
+    "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
+    "DirectEffect": "_designs.direct_effects.direct_effects",
+    "DoseResponse": "_designs.dose_response_curve.dose_response_curve",
+    "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",
+    "Faithfulness": "_designs.faithfulness_curve.faithfulness_curve",
+    "InterchangeAccuracy": "_abstraction.interchange_accuracy.interchange_accuracy",
+    "KindComparison": "_study.kinds_side_by_side.kinds_side_by_side",
+    "KnockoutEffects": "_study.knockout_effects.knockout_effects",
+    "MinimalSet": "_designs.minimal_set_path.minimal_set_path",
+    "OrderedKnockouts": "_designs.ordered_knockouts.ordered_knockouts_curve",
+    "Pruning": "_edits.pruning.pruning",
+    "Rescue": "_designs.rescued_shares.rescued_shares",
+    "SetEffects": "_designs.set_shares.set_shares",
+    "Specificity": "_designs.specificity.specificity",
+    "VestigialFeatures": "_edits.vestigial_features.vestigial_features",
+}
+"""Type of a result, and the module and function of its figure."""
+
+
+def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
+    """Draw the figure of a result, and save it where a path is given.
+
+    Parameters
+    ----------
+    result : any of `FIGURES`
+    path : str or Path, optional
+        Ends in ``.svg``, ``.png`` or ``.pdf``.
+    **options
+        Of the figure: ``outcome``, ``most``, ``ax`` ...; see its module in `mrinterp.plots`.
+
+    Raises
+    ------
+    InputError
+        For a type that has no figure, a path of another kind of file, or an option that the figure does not have.
+
+    Notes
+    -----
+    Values written outside natural support are hollow markers, or said below the figure.
+    """
+    name = type(result).__name__
+    if name not in FIGURES:
+        raise InputError("result to plot", f"a {name}", f"Give one of {', '.join(FIGURES)}")
+    if path is not None and Path(path).suffix not in (".svg", ".png", ".pdf"):
+        raise InputError("path", f"{str(path)!r}", "End it in .svg, .png or .pdf")
+    module, _, function = FIGURES[name].rpartition(".")
+    draw = getattr(importlib.import_module(f"mrinterp.plots.{module}"), function)
+    _check_options(name, draw, options)
+    ax: Axes = draw(result, **options)
+    shares = (getattr(result, "meta", None) or {}).get("outside_support")
+    if shares:
+        worst = max(shares, key=lambda feature: shares[feature])
+        words = f"outside natural support: {len(shares)} features, {worst} most ({shares[worst]:.0%})"
+        ax.set_xlabel("\n".join([ax.get_xlabel(), *wrap(words, 36)]).strip())
+    if path is not None:
+        save(ax, Path(path))
+    return ax
+
+
+def _check_options(name: str, draw: Callable[..., Axes], options: dict[str, Any]) -> None:
+    known = list(inspect.signature(draw).parameters)[1:]
+    for option, value in options.items():
+        if option not in known:
+            fix = near_misses(option, known) or f"Its options: {', '.join(known)}"
+            raise InputError(f"option {option!r}", f"the figure of a {name} has none such", fix)
+        if option == "most" and (not isinstance(value, int) or value < 1):
+            raise InputError(f"option {option!r}", repr(value), "Give a whole number of at least 1")

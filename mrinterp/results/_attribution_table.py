@@ -1,0 +1,76 @@
+"""What cheaper methods say, beside the knockout that they stand in for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.results._stored import Stored
+
+__all__ = ["ComparatorTable"]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparatorTable(Stored):
+    """Effects per unit by knockout and by M cheaper methods, and how well each method agrees.
+
+    Parameters
+    ----------
+    knockout : str
+        Its kind.
+    methods : tuple of str
+    table : DataFrame
+        One row per (feature, outcome): ``feature, outcome, knockout, knockout_lower, knockout_upper`` (95%),
+        ``flags`` of the knockout, then one column per method, nan where it does not apply.
+    scores : DataFrame
+        One row per (method, outcome): ``method, outcome, features`` (that are finite in both), ``correlation,
+        slope`` (errors in both; of the method on the knockout, 1 where they agree), each with ``_lower`` and
+        ``_upper``, ``rank_correlation, sign_concordance, coverage, rmse``, and ``status``: ``ok``, or why there
+        are no numbers.
+
+    Notes
+    -----
+    Intervals of correlation and slope are over features (see `mrinterp.stats.agreement.agreement.agree`);
+    `mrinterp.diagnostics.agreement` draws the knockout's families too, and ranks causal features.
+    """
+
+    KIND: ClassVar[str] = "comparator table"
+
+    knockout: str
+    methods: tuple[str, ...]
+    table: pd.DataFrame
+    scores: pd.DataFrame
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (feature, outcome), knockout and methods side by side."""
+        return self.table
+
+    def __str__(self) -> str:
+        lines = []
+        for outcome, rows in self.scores.groupby("outcome", sort=False):
+            words = "; ".join(_words(r) for r in rows.to_dict(orient="records"))
+            lines.append(f"Against the knockout ({self.knockout}), {outcome}: {words}.")
+        rows = self.table.drop_duplicates("feature")
+        flagged = rows[rows["flags"] != ""] if "flags" in rows else rows[:0]  # an older version wrote none
+        if len(flagged):
+            first = flagged.iloc[0]
+            lines.append(
+                f"{len(flagged)} features of the knockout flagged, first {first['feature']}: {first['flags']}."
+            )
+        return "\n".join(lines)
+
+
+def _words(row: dict[Any, Any]) -> str:
+    if row["status"] != "ok":
+        return f"{row['method']}: {row['status']}"
+    if not np.isfinite(row["correlation"]):
+        return f"{row['method']} sign alike in {row['sign_concordance']:.0%} of {row['features']} features"
+    return (
+        f"{row['method']} r {row['correlation']:.2f} ({row['correlation_lower']:.2f} to"
+        f" {row['correlation_upper']:.2f}), slope {row['slope']:.2g}, sign alike in"
+        f" {row['sign_concordance']:.0%} of {row['features']} features"
+    )

@@ -1,0 +1,279 @@
+"""Colocalization of features with outcomes, locus by locus: one shared cause, or two neighbors?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    read_header,
+    whole_folder,
+    write_json,
+    write_table,
+)
+from mrinterp.results._check import NotApplicable
+
+__all__ = ["HYPOTHESES", "Coloc", "ColocPair"]
+
+Array = NDArray[np.float64]
+
+HYPOTHESES: tuple[str, ...] = ("H0", "H1", "H2", "H3", "H4")
+"""No cause; a cause for trait 1 only; for trait 2 only; two distinct causes; one shared cause."""
+
+_ARRAYS = (
+    "posterior",
+    "log_sums",
+    "priors",
+    "shares",
+    "sensitivity",
+    "sign",
+    "top",
+    "locus",
+    "log_bf_x",
+    "log_bf_y",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ColocPair:
+    """One feature, one outcome, one locus; prints as a sentence.
+
+    ``posterior`` (5,) is the posterior of H0 to H4; ``sensitivity`` has one row
+    ``(share, p12, PP.H3, PP.H4)`` per prior of the grid; ``instrument_posterior`` (J,) is the posterior
+    of each instrument being the shared cause, given H4.
+    """
+
+    exposure: str
+    outcome: str
+    locus: str
+    posterior: Array
+    priors: tuple[float, float, float]
+    sensitivity: Array
+    sign: float
+    instruments: tuple[str, ...]
+    instrument_posterior: Array | None
+    top: str
+
+    @property
+    def verdict(self) -> str:
+        """The leading hypothesis in words, and whether the prior decides it."""
+        words = (
+            "neither trait has a cause here",
+            f"only {self.exposure} has a cause here",
+            f"only {self.outcome} has a cause here",
+            "the two have different causes",
+            "the two share a cause",
+        )
+        return words[int(np.argmax(self.posterior))]
+
+    def credible_set(self, coverage: float = 0.95) -> tuple[str, ...]:
+        """Smallest set of instruments that holds the shared cause, given H4, with this probability."""
+        if self.instrument_posterior is None:
+            return ()
+        order = np.argsort(-self.instrument_posterior, kind="stable")
+        size = int(np.searchsorted(np.cumsum(self.instrument_posterior[order]), coverage)) + 1
+        return tuple(self.instruments[j] for j in order[:size])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dictionary for JSON."""
+        out: dict[str, Any] = {"exposure": self.exposure, "outcome": self.outcome, "locus": self.locus}
+        out |= {f"pp_{h.lower()}": float(p) for h, p in zip(HYPOTHESES, self.posterior, strict=True)}
+        out |= {"p1": self.priors[0], "p2": self.priors[1], "p12": self.priors[2]}
+        out |= {"sign": self.sign, "top_instrument": self.top, "n_instruments": len(self.instruments)}
+        out["snp"] = list(self.instruments)
+        out["snp_pp_h4"] = None if self.instrument_posterior is None else self.instrument_posterior.tolist()
+        rows = ("share", "p12", "pp_h3", "pp_h4")
+        out["sensitivity"] = [dict(zip(rows, map(float, row), strict=True)) for row in self.sensitivity]
+        out["verdict"] = self.verdict
+        return out
+
+    def __str__(self) -> str:
+        low, high = self.sensitivity[:, 3].min(), self.sensitivity[:, 3].max()
+        direction = "the same direction" if self.sign > 0 else "opposite directions"
+        place = f" at {self.locus}" if self.locus else ""
+        return (
+            f"{self.exposure} and {self.outcome}{place}: {self.verdict} (PP.H3 {self.posterior[3]:.3g}, "
+            f"PP.H4 {self.posterior[4]:.3g}; {low:.3g} to {high:.3g} over the priors). If shared, the"
+            f" likeliest cause is {self.top}, which moves them in {direction}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Coloc:
+    """Posterior of the five hypotheses for F features, O outcomes and K loci.
+
+    Parameters
+    ----------
+    method : str
+        Form of the Bayes factors.
+    exposures, outcomes, loci, instruments : tuple of str
+        Names.
+    posterior : ndarray (F, O, K, 5)
+        Posterior of H0 to H4.
+    log_sums : ndarray (F, O, K, 4)
+        Log sums of Bayes factors behind H1 to H4 (before priors).
+    priors : ndarray (K, 3)
+        p1, p2, p12 per instrument of each locus.
+    shares : ndarray (G,)
+        Prior grid over pi4 / (pi3 + pi4).
+    sensitivity : ndarray (F, O, K, G, 2)
+        PP.H3 and PP.H4 over the grid.
+    sign : ndarray (F, O, K)
+        Expected sign of the product of the two effects given H4.
+    top : ndarray (F, O, K) of int
+        Instrument with the largest posterior given H4.
+    status : ndarray (F, O, K) of str
+        ``"ok"``, or why colocalization does not apply to the cell.
+    locus : ndarray (J,) of int
+        Locus of each instrument.
+    log_bf_x, log_bf_y : ndarray (F, J), (O, J), optional
+        Log Bayes factors; None where they belong to pairs.
+    assumes, reference, meta
+        What the numbers are conditional on, the paper, options.
+    """
+
+    method: str
+    exposures: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    loci: tuple[str, ...]
+    instruments: tuple[str, ...]
+    posterior: Array
+    log_sums: Array
+    priors: Array
+    shares: Array
+    sensitivity: Array
+    sign: Array
+    top: NDArray[np.int_]
+    status: NDArray[Any]
+    locus: NDArray[np.int_]
+    log_bf_x: Array | None = None
+    log_bf_y: Array | None = None
+    assumes: tuple[str, ...] = ()
+    reference: str = ""
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        shape = (len(self.exposures), len(self.outcomes), len(self.loci))
+        for name, tail in (("posterior", (5,)), ("log_sums", (4,)), ("sign", ()), ("top", ())):
+            found = np.asarray(getattr(self, name)).shape
+            if found != shape + tail:
+                raise InputError(
+                    f"Coloc {name}",
+                    f"shape {found}, expected {shape + tail}",
+                    "Put features, outcomes, loci first",
+                )
+        object.__setattr__(self, "status", np.broadcast_to(np.asarray(self.status, dtype=object), shape))
+
+    def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
+        if name not in names:
+            raise InputError(
+                f"coloc[{name!r}]", f"no such {what}", near_misses(name, names) or f"Known: {list(names)[:8]}"
+            )
+        return names.index(name)
+
+    def __getitem__(self, key: tuple[str, ...]) -> ColocPair | NotApplicable:
+        """The pair (feature, outcome) or (feature, outcome, locus); NotApplicable where it misfits."""
+        f = self._position(key[0], self.exposures, "feature")
+        o = self._position(key[1], self.outcomes, "outcome")
+        k = self._position(key[2], self.loci, "locus") if len(key) > 2 else 0
+        if len(key) == 2 and len(self.loci) > 1:
+            raise InputError(
+                f"coloc{list(key)}", f"{len(self.loci)} loci", "Name one: coloc[feature, outcome, locus]"
+            )
+        if self.status[f, o, k] != "ok":
+            return NotApplicable(str(self.status[f, o, k]), f"colocalization of {key[0]} and {key[1]}")
+        return self.pair(f, o, k)
+
+    def pair(self, f: int, o: int, k: int = 0) -> ColocPair:
+        """The numbers of one cell by position, whatever its status."""
+        members = np.flatnonzero(self.locus == k)
+        p1, p2, p12 = (float(p) for p in self.priors[k])
+        p12s = self.meta["p12_grid"][k]
+        rows = np.column_stack([self.shares, np.asarray(p12s, float), self.sensitivity[f, o, k]])
+        return ColocPair(
+            self.exposures[f],
+            self.outcomes[o],
+            self.loci[k],
+            self.posterior[f, o, k],
+            (p1, p2, p12),
+            rows,
+            float(self.sign[f, o, k]),
+            tuple(self.instruments[j] for j in members),
+            self.instrument_posterior(f, o, k),
+            self.instruments[self.top[f, o, k]],
+        )
+
+    def instrument_posterior(self, f: int, o: int, k: int = 0) -> Array | None:
+        """Posterior of each instrument of locus ``k`` being the shared cause given H4, or None."""
+        if self.log_bf_x is None or self.log_bf_y is None:
+            return None
+        members = np.flatnonzero(self.locus == k)
+        return np.asarray(special.softmax(self.log_bf_x[f, members] + self.log_bf_y[o, members]))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (feature, outcome, locus)."""
+        pairs = len(self.exposures) * len(self.outcomes)
+        names = pd.MultiIndex.from_product(
+            [self.exposures, self.outcomes, self.loci], names=["exposure", "outcome", "locus"]
+        )
+        frame = names.to_frame(index=False)
+        for h in range(5):
+            frame[f"pp_h{h}"] = self.posterior[..., h].ravel()
+        h4 = self.sensitivity[..., 1]
+        frame["pp_h4_lowest"], frame["pp_h4_highest"] = h4.min(-1).ravel(), h4.max(-1).ravel()
+        frame["sign"] = self.sign.ravel()
+        frame["top_instrument"] = np.array(self.instruments, dtype=object)[self.top.ravel()]
+        for i, name in enumerate(("p1", "p2", "p12")):
+            frame[name] = np.tile(self.priors[:, i], pairs)
+        frame["status"] = self.status.ravel()
+        return frame
+
+    def save(self, folder: Path) -> None:
+        """Write table, arrays and header into ``folder``, whole or not at all."""
+        header: dict[str, Any] = {
+            "kind": "coloc",
+            "format_version": FORMAT_VERSION,
+            "arrays": [name for name in _ARRAYS if getattr(self, name) is not None],
+        }
+        for name in (
+            "method",
+            "exposures",
+            "outcomes",
+            "loci",
+            "instruments",
+            "assumes",
+            "reference",
+            "meta",
+        ):
+            header[name] = getattr(self, name)
+        header["status"] = self.status.tolist()
+        with whole_folder(folder) as partial:
+            write_json(partial / "coloc.json", header)
+            write_table(partial / "coloc.parquet", self.to_frame())
+            for name in header["arrays"]:
+                np.save(partial / f"{name}.npy", getattr(self, name))
+
+    @classmethod
+    def load(cls, folder: Path) -> Coloc:
+        """Reopen what `save` wrote."""
+        folder = Path(folder)
+        header = read_header(folder / "coloc.json", "coloc")
+        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
+        labels = ("exposures", "outcomes", "loci", "instruments", "assumes")
+        names: dict[str, Any] = {name: tuple(header[name]) for name in labels}
+        return cls(
+            method=header["method"],
+            reference=header["reference"],
+            meta=header["meta"],
+            status=header["status"],
+            **names,
+            **arrays,
+        )

@@ -1,0 +1,1 @@
+"""Results of experiments made of knockouts."""

@@ -1,0 +1,126 @@
+"""Total and direct effects of knockouts, and what the layers downstream make of the difference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._first_lines import first_lines
+from mrinterp.results._off_support import off_support_shares, off_support_words
+from mrinterp.results._stored import Stored
+
+__all__ = ["DOWNSTREAM", "DirectEffect", "Mediation"]
+
+Array = NDArray[np.float64]
+
+DOWNSTREAM = ("self-repair", "amplification", "mediation", "negligible", "indeterminate")
+"""What the indirect part does: opposes the direct one; adds to it; acts where nothing is direct; nothing."""
+
+
+@dataclass(frozen=True)
+class Mediation:
+    """One feature and one outcome; prints as a sentence."""
+
+    feature: str
+    outcome: str
+    total: float
+    direct: float
+    indirect: float
+    lower: float
+    upper: float
+    downstream: str
+    level: float
+
+    def __str__(self) -> str:
+        return (
+            f"Knocking out {self.feature} moves {self.outcome} by {self.total:.3g}, by {self.direct:.3g} with"
+            f" everything downstream frozen; downstream adds {self.indirect:.3g} ({self.level:.0%} interval"
+            f" {self.lower:.3g} to {self.upper:.3g}; units of the outcome): {self.downstream}."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class DirectEffect(Stored):
+    """Effects of K knockouts on O outcomes, in units of the outcome.
+
+    Parameters
+    ----------
+    features, outcomes, frozen : tuple of str
+        ``frozen``: the downstream sites held at their clean activations for the direct effect.
+    total, total_se, direct, direct_se : ndarray (K, O)
+        Mean effects, errors clustered by family.
+    indirect, se, lower, upper : ndarray (K, O)
+        total - direct, prompt by prompt: mediation downstream.
+    downstream : ndarray (K, O) of str
+        One of `DOWNSTREAM`. Self-repair only where both the direct and the indirect interval exclude
+        zero and the two have opposite signs.
+    rope : ndarray (O,)
+        Half width of the region of practical equivalence.
+    freeze_error : float
+        Largest outcome difference from the clean run when everything is frozen and nothing knocked out.
+    """
+
+    KIND: ClassVar[str] = "direct effects"
+
+    features: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    frozen: tuple[str, ...]
+    total: Array
+    total_se: Array
+    direct: Array
+    direct_se: Array
+    indirect: Array
+    se: Array
+    lower: Array
+    upper: Array
+    downstream: NDArray[Any]
+    rope: Array
+    df: float
+    level: float
+    noise_floor: float
+    freeze_error: float
+    read_back_error: Array
+    status: str = "ok"
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: tuple[str, str]) -> Mediation | NotApplicable:
+        """One feature and one outcome; NotApplicable where no error can be had."""
+        for name, known in zip(key, (self.features, self.outcomes), strict=True):
+            if name not in known:
+                raise InputError(
+                    f"direct_effect[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
+                )
+        f, o = self.features.index(key[0]), self.outcomes.index(key[1])
+        if self.status != "ok":
+            return NotApplicable(self.status, f"mediation of {key[0]} on {key[1]}")
+        numbers = (a[f, o] for a in (self.total, self.direct, self.indirect, self.lower, self.upper))
+        t, d, i, low, high = map(float, numbers)
+        return Mediation(*key, t, d, i, low, high, str(self.downstream[f, o]), self.level)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (feature, outcome); ``outside_support``: share of what was written that its place never
+        shows."""
+        K, O = self.total.shape
+        frame = {
+            "feature": np.repeat(np.array(self.features, dtype=object), O),
+            "outcome": np.tile(np.array(self.outcomes, dtype=object), K),
+        }
+        for name in ("total", "total_se", "direct", "direct_se", "indirect", "se", "lower", "upper"):
+            frame[name.replace("lower", "ci_lower").replace("upper", "ci_upper")] = getattr(
+                self, name
+            ).ravel()
+        frame["downstream"] = self.downstream.ravel()
+        frame["read_back_error"] = np.repeat(self.read_back_error, O)
+        frame["outside_support"] = np.repeat(off_support_shares(self.meta, self.features), O)
+        return pd.DataFrame(frame)
+
+    def __str__(self) -> str:
+        held = f"{len(self.frozen)} sites frozen downstream.\n"
+        cells = (self[f, o] for o in self.outcomes for f in self.features)
+        return held + first_lines(cells, self.total.size) + off_support_words(self.meta)

@@ -1,0 +1,124 @@
+"""How faithful and how complete the first features of a ranking are, over the size of the set."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._off_support import off_support_largest, off_support_words
+from mrinterp.results._stored import Stored
+
+__all__ = ["CircuitAreas", "Faithfulness"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CircuitAreas:
+    """CPR and CMD for one outcome, with intervals; prints as a sentence."""
+
+    outcome: str
+    cpr: float
+    cpr_lower: float
+    cpr_upper: float
+    cmd: float
+    cmd_lower: float
+    cmd_upper: float
+    features: int
+    level: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.outcome}: over the ranking of {self.features} features CPR is {self.cpr:.3g} ({self.level:.0%}"
+            f" interval {self.cpr_lower:.3g} to {self.cpr_upper:.3g}; higher is better), CMD {self.cmd:.3g}"
+            f" ({self.cmd_lower:.3g} to {self.cmd_upper:.3g}; 0 is best)."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Faithfulness(Stored):
+    """Curves over D proportions of a ranking of n features, for O outcomes.
+
+    Parameters
+    ----------
+    ranking, outcomes : tuple of str
+    proportions : ndarray (D,)
+    sizes : ndarray (D,) of int
+        Features in the circuit: the whole part of proportion x n.
+    score, score_complement : ndarray (D, O)
+        Mean outcome m with only the circuit left, and with everything but the circuit left.
+    full, empty : ndarray (O,)
+        Mean outcome of the whole network, and with all n knocked out.
+    faithfulness, lower, upper : ndarray (D, O)
+        (m(circuit) - m(empty)) / (m(full) - m(empty)), family bootstrap.
+    completeness, completeness_lower, completeness_upper : ndarray (D, O)
+        The same of the complement: near 0 where nothing that matters was left out of the circuit.
+    cpr, cmd, cpr_interval, cmd_interval : ndarray (O,), (2, O)
+        Areas under f and under abs(1 - f); see `mrinterp.stats.agreement.circuit_area`.
+    status : ndarray (O,) of str
+        ``ok``, or why no ratio can be had.
+    """
+
+    KIND: ClassVar[str] = "faithfulness"
+
+    ranking: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    proportions: Array
+    sizes: NDArray[np.int_]
+    score: Array
+    score_complement: Array
+    full: Array
+    empty: Array
+    faithfulness: Array
+    lower: Array
+    upper: Array
+    completeness: Array
+    completeness_lower: Array
+    completeness_upper: Array
+    cpr: Array
+    cpr_interval: Array
+    cmd: Array
+    cmd_interval: Array
+    status: NDArray[Any]
+    df: float
+    level: float
+    noise_floor: float
+    read_back_error: float
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, outcome: str) -> CircuitAreas | NotApplicable:
+        """CPR and CMD of one outcome; NotApplicable where knocking everything out moves it too little."""
+        if outcome not in self.outcomes:
+            raise InputError(f"faithfulness[{outcome!r}]", "no such outcome", f"Known: {list(self.outcomes)}")
+        o = self.outcomes.index(outcome)
+        if self.status[o] != "ok":
+            return NotApplicable(str(self.status[o]), f"faithfulness for {outcome}")
+        (a, b), (c, d) = self.cpr_interval[:, o].tolist(), self.cmd_interval[:, o].tolist()
+        cpr, cmd = float(self.cpr[o]), float(self.cmd[o])
+        return CircuitAreas(outcome, cpr, a, b, cmd, c, d, len(self.ranking), self.level)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (proportion, outcome); ``outside_support``: largest share of what was written into a
+        feature that its place never shows."""
+        D, O = self.faithfulness.shape
+        frame: dict[str, Any] = {
+            "proportion": np.repeat(self.proportions, O),
+            "size": np.repeat(self.sizes, O),
+            "outcome": np.tile(np.array(self.outcomes, dtype=object), D),
+        }
+        for name in ("score", "score_complement", "faithfulness", "lower", "upper"):
+            frame[name] = getattr(self, name).ravel()
+        for name in ("completeness", "completeness_lower", "completeness_upper"):
+            frame[name] = getattr(self, name).ravel()
+        frame["status"] = np.tile(self.status, D)
+        frame["outside_support"] = off_support_largest(self.meta)
+        return pd.DataFrame(frame)
+
+    def __str__(self) -> str:
+        return "\n".join(str(self[o]) for o in self.outcomes) + off_support_words(self.meta)

@@ -1,0 +1,102 @@
+"""Knockouts one after the other, in a given order and in random ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.results._off_support import off_support_shares, off_support_words
+from mrinterp.results._stored import Stored
+
+__all__ = ["OrderedKnockouts"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OrderedKnockouts(Stored):
+    """Mean effect of knocking out the first k of K features, k = 0 to K, for O outcomes (their units).
+
+    Parameters
+    ----------
+    order, outcomes : tuple of str
+    effect, se, lower, upper : ndarray (K + 1, O)
+        In the given order; errors clustered by family.
+    random, random_se : ndarray (K + 1, O)
+        Mean over random orders of the same features.
+    random_low, random_high : ndarray (K + 1, O)
+        The central share ``level`` of single random orders.
+    gain, gain_se, gain_lower, gain_upper : ndarray (K + 1, O)
+        Given order minus random mean, prompt by prompt.
+    area, area_lower, area_upper : ndarray (O,)
+        Mean gain over k (trapezoid over k / K), its sign turned to that of the effect of all K: above 0
+        where the given order comes to the full effect sooner.
+    random_orders : int
+    """
+
+    KIND: ClassVar[str] = "ordered knockouts"
+
+    order: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    effect: Array
+    se: Array
+    lower: Array
+    upper: Array
+    random: Array
+    random_se: Array
+    random_low: Array
+    random_high: Array
+    gain: Array
+    gain_se: Array
+    gain_lower: Array
+    gain_upper: Array
+    area: Array
+    area_lower: Array
+    area_upper: Array
+    random_orders: int
+    df: float
+    level: float
+    noise_floor: float
+    read_back_error: float
+    status: str = "ok"
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (k, outcome); ``outside_support``: share of what was written into the worst of the k
+        features that its place never shows."""
+        steps, O = self.effect.shape
+        last = np.array(["", *self.order], dtype=object)
+        frame: dict[str, Any] = {
+            "knocked_out": np.repeat(np.arange(steps), O),
+            "last": np.repeat(last, O),
+            "outcome": np.tile(np.array(self.outcomes, dtype=object), steps),
+        }
+        for name in ("effect", "se", "lower", "upper", "random", "random_se", "random_low", "random_high"):
+            frame[name] = getattr(self, name).ravel()
+        for name in ("gain", "gain_se", "gain_lower", "gain_upper"):
+            frame[name] = getattr(self, name).ravel()
+        share = np.r_[0.0, off_support_shares(self.meta, self.order)]
+        frame["outside_support"] = np.repeat(np.maximum.accumulate(share), O)
+        return pd.DataFrame(frame)
+
+    def __str__(self) -> str:
+        K = len(self.order)
+        words = []
+        for o, outcome in enumerate(self.outcomes):
+            ends = (
+                f"{self.level:.0%} interval {self.lower[-1, o]:.3g} to {self.upper[-1, o]:.3g}, "
+                if self.status == "ok"
+                else ""
+            )
+            line = f"{outcome}: all {K} knockouts move it by {self.effect[-1, o]:.3g} ({ends}units of the outcome)"
+            if self.random_orders and self.status == "ok":
+                line += (
+                    f"; on the way the given order is ahead of {self.random_orders} random ones by"
+                    f" {self.area[o]:.3g} on average ({self.area_lower[o]:.3g} to {self.area_upper[o]:.3g})"
+                )
+            words.append(line + "." if self.status == "ok" else f"{line}; {self.status}.")
+        return "\n".join(words) + off_support_words(self.meta)

@@ -1,0 +1,138 @@
+"""Necessity and sufficiency of sets of features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._first_lines import first_lines
+from mrinterp.results._off_support import off_support_largest, off_support_words
+from mrinterp.results._stored import Stored
+
+__all__ = ["SetEffects", "SetShares"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SetShares:
+    """One set and one outcome; prints as a sentence."""
+
+    name: str
+    size: int
+    universe: int
+    outcome: str
+    span: float
+    necessity: tuple[float, float, float]
+    sufficiency: tuple[float, float, float]
+    level: float
+
+    def __str__(self) -> str:
+        (n, n0, n1), (s, s0, s1) = self.necessity, self.sufficiency
+        return (
+            f"{self.name} ({self.size} of {self.universe} features), {self.outcome}: knocking everything out"
+            f" moves it by {self.span:.3g} (units of the outcome); without the set {n:.3g} of that happens"
+            f" ({self.level:.0%} interval {n0:.3g} to {n1:.3g}: necessity), with only the set left {s:.3g} of it is"
+            f" kept ({s0:.3g} to {s1:.3g}: sufficiency)."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class SetEffects(Stored):
+    """Effects of S sets within a universe of n features, for O outcomes.
+
+    Parameters
+    ----------
+    sets, outcomes, universe : tuple of str
+    sizes : ndarray (S,) of int
+    span, span_se : ndarray (O,)
+        Everything knocked out minus clean, in units of the outcome.
+    noised, noised_se : ndarray (S, O)
+        The set knocked out (noising) minus clean.
+    denoised, denoised_se : ndarray (S, O)
+        Everything but the set knocked out minus clean: 0 where the set suffices.
+    necessity, sufficiency : ndarray (3, S, O)
+        Estimate, lower and upper end (Fieller): noised / span, and 1 - denoised / span. They need not add
+        up to one: redundant sets are each sufficient and neither necessary.
+    necessity_boot, sufficiency_boot : ndarray (2, S, O)
+        Family bootstrap, percentiles.
+    status : ndarray (O,) of str
+        ``ok``, or why no share can be had.
+    """
+
+    KIND: ClassVar[str] = "feature sets"
+
+    sets: tuple[str, ...]
+    outcomes: tuple[str, ...]
+    universe: tuple[str, ...]
+    sizes: NDArray[np.int_]
+    span: Array
+    span_se: Array
+    noised: Array
+    noised_se: Array
+    denoised: Array
+    denoised_se: Array
+    necessity: Array
+    sufficiency: Array
+    necessity_boot: Array
+    sufficiency_boot: Array
+    status: NDArray[Any]
+    df: float
+    level: float
+    noise_floor: float
+    read_back_error: float
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: tuple[str, str]) -> SetShares | NotApplicable:
+        """One set and one outcome; NotApplicable where knocking everything out moves it too little."""
+        for name, known in zip(key, (self.sets, self.outcomes), strict=True):
+            if name not in known:
+                raise InputError(
+                    f"set_effects[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
+                )
+        s, o = self.sets.index(key[0]), self.outcomes.index(key[1])
+        if self.status[o] != "ok":
+            return NotApplicable(str(self.status[o]), f"necessity and sufficiency of {key[0]} for {key[1]}")
+        n0, n1, n2 = map(float, self.necessity[:, s, o])
+        s0, s1, s2 = map(float, self.sufficiency[:, s, o])
+        return SetShares(
+            key[0],
+            int(self.sizes[s]),
+            len(self.universe),
+            key[1],
+            float(self.span[o]),
+            (n0, n1, n2),
+            (s0, s1, s2),
+            self.level,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (set, outcome); ``outside_support``: largest share of what was written into a
+        feature that its place never shows."""
+        S, O = self.noised.shape
+        frame: dict[str, Any] = {
+            "set": np.repeat(np.array(self.sets, dtype=object), O),
+            "size": np.repeat(self.sizes, O),
+            "outcome": np.tile(np.array(self.outcomes, dtype=object), S),
+            "span": np.tile(self.span, S),
+        }
+        for name in ("noised", "noised_se", "denoised", "denoised_se"):
+            frame[name] = getattr(self, name).ravel()
+        for name in ("necessity", "sufficiency"):
+            for i, end in enumerate(("", "_lower", "_upper")):
+                frame[name + end] = getattr(self, name)[i].ravel()
+            for i, end in enumerate(("_boot_lower", "_boot_upper")):
+                frame[name + end] = getattr(self, f"{name}_boot")[i].ravel()
+        frame["status"] = np.tile(self.status, S)
+        frame["outside_support"] = off_support_largest(self.meta)
+        return pd.DataFrame(frame)
+
+    def __str__(self) -> str:
+        cells = (self[s, o] for o in self.outcomes for s in self.sets)
+        return first_lines(cells, self.noised.size) + off_support_words(self.meta)

@@ -1,0 +1,143 @@
+"""Specificity: what a knockout does to the outcome it should move, and to negative controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._first_lines import first_lines
+from mrinterp.results._off_support import off_support_shares, off_support_words
+from mrinterp.results._stored import Stored
+
+__all__ = ["Specificity", "SpecificityVerdict"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SpecificityVerdict:
+    """One feature and one target; prints as a sentence."""
+
+    feature: str
+    target: str
+    effect: float
+    lower: float
+    upper: float
+    worst_control: str
+    worst_effect: float
+    worst_p: float
+    verdict: str
+    margin: float
+    level: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.feature} on {self.target}: {self.verdict}. Effect {self.effect:.3g} sd of the outcome"
+            f" ({self.level:.0%} interval {self.lower:.3g} to {self.upper:.3g}); of the negative controls"
+            f" {self.worst_control} is the least certain to be untouched: {self.worst_effect:.3g} sd, p"
+            f" {self.worst_p:.2g} against equivalence within {self.margin:g} sd."
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Specificity(Stored):
+    """Effects of K knockouts on T targets and C negative controls, in sd of each clean outcome.
+
+    Parameters
+    ----------
+    features, targets, controls : tuple of str
+    effect, se, lower, upper : ndarray (K, T + C)
+        Standardized effects, targets first; errors clustered by family. nan for an outcome that never
+        varies.
+    tost_p : ndarray (K, C)
+        Two one-sided tests: small where a control is shown to be untouched within ``margin``.
+    ratio, ratio_lower, ratio_upper : ndarray (K, T, C)
+        Control over target with Fieller's interval; nan ends where the target's effect cannot be told
+        from zero.
+    difference, difference_lower, difference_upper : ndarray (K, T, C)
+        |target| - |control|.
+    verdict : ndarray (K, T) of str
+        ``specific``: the target moves by more than the region of practical equivalence and every control
+        is shown to be untouched; ``not specific``: the target moves and so does a control; ``no effect``:
+        the target is shown to be untouched; ``indeterminate``; or ``not applicable``.
+    """
+
+    KIND: ClassVar[str] = "specificity"
+
+    features: tuple[str, ...]
+    targets: tuple[str, ...]
+    controls: tuple[str, ...]
+    effect: Array
+    se: Array
+    lower: Array
+    upper: Array
+    tost_p: Array
+    ratio: Array
+    ratio_lower: Array
+    ratio_upper: Array
+    difference: Array
+    difference_lower: Array
+    difference_upper: Array
+    verdict: NDArray[Any]
+    margin: float
+    df: float
+    level: float
+    noise_floor: float
+    read_back_error: Array
+    status: tuple[str, ...] = ()
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: tuple[str, str]) -> SpecificityVerdict | NotApplicable:
+        """One feature and one target; NotApplicable where an outcome never varies or no error can be had."""
+        for name, known in zip(key, (self.features, self.targets), strict=True):
+            if name not in known:
+                raise InputError(
+                    f"specificity[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
+                )
+        f, t = self.features.index(key[0]), self.targets.index(key[1])
+        T = len(self.targets)
+        reasons = [s for s in (self.status[t], *self.status[T:]) if s != "ok"]
+        if reasons:
+            return NotApplicable(reasons[0], f"specificity of {key[0]} for {key[1]}")
+        c = int(np.argmax(self.tost_p[f]))
+        return SpecificityVerdict(
+            *key,
+            float(self.effect[f, t]),
+            float(self.lower[f, t]),
+            float(self.upper[f, t]),
+            self.controls[c],
+            float(self.effect[f, T + c]),
+            float(self.tost_p[f, c]),
+            str(self.verdict[f, t]),
+            self.margin,
+            self.level,
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (feature, target, control); ``outside_support``: share of what was written that its place
+        never shows."""
+        K, T, C = self.ratio.shape
+        index = pd.MultiIndex.from_product(
+            [self.features, self.targets, self.controls], names=["feature", "target", "control"]
+        )
+        frame = index.to_frame(index=False)
+        frame["target_effect_sd"] = np.repeat(self.effect[:, :T].ravel(), C)
+        frame["control_effect_sd"] = np.repeat(self.effect[:, None, T:], T, axis=1).ravel()
+        frame["control_tost_p"] = np.repeat(self.tost_p[:, None], T, axis=1).ravel()
+        for name in ("ratio", "ratio_lower", "ratio_upper"):
+            frame[name] = getattr(self, name).ravel()
+        for name in ("difference", "difference_lower", "difference_upper"):
+            frame[name] = getattr(self, name).ravel()
+        frame["verdict"] = np.repeat(self.verdict.ravel(), C)
+        frame["outside_support"] = np.repeat(off_support_shares(self.meta, self.features), T * C)
+        return frame
+
+    def __str__(self) -> str:
+        cells = (self[f, t] for t in self.targets for f in self.features)
+        return first_lines(cells, self.verdict.size) + off_support_words(self.meta)

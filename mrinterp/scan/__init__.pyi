@@ -1,0 +1,2 @@
+from ._marginal import marginal_scan as marginal_scan
+from ._read_arrays import read_arrays as read_arrays

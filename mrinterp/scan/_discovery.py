@@ -1,0 +1,175 @@
+"""Everything that is learned on the discovery split, and nothing after it: the Basis."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan import Plan
+from mrinterp.features._dictionary_view import dictionary_view
+from mrinterp.models._cut import CutNetwork
+from mrinterp.models._plan_features import GivenFeatures
+from mrinterp.scan._bypass import choose_rank, mean_bypass, nested_order, position_bypass
+from mrinterp.scan._dictionary import (
+    describe_features,
+    feature_names,
+    given_dictionary,
+    head_dictionary,
+    learn_dictionary,
+)
+from mrinterp.scan._latent_features import latent_dictionary
+from mrinterp.scan._reader import read_runs
+from mrinterp.scan._silent import refuse_silent_instruments
+from mrinterp.scan._study_sae import sae_facts
+from mrinterp.scan._support import token_support
+
+__all__ = ["learn_basis"]
+
+Array = NDArray[np.float64]
+
+
+def learn_basis(
+    network: CutNetwork,
+    design: Design,
+    plan: Plan,
+    given: GivenFeatures | None = None,
+    folder: Path | None = None,
+    labels: dict[str, str] | None = None,
+) -> Basis:
+    """Scan the discovery split; fix dictionary, bypass bases, their order and the rank.
+
+    Parameters
+    ----------
+    network : CutNetwork
+        With its autoencoder where features are latents.
+    given : GivenFeatures, optional
+        Features that the plan gives; without them they are learned, or are latents.
+    folder : Path, optional
+        Where finished shards are kept.
+    labels : dict, optional
+        Imported labels by feature name; the others are described by what moves them.
+
+    Raises
+    ------
+    InputError
+        If a kind of perturbation never changes the site (names the kind or the instrument), an
+        outcome never changes, or a label is of no feature.
+    """
+    if given is None and not plan.features.sparse:
+        _check_labels(labels, feature_names(plan.model.site, plan.features.count))
+    dictionary = latent_dictionary(network, design, plan.features, folder) if network.sae else None
+    rows = design.rows("discovery")
+    viewed = network.viewing(dictionary)
+    read = read_runs(viewed, design, rows, folder=folder and folder / "runs", what="discovery")
+    runs = design.runs.iloc[rows].reset_index(drop=True)
+    clean = runs["clean"].to_numpy() - rows[0]
+    kind = runs["kind"].to_numpy()
+    still = ~np.any([(read[p] != read[p][clean]).any(axis=1) for p in ("mean", "position")], axis=0)
+    refuse_silent_instruments(design, rows, kind, still)
+    natural, primary = kind != "noise", kind == plan.estimation.kind
+    if not primary.any():
+        raise InputError(
+            "estimation.kind",
+            f"no {plan.estimation.kind!r} runs in the design",
+            "Ask for runs of that kind, or change the kind",
+        )
+    with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
+        if dictionary is None:
+            dictionary = _linear_dictionary(plan, given, read["mean"][natural])
+            read["features"] = _values(dictionary, read["mean"])
+        _check_labels(labels, dictionary.names)
+        bar.update()
+        change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
+        _refuse_still_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
+        most, seed = plan.estimation.max_rank, plan.seed
+        directions = {"mean": mean_bypass(dictionary, change["mean"])}
+        directions["position"] = position_bypass(change["position"], 2 * most, seed)
+        for part in ("error", "beside", "beside_position"):
+            if part in change:
+                directions[part] = position_bypass(change[part], most if part == "error" else 2 * most, seed)
+        bar.update()
+        bypass = np.concatenate([change[part] @ found.T for part, found in directions.items()], axis=1)
+        order = nested_order(change["features"], bypass, change["outcome"])
+        family = runs["family"].to_numpy()[primary]
+        ceiling = _ceiling(design, plan, len(dictionary.names))
+        rank, path = choose_rank(change["features"], bypass[:, order], change["outcome"], family, ceiling)
+        bar.update()
+    found = describe_features(read["features"][natural], design.doses[rows[natural]], design.instruments)
+    named = zip(dictionary.names, found, strict=True)
+    dictionary = replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in named))
+    support, variance = token_support(network, design, rows[natural], folder)
+    spread = read["outcome"][natural].std(axis=0)
+    meta = {
+        "ceiling": ceiling,
+        "position_classes": design.settings["position_classes"],
+        # Natural runs of an outcome that is measured against them (a divergence) may all be alike.
+        "outcome_sd": np.where(spread > 0, spread, read["outcome"].std(axis=0)).tolist(),
+        "natural_runs": int(natural.sum()),
+        "feature_change_sd": float(np.sqrt((change["features"] ** 2).mean())),
+    }
+    if network.sae is not None:
+        meta["sae"] = sae_facts(network, design)
+    if network.beside is not None:
+        _refuse_downstream(viewed, dictionary, design)
+    further = {part: d for part, d in directions.items() if part not in ("mean", "position")}
+    mean_rows, position_rows = directions["mean"], directions["position"]
+    return Basis(dictionary, mean_rows, position_rows, order, rank, path, support, variance, meta, further)
+
+
+def _linear_dictionary(plan: Plan, given: GivenFeatures | None, means: Array) -> Dictionary:
+    site, features = plan.model.site, plan.features
+    if given is None:
+        return learn_dictionary(means, features.kind, features.count, plan.seed, site)
+    names = tuple(f"{site}:{name}" for name in given.names)
+    if given.heads:
+        return head_dictionary(names, given.heads, means)
+    return given_dictionary(names, given.read, given.write, means)
+
+
+def _values(dictionary: Dictionary, means: Array) -> Array:
+    """Values of linear features, read from means of the tokens where they are read."""
+    return np.asarray(dictionary_view(dictionary).read(torch.from_numpy(means)).numpy())
+
+
+def _check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None:
+    for name in labels or {}:
+        if name not in names:
+            raise InputError(
+                f"features.labels, feature {name!r}", "no such feature", near_misses(name, names)
+            )
+
+
+def _refuse_still_outcomes(names: tuple[str, ...], change: Array, kind: str) -> None:
+    for name, moved in zip(names, (change != 0).any(axis=0), strict=True):
+        if not moved:
+            raise InputError(
+                f"outcome {name!r}",
+                f"never changes under {kind} (discovery split)",
+                "Check that it depends on the network, or perturb more strongly",
+            )
+
+
+def _refuse_downstream(network: CutNetwork, dictionary: Dictionary, design: Design) -> None:
+    """A site beside that moves when the features are written lies after them: it would be a mediator."""
+    rows = design.runs["input"].to_numpy()[design.rows("discovery", ("clean",))[:1]]
+    before = network.run(rows).parts["beside"]
+    after = network.run(rows, shift=dictionary.write[:1]).parts["beside"]
+    if (before != after).any():
+        raise InputError(
+            f"model.beside {network.beside!r}",
+            f"moves when {network.site!r} is written: it lies downstream",
+            "Give the residual stream that runs beside the site",
+        )
+
+
+def _ceiling(design: Design, plan: Plan, features: int) -> int:
+    runs = len(design.rows("estimation", (plan.estimation.kind,)))
+    return int(min(plan.estimation.max_rank, runs / plan.estimation.runs_per_column - features))

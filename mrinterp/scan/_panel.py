@@ -1,0 +1,52 @@
+"""Scan a split into a Panel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.panel import Panel
+from mrinterp.models._cut import CutNetwork, CutReading
+from mrinterp.scan._reader import read_runs
+
+__all__ = ["scan_panel"]
+
+
+def scan_panel(
+    network: CutNetwork,
+    design: Design,
+    basis: Basis,
+    split: str,
+    folder: Path | None = None,
+) -> Panel:
+    """Run a split and keep features, bypass scores (nested order) and outcomes of every run."""
+    rows = design.rows(split)
+
+    def project(reading: CutReading) -> dict[str, np.ndarray]:
+        return {
+            "features": reading.features,
+            "bypass": basis.bypass(reading.parts),
+            "outcome": reading.outcome,
+        }
+
+    viewed = network.viewing(basis.dictionary)
+    read = read_runs(viewed, design, rows, project, folder, split)
+    runs = design.runs.iloc[rows][["run", "prompt", "family", "split", "kind"]].reset_index(drop=True)
+    return Panel(
+        runs,
+        np.asarray(design.doses[rows]),
+        read["features"],
+        read["bypass"],
+        read["outcome"],
+        design.instruments,
+        basis.dictionary.names,
+        network.outcome.names,
+        tuple(basis.bypass_names),
+        basis.dictionary.labels,
+        basis.rank,
+        {"feature": basis.dictionary.unit, "outcome": "outcome unit"},
+        {"outcome_sd": basis.meta["outcome_sd"]},
+    )

@@ -1,0 +1,163 @@
+"""The autoencoder of a study: read from its folder, or trained on the discovery split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import Plan
+from mrinterp.core.run_folder import RunFolder
+from mrinterp.features._latents import reconstruction_report
+from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.features._sae_folder import read_sae, write_sae
+from mrinterp.features._train_sae import loss_recovered, train_topk_sae
+from mrinterp.models._cut import CutNetwork
+from mrinterp.positions import MEAN_OF_TOKENS
+from mrinterp.results._check import NotApplicable
+
+__all__ = ["StudySAE", "fit_sae", "open_sae", "sae_digest", "sae_facts"]
+
+SAMPLE = 256
+"""Sentences on which the reconstruction is judged."""
+
+
+@dataclass(frozen=True, eq=False)
+class StudySAE:
+    """An autoencoder that is saved beside the study in the SAELens format."""
+
+    sae: SparseAutoencoder
+    metadata: dict[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write it, whole or not at all."""
+        write_sae(self.sae, folder, **self.metadata)
+
+    @classmethod
+    def load(cls, folder: Path) -> StudySAE:
+        """Read what `save` wrote."""
+        sae = read_sae(folder)
+        return cls(sae, dict(sae.settings.get("metadata", {})))
+
+
+def open_sae(
+    network: CutNetwork, design: Design, plan: Plan, source: Path, run: RunFolder
+) -> SparseAutoencoder | None:
+    """The plan's autoencoder: from its folder, or trained on discovery and kept in the run folder; None
+    where features are no latents.
+
+    Parameters
+    ----------
+    source : Path
+        Folder that the plan's relative paths start from.
+    run : RunFolder
+
+    Raises
+    ------
+    InputError
+        For one of another width, or one that is not the one that a basis in the run folder was fixed
+        with.
+    """
+    features = plan.features
+    if features.kind == "sae":
+        sae = read_sae(source / str(features.folder), network.width)
+    elif features.kind == "train_sae":
+        sae = run.kept("sae", StudySAE.load, lambda: fit_sae(network, design, plan)).sae
+    else:
+        return None
+    basis = run.path / "basis"
+    if basis.exists() and Basis.load(basis).meta["sae"]["digest"] != sae_digest(sae):
+        raise InputError("autoencoder", "not the one that the basis was fixed with", "Run into another --out")
+    return sae
+
+
+def fit_sae(network: CutNetwork, design: Design, plan: Plan) -> StudySAE:
+    """Train a top-k autoencoder on every token of the discovery split's clean sentences.
+
+    Raises
+    ------
+    InputError
+        For more latents kept than there are, or too few tokens.
+    """
+    train, block = plan.features.train, int(design.settings["block"])
+    if train.k > train.latents:
+        raise InputError(
+            "features.train.k", f"{train.k} of {train.latents} latents", "Keep at most all of them per token"
+        )
+    rows = clean_inputs(design)
+    parts = [network.token_activations(rows[a : a + block]) for a in range(0, len(rows), block)]
+    activations = torch.cat([p.float().cpu() for p in parts]).clone()
+    trained = train_topk_sae(
+        activations,
+        train.latents,
+        train.k,
+        steps=train.steps,
+        batch=train.batch,
+        rate=train.rate,
+        seed=plan.seed,
+    )
+    return StudySAE(
+        trained.sae,
+        {
+            "hook_name": network.site,
+            "seed": plan.seed,
+            "steps": train.steps,
+            "tokens": len(activations),
+            "held_out_explained_variance": trained.explained_variance,
+        },
+    )
+
+
+def sae_facts(network: CutNetwork, design: Design) -> dict[str, Any]:
+    """How well the autoencoder fits the site on clean sentences of the discovery split.
+
+    Returns
+    -------
+    dict
+        Of `ReconstructionReport`, with ``latents``, and ``loss_recovered`` per outcome or the reason
+        why it does not apply.
+    """
+    sae = network.sae
+    assert sae is not None
+    rows = clean_inputs(design)[:SAMPLE]
+    block = int(design.settings["block"])
+    parts = [network.token_activations(rows[a : a + block]).float() for a in range(0, len(rows), block)]
+    report = reconstruction_report(sae, torch.cat(parts))
+    facts: dict[str, Any] = {"latents": sae.latents, "summary": str(report), **report.to_dict()}
+    facts |= {"dead": list(report.dead), "digest": sae_digest(sae)}
+    facts["loss_recovered"] = _recovered(network, rows[:block])
+    return facts
+
+
+def sae_digest(sae: SparseAutoencoder) -> str:
+    """SHA-256 over an autoencoder's weights."""
+    h = hashlib.sha256()
+    for name, value in sorted(sae.weights.items()):
+        h.update(f"{name}{tuple(value.shape)}".encode())
+        h.update(value.detach().cpu().contiguous().float().numpy().tobytes())
+    return h.hexdigest()
+
+
+def clean_inputs(design: Design) -> np.ndarray:
+    """Inputs of the discovery split's clean runs, each once."""
+    rows = design.rows("discovery", ("clean",))
+    return np.unique(design.runs["input"].to_numpy()[rows])
+
+
+def _recovered(network: CutNetwork, rows: np.ndarray) -> dict[str, float] | str:
+    if network.outcome.generated:
+        return "an outcome is generated"
+    inputs, outcome = network.inputs.take(rows), network.outcome.take(rows)
+    assert network.sae is not None
+    every = None if inputs.mask is None else MEAN_OF_TOKENS.at(inputs.mask)
+    found = loss_recovered(network.sae, network.adapter, network.site, inputs.tensors, outcome, every)
+    if isinstance(found, NotApplicable):
+        return found.reason
+    return dict(zip(outcome.names, found.tolist(), strict=True))

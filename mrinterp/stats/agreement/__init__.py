@@ -1,0 +1,1 @@
+"""How two sets of noisy numbers agree: lines with errors in both, rankings, areas."""

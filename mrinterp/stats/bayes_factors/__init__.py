@@ -1,0 +1,1 @@
+"""Approximate Bayes factors of shared causes."""

@@ -1,0 +1,1 @@
+"""Means, slopes, ratios and shares of rows that come in families."""

@@ -1,0 +1,1 @@
+"""Compiled loops: random normals, fused sums, threads over rows."""

@@ -1,0 +1,1 @@
+"""Medians, modes, mixtures and M-scales: what outliers do not move."""

@@ -1,0 +1,1 @@
+"""Sums of a few effects: SuSiE, credible sets, and checks of a correlation matrix."""

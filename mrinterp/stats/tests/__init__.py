@@ -1,0 +1,1 @@
+"""Tail probabilities and tests: equivalence, heterogeneity, shape, direction."""

@@ -1,0 +1,127 @@
+"""Tables of one trait (GWAS-SSF, one side of TwoSampleMR, or plain): read into one form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.errors import InputError
+from mrinterp.tables._schema import ONE_TRAIT, instrument_column, plain_columns, trait_columns, traits_of
+from mrinterp.tables._sheet import Sheet, frame_sheet, read_sheet
+
+__all__ = ["TraitTable", "read_trait", "trait_from_frame"]
+
+_TEXT = ("effect_allele", "other_allele", "chromosome")
+
+
+@dataclass(frozen=True, eq=False)
+class TraitTable:
+    """Effects of instruments on one trait.
+
+    Parameters
+    ----------
+    trait : str
+        Its name.
+    frame : DataFrame
+        Columns ``instrument, beta, se``, and ``effect_allele, other_allele`` (upper case, empty
+        where unknown), ``eaf, n, p, chromosome, position, dose`` (nan or empty where unknown).
+    where : str
+        The file, as messages name it.
+    """
+
+    trait: str
+    frame: pd.DataFrame
+    where: str
+
+
+def read_trait(path: str | Path, trait: str | None = None, prefer: str = "") -> TraitTable:
+    """Read a table of one trait: ``beta, se`` or GWAS-SSF or TwoSampleMR column names.
+
+    Parameters
+    ----------
+    trait : str, optional
+        Name of the trait; in a table with several (``beta_<t>`` columns), which one. By default
+        the table's own, or the file's stem.
+    prefer : str
+        Trait to take from a table with several when none is asked for (``"exposure"``, ``"outcome"``).
+
+    Raises
+    ------
+    InputError
+        Naming file, line and column, what was found, and the fix.
+    """
+    sheet = read_sheet(path)
+    return _trait(sheet, trait, Path(path).name.split(".")[0], prefer)
+
+
+def trait_from_frame(frame: pd.DataFrame, trait: str | None = None, where: str = "data frame") -> TraitTable:
+    """The same as `read_trait` for a data frame in hand."""
+    return _trait(frame_sheet(frame, where), trait, "trait")
+
+
+def _trait(sheet: Sheet, trait: str | None, default: str, prefer: str = "") -> TraitTable:
+    column = instrument_column(sheet)
+    columns = plain_columns(sheet)
+    wide = traits_of(sheet.frame.columns)
+    label = trait
+    if "beta" not in columns or (trait is not None and trait in wide):
+        if trait is not None and trait in wide:
+            side: str | None = trait
+        else:
+            side = prefer if prefer in wide else (wide[0] if len(wide) == 1 else None)
+        if side is None:
+            found = f"effects of several traits: {', '.join(wide[:8])}" if wide else "no column 'beta'"
+            raise InputError(sheet.where, found, "Give a table of one trait (beta, se), or say which trait")
+        columns = trait_columns(sheet, side)
+        label = trait if trait not in (None, side) else _named(sheet, side) or side
+    if "se" not in columns:
+        raise InputError(
+            sheet.where, f"column {columns['beta']!r} without its standard error", "Add a column 'se'"
+        )
+    frame = pd.DataFrame({"instrument": sheet.text(column)})
+    frame["beta"] = sheet.numbers(columns["beta"], infinite=True)
+    frame["se"] = sheet.positive(columns["se"], infinite=True)
+    for name in ONE_TRAIT:
+        if name in ("beta", "se"):
+            continue
+        if name not in columns:
+            frame[name] = "" if name in _TEXT else np.nan
+        elif name in _TEXT:
+            frame[name] = [v.upper() for v in sheet.text(columns[name])]
+        else:
+            frame[name] = sheet.numbers(columns[name])
+    _check_range(sheet, columns, frame)
+    return TraitTable(label or default, frame, sheet.where)
+
+
+def _named(sheet: Sheet, side: str) -> str | None:
+    """TwoSampleMR keeps the trait's name in a column called ``exposure`` or ``outcome``."""
+    if side in sheet.frame.columns:
+        names = set(sheet.text(side)) - {""}
+        if len(names) > 1:
+            shown = ", ".join(sorted(names)[:3])
+            raise InputError(
+                sheet.where, f"column {side!r} names several traits ({shown})", "Give one trait per table"
+            )
+        return names.pop() if names else None
+    return None
+
+
+def _check_range(sheet: Sheet, columns: dict[str, str], frame: pd.DataFrame) -> None:
+    eaf = frame["eaf"].to_numpy(float)
+    bad = np.flatnonzero((eaf < 0) | (eaf > 1))
+    if len(bad):
+        raise InputError(
+            sheet.place(int(bad[0]), columns["eaf"]),
+            f"frequency {eaf[bad[0]]:g}",
+            "Frequencies lie between 0 and 1",
+        )
+    dose = frame["dose"].to_numpy(float)
+    zero = np.flatnonzero(dose == 0)
+    if len(zero):
+        raise InputError(
+            sheet.place(int(zero[0]), columns["dose"]), "dose 0", "Give the dose that the effect is per"
+        )

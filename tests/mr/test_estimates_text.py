@@ -1,0 +1,26 @@
+"""Estimates as they print: one sentence an effect, and not more than a person reads."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mrinterp.results._estimates import Estimates
+
+
+def _estimates(features: int) -> Estimates:
+    names = tuple(f"x{k}" for k in range(features))
+    beta = np.arange(1, features + 1)[:, None] / 10
+    ok = np.full((features, 1), "ok", dtype=object)
+    return Estimates("ivw", "the method", names, ("y",), beta, 0 * beta + 0.1, ok, np.full((features, 1), 20))
+
+
+def test_every_effect_is_the_sentence_of_its_cell() -> None:
+    made = _estimates(3)
+    assert str(made).split("\n") == [str(made[f"x{k}", "y"]) for k in range(3)]
+    assert "one unit more of x1 changes y by 0.2" in str(made)
+
+
+def test_what_is_not_printed_is_counted() -> None:
+    lines = str(_estimates(13)).split("\n")
+    assert len(lines) == 11
+    assert lines[-1] == "... and 3 more: see to_frame()."

@@ -1,0 +1,234 @@
+"""A finished study of five features, made by hand: what the page is tested on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.design import Design
+from mrinterp.core.plan import Plan
+from mrinterp.core.sumstats import SumStats
+from mrinterp.diagnostics._agreement import agreement, verdict_table
+from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._kind_comparison import KindComparison
+from mrinterp.results._knockout_effects import KnockoutEffects
+
+ROPE = 0.02
+HOSTILE = (
+    "<script>document.title='owned'</script>\"'&amp; $\\frac{1}$ \u202eab\u202c 表 \x07</svg></td>"
+    "<img src=http://x.test/y onerror=alert(1)>"
+)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the page reads of a study."""
+
+    header: dict[str, Any]
+    results: pd.DataFrame
+    agreement: Agreement
+    basis: Basis
+    checks: list[dict[str, Any]]
+    design: Design
+    estimates: dict[str, Estimates]
+    knockouts: dict[str, KnockoutEffects]
+    sumstats: dict[str, SumStats]
+    kinds: KindComparison | None
+    equivalence: pd.DataFrame
+    rank_path: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    @property
+    def against_random(self) -> AgainstRandom | NotApplicable:
+        """Features held against two random directions."""
+        if "random" not in self.knockouts:
+            return NotApplicable("none was asked for", "ranks among random directions")
+        random = replace(self.knockouts["random"], kind="shift")
+        return AgainstRandom.of(self.knockouts["shift"], random, per="unit")
+
+
+#            confirmed, confirmed, contradicted, nothing, missed
+EFFECT = np.array([0.5, -0.3, 0.10, 0.001, 0.02])
+TRUTH = np.array([0.48, -0.31, -0.08, 0.002, 0.15])
+AGAIN = np.array([0.45, -0.02, -0.11, 0.003, 0.02])
+
+
+def study(
+    text: str = "", outcome: str = "score", parts: bool = True, effect: np.ndarray = EFFECT
+) -> Finished:
+    """A finished study of five features; ``text`` stands wherever a user's words may stand."""
+    names = tuple(f"layer.1:c{k}{text if k == 0 else ''}" for k in range(5))
+    labels = tuple(f"word={k} {text}".strip() for k in range(5))
+    design = _design(text)
+    estimates = _estimates(names, outcome, effect, parts)
+    kinds = {"shift": _knockout("shift", names, outcome, TRUTH)}
+    if parts:
+        kinds["random"] = _knockout("random", ("r0", "r1"), outcome, np.array([0.05, 0.12]))
+        flags = (f"massive activation at {text}".strip(), "not measurable", "", "", "far outside support")
+        kinds["mean"] = _knockout("mean", names, outcome, TRUTH + np.array([0, 0.3, 0, 0, 0]), flags)
+    named = [replace(e, method=n) for n, e in estimates.items() if n != "replication"]
+    held = agreement(named, kinds["shift"], np.array([ROPE]), "ivw_noise", "abc")
+    path = pd.concat([estimates["within"].to_frame().assign(rank=r) for r in (0, 4, 8)], ignore_index=True)
+    checks = [
+        {
+            "name": f"placebo {text}",
+            "verdict": "failed",
+            "note": f"12% of 40 {text}",
+            "null_in_words": "no effect",
+        },
+        {"name": "saturation", "verdict": "not applicable", "note": "no such runs"},
+    ]
+    return Finished(
+        _header(text, outcome),
+        verdict_table(estimates["within"], kinds["shift"], np.array([ROPE]), labels),
+        held,
+        _basis(names, labels),
+        checks,
+        design,
+        estimates,
+        kinds,
+        {"noise": _sumstats(design, names, outcome)},
+        compare_kinds([kinds["shift"], kinds["mean"]]) if parts else None,
+        pd.concat([k.equivalence(ROPE).assign(kind=n) for n, k in kinds.items()], ignore_index=True),
+        path,
+    )
+
+
+def _header(text: str, outcome: str) -> dict[str, Any]:
+    plan = Plan.model_validate(
+        {
+            "title": f"A study {text}",
+            "model": {"site": "layer.1", "folder": f"net {text}"},
+            "outcome": {"name": outcome, "positive": [f"good {text}"], "negative": [f"bad {text}"]},
+            "prompts": {"templates": f"{text}.txt", "fillers": {f"slot {text}": [f"filler {text}"]}},
+        }
+    )
+    provenance = {
+        "model": "m" * 64,
+        "design": "d" * 64,
+        "seeds": {"plan": 3},
+        "versions": {"python": "3.11"},
+        "machine": "Linux",
+        "command": "mrinterp run",
+    }
+    return {
+        "plan": plan.to_dict(),
+        "rules_hash": "a" * 64,
+        "candidates_hash": "b" * 64,
+        "knockouts": {"shift": "c" * 64},
+        "earlier_plans": 2,
+        "format_version": 1,
+        "provenance": provenance,
+    }
+
+
+def _estimates(names: tuple[str, ...], outcome: str, effect: np.ndarray, parts: bool) -> dict[str, Estimates]:
+    def made(method: str, beta: np.ndarray, se: float) -> Estimates:
+        status = np.array(["ok"] * 4 + ["weak <b>set</b>"], dtype=object)[:, None]
+        return Estimates(
+            method,
+            f"the {method}",
+            names,
+            (outcome,),
+            beta[:, None],
+            np.full((5, 1), se),
+            status,
+            np.full((5, 1), 90),
+            df=np.full((5, 1), 60.0),
+            assumes=(f"{method} is right",),
+            reference=f"Ref {method} 10.1/x",
+            unit="point per sd",
+        )
+
+    out = {
+        "ivw_noise": made("ivw", effect + np.array([0.1, 0.1, 0.1, 0.2, 0.1]), 0.02),
+        "within": made("within", effect, 0.01),
+    }
+    if parts:
+        out |= {"gradient": made("gradient", TRUTH, 0.003), "replication": made("within", AGAIN, 0.02)}
+    return out
+
+
+def _knockout(
+    kind: str, names: tuple[str, ...], outcome: str, effect: np.ndarray, flags: tuple[str, ...] = ()
+) -> KnockoutEffects:
+    F, P = len(names), 6
+    each = np.random.default_rng(len(kind)).normal(0, 0.01, (F, P, 1))
+    prompts = pd.DataFrame({"prompt": range(P), "family": [0, 0, 1, 1, 2, 2]})
+    zeros = np.zeros(F)
+    return KnockoutEffects(
+        kind,
+        f"{kind} of 1 sd",
+        names,
+        (outcome,),
+        effect[:, None],
+        np.full((F, 1), 0.005),
+        40.0,
+        effect[:, None, None] + each - each.mean(axis=1, keepdims=True),
+        prompts,
+        zeros + 1e-7,
+        zeros + 2e-7,
+        zeros + 0.014,
+        zeros + 0.25,
+        0.0,
+        flags=flags,
+    )
+
+
+def _basis(names: tuple[str, ...], labels: tuple[str, ...]) -> Basis:
+    eye = np.eye(5)
+    ranks = pd.DataFrame({"rank": [0, 4, 8], "outcome_r2": [0.1, 0.4, 0.3], "feature_r2": [-1e-9, 0.2, 0.3]})
+    meta = {"outcome_sd": [1.0], "ceiling": 8}
+    return Basis(
+        Dictionary(names, eye, eye, np.zeros(5), labels),
+        eye,
+        eye,
+        np.arange(10),
+        4,
+        ranks,
+        eye,
+        np.ones(5),
+        meta,
+    )
+
+
+def _design(text: str) -> Design:
+    rows = [
+        {"prompt": f"{split}{f}", "family": f"{split}{f}", "split": split, "kind": kind}
+        for split in ("discovery", "estimation", "replication", "knockout")
+        for f in range(3)
+        for kind in ("clean", "noise", "noise")
+        if kind == "clean" or split != "knockout"
+    ]
+    runs = pd.DataFrame(rows).assign(run=range(len(rows)), input=0, clean=0)
+    instruments = pd.DataFrame(
+        {
+            "instrument": [f"n{j} {text}" for j in range(4)] + ["slot=x", "p0"],
+            "kind": ["noise"] * 4 + ["slot", "placebo"],
+            "locus": ["first"] * 4 + ["slot", "none"],
+            "allele": "",
+            "unit": "",
+            "placebo": [False] * 5 + [True],
+        }
+    )
+    return Design(
+        pd.DataFrame({"text": [f"It was fine {text}"]}),
+        runs,
+        instruments,
+        np.zeros((len(runs), 6), np.float32),
+        np.zeros((1, 4, 2), np.float32),
+    )
+
+
+def _sumstats(design: Design, names: tuple[str, ...], outcome: str) -> SumStats:
+    beta, se = np.ones((6, 6)), np.ones((6, 6))
+    se[:, 3] = 0  # dropped: no error
+    traits = pd.DataFrame({"trait": [*names, outcome], "role": ["feature"] * 5 + ["outcome"], "label": ""})
+    return SumStats(beta, se, traits, design.instruments, np.full(6, 2.0), 3)
