@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mrinterp.core.sumstats import SumStats
-from mrinterp.mr import run_iv
+from mrinterp.mr._runs import run_iv
 from mrinterp.scan._marginal import marginal_scan
 from mrinterp.stats.agreement.agreement import agree
 from mrinterp.study import Study

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mrinterp.coloc import locus_sums
+from mrinterp.coloc import _locus_sums as locus_sums
 from mrinterp.coloc._abf import colocalize
 from mrinterp.coloc._conditional import TraitEffects, clump, condition_on, stepwise
 from mrinterp.coloc._finemap import finemap_summary

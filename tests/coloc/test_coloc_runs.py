@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrinterp.coloc import runs as runs_module
+from mrinterp.coloc import _runs as runs_module
 from mrinterp.coloc._abf import colocalize
 from mrinterp.coloc._finemap import finemap_traits
 from mrinterp.coloc._priors import Priors

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mrinterp.coloc import susie_fit
+from mrinterp.coloc import _susie_fit as susie_fit
 from mrinterp.coloc._finemap import SusieOptions, finemap_individual, finemap_sufficient, finemap_summary
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld

@@ -7,8 +7,8 @@ import pytest
 from numba import njit
 from scipy import optimize, special, stats
 
-from mrinterp.mr import regression
 from mrinterp.mr._engine.registry import find
+from mrinterp.mr._univariable import regression
 from mrinterp.stats.loops.random_normals import mixed_bits, standard_normal
 from mrinterp.stats.loops.row_threads import by_rows, row_threads
 from mrinterp.stats.loops.vector_exp import vector_exp

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
-from mrinterp.mr import driver
+from mrinterp.mr._engine import driver
 from mrinterp.mr._engine.driver import estimate, run_mr
 from mrinterp.mr._engine.panel import leave_one_out
 from mrinterp.mr._engine.registry import registered

@@ -29,8 +29,8 @@ def _with(panel: Panel, **changes: Any) -> Panel:
 @pytest.mark.parametrize("method", ["within", "tsls"])
 def test_rescaling_a_feature_rescales_its_effect(panel: Panel, method: str) -> None:
     scale = np.array([10.0, -0.5, 1.0, 2.0])
-    a = getattr(mrinterp, method)(panel)
-    b = getattr(mrinterp, method)(_with(panel, features=panel.features * scale))
+    a = getattr(mrinterp.mr, method)(panel)
+    b = getattr(mrinterp.mr, method)(_with(panel, features=panel.features * scale))
     np.testing.assert_allclose(b.beta[:, 0] * scale, a.beta[:, 0], rtol=1e-7)
     np.testing.assert_allclose(b.se[:, 0] * np.abs(scale), a.se[:, 0], rtol=1e-7)
 

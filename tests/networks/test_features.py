@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from mrinterp import positions as at
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions, Subspace, difference_of_means
 from mrinterp.features._feature_view import ChannelMap, edit_of, read_back, writable
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
-from mrinterp.models import positions as at
 
 WIDTH, TOKENS, RUNS = 12, 7, 4
 MASK = torch.tensor(

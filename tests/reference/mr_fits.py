@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.mr import panel
+from mrinterp.mr._engine import panel
 from mrinterp.mr._engine.driver import estimate
 from mrinterp.results._estimates import Estimates
-from mrinterp.stats import strength
+from mrinterp.stats.profile import strength
 from mrinterp.stats.tests.tails import neglog10p_normal
 from tests.reference.mr_cases import Case, Entry
 

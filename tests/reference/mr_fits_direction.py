@@ -8,7 +8,7 @@ import numpy as np
 
 from mrinterp.diagnostics._steiger import steiger_test
 from mrinterp.results._check import NotApplicable
-from mrinterp.stats import direction
+from mrinterp.stats.tests import direction
 from mrinterp.stats.tests.tails import neglog10p_normal, two_sided_p
 from tests.reference.mr_cases import Case, Entry
 from tests.reference.mr_fits import Ours, Values

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mrinterp.stats.clustered.dose_shape import fit_ramp, monotonicity
 from mrinterp.stats.clustered.family_draws import bootstrap_ratio, family_draws, percentile_interval
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.clustered.ratio import clustered_ratio
-from mrinterp.stats.clustered.dose_shape import fit_ramp, monotonicity
 from mrinterp.stats.tests.minimum_effect import minimum_effect_p
 
 FAMILY = np.repeat(np.arange(12), [1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6])

@@ -54,7 +54,7 @@ def _in_a_fork(*arguments: object) -> int | None:
 def test_twenty_random_kills_end_in_the_same_bytes(tiny_study_file: Path, tmp_path: Path) -> None:
     import torch  # noqa: F401  loaded before the fork
 
-    from mrinterp.models import network  # noqa: F401
+    from mrinterp.models import _plan_network  # noqa: F401
 
     whole, broken, count = tmp_path / "whole", tmp_path / "broken", tmp_path / "count"
     assert _in_a_fork(tiny_study_file, whole, 0, count) == 0
