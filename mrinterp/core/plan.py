@@ -24,14 +24,29 @@ MIN_FAMILIES = 40
 class PromptsSection(Section):
     """Templates with slots, or ready prompts from a file."""
 
-    templates: str | None = None
-    """Text file with one template per line; each line is a family."""
-    per_family: int = Field(default=12, ge=1, le=100_000)
-    fillers: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    """Slot name to its fillers."""
-    table: str | None = None
-    """CSV or JSONL with ``prompt, family`` and optionally ``corrupted`` (clean/corrupted pairs),
-    ``label`` and ``continuation`` (for outcomes that are held against them)."""
+    templates: str | None = Field(
+        default=None,
+        description="Text file with one template per line, such as `The {person} said {when} that`; each line is one"
+        " family. Give this or `table`.",
+    )
+    per_family: int = Field(
+        default=12,
+        ge=1,
+        le=100_000,
+        description="Prompts per family in the discovery, estimation and replication splits: drawn from a template, or"
+        " at most so many of a table.",
+    )
+    fillers: dict[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="For each slot of the templates, the words that can fill it (at least two); the first is the one"
+        " that the others are compared with.",
+    )
+    table: str | None = Field(
+        default=None,
+        description="CSV or JSONL file with the columns `prompt` and `family`, and optionally `corrupted` (the corrupted"
+        " partner of a pair), `perturbation` (its name), `label` and `continuation` (what an outcome compares the"
+        " output with). Give this or `templates`.",
+    )
 
     @field_validator("fillers")
     @classmethod
@@ -41,78 +56,167 @@ class PromptsSection(Section):
 
 
 class SplitsSection(Section):
-    """Families per split (0: an equal share)."""
+    """How many families each split gets."""
 
-    discovery: int = Field(default=0, ge=0)
-    estimation: int = Field(default=0, ge=0)
-    replication: int = Field(default=0, ge=0)
-    knockout: int = Field(default=0, ge=0)
-    min_families: int = Field(default=MIN_FAMILIES, ge=2)
-    """Lower it only for rehearsals: intervals are then marked as not for inference."""
+    discovery: int = Field(
+        default=0,
+        ge=0,
+        description="Families from which features, bypass and settings are learned; 0 takes an equal share of the"
+        " families that no other split asks for.",
+    )
+    estimation: int = Field(
+        default=0,
+        ge=0,
+        description="Families on which effects are estimated; 0 takes an equal share of the rest.",
+    )
+    replication: int = Field(
+        default=0,
+        ge=0,
+        description="Families on which the estimates are repeated; 0 takes an equal share of the rest.",
+    )
+    knockout: int = Field(
+        default=0,
+        ge=0,
+        description="Families on which features are knocked out; 0 takes an equal share of the rest.",
+    )
+    min_families: int = Field(
+        default=MIN_FAMILIES,
+        ge=2,
+        description="Smallest number of families in a split with which a study starts; lower it for rehearsals only:"
+        " their intervals are marked as not for inference.",
+    )
 
 
 class SlotSection(Section):
-    """Slot substitution."""
+    """Slot substitution: runs in which words of the prompt are exchanged for other fillers."""
 
-    runs_per_prompt: int = Field(default=3, ge=0, le=10_000)
-    probability: Fraction = 0.5
-    """Chance that a run substitutes a given slot."""
+    runs_per_prompt: int = Field(
+        default=3,
+        ge=0,
+        le=10_000,
+        description="Runs with substituted slots for every prompt; 0 leaves them out.",
+    )
+    probability: Fraction = Field(
+        default=0.5,
+        description="Chance, between 0 and 1, that such a run substitutes a given slot; at least one slot always is.",
+    )
 
 
 class NoiseSection(Section):
     """Noise on the word embeddings along fixed directions, paired with the clean run."""
 
-    runs_per_prompt: int = Field(default=10, ge=0, le=10_000)
-    directions_per_class: int = Field(default=96, ge=1, le=10_000)
-    scale: float = Field(default=0.04, gt=0)
-    """Standard deviation of the noise per coordinate of an embedding."""
-    split_at: str | None = None
-    """Slot at which the tokens outside slots are divided into before and after."""
+    runs_per_prompt: int = Field(
+        default=10, ge=0, le=10_000, description="Runs with noise for every prompt; 0 leaves them out."
+    )
+    directions_per_class: int = Field(
+        default=96,
+        ge=1,
+        le=10_000,
+        description="Fixed random directions for every token class; each is one instrument, with a dose of its own in"
+        " every noise run.",
+    )
+    scale: float = Field(
+        default=0.04,
+        gt=0,
+        description="Standard deviation of the noise on each coordinate of a token's word embedding, in units of the"
+        " embedding.",
+    )
+    split_at: str | None = Field(
+        default=None,
+        description="Slot at which the tokens outside all slots are divided into the classes `before` and `after`; left"
+        " out, they are one class, `rest`.",
+    )
 
 
 class PlaceboSection(Section):
-    """No-op instruments: doses are drawn, nothing is edited."""
+    """Placebo instruments: their doses are drawn, but nothing is edited."""
 
-    count: int = Field(default=20, ge=0, le=10_000)
+    count: int = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Number of placebo instruments, whose effects show how far pure noise reaches.",
+    )
 
 
 class InstrumentsSection(Section):
     """The kinds of perturbation."""
 
-    slot: SlotSection = SlotSection()
-    noise: NoiseSection = NoiseSection()
-    placebo: PlaceboSection = PlaceboSection()
+    slot: SlotSection = Field(default=SlotSection(), description="Slot substitutions.")
+    noise: NoiseSection = Field(default=NoiseSection(), description="Noise on the word embeddings.")
+    placebo: PlaceboSection = Field(default=PlaceboSection(), description="Placebo instruments.")
 
 
 class EstimationSection(Section):
     """The primary analysis."""
 
-    kind: Literal["noise", "slot", "pair"] = "noise"
-    """Kind of perturbation of the primary estimate; the other kind is held out for replication."""
-    covariance: Literal["CR1", "CR3", "bootstrap"] = "CR3"
-    max_rank: int = Field(default=450, ge=0, le=100_000)
-    runs_per_column: float = Field(default=6.0, ge=2)
-    """The rank never exceeds estimation runs divided by this number."""
-    rope: float = Field(default=0.02, gt=0)
-    """Region of practical equivalence, in sd(outcome) per sd(feature)."""
-    bootstrap_draws: int = Field(default=200, ge=20, le=1_000_000)
+    kind: Literal["noise", "slot", "pair"] = Field(
+        default="noise",
+        description="Perturbations of the primary estimate: `noise` on the word embeddings, `slot` substitutions, or"
+        " `pair` (clean and corrupted prompts of a table). The other kinds are kept for replication.",
+    )
+    covariance: Literal["CR1", "CR3", "bootstrap"] = Field(
+        default="CR3",
+        description="Covariance of the estimates, always clustered by family: `CR1` (sandwich), `CR3` (jackknife over"
+        " families) or `bootstrap` (resampled families).",
+    )
+    max_rank: int = Field(
+        default=450,
+        ge=0,
+        le=100_000,
+        description="Most components of the bypass that are adjusted for; discovery chooses how many are used.",
+    )
+    runs_per_column: float = Field(
+        default=6.0,
+        ge=2,
+        description="Fewest estimation runs per regressor (feature or component of the bypass), which also limits the"
+        " rank.",
+    )
+    rope: float = Field(
+        default=0.02,
+        gt=0,
+        description="Half-width of the region of practical equivalence: effects closer to zero count as none, in"
+        " standard deviations of the outcome per standard deviation of the feature.",
+    )
+    bootstrap_draws: int = Field(
+        default=200,
+        ge=20,
+        le=1_000_000,
+        description="Draws of the bootstrap, where `covariance` asks for one.",
+    )
 
 
 class KnockoutsSection(Section):
     """The blind knockouts."""
 
-    prompts_per_family: int = Field(default=4, ge=1)
-    size: float = Field(default=1.0, gt=0)
-    """Size of the matched shift, in natural standard deviations."""
-    kinds: tuple[KindSection, ...] = Field(
-        default=(KindSection(kind="resample"), KindSection(kind="mean")), min_length=1
+    prompts_per_family: int = Field(
+        default=4, ge=1, description="Prompts per family in the knockout split, at most so many of a table."
     )
-    """Kinds of knockout beside the matched shift, by name or as tables with options; shown side by side,
-    never pooled."""
-    donors: int = Field(default=2, ge=1, le=1000)
-    """Donor prompts per prompt for resampling."""
-    random_controls: int = Field(default=16, ge=0, le=10_000)
-    """Random on-support directions knocked out beside the features."""
+    size: float = Field(
+        default=1.0,
+        gt=0,
+        description="Size of the matched shift, up and down, in standard deviations of the feature over the discovery"
+        " split.",
+    )
+    kinds: tuple[KindSection, ...] = Field(
+        default=(KindSection(kind="resample"), KindSection(kind="mean")),
+        min_length=1,
+        description="Kinds of knockout that are run beside the matched shift, as names or as tables with options; they"
+        " are shown side by side, never pooled.",
+    )
+    donors: int = Field(
+        default=2,
+        ge=1,
+        le=1000,
+        description="For `resample`: how many other prompts give each prompt their values, one after the other.",
+    )
+    random_controls: int = Field(
+        default=16,
+        ge=0,
+        le=10_000,
+        description="Random directions within the site's variation that are knocked out beside the features, as a"
+        " control; 0 leaves them out.",
+    )
 
     @field_validator("kinds")
     @classmethod
@@ -120,24 +224,32 @@ class KnockoutsSection(Section):
         names = [k.named for k in value]
         for i, name in enumerate(names):
             if name in names[:i]:
-                raise InputError(f"{i}.name", f"{name!r} stands twice", "Give each a name of its own")
+                raise InputError(f"{i}.name", f"{name!r} is used twice", "Give each kind a different name")
         return value
 
 
 class Plan(Section):
     """A whole study, as read from its TOML file."""
 
-    title: str
-    seed: int = Field(default=0, ge=0)
-    model: ModelSection
-    features: FeaturesSection = FeaturesSection()
-    outcome: tuple[OutcomeSection, ...] = Field(min_length=1)
-    """One ``[outcome]``, or several as ``[[outcomes]]``."""
-    prompts: PromptsSection
-    splits: SplitsSection = SplitsSection()
-    instruments: InstrumentsSection = InstrumentsSection()
-    estimation: EstimationSection = EstimationSection()
-    knockouts: KnockoutsSection = KnockoutsSection()
+    title: str = Field(description="Heading of the study's page.")
+    seed: int = Field(
+        default=0, ge=0, description="Seed of every random draw: prompts, splits, noise, components, donors."
+    )
+    model: ModelSection = Field(description="The network, and where it is read and written.")
+    features: FeaturesSection = Field(
+        default=FeaturesSection(), description="What is read and written at the site."
+    )
+    outcome: tuple[OutcomeSection, ...] = Field(
+        min_length=1,
+        description="What is measured at the network's output: one `[outcome]`, or several as `[[outcomes]]`.",
+    )
+    prompts: PromptsSection = Field(description="Where the prompts come from.")
+    splits: SplitsSection = Field(default=SplitsSection(), description="How many families each split gets.")
+    instruments: InstrumentsSection = Field(
+        default=InstrumentsSection(), description="The perturbations that serve as instruments."
+    )
+    estimation: EstimationSection = Field(default=EstimationSection(), description="The primary analysis.")
+    knockouts: KnockoutsSection = Field(default=KnockoutsSection(), description="The blind knockouts.")
 
     @model_validator(mode="before")
     @classmethod
@@ -145,7 +257,7 @@ class Plan(Section):
         if isinstance(data, dict):
             data = dict(data)
             if "outcomes" in data and "outcome" in data:
-                raise InputError("outcomes", "given beside outcome", "Keep one of the two")
+                raise InputError("outcomes", "given together with outcome", "Keep one of the two")
             if "outcomes" in data:
                 data["outcome"] = data.pop("outcomes")
             if isinstance(data.get("outcome"), dict):
@@ -158,7 +270,7 @@ class Plan(Section):
         names = [o.name for o in value]
         for i, name in enumerate(names):
             if name in names[:i]:
-                raise InputError("name", f"{name!r} stands twice", "Give every outcome a name of its own")
+                raise InputError("name", f"{name!r} is used twice", "Give each outcome a different name")
         return value
 
     def to_dict(self) -> dict[str, Any]:
@@ -195,7 +307,9 @@ def read_plan(source: Path | dict[str, Any]) -> tuple[Plan, Path]:
             str(path), f"not UTF-8 text ({e.reason} at byte {e.start})", "Save it as UTF-8"
         ) from None
     except (tomllib.TOMLDecodeError, RecursionError) as e:
-        raise InputError(str(path), f"not valid TOML ({e})", "Mend the line it names") from None
+        raise InputError(
+            str(path), f"not valid TOML ({e})", "Correct the line that the message names"
+        ) from None
     return _validated(data, path.name), path.resolve().parent
 
 

@@ -12,6 +12,7 @@ from mrinterp.core.section import Section, refuse_unused_keys
 
 __all__ = ["KindSection"]
 
+# For each kind: keys that it needs, keys that it may have.
 KIND_KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "resample": ((), ("donors",)),
     "mean": ((), ()),
@@ -23,23 +24,53 @@ KIND_KEYS: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 class KindSection(Section):
-    """One kind beside the matched shift: ``"mean"``, or ``{kind = "clamp", quantile = 0.9}``."""
+    """One kind of knockout beside the matched shift: ``"mean"``, or ``{kind = "clamp", quantile = 0.9}``."""
 
-    kind: Literal["resample", "mean", "zero", "clamp", "scale", "steer"]
-    name: str = Field(default="", pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$")
-    """In tables and in the run folder; default the kind. Two of one kind need one each."""
-    donors: int | None = Field(default=None, ge=1, le=1000)
-    """Of a resample; default ``knockouts.donors``."""
-    value: float | None = Field(default=None, allow_inf_nan=False)
-    """Clamp: every prompt's value is set to this one (units of the features) ..."""
-    quantile: float | None = Field(default=None, ge=0, le=1)
-    """... or to this quantile of the feature's clean values, always inside what it shows."""
-    factor: float | None = Field(default=None, allow_inf_nan=False)
-    """Scale: every value times this."""
-    amount: float | None = Field(default=None, allow_inf_nan=False)
-    """Steer: added to every value, in natural standard deviations."""
-    allow_off_support: bool = False
-    """Run a value far outside what clean prompts show all the same; it is then flagged."""
+    kind: Literal["resample", "mean", "zero", "clamp", "scale", "steer"] = Field(
+        description="What a feature's value is replaced with: `resample` (values of other prompts), `mean` (its mean over"
+        " clean prompts), `zero`, `clamp` (one value for every prompt), `scale` (the value times `factor`) or `steer`"
+        " (the value plus `amount`).",
+    )
+    name: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9_.-]*)?$",
+        description="Name in tables and in the run folder; left out, the kind. Two knockouts of one kind need different"
+        " names.",
+    )
+    donors: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="For `resample`: how many other prompts give each prompt their values; left out,"
+        " `knockouts.donors`.",
+    )
+    value: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="For `clamp`: the value that every prompt gets, in units of the features. Give this or `quantile`.",
+    )
+    quantile: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="For `clamp`: the quantile, between 0 and 1, of the feature's clean values that every prompt gets;"
+        " it never lies outside the values that occur. Give this or `value`.",
+    )
+    factor: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="For `scale`: the factor that every value is multiplied by.",
+    )
+    amount: float | None = Field(
+        default=None,
+        allow_inf_nan=False,
+        description="For `steer`: what is added to every value, in standard deviations of the feature over the discovery"
+        " split.",
+    )
+    allow_off_support: bool = Field(
+        default=False,
+        description="Whether to run, and flag, values far outside those that occur in clean prompts; false refuses them.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -54,9 +85,11 @@ class KindSection(Section):
         refuse_unused_keys(self, KIND_KEYS, ("name", "allow_off_support"))
         if self.kind == "clamp" and (self.value is None) == (self.quantile is None):
             found = "neither value nor quantile" if self.value is None else "a value and a quantile"
-            raise InputError("kind", f"a clamp with {found}", "Give one of the two")
+            raise InputError("kind", f"a clamp with {found}", "Give either value or quantile")
         if self.named in ("shift", "random"):
-            raise InputError("name", f"{self.name!r} is the study's own", "Choose another")
+            raise InputError(
+                "name", f"{self.name!r} is reserved for the study's own knockouts", "Choose another name"
+            )
         return self
 
     @model_serializer(mode="wrap")

@@ -11,6 +11,7 @@ from mrinterp.core.section import Section, refuse_unused_keys
 
 __all__ = ["FeaturesSection", "ModelSection", "TrainSection"]
 
+# For each kind: keys that it needs, keys that it may have.
 _STORED = ((), ("package", "folder", "hub", "revision"))
 _MADE = (("module",), ("arguments", "tokenizer"))
 MODEL_KEYS = {
@@ -39,38 +40,68 @@ FEATURE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 class ModelSection(Section):
     """Which network, and where it is read and written."""
 
-    kind: Literal["encoder", "causal", "classifier", "module", "transformer_lens", "nnsight"] = "encoder"
-    """encoder, causal, classifier: a Hugging Face folder and its head. The others: what a factory of
-    yours returns, a plain torch module or an object for the adapter of that name."""
-    package: str | None = None
-    """Installed Python package that carries the network (no download)."""
-    folder: str | None = None
-    """Folder of the network: inside the package, or on its own path."""
-    hub: str | None = None
-    """Hub id ``owner/name``: from the local cache (safetensors only); nothing is downloaded."""
-    revision: str | None = None
-    """Commit, branch or tag of the hub id."""
-    module: str | None = None
-    """Factory ``package.module:function``, importable or beside the study file; returns the network
-    in evaluation mode."""
-    arguments: dict[str, Any] = Field(default_factory=dict)
-    """Keyword arguments of the factory."""
-    tokenizer: str | None = None
-    """Folder of a Hugging Face tokenizer, for networks that come from a factory."""
-    device: str = "cpu"
-    dtype: Literal["float32", "float64", "bfloat16", "float16"] = "float32"
-    """Of the weights; sums are taken in float32 or better whatever it is."""
-    site: str
-    """Where features are read and written: dotted path of the module whose output it is (``:input``
-    after it: what goes in), or a hook point."""
-    beside: str | None = None
-    """A second site, for one that is only part of a cut: the residual stream that runs beside it.
-    Its token mean and class deviations join the bypass."""
-    embedding: str = "embeddings.word_embeddings"
-    """The word embedding, where noise is added."""
-    padded_length: int = Field(default=32, ge=4, le=4096)
-    block: int = Field(default=64, ge=1, le=4096)
-    """Canonical run block: how many runs share a forward pass."""
+    kind: Literal["encoder", "causal", "classifier", "module", "transformer_lens", "nnsight"] = Field(
+        default="encoder",
+        description="`encoder` (hidden states), `causal` (next-token logits) or `classifier`: a Hugging Face network with"
+        " that head; `module`, `transformer_lens` or `nnsight`: what your own factory returns, a plain torch module"
+        " or an object for the adapter of that name.",
+    )
+    package: str | None = Field(
+        default=None,
+        description="Installed Python package that contains the network; nothing is downloaded.",
+    )
+    folder: str | None = Field(
+        default=None,
+        description="Folder with `config.json` and safetensors weights: inside `package` where one is given, else"
+        " relative to the study file.",
+    )
+    hub: str | None = Field(
+        default=None,
+        description="Hugging Face id `owner/name`, read from the local cache (safetensors only); nothing is downloaded.",
+    )
+    revision: str | None = Field(
+        default=None,
+        description="Commit, branch or tag of `hub`; left out, the main branch as the cache knows it.",
+    )
+    module: str | None = Field(
+        default=None,
+        description="Factory `package.module:function`, importable or beside the study file, that returns the network in"
+        " evaluation mode.",
+    )
+    arguments: dict[str, Any] = Field(
+        default_factory=dict, description="Keyword arguments that the factory is called with."
+    )
+    tokenizer: str | None = Field(
+        default=None,
+        description="Folder of a Hugging Face tokenizer, for networks that come from a factory.",
+    )
+    device: str = Field(default="cpu", description="Where the network runs, such as `cpu` or `cuda:0`.")
+    dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="Floating-point type of the weights; sums are taken in float32 or better whatever it is.",
+    )
+    site: str = Field(
+        description="Where features are read and written: the dotted path of a module, whose output is meant (with"
+        " `:input` after it, what goes into it), or the name of a hook point.",
+    )
+    beside: str | None = Field(
+        default=None,
+        description="Second site, for a `site` through which only part of the signal passes (MLP neurons, heads): the"
+        " residual stream that runs in parallel; its token mean and class deviations join the bypass.",
+    )
+    embedding: str = Field(
+        default="embeddings.word_embeddings",
+        description="Dotted path of the word embedding, where noise is added.",
+    )
+    padded_length: int = Field(
+        default=32, ge=4, le=4096, description="Length, in tokens, that every input is padded to."
+    )
+    block: int = Field(
+        default=64,
+        ge=1,
+        le=4096,
+        description="How many runs share a forward pass; part of the plan, since results are stored block by block.",
+    )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Self:
@@ -82,17 +113,20 @@ class ModelSection(Section):
 class TrainSection(Section):
     """Training of a top-k sparse autoencoder on the discovery split."""
 
-    latents: int = Field(default=256, ge=1, le=1_000_000)
-    k: int = Field(default=8, ge=1, le=10_000)
-    """Latents kept per token."""
-    steps: int = Field(default=1000, ge=1, le=10_000_000)
-    batch: int = Field(default=256, ge=1, le=1_000_000)
-    rate: float = Field(default=2e-3, gt=0)
+    latents: int = Field(
+        default=256, ge=1, le=1_000_000, description="Number of latents of the autoencoder that is trained."
+    )
+    k: int = Field(default=8, ge=1, le=10_000, description="Latents that stay active on each token.")
+    steps: int = Field(default=1000, ge=1, le=10_000_000, description="Training steps.")
+    batch: int = Field(default=256, ge=1, le=1_000_000, description="Tokens per training step.")
+    rate: float = Field(default=2e-3, gt=0, description="Learning rate of the Adam optimizer.")
 
 
 class FeaturesSection(Section):
-    """What is read, and later written, at the site. One unit of a feature is its natural standard
-    deviation on the discovery split, whatever its kind."""
+    """What is read, and later written, at the site.
+
+    One unit of a feature is its standard deviation over the noise-free runs of the discovery split, whatever its kind.
+    """
 
     kind: Literal[
         "independent_components",
@@ -106,32 +140,67 @@ class FeaturesSection(Section):
         "token",
         "sae",
         "train_sae",
-    ] = "independent_components"
-    count: int = Field(default=48, ge=1, le=100_000)
-    """Components to learn; of latents, the ones that vary most over the discovery split."""
-    units: tuple[int, ...] | Literal["all"] | None = None
-    """Coordinates of the site."""
-    heads: tuple[int, ...] | None = None
-    """Attention heads; the site is where their outputs stand side by side (``...c_proj:input``)."""
-    head_count: int | None = Field(default=None, ge=1)
-    """Heads of the layer; default what the network's configuration says."""
-    coordinates: Literal["leading", "all"] = "leading"
-    """leading: one feature per head, along which it varies most over the discovery split. all: every
-    coordinate of every head."""
-    file: str | None = None
-    """``.npy``, ``.npz`` or ``.csv`` with one direction (or orthonormal row of a rotation) per row."""
-    folder: str | None = None
-    """Folder of an SAE in the SAELens format."""
-    latents: tuple[int, ...] | None = None
-    """Which latents; default the ``count`` that vary most."""
-    tokens: tuple[str | int, ...] | None = None
-    """Tokens whose embedding rows (kind embedding) or output rows (kind token) are the directions."""
-    train: TrainSection = TrainSection()
-    position: int | str = "mean"
-    """Where features are read and written: ``mean`` over the input's tokens, ``last``, a position
-    (negative ones count from the end), or the name of a token class."""
-    labels: str | None = None
-    """CSV file of imported labels: columns ``feature, label``."""
+    ] = Field(
+        default="independent_components",
+        description="`independent_components`, `principal_components` (learned from the discovery split); `units`,"
+        " `layer`, `heads` (coordinates of the site); `directions`, `subspace` (from a file); `embedding`, `token`"
+        " (rows of the word embedding or of the output layer); `sae` (latents of a stored sparse autoencoder) or"
+        " `train_sae` (of one trained on the discovery split).",
+    )
+    count: int = Field(
+        default=48,
+        ge=1,
+        le=100_000,
+        description="Number of components to learn; of latents, how many are kept, those that vary most over the"
+        " discovery split.",
+    )
+    units: tuple[int, ...] | Literal["all"] | None = Field(
+        default=None, description="For `units`: numbers of the coordinates of the site, from 0, or `all`."
+    )
+    heads: tuple[int, ...] | None = Field(
+        default=None,
+        description="For `heads`: numbers of the attention heads, from 0; the site is then the one where their outputs"
+        " are concatenated (such as `...attn.c_proj:input`).",
+    )
+    head_count: int | None = Field(
+        default=None,
+        ge=1,
+        description="For `heads`: how many heads the layer has; left out, what the network's configuration says.",
+    )
+    coordinates: Literal["leading", "all"] = Field(
+        default="leading",
+        description="For `heads`: `leading` makes one feature per head, the direction along which it varies most over"
+        " the discovery split; `all` makes every coordinate of every head a feature.",
+    )
+    file: str | None = Field(
+        default=None,
+        description="For `directions` and `subspace`: a `.npy`, `.npz` or `.csv` file with one direction (or one"
+        " orthonormal row) per row.",
+    )
+    folder: str | None = Field(
+        default=None, description="For `sae`: folder of a sparse autoencoder in the SAELens format."
+    )
+    latents: tuple[int, ...] | None = Field(
+        default=None,
+        description="For `sae` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most.",
+    )
+    tokens: tuple[str | int, ...] | None = Field(
+        default=None,
+        description="For `embedding` and `token`: the tokens, as text or numbers, whose rows of the word embedding or of"
+        " the output layer are the directions.",
+    )
+    train: TrainSection = Field(
+        default=TrainSection(), description="For `train_sae`: how the autoencoder is trained."
+    )
+    position: int | str = Field(
+        default="mean",
+        description="Tokens at which features are read and written: `mean` over the input's tokens, `last`, a number"
+        " (negative ones count from the end), or the name of a token class.",
+    )
+    labels: str | None = Field(
+        default=None,
+        description="CSV file with the columns `feature` and `label`: descriptions shown beside the features.",
+    )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Self:

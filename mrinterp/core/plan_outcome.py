@@ -11,6 +11,7 @@ from mrinterp.core.section import Section, refuse_unused_keys
 
 __all__ = ["OutcomeSection"]
 
+# For each kind: keys that it needs, keys that it may have.
 OUTCOME_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "anchor_contrast": (("positive",), ("negative",)),
     "anchor_similarity": (("positive",), ("negative",)),
@@ -30,7 +31,7 @@ OUTCOME_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 class OutcomeSection(Section):
     """One number per run."""
 
-    name: str
+    name: str = Field(description="Name of the outcome in tables and figures.")
     kind: Literal[
         "anchor_contrast",
         "anchor_similarity",
@@ -44,47 +45,90 @@ class OutcomeSection(Section):
         "projection",
         "callable",
         "generated",
-    ] = "anchor_contrast"
-    positive: tuple[str, ...] = ()
-    """Anchor sentences; the outcome is the sentence embedding's projection on their mean ..."""
-    negative: tuple[str, ...] = ()
-    """... minus the mean of these."""
-    target: int | str | None = None
-    """Token (as text or id) or class (number or name)."""
-    against: int | str | None = None
-    """The token or class that is subtracted."""
-    log: bool = False
-    """Logarithm of the probability."""
-    position: int | str | None = None
-    """Where logits (default last) or the hidden state (default mean) are taken: ``last`` or an
-    index; for the hidden state also ``mean``."""
-    per_token: bool = False
-    """Mean over the continuation's tokens instead of the sum."""
-    direction: str | None = None
-    """``.npy``, ``.npz`` or ``.csv`` file with the direction (width,)."""
-    function: str | None = None
-    """``package.module:function``: (output, mask) to one number per run; of a generated outcome, the
-    judge of one text."""
-    new_tokens: int = Field(default=16, ge=1, le=4096)
-    temperature: float = Field(default=1.0, ge=0)
-    stop: int | str | None = None
-    """Token that ends a generated text."""
-    sampling: Literal["none", "normal", "bernoulli"] = "none"
-    """none: as computed. normal: a judge whose score is the value plus noise. bernoulli: a judge who
-    answers yes with probability 1 / (1 + exp(-(value - midpoint) / noise))."""
-    replicates: int = Field(default=1, ge=1, le=100_000)
-    """Seeded draws per run of a sampled or generated outcome; their mean is the run's outcome, so that
-    their noise enters every error."""
-    noise: float = Field(default=0.0, ge=0)
-    """Standard deviation of a normal judge's noise, or width of a bernoulli judge's threshold."""
-    midpoint: float = 0.0
-    """Value at which a bernoulli judge says yes half of the time."""
+    ] = Field(
+        default="anchor_contrast",
+        description="`anchor_contrast`, `anchor_similarity` (the sentence embedding against anchor sentences); `logit`,"
+        " `logit_difference`, `probability`, `margin` (of tokens or classes); `continuation_log_probability`, `loss`"
+        " (against the prompt table's own continuation or label); `kl_to_clean` (divergence from the clean run);"
+        " `projection` (of the hidden state on a direction); `callable` (your own function of the output);"
+        " `generated` (your own judge of sampled text).",
+    )
+    positive: tuple[str, ...] = Field(
+        default=(),
+        description="For anchor outcomes: sentences on whose mean embedding the sentence embedding is projected.",
+    )
+    negative: tuple[str, ...] = Field(
+        default=(), description="For anchor outcomes: sentences whose mean embedding is subtracted."
+    )
+    target: int | str | None = Field(
+        default=None, description="Token (as text or number) or class (number or name) whose logit counts."
+    )
+    against: int | str | None = Field(
+        default=None, description="For `logit_difference`: the token or class whose logit is subtracted."
+    )
+    log: bool = Field(
+        default=False,
+        description="For `probability`: whether to take its natural logarithm.",
+    )
+    position: int | str | None = Field(
+        default=None,
+        description="Token at which the output is read: `last`, a number, or for `projection` also `mean`; left out,"
+        " the last token for logits and the mean for `projection`.",
+    )
+    per_token: bool = Field(
+        default=False,
+        description="For `continuation_log_probability`: whether to take the mean over the continuation's tokens instead"
+        " of the sum, in nats.",
+    )
+    direction: str | None = Field(
+        default=None,
+        description="For `projection`: `.npy`, `.npz` or `.csv` file with the direction, one number per coordinate.",
+    )
+    function: str | None = Field(
+        default=None,
+        description="`package.module:function`; for `callable` it maps the output and the attention mask to one number"
+        " per run, for `generated` it maps one text to a number.",
+    )
+    new_tokens: int = Field(
+        default=16, ge=1, le=4096, description="For `generated`: how many tokens are generated at most."
+    )
+    temperature: float = Field(
+        default=1.0,
+        ge=0,
+        description="For `generated`: temperature of the sampling; 0 takes the most probable token.",
+    )
+    stop: int | str | None = Field(
+        default=None,
+        description="For `generated`: token that ends a text; left out, texts have their full length.",
+    )
+    sampling: Literal["none", "normal", "bernoulli"] = Field(
+        default="none",
+        description="`none` takes the outcome as computed; `normal` adds a judge's noise to it; `bernoulli` is a judge"
+        " who answers yes (1) or no (0), yes with probability 1 / (1 + exp(-(value - midpoint) / noise)).",
+    )
+    replicates: int = Field(
+        default=1,
+        ge=1,
+        le=100_000,
+        description="Draws per run of a sampled or generated outcome; their mean is the run's outcome, so that the noise"
+        " of the draws is part of every standard error.",
+    )
+    noise: float = Field(
+        default=0.0,
+        ge=0,
+        description="Standard deviation of a `normal` judge's noise, or width of a `bernoulli` judge's threshold, in"
+        " units of the outcome.",
+    )
+    midpoint: float = Field(
+        default=0.0,
+        description="Value at which a `bernoulli` judge says yes half of the time, in units of the outcome.",
+    )
 
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Self:
         refuse_unused_keys(self, OUTCOME_KEYS, ("name", "sampling", "replicates", "noise", "midpoint"))
         if self.kind == "generated" and self.sampling != "none":
-            raise InputError("sampling", "a generated outcome is sampled already", "Leave sampling out")
+            raise InputError("sampling", "a generated outcome is sampled anyway", "Leave sampling out")
         return self
 
     @property

@@ -209,8 +209,8 @@ def test_refused_with_the_place_and_the_fix(case: str, decoder: Path, tmp_path: 
             {"outcome": {"name": "y", "kind": "loss", "against": 1}},
             r"'outcome.against': not used by kind 'loss'",
         ),
-        ({"outcome": [{"name": "y", "positive": ["a"]}] * 2}, r"'y' stands twice"),
-        ({"outcome": {"name": "y"}, "outcomes": []}, r"'outcomes': given beside outcome"),
+        ({"outcome": [{"name": "y", "positive": ["a"]}] * 2}, r"'y' is used twice"),
+        ({"outcome": {"name": "y"}, "outcomes": []}, r"'outcomes': given together with outcome"),
         (
             {"outcome": {"name": "y", "kind": "generated", "function": "a:b", "sampling": "normal"}},
             r"'outcome.sampling'",
