@@ -25,10 +25,9 @@ from mrinterp.features._directions import Directions
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._knock_out import knock_out
-from mrinterp.outcomes._correct_answer import CorrectAnswer
 from mrinterp.outcomes._logit_outcomes import LogitDifference
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.outcomes._target_outcomes import ExampleLoss
+from mrinterp.outcomes._target_outcomes import CorrectAnswer, ExampleLoss
 
 HERE = Path(__file__).parent
 HIGH, LOW, HIDDEN = 0, 32, 128

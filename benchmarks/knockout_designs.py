@@ -94,7 +94,7 @@ def principal_components(network: Any, texts: list[str]) -> Directions:
     given = inputs_of(network, texts)
     with torch.inference_mode():
         h = network.adapter.run(given.tensors, read=[SITE]).activations[SITE]
-    own = h[given.given_mask.bool()].double().numpy()
+    own = h[given.mask_or_ones.bool()].double().numpy()
     centered = own - own.mean(axis=0)
     rows = np.linalg.eigh(centered.T @ centered)[1].T[::-1]
     return Directions(rows, center=own.mean(axis=0), names=[f"pc{i}" for i in range(len(rows))])
@@ -106,7 +106,7 @@ def outcomes(network: Any) -> OutcomeSet:
     def embedded(*words: str) -> torch.Tensor:
         given = inputs_of(network, list(words))
         with torch.inference_mode():
-            return sentence_embedding(network.adapter.run(given.tensors).output, given.given_mask)
+            return sentence_embedding(network.adapter.run(given.tensors).output, given.mask_or_ones)
 
     return OutcomeSet(
         [

@@ -79,7 +79,7 @@ def bare(bench: Bench, arms: int) -> None:
     for _ in range(arms):
         with torch.inference_mode(), bench.begun(rows):
             output = bench.adapter.run(inputs.tensors).output
-        outcome_values(bench.outcome, output, inputs.given_mask)
+        outcome_values(bench.outcome, output, inputs.mask_or_ones)
 
 
 class Interleaved(Bench):

@@ -18,17 +18,17 @@ __all__ = [
     "LastToken",
     "MaxOfTokens",
     "MeanOfTokens",
-    "PositionRule",
-    "Positions",
+    "Position",
+    "SelectedTokens",
     "SpanMask",
     "TokenClass",
     "TokenIndex",
-    "position_rule",
+    "named_position",
 ]
 
 
 @dataclass(frozen=True, eq=False)
-class Positions:
+class SelectedTokens:
     """A rule applied to one batch.
 
     Parameters
@@ -49,10 +49,10 @@ class Positions:
         return chosen / chosen.sum(1, keepdim=True)
 
 
-class PositionRule(ABC):
-    """Turns a batch's attention mask (and position classes) into `Positions`.
+class Position(ABC):
+    """Turns a batch's attention mask (and position classes) into `SelectedTokens`.
 
-    Positions are counted among a run's own tokens, so that neither the length nor the side of the
+    SelectedTokens are counted among a run's own tokens, so that neither the length nor the side of the
     padding changes what is read.
     """
 
@@ -62,7 +62,7 @@ class PositionRule(ABC):
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """Selected tokens (runs, tokens) of bool; padding may be among them."""
 
-    def at(self, mask: torch.Tensor, classes: torch.Tensor | None = None) -> Positions:
+    def at(self, mask: torch.Tensor, classes: torch.Tensor | None = None) -> SelectedTokens:
         """Apply the rule to a batch.
 
         Parameters
@@ -90,11 +90,11 @@ class PositionRule(ABC):
                 f"Choose a position that every run has (the shortest has {int(own.sum(1).min())} tokens)"
                 ", or leave the run out",
             )
-        return Positions(selected, self.pooling)
+        return SelectedTokens(selected, self.pooling)
 
 
 @dataclass(frozen=True)
-class TokenIndex(PositionRule):
+class TokenIndex(Position):
     """The token at ``index`` among the run's own tokens; negative ones count from the end."""
 
     index: int
@@ -110,7 +110,7 @@ class TokenIndex(PositionRule):
 
 
 @dataclass(frozen=True)
-class LastToken(PositionRule):
+class LastToken(Position):
     """The last token that is not padding."""
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
@@ -119,7 +119,7 @@ class LastToken(PositionRule):
 
 
 @dataclass(frozen=True)
-class TokenClass(PositionRule):
+class TokenClass(Position):
     """Mean over the tokens of one position class (its number in the plan's list of classes)."""
 
     number: int
@@ -134,7 +134,7 @@ class TokenClass(PositionRule):
 
 
 @dataclass(frozen=True, eq=False)
-class SpanMask(PositionRule):
+class SpanMask(Position):
     """Mean over a matched span, given as a mask (runs, tokens) of the batch."""
 
     span: torch.Tensor
@@ -154,7 +154,7 @@ class SpanMask(PositionRule):
 
 
 @dataclass(frozen=True)
-class MeanOfTokens(PositionRule):
+class MeanOfTokens(Position):
     """Mean over all of the run's own tokens."""
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
@@ -163,7 +163,7 @@ class MeanOfTokens(PositionRule):
 
 
 @dataclass(frozen=True)
-class MaxOfTokens(PositionRule):
+class MaxOfTokens(Position):
     """Largest value over the run's own tokens: read only, since no single edit defines a maximum."""
 
     pooling: ClassVar[str] = "max"
@@ -174,7 +174,7 @@ class MaxOfTokens(PositionRule):
 
 
 @dataclass(frozen=True)
-class AllTokens(PositionRule):
+class AllTokens(Position):
     """Every token by itself: values (runs, tokens * features), token by token, zero on padding."""
 
     pooling: ClassVar[str] = "each"
@@ -187,7 +187,7 @@ class AllTokens(PositionRule):
 LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()
 
 
-def position_rule(position: int | str, class_names: Sequence[str] = ()) -> PositionRule:
+def named_position(position: int | str, class_names: Sequence[str] = ()) -> Position:
     """The rule that a study file names: ``mean``, ``last``, a position, or a token class.
 
     Raises

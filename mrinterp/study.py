@@ -136,9 +136,9 @@ class Study:
 
     @cached_property
     def _opened(self) -> Any:
-        from mrinterp.models._plan_network import open_network
+        from mrinterp.models._plan_network import open_study_network
 
-        return open_network(self.plan, self.source)
+        return open_study_network(self.plan, self.source)
 
     @cached_property
     def _network(self) -> Any:

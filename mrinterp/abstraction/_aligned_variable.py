@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import Feature
-from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
+from mrinterp.features._feature_view import FeatureView
+from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position
 
 __all__ = ["AlignedVariable", "check_tokens", "rule_for", "source_values"]
 
@@ -26,23 +26,23 @@ class AlignedVariable:
     ----------
     variable : str
     site : str
-    view : Feature
+    view : FeatureView
         Its features together: a `Subspace`, `Units`, latents ...
-    rule : PositionRule, optional
+    rule : Position, optional
         At which tokens; default the mean over tokens where there are tokens.
     """
 
     variable: str
     site: str
-    view: Feature
-    rule: PositionRule | None = None
+    view: FeatureView
+    rule: Position | None = None
 
     def __str__(self) -> str:
         count = len(self.view.names)
         return f"{count} coordinate{'s' if count > 1 else ''} of site {self.site}"
 
 
-def rule_for(inputs: ModelInputs, rule: PositionRule | None) -> PositionRule | None:
+def rule_for(inputs: ModelInputs, rule: Position | None) -> Position | None:
     """The rule, or the mean over tokens where there are tokens and none is given.
 
     Raises
@@ -61,7 +61,7 @@ def rule_for(inputs: ModelInputs, rule: PositionRule | None) -> PositionRule | N
 
 
 def check_tokens(
-    inputs: ModelInputs, rule: PositionRule | None, base: NDArray[np.int_], source: NDArray[np.int_]
+    inputs: ModelInputs, rule: Position | None, base: NDArray[np.int_], source: NDArray[np.int_]
 ) -> None:
     """Refuse to interchange token by token between inputs that do not have the same tokens to write."""
     if not isinstance(rule, AllTokens) or inputs.mask is None:

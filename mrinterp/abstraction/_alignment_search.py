@@ -22,7 +22,7 @@ from mrinterp.abstraction._rotation_fit import RotationFit, RotationSettings, fi
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.features._directions import Subspace
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 from mrinterp.results._abstraction.alignment_search import AlignmentSearch
 from mrinterp.results._abstraction.interchange_accuracy import InterchangeAccuracy
 
@@ -40,7 +40,7 @@ def search_alignment(
     base: ArrayLike,
     source: ArrayLike,
     *,
-    rule: PositionRule | None = None,
+    rule: Position | None = None,
     held_out: float = 0.3,
     boundary: bool = False,
     penalty: float = 0.5,
@@ -72,7 +72,7 @@ def search_alignment(
         Pairs; source may be (M, V), a column per variable. Those whose base and source lie on different
         sides of the split are left out and counted: draw pairs with
         ``group=held_out_families(family, held_out, seed)`` and there are none.
-    rule : PositionRule, optional
+    rule : Position, optional
         At which tokens; default the mean over tokens where there are tokens.
     boundary, penalty
         Learn the size of the subspaces: ``penalty`` times the share of the rows in use is added to the

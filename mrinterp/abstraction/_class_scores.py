@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.outcomes._logit_outcomes import logits_at
-from mrinterp.positions import LAST_TOKEN, PositionRule
+from mrinterp.positions import LAST_TOKEN, Position
 
 __all__ = ["ClassScores"]
 
@@ -30,7 +30,7 @@ class ClassScores:
         The high-level output that each class stands for, in the order of the scores.
     targets : tuple of int, optional
         Columns of the logits that are the classes (token ids); default the first ones, in order.
-    position : PositionRule
+    position : Position
         The one token whose logits are read, where there is a token axis.
     score : callable, optional
         ``score(output, mask)`` gives scores (runs, classes) instead. One column is enough for two
@@ -39,7 +39,7 @@ class ClassScores:
 
     labels: tuple[Any, ...]
     targets: tuple[int, ...] | None = None
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     score: Callable[[Any, torch.Tensor], torch.Tensor] | None = None
 
     def __post_init__(self) -> None:

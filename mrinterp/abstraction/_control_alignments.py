@@ -13,7 +13,7 @@ from mrinterp.adapters._adapter import Adapter
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Subspace
-from mrinterp.features._feature_view import ChannelMap, Feature
+from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.positions import AllTokens
 
 __all__ = ["control_alignments", "fitting_view", "site_widths"]
@@ -77,6 +77,6 @@ def site_widths(adapter: Adapter, sites: Sequence[str], inputs: ModelInputs) -> 
     return {s: (h.shape[1 if h.ndim == 4 else -1], h.ndim == 4) for s, h in held.items()}
 
 
-def fitting_view(rows: Array, feature_map: bool) -> Feature:
+def fitting_view(rows: Array, feature_map: bool) -> FeatureView:
     """A subspace as features of a site, through its channels where it is a feature map."""
     return ChannelMap(Subspace(rows)) if feature_map else Subspace(rows)

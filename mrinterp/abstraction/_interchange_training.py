@@ -139,7 +139,7 @@ def _losses(
     base = task.inputs.take(pairs.base[rows])
 
     def loss(output: object, wanted: Rows) -> torch.Tensor:
-        scores = task.classes(output, base.given_mask)
+        scores = task.classes(output, base.mask_or_ones)
         return torch.nn.functional.cross_entropy(scores, torch.from_numpy(wanted).to(scores.device))
 
     parts = [loss(adapter.run(base.tensors).output, task.answers[pairs.base[rows]])]
@@ -160,6 +160,6 @@ def _task_accuracy(adapter: TorchAdapter, task: AbstractionTask, batch: int) -> 
         rows = np.arange(start, min(start + batch, len(task.inputs)))
         part = task.inputs.take(rows)
         with torch.inference_mode():
-            scores = task.classes(adapter.run(part.tensors).output, part.given_mask)
+            scores = task.classes(adapter.run(part.tensors).output, part.mask_or_ones)
         right += int((task.classes.decode(scores.double().cpu().numpy()) == task.answers[rows]).sum())
     return right / len(task.inputs)

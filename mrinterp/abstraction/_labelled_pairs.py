@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import check_tokens
 from mrinterp.abstraction._interchange_pairs import checked_pairs
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 
 __all__ = ["LabelledPairs", "labelled_pairs"]
 
@@ -40,7 +40,7 @@ class LabelledPairs:
 
 
 def labelled_pairs(
-    task: AbstractionTask, rules: Mapping[str, PositionRule | None], base: ArrayLike, source: ArrayLike
+    task: AbstractionTask, rules: Mapping[str, Position | None], base: ArrayLike, source: ArrayLike
 ) -> LabelledPairs:
     """The pairs of V variables, each interchanged by itself at the tokens of its rule, checked.
 

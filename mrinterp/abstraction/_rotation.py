@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.utils.parametrizations import orthogonal
 
-from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._feature_view import TokenFeatureView
 
 __all__ = ["Rotation"]
 
@@ -81,7 +81,7 @@ class Rotation(torch.nn.Module):
         return np.asarray(left @ right)
 
 
-class _Coordinates(TokenFeature):
+class _Coordinates(TokenFeatureView):
     """Rows of a rotation that is being learned, as features through which gradients flow."""
 
     def __init__(self, rows: torch.Tensor, mask: torch.Tensor | None) -> None:

@@ -20,7 +20,7 @@ from mrinterp.abstraction._site_runs import SiteRuns
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import whole_file
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 
 __all__ = ["RotationFit", "RotationSettings", "fit_rotation"]
 
@@ -68,7 +68,7 @@ def fit_rotation(
     adapter: Adapter,
     task: AbstractionTask,
     site: str,
-    rule: PositionRule | None,
+    rule: Position | None,
     dimensions: Mapping[str, int],
     pairs: LabelledPairs,
     settings: RotationSettings,

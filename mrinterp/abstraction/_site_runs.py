@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.adapters._adapter import Adapter
-from mrinterp.features._feature_view import ChannelMap, Feature
+from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.models._resumption import Resumption
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 
 __all__ = ["SiteRuns"]
 
@@ -28,13 +28,13 @@ class SiteRuns:
     adapter : Adapter
     task : AbstractionTask
     site : str
-    rule : PositionRule, optional
+    rule : Position, optional
     block : int
         Inputs per forward pass of the clean runs.
     """
 
     def __init__(
-        self, adapter: Adapter, task: AbstractionTask, site: str, rule: PositionRule | None, block: int
+        self, adapter: Adapter, task: AbstractionTask, site: str, rule: Position | None, block: int
     ) -> None:
         self.adapter, self.site, self.rule = adapter, site, rule
         self.inputs, self.classes = task.inputs, task.classes
@@ -45,7 +45,7 @@ class SiteRuns:
             with torch.no_grad():
                 run = adapter.run(part.tensors, read=[site])
                 held.append(run.activations[site].clone())
-                clean.append(self.classes(run.output, part.given_mask))
+                clean.append(self.classes(run.output, part.mask_or_ones))
             start = None if self.resumption is None else self.resumption.activation(part, self.classes)
             if start is None:
                 self.resumption = None
@@ -59,7 +59,7 @@ class SiteRuns:
 
     def scores(self, view: Any, base: Rows, source: Rows) -> torch.Tensor:
         """Scores (n, classes) of base inputs with the view's values from their sources."""
-        fitting: Feature = ChannelMap(view) if self.feature_map else view
+        fitting: FeatureView = ChannelMap(view) if self.feature_map else view
         given = self.inputs.take(base)
         at = torch.from_numpy(source).to(self.held.device)
         values = fitting.read(self.held[at], self.inputs.take(source).at(self.rule))
@@ -70,4 +70,4 @@ class SiteRuns:
         with torch.enable_grad(), begin:
             write = {self.site: lambda h: fitting.write(h, values, places)}
             output = self.adapter.run(given.tensors, write=write).output
-            return self.classes(output, given.given_mask)
+            return self.classes(output, given.mask_or_ones)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-__all__ = ["Adapter", "Edit", "Run"]
+__all__ = ["Adapter", "Edit", "Run", "weights_hash"]
 
 Edit = Callable[[torch.Tensor], torch.Tensor]
 """Takes the activation of a site (runs first) and returns the edited one."""
@@ -66,3 +67,15 @@ class Adapter(Protocol):
             another shape.
         """
         ...
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """SHA-256 over names, shapes, dtypes and values of all weights."""
+    h = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        if not isinstance(value, torch.Tensor):
+            continue
+        h.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        if value.numel():
+            h.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return h.hexdigest()

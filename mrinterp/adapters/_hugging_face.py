@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from mrinterp.adapters._torch_module import TorchAdapter
-from mrinterp.adapters._weights_folder import locate_model
+from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "padded_inputs", "torch_device"]
@@ -93,7 +93,7 @@ def load_network(
             "no such folder, and nothing is downloaded",
             "Give a folder made by save_pretrained, or a hub id as hub=",
         )
-    path = locate_model(package, None if folder is None else str(folder), Path(), hub, revision)
+    path = weights_folder(package, None if folder is None else str(folder), Path(), hub, revision)
     try:
         import transformers
     except ImportError:

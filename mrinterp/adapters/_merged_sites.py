@@ -9,10 +9,10 @@ import torch
 
 from mrinterp.adapters._adapter import Adapter
 
-__all__ = ["alias_groups"]
+__all__ = ["merged_sites"]
 
 
-def alias_groups(
+def merged_sites(
     adapter: Adapter, inputs: Mapping[str, torch.Tensor], sites: Sequence[str]
 ) -> list[tuple[str, ...]]:
     """Groups of sites with bit for bit the same activation on these inputs.

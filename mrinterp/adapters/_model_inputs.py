@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.positions import PositionRule, Positions
+from mrinterp.positions import Position, SelectedTokens
 
 __all__ = ["ModelInputs"]
 
@@ -63,23 +63,23 @@ class ModelInputs:
             self.class_names,
         )
 
-    def at(self, rule: PositionRule | None) -> Positions | None:
-        """Where a position rule reads and writes these inputs; None without a token axis.
+    def at(self, position: Position | None) -> SelectedTokens | None:
+        """Where a position reads and writes these inputs; None without a token axis.
 
         Raises
         ------
         InputError
-            For a rule on inputs without tokens, or none on inputs that have them.
+            For a position on inputs without tokens, or none on inputs that have them.
         """
-        if rule is None and self.mask is None:
+        if position is None and self.mask is None:
             return None
-        if rule is None or self.mask is None:
-            found = "none given" if rule is None else f"{rule} on inputs without a token axis"
-            raise InputError("position rule", found, "Give a rule exactly where there are tokens")
-        return rule.at(self.mask, self.classes)
+        if position is None or self.mask is None:
+            found = "none given" if position is None else f"{position} on inputs without a token axis"
+            raise InputError("position", found, "Give a position exactly where there are tokens")
+        return position.at(self.mask, self.classes)
 
     @property
-    def given_mask(self) -> torch.Tensor:
+    def mask_or_ones(self) -> torch.Tensor:
         """The mask (N, tokens), or one column of ones where there is no token axis: what outcomes take."""
         if self.mask is not None:
             return self.mask

@@ -8,10 +8,9 @@ from typing import Any
 
 import torch
 
-from mrinterp.adapters._adapter import Edit, Run
+from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._freed_memory import keep_freed_memory
 from mrinterp.adapters._site_output import check_reached, edited, first_tensor, with_first
-from mrinterp.adapters._weights_hash import weights_hash
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["INPUT", "TorchAdapter"]

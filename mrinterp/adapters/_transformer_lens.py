@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 
-from mrinterp.adapters._adapter import Edit, Run
+from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._site_output import check_reached, edited
-from mrinterp.adapters._weights_hash import weights_hash
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["TransformerLensAdapter"]

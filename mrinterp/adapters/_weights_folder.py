@@ -1,17 +1,16 @@
-"""Where a network lies: in an installed package, a local folder, or under a hub id."""
+"""Folder of a network's weights: in an installed package, on disk, or in the local cache of the hub."""
 
 from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
 
-from mrinterp.adapters._hub_cache import hub_folder
 from mrinterp.core.errors import InputError
 
-__all__ = ["locate_model"]
+__all__ = ["weights_folder"]
 
 
-def locate_model(
+def weights_folder(
     package: str | None,
     folder: str | None,
     relative_to: Path,
@@ -29,7 +28,7 @@ def locate_model(
     if hub is not None:
         if package is not None or folder is not None:
             raise InputError("model.hub", "given beside package or folder", "Keep one of them")
-        return hub_folder(hub, revision)
+        return _hub_folder(hub, revision)
     if revision is not None:
         raise InputError("model.revision", "given without hub", "Leave it out, or name the hub id")
     if package is None and folder is None:
@@ -58,3 +57,37 @@ def locate_model(
             "Give the folder with config.json and model.safetensors (a hub id goes under model.hub)",
         )
     return path
+
+
+def _hub_folder(name: str, revision: str | None = None) -> Path:
+    """Folder of a network of the Hugging Face hub in the local cache.
+
+    Parameters
+    ----------
+    name : str
+        ``owner/name``.
+    revision : str, optional
+        Commit, branch or tag; default the main branch as the cache knows it.
+
+    Raises
+    ------
+    InputError
+        For a name that is none, or a network that is not in the cache with safetensors weights.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise InputError("model.hub", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
+    fetch = f"Fetch it once (hf download {name}{f' --revision {revision}' if revision else ''}), or give model.folder"
+    try:
+        cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
+    except HFValidationError:
+        raise InputError("model.hub", repr(name), "Give owner/name, as the hub has it") from None
+    except (LocalEntryNotFoundError, OSError):
+        raise InputError(
+            f"model.hub {name!r}", "not in the local cache, and nothing is downloaded", fetch
+        ) from None
+    if not any(cached.rglob("*.safetensors")):
+        raise InputError(f"model.hub {name!r}", "in the local cache without safetensors weights", fetch)
+    return cached

@@ -34,5 +34,5 @@ def edited_outcomes(bench: Bench, network: torch.nn.Module | Adapter) -> NDArray
         inputs = bench.inputs.take(rows)
         with torch.inference_mode():
             output = adapter.run(inputs.tensors).output
-        parts.append(outcome_values(bench.outcome_of(rows), output, inputs.given_mask))
+        parts.append(outcome_values(bench.outcome_of(rows), output, inputs.mask_or_ones))
     return np.concatenate(parts)

@@ -15,7 +15,7 @@ from mrinterp.edits._cut_units import cut_units
 from mrinterp.edits._linear_layer import is_linear, output_axis
 from mrinterp.edits._weight_edit import WeightEdit, checked, duplicate, replace_parameter
 from mrinterp.features._directions import Directions
-from mrinterp.features._feature_view import ChannelMap, Feature
+from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
 from mrinterp.results._check import NotApplicable
@@ -74,7 +74,7 @@ def fold_out(
 def _without_directions(
     adapter: TorchAdapter,
     site: str,
-    view: Feature,
+    view: FeatureView,
     values: Array,
     example: Mapping[str, torch.Tensor],
     label: str,

@@ -9,19 +9,19 @@ from numpy.typing import NDArray
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions
-from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import Latents
 from mrinterp.features._sae import Autoencoder
 
 __all__ = ["Standardized", "dictionary_view"]
 
 
-class Standardized(TokenFeature):
+class Standardized(TokenFeatureView):
     """Another view in units of its own: value = (value - zero) / scale.
 
     Parameters
     ----------
-    view : TokenFeature
+    view : TokenFeatureView
     zero, scale : array (F,)
 
     Raises
@@ -32,7 +32,7 @@ class Standardized(TokenFeature):
 
     def __init__(
         self,
-        view: TokenFeature,
+        view: TokenFeatureView,
         zero: NDArray[np.float64],
         scale: NDArray[np.float64],
         names: tuple[str, ...],
@@ -61,7 +61,7 @@ class Standardized(TokenFeature):
         self._zero, self._scale = self._zero[features], self._scale[features]
 
 
-def dictionary_view(dictionary: Dictionary, sae: Autoencoder | None = None) -> TokenFeature:
+def dictionary_view(dictionary: Dictionary, sae: Autoencoder | None = None) -> TokenFeatureView:
     """The view of a dictionary's features: directions, or latents in units of their spread.
 
     Raises

@@ -10,14 +10,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import TokenFeature, feature_names
+from mrinterp.features._feature_view import TokenFeatureView, feature_names
 
 __all__ = ["Directions", "Subspace", "difference_of_means"]
 
 Array = NDArray[np.float64]
 
 
-class Directions(TokenFeature):
+class Directions(TokenFeatureView):
     """F directions of a site, each read by one vector and written by its dual.
 
     Parameters

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Edit
 from mrinterp.core.errors import InputError
-from mrinterp.positions import Positions
+from mrinterp.positions import SelectedTokens
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["ChannelMap", "Feature", "TokenFeature", "edit_of", "read_back", "writable"]
+__all__ = ["ChannelMap", "FeatureView", "TokenFeatureView", "edit_of", "read_back", "writable"]
 
 
-class Feature(Protocol):
+class FeatureView(Protocol):
     """Features of a site, read and written together."""
 
     @property
@@ -27,25 +27,25 @@ class Feature(Protocol):
         """One name per feature."""
         ...
 
-    def read(self, activation: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
+    def read(self, activation: torch.Tensor, positions: SelectedTokens | None = None) -> torch.Tensor:
         """Values (runs, features)."""
         ...
 
     def write(
-        self, activation: torch.Tensor, values: torch.Tensor, positions: Positions | None = None
+        self, activation: torch.Tensor, values: torch.Tensor, positions: SelectedTokens | None = None
     ) -> torch.Tensor:
         """The activation, changed so that reading gives ``values`` (runs, features)."""
         ...
 
-    def select(self, features: Sequence[int] | NDArray[np.int_]) -> Feature:
+    def select(self, features: Sequence[int] | NDArray[np.int_]) -> FeatureView:
         """The same view of some of its features, read and written exactly as among all of them."""
         ...
 
 
-class TokenFeature(ABC):
+class TokenFeatureView(ABC):
     """Features that every token (or, without a token axis, every run) has a value of.
 
-    Reading pools the tokens' values by the position rule; writing moves every selected token by the
+    Reading pools the tokens' values by the position; writing moves every selected token by the
     same amount, the difference between the wanted and the present value, and leaves every other
     token bit for bit alone. Values are computed in float32 or better whatever the model's dtype.
     """
@@ -82,13 +82,13 @@ class TokenFeature(ABC):
         view.keep(torch.tensor(wanted))
         return view
 
-    def read(self, activation: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
+    def read(self, activation: torch.Tensor, positions: SelectedTokens | None = None) -> torch.Tensor:
         """Values (runs, F); (runs, tokens * F) where each token is read by itself.
 
         Parameters
         ----------
         activation : tensor (runs, tokens, width) or (runs, width)
-        positions : Positions
+        positions : SelectedTokens
             Needed where there is a token axis, and only there.
 
         Raises
@@ -110,7 +110,7 @@ class TokenFeature(ABC):
         return torch.where(chosen, values, torch.zeros_like(values)).flatten(1)
 
     def write(
-        self, activation: torch.Tensor, values: torch.Tensor, positions: Positions | None = None
+        self, activation: torch.Tensor, values: torch.Tensor, positions: SelectedTokens | None = None
     ) -> torch.Tensor:
         """The activation with the features set to ``values``, shaped as `read` returns them.
 
@@ -150,10 +150,10 @@ class ChannelMap:
     The places of the map are its tokens, row by row.
     """
 
-    def __init__(self, view: TokenFeature) -> None:
+    def __init__(self, view: TokenFeatureView) -> None:
         self.view, self.names = view, view.names
 
-    def read(self, activation: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
+    def read(self, activation: torch.Tensor, positions: SelectedTokens | None = None) -> torch.Tensor:
         """Values (runs, F)."""
         return self.view.read(_map_tokens(activation), positions)
 
@@ -162,14 +162,14 @@ class ChannelMap:
         return ChannelMap(self.view.select(features))
 
     def write(
-        self, activation: torch.Tensor, values: torch.Tensor, positions: Positions | None = None
+        self, activation: torch.Tensor, values: torch.Tensor, positions: SelectedTokens | None = None
     ) -> torch.Tensor:
         """The feature map with the channels set to ``values``."""
         edited = self.view.write(_map_tokens(activation), values, positions)
         return edited.transpose(1, 2).reshape(activation.shape)
 
 
-def writable(positions: Positions | None) -> NotApplicable | None:
+def writable(positions: SelectedTokens | None) -> NotApplicable | None:
     """None where writing is defined, else why it is not."""
     if positions is not None and positions.pooling == "max":
         return NotApplicable(
@@ -178,13 +178,13 @@ def writable(positions: Positions | None) -> NotApplicable | None:
     return None
 
 
-def edit_of(view: Feature, values: torch.Tensor, positions: Positions | None = None) -> Edit:
+def edit_of(view: FeatureView, values: torch.Tensor, positions: SelectedTokens | None = None) -> Edit:
     """The edit that sets a view's features to ``values`` (runs, features)."""
     return lambda activation: view.write(activation, values, positions)
 
 
 def read_back(
-    view: Feature, activation: torch.Tensor, values: torch.Tensor, positions: Positions | None = None
+    view: FeatureView, activation: torch.Tensor, values: torch.Tensor, positions: SelectedTokens | None = None
 ) -> torch.Tensor:
     """Largest difference, per feature, between what was written and what is then read."""
     return (view.read(view.write(activation, values, positions), positions) - values).abs().amax(0)
@@ -214,7 +214,7 @@ def _map_tokens(activation: torch.Tensor) -> torch.Tensor:
     return activation.flatten(2).transpose(1, 2)
 
 
-def _check_positions(h: torch.Tensor, positions: Positions | None) -> None:
+def _check_positions(h: torch.Tensor, positions: SelectedTokens | None) -> None:
     if h.ndim == 2 and positions is None:
         return
     if h.ndim != 3 or positions is None:
@@ -229,5 +229,5 @@ def _check_positions(h: torch.Tensor, positions: Positions | None) -> None:
         raise InputError(
             "positions",
             f"{tuple(positions.selected.shape)} for an activation of {tuple(h.shape[:2])} runs and tokens",
-            "Apply the rule to this batch's mask",
+            "Apply the position to this batch's mask",
         )

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._sae import Autoencoder, SparseAutoencoder
-from mrinterp.positions import Positions
+from mrinterp.positions import SelectedTokens
 
 __all__ = ["Latents", "ReconstructionError", "ReconstructionReport", "reconstruction_report"]
 
 
-class Latents(TokenFeature):
+class Latents(TokenFeatureView):
     """Latents of an autoencoder: any object with ``encode`` and ``decode``.
 
     Parameters
@@ -76,7 +76,7 @@ class Latents(TokenFeature):
         self.index = self.index[features]
 
 
-class ReconstructionError(TokenFeature):
+class ReconstructionError(TokenFeatureView):
     """What an autoencoder leaves over, ``x - decode(encode(x))``: an exposure of its own.
 
     Beside the latents it completes the site, so it stands among the bypass of every SAE study.
@@ -133,7 +133,7 @@ class ReconstructionReport:
 
 
 def reconstruction_report(
-    sae: Autoencoder, activation: torch.Tensor, positions: Positions | None = None
+    sae: Autoencoder, activation: torch.Tensor, positions: SelectedTokens | None = None
 ) -> ReconstructionReport:
     """Reconstruction error and dead latents on the selected tokens of a site's activation.
 

@@ -18,7 +18,7 @@ from mrinterp.features._latents import reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_folder import write_sae
 from mrinterp.outcomes._outcome import Outcome, outcome_values
-from mrinterp.positions import Positions
+from mrinterp.positions import SelectedTokens
 from mrinterp.results._check import NotApplicable
 
 __all__ = ["TrainedSAE", "loss_recovered", "site_activations", "train_topk_sae"]
@@ -50,7 +50,7 @@ class TrainedSAE:
 
 
 def site_activations(
-    adapter: Adapter, site: str, batches: Iterable[tuple[Mapping[str, torch.Tensor], Positions | None]]
+    adapter: Adapter, site: str, batches: Iterable[tuple[Mapping[str, torch.Tensor], SelectedTokens | None]]
 ) -> torch.Tensor:
     """Activations (rows, width) of a site in float32: the selected tokens of every batch.
 
@@ -150,7 +150,7 @@ def loss_recovered(
     site: str,
     inputs: Mapping[str, torch.Tensor],
     outcome: Outcome,
-    positions: Positions | None = None,
+    positions: SelectedTokens | None = None,
 ) -> NDArray[np.float64] | NotApplicable:
     """Share of each outcome's mean kept when the site holds the reconstruction, (O,).
 

@@ -10,7 +10,7 @@ import torch
 from mrinterp.adapters._adapter import Edit
 from mrinterp.core.errors import InputError
 from mrinterp.features._sae import Autoencoder
-from mrinterp.positions import Positions
+from mrinterp.positions import SelectedTokens
 
 __all__ = ["TranscoderView"]
 
@@ -62,7 +62,7 @@ class TranscoderView:
         chosen = tuple(self.latents[f] for f in features)
         return TranscoderView(self.transcoder, self.site_in, self.site_out, chosen)
 
-    def read(self, activation_in: torch.Tensor, positions: Positions | None = None) -> torch.Tensor:
+    def read(self, activation_in: torch.Tensor, positions: SelectedTokens | None = None) -> torch.Tensor:
         """Values (runs, F): the mean latent over the selected tokens of ``site_in``.
 
         Raises
@@ -86,7 +86,7 @@ class TranscoderView:
         activation_out: torch.Tensor,
         values: torch.Tensor,
         activation_in: torch.Tensor,
-        positions: Positions | None = None,
+        positions: SelectedTokens | None = None,
     ) -> torch.Tensor:
         """``site_out`` with the latents' decoded change added at the selected tokens; the error stays.
 
@@ -110,7 +110,7 @@ class TranscoderView:
             else torch.where(positions.selected.unsqueeze(-1), moved, activation_out)
         )
 
-    def edits(self, values: torch.Tensor, positions: Positions | None = None) -> dict[str, Edit]:
+    def edits(self, values: torch.Tensor, positions: SelectedTokens | None = None) -> dict[str, Edit]:
         """Edits, by site, that write ``values`` (runs, F) in one run: ``site_in`` is seen in passing and
         left as it is. Make them anew for every run."""
         seen: dict[str, torch.Tensor] = {}

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import TokenFeature, feature_names
+from mrinterp.features._feature_view import TokenFeatureView, feature_names
 
 __all__ = ["AttentionHeads", "Units", "WholeLayer"]
 
 
-class Units(TokenFeature):
+class Units(TokenFeatureView):
     """Single units: the coordinates ``units`` of a site ``width`` wide.
 
     Raises

@@ -21,13 +21,13 @@ from mrinterp.adapters._kept_activations import IN_MEMORY, KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._site_order import refuse_lost, site_order
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import Feature
+from mrinterp.features._feature_view import FeatureView
 from mrinterp.knockouts._bench_digest import bench_digest
 from mrinterp.knockouts._sweep import CHECKED, Sweep, Swept
 from mrinterp.models._resumption import Resumption
 from mrinterp.outcomes._outcome import Outcome, Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, PositionRule, SpanMask, TokenClass
+from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position, SpanMask, TokenClass
 from mrinterp.scan._reader import sharded
 
 __all__ = ["CHECKED", "Bench", "Swept"]
@@ -46,13 +46,13 @@ class Bench:
     adapter : Adapter
     site : str
         Where the features are read and written.
-    view : Feature
+    view : FeatureView
     inputs : ModelInputs
         The P prompts.
     outcome : Outcome or OutcomeSet
         One with a method ``take`` (a label, a continuation, the clean run's logits) is handed the
         rows of each block.
-    rule : PositionRule, optional
+    rule : Position, optional
         Default: the mean over tokens where there are tokens. `AllTokens` gives every token a value of
         its own: values are then (P, T, F).
     family : array (P,), optional
@@ -83,11 +83,11 @@ class Bench:
         self,
         adapter: Adapter,
         site: str,
-        view: Feature,
+        view: FeatureView,
         inputs: ModelInputs,
         outcome: Outcome | OutcomeSet,
         *,
-        rule: PositionRule | None = None,
+        rule: Position | None = None,
         family: ArrayLike | None = None,
         prompt: ArrayLike | None = None,
         block: int = 64,
@@ -145,7 +145,7 @@ class Bench:
         """Hash of everything that edited runs depend on: see `bench_digest`."""
         return bench_digest(self)
 
-    def viewing(self, view: Feature) -> Bench:
+    def viewing(self, view: FeatureView) -> Bench:
         """The same bench with other features of the site, its clean pass run again: random controls.
 
         Shards lie in a folder of their own.
@@ -329,7 +329,7 @@ class Bench:
         values = self.outcome_of(prompt).values(self.adapter, inputs, run.output, edits, draw)
         return values, run.activations.get(self.site)
 
-    def read_view(self, view: Feature, h: torch.Tensor, positions: Any) -> Array:
+    def read_view(self, view: FeatureView, h: torch.Tensor, positions: Any) -> Array:
         """Values of features in activations of the site, shaped as rows of ``values``."""
         with torch.inference_mode():
             read = view.read(h, positions).double().cpu().numpy()

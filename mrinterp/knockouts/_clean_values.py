@@ -21,7 +21,7 @@ ROUNDING = 1e-6
 
 def own_tokens(inputs: ModelInputs) -> NDArray[np.bool_]:
     """Which places hold a token of the input itself, (P, T); (P, 1) without a token axis."""
-    return inputs.given_mask.bool().cpu().numpy()
+    return inputs.mask_or_ones.bool().cpu().numpy()
 
 
 def clean_values(bench: Bench, features: Rows) -> Array:

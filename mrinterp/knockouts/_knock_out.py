@@ -149,7 +149,7 @@ def _joined_effects(
             "options": kind.options,
             "bootstrap": list(drawn),
             "sampled_outcomes": list(bench.outcome.sampled_names),
-            "even_outcomes": list(bench.outcome.even_names),
+            "even_outcomes": list(bench.outcome.flat_at_clean_names),
             "two_sided": sum(kind.signs) == 0,
         },
         feature_sd=natural,

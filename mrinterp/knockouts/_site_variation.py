@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions
-from mrinterp.features._feature_view import ChannelMap, Feature, TokenFeature
+from mrinterp.features._feature_view import ChannelMap, FeatureView, TokenFeatureView
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_activation
 
@@ -94,10 +94,10 @@ def _principal_axes(centered: Array) -> tuple[Array, Array]:
     return values[:rank], np.ascontiguousarray(axes.T)
 
 
-def write_vectors(view: Feature, variation: SiteVariation) -> Array:
+def write_vectors(view: FeatureView, variation: SiteVariation) -> Array:
     """What one unit of each feature adds to an activation, (f, width); nan for a view that does not say."""
     inner = view.view if isinstance(view, ChannelMap) else view
-    if not isinstance(inner, TokenFeature):
+    if not isinstance(inner, TokenFeatureView):
         return np.full((len(view.names), variation.width), np.nan)
     count = len(inner.names)
     origin = variation.like.new_zeros(count, variation.width)

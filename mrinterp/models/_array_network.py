@@ -15,7 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.models._cut import CutNetwork
 from mrinterp.outcomes._outcome import Outcome
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import MEAN_OF_TOKENS, PositionRule
+from mrinterp.positions import MEAN_OF_TOKENS, Position
 
 __all__ = ["array_network"]
 
@@ -27,7 +27,7 @@ def array_network(
     outcome: Outcome,
     *,
     argument: str | None = None,
-    rule: PositionRule | None = None,
+    position: Position | None = None,
 ) -> CutNetwork:
     """Put a network on N arrays, to be read and written at one site.
 
@@ -44,7 +44,7 @@ def array_network(
         For example ``ClassifierMargin(3)``.
     argument : str, optional
         Name of the network's argument; default its first.
-    rule : PositionRule, optional
+    position : Position, optional
         Which tokens features are read and written at; default the mean over all.
 
     Raises
@@ -86,4 +86,4 @@ def array_network(
     mask = torch.ones(len(tensor), places, dtype=torch.long, device=tensor.device)
     classes = torch.arange(places, device=tensor.device).expand(len(tensor), -1)
     made = ModelInputs({name: tensor}, mask, classes, tuple(f"place{i}" for i in range(places)))
-    return CutNetwork(adapter, site, made, OutcomeSet([outcome]), rule or MEAN_OF_TOKENS)
+    return CutNetwork(adapter, site, made, OutcomeSet([outcome]), position or MEAN_OF_TOKENS)

@@ -16,13 +16,13 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._dictionary_view import dictionary_view
-from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import ReconstructionError
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._token_activation import TokenActivation, token_activation
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 
 __all__ = ["CutNetwork", "CutReading"]
 
@@ -75,7 +75,7 @@ class CutNetwork:
         All inputs of a design.
     outcome : OutcomeSet
         Of these inputs.
-    rule : PositionRule, optional
+    position : Position, optional
         Where features are read and written; None where inputs have no tokens.
     embedding : str, optional
         Site of the word embedding, where noise is added.
@@ -83,7 +83,7 @@ class CutNetwork:
         A site that completes the cut.
     sae : SparseAutoencoder, optional
         Whose latents are the features; its reconstruction error becomes a part of the cut.
-    view : TokenFeature, optional
+    view : TokenFeatureView, optional
         Through which features are read.
     """
 
@@ -91,13 +91,13 @@ class CutNetwork:
     site: str
     inputs: ModelInputs
     outcome: OutcomeSet
-    rule: PositionRule | None = None
+    position: Position | None = None
     embedding: str | None = None
     beside: str | None = None
     sae: SparseAutoencoder | None = None
-    view: TokenFeature | None = None
+    view: TokenFeatureView | None = None
 
-    def viewing(self, view: TokenFeature | Dictionary | None) -> CutNetwork:
+    def viewing(self, view: TokenFeatureView | Dictionary | None) -> CutNetwork:
         """The same network, read through another view."""
         if isinstance(view, Dictionary):
             view = dictionary_view(view, self.sae)
@@ -170,7 +170,7 @@ class CutNetwork:
             run = self.adapter.run(inputs.tensors, read=[self.site])
             return self._activation(run.activations[self.site], inputs).every_token()
 
-    def each_written(self, view: TokenFeature, write: Array, rows: Rows) -> Array:
+    def each_written(self, view: TokenFeatureView, write: Array, rows: Rows) -> Array:
         """Read-back (F, G): mean change of a view's F features when each of G vectors is written.
 
         Parameters
@@ -206,7 +206,7 @@ class CutNetwork:
 
         with torch.enable_grad():
             result = self.adapter.run(inputs.tensors, write={self.site: open_leaf})
-            y = outcome.differentiable(result.output, inputs.given_mask)
+            y = outcome.differentiable(result.output, inputs.mask_or_ones)
             chosen = np.arange(y.shape[1]) if outcomes is None else outcomes
             parts = []
             for o in chosen.tolist():
@@ -219,7 +219,7 @@ class CutNetwork:
         return Resumption.before(self.adapter, self.site)
 
     def _activation(self, h: torch.Tensor, inputs: ModelInputs, site: str | None = None) -> TokenActivation:
-        return token_activation(h, inputs, self.rule, site or self.site, self.outcome.new_tokens)
+        return token_activation(h, inputs, self.position, site or self.site, self.outcome.new_tokens)
 
     def _parts(self, site: TokenActivation) -> dict[str, Array]:
         parts = {"mean": _numpy(site.mean()), "position": _numpy(site.deviations())}

@@ -23,7 +23,7 @@ def outcomes_without_gradient(network: CutNetwork, rows: NDArray[np.int_]) -> di
         output = network.adapter.run(
             inputs.tensors, write={network.site: lambda h: h.detach().clone().requires_grad_(True)}
         ).output
-        return outcome.without_gradient(output, inputs.given_mask)
+        return outcome.without_gradient(output, inputs.mask_or_ones)
 
 
 def gradient_estimates(network: CutNetwork, design: Design, dictionary: Dictionary, split: str) -> Estimates:

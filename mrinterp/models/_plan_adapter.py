@@ -14,12 +14,12 @@ from mrinterp.adapters._hugging_face import DTYPES, load_network, load_tokenizer
 from mrinterp.adapters._nnsight import NNsightAdapter
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
-from mrinterp.adapters._weights_folder import locate_model
+from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import ModelSection
-from mrinterp.models._named_function import named_function
+from mrinterp.models._plan_files import named_function
 
-__all__ = ["LoadedNetwork", "load_model"]
+__all__ = ["AdaptedNetwork", "load_plan_network"]
 
 ADAPTERS: dict[str, Any] = {
     "module": TorchAdapter,
@@ -29,7 +29,7 @@ ADAPTERS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, eq=False)
-class LoadedNetwork:
+class AdaptedNetwork:
     """An adapter around a network in evaluation mode, its tokenizer, and where it runs."""
 
     adapter: Adapter
@@ -43,7 +43,7 @@ class LoadedNetwork:
         return module
 
 
-def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
+def load_plan_network(section: ModelSection, folder: Path) -> AdaptedNetwork:
     """Load a network from a folder, an installed package, a hub id, or a factory.
 
     Raises
@@ -53,9 +53,9 @@ def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
         or a network in training mode.
     """
     if section.kind not in ADAPTERS:
-        path = locate_model(section.package, section.folder, folder, section.hub, section.revision)
+        path = weights_folder(section.package, section.folder, folder, section.hub, section.revision)
         stored = load_network(path, head=section.kind, device=section.device, dtype=section.dtype)
-        return LoadedNetwork(stored.adapter, stored.tokenizer, stored.device)
+        return AdaptedNetwork(stored.adapter, stored.tokenizer, stored.device)
     device = torch_device(section.device)
     factory = named_function(str(section.module), "model.module", folder)
     try:
@@ -67,7 +67,7 @@ def load_model(section: ModelSection, folder: Path) -> LoadedNetwork:
     made = factory(*bound.args, **bound.kwargs)
     adapter = ADAPTERS[section.kind](_moved(made, section, device))
     tokenizer = None if section.tokenizer is None else load_tokenizer(folder / section.tokenizer)
-    return LoadedNetwork(adapter, tokenizer, device)
+    return AdaptedNetwork(adapter, tokenizer, device)
 
 
 def _moved(made: Any, section: ModelSection, device: torch.device) -> Any:

@@ -14,16 +14,16 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import FeaturesSection
 from mrinterp.features._directions import Directions, Subspace
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
-from mrinterp.models._numbers_file import read_numbers
-from mrinterp.models._plan_adapter import LoadedNetwork
+from mrinterp.models._plan_adapter import AdaptedNetwork
+from mrinterp.models._plan_files import read_numbers
 
-__all__ = ["GivenFeatures", "given_features"]
+__all__ = ["PlanFeatures", "plan_features"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class GivenFeatures:
+class PlanFeatures:
     """F features before they are put into units of their spread.
 
     ``read, write`` (F, width): values of an activation h are ``read @ h``, written along ``write``.
@@ -37,9 +37,9 @@ class GivenFeatures:
     heads: tuple[NDArray[np.int_], ...] = ()
 
 
-def given_features(
-    section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str, folder: Path, site: str
-) -> GivenFeatures | None:
+def plan_features(
+    section: FeaturesSection, width: int, network: AdaptedNetwork, embedding: str, folder: Path, site: str
+) -> PlanFeatures | None:
     """What the study file gives for a site of this name and width; None for kinds that are learned.
 
     Raises
@@ -55,21 +55,21 @@ def given_features(
     if section.kind == "layer":
         return _units(WholeLayer(width), width)
     if section.kind == "heads":
-        return _heads(section, width, loaded)
+        return _heads(section, width, network)
     if section.kind in ("directions", "subspace"):
         return _from_file(section, width, folder, site)
     if section.kind in ("embedding", "token"):
-        return _token_rows(section, width, loaded, embedding)
+        return _token_rows(section, width, network, embedding)
     return None
 
 
-def _units(view: Units, width: int) -> GivenFeatures:
+def _units(view: Units, width: int) -> PlanFeatures:
     rows = np.eye(width)[view.index.numpy()]
-    return GivenFeatures(tuple(n.replace(":", ".") for n in view.names), rows, rows)
+    return PlanFeatures(tuple(n.replace(":", ".") for n in view.names), rows, rows)
 
 
-def _heads(section: FeaturesSection, width: int, loaded: LoadedNetwork) -> GivenFeatures:
-    config = getattr(loaded.module, "config", getattr(loaded.module, "cfg", None))
+def _heads(section: FeaturesSection, width: int, network: AdaptedNetwork) -> PlanFeatures:
+    config = getattr(network.module, "config", getattr(network.module, "cfg", None))
     known = [getattr(config, name, None) for name in ("num_attention_heads", "n_head", "n_heads")]
     count = section.head_count or next((k for k in known if isinstance(k, int)), None)
     if count is None:
@@ -84,10 +84,10 @@ def _heads(section: FeaturesSection, width: int, loaded: LoadedNetwork) -> Given
         return _units(view, width)
     slices = tuple(view.index.numpy().reshape(len(chosen), -1))
     nothing = np.zeros((0, width))
-    return GivenFeatures(tuple(f"head{h}" for h in chosen), nothing, nothing, slices)
+    return PlanFeatures(tuple(f"head{h}" for h in chosen), nothing, nothing, slices)
 
 
-def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) -> GivenFeatures:
+def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) -> PlanFeatures:
     found = read_numbers(folder / str(section.file), "features.file")
     made_for = str(found.get("site", site))
     # A network and its base model name the same layer with and without a prefix.
@@ -114,29 +114,31 @@ def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) ->
         if section.kind == "subspace"
         else Directions(read, found.get("write"), names=names)
     )
-    return GivenFeatures(tuple(n.replace(":", ".") for n in view.names), view.read_rows, view.write_rows)
+    return PlanFeatures(tuple(n.replace(":", ".") for n in view.names), view.read_rows, view.write_rows)
 
 
-def _token_rows(section: FeaturesSection, width: int, loaded: LoadedNetwork, embedding: str) -> GivenFeatures:
+def _token_rows(
+    section: FeaturesSection, width: int, network: AdaptedNetwork, embedding: str
+) -> PlanFeatures:
     """Rows of the embedding or of the output layer, scaled to length one; written by their duals."""
     tokens = section.tokens or ()
-    table = _table(section.kind, loaded, embedding)
+    table = _table(section.kind, network, embedding)
     if table.shape[1] != width:
         raise InputError(
             f"features.kind {section.kind!r}",
             f"rows of width {table.shape[1]}; the site is {width} wide",
             "Choose a site of the residual stream",
         )
-    ids = [_token_id(t, loaded, len(table)) for t in tokens]
+    ids = [_token_id(t, network, len(table)) for t in tokens]
     rows = table[ids].double().cpu().numpy()
     rows = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     names = [str(t).strip().replace(":", ".") or repr(t) for t in tokens]
     view = Directions(rows, names=names)
-    return GivenFeatures(view.names, view.read_rows, view.write_rows)
+    return PlanFeatures(view.names, view.read_rows, view.write_rows)
 
 
-def _table(kind: str, loaded: LoadedNetwork, embedding: str) -> torch.Tensor:
-    module: Any = loaded.module
+def _table(kind: str, network: AdaptedNetwork, embedding: str) -> torch.Tensor:
+    module: Any = network.module
     getter = "get_output_embeddings" if kind == "token" else "get_input_embeddings"
     try:
         layer = getattr(module, getter)()
@@ -152,12 +154,12 @@ def _table(kind: str, loaded: LoadedNetwork, embedding: str) -> torch.Tensor:
     return weight.detach()
 
 
-def _token_id(token: str | int, loaded: LoadedNetwork, count: int) -> int:
+def _token_id(token: str | int, network: AdaptedNetwork, count: int) -> int:
     if isinstance(token, str):
-        if loaded.tokenizer is None:
+        if network.tokenizer is None:
             raise InputError("features.tokens", f"{token!r}, and the network has no tokenizer", "Give its id")
-        ids = loaded.tokenizer(token, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id:
+        ids = network.tokenizer(token, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1 or ids[0] == network.tokenizer.unk_token_id:
             raise InputError("features.tokens", f"{token!r} is no single token", "Give one token, or its id")
         return int(ids[0])
     if not 0 <= token < count:

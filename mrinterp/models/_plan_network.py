@@ -18,24 +18,24 @@ from mrinterp.core.plan import Plan
 from mrinterp.core.storage import digest_files
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._cut import CutNetwork
-from mrinterp.models._plan_adapter import LoadedNetwork, load_model
-from mrinterp.models._plan_features import GivenFeatures, given_features
-from mrinterp.models._plan_outcomes import TIED, free_outcome, sampling_of, tied_outcome
+from mrinterp.models._plan_adapter import AdaptedNetwork, load_plan_network
+from mrinterp.models._plan_features import PlanFeatures, plan_features
+from mrinterp.models._plan_outcomes import PER_INPUT, per_input_outcome, plain_outcome, sampling_of
 from mrinterp.models._text import tokenize
 from mrinterp.outcomes._outcome import Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import position_rule
+from mrinterp.positions import named_position
 
-__all__ = ["OpenNetwork", "open_network"]
+__all__ = ["StudyNetwork", "open_study_network"]
 
 
 @dataclass(frozen=True, eq=False)
-class OpenNetwork:
+class StudyNetwork:
     """A network ready to be put on the inputs of a design."""
 
     plan: Plan
     folder: Path
-    loaded: LoadedNetwork
+    adapted: AdaptedNetwork
     outcomes: tuple[Any, ...]
     """One per section of the plan; None for those that are tied to inputs."""
     sampling: tuple[Sampling | None, ...]
@@ -43,12 +43,12 @@ class OpenNetwork:
     @property
     def adapter(self) -> Adapter:
         """The network behind its adapter."""
-        return self.loaded.adapter
+        return self.adapted.adapter
 
     @property
     def tokenizer(self) -> Any:
         """The network's tokenizer."""
-        return self.loaded.tokenizer
+        return self.adapted.tokenizer
 
     @cached_property
     def hash(self) -> str:
@@ -70,13 +70,13 @@ class OpenNetwork:
     def embedding_width(self) -> int:
         """Width of the word embedding."""
         site = self.plan.model.embedding
-        module = dict(self.loaded.module.named_modules()).get(site)
+        module = dict(self.adapted.module.named_modules()).get(site)
         weight = getattr(module, "weight", None)
         if weight is not None:
             return int(weight.shape[-1])
         if self.plan.model.kind != "transformer_lens":
             raise InputError(f"embedding {site!r}", "has no weight", "Give the path of an embedding module")
-        device = self.loaded.device
+        device = self.adapted.device
         trial = {
             n: torch.ones(1, 4, dtype=torch.long, device=device) for n in ("input_ids", "attention_mask")
         }
@@ -93,7 +93,7 @@ class OpenNetwork:
             s["position_classes"],
             s["slots"],
             s["split_at"],
-            self.loaded.device,
+            self.adapted.device,
         )
 
     def network(
@@ -115,32 +115,34 @@ class OpenNetwork:
         """
         inputs = self.inputs(design) if inputs is None else inputs
         outcomes = [
-            tied_outcome(section, self.loaded, inputs, design.inputs) if section.kind in TIED else outcome
+            per_input_outcome(section, self.adapted, inputs, design.inputs)
+            if section.kind in PER_INPUT
+            else outcome
             for section, outcome in zip(self.plan.outcome, self.outcomes, strict=True)
         ]
-        rule = position_rule(self.plan.features.position, inputs.class_names)
-        inputs.at(rule)
+        position = named_position(self.plan.features.position, inputs.class_names)
+        inputs.at(position)
         model = self.plan.model
         return CutNetwork(
             self.adapter,
             model.site,
             inputs,
             OutcomeSet(outcomes, self.sampling),
-            rule,
+            position,
             model.embedding,
             model.beside,
             sae,
         )
 
-    def given(self, width: int) -> GivenFeatures | None:
+    def given(self, width: int) -> PlanFeatures | None:
         """Features that the plan gives, for a site of this width; None where they are learned."""
         model = self.plan.model
-        return given_features(
-            self.plan.features, width, self.loaded, model.embedding, self.folder, model.site
+        return plan_features(
+            self.plan.features, width, self.adapted, model.embedding, self.folder, model.site
         )
 
 
-def open_network(plan: Plan, folder: Path) -> OpenNetwork:
+def open_study_network(plan: Plan, folder: Path) -> StudyNetwork:
     """Load the plan's network, check its sites, and make the outcomes that need no inputs.
 
     Raises
@@ -148,13 +150,13 @@ def open_network(plan: Plan, folder: Path) -> OpenNetwork:
     InputError
         For a network that is not there, an unknown site, or an outcome that cannot be made.
     """
-    loaded = load_model(plan.model, folder)
+    adapted = load_plan_network(plan.model, folder)
     for site in (plan.model.site, plan.model.embedding, plan.model.beside):
         if site is not None:
-            loaded.adapter.check(site)
+            adapted.adapter.check(site)
     outcomes = tuple(
-        None if section.kind in TIED else free_outcome(section, loaded, folder, plan.seed)
+        None if section.kind in PER_INPUT else plain_outcome(section, adapted, folder, plan.seed)
         for section in plan.outcome
     )
     sampling = tuple(sampling_of(section, plan.seed, i) for i, section in enumerate(plan.outcome))
-    return OpenNetwork(plan, folder, loaded, outcomes, sampling)
+    return StudyNetwork(plan, folder, adapted, outcomes, sampling)

@@ -12,25 +12,23 @@ import torch
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan_outcome import OutcomeSection
-from mrinterp.models._named_function import named_function
-from mrinterp.models._numbers_file import read_numbers
-from mrinterp.models._plan_adapter import LoadedNetwork
+from mrinterp.models._plan_adapter import AdaptedNetwork
+from mrinterp.models._plan_files import named_function, read_numbers
 from mrinterp.models._text import CONTINUATION
-from mrinterp.outcomes._clean_divergence import CleanDivergence
 from mrinterp.outcomes._generated_text import GeneratedOutcome
 from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
 from mrinterp.outcomes._outcome import AnchorProjection, Sampling, sentence_embedding
 from mrinterp.outcomes._projection_and_callable import CallableOutcome, Projection
-from mrinterp.outcomes._target_outcomes import ContinuationLogProbability, ExampleLoss
-from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, PositionRule, position_rule
+from mrinterp.outcomes._target_outcomes import CleanDivergence, ContinuationLogProbability, ExampleLoss
+from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, Position, named_position
 
-__all__ = ["TIED", "free_outcome", "sampling_of", "tied_outcome"]
+__all__ = ["PER_INPUT", "per_input_outcome", "plain_outcome", "sampling_of"]
 
-TIED = ("continuation_log_probability", "loss", "kl_to_clean")
+PER_INPUT = ("continuation_log_probability", "loss", "kl_to_clean")
 """Kinds that are held against something each input has of its own."""
 
 
-def free_outcome(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, seed: int) -> Any:
+def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> Any:
     """An outcome that needs nothing but the network's output.
 
     Raises
@@ -41,8 +39,8 @@ def free_outcome(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, s
     """
     name, kind = section.name, section.kind
     if kind in ("anchor_contrast", "anchor_similarity"):
-        negative = embedded(loaded, section.negative) if section.negative else None
-        return AnchorProjection(name, embedded(loaded, section.positive), negative)
+        negative = embedded(network, section.negative) if section.negative else None
+        return AnchorProjection(name, embedded(network, section.positive), negative)
     if kind == "projection":
         path = folder / str(section.direction)
         direction = np.asarray(read_numbers(path, "outcome.direction")["read"], dtype=float).squeeze()
@@ -51,23 +49,23 @@ def free_outcome(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, s
                 "outcome.direction", f"shape {direction.shape}", "Give one finite direction (width,)"
             )
         return Projection(
-            torch.from_numpy(direction).to(loaded.device), _position(section, MEAN_OF_TOKENS), name
+            torch.from_numpy(direction).to(network.device), _position(section, MEAN_OF_TOKENS), name
         )
     if kind == "callable":
         return CallableOutcome(name, named_function(str(section.function), "outcome.function", folder))
     if kind == "generated":
-        return _generated(section, loaded, folder, seed)
+        return _generated(section, network, folder, seed)
     where = _position(section, LAST_TOKEN)
-    target = _target(section.target, "outcome.target", loaded)
+    target = _target(section.target, "outcome.target", network)
     if kind == "logit_difference":
-        return LogitDifference(target, _target(section.against, "outcome.against", loaded), where, name)
+        return LogitDifference(target, _target(section.against, "outcome.against", network), where, name)
     if kind == "probability":
         return Probability(target, where, section.log, name)
     return (Logit if kind == "logit" else ClassifierMargin)(target, where, name)
 
 
-def tied_outcome(
-    section: OutcomeSection, loaded: LoadedNetwork, inputs: ModelInputs, table: pd.DataFrame
+def per_input_outcome(
+    section: OutcomeSection, network: AdaptedNetwork, inputs: ModelInputs, table: pd.DataFrame
 ) -> Any:
     """An outcome that is tied to the design's inputs.
 
@@ -99,9 +97,9 @@ def tied_outcome(
         return ContinuationLogProbability(ids, marked, section.per_token, section.name)
     where = _position(section, LAST_TOKEN)
     if section.kind == "kl_to_clean":
-        return CleanDivergence(loaded.adapter, inputs, table["clean"].to_numpy(), where, section.name)
-    numbers = {t: _target(_number(t), f"label {t!r}", loaded) for t in table["label"].unique()}
-    labels = torch.tensor([numbers[t] for t in table["label"]], device=loaded.device)
+        return CleanDivergence(network.adapter, inputs, table["clean"].to_numpy(), where, section.name)
+    numbers = {t: _target(_number(t), f"label {t!r}", network) for t in table["label"].unique()}
+    labels = torch.tensor([numbers[t] for t in table["label"]], device=network.device)
     return ExampleLoss(labels, where, section.name)
 
 
@@ -126,28 +124,28 @@ def sampling_of(section: OutcomeSection, seed: int, number: int) -> Sampling | N
     return Sampling(section.sampling, section.replicates, section.noise, section.midpoint, seed, number)
 
 
-def embedded(loaded: LoadedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
+def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
     """Sentence embeddings of anchors (texts, width)."""
-    if loaded.tokenizer is None:
+    if network.tokenizer is None:
         raise InputError("tokenizer", "the network has none", "Give model.tokenizer, for the anchors")
-    coded = loaded.tokenizer(list(texts), padding=True, return_tensors="np")
+    coded = network.tokenizer(list(texts), padding=True, return_tensors="np")
     names = ("input_ids", "attention_mask")
-    tensors = {n: torch.from_numpy(np.asarray(coded[n], dtype=np.int64)).to(loaded.device) for n in names}
+    tensors = {n: torch.from_numpy(np.asarray(coded[n], dtype=np.int64)).to(network.device) for n in names}
     with torch.inference_mode():
-        return sentence_embedding(loaded.adapter.run(tensors).output, tensors["attention_mask"])
+        return sentence_embedding(network.adapter.run(tensors).output, tensors["attention_mask"])
 
 
-def _generated(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, seed: int) -> GeneratedOutcome:
-    if loaded.tokenizer is None:
+def _generated(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> GeneratedOutcome:
+    if network.tokenizer is None:
         raise InputError(
             "tokenizer", "the network has none", "Give model.tokenizer, to decode what is generated"
         )
     judge = named_function(str(section.function), "outcome.function", folder)
-    stop = None if section.stop is None else _target(section.stop, "outcome.stop", loaded)
+    stop = None if section.stop is None else _target(section.stop, "outcome.stop", network)
     return GeneratedOutcome(
         section.name,
         judge,
-        loaded.tokenizer.decode,
+        network.tokenizer.decode,
         section.new_tokens,
         section.replicates,
         section.temperature,
@@ -156,26 +154,26 @@ def _generated(section: OutcomeSection, loaded: LoadedNetwork, folder: Path, see
     )
 
 
-def _position(section: OutcomeSection, default: PositionRule) -> PositionRule:
+def _position(section: OutcomeSection, default: Position) -> Position:
     if section.position is None:
         return default
     if isinstance(section.position, str) and section.position not in ("mean", "last"):
         raise InputError(
             f"outcome {section.name!r}, position", f"{section.position!r}", "Use 'last', 'mean' or a number"
         )
-    return position_rule(section.position)
+    return named_position(section.position)
 
 
 def _number(text: str) -> int | str:
     return int(text) if text.lstrip("-").isdigit() else text
 
 
-def _target(target: int | str | None, key: str, loaded: LoadedNetwork) -> int:
+def _target(target: int | str | None, key: str, network: AdaptedNetwork) -> int:
     """Id of a token or class given as text or number."""
-    config = getattr(loaded.module, "config", None)
-    classes = getattr(config, "id2label", None) if _classifies(loaded.module) else None
+    config = getattr(network.module, "config", None)
+    classes = getattr(config, "id2label", None) if _classifies(network.module) else None
     if isinstance(target, int):
-        count = len(classes) if classes else len(loaded.tokenizer) if loaded.tokenizer is not None else None
+        count = len(classes) if classes else len(network.tokenizer) if network.tokenizer is not None else None
         if target < 0 or (classes and target >= len(classes)):
             raise InputError(key, f"{target} of {count or 'unknown'} tokens or classes", "They count from 0")
         return target
@@ -186,11 +184,11 @@ def _target(target: int | str | None, key: str, loaded: LoadedNetwork) -> int:
             fix = near_misses(text, named) or f"Classes: {', '.join(list(named)[:8])}"
             raise InputError(key, f"{text!r} is no class", fix)
         return named[text]
-    if loaded.tokenizer is None:
+    if network.tokenizer is None:
         raise InputError(key, f"{text!r}, and the network has no tokenizer", "Give the token's id")
-    ids = loaded.tokenizer(text, add_special_tokens=False)["input_ids"]
-    if len(ids) != 1 or ids[0] == loaded.tokenizer.unk_token_id:
-        pieces = loaded.tokenizer.convert_ids_to_tokens(ids)
+    ids = network.tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) != 1 or ids[0] == network.tokenizer.unk_token_id:
+        pieces = network.tokenizer.convert_ids_to_tokens(ids)
         found = "unknown to the tokenizer" if len(ids) == 1 else f"{len(ids)} tokens {pieces}"
         raise InputError(
             key,

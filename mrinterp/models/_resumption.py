@@ -66,7 +66,7 @@ class Resumption:
                 self._tuple = kept[0]
                 with self.begin(kept_value[0]):
                     again = self.adapter.run(inputs.tensors)
-                mask = inputs.given_mask
+                mask = inputs.mask_or_ones
                 same = torch.equal(
                     torch.as_tensor(outcome(full.output, mask)), torch.as_tensor(outcome(again.output, mask))
                 )

@@ -8,8 +8,8 @@ import torch
 
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import TokenFeature
-from mrinterp.positions import PositionRule, Positions
+from mrinterp.features._feature_view import TokenFeatureView
+from mrinterp.positions import Position, SelectedTokens
 
 __all__ = ["TokenActivation", "token_activation"]
 
@@ -21,7 +21,7 @@ class TokenActivation:
     Parameters
     ----------
     h : tensor (N, tokens, width) or (N, width)
-    positions : Positions, optional
+    positions : SelectedTokens, optional
         Where features are read; None without a token axis.
     own : tensor (N, tokens) of bool, optional
         An input's own tokens.
@@ -33,7 +33,7 @@ class TokenActivation:
     """
 
     h: torch.Tensor
-    positions: Positions | None
+    positions: SelectedTokens | None
     own: torch.Tensor | None = None
     classes: torch.Tensor | None = None
     class_count: int = 0
@@ -44,7 +44,7 @@ class TokenActivation:
         """Width of the site."""
         return int(self.h.shape[-1])
 
-    def read(self, view: TokenFeature) -> torch.Tensor:
+    def read(self, view: TokenFeatureView) -> torch.Tensor:
         """Values (N, F) of a view, in float64."""
         return view.read(self.h.double(), self.positions)
 
@@ -99,7 +99,7 @@ class TokenActivation:
 
 
 def token_activation(
-    h: torch.Tensor, inputs: ModelInputs, rule: PositionRule | None, site: str, new_tokens: int = 0
+    h: torch.Tensor, inputs: ModelInputs, position: Position | None, site: str, new_tokens: int = 0
 ) -> TokenActivation:
     """An activation as tokens: a sequence, one vector per input, or a feature map whose places are tokens.
 
@@ -127,7 +127,7 @@ def token_activation(
             f"activation of shape {shape} on {len(inputs)} inputs of {length} tokens",
             "Choose a site with one vector per token",
         )
-    positions = inputs.at(rule)
+    positions = inputs.at(position)
     assert positions is not None
     assert inputs.mask is not None
     more = (0, h.shape[1] - length)
@@ -136,7 +136,7 @@ def token_activation(
     classes = None if inputs.classes is None else torch.nn.functional.pad(inputs.classes, more, value=-1)
     return TokenActivation(
         h,
-        Positions(selected, positions.pooling),
+        SelectedTokens(selected, positions.pooling),
         own,
         classes,
         len(inputs.class_names),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.adapters._model_inputs import ModelInputs
-from mrinterp.features._feature_view import Feature
+from mrinterp.features._feature_view import FeatureView
 from mrinterp.outcomes._outcome import Outcome, check_outcome
-from mrinterp.positions import PositionRule
+from mrinterp.positions import Position
 from mrinterp.results._check import NotApplicable
 
 __all__ = ["write_gradient"]
@@ -23,10 +23,10 @@ Array = NDArray[np.float64]
 def write_gradient(
     adapter: Adapter,
     site: str,
-    view: Feature,
+    view: FeatureView,
     inputs: ModelInputs,
     outcome: Outcome,
-    rule: PositionRule | None = None,
+    position: Position | None = None,
     values: Array | None = None,
 ) -> tuple[Array, Array] | NotApplicable:
     """Outcomes of one block, and their derivatives by the values that are written.
@@ -35,13 +35,13 @@ def write_gradient(
     ----------
     adapter : Adapter
     site : str
-    view : Feature
+    view : FeatureView
         F features, all written at once.
     inputs : ModelInputs
         The block's n inputs.
     outcome : Outcome
         For these n inputs.
-    rule : PositionRule, optional
+    position : Position, optional
         Needed where there is a token axis.
     values : ndarray (n, F) or (n, T * F), optional
         Written values at which the derivative is taken, shaped as the view reads them. Default: the
@@ -51,7 +51,7 @@ def write_gradient(
     -------
     outcome : ndarray (n, O)
     gradient : ndarray (n, O, F) or (n, O, T * F)
-        Outcome units per unit of the feature, everything else at the site held as `Feature.write`
+        Outcome units per unit of the feature, everything else at the site held as `FeatureView.write`
         holds it: for directions the derivative along the write direction, for SAE latents along the
         decoder's row, also where the latent is silent. Zero on padding.
     NotApplicable
@@ -65,7 +65,7 @@ def write_gradient(
 
     Source: Simonyan et al. 2013, arXiv:1312.6034.
     """
-    positions = inputs.at(rule)
+    positions = inputs.at(position)
     box: dict[str, torch.Tensor] = {}
 
     def open_leaf(h: torch.Tensor) -> torch.Tensor:
@@ -78,7 +78,7 @@ def write_gradient(
 
     with torch.inference_mode(False), torch.enable_grad():
         output = adapter.run(inputs.tensors, write={site: open_leaf}).output
-        y = _recorded(outcome, output, inputs.given_mask)
+        y = _recorded(outcome, output, inputs.mask_or_ones)
         if isinstance(y, NotApplicable):
             return y
         parts = []

@@ -1,4 +1,3 @@
-from ._correct_answer import CorrectAnswer as CorrectAnswer
 from ._generated_text import GeneratedOutcome as GeneratedOutcome
 from ._logit_outcomes import ClassifierMargin as ClassifierMargin
 from ._logit_outcomes import Logit as Logit
@@ -10,5 +9,6 @@ from ._outcome_set import OutcomeSet as OutcomeSet
 from ._projection_and_callable import CallableOutcome as CallableOutcome
 from ._projection_and_callable import Projection as Projection
 from ._target_outcomes import ContinuationLogProbability as ContinuationLogProbability
+from ._target_outcomes import CorrectAnswer as CorrectAnswer
 from ._target_outcomes import ExampleLoss as ExampleLoss
 from ._target_outcomes import KLToClean as KLToClean

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.positions import LAST_TOKEN, PositionRule
+from mrinterp.positions import LAST_TOKEN, Position
 
 __all__ = [
     "ClassifierMargin",
@@ -45,16 +45,16 @@ def logits_of(output: Any) -> torch.Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def logits_at(output: Any, mask: torch.Tensor, rule: PositionRule) -> torch.Tensor:
-    """Logits (runs, classes) at the one token a rule selects; a classifier's logits as they are."""
+def logits_at(output: Any, mask: torch.Tensor, position: Position) -> torch.Tensor:
+    """Logits (runs, classes) at the one token a position selects; a classifier's logits as they are."""
     logits = logits_of(output)
     if logits.ndim == 2:
         return logits
-    selected = rule.at(mask).selected
+    selected = position.at(mask).selected
     if bool((selected.sum(1) != 1).any()):
         raise InputError(
             "outcome position",
-            f"{rule} selects several tokens",
+            f"{position} selects several tokens",
             "Choose one token per run: 'last' or a number",
         )
     return logits[selected]
@@ -87,7 +87,7 @@ class Logit:
     """Logit of one token or class, at the last token unless ``position`` says otherwise."""
 
     target: int
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     name: str = "logit"
 
     @property
@@ -106,7 +106,7 @@ class LogitDifference:
 
     positive: int
     negative: int
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     name: str = "logit_difference"
 
     @property
@@ -125,7 +125,7 @@ class Probability:
     """Probability of one token or class; its logarithm where ``log`` is set (no underflow)."""
 
     target: int
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     log: bool = False
     name: str = "probability"
 
@@ -145,7 +145,7 @@ class ClassifierMargin:
     """Logit of one class minus the largest of all others: positive where the class wins."""
 
     target: int
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     name: str = "margin"
 
     @property

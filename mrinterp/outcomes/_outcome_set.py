@@ -66,9 +66,9 @@ class OutcomeSet:
         return OutcomeSet([p for p, s in drawn if s is None and not isinstance(p, GeneratedOutcome)])
 
     @property
-    def even_names(self) -> tuple[str, ...]:
-        """Outcomes with their minimum or maximum at the clean run (``even = True``): they have no slope there."""
-        return tuple(n for p in self.parts if getattr(p, "even", False) for n in p.names)
+    def flat_at_clean_names(self) -> tuple[str, ...]:
+        """Outcomes with their minimum or maximum at the clean run (``flat_at_clean = True``): they have no slope there."""
+        return tuple(n for p in self.parts if getattr(p, "flat_at_clean", False) for n in p.names)
 
     def redrawn(self, step: int) -> OutcomeSet:
         """The same outcomes, sampled ones with noise of their own: seeds moved by ``step``."""
@@ -148,7 +148,7 @@ class OutcomeSet:
                 stream, runs = (0, np.arange(len(inputs))) if draw is None else draw
                 columns.append(part.draw(adapter, inputs.tensors, runs, stream, write))
                 continue
-            value = outcome_values(part, output, inputs.given_mask)
+            value = outcome_values(part, output, inputs.mask_or_ones)
             columns.append(value if sampling is None or draw is None else sampling.draw(value, *draw))
         return np.concatenate(columns, axis=1)
 

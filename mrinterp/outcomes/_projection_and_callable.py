@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.positions import MEAN_OF_TOKENS, PositionRule
+from mrinterp.positions import MEAN_OF_TOKENS, Position
 
 __all__ = ["CallableOutcome", "Projection"]
 
@@ -25,7 +25,7 @@ class Projection:
     """
 
     direction: torch.Tensor
-    position: PositionRule = MEAN_OF_TOKENS
+    position: Position = MEAN_OF_TOKENS
     name: str = "projection"
 
     @property
@@ -51,7 +51,7 @@ class Projection:
         if positions.pooling != "mean":
             raise InputError(
                 f"outcome {self.name!r}",
-                f"position rule {self.position}",
+                f"position {self.position}",
                 "Choose one token or a mean, so that each run has one number",
             )
         weighted = along * positions.weights.to(along)

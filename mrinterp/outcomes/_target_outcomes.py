@@ -6,13 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 from mrinterp.outcomes._logit_outcomes import check_labels, logits_at, logits_of
-from mrinterp.positions import LAST_TOKEN, PositionRule
+from mrinterp.positions import LAST_TOKEN, Position
 
-__all__ = ["ContinuationLogProbability", "ExampleLoss", "KLToClean"]
+__all__ = ["CleanDivergence", "ContinuationLogProbability", "CorrectAnswer", "ExampleLoss", "KLToClean"]
 
 Rows = Sequence[int] | torch.Tensor
 
@@ -90,7 +94,7 @@ class ExampleLoss:
     """
 
     labels: torch.Tensor
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     name: str = "loss"
 
     @property
@@ -111,6 +115,46 @@ class ExampleLoss:
 
 
 @dataclass(frozen=True, eq=False)
+class CorrectAnswer:
+    """One where the largest logit is the run's own label's, else zero; its mean is the accuracy.
+
+    Parameters
+    ----------
+    labels : tensor (runs,) of int
+        Class, or next token at ``position``.
+
+    Notes
+    -----
+    Discrete: no gradient passes through it. Of equal largest logits the first is the answer.
+    """
+
+    labels: torch.Tensor
+    position: Position = LAST_TOKEN
+    name: str = "correct"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Rows) -> CorrectAnswer:
+        """The same outcome for some of the runs."""
+        return CorrectAnswer(self.labels[rows], self.position, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1).
+
+        Raises
+        ------
+        InputError
+            For another number of labels than runs, or a label that is no class.
+        """
+        logits = logits_at(output, mask, self.position)
+        check_labels(self.labels, logits, self.name)
+        return (logits.argmax(-1) == self.labels.to(logits.device)).double().unsqueeze(-1)
+
+
+@dataclass(frozen=True, eq=False)
 class KLToClean:
     """Divergence KL(clean || run) of the predicted distribution from the run's clean one, in nats.
 
@@ -124,13 +168,13 @@ class KLToClean:
     0 at the clean run and above it on either side: ``even`` says that it has no slope there.
     """
 
-    even: ClassVar[bool] = True
+    flat_at_clean: ClassVar[bool] = True
     clean_logits: torch.Tensor
-    position: PositionRule = LAST_TOKEN
+    position: Position = LAST_TOKEN
     name: str = "kl_to_clean"
 
     @classmethod
-    def from_clean(cls, output: Any, mask: torch.Tensor, position: PositionRule | None = None) -> KLToClean:
+    def from_clean(cls, output: Any, mask: torch.Tensor, position: Position | None = None) -> KLToClean:
         """Hold runs against this output of the clean ones."""
         rule = LAST_TOKEN if position is None else position
         return cls(logits_at(output, mask, rule).detach().clone(), rule)
@@ -156,3 +200,47 @@ class KLToClean:
         clean = self.clean_logits.to(logits).log_softmax(-1)
         terms = clean.exp() * (clean - logits.log_softmax(-1))
         return torch.where(clean.exp() > 0, terms, torch.zeros_like(terms)).sum(-1, keepdim=True)
+
+
+@dataclass(frozen=True, eq=False)
+class CleanDivergence:
+    """KL(clean || run) for the inputs of a design, in nats.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    inputs : ModelInputs
+        All N inputs.
+    clean : ndarray (N,) of int
+        Input that is each one's clean one.
+    position : Position
+
+    Notes
+    -----
+    Clean logits are as wide as the vocabulary: they are computed for the distinct clean inputs of each
+    block (`take`) and kept no longer than it.
+    """
+
+    flat_at_clean: ClassVar[bool] = True
+    adapter: Adapter
+    inputs: ModelInputs
+    clean: NDArray[np.int_]
+    position: Position = LAST_TOKEN
+    name: str = "kl_to_clean"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Any) -> KLToClean:
+        """The outcome of some of the inputs, with their clean logits."""
+        distinct, place = np.unique(self.clean[np.asarray(rows)], return_inverse=True)
+        inputs = self.inputs.take(distinct)
+        with torch.no_grad():
+            logits = logits_at(self.adapter.run(inputs.tensors).output, inputs.mask_or_ones, self.position)
+        return KLToClean(logits[torch.as_tensor(place, device=logits.device)], self.position, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (N, 1) of all inputs."""
+        return self.take(np.arange(len(self.inputs)))(output, mask)

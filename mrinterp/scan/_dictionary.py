@@ -1,27 +1,44 @@
-"""Dictionaries of directions, in units of their spread over the discovery split's natural sentences."""
+"""Dictionaries of features, directions or latents, in units of their spread over noise-free sentences.
+
+A noise-free sentence is an input of the discovery split as it stands, clean or with substituted words, without noise
+on its embeddings.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA, FastICA
 
 from mrinterp.core.basis import Dictionary
+from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan_model import FeaturesSection
+from mrinterp.features._dictionary_view import dictionary_view
+from mrinterp.features._latents import Latents
+from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.models._cut import CutNetwork
+from mrinterp.scan._reader import sharded
 
 __all__ = [
     "describe_features",
     "feature_names",
-    "given_dictionary",
     "head_dictionary",
+    "latent_dictionary",
     "learn_dictionary",
+    "scaled_dictionary",
 ]
 
 Array = NDArray[np.float64]
+
+SAMPLE = 64
+"""Sentences over which the read-back matrix is measured."""
 
 
 def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) -> Dictionary:
@@ -30,7 +47,7 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     Parameters
     ----------
     means : ndarray (N, width)
-        Token means of natural sentences of the discovery split.
+        Token means of noise-free sentences of the discovery split.
     kind : {"independent_components", "principal_components"}
     count : int
         Number of features F.
@@ -59,23 +76,23 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
         model = PCA(count, svd_solver="full").fit(means)
         sd = np.sqrt(model.explained_variance_)[:, None]
         read, write = model.components_ / sd, model.components_ * sd
-    found = given_dictionary(feature_names(site, count), read, write, means, oriented=True)
+    found = scaled_dictionary(feature_names(site, count), read, write, means, oriented=True)
     order = np.argsort(-np.einsum("fd,fd->f", found.write, found.write), kind="stable")
     assert found.read is not None
     return replace(found, read=found.read[order], write=found.write[order])
 
 
-def given_dictionary(
+def scaled_dictionary(
     names: tuple[str, ...], read: Array, write: Array, means: Array, oriented: bool = False
 ) -> Dictionary:
-    """Directions in units of their standard deviation over natural sentences, zero at their mean.
+    """Directions in units of their standard deviation over noise-free sentences, zero at their mean.
 
     Parameters
     ----------
     read, write : ndarray (F, width)
         Dual to each other.
     means : ndarray (N, width)
-        What is read of the site on natural sentences of the discovery split.
+        What is read of the site on noise-free sentences of the discovery split.
     oriented : bool
         Whether signs are free: each feature is then turned so that its skewness is positive.
 
@@ -91,7 +108,7 @@ def given_dictionary(
     if len(flat):
         raise InputError(
             f"feature {names[flat[0]]!r}",
-            "does not vary over the natural sentences of the discovery split",
+            "does not vary over the noise-free sentences of the discovery split",
             "Leave it out",
         )
     sign = np.where((scores**3).mean(axis=0) < 0, -1.0, 1.0) if oriented else np.ones(len(sd))
@@ -111,7 +128,7 @@ def head_dictionary(names: tuple[str, ...], heads: Sequence[NDArray[np.int_]], m
     for f, coordinates in enumerate(heads):
         part = means[:, coordinates] - means[:, coordinates].mean(axis=0)
         rows[f, coordinates] = np.linalg.svd(part, full_matrices=False)[2][0]
-    return given_dictionary(names, rows, rows, means, oriented=True)
+    return scaled_dictionary(names, rows, rows, means, oriented=True)
 
 
 def feature_names(site: str, count: int) -> tuple[str, ...]:
@@ -125,7 +142,7 @@ def describe_features(values: Array, doses: NDArray, instruments: pd.DataFrame) 
     Parameters
     ----------
     values : ndarray (N, F)
-        Feature values of natural sentences.
+        Feature values of noise-free sentences.
     doses : ndarray (N, J)
         Their slot doses.
     """
@@ -142,3 +159,98 @@ def describe_features(values: Array, doses: NDArray, instruments: pd.DataFrame) 
     best = np.abs(difference).argmax(axis=0)
     names = instruments["instrument"].to_numpy()[slot]
     return tuple(f"{names[b]} {difference[b, f]:+.1f}" for f, b in enumerate(best))
+
+
+def latent_dictionary(
+    network: CutNetwork, design: Design, section: FeaturesSection, folder: Path | None = None
+) -> Dictionary:
+    """Choose latents by their spread over noise-free sentences of the discovery split.
+
+    Parameters
+    ----------
+    network : CutNetwork
+        With its autoencoder.
+    folder : Path, optional
+        Where finished shards are kept.
+
+    Raises
+    ------
+    InputError
+        For an autoencoder of another width, a latent that it does not have or that never changes, or
+        fewer changing latents than asked for.
+
+    Notes
+    -----
+    One unit is a latent's standard deviation over these sentences, zero its mean. It is written along
+    its decoder row; the read-back matrix is measured by encoding again, since thresholds, top-k and
+    overlapping decoder rows stand between what is written and what is then read.
+    """
+    sae = network.sae
+    assert sae is not None
+    rows = _noise_free_inputs(design)
+    view = Latents(sae, network.width, section.latents)
+    values = _latent_values(network.viewing(view), design, rows, folder)
+    sd = values.std(axis=0)
+    chosen = _chosen_latents(section, view, sd)
+    latents = tuple(int(view.index[c]) for c in chosen)
+    names = tuple(f"{network.site}:latent{i}" for i in latents)
+    write = _decoder_rows(sae, latents, network, rows[:SAMPLE]) * sd[chosen][:, None]
+    parts = (values[:, chosen].mean(axis=0), sd[chosen])
+    center = np.zeros(network.width)
+    count = len(latents)
+    blank = Dictionary(names, None, write, center, (), "sd", latents, *parts, np.zeros((count, count)))
+    measured = network.each_written(dictionary_view(blank, sae), write, rows[:SAMPLE])
+    return Dictionary(names, None, write, center, (), "sd", latents, *parts, measured)
+
+
+def _noise_free_inputs(design: Design) -> NDArray[np.int_]:
+    """Inputs of the discovery split as they are, without noise; in order of first use."""
+    rows = design.rows("discovery")
+    runs = design.runs.iloc[rows]
+    return np.asarray(runs.loc[runs["kind"] != "noise", "input"].drop_duplicates().to_numpy())
+
+
+def _latent_values(network: CutNetwork, design: Design, rows: NDArray[np.int_], folder: Path | None) -> Array:
+    def work(a: int, b: int) -> dict[str, NDArray]:
+        return {"values": network.run(rows[a:b], cut=False).features}
+
+    block = int(design.settings["block"])
+    return sharded(len(rows), block, work, folder and folder / "latents", "latents")["values"]
+
+
+def _chosen_latents(section: FeaturesSection, view: Latents, sd: Array) -> NDArray[np.int_]:
+    if section.latents is not None:
+        still = np.flatnonzero(~(sd > 0))
+        if len(still):
+            raise InputError(
+                f"features.latents, latent {int(view.index[still[0]])}",
+                "never changes over the noise-free sentences of the discovery split (dead there)",
+                "Leave it out",
+            )
+        return np.arange(len(sd))
+    alive = int((sd > 0).sum())
+    if section.count > alive:
+        raise InputError(
+            "features.count",
+            f"{section.count} latents; {alive} of {len(sd)} change over the discovery split",
+            f"Ask for at most {alive}",
+        )
+    return np.sort(np.argsort(-sd, kind="stable")[: section.count])
+
+
+def _decoder_rows(
+    sae: SparseAutoencoder, latents: tuple[int, ...], network: CutNetwork, rows: NDArray[np.int_]
+) -> Array:
+    """What one unit of each latent adds to an activation (F, width), on average where the autoencoder
+    normalizes activations."""
+    one = torch.zeros(len(latents), sae.latents, dtype=torch.float64)
+    one[torch.arange(len(latents)), list(latents)] = 1
+    like = network.token_activations(rows[:SAMPLE]).double().cpu()
+    some = 1 if sae.normalize_activations == "none" else SAMPLE
+    like = like[:: -(-len(like) // some)]
+    sae = SparseAutoencoder(**{**vars(sae), "weights": {k: v.cpu() for k, v in sae.weights.items()}})
+    total = np.zeros((len(latents), sae.width))
+    for h in like:
+        same = h.expand(len(latents), -1)
+        total += (sae.decode(one, same) - sae.decode(torch.zeros_like(one), same)).numpy()
+    return total / len(like)

@@ -16,20 +16,18 @@ from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.models._cut import CutNetwork
-from mrinterp.models._plan_features import GivenFeatures
+from mrinterp.models._plan_features import PlanFeatures
 from mrinterp.scan._bypass import choose_rank, mean_bypass, nested_order, position_bypass
 from mrinterp.scan._dictionary import (
     describe_features,
     feature_names,
-    given_dictionary,
     head_dictionary,
+    latent_dictionary,
     learn_dictionary,
+    scaled_dictionary,
 )
-from mrinterp.scan._latent_features import latent_dictionary
-from mrinterp.scan._reader import read_runs
-from mrinterp.scan._silent import refuse_silent_instruments
+from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
-from mrinterp.scan._support import token_support
 
 __all__ = ["learn_basis"]
 
@@ -40,7 +38,7 @@ def learn_basis(
     network: CutNetwork,
     design: Design,
     plan: Plan,
-    given: GivenFeatures | None = None,
+    given: PlanFeatures | None = None,
     folder: Path | None = None,
     labels: dict[str, str] | None = None,
 ) -> Basis:
@@ -50,7 +48,7 @@ def learn_basis(
     ----------
     network : CutNetwork
         With its autoencoder where features are latents.
-    given : GivenFeatures, optional
+    given : PlanFeatures, optional
         Features that the plan gives; without them they are learned, or are latents.
     folder : Path, optional
         Where finished shards are kept.
@@ -73,8 +71,8 @@ def learn_basis(
     clean = runs["clean"].to_numpy() - rows[0]
     kind = runs["kind"].to_numpy()
     still = ~np.any([(read[p] != read[p][clean]).any(axis=1) for p in ("mean", "position")], axis=0)
-    refuse_silent_instruments(design, rows, kind, still)
-    natural, primary = kind != "noise", kind == plan.estimation.kind
+    _refuse_perturbations_not_at_site(design, rows, kind, still)
+    noise_free, primary = kind != "noise", kind == plan.estimation.kind
     if not primary.any():
         raise InputError(
             "estimation.kind",
@@ -83,12 +81,12 @@ def learn_basis(
         )
     with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
         if dictionary is None:
-            dictionary = _linear_dictionary(plan, given, read["mean"][natural])
+            dictionary = _linear_dictionary(plan, given, read["mean"][noise_free])
             read["features"] = _values(dictionary, read["mean"])
         _check_labels(labels, dictionary.names)
         bar.update()
         change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
-        _refuse_still_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
+        _refuse_constant_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
         most, seed = plan.estimation.max_rank, plan.seed
         directions = {"mean": mean_bypass(dictionary, change["mean"])}
         directions["position"] = position_bypass(change["position"], 2 * most, seed)
@@ -102,17 +100,19 @@ def learn_basis(
         ceiling = _ceiling(design, plan, len(dictionary.names))
         rank, path = choose_rank(change["features"], bypass[:, order], change["outcome"], family, ceiling)
         bar.update()
-    found = describe_features(read["features"][natural], design.doses[rows[natural]], design.instruments)
+    found = describe_features(
+        read["features"][noise_free], design.doses[rows[noise_free]], design.instruments
+    )
     named = zip(dictionary.names, found, strict=True)
     dictionary = replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in named))
-    support, variance = token_support(network, design, rows[natural], folder)
-    spread = read["outcome"][natural].std(axis=0)
+    support, variance = _token_support(network, design, rows[noise_free], folder)
+    spread = read["outcome"][noise_free].std(axis=0)
     meta = {
         "ceiling": ceiling,
         "position_classes": design.settings["position_classes"],
-        # Natural runs of an outcome that is measured against them (a divergence) may all be alike.
+        # Noise-free runs of an outcome that is measured against them (a divergence) may all be alike.
         "outcome_sd": np.where(spread > 0, spread, read["outcome"].std(axis=0)).tolist(),
-        "natural_runs": int(natural.sum()),
+        "natural_runs": int(noise_free.sum()),
         "feature_change_sd": float(np.sqrt((change["features"] ** 2).mean())),
     }
     if network.sae is not None:
@@ -124,14 +124,14 @@ def learn_basis(
     return Basis(dictionary, mean_rows, position_rows, order, rank, path, support, variance, meta, further)
 
 
-def _linear_dictionary(plan: Plan, given: GivenFeatures | None, means: Array) -> Dictionary:
+def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:
     site, features = plan.model.site, plan.features
     if given is None:
         return learn_dictionary(means, features.kind, features.count, plan.seed, site)
     names = tuple(f"{site}:{name}" for name in given.names)
     if given.heads:
         return head_dictionary(names, given.heads, means)
-    return given_dictionary(names, given.read, given.write, means)
+    return scaled_dictionary(names, given.read, given.write, means)
 
 
 def _values(dictionary: Dictionary, means: Array) -> Array:
@@ -147,7 +147,7 @@ def _check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None
             )
 
 
-def _refuse_still_outcomes(names: tuple[str, ...], change: Array, kind: str) -> None:
+def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, kind: str) -> None:
     for name, moved in zip(names, (change != 0).any(axis=0), strict=True):
         if not moved:
             raise InputError(
@@ -173,3 +173,70 @@ def _refuse_downstream(network: CutNetwork, dictionary: Dictionary, design: Desi
 def _ceiling(design: Design, plan: Plan, features: int) -> int:
     runs = len(design.rows("estimation", (plan.estimation.kind,)))
     return int(min(plan.estimation.max_rank, runs / plan.estimation.runs_per_column - features))
+
+
+def _refuse_perturbations_not_at_site(
+    design: Design, rows: NDArray[np.int_], kind: NDArray, still: NDArray[np.bool_]
+) -> None:
+    """A perturbation that leaves the site bit for bit as it was is an error of the plan.
+
+    Parameters
+    ----------
+    rows : ndarray (N,) of int
+        Rows of the design.
+    kind : ndarray (N,)
+        Their kinds.
+    still : ndarray (N,) of bool
+        Runs in which nothing that was read at the site differs from the clean run.
+
+    Raises
+    ------
+    InputError
+        Names the kind or the instrument.
+    """
+    for name in sorted(set(kind) - {"clean"}):
+        if still[kind == name].all():
+            raise InputError(
+                f"instruments.{name}",
+                "never changes the site (discovery split)",
+                "Check that the site lies downstream of the perturbed input",
+            )
+    slot = design.columns("slot")
+    if not len(slot):
+        return
+    clean = design.runs["clean"].to_numpy()[rows]
+    of_kind = np.flatnonzero(kind == "slot")
+    change = np.asarray(design.doses[rows[of_kind]][:, slot]) - np.asarray(
+        design.doses[clean[of_kind]][:, slot]
+    )
+    for j, name in enumerate(design.instruments["instrument"].to_numpy()[slot]):
+        used = change[:, j] != 0
+        alone = used & (np.abs(change).sum(axis=1) == 1)
+        if alone.any() and still[of_kind][alone].all():
+            raise InputError(
+                f"instrument {name!r}",
+                "never changes the site (discovery split)",
+                "Give a filler that the tokenizer tells apart from the others",
+            )
+
+
+def _token_support(
+    network: CutNetwork, design: Design, rows: NDArray[np.int_], folder: Path | None
+) -> tuple[Array, Array]:
+    """Principal axes (width, width) of single-token activations of noise-free sentences, and their variances."""
+    inputs = np.unique(design.runs["input"].to_numpy()[rows])
+    block = int(design.settings["block"])
+
+    def work(a: int, b: int) -> dict[str, NDArray]:
+        flat = network.token_activations(inputs[a:b]).double()
+        first, second = flat.sum(0).cpu().numpy(), (flat.T @ flat).cpu().numpy()
+        return {"n": np.array([float(len(flat))]), "first": first[None], "second": second[None]}
+
+    # Only a sample of sentences is needed for a covariance of a few hundred dimensions.
+    count = min(len(inputs), 16 * block)
+    parts = sharded(count, block, work, folder and folder / "support", "support")
+    n = parts["n"].sum()
+    mean = parts["first"].sum(axis=0) / n
+    covariance = parts["second"].sum(axis=0) / n - np.outer(mean, mean)
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors[:, ::-1].T.copy(), np.maximum(values[::-1], 0.0)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
-from mrinterp.features._feature_view import TokenFeature
+from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._bypass import mean_bypass, nested_order, position_bypass
 from mrinterp.scan._reader import raw_reading, sharded
@@ -45,7 +45,7 @@ class ArrayReading:
 
 def read_arrays(
     network: CutNetwork,
-    view: TokenFeature,
+    view: TokenFeatureView,
     *,
     clean: ArrayLike,
     learn: ArrayLike | None = None,
@@ -59,7 +59,7 @@ def read_arrays(
     ----------
     network : CutNetwork
         From `array_network`.
-    view : TokenFeature
+    view : TokenFeatureView
         What is read: `Units`, `Directions`, `Latents`, ...
     clean : array (N,) of int
         Row of each run's clean run (`PerturbedInputs.prompt`).
@@ -109,7 +109,7 @@ def read_arrays(
     return ArrayReading(read["features"], read["outcome"], bypass[:, order], names, network.outcome.names)
 
 
-def _write_rows(view: TokenFeature, at: Array) -> Array:
+def _write_rows(view: TokenFeatureView, at: Array) -> Array:
     """What one unit of each feature adds to a vector (F, width)."""
     one = torch.eye(len(view.names), dtype=torch.float64)
     base = torch.from_numpy(at).expand(len(one), -1)

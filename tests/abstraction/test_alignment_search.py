@@ -21,7 +21,7 @@ from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Subspace
 from mrinterp.knockouts._bench import Bench
-from mrinterp.models._numbers_file import read_numbers
+from mrinterp.models._plan_files import read_numbers
 from mrinterp.plots._abstraction.alignment_search import alignment_search as figure
 from mrinterp.plots._style import save
 from mrinterp.positions import TokenIndex

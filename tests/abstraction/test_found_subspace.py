@@ -24,8 +24,8 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import FeaturesSection
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._knock_out import knock_out
-from mrinterp.models._plan_adapter import LoadedNetwork
-from mrinterp.models._plan_features import given_features
+from mrinterp.models._plan_adapter import AdaptedNetwork
+from mrinterp.models._plan_features import plan_features
 from mrinterp.mr._runs.within import within
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 from mrinterp.positions import TokenIndex
@@ -113,12 +113,12 @@ def test_its_file_is_for_its_own_site(
 ) -> None:
     found.save_subspace("side", tmp_path / "side.npz")
     section = FeaturesSection(kind="subspace", file="side.npz")
-    given = section, 24, LoadedNetwork(task[0], None, torch.device("cpu")), "wte", tmp_path, site
+    given = section, 24, AdaptedNetwork(task[0], None, torch.device("cpu")), "wte", tmp_path, site
     if fits:
-        np.testing.assert_allclose(given_features(*given).read, found.rotation["side"])
+        np.testing.assert_allclose(plan_features(*given).read, found.rotation["side"])
     else:
         with pytest.raises(InputError, match=r"made for site 'h.1'; the study reads 'h.2'"):
-            given_features(*given)
+            plan_features(*given)
 
 
 def test_a_study_estimates_it_and_knocks_it_out(

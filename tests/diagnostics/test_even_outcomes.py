@@ -25,7 +25,7 @@ from tests.linear_stack import WIDTH, FirstTwo, LinearStack, stack_inputs
 class Distance:
     """Squared distance from the clean output."""
 
-    even: ClassVar[bool] = True
+    flat_at_clean: ClassVar[bool] = True
     names = ("distance",)
 
     def __init__(self, clean: torch.Tensor) -> None:
@@ -98,4 +98,4 @@ def test_neither_estimate_nor_knockout_has_a_verdict_in_the_answer(bench: Bench)
 
 def test_the_divergence_from_the_clean_run_is_such_an_outcome() -> None:
     divergence = KLToClean(torch.zeros(3, 2))
-    assert OutcomeSet([FirstTwo(), divergence]).even_names == ("kl_to_clean",)
+    assert OutcomeSet([FirstTwo(), divergence]).flat_at_clean_names == ("kl_to_clean",)

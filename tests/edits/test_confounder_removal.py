@@ -21,10 +21,9 @@ from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
-from mrinterp.outcomes._correct_answer import CorrectAnswer
 from mrinterp.outcomes._outcome import Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.outcomes._target_outcomes import ExampleLoss
+from mrinterp.outcomes._target_outcomes import CorrectAnswer, ExampleLoss
 from mrinterp.plots._edits.confounder_removal import confounder_removal as figure
 from mrinterp.plots._style import save
 from mrinterp.positions import AllTokens, MeanOfTokens

@@ -26,12 +26,12 @@ from mrinterp.knockouts._designs.set_effects import set_effects
 from mrinterp.knockouts._designs.specificity import specificity
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
-from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, PositionRule
+from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position
 
 SITE = "encoder.layer.1"
 
 
-def _bench(folder: Path, rule: PositionRule, block: int, extra: int = 0) -> Bench:
+def _bench(folder: Path, rule: Position, block: int, extra: int = 0) -> Bench:
     """24 sentences of 4 to 8 tokens; ``extra`` more columns of padding."""
     from transformers import BertModel
 
@@ -84,7 +84,7 @@ DESIGNS: dict[str, tuple[Callable[[Bench], Any], tuple[str, ...]]] = {
 @pytest.mark.parametrize("rule", [AllTokens(), MEAN_OF_TOKENS], ids=["each token", "mean"])
 @pytest.mark.parametrize("design", DESIGNS)
 def test_blocks_and_padding_change_no_more_than_the_last_bits(
-    tiny_encoder: Path, design: str, rule: PositionRule
+    tiny_encoder: Path, design: str, rule: Position
 ) -> None:
     run, names = DESIGNS[design]
     result = run(_bench(tiny_encoder, rule, 24))

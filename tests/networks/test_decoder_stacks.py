@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mrinterp.adapters._merged_sites import alias_groups
+from mrinterp.adapters._merged_sites import merged_sites
 from mrinterp.adapters._nnsight import NNsightAdapter
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
@@ -36,7 +36,7 @@ def test_a_bridge_gives_the_numbers_of_the_decoder_behind_it() -> None:
         net, "GPT2LMHeadModel", hf_config=net.config, device="cpu", dtype=torch.float32
     )
     adapter, inputs = TransformerLensAdapter(bridge.eval()), token_inputs()
-    groups = alias_groups(
+    groups = merged_sites(
         adapter, inputs, ["blocks.1.hook_out", "blocks.1.hook_resid_post", "blocks.1.hook_resid_pre"]
     )
     assert groups[0] == ("blocks.1.hook_out", "blocks.1.hook_resid_post")

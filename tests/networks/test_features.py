@@ -1,4 +1,4 @@
-"""Feature views: after a write, a read returns what was written, at every position rule."""
+"""Feature views: after a write, a read returns what was written, at every position."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _views() -> dict[str, Any]:
     }
 
 
-RULES = {
+POSITIONS = {
     "index": at.TokenIndex(1),
     "negative_index": at.TokenIndex(-2),
     "class": at.TokenClass(1),
@@ -68,24 +68,24 @@ def _values(view: Any, positions: Any, h: Any) -> Any:
 
 
 @pytest.mark.parametrize("kind", sorted(_views()))
-@pytest.mark.parametrize("rule", sorted(RULES))
+@pytest.mark.parametrize("position", sorted(POSITIONS))
 class TestEveryKindAtEveryPosition:
-    def test_read_returns_what_was_written(self, kind: str, rule: str, h: Any) -> None:
-        view, positions = _views()[kind], RULES[rule].at(MASK, CLASSES)
+    def test_read_returns_what_was_written(self, kind: str, position: str, h: Any) -> None:
+        view, positions = _views()[kind], POSITIONS[position].at(MASK, CLASSES)
         wanted = _values(view, positions, h)
         assert float(read_back(view, h, wanted, positions).max()) < 2e-5
         assert float((view.read(h, positions) - wanted).abs().min(1).values.max()) > 0
-        assert len(view.names) * (TOKENS if rule == "all" else 1) == wanted.shape[1]
+        assert len(view.names) * (TOKENS if position == "all" else 1) == wanted.shape[1]
 
-    def test_other_tokens_and_padding_are_untouched(self, kind: str, rule: str, h: Any) -> None:
-        view, positions = _views()[kind], RULES[rule].at(MASK, CLASSES)
+    def test_other_tokens_and_padding_are_untouched(self, kind: str, position: str, h: Any) -> None:
+        view, positions = _views()[kind], POSITIONS[position].at(MASK, CLASSES)
         edited = view.write(h, _values(view, positions, h), positions)
         changed = (edited != h).any(-1)
         assert torch.equal(changed, positions.selected)
         assert not (changed & ~MASK.bool()).any()
 
-    def test_identity_edit_is_exact(self, kind: str, rule: str, h: Any) -> None:
-        view, positions = _views()[kind], RULES[rule].at(MASK, CLASSES)
+    def test_identity_edit_is_exact(self, kind: str, position: str, h: Any) -> None:
+        view, positions = _views()[kind], POSITIONS[position].at(MASK, CLASSES)
         assert torch.equal(view.write(h, view.read(h, positions), positions), h)
 
 
@@ -123,9 +123,9 @@ def test_rules_select_the_tokens_they_name() -> None:
 def test_padding_does_not_change_what_is_read(h: Any) -> None:
     longer = torch.cat([h, torch.full((RUNS, 5, WIDTH), torch.nan)], 1)
     mask = torch.nn.functional.pad(MASK, (0, 5))
-    for rule in (at.MeanOfTokens(), at.LastToken(), at.TokenIndex(1), at.MaxOfTokens()):
+    for position in (at.MeanOfTokens(), at.LastToken(), at.TokenIndex(1), at.MaxOfTokens()):
         view = Units([1, 2], WIDTH)
-        torch.testing.assert_close(view.read(longer, rule.at(mask)), view.read(h, rule.at(MASK)))
+        torch.testing.assert_close(view.read(longer, position.at(mask)), view.read(h, position.at(MASK)))
 
 
 def test_writing_one_direction_leaves_the_others(h: Any) -> None:

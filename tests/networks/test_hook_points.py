@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mrinterp.adapters._merged_sites import alias_groups
+from mrinterp.adapters._merged_sites import merged_sites
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.core.errors import InputError
 from tests.networks.adapter_nets import (
@@ -18,12 +18,12 @@ from tests.networks.adapter_nets import (
 
 
 def test_aliased_tensors_are_merged() -> None:
-    groups = alias_groups(
+    groups = merged_sites(
         torch_net(), token_inputs(), ["embed", "hook_embed", "first", "first.linear", "hook_first", "second"]
     )
     assert groups == [("embed", "hook_embed"), ("first", "hook_first"), ("first.linear",), ("second",)]
     hooked = hooked_net()
-    assert alias_groups(hooked, token_inputs(), hooked.sites())[1] == ("hook_first", "hook_first_alias")
+    assert merged_sites(hooked, token_inputs(), hooked.sites())[1] == ("hook_first", "hook_first_alias")
 
 
 def test_an_edit_under_one_name_is_read_under_the_other() -> None:

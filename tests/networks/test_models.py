@@ -85,12 +85,12 @@ def test_wrong_shape_and_training_mode_are_refused(adapter: TorchAdapter, batch:
 def _network(plan: Any, folder: Path, texts: list[str], length: int) -> Any:
     """The plan's network on some sentences."""
     from mrinterp.models._cut import CutNetwork
-    from mrinterp.models._plan_network import open_network
+    from mrinterp.models._plan_network import open_study_network
     from mrinterp.models._text import tokenize
     from mrinterp.outcomes._outcome_set import OutcomeSet
     from mrinterp.positions import MEAN_OF_TOKENS
 
-    opened, model = open_network(plan, folder), plan.model
+    opened, model = open_study_network(plan, folder), plan.model
     frame = pd.DataFrame({"text": texts})
     inputs = tokenize(opened.tokenizer, frame, length, ["first", "last", "rest"], [], None)
     outcome = OutcomeSet(opened.outcomes, opened.sampling)
@@ -130,10 +130,10 @@ class TestEncoder:
     ) -> None:
         from dataclasses import replace
 
-        from mrinterp.positions import position_rule
+        from mrinterp.positions import named_position
 
         network = on()
-        network = replace(network, rule=position_rule(position, network.inputs.class_names))
+        network = replace(network, position=named_position(position, network.inputs.class_names))
         shift = np.random.default_rng(0).standard_normal((2, 24))
         before, after = network.run(), network.run(shift=shift)
         np.testing.assert_allclose(after.mean - before.mean, shift, atol=1e-5)

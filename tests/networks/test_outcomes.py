@@ -175,9 +175,9 @@ def test_other_bad_input_is_refused() -> None:
         ContinuationLogProbability(IDS, CONTINUATION * torch.tensor([[1], [0], [1]]))
     with pytest.raises(InputError, match="starts at the first token"):
         ContinuationLogProbability(IDS, torch.ones_like(CONTINUATION))
-    for rule in (MaxOfTokens(), AllTokens()):
+    for position in (MaxOfTokens(), AllTokens()):
         with pytest.raises(InputError, match="each run has one number"):
-            outcome_values(Projection(torch.ones(5), rule), LOGITS, MASK)
+            outcome_values(Projection(torch.ones(5), position), LOGITS, MASK)
 
 
 @pytest.mark.needs("transformers")

@@ -159,9 +159,9 @@ def h() -> Any:
 
 
 @pytest.mark.parametrize("kind", sorted(_autoencoders()))
-@pytest.mark.parametrize("rule", [MeanOfTokens(), LastToken(), TokenIndex(0), AllTokens()], ids=str)
-def test_identity_edit_is_exact_and_the_error_is_kept(kind: str, rule: Any, h: Any) -> None:
-    sae, positions = _autoencoders()[kind], rule.at(MASK)
+@pytest.mark.parametrize("position", [MeanOfTokens(), LastToken(), TokenIndex(0), AllTokens()], ids=str)
+def test_identity_edit_is_exact_and_the_error_is_kept(kind: str, position: Any, h: Any) -> None:
+    sae, positions = _autoencoders()[kind], position.at(MASK)
     view = Latents(sae, WIDTH, [2, 0, 5])
     values = view.read(h, positions)
     assert torch.equal(view.write(h, values, positions), h)

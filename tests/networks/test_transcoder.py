@@ -54,10 +54,10 @@ def _run(adapter: Any, view: Any, inputs: Any, write: Any = None) -> Any:
         return adapter.run(inputs, read=[view.site_in, view.site_out], write=write)
 
 
-@pytest.mark.parametrize("rule", [MeanOfTokens(), LastToken()])
-def test_the_decoded_change_is_written_and_the_error_stays(parts: Any, rule: Any) -> None:
+@pytest.mark.parametrize("position", [MeanOfTokens(), LastToken()])
+def test_the_decoded_change_is_written_and_the_error_stays(parts: Any, position: Any) -> None:
     adapter, view, inputs = parts
-    positions = rule.at(MASK)
+    positions = position.at(MASK)
     plain = _run(adapter, view, inputs)
     h, y = (plain.activations[s] for s in (view.site_in, view.site_out))
     wanted = view.read(h, positions) + torch.tensor([1.0, 0.0, -2.0])

@@ -15,10 +15,10 @@ from mrinterp.adapters._kept_activations import KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
-from mrinterp.features._feature_view import Feature
+from mrinterp.features._feature_view import FeatureView
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._given_values import given_values
-from mrinterp.positions import AllTokens, PositionRule
+from mrinterp.positions import AllTokens, Position
 
 __all__ = ["Damage"]
 
@@ -107,7 +107,7 @@ class Damage:
 
     @classmethod
     def features(
-        cls, bench: Bench, site: str, view: Feature, values: ArrayLike, rule: PositionRule | None = None
+        cls, bench: Bench, site: str, view: FeatureView, values: ArrayLike, rule: Position | None = None
     ) -> Damage:
         """A knockout of features of another site.
 
@@ -115,7 +115,7 @@ class Damage:
         ----------
         values : array
             Written there; broadcast to (P, F), or (P, T, F) where ``rule`` gives every token its own.
-        rule : PositionRule, optional
+        rule : Position, optional
             At which tokens; default that of the bench.
 
         Raises
@@ -124,7 +124,7 @@ class Damage:
             For values of another shape, or infinite ones.
         """
         rule = bench.rule if rule is None else rule
-        tokens = (bench.inputs.given_mask.shape[1],) if isinstance(rule, AllTokens) else ()
+        tokens = (bench.inputs.mask_or_ones.shape[1],) if isinstance(rule, AllTokens) else ()
         shape = (bench.prompts, *tokens, len(view.names))
         new = given_values("damage: values", values, shape)
         held = torch.from_numpy(new.reshape(bench.prompts, -1))

@@ -13,9 +13,9 @@ from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.options import check_whole
 from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolutions
 from mrinterp.results._designs.dose_response import DoseResponse
+from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
 from mrinterp.stats.clustered.interval import clustered_interval
-from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 
 __all__ = ["QUANTILES", "dose_response"]
 

@@ -1,4 +1,4 @@
-"""Functions that a study file names: ``package.module:function``."""
+"""What a study file names in other files: functions (``package.module:function``) and arrays of numbers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mrinterp.core.errors import InputError, near_misses
 
-__all__ = ["named_function"]
+__all__ = ["named_function", "read_numbers"]
 
 
 def named_function(name: str, key: str, folder: Path) -> Callable[..., Any]:
@@ -53,3 +56,36 @@ def named_function(name: str, key: str, folder: Path) -> Callable[..., Any]:
         raise InputError(key, f"{module_name!r} has no function {attribute!r}", fix)
     function: Callable[..., Any] = value
     return function
+
+
+def read_numbers(path: Path, key: str) -> dict[str, NDArray]:
+    """Arrays of a ``.npy`` or ``.csv`` file (under ``read``) or a ``.npz`` file (under their names).
+
+    Parameters
+    ----------
+    key : str
+        Key of the study file that names it, for messages.
+
+    Raises
+    ------
+    InputError
+        For a file that is not there, of another kind, or that cannot be read; pickled objects are
+        never loaded.
+    """
+    suffix = path.suffix.lower()
+    try:
+        if suffix == ".npz":
+            with np.load(path, allow_pickle=False) as stored:
+                found = {name: stored[name] for name in stored.files}
+            return {"read": next(iter(found.values()))} if len(found) == 1 else found
+        if suffix == ".npy":
+            return {"read": np.load(path, allow_pickle=False)}
+        if suffix == ".csv":
+            return {"read": np.loadtxt(path, delimiter=",", ndmin=2)}
+    except FileNotFoundError:
+        raise InputError(key, f"{path}: no such file", "Give a path relative to the study file") from None
+    except (OSError, ValueError, EOFError) as e:
+        raise InputError(
+            key, f"{path}: cannot be read ({e})", "Save plain numbers, one row per direction"
+        ) from None
+    raise InputError(key, f"{path.name}", "Give a .npy, .npz or .csv file")
