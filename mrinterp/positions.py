@@ -1,4 +1,9 @@
-"""Position rules: at which tokens of a site a feature is read and written."""
+"""Positions: at which tokens of a site a feature is read and written.
+
+`LAST_TOKEN` and `MEAN_OF_TOKENS` serve most studies. `TokenIndex` takes one token by its number, `TokenClass` the tokens
+of one class (a slot of the templates), `SpanMask` a span that you mark, `AllTokens` each token by itself, `MaxOfTokens`
+the largest value (it can be read but not written). An own position is a subclass of `Position` with a method `select`.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +34,7 @@ __all__ = [
 
 @dataclass(frozen=True, eq=False)
 class SelectedTokens:
-    """A rule applied to one batch.
+    """The tokens of one batch that a position selects.
 
     Parameters
     ----------
@@ -37,6 +42,13 @@ class SelectedTokens:
         Tokens that are read and written.
     pooling : str
         ``"mean"`` and ``"max"`` give one value per run and feature, ``"each"`` one per token.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import MEAN_OF_TOKENS
+    >>> MEAN_OF_TOKENS.at(torch.tensor([[1, 1, 0], [1, 1, 1]])).selected.sum(1).tolist()
+    [2, 3]
     """
 
     selected: torch.Tensor
@@ -50,10 +62,23 @@ class SelectedTokens:
 
 
 class Position(ABC):
-    """Turns a batch's attention mask (and position classes) into `SelectedTokens`.
+    """Where features are read and written: the base of all positions.
 
-    SelectedTokens are counted among a run's own tokens, so that neither the length nor the side of the
-    padding changes what is read.
+    Tokens are counted among a run's own, so that neither the length nor the side of the padding changes what is read.
+    A subclass defines `select`; its class attribute ``pooling`` says what becomes of several selected tokens:
+    ``"mean"`` (the default), ``"max"`` or ``"each"``.
+
+    Examples
+    --------
+    The second token from the end, as a position of one's own:
+
+    >>> import torch
+    >>> from mrinterp.positions import Position
+    >>> class BeforeLast(Position):
+    ...     def select(self, mask, classes):
+    ...         return mask.long().flip(1).cumsum(1).flip(1) == 2
+    >>> BeforeLast().at(torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])).selected.long().argmax(1).tolist()
+    [1, 2]
     """
 
     pooling: ClassVar[str] = "mean"
@@ -63,19 +88,19 @@ class Position(ABC):
         """Selected tokens (runs, tokens) of bool; padding may be among them."""
 
     def at(self, mask: torch.Tensor, classes: torch.Tensor | None = None) -> SelectedTokens:
-        """Apply the rule to a batch.
+        """The tokens that the position selects in one batch.
 
         Parameters
         ----------
         mask : tensor (runs, tokens)
             One on a run's own tokens, zero on padding.
         classes : tensor (runs, tokens) of int, optional
-            Position class of every token (-1 on padding).
+            Token class of every token (-1 on padding).
 
         Raises
         ------
         InputError
-            Where a run has no token that the rule selects; names the run.
+            Where a run has no token that the position selects; names the run.
         """
         if mask.ndim != 2:
             raise InputError("mask", f"{mask.ndim} dimensions", "Give (runs, tokens)")
@@ -85,7 +110,7 @@ class Position(ABC):
         if empty.any():
             run = int(empty.nonzero()[0, 0])
             raise InputError(
-                f"position rule {self}, run {run}",
+                f"position {self}, run {run}",
                 f"selects none of its {int(own[run].sum())} tokens",
                 f"Choose a position that every run has (the shortest has {int(own.sum(1).min())} tokens)"
                 ", or leave the run out",
@@ -95,7 +120,20 @@ class Position(ABC):
 
 @dataclass(frozen=True)
 class TokenIndex(Position):
-    """The token at ``index`` among the run's own tokens; negative ones count from the end."""
+    """One token, by its number among the run's own tokens.
+
+    Parameters
+    ----------
+    index : int
+        From 0; negative numbers count from the end, padding left out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import TokenIndex
+    >>> TokenIndex(-2).at(torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1]])).selected.long().argmax(1).tolist()
+    [1, 2]
+    """
 
     index: int
 
@@ -111,7 +149,15 @@ class TokenIndex(Position):
 
 @dataclass(frozen=True)
 class LastToken(Position):
-    """The last token that is not padding."""
+    """The last token that is not padding; ready made as `LAST_TOKEN`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import LastToken
+    >>> LastToken().at(torch.tensor([[1, 1, 0], [1, 1, 1]])).selected.long().argmax(1).tolist()
+    [1, 2]
+    """
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """The one token."""
@@ -120,22 +166,48 @@ class LastToken(Position):
 
 @dataclass(frozen=True)
 class TokenClass(Position):
-    """Mean over the tokens of one position class (its number in the plan's list of classes)."""
+    """Mean over the tokens of one class, such as a slot of the templates.
+
+    Parameters
+    ----------
+    number : int
+        Of the class in the list of classes (``ModelInputs.class_names``).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import TokenClass
+    >>> classes = torch.tensor([[0, 1, 1, 2]])
+    >>> TokenClass(1).at(torch.ones(1, 4), classes).weights.tolist()
+    [[0.0, 0.5, 0.5, 0.0]]
+    """
 
     number: int
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """Tokens of the class."""
         if classes is None:
-            raise InputError(
-                "position rule TokenClass", "no position classes given", "Pass classes (runs, tokens)"
-            )
+            raise InputError("position TokenClass", "no token classes given", "Pass classes (runs, tokens)")
         return classes.to(mask.device) == self.number
 
 
 @dataclass(frozen=True, eq=False)
 class SpanMask(Position):
-    """Mean over a matched span, given as a mask (runs, tokens) of the batch."""
+    """Mean over tokens that you mark, run by run.
+
+    Parameters
+    ----------
+    span : tensor (runs, tokens)
+        One on the marked tokens of the batch that is read, else zero.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import SpanMask
+    >>> span = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    >>> SpanMask(span).at(torch.ones(2, 3)).weights.tolist()
+    [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0]]
+    """
 
     span: torch.Tensor
 
@@ -155,7 +227,15 @@ class SpanMask(Position):
 
 @dataclass(frozen=True)
 class MeanOfTokens(Position):
-    """Mean over all of the run's own tokens."""
+    """Mean over all of the run's own tokens; ready made as `MEAN_OF_TOKENS`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import MeanOfTokens
+    >>> MeanOfTokens().at(torch.tensor([[1, 1, 0], [1, 0, 0]])).weights.tolist()
+    [[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]
+    """
 
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """All tokens."""
@@ -164,7 +244,19 @@ class MeanOfTokens(Position):
 
 @dataclass(frozen=True)
 class MaxOfTokens(Position):
-    """Largest value over the run's own tokens: read only, since no single edit defines a maximum."""
+    """Largest value over the run's own tokens: it can be read but not written.
+
+    Many edits of a run have the same maximum, so none of them is *the* edit: knockouts refuse this position.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Units
+    >>> from mrinterp.positions import MaxOfTokens
+    >>> activation = torch.tensor([[[1.0], [3.0], [9.0]]])  # one run, three tokens, the last of them padding
+    >>> Units([0], 1).read(activation, MaxOfTokens().at(torch.tensor([[1, 1, 0]]))).item()
+    3.0
+    """
 
     pooling: ClassVar[str] = "max"
 
@@ -175,7 +267,17 @@ class MaxOfTokens(Position):
 
 @dataclass(frozen=True)
 class AllTokens(Position):
-    """Every token by itself: values (runs, tokens * features), token by token, zero on padding."""
+    """Every token by itself: values (runs, tokens * features), token by token, zero on padding.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Units
+    >>> from mrinterp.positions import AllTokens
+    >>> activation = torch.tensor([[[1.0], [3.0], [9.0]]])  # one run, three tokens, the last of them padding
+    >>> Units([0], 1).read(activation, AllTokens().at(torch.tensor([[1, 1, 0]]))).tolist()
+    [[1.0, 3.0, 0.0]]
+    """
 
     pooling: ClassVar[str] = "each"
 
@@ -187,20 +289,37 @@ class AllTokens(Position):
 LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()
 
 
-def named_position(position: int | str, class_names: Sequence[str] = ()) -> Position:
-    """The rule that a study file names: ``mean``, ``last``, a position, or a token class.
+def named_position(name: int | str, class_names: Sequence[str] = ()) -> Position:
+    """The position that a study file names.
+
+    Parameters
+    ----------
+    name : int or str
+        ``"mean"``, ``"last"``, a number (as for `TokenIndex`), or the name of a token class.
+    class_names : sequence of str
+        Names of the token classes, in order.
+
+    Returns
+    -------
+    Position
 
     Raises
     ------
     InputError
-        For a name that is none of them, with near misses.
+        For an unknown name; lists those that come near.
+
+    Examples
+    --------
+    >>> from mrinterp.positions import named_position
+    >>> named_position("last"), named_position(-2), named_position("subject", ["first", "subject"])
+    (LastToken(), TokenIndex(index=-2), TokenClass(number=1))
     """
-    if isinstance(position, int):
-        return TokenIndex(position)
-    if position in ("mean", "last"):
-        return MEAN_OF_TOKENS if position == "mean" else LAST_TOKEN
-    if position in class_names:
-        return TokenClass(list(class_names).index(position))
+    if isinstance(name, int):
+        return TokenIndex(name)
+    if name in ("mean", "last"):
+        return MEAN_OF_TOKENS if name == "mean" else LAST_TOKEN
+    if name in class_names:
+        return TokenClass(list(class_names).index(name))
     known = ["mean", "last", *class_names]
-    fix = near_misses(position, known) or f"Use a number, or one of: {', '.join(dict.fromkeys(known))}"
-    raise InputError("position", f"no token class {position!r}", fix)
+    fix = near_misses(name, known) or f"Use a number, or one of: {', '.join(dict.fromkeys(known))}"
+    raise InputError("position", f"no token class {name!r}", fix)

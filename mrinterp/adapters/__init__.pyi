@@ -1,4 +1,9 @@
+from ._adapter import Adapter as Adapter
+from ._adapter import Edit as Edit
+from ._adapter import Run as Run
+from ._hugging_face import HuggingFaceNetwork as HuggingFaceNetwork
 from ._hugging_face import load_network as load_network
+from ._merged_sites import merged_sites as merged_sites
 from ._model_inputs import ModelInputs as ModelInputs
 from ._nnsight import NNsightAdapter as NNsightAdapter
 from ._torch_module import TorchAdapter as TorchAdapter

@@ -14,7 +14,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 KEPT, LARGEST = 1 << 30, 1 << 25
 """Bytes kept free at the top of the heap, and the largest block that comes from the heap (glibc's own maximum)."""
 CHOSEN = ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES")
-"""Where a user has said so already."""
+"""Environment variables by which a user sets the thresholds; where one is set, nothing is changed."""
 
 
 @cache

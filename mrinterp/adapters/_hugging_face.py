@@ -30,7 +30,30 @@ DTYPES = {
 
 @dataclass(frozen=True, eq=False)
 class HuggingFaceNetwork:
-    """A network in evaluation mode, its tokenizer (None where the folder has none), and where it runs."""
+    """A Hugging Face network in evaluation mode, with its tokenizer; what `load_network` returns.
+
+    Parameters
+    ----------
+    adapter : TorchAdapter
+        The network, ready to be read and edited.
+    tokenizer : transformers tokenizer or None
+        None where the folder has none.
+    device : torch.device
+        Where the network runs.
+    dtype : torch.dtype
+        Of its weights.
+
+    Examples
+    --------
+    Around a network of one's own, without a tokenizer (`load_network` fills in all four):
+
+    >>> import torch
+    >>> from mrinterp.adapters import HuggingFaceNetwork, TorchAdapter
+    >>> net = torch.nn.Sequential(torch.nn.Embedding(9, 4)).eval()
+    >>> network = HuggingFaceNetwork(TorchAdapter(net), None, torch.device("cpu"), torch.float32)
+    >>> network.adapter.sites()
+    ['0']
+    """
 
     adapter: TorchAdapter
     tokenizer: Any
@@ -38,12 +61,24 @@ class HuggingFaceNetwork:
     dtype: torch.dtype
 
     def inputs(self, texts: Sequence[str], length: int) -> dict[str, torch.Tensor]:
-        """Texts as ``input_ids`` and ``attention_mask`` (runs, length) on the network's device."""
+        """Texts as ``input_ids`` and ``attention_mask`` (runs, length) on the network's device.
+
+        Parameters
+        ----------
+        texts : sequence of str
+        length : int
+            Tokens that every text is padded to, on the right.
+
+        Raises
+        ------
+        InputError
+            For a network without a tokenizer, no texts, an empty text, or one longer than ``length``.
+        """
         if self.tokenizer is None:
             raise InputError(
                 "tokenizer",
-                "the folder holds none",
-                "Give the network token ids, or save its tokenizer beside it",
+                "the network's folder holds none",
+                "Give the network token ids, or save its tokenizer in the same folder",
             )
         return {k: v.to(self.device) for k, v in padded_inputs(self.tokenizer, texts, length).items()}
 
@@ -62,18 +97,22 @@ def load_network(
 
     Parameters
     ----------
-    folder : path
+    folder : path, optional
         Folder with ``config.json`` and safetensors weights (inside the package where one is given).
     package : str, optional
         Installed package that ships the network.
     hub, revision : str, optional
-        Hub id ``owner/name``, and its commit, branch or tag: from the local cache; nothing is downloaded.
-        Nothing else is ever downloaded.
+        Hub id ``owner/name``, and its commit, branch or tag: read from the local cache, never downloaded.
     head : str
         ``encoder`` (hidden states), ``causal`` (next-token logits) or ``classifier``.
     device, dtype : str
         For example ``"cpu"``, ``"cuda:0"``; ``"float32"``, ``"bfloat16"``. Sums over tokens, latents and
         outcomes are taken in float32 or better whatever the network's dtype.
+
+    Returns
+    -------
+    HuggingFaceNetwork
+        Its adapter, tokenizer, device and dtype.
 
     Raises
     ------
@@ -81,6 +120,19 @@ def load_network(
         For a folder or hub id that is not there, weights that are not
         safetensors (pickles are never opened), a head that the folder holds no weights of, or an
         unknown device or dtype.
+
+    Examples
+    --------
+    ``load_network("gpt2", head="causal").adapter`` is the network of a folder ``gpt2``. A folder that does not exist
+    is refused, and nothing is downloaded in its place:
+
+    >>> from mrinterp import InputError
+    >>> from mrinterp.adapters import load_network
+    >>> try:
+    ...     load_network("no_such_folder")
+    ... except InputError as error:
+    ...     print(error)
+    network 'no_such_folder': no such folder, and nothing is downloaded. Give a folder made by save_pretrained, ...
     """
     if head not in HEADS:
         raise InputError("head", repr(head), near_misses(head, HEADS) or f"Known: {', '.join(HEADS)}")
@@ -188,7 +240,7 @@ def _tokenizer(path: Path) -> Any:
 
 
 def torch_device(device: str) -> torch.device:
-    """The device of that name, refused where this machine has none such."""
+    """The device of that name; refused where this machine does not have it."""
     try:
         where = torch.device(device)
     except RuntimeError:

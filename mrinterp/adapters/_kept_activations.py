@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 __all__ = ["IN_MEMORY", "KeptActivations"]
 
 PART = 64
-"""Inputs of a part."""
+"""Inputs that `KeptActivations.parts` hands out at once: fixed, so that sums over parts are always added alike."""
 IN_MEMORY = 1 << 30
-"""Bytes from which activations lie in a temporary file, mapped into memory."""
+"""Bytes (1 GiB) beyond which activations are kept in a temporary file that is mapped into memory."""
 
 
 class KeptActivations:
@@ -25,8 +25,8 @@ class KeptActivations:
     rows : int
         Inputs in all.
     most : int
-        Bytes that stay in memory, on the device they came from. What needs more lies in a nameless file of the
-        system's temporary folder (``TMPDIR``) and is gone with this object.
+        Bytes that stay in memory, on the device they came from. What needs more is kept in an unnamed file of the
+        system's temporary folder (``TMPDIR``), which disappears with this object.
 
     Notes
     -----

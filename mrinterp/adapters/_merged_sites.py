@@ -15,11 +15,31 @@ __all__ = ["merged_sites"]
 def merged_sites(
     adapter: Adapter, inputs: Mapping[str, torch.Tensor], sites: Sequence[str]
 ) -> list[tuple[str, ...]]:
-    """Groups of sites with bit for bit the same activation on these inputs.
+    """Groups of sites that hold the same activation, bit for bit, on these inputs.
 
-    Every site stands in one group; groups and sites keep their order. A study counts a group as one
-    exposure, under the name of its first site. Give inputs with several different runs: sites that
-    differ only on other inputs cannot be told apart by these.
+    Several names of one tensor (a layer, and the last module inside it) are one exposure, not several.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    inputs : mapping of str to tensor
+        Keyword arguments of the network: several different runs, because sites that differ only on other inputs
+        cannot be told apart by these.
+    sites : sequence of str
+        Sites to group.
+
+    Returns
+    -------
+    list of tuple of str
+        Every site is in one group; groups and sites keep their order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.adapters import TorchAdapter, merged_sites
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Identity(), torch.nn.Tanh()).eval()
+    >>> merged_sites(TorchAdapter(net), {"input": torch.randn(5, 2)}, ["0", "1", "2"])
+    [('0', '1'), ('2',)]
     """
     with torch.no_grad():
         activations = adapter.run(inputs, read=list(sites)).activations

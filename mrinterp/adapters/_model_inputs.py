@@ -26,13 +26,22 @@ class ModelInputs:
     mask : tensor (N, tokens), optional
         One on an input's own tokens; None for inputs without a token axis.
     classes : tensor (N, tokens) of int, optional
-        Position class of every token, -1 on padding.
+        Token class of every token, -1 on padding.
     class_names : tuple of str
+        Names of the token classes.
 
     Raises
     ------
     InputError
         For tensors that do not hold the same number of inputs.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.adapters import ModelInputs
+    >>> inputs = ModelInputs({"input_ids": torch.tensor([[5, 2, 0], [7, 3, 1]])}, torch.tensor([[1, 1, 0], [1, 1, 1]]))
+    >>> len(inputs), inputs.take([1]).tensors["input_ids"].tolist()
+    (2, [[7, 3, 1]])
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -64,18 +73,19 @@ class ModelInputs:
         )
 
     def at(self, position: Position | None) -> SelectedTokens | None:
-        """Where a position reads and writes these inputs; None without a token axis.
+        """The tokens that a position selects in these inputs; None without a token axis.
 
         Raises
         ------
         InputError
-            For a position on inputs without tokens, or none on inputs that have them.
+            For a position on inputs without tokens, or no position on inputs that have them.
         """
         if position is None and self.mask is None:
             return None
         if position is None or self.mask is None:
             found = "none given" if position is None else f"{position} on inputs without a token axis"
-            raise InputError("position", found, "Give a position exactly where there are tokens")
+            fix = "Give a position where inputs have tokens" if position is None else "Leave the position out"
+            raise InputError("position", found, fix)
         return position.at(self.mask, self.classes)
 
     @property

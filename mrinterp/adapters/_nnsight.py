@@ -30,6 +30,19 @@ class NNsightAdapter:
     Notes
     -----
     Every site has an invoke of its own, so that sites can be asked for in any order.
+
+    Examples
+    --------
+    Needs nnsight; without it, or for a network in training mode, the reason is given. A network that nnsight has
+    wrapped is anything with ``trace`` and ``_module``:
+
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> from mrinterp.adapters import NNsightAdapter
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()).eval()
+    >>> wrapped = SimpleNamespace(trace=None, _module=net)  # with nnsight: nnsight.NNsight(net)
+    >>> NNsightAdapter(wrapped).sites()
+    ['0', '1']
     """
 
     def __init__(self, model: Any) -> None:

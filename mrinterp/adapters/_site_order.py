@@ -51,7 +51,7 @@ def site_order(adapter: Adapter, inputs: Mapping[str, torch.Tensor]) -> dict[str
 
 
 def refuse_lost(edited: Iterable[str], order: Mapping[str, int], begin: str) -> None:
-    """Refuse edits before the layer that runs begin at: they would be lost without a word.
+    """Refuse edits before the layer that runs begin at: they would be lost silently.
 
     Raises
     ------

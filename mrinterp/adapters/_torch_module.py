@@ -30,10 +30,18 @@ class TorchAdapter:
     Notes
     -----
     A site's activation is the module's output, or the first tensor of a tuple it returns; with
-    ``:input`` after the path it is the module's first input (``h.0.attn.c_proj:input`` is where the
-    outputs of the attention heads stand side by side). Edits
-    replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
+    ``:input`` after the path it is the module's first input (at ``h.0.attn.c_proj:input`` the outputs of
+    the attention heads are concatenated). Edits replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
     Where the module has in-place layers, what is read is copied before they overwrite it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> adapter = TorchAdapter(torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()).eval())
+    >>> run = adapter.run({"input": torch.ones(4, 2)}, read=["1"], write={"0": lambda h: torch.full_like(h, -1.0)})
+    >>> adapter.sites(), run.activations["1"].abs().sum().item()
+    (['0', '1'], 0.0)
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
@@ -79,8 +87,8 @@ class TorchAdapter:
     def resumed(self, site: str, value: torch.Tensor, as_tuple: bool = False) -> Iterator[None]:
         """Inside the block the network starts at ``site``, which holds ``value`` before any edit.
 
-        The earlier layers of its stack hand on what they get; what comes after is untouched. Equal
-        to a full run bit for bit where the stack is a plain sequence: callers compare once.
+        The earlier layers of its stack pass on what they get; the later ones run as always. This equals
+        a full run bit for bit where the stack is a plain sequence, which callers check by comparing once.
         ``as_tuple`` for layers that return a tuple.
         """
         parent, _, index = site.rpartition(".")

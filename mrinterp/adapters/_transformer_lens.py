@@ -30,6 +30,25 @@ class TransformerLensAdapter:
     Notes
     -----
     Several names of one hook point are one site: an edit under one of them is seen under all.
+
+    Examples
+    --------
+    Any module with ``hook_dict`` and ``run_with_hooks`` serves, here a stand-in with one hook point (with
+    TransformerLens: ``TransformerLensAdapter(model.eval())``):
+
+    >>> import torch
+    >>> from mrinterp.adapters import TransformerLensAdapter
+    >>> class Hooked(torch.nn.Module):
+    ...     hook_dict = {"hook_mid": None}
+    ...     def run_with_hooks(self, x, fwd_hooks):
+    ...         mid = 2 * x
+    ...         for _, hook in fwd_hooks:
+    ...             edited = hook(mid)
+    ...             mid = mid if edited is None else edited
+    ...         return mid.sum(1)
+    >>> adapter = TransformerLensAdapter(Hooked().eval())
+    >>> adapter.run({"input_ids": torch.ones(1, 3)}, write={"hook_mid": torch.zeros_like}).output
+    tensor([0.])
     """
 
     def __init__(self, model: Any) -> None:

@@ -23,11 +23,11 @@ def weights_folder(
     ------
     InputError
         If the package is not installed, the folder does not hold ``config.json``, or the hub id is
-        neither cached nor to be had.
+        not in the local cache.
     """
     if hub is not None:
         if package is not None or folder is not None:
-            raise InputError("model.hub", "given beside package or folder", "Keep one of them")
+            raise InputError("model.hub", "given together with package or folder", "Keep one of them")
         return _hub_folder(hub, revision)
     if revision is not None:
         raise InputError("model.revision", "given without hub", "Leave it out, or name the hub id")
@@ -72,7 +72,7 @@ def _hub_folder(name: str, revision: str | None = None) -> Path:
     Raises
     ------
     InputError
-        For a name that is none, or a network that is not in the cache with safetensors weights.
+        For text that is not a hub id, or a network that is not in the cache with safetensors weights.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -83,7 +83,7 @@ def _hub_folder(name: str, revision: str | None = None) -> Path:
     try:
         cached = Path(snapshot_download(name, revision=revision, local_files_only=True))
     except HFValidationError:
-        raise InputError("model.hub", repr(name), "Give owner/name, as the hub has it") from None
+        raise InputError("model.hub", repr(name), "Give owner/name, as on the hub") from None
     except (LocalEntryNotFoundError, OSError):
         raise InputError(
             f"model.hub {name!r}", "not in the local cache, and nothing is downloaded", fetch

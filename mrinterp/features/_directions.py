@@ -29,13 +29,24 @@ class Directions(TokenFeatureView):
         Written by adding ``write[k]`` per unit. Default: the dual of ``read`` of least length, so
         that writing one feature moves no other.
     center : array (width,), optional
-        Zero of the features.
+        Activation at which every feature is zero; default the zero vector.
+    names : sequence of str, optional
+        One per direction; default ``direction0, direction1, ...``.
 
     Raises
     ------
     InputError
         For directions that are not finite or depend on each other, or a given ``write`` that is not
         dual (``read @ write.T`` differs from the identity by more than 1e-4).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Directions
+    >>> view = Directions([[1.0, 1.0, 0.0]], names=["sum"])
+    >>> h = torch.tensor([[1.0, 3.0, 5.0]])
+    >>> view.read(h).item(), view.write(h, torch.tensor([[0.0]])).tolist()
+    (4.0, [[-1.0, 1.0, 5.0]])
     """
 
     def __init__(
@@ -53,6 +64,7 @@ class Directions(TokenFeatureView):
                 "directions", f"read {r.shape}, write {w.shape}, center {c.shape}", "Give matching shapes"
             )
         off = float(np.abs(r @ w.T - np.eye(len(r))).max())
+        # Directions stored in float32 are dual only up to rounding, about 1e-6 for usual widths.
         if off > 1e-4:
             raise InputError(
                 "write",
@@ -113,6 +125,10 @@ class Subspace(Directions):
     ----------
     rotation : array (F, width)
         Orthonormal rows.
+    center : array (width,), optional
+        Activation at which every coordinate is zero; default the zero vector.
+    names : sequence of str, optional
+        One per row; default ``coordinate0, coordinate1, ...``.
 
     Raises
     ------
@@ -123,6 +139,14 @@ class Subspace(Directions):
     -----
     Interchanging a subspace between two inputs is ``write(h, read(h_other))``: Geiger et al. 2024,
     arXiv:2303.02536.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Subspace
+    >>> view, h, other = Subspace([[0.6, 0.8]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[0.0, 0.0]])
+    >>> view.read(h).round(decimals=4).item(), view.write(other, view.read(h)).round(decimals=4).tolist()
+    (5.0, [[3.0, 4.0]])
     """
 
     def __init__(
@@ -144,15 +168,35 @@ class Subspace(Directions):
 def difference_of_means(
     positive: ArrayLike, negative: ArrayLike, name: str = "difference_of_means"
 ) -> Directions:
-    """The direction between two groups of activations (n, width).
+    """The direction between two groups of activations.
 
     Zero lies halfway between the group means and one unit is their distance: the groups average
     at plus and minus one half.
+
+    Parameters
+    ----------
+    positive, negative : array (n, width)
+        Activations of the two groups, whose sizes may differ.
+    name : str
+        Name of the feature.
+
+    Returns
+    -------
+    Directions
+        With one feature.
 
     Raises
     ------
     InputError
         Where the means coincide.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import difference_of_means
+    >>> view = difference_of_means([[2.0, 0.0], [4.0, 0.0]], [[0.0, 0.0], [0.0, 2.0]])
+    >>> view.read(torch.tensor([[3.0, 0.0], [0.0, 1.0]])).flatten().round(decimals=4).tolist()
+    [0.5, -0.5]
     """
     a, b = _rows("positive", positive).mean(0), _rows("negative", negative).mean(0)
     if float(np.linalg.norm(a - b)) < 1e-12:

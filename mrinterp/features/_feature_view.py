@@ -20,7 +20,22 @@ __all__ = ["ChannelMap", "FeatureView", "TokenFeatureView", "edit_of", "read_bac
 
 
 class FeatureView(Protocol):
-    """Features of a site, read and written together."""
+    """Features of a site, read and written together: what a view of your own has to offer.
+
+    Where every token has a value of its own, subclass `TokenFeatureView` instead: positions, pooling and checks are
+    then taken care of.
+
+    Examples
+    --------
+    Every view of this namespace keeps to it; what was written is what is then read:
+
+    >>> import torch
+    >>> from mrinterp.features import FeatureView, Units
+    >>> view: FeatureView = Units([0, 2], 3)
+    >>> h = torch.zeros(1, 3)
+    >>> view.names, view.read(view.write(h, torch.tensor([[1.0, 2.0]]))).tolist()
+    (('0', '2'), [[1.0, 2.0]])
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -43,11 +58,30 @@ class FeatureView(Protocol):
 
 
 class TokenFeatureView(ABC):
-    """Features that every token (or, without a token axis, every run) has a value of.
+    """Features of which every token (or, without a token axis, every run) has a value: the base of most views.
 
     Reading pools the tokens' values by the position; writing moves every selected token by the
     same amount, the difference between the wanted and the present value, and leaves every other
-    token bit for bit alone. Values are computed in float32 or better whatever the model's dtype.
+    token as it was, bit for bit. Values are computed in float32 or better whatever the model's dtype.
+
+    A subclass sets ``names`` and defines `values` (read), `moved` (change by so much) and `keep` (some of the features).
+
+    Examples
+    --------
+    The mean of a vector's coordinates, as a view of one's own:
+
+    >>> import torch
+    >>> from mrinterp.features import TokenFeatureView
+    >>> class Mean(TokenFeatureView):
+    ...     names = ("mean",)
+    ...     def values(self, h):
+    ...         return h.mean(-1, keepdim=True)
+    ...     def moved(self, h, change):
+    ...         return h + change
+    ...     def keep(self, features):
+    ...         pass
+    >>> Mean().write(torch.tensor([[1.0, 3.0]]), torch.tensor([[0.0]])).tolist()
+    [[-1.0, 1.0]]
     """
 
     names: tuple[str, ...]
@@ -70,7 +104,7 @@ class TokenFeatureView(ABC):
         Raises
         ------
         InputError
-            For a number that is not among them, or none.
+            For a number that is not among the features, or an empty selection.
         """
         wanted = [int(f) for f in features]
         bad = [f for f in wanted if not 0 <= f < len(self.names)]
@@ -148,6 +182,20 @@ class ChannelMap:
     """A view of channels, applied to a feature map (runs, channels, height, width).
 
     The places of the map are its tokens, row by row.
+
+    Parameters
+    ----------
+    view : TokenFeatureView
+        Of vectors as wide as the map has channels.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import ChannelMap, Units
+    >>> from mrinterp.positions import MEAN_OF_TOKENS
+    >>> maps = torch.arange(8.0).reshape(1, 2, 2, 2)  # one image, two channels, 2 x 2 places
+    >>> ChannelMap(Units([1], 2)).read(maps, MEAN_OF_TOKENS.at(torch.ones(1, 4))).item()
+    5.5
     """
 
     def __init__(self, view: TokenFeatureView) -> None:
@@ -186,7 +234,33 @@ def edit_of(view: FeatureView, values: torch.Tensor, positions: SelectedTokens |
 def read_back(
     view: FeatureView, activation: torch.Tensor, values: torch.Tensor, positions: SelectedTokens | None = None
 ) -> torch.Tensor:
-    """Largest difference, per feature, between what was written and what is then read."""
+    """Largest difference, per feature, between what was written and what is then read.
+
+    Zero up to rounding for units, directions and subspaces. For latents it says how far the encoder inverts the
+    decoder, and is to be shown with every edit.
+
+    Parameters
+    ----------
+    view : FeatureView
+    activation : tensor (runs, ..., width)
+        Activation of the site.
+    values : tensor (runs, F)
+        What is written.
+    positions : SelectedTokens, optional
+        Needed where there is a token axis.
+
+    Returns
+    -------
+    tensor (F,)
+        In units of the features.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Units, read_back
+    >>> read_back(Units([0, 2], 3), torch.zeros(4, 3), torch.ones(4, 2)).tolist()
+    [0.0, 0.0]
+    """
     return (view.read(view.write(activation, values, positions), positions) - values).abs().amax(0)
 
 

@@ -21,7 +21,8 @@ class Latents(TokenFeatureView):
 
     Parameters
     ----------
-    sae : object with encode and decode
+    sae : Autoencoder
+        Any object with encode and decode.
     width : int
         Width of the site.
     latents : sequence of int, optional
@@ -38,8 +39,21 @@ class Latents(TokenFeatureView):
     cannot reconstruct stays where it was, and writing what was read changes nothing, bit for bit.
     Encoding the edited activation again gives the written latents only as far as the encoder
     inverts the decoder: thresholds, top-k competition and overlapping directions stand between.
-    `mrinterp.features._feature_view.read_back` says by how much; it is to be shown beside every edit.
-    A value below zero, which shifting the mean over tokens can ask for, is decoded as it stands.
+    `read_back` says by how much; it is to be shown with every edit.
+    A value below zero, which a shift of the mean over tokens can ask for, is decoded as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Latents
+    >>> class Rectified:
+    ...     def encode(self, x):
+    ...         return x.relu()
+    ...     def decode(self, latents):
+    ...         return latents
+    >>> view, h = Latents(Rectified(), width=2), torch.tensor([[3.0, -1.0]])
+    >>> view.read(h).tolist(), view.write(h, torch.tensor([[5.0, 0.0]])).tolist()
+    ([[3.0, 0.0]], [[5.0, -1.0]])
     """
 
     def __init__(self, sae: Autoencoder, width: int, latents: Sequence[int] | None = None) -> None:
@@ -77,9 +91,28 @@ class Latents(TokenFeatureView):
 
 
 class ReconstructionError(TokenFeatureView):
-    """What an autoencoder leaves over, ``x - decode(encode(x))``: an exposure of its own.
+    """What an autoencoder does not reconstruct, ``x - decode(encode(x))``: an exposure of its own.
 
-    Beside the latents it completes the site, so it stands among the bypass of every SAE study.
+    Latents and error together are the whole site, so the error is part of the bypass of every SAE study.
+
+    Parameters
+    ----------
+    sae : Autoencoder
+        Any object with encode and decode.
+    width : int
+        Width of the site.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import ReconstructionError
+    >>> class Rectified:
+    ...     def encode(self, x):
+    ...         return x.relu()
+    ...     def decode(self, latents):
+    ...         return latents
+    >>> ReconstructionError(Rectified(), width=2).read(torch.tensor([[3.0, -1.0]])).tolist()
+    [[0.0, -1.0]]
     """
 
     def __init__(self, sae: Autoencoder, width: int) -> None:
@@ -107,9 +140,28 @@ class ReconstructionError(TokenFeatureView):
 class ReconstructionReport:
     """How well an autoencoder fits the activations it is used on.
 
-    ``explained_variance`` is one minus error over total variance; ``relative_error`` the mean over
-    tokens of error length by activation length; ``active`` the mean number of latents that are not
-    zero per token; ``dead`` the latents that never were, ``dead_fraction`` their share.
+    Parameters
+    ----------
+    tokens : int
+        Tokens that it was judged on.
+    explained_variance : float
+        One minus squared error over total variance.
+    mean_squared_error : float
+        Per coordinate, in squared units of the activation.
+    relative_error : float
+        Mean over tokens of the error's length over the activation's.
+    active : float
+        Mean number of latents per token that are not zero.
+    dead : tuple of int
+        Latents that are zero on every token.
+    dead_fraction : float
+        Their share of all latents.
+
+    Examples
+    --------
+    >>> from mrinterp.features import ReconstructionReport
+    >>> print(ReconstructionReport(1000, 0.93, 0.01, 0.2, 8.0, (4,), 1 / 64))
+    93.0% of the variance explained over 1000 tokens, error 20.0% of the activation's length, 8.0 latents active ...
     """
 
     tokens: int
@@ -137,10 +189,34 @@ def reconstruction_report(
 ) -> ReconstructionReport:
     """Reconstruction error and dead latents on the selected tokens of a site's activation.
 
+    Parameters
+    ----------
+    sae : Autoencoder
+    activation : tensor (runs, tokens, width) or (rows, width)
+        Activation of the site.
+    positions : SelectedTokens, optional
+        Which tokens count; default all, padding included.
+
+    Returns
+    -------
+    ReconstructionReport
+
     Raises
     ------
     InputError
         For fewer than two tokens, or an autoencoder of another width.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import reconstruction_report
+    >>> class Rectified:
+    ...     def encode(self, x):
+    ...         return x.relu()
+    ...     def decode(self, latents):
+    ...         return latents
+    >>> reconstruction_report(Rectified(), torch.tensor([[1.0, -1.0], [3.0, -1.0]])).explained_variance
+    0.0
     """
     h = activation if activation.ndim == 2 or positions is None else activation[positions.selected]
     h = h.reshape(-1, h.shape[-1])

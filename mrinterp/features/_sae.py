@@ -23,7 +23,21 @@ NORMALIZATIONS = ("none", "layer_norm", "constant_norm_rescale")
 
 
 class Autoencoder(Protocol):
-    """Anything with an encoder to latents and a decoder back."""
+    """Anything with an encoder to latents and a decoder back: what `Latents` takes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Autoencoder
+    >>> class Rectified:
+    ...     def encode(self, x):
+    ...         return x.relu()
+    ...     def decode(self, latents):
+    ...         return latents
+    >>> sae: Autoencoder = Rectified()
+    >>> sae.decode(sae.encode(torch.tensor([3.0, -1.0]))).tolist()
+    [3.0, 0.0]
+    """
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Latents (..., latents) of activations (..., width)."""
@@ -41,7 +55,7 @@ class SparseAutoencoder:
     Parameters
     ----------
     architecture : str
-        One of `ARCHITECTURES`.
+        ``standard``, ``topk``, ``jumprelu`` or ``gated``.
     weights : dict of str to tensor
         ``W_enc (width, latents)``, ``W_dec (latents, width)``, biases, and what the architecture adds.
     k : int, optional
@@ -54,7 +68,7 @@ class SparseAutoencoder:
     rescale_by_decoder_norm : bool
         Top-k only: latents are compared, and reported, times the length of their decoder row.
     settings : dict
-        Everything else that stood beside the weights.
+        Everything else that the file beside the weights said.
 
     Raises
     ------
@@ -65,6 +79,15 @@ class SparseAutoencoder:
     ----------
     Gated: Rajamanoharan et al. 2024, arXiv:2404.16014; jumprelu: 2024, arXiv:2407.14435; top-k: Gao
     et al. 2024, arXiv:2406.04093.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import SparseAutoencoder
+    >>> weights = {"W_enc": torch.eye(2), "b_enc": torch.zeros(2), "W_dec": torch.eye(2), "b_dec": torch.zeros(2)}
+    >>> sae = SparseAutoencoder("standard", weights)
+    >>> sae.encode(torch.tensor([3.0, -1.0])).tolist()
+    [3.0, 0.0]
     """
 
     architecture: str
@@ -160,6 +183,7 @@ class SparseAutoencoder:
         return out * spread + offset
 
     def _normalization(self, x: torch.Tensor) -> tuple[Any, Any]:
+        # 1e-5 as in SAELens, so that stored autoencoders give the values they were trained with.
         if self.normalize_activations == "layer_norm":
             return x.std(dim=-1, keepdim=True) + 1e-5, x.mean(dim=-1, keepdim=True)
         if self.normalize_activations == "constant_norm_rescale":

@@ -12,14 +12,19 @@ from mrinterp.features._sae import SparseAutoencoder
 __all__ = ["read_sae", "write_sae"]
 
 
-def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
+def read_sae(folder: str | Path, width: int | None = None) -> SparseAutoencoder:
     """Read an SAE; weights come from safetensors, so that nothing in the folder is executed.
 
     Parameters
     ----------
     folder : path
+        With ``cfg.json`` and ``sae_weights.safetensors``.
     width : int, optional
-        Width of the site it is to be read at.
+        Width of the site it is used at; checked where given.
+
+    Returns
+    -------
+    SparseAutoencoder
 
     Raises
     ------
@@ -31,6 +36,17 @@ def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
     -----
     Both layouts of ``cfg.json`` are read: the flat one and, from version 6 of SAELens on, the one
     with ``metadata``. ``apply_b_dec_to_input`` defaults to true, as it does there.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> from mrinterp.features import SparseAutoencoder, read_sae, write_sae
+    >>> weights = {"W_enc": torch.eye(2), "b_enc": torch.zeros(2), "W_dec": torch.eye(2), "b_dec": torch.zeros(2)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sae(SparseAutoencoder("standard", weights), folder + "/sae")
+    ...     sae = read_sae(folder + "/sae", width=2)
+    >>> sae.architecture, sae.latents
+    ('standard', 2)
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -71,13 +87,26 @@ def read_sae(folder: Path, width: int | None = None) -> SparseAutoencoder:
     return sae
 
 
-def write_sae(sae: SparseAutoencoder, folder: Path, **metadata: Any) -> None:
+def write_sae(sae: SparseAutoencoder, folder: str | Path, **metadata: Any) -> None:
     """Write an SAE, whole or not at all; the same SAE gives the same bytes.
 
     Parameters
     ----------
+    sae : SparseAutoencoder
+    folder : path
+        Made by the call; a folder that exists is replaced whole.
     metadata
-        What else is to stand in ``cfg.json`` under ``metadata`` (``hook_name``, ``model_name``, ...).
+        What else ``cfg.json`` says under ``metadata`` (``hook_name``, ``model_name``, ...).
+
+    Examples
+    --------
+    >>> import os, tempfile, torch
+    >>> from mrinterp.features import SparseAutoencoder, write_sae
+    >>> weights = {"W_enc": torch.eye(2), "b_enc": torch.zeros(2), "W_dec": torch.eye(2), "b_dec": torch.zeros(2)}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_sae(SparseAutoencoder("standard", weights), folder + "/sae", hook_name="h.3")
+    ...     sorted(os.listdir(folder + "/sae"))
+    ['cfg.json', 'sae_weights.safetensors']
     """
     from safetensors.torch import save_file
 
@@ -114,7 +143,7 @@ def _architecture(folder: Path, config: dict[str, Any]) -> tuple[str, int | None
         raise InputError(
             f"{folder}/cfg.json",
             f"reshape_activations {config['reshape_activations']!r}",
-            "none and hook_z (heads side by side) are supported",
+            "none and hook_z (concatenated heads) are supported",
         )
     k = config.get("k", kwargs.get("k"))
     if k is not None and (isinstance(k, bool) or int(k) != k):

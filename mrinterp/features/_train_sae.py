@@ -24,16 +24,32 @@ from mrinterp.results._check import NotApplicable
 __all__ = ["TrainedSAE", "loss_recovered", "site_activations", "train_topk_sae"]
 
 AUXILIARY_WEIGHT = 1 / 32
+"""Weight of the auxiliary loss that keeps unused latents in play: the value of Gao et al. 2024, arXiv:2406.04093."""
 HELD_OUT = 10
 """One row in so many is not trained on."""
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedSAE:
-    """A trained autoencoder and how well it does.
+    """A trained autoencoder and how well it does; what `train_topk_sae` returns.
 
-    ``explained_variance`` on rows that it was not trained on; ``dead_fraction`` the share of latents
-    that no row activates; ``losses`` the mean squared error, in units of the variance, per step.
+    Parameters
+    ----------
+    sae : SparseAutoencoder
+    explained_variance : float
+        Share of the variance that it reconstructs on rows that it was not trained on.
+    dead_fraction : float
+        Share of latents that no row activates.
+    losses : ndarray (steps,)
+        Mean squared error of every step, in units of the variance.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import train_topk_sae
+    >>> x = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    >>> print(str(train_topk_sae(x, latents=8, k=2, steps=5))[:36])
+    top-2 SAE, 8 latents of width 4: ...
     """
 
     sae: SparseAutoencoder
@@ -56,8 +72,24 @@ def site_activations(
 
     Parameters
     ----------
+    adapter : Adapter
+    site : str
     batches : iterable of (inputs, positions)
-        ``positions`` None for a site without a token axis.
+        Keyword tensors of the network, and the `SelectedTokens` to take; None for a site without a token axis.
+
+    Returns
+    -------
+    tensor (rows, width)
+        On the CPU, one row per selected token.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.features import site_activations
+    >>> net = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU()).eval()
+    >>> site_activations(TorchAdapter(net), "0", [({"input": torch.ones(5, 2)}, None)]).shape
+    torch.Size([5, 3])
     """
     rows = []
     with torch.inference_mode():
@@ -86,16 +118,21 @@ def train_topk_sae(
     Parameters
     ----------
     activations : tensor (rows, width)
-        One row per token. Every tenth is held out, for the explained variance.
+        One row per token (`site_activations`). Every tenth is held out, for the explained variance.
     latents, k : int
         Number of latents, and how many are kept per token.
-    steps, batch, rate
+    steps, batch, rate : int, int, float
         Optimizer steps, rows per step and step size at the start (it falls to zero linearly).
     seed : int
+        Of the initial weights and of the rows of every step.
     folder : path, optional
         Where the SAE is saved, in the SAELens format.
     site : str, optional
-        Written beside the weights as ``hook_name``.
+        Name of the site, saved as ``hook_name``.
+
+    Returns
+    -------
+    TrainedSAE
 
     Raises
     ------
@@ -104,22 +141,32 @@ def train_topk_sae(
 
     Notes
     -----
-    Decoder rows have length one. Latents that were silent for a tenth of the steps reconstruct what
-    the others leave over, with weight 1/32.
+    Decoder rows have length one. Latents that were zero on every row for a tenth of the steps are trained to
+    reconstruct what the others do not, with weight 1/32.
 
     References
     ----------
     Gao et al. 2024, arXiv:2406.04093.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import train_topk_sae
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> x = torch.randint(0, 2, (400, 4), generator=generator).float() @ torch.randn(4, 6, generator=generator)
+    >>> trained = train_topk_sae(x, latents=8, k=4, steps=200)
+    >>> trained.sae.latents, trained.explained_variance > 0.8
+    (8, True)
     """
     x, held_out, scale = _prepare(activations, latents, k)
     generator = torch.Generator().manual_seed(seed)
     weights = _initial(x, latents, generator)
     optimizer = torch.optim.Adam(list(weights.values()), lr=rate)
-    silent = torch.zeros(latents, dtype=torch.long)
+    steps_unused = torch.zeros(latents, dtype=torch.long)
     losses = np.zeros(steps)
     for step in tqdm(range(steps), desc="train SAE", unit="step", disable=None, smoothing=0.1):
         rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
-        loss, auxiliary, active = _loss(weights, x[rows], k, silent > max(steps // 10, 1))
+        loss, auxiliary, active = _loss(weights, x[rows], k, steps_unused > max(steps // 10, 1))
         optimizer.zero_grad()
         (loss + AUXILIARY_WEIGHT * auxiliary).backward()
         for group in optimizer.param_groups:
@@ -127,7 +174,7 @@ def train_topk_sae(
         optimizer.step()
         with torch.no_grad():
             weights["W_dec"] /= weights["W_dec"].norm(dim=1, keepdim=True).clamp(min=1e-8)
-            silent = torch.where(active, 0, silent + 1)
+            steps_unused = torch.where(active, 0, steps_unused + 1)
         losses[step] = float(loss.detach())
     final = {name: value.detach().clone() for name, value in weights.items()}
     for name in ("b_dec", "b_enc"):
@@ -152,10 +199,38 @@ def loss_recovered(
     outcome: Outcome,
     positions: SelectedTokens | None = None,
 ) -> NDArray[np.float64] | NotApplicable:
-    """Share of each outcome's mean kept when the site holds the reconstruction, (O,).
+    """How much of each outcome's mean is kept when the site's activation is replaced by its reconstruction.
 
-    One where the reconstruction gives the clean mean, zero where it does no better than zeros at
-    the site. Does not apply where zeros leave the mean as it is.
+    One where the reconstruction gives the clean mean, zero where it does no better than zeros at the site.
+
+    Parameters
+    ----------
+    sae : SparseAutoencoder
+    adapter : Adapter
+    site : str
+    inputs : mapping of str to tensor (runs, ...)
+        Keyword arguments of the network.
+    outcome : Outcome
+        Of these runs.
+    positions : SelectedTokens, optional
+        Tokens that are replaced; None for a site without a token axis.
+
+    Returns
+    -------
+    ndarray (O,) or NotApplicable
+        Does not apply where zeros at the site leave a mean as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.features import SparseAutoencoder, loss_recovered
+    >>> from mrinterp.outcomes import Logit
+    >>> net = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Linear(2, 2)).eval()
+    >>> weights = {"W_enc": torch.eye(2), "b_enc": torch.zeros(2), "W_dec": torch.eye(2), "b_dec": torch.zeros(2)}
+    >>> sae = SparseAutoencoder("standard", weights)  # exact on activations that are not negative
+    >>> loss_recovered(sae, TorchAdapter(net), "0", {"input": torch.ones(5, 2)}, Logit(1))
+    array([1.])
     """
 
     def replaced(h: torch.Tensor, by: torch.Tensor) -> torch.Tensor:

@@ -24,7 +24,7 @@ class TranscoderView:
 
     Parameters
     ----------
-    transcoder : object with encode and decode
+    transcoder : Autoencoder
         ``encode``: (..., width in) to (..., latents); ``decode``: (..., latents) to (..., width out).
     site_in, site_out : str
         Sites of the adapter; ``site_in`` is not downstream of ``site_out``.
@@ -41,6 +41,23 @@ class TranscoderView:
     References
     ----------
     Dunefsky, Chlenski & Nanda 2024, arXiv:2406.11944.
+
+    Examples
+    --------
+    A layer and a perfect transcoder of it; latent 0 is moved from 1 to 2 by an edit of the layer's output:
+
+    >>> import torch
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.features import TranscoderView
+    >>> class Rectified:
+    ...     def encode(self, x):
+    ...         return x.relu()
+    ...     def decode(self, latents):
+    ...         return latents
+    >>> adapter = TorchAdapter(torch.nn.Sequential(torch.nn.Identity(), torch.nn.ReLU()).eval())
+    >>> view = TranscoderView(Rectified(), "0", "1", (0,))
+    >>> adapter.run({"input": torch.tensor([[1.0, -1.0]])}, write=view.edits(torch.tensor([[2.0]]))).output.tolist()
+    [[2.0, 0.0]]
     """
 
     transcoder: Autoencoder

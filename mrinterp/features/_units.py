@@ -13,12 +13,29 @@ __all__ = ["AttentionHeads", "Units", "WholeLayer"]
 
 
 class Units(TokenFeatureView):
-    """Single units: the coordinates ``units`` of a site ``width`` wide.
+    """Single coordinates of a site: neurons, channels, dimensions of the residual stream.
+
+    Parameters
+    ----------
+    units : sequence of int
+        Numbers of the coordinates, from 0.
+    width : int
+        Width of the site.
+    names : sequence of str, optional
+        One per unit; default its number.
 
     Raises
     ------
     InputError
         For a unit out of range or named twice.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Units
+    >>> view, h = Units([2], 3), torch.tensor([[1.0, 2.0, 3.0]])
+    >>> view.read(h).tolist(), view.write(h, torch.tensor([[0.0]])).tolist()
+    ([[3.0]], [[1.0, 2.0, 0.0]])
     """
 
     def __init__(self, units: Sequence[int], width: int, names: Sequence[str] | None = None) -> None:
@@ -55,16 +72,23 @@ class Units(TokenFeatureView):
 class AttentionHeads(Units):
     """Attention heads of a concatenated head output (runs, tokens, heads * head width).
 
-    The site is where the heads' outputs stand side by side: the input of the attention's output
+    The site is where the heads' outputs are concatenated: the input of the attention's output
     projection. Every coordinate of a head is one feature.
 
     Parameters
     ----------
     heads : sequence of int
+        Numbers of the heads, from 0.
     head_count : int
         Heads of the layer.
     width : int
         Width of the site, a multiple of ``head_count``.
+
+    Examples
+    --------
+    >>> from mrinterp.features import AttentionHeads
+    >>> AttentionHeads([1], head_count=4, width=12).names
+    ('head1:0', 'head1:1', 'head1:2')
     """
 
     def __init__(self, heads: Sequence[int], head_count: int, width: int) -> None:
@@ -86,7 +110,20 @@ class AttentionHeads(Units):
 
 
 class WholeLayer(Units):
-    """Every coordinate of a site."""
+    """Every coordinate of a site.
+
+    Parameters
+    ----------
+    width : int
+        Width of the site.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import WholeLayer
+    >>> WholeLayer(3).read(torch.tensor([[1.0, 2.0, 3.0]])).tolist()
+    [[1.0, 2.0, 3.0]]
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(range(width), width)

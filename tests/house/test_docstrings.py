@@ -19,6 +19,8 @@ NAMED = sorted(
     for name in names
     if face != "mrinterp" and not inspect.ismodule(getattr(importlib.import_module(face), name))
 )
+# A room in one file has no stub: what it offers is public.
+NAMED += [("mrinterp.positions", name) for name in importlib.import_module("mrinterp.positions").__all__]
 
 
 def _value(face: str, name: str) -> Any:
@@ -40,6 +42,8 @@ def _parameters(value: Any) -> set[str]:
     try:
         signature = inspect.signature(value)
     except ValueError:
+        return set()
+    if getattr(value, "_is_protocol", False):  # never called: what implements it has parameters of its own
         return set()
     return {n for n in signature.parameters if not n.startswith("_") and n not in ("self", "cls")}
 

@@ -199,7 +199,7 @@ def test_a_view_edits_a_network_through_the_adapter() -> None:
         (lambda: at.TokenIndex(5).at(MASK), "token 5, run 0: selects none of its 4 tokens"),
         (lambda: at.TokenIndex(-5).at(MASK), "run 0: selects none"),
         (lambda: at.TokenClass(2).at(MASK, CLASSES), "run 0"),
-        (lambda: at.TokenClass(1).at(MASK), "no position classes"),
+        (lambda: at.TokenClass(1).at(MASK), "no token classes"),
         (lambda: at.SpanMask(SPAN[:2]).at(MASK), "SpanMask"),
     ],
 )
