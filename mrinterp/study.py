@@ -128,7 +128,7 @@ class Study:
         opened, features = self._opened, self.plan.features
         design = make_design(self.plan, self.source, lambda: opened.embedding_width)
         network = opened.network(design)
-        given = opened.given(network.width)
+        given = opened.plan_features(network.width)
         chosen = features.latents or range(features.count)
         return scan_cost(network, design, len(given.names if given else chosen), self.plan)
 
@@ -175,7 +175,7 @@ class Study:
             labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
             network, work = self._network, self.folder.work / "basis"
             return learn_basis(
-                network, self.design, self.plan, self._opened.given(network.width), work, labels
+                network, self.design, self.plan, self._opened.plan_features(network.width), work, labels
             )
 
         return self.folder.kept("basis", Basis.load, learn)

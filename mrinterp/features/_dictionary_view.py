@@ -72,7 +72,11 @@ def dictionary_view(dictionary: Dictionary, sae: Autoencoder | None = None) -> T
     if dictionary.read is not None:
         return Directions.from_dictionary(dictionary)
     if sae is None:
-        raise InputError("dictionary", "its features are latents, and no autoencoder was given", "Pass the autoencoder as sae=")
+        raise InputError(
+            "dictionary",
+            "its features are latents, and no autoencoder was given",
+            "Pass the autoencoder as sae=",
+        )
     assert dictionary.zero is not None
     assert dictionary.scale is not None
     latents = Latents(sae, dictionary.write.shape[1], dictionary.latents)

@@ -1,4 +1,4 @@
-"""A network on inputs that are no text: images, rows of a table."""
+"""A network on inputs that are arrays: images, rows of a table."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def array_network(
     network : torch.nn.Module or Adapter
         In evaluation mode.
     site : str
-        One vector per input (N, width), a sequence (N, tokens, width), or a feature map (N, channels,
+        Where features are read and written: one vector per input (N, width), a sequence (N, tokens, width), or a feature map (N, channels,
         height, width), whose places are its tokens.
     inputs : array (N, ...)
         Handed to the network in the dtype of its weights.
@@ -45,7 +45,12 @@ def array_network(
     argument : str, optional
         Name of the network's argument; default its first.
     position : Position, optional
-        Which tokens features are read and written at; default the mean over all.
+        Tokens at which features are read and written; default the mean over all.
+
+    Returns
+    -------
+    CutNetwork
+        For `mrinterp.scan.read_arrays`.
 
     Raises
     ------
@@ -58,6 +63,16 @@ def array_network(
     A knockout of the same features is ``knock_out(Bench(network.adapter, network.site, view,
     network.inputs.take(rows), outcome), "shift")``, the view in a `ChannelMap` where the site is a
     feature map.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from mrinterp.models import array_network
+    >>> from mrinterp.outcomes import LogitDifference
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2)).eval()
+    >>> network = array_network(net, "1", np.zeros((10, 4)), LogitDifference(0, 1))
+    >>> network.width, network.run().outcome.shape
+    (3, (10, 1))
     """
     adapter: Adapter = TorchAdapter(network) if isinstance(network, torch.nn.Module) else network
     adapter.check(site)
@@ -82,7 +97,7 @@ def array_network(
         )
     if not places:
         return CutNetwork(adapter, site, ModelInputs({name: tensor}), OutcomeSet([outcome]))
-    # Every place is a class of its own: images of one size are aligned place by place.
+    # Each place gets its own token class: images of one size are aligned place by place.
     mask = torch.ones(len(tensor), places, dtype=torch.long, device=tensor.device)
     classes = torch.arange(places, device=tensor.device).expand(len(tensor), -1)
     made = ModelInputs({name: tensor}, mask, classes, tuple(f"place{i}" for i in range(places)))

@@ -1,4 +1,7 @@
-"""A network with a cut: the site's activations reduced to features, token mean and class deviations."""
+"""A network with a cut: the site's activations reduced to features, token mean and class deviations.
+
+The cut is everything that passes through the site. Features are one part of it; the rest is what estimates adjust for.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +35,30 @@ Rows = NDArray[np.int_]
 
 @dataclass(frozen=True, eq=False)
 class CutReading:
-    """What one block of runs showed.
+    """What was read at the cut in one block of runs; what `CutNetwork.run` returns.
 
     Parameters
     ----------
     outcome : ndarray (N, O)
+        Outcomes, in their own units.
     features : ndarray (N, F)
-        What the network's view reads; no columns without one.
+        Values that the network's view reads; no columns without a view.
     parts : dict of str to ndarray
         The cut in parts. ``mean`` (N, width): mean of the site over the tokens where features are
         read. ``position`` (N, C * width): per position class (1/T) times the sum over its tokens of
         h_t, less the mean for tokens where features are read: zero for an absent class, and not moved
-        by a shift of those tokens. ``error``: mean of what the autoencoder leaves over. ``beside``
-        and ``beside_position``: the same two of the site beside.
+        by a shift of those tokens. ``error``: mean of the autoencoder's reconstruction error. ``beside``
+        and ``beside_position``: the same two of the second site.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from mrinterp.models import array_network
+    >>> from mrinterp.outcomes import Logit
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(3, 2)).eval()
+    >>> reading = array_network(net, "0", np.zeros((10, 4)), Logit(0)).run(np.arange(5))
+    >>> reading.outcome.shape, reading.mean.shape
+    ((5, 1), (5, 3))
     """
 
     outcome: Array
@@ -69,22 +83,36 @@ class CutNetwork:
     Parameters
     ----------
     adapter : Adapter
+        The network.
     site : str
-        Where features are read and written; the cut is its activation at every position.
+        Where features are read and written; the cut is its activation at every token.
     inputs : ModelInputs
         All inputs of a design.
     outcome : OutcomeSet
         Of these inputs.
     position : Position, optional
-        Where features are read and written; None where inputs have no tokens.
+        Tokens at which features are read and written; None where inputs have no tokens.
     embedding : str, optional
         Site of the word embedding, where noise is added.
     beside : str, optional
-        A site that completes the cut.
+        A second site, for a ``site`` through which only part of the signal passes: both together are the cut.
     sae : SparseAutoencoder, optional
         Whose latents are the features; its reconstruction error becomes a part of the cut.
     view : TokenFeatureView, optional
         Through which features are read.
+
+    Examples
+    --------
+    Made by `array_network` for images and tables, and by a study for its own network:
+
+    >>> import numpy as np, torch
+    >>> from mrinterp.features import Units
+    >>> from mrinterp.models import array_network
+    >>> from mrinterp.outcomes import Logit
+    >>> net = torch.nn.Sequential(torch.nn.Identity(), torch.nn.Linear(4, 2)).eval()
+    >>> network = array_network(net, "0", np.eye(4), Logit(0)).viewing(Units([1], 4))
+    >>> network.run().features.ravel().tolist()
+    [0.0, 1.0, 0.0, 0.0]
     """
 
     adapter: Adapter
@@ -98,7 +126,7 @@ class CutNetwork:
     view: TokenFeatureView | None = None
 
     def viewing(self, view: TokenFeatureView | Dictionary | None) -> CutNetwork:
-        """The same network, read through another view."""
+        """The same network, its features read through another view."""
         if isinstance(view, Dictionary):
             view = dictionary_view(view, self.sae)
         return replace(self, view=view)
@@ -136,7 +164,7 @@ class CutNetwork:
         start : tensor, optional
             What `activation` returned for these rows: the layers before it are not run again.
         cut : bool
-            Whether the parts of the cut are wanted beside features and outcome.
+            Whether to read the parts of the cut too, not only features and outcome.
         """
         rows = np.arange(len(self.inputs)) if rows is None else rows
         inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
@@ -233,7 +261,9 @@ class CutNetwork:
         write: dict[str, Edit] = {}
         if noise is not None:
             if self.embedding is None or inputs.classes is None:
-                raise InputError("noise", "inputs without a word embedding", "Perturb the arrays instead")
+                raise InputError(
+                    "noise", "inputs without a word embedding", "Perturb the input arrays instead"
+                )
             drawn = torch.from_numpy(np.ascontiguousarray(noise)).to(inputs.classes.device)
             write[self.embedding] = _add_per_class(drawn, inputs.classes)
         if shift is not None:

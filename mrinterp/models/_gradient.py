@@ -1,4 +1,4 @@
-"""The gradient along each feature's write direction: the cheap rung of every ladder."""
+"""The gradient along each feature's write direction: the cheapest of the methods that are compared."""
 
 from __future__ import annotations
 

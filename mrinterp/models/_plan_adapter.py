@@ -30,7 +30,7 @@ ADAPTERS: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class AdaptedNetwork:
-    """An adapter around a network in evaluation mode, its tokenizer, and where it runs."""
+    """A network in evaluation mode behind its adapter, its tokenizer (None without one), and where it runs."""
 
     adapter: Adapter
     tokenizer: Any
@@ -44,7 +44,7 @@ class AdaptedNetwork:
 
 
 def load_plan_network(section: ModelSection, folder: Path) -> AdaptedNetwork:
-    """Load a network from a folder, an installed package, a hub id, or a factory.
+    """Load the network that a plan names: from a folder, an installed package, a hub id, or a factory.
 
     Raises
     ------
@@ -77,13 +77,13 @@ def _moved(made: Any, section: ModelSection, device: torch.device) -> Any:
         raise InputError(
             "model.module",
             f"{section.module} returned {type(made).__name__}",
-            "Return a torch module, or an object of the stack that model.kind names",
+            "Return a torch module, or an object of the library that model.kind names",
         )
     if any(m.training for m in module.modules()):
         raise InputError(
             "model.module",
-            f"{section.module} returned it in training mode (dropout is on)",
-            "Call .eval() in it",
+            f"{section.module} returned a network in training mode (dropout is on)",
+            "Call .eval() on it before returning it",
         )
     module.to(device=device, dtype=DTYPES[section.dtype]).requires_grad_(False)
     return made

@@ -1,4 +1,4 @@
-"""Linear features that a study file gives: units, heads, files of directions, tokens."""
+"""Features that a study file defines in full: units, heads, files of directions, tokens."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class PlanFeatures:
-    """F features before they are put into units of their spread.
+    """F linear features as the plan defines them, before they are scaled to units of their spread.
 
     ``read, write`` (F, width): values of an activation h are ``read @ h``, written along ``write``.
-    ``heads``: instead, the coordinates (size,) of each head, whose leading direction is yet to be
-    learned on the discovery split.
+    ``heads``: instead of these, the coordinates (size,) of each head, whose leading direction is learned
+    on the discovery split.
     """
 
     names: tuple[str, ...]
@@ -40,7 +40,7 @@ class PlanFeatures:
 def plan_features(
     section: FeaturesSection, width: int, network: AdaptedNetwork, embedding: str, folder: Path, site: str
 ) -> PlanFeatures | None:
-    """What the study file gives for a site of this name and width; None for kinds that are learned.
+    """The features that a study file defines, for a site of this name and width; None for kinds that are learned.
 
     Raises
     ------
@@ -74,7 +74,9 @@ def _heads(section: FeaturesSection, width: int, network: AdaptedNetwork) -> Pla
     count = section.head_count or next((k for k in known if isinstance(k, int)), None)
     if count is None:
         raise InputError(
-            "features.head_count", "missing, and the network's configuration names none", "Add it"
+            "features.head_count",
+            "missing, and the network's configuration does not say how many heads there are",
+            "Add head_count",
         )
     chosen = section.heads or ()
     if len(set(chosen)) < len(chosen) or not chosen:
@@ -160,7 +162,11 @@ def _token_id(token: str | int, network: AdaptedNetwork, count: int) -> int:
             raise InputError("features.tokens", f"{token!r}, and the network has no tokenizer", "Give its id")
         ids = network.tokenizer(token, add_special_tokens=False)["input_ids"]
         if len(ids) != 1 or ids[0] == network.tokenizer.unk_token_id:
-            raise InputError("features.tokens", f"{token!r} is no single token", "Give one token, or its id")
+            raise InputError(
+                "features.tokens",
+                f"{token!r} is not a single token",
+                "Give text that is one token, or its id",
+            )
         return int(ids[0])
     if not 0 <= token < count:
         raise InputError("features.tokens", f"token {token} of {count}", "They count from 0")

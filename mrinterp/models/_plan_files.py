@@ -24,14 +24,14 @@ def named_function(name: str, key: str, folder: Path) -> Callable[..., Any]:
     name : str
         ``package.module:function``. Importing it runs that module.
     key : str
-        Where it stands in the study file, for messages.
+        Key of the study file that names it, for messages.
     folder : Path
         Of the study file.
 
     Raises
     ------
     InputError
-        For another form, a module that cannot be imported, or no such function in it.
+        For a name of another form, a module that cannot be imported, or a function that it does not have.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:

@@ -1,4 +1,4 @@
-"""Open the network that a plan names: adapter, tokenizer, outcomes; and put it on a design."""
+"""The network of a study: its adapter, tokenizer and outcomes; and how it is put on the inputs of a design."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ __all__ = ["StudyNetwork", "open_study_network"]
 
 @dataclass(frozen=True, eq=False)
 class StudyNetwork:
-    """A network ready to be put on the inputs of a design."""
+    """The network that a plan names, with its outcomes, ready to be put on the inputs of a design."""
 
     plan: Plan
     folder: Path
     adapted: AdaptedNetwork
     outcomes: tuple[Any, ...]
-    """One per section of the plan; None for those that are tied to inputs."""
+    """One per section of the plan; None for those that need the inputs (`PER_INPUT`)."""
     sampling: tuple[Sampling | None, ...]
 
     @property
@@ -75,7 +75,9 @@ class StudyNetwork:
         if weight is not None:
             return int(weight.shape[-1])
         if self.plan.model.kind != "transformer_lens":
-            raise InputError(f"embedding {site!r}", "has no weight", "Give the path of an embedding module")
+            raise InputError(
+                f"model.embedding {site!r}", "has no weight", "Give the path of the word embedding module"
+            )
         device = self.adapted.device
         trial = {
             n: torch.ones(1, 4, dtype=torch.long, device=device) for n in ("input_ids", "attention_mask")
@@ -134,8 +136,8 @@ class StudyNetwork:
             sae,
         )
 
-    def given(self, width: int) -> PlanFeatures | None:
-        """Features that the plan gives, for a site of this width; None where they are learned."""
+    def plan_features(self, width: int) -> PlanFeatures | None:
+        """Features that the plan defines, for a site of this width; None where they are learned."""
         model = self.plan.model
         return plan_features(
             self.plan.features, width, self.adapted, model.embedding, self.folder, model.site

@@ -25,7 +25,7 @@ from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, Position, named_posit
 __all__ = ["PER_INPUT", "per_input_outcome", "plain_outcome", "sampling_of"]
 
 PER_INPUT = ("continuation_log_probability", "loss", "kl_to_clean")
-"""Kinds that are held against something each input has of its own."""
+"""Kinds that compare each input with something of its own: its continuation, its label, its clean input."""
 
 
 def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> Any:
@@ -34,8 +34,8 @@ def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path
     Raises
     ------
     InputError
-        For anchors that cancel, a target that is no token or class, or a file or function that is
-        not there.
+        For positive and negative anchors with the same mean, a target that is not a token or class, or a
+        file or function that does not exist.
     """
     name, kind = section.name, section.kind
     if kind in ("anchor_contrast", "anchor_similarity"):
@@ -67,7 +67,7 @@ def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path
 def per_input_outcome(
     section: OutcomeSection, network: AdaptedNetwork, inputs: ModelInputs, table: pd.DataFrame
 ) -> Any:
-    """An outcome that is tied to the design's inputs.
+    """An outcome that compares each input of the design with something of its own.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def per_input_outcome(
     Raises
     ------
     InputError
-        Where the table lacks the column, or a label is no token or class.
+        Where the table lacks the column, or a label is not a token or class.
     """
     column = {"loss": "label", "continuation_log_probability": CONTINUATION, "kl_to_clean": "clean"}[
         section.kind
@@ -182,7 +182,7 @@ def _target(target: int | str | None, key: str, network: AdaptedNetwork) -> int:
         named = {str(label): int(i) for i, label in classes.items()}
         if text not in named:
             fix = near_misses(text, named) or f"Classes: {', '.join(list(named)[:8])}"
-            raise InputError(key, f"{text!r} is no class", fix)
+            raise InputError(key, f"{text!r} is not a class", fix)
         return named[text]
     if network.tokenizer is None:
         raise InputError(key, f"{text!r}, and the network has no tokenizer", "Give the token's id")

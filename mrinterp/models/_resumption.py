@@ -17,7 +17,7 @@ __all__ = ["Resumption"]
 
 
 class Resumption:
-    """A layer of a stack after which the network can be started.
+    """A layer of a stack after which a run of the network can begin, so that earlier layers are not run again.
 
     Parameters
     ----------

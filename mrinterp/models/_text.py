@@ -15,7 +15,7 @@ from mrinterp.core.errors import InputError
 __all__ = ["CONTINUATION", "tokenize"]
 
 CONTINUATION = "continuation"
-"""Position class of the tokens of a continuation, which stand after the prompt and get no noise."""
+"""Token class of a continuation, which follows the prompt and gets no noise."""
 
 
 def tokenize(
@@ -49,7 +49,9 @@ def tokenize(
     texts = inputs["text"].tolist()
     if tokenizer is None:
         raise InputError(
-            "tokenizer", "the network has none", "Give model.tokenizer, or save it in the network's folder"
+            "tokenizer",
+            "the network has no tokenizer",
+            "Give model.tokenizer, or save it in the network's folder",
         )
     try:
         coded = tokenizer(texts, return_offsets_mapping=True, return_attention_mask=True)

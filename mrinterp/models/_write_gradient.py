@@ -1,4 +1,4 @@
-"""How an outcome answers to a feature's value: the gradient taken through the view's write."""
+"""Derivative of outcomes by a feature's value: the gradient taken through the view's write."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def write_gradient(
     gradient : ndarray (n, O, F) or (n, O, T * F)
         Outcome units per unit of the feature, everything else at the site held as `FeatureView.write`
         holds it: for directions the derivative along the write direction, for SAE latents along the
-        decoder's row, also where the latent is silent. Zero on padding.
+        decoder's row, also where the latent is zero. Zero on padding.
     NotApplicable
         Where no gradient comes back: a discrete outcome, one computed outside torch, or an adapter
         that runs without recording.

@@ -4,7 +4,9 @@ from ._logit_outcomes import Logit as Logit
 from ._logit_outcomes import LogitDifference as LogitDifference
 from ._logit_outcomes import Probability as Probability
 from ._outcome import AnchorProjection as AnchorProjection
+from ._outcome import Outcome as Outcome
 from ._outcome import Sampling as Sampling
+from ._outcome import sentence_embedding as sentence_embedding
 from ._outcome_set import OutcomeSet as OutcomeSet
 from ._projection_and_callable import CallableOutcome as CallableOutcome
 from ._projection_and_callable import Projection as Projection

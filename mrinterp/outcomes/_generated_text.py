@@ -20,11 +20,12 @@ __all__ = ["GeneratedOutcome", "generate"]
 
 @dataclass(frozen=True)
 class GeneratedOutcome:
-    """A function of generated text, averaged over seeded replicates.
+    """A judgement of generated text, averaged over seeded replicates.
 
     Parameters
     ----------
     name : str
+        Name of the outcome.
     judge : callable
         Text -> one number.
     decode : callable
@@ -34,10 +35,31 @@ class GeneratedOutcome:
     replicates : int
         Texts per run; their number is part of the design.
     temperature : float
-        Zero takes the most probable token.
+        Of the sampling; zero takes the most probable token.
     seed : int
+        Of the draws, which are keyed by run, replicate and token and never by the batch.
     stop : int, optional
         Token that ends a text.
+
+    Notes
+    -----
+    No gradient passes through it, and it needs forward passes of its own: `draw` in place of a call with an output.
+
+    Examples
+    --------
+    A network of three tokens that always says token 2, and a judge who counts the letters c:
+
+    >>> import numpy as np, torch
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.outcomes import GeneratedOutcome
+    >>> class SaysTwo(torch.nn.Module):
+    ...     def forward(self, input_ids, attention_mask):
+    ...         return torch.tensor([0.0, 0.0, 9.0]).expand(*input_ids.shape, 3)
+    >>> decode = lambda tokens: "".join("abc"[t] for t in tokens)
+    >>> outcome = GeneratedOutcome("c", lambda text: text.count("c"), decode, new_tokens=4, temperature=0.0)
+    >>> inputs = {"input_ids": torch.tensor([[0, 1]]), "attention_mask": torch.tensor([[1, 1]])}
+    >>> outcome.draw(TorchAdapter(SaysTwo().eval()), inputs, runs=np.array([0]))
+    array([[4.]])
     """
 
     name: str

@@ -39,14 +39,14 @@ def logits_of(output: Any) -> torch.Tensor:
         found = type(output).__name__ if logits is None else f"logits of shape {tuple(logits.shape)}"
         raise InputError(
             "outcome",
-            f"{found} holds no logits per run",
+            f"{found}: no logits per run",
             "Load the network with its head (causal or classifier)",
         )
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def logits_at(output: Any, mask: torch.Tensor, position: Position) -> torch.Tensor:
-    """Logits (runs, classes) at the one token a position selects; a classifier's logits as they are."""
+    """Logits (runs, classes) at the one token that a position selects; a classifier's logits as they are."""
     logits = logits_of(output)
     if logits.ndim == 2:
         return logits
@@ -84,7 +84,25 @@ def check_labels(labels: torch.Tensor, logits: torch.Tensor, name: str) -> None:
 
 @dataclass(frozen=True)
 class Logit:
-    """Logit of one token or class, at the last token unless ``position`` says otherwise."""
+    """Logit of one token or class.
+
+    Parameters
+    ----------
+    target : int
+        Number of the token or class.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import Logit
+    >>> logits, mask = torch.tensor([[[2.0, 0.0, 1.0]]]), torch.ones(1, 1)  # one run, one token, three classes
+    >>> Logit(2)(logits, mask).tolist()
+    [[1.0]]
+    """
 
     target: int
     position: Position = LAST_TOKEN
@@ -102,7 +120,25 @@ class Logit:
 
 @dataclass(frozen=True)
 class LogitDifference:
-    """Logit of ``positive`` minus logit of ``negative``."""
+    """Logit of one token or class minus logit of another.
+
+    Parameters
+    ----------
+    positive, negative : int
+        Numbers of the two tokens or classes.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import LogitDifference
+    >>> logits, mask = torch.tensor([[[2.0, 0.0, 1.0]]]), torch.ones(1, 1)  # one run, one token, three classes
+    >>> LogitDifference(0, 2)(logits, mask).tolist()
+    [[1.0]]
+    """
 
     positive: int
     negative: int
@@ -122,7 +158,27 @@ class LogitDifference:
 
 @dataclass(frozen=True)
 class Probability:
-    """Probability of one token or class; its logarithm where ``log`` is set (no underflow)."""
+    """Probability of one token or class, or its logarithm.
+
+    Parameters
+    ----------
+    target : int
+        Number of the token or class.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    log : bool
+        Whether to take the natural logarithm, without underflow.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import Probability
+    >>> logits, mask = torch.tensor([[[2.0, 0.0, 1.0]]]), torch.ones(1, 1)  # one run, one token, three classes
+    >>> Probability(0)(logits, mask).round(decimals=3).item()
+    0.665...
+    """
 
     target: int
     position: Position = LAST_TOKEN
@@ -142,7 +198,25 @@ class Probability:
 
 @dataclass(frozen=True)
 class ClassifierMargin:
-    """Logit of one class minus the largest of all others: positive where the class wins."""
+    """Logit of one class minus the largest of all others: positive where the class wins.
+
+    Parameters
+    ----------
+    target : int
+        Number of the token or class.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import ClassifierMargin
+    >>> logits, mask = torch.tensor([[[2.0, 0.0, 1.0]]]), torch.ones(1, 1)  # one run, one token, three classes
+    >>> ClassifierMargin(1)(logits, mask).tolist()
+    [[-2.0]]
+    """
 
     target: int
     position: Position = LAST_TOKEN

@@ -14,7 +14,25 @@ __all__ = ["AnchorProjection", "Outcome", "Sampling", "check_outcome", "outcome_
 
 
 class Outcome(Protocol):
-    """Model output -> one number per run."""
+    """One number per run from a network's output: what an outcome of your own has to offer.
+
+    A class with ``names`` and a call is an outcome; it need not inherit from anything. `CallableOutcome` makes one of a
+    function. A method ``take(rows)`` marks an outcome that is tied to the inputs (their labels, say): it is handed the
+    rows of each block. ``flat_at_clean = True`` marks one that is smallest or largest at the clean run, so that it has
+    no slope there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import Outcome
+    >>> class Length:
+    ...     names = ("length",)
+    ...     def __call__(self, output, mask):
+    ...         return output.norm(dim=-1, keepdim=True)
+    >>> outcome: Outcome = Length()
+    >>> outcome(torch.tensor([[3.0, 4.0]]), torch.ones(1, 1)).tolist()
+    [[5.0]]
+    """
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -28,7 +46,7 @@ class Outcome(Protocol):
 
 @dataclass(frozen=True)
 class Sampling:
-    """A sampled outcome: seeded replicates around the computed value, averaged per run.
+    """How an outcome is sampled: seeded replicates around the computed value, averaged per run.
 
     Parameters
     ----------
@@ -37,15 +55,26 @@ class Sampling:
     replicates : int
         Draws per run.
     noise : float
-        Standard deviation of the noise; of a yes or no, the scale of the logistic curve.
+        Standard deviation of the noise; of a yes or no, the scale of the logistic curve. In units of the outcome.
     midpoint : float
-        Value at which yes and no are alike; not used by ``normal``.
+        Value at which yes and no are equally likely; not used by ``normal``.
     seed : int
+        Of the draws.
+    number : int
+        Of the outcome among those of a study: each has draws of its own.
 
     Notes
     -----
     Every draw is keyed by (seed, stream, run), never by the batch, so that block size, restarts and
     processes change nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.outcomes import Sampling
+    >>> judge = Sampling("bernoulli", replicates=1000, noise=1.0, midpoint=0.0, seed=0)
+    >>> judge.draw(np.array([[0.0], [5.0]]), stream=1, runs=np.array([0, 1])).round(1).tolist()
+    [[0.5], [1.0]]
     """
 
     kind: str
@@ -54,7 +83,6 @@ class Sampling:
     midpoint: float
     seed: int
     number: int = 0
-    """Number of the outcome among those of a study: each has draws of its own."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("normal", "bernoulli"):
@@ -76,7 +104,33 @@ class Sampling:
 
 
 def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
-    """Token mean of the last hidden state, scaled to length one; shape (runs, width), float32 or better."""
+    """Token mean of the last hidden state, scaled to length one: the embedding that anchors are made of.
+
+    Parameters
+    ----------
+    output : tensor (runs, tokens, width), or an object with ``last_hidden_state``
+        What the network returned.
+    mask : tensor (runs, tokens)
+        One on a run's own tokens, zero on padding.
+
+    Returns
+    -------
+    tensor (runs, width)
+        In float32 or better.
+
+    Raises
+    ------
+    InputError
+        For an output with logits.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import sentence_embedding
+    >>> hidden = torch.tensor([[[3.0, 4.0], [3.0, 4.0], [9.0, 0.0]]])
+    >>> sentence_embedding(hidden, torch.tensor([[1, 1, 0]])).round(decimals=4).tolist()
+    [[0.6..., 0.8...]]
+    """
     if getattr(output, "logits", None) is not None:
         raise InputError(
             "outcome",
@@ -98,9 +152,23 @@ class AnchorProjection:
     Parameters
     ----------
     name : str
+        Name of the outcome.
     positive, negative : tensor (A, width)
-        Embeddings of the anchors; with no negative ones the outcome is the mean similarity to the
-        positive ones.
+        Embeddings of the anchors (`sentence_embedding`); with no negative ones the outcome is the mean
+        similarity to the positive ones.
+
+    Raises
+    ------
+    InputError
+        Where the anchors have the same mean.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import AnchorProjection
+    >>> warm, cold = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> AnchorProjection("warmth", warm, cold)(torch.tensor([[[2.0, 0.0]]]), torch.ones(1, 1)).tolist()
+    [[1.0]]
     """
 
     def __init__(self, name: str, positive: torch.Tensor, negative: torch.Tensor | None = None) -> None:
@@ -111,7 +179,7 @@ class AnchorProjection:
         if float(direction.norm()) < 1e-8:
             raise InputError(
                 f"outcome {name!r}",
-                "the anchors cancel each other",
+                "positive and negative anchors have the same mean",
                 "Give positive and negative anchors that differ",
             )
         self.direction = direction
@@ -134,7 +202,7 @@ def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None
         raise InputError(
             f"outcome {names[bad[0][1]]!r}, run {bad[0][0]}",
             "not a finite number",
-            "Mend the outcome for that input",
+            "Have the outcome return a finite number for that input",
         )
 
 

@@ -27,7 +27,7 @@ class OutcomeSet:
     Parameters
     ----------
     parts : sequence of Outcome or GeneratedOutcome
-        One with a method ``take`` is tied to the inputs: it is handed the rows of each block.
+        One with a method ``take`` is tied to the inputs: ``take(rows)`` gives it for the rows of each block.
     sampling : sequence of Sampling or None, optional
         Per part, how it is sampled.
 
@@ -35,6 +35,14 @@ class OutcomeSet:
     ------
     InputError
         For no outcome, or two of one name.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import Logit, LogitDifference, OutcomeSet
+    >>> both = OutcomeSet([Logit(0), LogitDifference(0, 1)])
+    >>> both.names, both(torch.tensor([[3.0, 1.0]]), torch.ones(1, 1)).tolist()
+    (('logit', 'logit_difference'), [[3.0, 2.0]])
     """
 
     def __init__(
@@ -45,7 +53,7 @@ class OutcomeSet:
         self.names = tuple(name for part in self.parts for name in part.names)
         if not self.names or len(set(self.names)) < len(self.names):
             raise InputError(
-                "outcomes", f"names {self.names}", "Give at least one, each under a name of its own"
+                "outcomes", f"names {self.names}", "Give at least one outcome, and no name twice"
             )
 
     @property
@@ -61,7 +69,7 @@ class OutcomeSet:
 
     @property
     def computed(self) -> OutcomeSet:
-        """The outcomes that are not drawn: of them there are gradients."""
+        """The outcomes that are not drawn, for which gradients exist."""
         drawn = zip(self.parts, self.sampling, strict=True)
         return OutcomeSet([p for p, s in drawn if s is None and not isinstance(p, GeneratedOutcome)])
 

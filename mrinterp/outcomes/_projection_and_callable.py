@@ -1,4 +1,4 @@
-"""Outcomes of other kinds: a projection, any callable."""
+"""Outcomes of the hidden state, or of your own: a projection, any callable."""
 
 from __future__ import annotations
 
@@ -22,6 +22,17 @@ class Projection:
     ----------
     direction : tensor (width,)
         Used as given: one unit is the dot product with it.
+    position : Position
+        Tokens that are averaged, or the one token that counts.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import Projection
+    >>> Projection(torch.tensor([1.0, 0.0]))(torch.tensor([[[2.0, 5.0], [4.0, 5.0]]]), torch.ones(1, 2)).item()
+    3.0
     """
 
     direction: torch.Tensor
@@ -60,7 +71,24 @@ class Projection:
 
 @dataclass(frozen=True)
 class CallableOutcome:
-    """Any function ``(output, mask) -> one number per run``."""
+    """Any function of the network's output that gives one number per run.
+
+    Parameters
+    ----------
+    name : str
+        Name of the outcome.
+    function : callable
+        ``(output, mask)`` to a tensor or array (runs,): what the network returned, and its mask (runs, tokens), one on
+        a run's own tokens.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import CallableOutcome
+    >>> spread = CallableOutcome("spread", lambda output, mask: output.amax(1) - output.amin(1))
+    >>> spread(torch.tensor([[1.0, 4.0, 2.0]]), torch.ones(1, 1)).tolist()
+    [[3.0]]
+    """
 
     name: str
     function: Callable[[Any, torch.Tensor], Any]

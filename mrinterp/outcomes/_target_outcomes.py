@@ -1,4 +1,4 @@
-"""Outcomes held against something each run has of its own: a continuation, a label, its clean run."""
+"""Outcomes that compare each run with something of its own: a continuation, a label, its clean run."""
 
 from __future__ import annotations
 
@@ -33,6 +33,18 @@ class ContinuationLogProbability:
         Which of them are the continuation; never a run's first token.
     per_token : bool
         Mean over the continuation's tokens instead of the sum.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    Two equally likely tokens, so that the second token of the input has probability one half:
+
+    >>> import torch
+    >>> from mrinterp.outcomes import ContinuationLogProbability
+    >>> outcome = ContinuationLogProbability(torch.tensor([[0, 1]]), torch.tensor([[False, True]]))
+    >>> outcome(torch.zeros(1, 2, 2), torch.ones(1, 2)).exp().item()
+    0.5
     """
 
     ids: torch.Tensor
@@ -91,6 +103,18 @@ class ExampleLoss:
     ----------
     labels : tensor (runs,) of int
         Class, or next token at ``position``.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import ExampleLoss
+    >>> ExampleLoss(torch.tensor([0, 1]))(torch.tensor([[0.0, 0.0], [0.0, 9.0]]), torch.ones(2, 1)).round(decimals=2)
+    tensor([[0.6900],
+            [0.0000]])
     """
 
     labels: torch.Tensor
@@ -116,16 +140,27 @@ class ExampleLoss:
 
 @dataclass(frozen=True, eq=False)
 class CorrectAnswer:
-    """One where the largest logit is the run's own label's, else zero; its mean is the accuracy.
+    """One where the largest logit is that of the run's own label, else zero; its mean is the accuracy.
 
     Parameters
     ----------
     labels : tensor (runs,) of int
         Class, or next token at ``position``.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
 
     Notes
     -----
     Discrete: no gradient passes through it. Of equal largest logits the first is the answer.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import CorrectAnswer
+    >>> CorrectAnswer(torch.tensor([0, 1]))(torch.tensor([[2.0, 0.0], [2.0, 0.0]]), torch.ones(2, 1)).flatten().tolist()
+    [1.0, 0.0]
     """
 
     labels: torch.Tensor
@@ -162,10 +197,24 @@ class KLToClean:
     ----------
     clean_logits : tensor (runs, classes)
         Logits of each run's clean run at the same position: `KLToClean.from_clean`.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
 
     Notes
     -----
-    0 at the clean run and above it on either side: ``even`` says that it has no slope there.
+    It is zero at the clean run and positive on either side, so that it has no slope there: ``flat_at_clean`` says so,
+    and what is linear in a shift (the matched shift, gradients, linear estimates) does not apply.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import KLToClean
+    >>> clean, mask = torch.zeros(1, 2), torch.ones(1, 1)
+    >>> divergence = KLToClean.from_clean(clean, mask)
+    >>> divergence(clean, mask).item(), divergence(torch.tensor([[1.0, -1.0]]), mask).round(decimals=2).item()
+    (0.0, 0.43...)
     """
 
     flat_at_clean: ClassVar[bool] = True
@@ -175,9 +224,9 @@ class KLToClean:
 
     @classmethod
     def from_clean(cls, output: Any, mask: torch.Tensor, position: Position | None = None) -> KLToClean:
-        """Hold runs against this output of the clean ones."""
-        rule = LAST_TOKEN if position is None else position
-        return cls(logits_at(output, mask, rule).detach().clone(), rule)
+        """The divergence from this output of the clean runs."""
+        where = LAST_TOKEN if position is None else position
+        return cls(logits_at(output, mask, where).detach().clone(), where)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -212,13 +261,14 @@ class CleanDivergence:
     inputs : ModelInputs
         All N inputs.
     clean : ndarray (N,) of int
-        Input that is each one's clean one.
+        Number of each input's clean input.
     position : Position
+        Token whose logits count.
 
     Notes
     -----
     Clean logits are as wide as the vocabulary: they are computed for the distinct clean inputs of each
-    block (`take`) and kept no longer than it.
+    block (`take`) and not kept beyond it.
     """
 
     flat_at_clean: ClassVar[bool] = True

@@ -1,4 +1,9 @@
-"""Perturbations of inputs that are arrays: images, rows of a table. No torch."""
+"""Randomized perturbations of inputs that are arrays: the instruments of images and tables.
+
+`perturb` makes the runs of a design: every input clean, and copies of it under each kind of perturbation, as
+`PerturbedInputs`. For images take `Occlusion` or `PixelNoise`, for tables `ColumnResampling` (stays on the data's
+support) or `ColumnNoise`. A perturbation of your own keeps to the protocol `Perturbation`. Needs no torch.
+"""
 
 import lazy_loader
 

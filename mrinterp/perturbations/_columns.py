@@ -16,10 +16,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ColumnResampling:
-    """Columns, each replaced at random by the value of another row: always on the data's support.
+    """Columns, each replaced at random by the value of another row: never outside the data's support.
 
-    The dose is the change in standard deviations of the column, zero where it was left alone: a
-    change that is as often up as down would make no first stage under a dose of 0 and 1.
+    The dose is the change in standard deviations of the column, zero where it was left alone. (With doses of 0 and 1
+    the changes, as often up as down, would average to zero: such an instrument moves no feature.)
 
     Parameters
     ----------
@@ -27,6 +27,17 @@ class ColumnResampling:
         Chance of every column to be replaced; at least one is.
     names : tuple of str
         Column names; default their numbers.
+    kind : str
+        Name of this kind of perturbation in a design.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import ColumnResampling, perturb
+    >>> table = np.random.default_rng(0).normal(size=(30, 2))
+    >>> made = perturb(table, [ColumnResampling(names=("age", "dose"))], runs_per_input=1, placebos=0)
+    >>> made.instruments, bool(np.isin(made.inputs, table).all())
+    (('resampling:age', 'resampling:dose'), True)
     """
 
     probability: float = 0.3
@@ -64,9 +75,20 @@ class ColumnNoise:
     Parameters
     ----------
     scale : float
-        Standard deviation of the dose.
+        Standard deviation of the dose, in standard deviations of the column.
     names : tuple of str
         Column names; default their numbers.
+    kind : str
+        Name of this kind of perturbation in a design.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import ColumnNoise, perturb
+    >>> table = np.random.default_rng(0).normal(size=(30, 2))
+    >>> made = perturb(table, [ColumnNoise(scale=0.5)], runs_per_input=1, placebos=0)
+    >>> np.allclose(made.inputs[30:] - table, made.doses[30:] * table.std(axis=0))
+    True
     """
 
     scale: float = 0.5
@@ -100,7 +122,7 @@ def column_names(shape: tuple[int, ...], names: tuple[str, ...]) -> list[str]:
         raise InputError(
             "names",
             f"{len(set(chosen))} distinct names for {shape[0]} columns",
-            "Give every column its own name",
+            "Give each column a different name",
         )
     return chosen
 
@@ -118,6 +140,6 @@ def column_spread(inputs: Array) -> Array:
         raise InputError(
             f"column {int(spread.argmin())}",
             "constant",
-            "Leave it out: it cannot be perturbed on the data's support",
+            "Leave it out: it has no values to be perturbed to",
         )
     return spread

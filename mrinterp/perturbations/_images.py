@@ -29,6 +29,16 @@ class Occlusion:
         Chance of every patch to be covered; at least one is.
     fill : float
         Value of a covered pixel.
+    kind : str
+        Name of this kind of perturbation in a design.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import Occlusion, perturb
+    >>> made = perturb(np.ones((5, 4, 4)), [Occlusion(patch=2)], runs_per_input=1, placebos=0)
+    >>> made.instruments
+    ('occlusion:r0c0', 'occlusion:r0c1', 'occlusion:r1c0', 'occlusion:r1c1')
     """
 
     patch: int
@@ -78,7 +88,19 @@ class PixelNoise:
     scale : float
         Standard deviation of the noise per pixel, all patterns together.
     patterns : int
-        Number of patterns (instruments), each drawn once with ``seed``.
+        Number of patterns (instruments).
+    seed : int
+        With which the patterns are drawn, once.
+    kind : str
+        Name of this kind of perturbation in a design.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import PixelNoise, perturb
+    >>> made = perturb(np.zeros((50, 8, 8)), [PixelNoise(scale=0.5, patterns=16)], runs_per_input=4)
+    >>> float(made.inputs[50:].std().round(1))
+    0.5
     """
 
     scale: float
@@ -99,6 +121,7 @@ class PixelNoise:
 
     def draw(self, rng: np.random.Generator, inputs: Array, clean: NDArray[np.int_]) -> tuple[Array, Array]:
         """Noisy images, and the doses."""
+        # 17 tells the stream of the patterns from those that `perturb` draws doses from with the same seed.
         drawn = np.random.default_rng([self.seed, 17]).standard_normal(
             (self.patterns, int(np.prod(inputs.shape[1:])))
         )

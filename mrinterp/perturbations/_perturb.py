@@ -17,11 +17,30 @@ Array = NDArray[np.float64]
 
 
 class Perturbation(Protocol):
-    """One kind of perturbation: its instruments, and how their doses change an input."""
+    """One kind of perturbation: its instruments, and how their doses change an input.
+
+    What a perturbation of your own has to offer; it need not inherit from anything.
+
+    Examples
+    --------
+    The brightness of an image, as one instrument:
+
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import perturb
+    >>> class Brightness:
+    ...     kind = "brightness"
+    ...     def instruments(self, shape):
+    ...         return ["all"]
+    ...     def draw(self, rng, inputs, clean):
+    ...         dose = rng.normal(size=(len(clean), 1))
+    ...         return inputs[clean] + dose[:, :, None], dose
+    >>> perturb(np.zeros((5, 2, 2)), [Brightness()], runs_per_input=3, placebos=0).instruments
+    ('brightness:all',)
+    """
 
     @property
     def kind(self) -> str:
-        """Name of the kind; different in every perturbation of a design."""
+        """Name of the kind; each perturbation of a design needs a different one."""
         ...
 
     def instruments(self, shape: tuple[int, ...]) -> list[str]:
@@ -35,13 +54,16 @@ class Perturbation(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PerturbedInputs:
-    """Inputs as they are to be run, and what was done to them.
+    """Inputs as they are to be run, and what was done to them; what `perturb` returns.
 
     Parameters
     ----------
     inputs : ndarray (N, ...)
+        Clean inputs first, then the perturbed copies kind by kind.
     doses : ndarray (N, J)
+        Dose of every instrument in every run.
     instruments : tuple of str
+        Names of the J instruments.
     prompt : ndarray (N,) of int
         Row of the input that a run was made from.
     family : ndarray (N,)
@@ -50,6 +72,15 @@ class PerturbedInputs:
         ``clean`` or the kind of perturbation.
     placebo : tuple of str
         Instruments that edit nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import ColumnNoise, ColumnResampling, perturb
+    >>> table = np.random.default_rng(0).normal(size=(10, 2))
+    >>> made = perturb(table, [ColumnNoise(), ColumnResampling()], runs_per_input=3)
+    >>> len(made.inputs), len(made.rows("noise")), sorted(made.columns())
+    (70, 40, ['clean', 'doses', 'family', 'instruments', 'kind', 'placebo', 'prompt'])
     """
 
     inputs: Array
@@ -74,9 +105,9 @@ class PerturbedInputs:
         return np.flatnonzero(np.isin(self.kind, [*kinds, "clean"]))
 
     def columns(self, rows: NDArray[np.int_] | None = None) -> dict[str, Any]:
-        """What `mrinterp.from_arrays` needs beside features and outcomes.
+        """Keyword arguments of `mrinterp.from_arrays`, for some rows; features and outcomes are its other ones.
 
-        Instruments that no chosen run has a dose of are left out.
+        Instruments whose dose is zero in all chosen runs are left out.
         """
         chosen = np.arange(len(self.kind)) if rows is None else rows
         used = np.flatnonzero((self.doses[chosen] != 0).any(axis=0))
@@ -106,20 +137,37 @@ def perturb(
     Parameters
     ----------
     inputs : array (n, ...)
-    perturbations : sequence
-        One per kind; at least two kinds, so that one can be held out for replication.
+        Images, or rows of a table.
+    perturbations : sequence of Perturbation
+        One per kind; two kinds or more, where one is to be held out for replication.
+    runs_per_input : int
+        Perturbed copies of every input under each kind.
     family : array (n,), optional
-        Family of every input (a patient, a scene); default every input its own.
+        Family of every input (a patient, a scene): the cluster of all errors; default, each input is a family.
     placebos : int
         Instruments that get a dose of 0 or 1 in every perturbed run and edit nothing.
     seed : int
-        Kinds draw from streams of their own: adding one at the end changes no other.
+        Of all draws. Each kind has its own stream: adding a kind at the end changes no other.
+
+    Returns
+    -------
+    PerturbedInputs
+        n clean inputs, then n * ``runs_per_input`` runs of each kind.
 
     Raises
     ------
     InputError
         For inputs that are not finite, families that do not match, two perturbations of one kind, or
         inputs whose shape a perturbation does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.perturbations import ColumnNoise, ColumnResampling, perturb
+    >>> table = np.random.default_rng(0).normal(size=(10, 2))
+    >>> made = perturb(table, [ColumnNoise(), ColumnResampling()], runs_per_input=3, placebos=1)
+    >>> made.inputs.shape, made.instruments
+    ((70, 2), ('noise:0', 'noise:1', 'resampling:0', 'resampling:1', 'placebo:0'))
     """
     x = np.asarray(inputs, dtype=float)
     families = np.arange(len(x)) if family is None else np.asarray(family)
@@ -159,9 +207,7 @@ def _check(x: Array, families: NDArray[Any], perturbations: Sequence[Perturbatio
             f"inputs, row {row}", "a value that is not finite", "Fill it in or leave the row out"
         )
     if families.shape != (len(x),):
-        raise InputError(
-            "family", f"shape {families.shape} for {len(x)} inputs", "Give every input one family"
-        )
+        raise InputError("family", f"shape {families.shape} for {len(x)} inputs", "Give one family per input")
     if runs < 1:
         raise InputError("runs_per_input", str(runs), "Give at least one")
     kinds = [p.kind for p in perturbations]
@@ -169,5 +215,5 @@ def _check(x: Array, families: NDArray[Any], perturbations: Sequence[Perturbatio
         raise InputError(
             "perturbations",
             f"kinds {kinds}",
-            "Give at least one, each under a kind of its own (not clean or placebo)",
+            "Give at least one, and no kind twice (nor the names clean and placebo)",
         )

@@ -1,4 +1,8 @@
-"""The bypass of the cut: its bases, their nested order, and the rank by double selection."""
+"""The bypass of the cut: its bases, their nested order, and the rank by double selection.
+
+The bypass is what passes through the cut beside the features, as a few hundred components; estimates adjust for the first
+``rank`` of them.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ Array = NDArray[np.float64]
 
 
 def mean_bypass(dictionary: Dictionary, mean_changes: Array) -> Array:
-    """Read rows (A, width) of the token mean's rest, most variable first.
+    """Read rows (A, width) of the part of the token mean that no feature writes, most variable first.
 
     They are orthonormal and zero on every write direction, so that a shift along a feature's write
     direction leaves the bypass where it is.

@@ -49,7 +49,7 @@ def learn_basis(
     network : CutNetwork
         With its autoencoder where features are latents.
     given : PlanFeatures, optional
-        Features that the plan gives; without them they are learned, or are latents.
+        Features that the plan defines; without them they are learned, or are latents.
     folder : Path, optional
         Where finished shards are kept.
     labels : dict, optional
@@ -59,7 +59,7 @@ def learn_basis(
     ------
     InputError
         If a kind of perturbation never changes the site (names the kind or the instrument), an
-        outcome never changes, or a label is of no feature.
+        outcome never changes, or a label names a feature that does not exist.
     """
     if given is None and not plan.features.sparse:
         _check_labels(labels, feature_names(plan.model.site, plan.features.count))
@@ -158,15 +158,15 @@ def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, kind: str) 
 
 
 def _refuse_downstream(network: CutNetwork, dictionary: Dictionary, design: Design) -> None:
-    """A site beside that moves when the features are written lies after them: it would be a mediator."""
+    """A second site that changes when the features are written comes after them: it would be a mediator."""
     rows = design.runs["input"].to_numpy()[design.rows("discovery", ("clean",))[:1]]
     before = network.run(rows).parts["beside"]
     after = network.run(rows, shift=dictionary.write[:1]).parts["beside"]
     if (before != after).any():
         raise InputError(
             f"model.beside {network.beside!r}",
-            f"moves when {network.site!r} is written: it lies downstream",
-            "Give the residual stream that runs beside the site",
+            f"changes when {network.site!r} is written: it is downstream",
+            "Give the residual stream that runs in parallel to the site",
         )
 
 

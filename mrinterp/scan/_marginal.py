@@ -21,14 +21,21 @@ def marginal_scan(
 
     Parameters
     ----------
+    panel : Panel
+        Runs with their doses, features and outcomes.
     kind : str, optional
-        Only runs of that kind (placebo instruments ride along in all of them).
+        Use only runs under that kind of perturbation (placebo instruments have doses in all of them).
     factorial : bool
         True where several instruments act in one run: deviations from the mean of the prompt's
         runs. False where each run holds one perturbation paired with the clean run (saturation,
         clean/corrupted pairs): the change itself.
     covariance : {"CR3", "CR1"}
         Errors clustered by family: the jackknife over families, or the plain sandwich times C/(C-1).
+
+    Returns
+    -------
+    SumStats
+        Effects and errors of J instruments on F features and O outcomes, with their degrees of freedom.
 
     Raises
     ------
@@ -39,7 +46,15 @@ def marginal_scan(
     -----
     An effect over its error follows t on ``dof`` degrees of freedom, not the normal distribution:
     with 40 families its mean square is 39/37, not 1. Estimators that take errors as known
-    inherit that; it is small beside 40 families and not beside 10.
+    inherit that: it hardly matters with 40 families and matters with 10.
+
+    Examples
+    --------
+    >>> from mrinterp.scan import marginal_scan
+    >>> from mrinterp.worlds import linear_world
+    >>> summary = marginal_scan(linear_world(seed=0).panel)
+    >>> summary.beta.shape, summary.traits["trait"].tolist()
+    ((6, 24), ['cause', 'twin', 'silent', 'bystander', 'copy', 'y'])
     """
     if covariance not in ("CR1", "CR3"):
         raise InputError("covariance", f"{covariance!r}", "Use 'CR3' or 'CR1'")

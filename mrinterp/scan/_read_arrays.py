@@ -1,4 +1,4 @@
-"""Read a site on perturbed arrays: features, the rest of the cut, outcomes."""
+"""Read features, bypass and outcomes of a network on perturbed arrays."""
 
 from __future__ import annotations
 
@@ -23,7 +23,27 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class ArrayReading:
-    """What was read of N runs: ``features`` (N, F), ``outcomes`` (N, O), ``bypass`` (N, R) in nested order."""
+    """What was read of N runs; what `read_arrays` returns.
+
+    Parameters
+    ----------
+    features : ndarray (N, F)
+        Values of the features.
+    outcomes : ndarray (N, O)
+        Outcomes, in their own units.
+    bypass : ndarray (N, R)
+        Everything else at the cut that estimates adjust for, most important components first.
+    feature_names, outcome_names : tuple of str
+        Names of the columns.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.scan import ArrayReading
+    >>> reading = ArrayReading(np.zeros((4, 1)), np.zeros((4, 1)), np.zeros((4, 2)), ("x",), ("y",))
+    >>> {name: len(value) for name, value in reading.columns(np.array([0, 2])).items()}
+    {'features': 2, 'outcomes': 2, 'bypass': 2, 'feature_names': 1, 'outcome_names': 1}
+    """
 
     features: Array
     outcomes: Array
@@ -32,7 +52,7 @@ class ArrayReading:
     outcome_names: tuple[str, ...]
 
     def columns(self, rows: NDArray[np.int_] | None = None) -> dict[str, Any]:
-        """What `mrinterp.from_arrays` needs beside the design's own columns."""
+        """Keyword arguments of `mrinterp.from_arrays`, for some rows; the design's columns are its other ones."""
         chosen = np.arange(len(self.features)) if rows is None else rows
         return {
             "features": self.features[chosen],
@@ -60,16 +80,18 @@ def read_arrays(
     network : CutNetwork
         From `array_network`.
     view : TokenFeatureView
-        What is read: `Units`, `Directions`, `Latents`, ...
+        The features: `Units`, `Directions`, `Latents`, ...
     clean : array (N,) of int
         Row of each run's clean run (`PerturbedInputs.prompt`).
     learn : array (N,) of bool, optional
         Runs on which the bypass is learned: families that no estimate is made on. Default all, which
         is not valid for inference unless ``rank`` takes in all of the cut.
     rank : int
-        Most bypass components of each part (the mean over places, what varies between places).
+        Largest number of bypass components of each part (the mean over places, what varies between places).
     block : int
         Runs per forward pass.
+    seed : int
+        Of the randomized projection that finds bypass components.
 
     Returns
     -------
@@ -84,6 +106,20 @@ def read_arrays(
     -----
     Bypass components are zero on the features' write directions, so that a shift of a feature leaves
     them where they are; their order is that of double selection on the learning runs.
+
+    Examples
+    --------
+    >>> import numpy as np, torch
+    >>> from mrinterp.features import Units
+    >>> from mrinterp.models import array_network
+    >>> from mrinterp.outcomes import Logit
+    >>> from mrinterp.perturbations import ColumnNoise, perturb
+    >>> from mrinterp.scan import read_arrays
+    >>> made = perturb(np.random.default_rng(0).normal(size=(20, 4)), [ColumnNoise()], runs_per_input=3)
+    >>> net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Tanh(), torch.nn.Linear(3, 2)).eval()
+    >>> reading = read_arrays(array_network(net, "1", made.inputs, Logit(0)), Units([0], 3), clean=made.prompt)
+    >>> reading.features.shape, reading.bypass.shape
+    ((80, 1), (80, 2))
     """
     start, count = np.asarray(clean), len(network.inputs)
     chosen = np.ones(count, bool) if learn is None else np.asarray(learn, dtype=bool)

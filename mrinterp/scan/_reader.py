@@ -18,7 +18,7 @@ from mrinterp.models._cut import CutNetwork, CutReading
 __all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "block_noise", "raw_reading", "read_runs", "sharded"]
 
 SHARD_BLOCKS = 16
-"""Canonical blocks per shard: what a kill can cost."""
+"""Canonical blocks per shard: an interrupted run loses at most the shard that it was working on."""
 
 SCAN_STREAM = 1
 """Stream of a sampled outcome's draws in the scan; knockouts have their own."""
@@ -112,7 +112,7 @@ def _finished(path: Path) -> dict[str, NDArray]:
         with np.load(path) as saved:
             return dict(saved)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        fix = "Delete this file and run again: its runs are made anew"
+        fix = "Delete this file and run again: its runs are repeated"
         raise InputError(str(path), f"damaged ({type(e).__name__}: {e})", fix) from e
 
 

@@ -62,7 +62,7 @@ def open_sae(
     Raises
     ------
     InputError
-        For one of another width, or one that is not the one that a basis in the run folder was fixed
+        For an autoencoder of another width, or another one than the basis in the run folder was made
         with.
     """
     features = plan.features
@@ -74,7 +74,9 @@ def open_sae(
         return None
     basis = run.path / "basis"
     if basis.exists() and Basis.load(basis).meta["sae"]["digest"] != sae_digest(sae):
-        raise InputError("autoencoder", "not the one that the basis was fixed with", "Run into another --out")
+        raise InputError(
+            "autoencoder", "differs from the one that the basis was made with", "Run with another --out"
+        )
     return sae
 
 

@@ -49,7 +49,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "site beside that lies downstream": (
         {"model": {"beside": "transformer.h.2"}},
-        ("model.beside 'transformer.h.2'", "lies downstream"),
+        ("model.beside 'transformer.h.2'", "is downstream"),
     ),
     "site without one vector per token": (
         {"model": {"site": "transformer.wpe"}},

@@ -64,7 +64,7 @@ CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
         "anchors that cancel",
         {"outcome": {"negative": ["the good house", "fine"]}},
         160,
-        ("good_minus_bad", "cancel"),
+        ("good_minus_bad", "same mean"),
     ),
     ("wrong type", {"seed": "zero"}, 160, ("seed", "valid integer")),
 ]

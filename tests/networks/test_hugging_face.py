@@ -204,7 +204,7 @@ def test_pickles_are_never_opened(tiny_encoder: Path, tmp_path: Path) -> None:
         ({"folder": "openai-community/gpt2"}, "nothing is downloaded. Give .* or a hub id as hub="),
         ({"folder": None, "hub": "no such/owner/name"}, "Give owner/name"),
         ({"folder": None, "revision": "main"}, "given without hub"),
-        ({"hub": "owner/name"}, "given beside package or folder"),
+        ({"hub": "owner/name"}, "given together with package or folder"),
         ({"head": "caual"}, "Did you mean 'causal'"),
         ({"dtype": "bf16"}, "Did you mean|Known"),
         ({"device": "moon"}, "'moon'"),

@@ -117,7 +117,7 @@ def test_several_at_once() -> None:
     values = outcome_values(both, OUTPUT, MASK)
     for column, part in enumerate(both.parts):
         np.testing.assert_array_equal(values[:, column], outcome_values(part, OUTPUT, MASK)[:, 0])
-    with pytest.raises(InputError, match="a name of its own"):
+    with pytest.raises(InputError, match="no name twice"):
         OutcomeSet([Logit(1), Logit(2)])
 
 
@@ -169,7 +169,7 @@ def test_what_is_not_one_number_per_run_is_refused(outcome: Any, message: str) -
 
 
 def test_other_bad_input_is_refused() -> None:
-    with pytest.raises(InputError, match="holds no logits"):
+    with pytest.raises(InputError, match="no logits per run"):
         outcome_values(Logit(1), SimpleNamespace(last_hidden_state=LOGITS), MASK)
     with pytest.raises(InputError, match="run 1: empty"):
         ContinuationLogProbability(IDS, CONTINUATION * torch.tensor([[1], [0], [1]]))

@@ -90,7 +90,7 @@ def test_design_is_seeded_and_kinds_keep_their_streams() -> None:
         (lambda: perturb(IMAGES, [ColumnNoise()], 1), "Give a table"),
         (lambda: perturb(TABLE, [ColumnNoise(names=("a", "b"))], 1), "2 distinct names for 4 columns"),
         (lambda: perturb(TABLE * [1, 0, 1, 1], [ColumnNoise()], 1), "column 1: constant"),
-        (lambda: perturb(TABLE, [ColumnNoise(), ColumnNoise()], 1), "kind of its own"),
+        (lambda: perturb(TABLE, [ColumnNoise(), ColumnNoise()], 1), "no kind twice"),
         (
             lambda: perturb(np.where(TABLE[3, 2] == TABLE, np.nan, TABLE), [ColumnNoise()], 1),
             "row 3: a value that is not finite",
