@@ -186,7 +186,11 @@ class AnchorProjection:
 
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Outcomes (runs, 1)."""
-        return (sentence_embedding(output, mask) @ self.direction).unsqueeze(-1)
+        embedding = sentence_embedding(output, mask)
+        return (embedding @ self.direction.to(embedding)).unsqueeze(-1)
+
+    def __repr__(self) -> str:
+        return f"AnchorProjection({self.names[0]!r})"
 
 
 def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None:

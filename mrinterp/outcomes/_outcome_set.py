@@ -56,6 +56,9 @@ class OutcomeSet:
                 "outcomes", f"names {self.names}", "Give at least one outcome, and no name twice"
             )
 
+    def __repr__(self) -> str:
+        return f"OutcomeSet({', '.join(self.names)})"
+
     @property
     def sampled(self) -> bool:
         """Whether some outcome is drawn, so that two runs of one input differ."""

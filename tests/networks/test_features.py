@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from mrinterp import features
 from mrinterp import positions as at
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions, Subspace, difference_of_means
 from mrinterp.features._feature_view import ChannelMap, edit_of, read_back, writable
+from mrinterp.features._latents import Latents, ReconstructionError
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
 
 WIDTH, TOKENS, RUNS = 12, 7, 4
@@ -41,7 +43,30 @@ def _views() -> dict[str, Any]:
         "subspace": Subspace(np.linalg.qr(_rows(5).T)[0].T),
         "heads": AttentionHeads([2, 0], 4, WIDTH),
         "layer": WholeLayer(WIDTH),
+        "latents": Latents(_invertible(), WIDTH, [7, 1, 4]),
+        "error": ReconstructionError(_zero(), WIDTH),
     }
+
+
+class _Linear:
+    """An autoencoder whose decoder is undone by its encoder, or that reconstructs nothing."""
+
+    def __init__(self, matrix: Any) -> None:
+        self.matrix = torch.from_numpy(matrix)
+
+    def encode(self, x: Any) -> Any:
+        return x @ self.matrix.to(x)
+
+    def decode(self, latents: Any) -> Any:
+        return latents @ self.matrix.to(latents).T
+
+
+def _invertible() -> _Linear:
+    return _Linear(np.linalg.qr(_rows(WIDTH, 6))[0])
+
+
+def _zero() -> _Linear:
+    return _Linear(np.zeros((WIDTH, WIDTH)))
 
 
 POSITIONS = {
@@ -55,6 +80,21 @@ POSITIONS = {
 }
 
 
+def _every(base: type, room: Any) -> set[type]:
+    """Public classes of a room that are of a kind, but not the kind itself."""
+    public = [getattr(room, name) for name in room.__all__]
+    return {c for c in public if isinstance(c, type) and issubclass(c, base) and c is not base}
+
+
+def test_every_public_position_is_tested() -> None:
+    # The maximum is read only: `test_max_is_read_and_not_written`.
+    assert {type(p) for p in POSITIONS.values()} == _every(at.Position, at) - {at.MaxOfTokens}
+
+
+def test_every_public_view_is_tested() -> None:
+    assert {type(v) for v in _views().values()} == _every(features.TokenFeatureView, features)
+
+
 @pytest.fixture
 def h() -> Any:
     return torch.randn(RUNS, TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
@@ -65,6 +105,37 @@ def _values(view: Any, positions: Any, h: Any) -> Any:
     if positions.pooling == "each":
         wanted = (wanted.unflatten(1, (TOKENS, -1)) * MASK.unsqueeze(-1)).flatten(1)
     return wanted
+
+
+@pytest.mark.parametrize("position", sorted([*POSITIONS, "max"]))
+class TestEveryPosition:
+    def _at(self, position: str) -> Any:
+        return at.MaxOfTokens() if position == "max" else POSITIONS[position]
+
+    def test_it_selects_own_tokens_of_every_run(self, position: str) -> None:
+        chosen = self._at(position).at(MASK, CLASSES)
+        assert chosen.selected.dtype == torch.bool
+        assert not (chosen.selected & ~MASK.bool()).any()
+        assert chosen.selected.any(1).all()
+        torch.testing.assert_close(chosen.weights.sum(1), torch.ones(RUNS, dtype=torch.float64))
+
+    def test_splitting_a_batch_changes_nothing(self, position: str) -> None:
+        where = self._at(position)
+        for rows in ([0, 1], [2], [3]):
+            part = at.SpanMask(SPAN[rows]) if position == "span" else where
+            assert torch.equal(
+                part.at(MASK[rows], CLASSES[rows]).selected, where.at(MASK, CLASSES).selected[rows]
+            )
+
+    def test_the_side_and_length_of_padding_change_nothing(self, position: str) -> None:
+        where = self._at(position)
+        left = torch.nn.functional.pad(MASK, (3, 0)), torch.nn.functional.pad(CLASSES, (3, 0), value=-1)
+        moved = at.SpanMask(torch.nn.functional.pad(SPAN, (3, 0))) if position == "span" else where
+        assert torch.equal(moved.at(*left).selected[:, 3:], where.at(MASK, CLASSES).selected)
+
+    def test_it_shows_what_it_is(self, position: str) -> None:
+        assert type(self._at(position)).__name__ in repr(self._at(position))
+        assert "object at 0x" not in repr(self._at(position))
 
 
 @pytest.mark.parametrize("kind", sorted(_views()))
@@ -110,7 +181,7 @@ def test_max_is_read_and_not_written(kind: str, h: Any) -> None:
     assert writable(at.MeanOfTokens().at(MASK)) is None
 
 
-def test_rules_select_the_tokens_they_name() -> None:
+def test_positions_select_the_tokens_they_name() -> None:
     assert at.TokenIndex(1).at(MASK).selected.nonzero().tolist() == [[0, 1], [1, 1], [2, 1], [3, 3]]
     assert at.TokenIndex(-2).at(MASK).selected.nonzero().tolist() == [[0, 2], [1, 5], [2, 1], [3, 4]]
     assert at.LastToken().at(MASK).selected.nonzero().tolist() == [[0, 3], [1, 6], [2, 2], [3, 5]]
