@@ -77,7 +77,7 @@ class HuggingFaceNetwork:
         if self.tokenizer is None:
             raise InputError(
                 "tokenizer",
-                "the network's folder holds none",
+                "the network's folder has no tokenizer",
                 "Give the network token ids, or save its tokenizer in the same folder",
             )
         return {k: v.to(self.device) for k, v in padded_inputs(self.tokenizer, texts, length).items()}

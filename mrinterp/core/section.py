@@ -23,14 +23,16 @@ class Section(BaseModel):
 
 
 def refuse_unused_keys(section: Section, kinds: Mapping[str, tuple[Keys, Keys]], common: Keys) -> None:
-    """Refuse a key that the section's kind needs and lacks, or one that it does not use.
+    """Refuse a section that lacks a key its ``kind`` needs, or has one that its ``kind`` does not use.
 
     Parameters
     ----------
+    section : Section
+        With a key ``kind``.
     kinds : mapping
-        Kind to (keys it needs, keys it may have).
+        For each value of ``kind``: (keys that it needs, keys that it may have).
     common : tuple of str
-        Keys of every kind.
+        Keys that every value of ``kind`` may have.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where a study file lies: a path, or the bare name of one that ships with the package."""
+"""Path of a study file, from a path or the bare name of one that ships with the package."""
 
 from __future__ import annotations
 

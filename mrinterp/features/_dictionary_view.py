@@ -17,7 +17,7 @@ __all__ = ["Standardized", "dictionary_view"]
 
 
 class Standardized(TokenFeatureView):
-    """Another view in units of its own: value = (value - zero) / scale.
+    """A view in other units: value = (value of the inner view - zero) / scale.
 
     Parameters
     ----------

@@ -38,7 +38,7 @@ class Latents(TokenFeatureView):
     An edited activation is ``x - decode(encode(x)) + decode(edited latents)``: what the autoencoder
     cannot reconstruct stays where it was, and writing what was read changes nothing, bit for bit.
     Encoding the edited activation again gives the written latents only as far as the encoder
-    inverts the decoder: thresholds, top-k competition and overlapping directions stand between.
+    inverts the decoder: thresholds, top-k competition and overlapping directions keep it from doing so.
     `read_back` says by how much; it is to be shown with every edit.
     A value below zero, which a shift of the mean over tokens can ask for, is decoded as it is.
 

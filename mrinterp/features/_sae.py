@@ -68,7 +68,7 @@ class SparseAutoencoder:
     rescale_by_decoder_norm : bool
         Top-k only: latents are compared, and reported, times the length of their decoder row.
     settings : dict
-        Everything else that the file beside the weights said.
+        All other settings in the file that came with the weights.
 
     Raises
     ------

@@ -128,8 +128,8 @@ class TranscoderView:
         )
 
     def edits(self, values: torch.Tensor, positions: SelectedTokens | None = None) -> dict[str, Edit]:
-        """Edits, by site, that write ``values`` (runs, F) in one run: ``site_in`` is seen in passing and
-        left as it is. Make them anew for every run."""
+        """Edits, by site, that write ``values`` (runs, F) in one run: ``site_in`` is only read and
+        left as it is. Make new edits for every run."""
         seen: dict[str, torch.Tensor] = {}
 
         def see(h: torch.Tensor) -> torch.Tensor:

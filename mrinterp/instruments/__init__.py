@@ -1,1 +1,1 @@
-"""Kinds of perturbation, splits and designs: makes a Design, without torch."""
+"""The design of a text study: prompts, splits, runs, instruments and their doses. Needs no torch."""

@@ -1,4 +1,4 @@
-"""Inputs told apart by the clean input they are held against."""
+"""Inputs with the clean input that each is compared with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["inputs_with_clean"]
 def inputs_with_clean(
     plan: Plan, inputs: pd.DataFrame, runs: pd.DataFrame
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Inputs with a column ``clean`` (row of the input of the prompt's clean run), and runs that name them.
+    """Inputs with a column ``clean`` (row of the input of the prompt's clean run), and runs that refer to them.
 
-    Only where an outcome compares a run with its clean run. One text may be a run of several prompts:
-    it is then several inputs.
+    Only where an outcome compares a run with its clean run; else both are returned as they were. A text that is a
+    run of several prompts becomes several inputs, one for each clean input that it is compared with.
     """
     if not any(o.kind == "kl_to_clean" for o in plan.outcome):
         return inputs, runs

@@ -22,31 +22,33 @@ __all__ = [
 
 
 def position_classes(plan: Plan) -> list[str]:
-    """Token classes that align positions of sentences of different length.
+    """Token classes, by which tokens of sentences of different length correspond to each other.
 
     Raises
     ------
     InputError
-        If ``instruments.noise.split_at`` is no slot.
+        If ``instruments.noise.split_at`` is not a slot.
     """
     slots = list(plan.prompts.fillers) if plan.prompts.templates else []
     split_at = plan.instruments.noise.split_at
     if split_at is not None and split_at not in slots:
         fix = near_misses(split_at, slots) or f"Slots: {', '.join(slots) or 'none (leave it out)'}"
-        raise InputError("instruments.noise.split_at", f"{split_at!r} is no slot", fix)
+        raise InputError("instruments.noise.split_at", f"{split_at!r} is not a slot", fix)
     rest = ["rest"] if split_at is None else ["before", "after"]
     continued = any(o.kind == "continuation_log_probability" for o in plan.outcome)
     return ["first", "last", *slots, *rest, *(["continuation"] if continued else [])]
 
 
 def noisy_classes(classes: list[str]) -> list[str]:
-    """The classes whose tokens get noise: a continuation, which the outcome is read from, gets none."""
+    """The classes whose tokens get noise: all but a continuation, whose probability is the outcome."""
     return [c for c in classes if c != "continuation"]
 
 
 def noise_directions(plan: Plan, classes: list[str], width: int) -> NDArray[np.float32]:
-    """Fixed directions (C, D, width): with standard normal doses, ``scale`` per coordinate of a token."""
+    """Fixed directions (C, D, width); under standard normal doses a token's coordinates get sd ``scale``."""
     noise = plan.instruments.noise
+    # The second number tells apart the streams of one seed, so that no draw depends on another: 1 splits, 2 prompts
+    # (with the split's number), 3 noise directions, 4 noise doses, 5 placebo doses.
     drawn = np.random.default_rng([plan.seed, 3]).standard_normal(
         (len(noisy_classes(classes)), noise.directions_per_class, width)
     )
@@ -87,7 +89,7 @@ def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDA
 
 
 def design_settings(plan: Plan, classes: list[str], slots: list[str]) -> dict[str, Any]:
-    """What the scan needs to know beside the tables."""
+    """Settings that the scan needs in addition to the tables."""
     return {
         "block": plan.model.block,
         "padded_length": plan.model.padded_length,

@@ -1,4 +1,4 @@
-"""The factorial design on templates: slots substituted at random, noise dosed at random, placebos beside."""
+"""The factorial design on templates: slots and doses of noise drawn at random, and placebos."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
     folder : Path
         Where the plan's relative paths start.
     width : callable
-        Gives the width of the word embedding that the noise directions live in; asked last, so that
-        a plan is refused before a network is loaded.
+        Gives the width of the word embedding, which noise directions have; called last, so that
+        a bad plan is refused before a network is loaded.
 
     Notes
     -----
@@ -55,7 +55,7 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
     classes = position_classes(plan)
     builder = _Builder(plan, fillers)
     for number, split in enumerate(SPLITS):
-        rng = np.random.default_rng([plan.seed, 2, number])
+        rng = np.random.default_rng([plan.seed, 2, number])  # streams of the seed: `noise_directions`
         for family in splits[split]:
             for _ in range(_prompts_per_family(plan, split)):
                 builder.add_prompt(by_family[family], family, split, rng)

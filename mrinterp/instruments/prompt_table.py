@@ -25,12 +25,13 @@ from mrinterp.instruments.splits import split_families
 __all__ = ["prompt_table_design", "read_prompts"]
 
 _COLUMNS = ("prompt", "family", "corrupted", "perturbation", "label", "continuation")
-_TIED = ("label", "continuation")
+_PER_INPUT = ("label", "continuation")
+"""Columns that outcomes compare an input with: one text with two labels is two inputs."""
 
 
 def read_prompts(path: Path) -> pd.DataFrame:
     """Read ``prompt, family`` and optionally ``corrupted``, ``perturbation`` (its name), ``label`` and
-    ``continuation`` (which outcomes are held against).
+    ``continuation`` (which outcomes compare the output with).
 
     Raises
     ------
@@ -59,11 +60,13 @@ def read_prompts(path: Path) -> pd.DataFrame:
             raise InputError(
                 path.name,
                 f"no column {column!r}",
-                "Every row needs a prompt and its family (template or topic)",
+                "Add it: every row needs a prompt and its family (template or topic)",
             )
     if "perturbation" in frame and "corrupted" not in frame:
         raise InputError(
-            path.name, "perturbation without corrupted", "Add the corrupted prompts, or leave the column out"
+            path.name,
+            "perturbation without corrupted",
+            "Add a column of corrupted prompts, or leave perturbation out",
         )
     for column in frame.columns:
         empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
@@ -100,10 +103,12 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
             value = json.loads(line)
         except json.JSONDecodeError as e:
             raise InputError(
-                f"{path.name}, line {number}", f"not JSON ({e.msg})", "One JSON object per line"
+                f"{path.name}, line {number}", f"not JSON ({e.msg})", "Write one JSON object per line"
             ) from None
         if not isinstance(value, dict):
-            raise InputError(f"{path.name}, line {number}", "not an object", "One JSON object per line")
+            raise InputError(
+                f"{path.name}, line {number}", "not a JSON object", "Write one JSON object per line"
+            )
         rows.append(value)
     return pd.DataFrame(rows)
 
@@ -111,20 +116,20 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
 def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
     """Design of a study on given prompts.
 
-    Runs of a prompt: the clean one; its corrupted partner (kind ``pair``), where there is one; and
-    noise runs. The corrupted run of a pair is one perturbation against the clean run; pairs that
-    share a ``perturbation`` share an instrument.
+    Runs of a prompt: the clean one; its corrupted partner (runs of kind ``pair``), where there is one;
+    and noise runs. The corrupted run of a pair is one perturbation of the clean run; pairs with the
+    same ``perturbation`` have the same instrument.
     """
     table = read_prompts(folder / str(plan.prompts.table))
     splits = split_families(sorted(table["family"].unique()), plan.splits, plan.seed)
     classes = position_classes(plan)
     inputs: dict[tuple[str, ...], int] = {}
-    tied = [c for c in _TIED if c in table]
+    compared = [c for c in _PER_INPUT if c in table]
     runs: list[tuple[Any, ...]] = []
     named: list[str] = []
 
     def run(row: pd.Series, column: str, prompt: str, split: str, kind: str, clean: int) -> None:
-        number = inputs.setdefault((row[column], *(row[c] for c in tied)), len(inputs))
+        number = inputs.setdefault((row[column], *(row[c] for c in compared)), len(inputs))
         runs.append((len(runs), number, prompt, row["family"], split, kind, clean))
         named.append(row.get("perturbation", "pair") if kind == "pair" else "")
 
@@ -151,6 +156,6 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     doses = drawn_doses(frame, instruments, plan.seed)
     for column, pair in enumerate(pairs):
         doses[:, column] = [p == pair for p in named]
-    texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *tied]), frame)
+    texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *compared]), frame)
     settings = design_settings(plan, classes, [])
     return Design(texts, frame, instruments, doses, noise_directions(plan, classes, width()), settings)

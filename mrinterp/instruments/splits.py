@@ -14,7 +14,21 @@ __all__ = ["split_families"]
 def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dict[str, list[str]]:
     """Divide families at random into discovery, estimation, replication and knockout.
 
-    A count of 0 takes an equal share of what the other counts leave.
+    A count of 0 takes an equal share of the families that the other counts do not take.
+
+    Parameters
+    ----------
+    families : list of str
+        Names of all families.
+    wanted : SplitsSection
+        Families per split, and the smallest number allowed.
+    seed : int
+        Of the random division.
+
+    Returns
+    -------
+    dict of str to list of str
+        Families of every split, sorted.
 
     Raises
     ------
@@ -28,7 +42,7 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
         raise InputError(
             "splits",
             f"{sum(counts.values())} families asked for, {len(families)} exist",
-            "Ask for fewer, or add templates",
+            "Ask for fewer, or add families",
         )
     for i, s in enumerate(open_splits):
         counts[s] = left // len(open_splits) + (i < left % len(open_splits))
@@ -39,6 +53,7 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
                 f"{counts[s]} families ({len(families)} in all); inference needs at least {wanted.min_families} in each split",
                 f"Add families, so that there are {4 * wanted.min_families} or more (or lower splits.min_families for a rehearsal)",
             )
+    # 1 is the stream of the seed that splits are drawn from: see `noise_directions`.
     order = np.random.default_rng([seed, 1]).permutation(len(families))
     out, start = {}, 0
     for s in SPLITS:

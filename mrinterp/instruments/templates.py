@@ -34,7 +34,7 @@ class Template:
 
 
 def read_templates(path: Path, slots: list[str]) -> list[Template]:
-    """Read one template per line; every template must use every slot once, so that loci align.
+    """Read one template per line; every template must use every slot once, so that slots correspond.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def read_templates(path: Path, slots: list[str]) -> list[Template]:
             if found.count(slot) != 1:
                 raise InputError(
                     place,
-                    f"slot {{{slot}}} stands {found.count(slot)} times",
+                    f"slot {{{slot}}} occurs {found.count(slot)} times",
                     "Use every slot exactly once per template",
                 )
         if text in seen:

@@ -282,7 +282,7 @@ def _add_per_class(noise: torch.Tensor, classes: torch.Tensor) -> Callable[[torc
     count = noise.shape[1]
 
     def edit(embedded: torch.Tensor) -> torch.Tensor:
-        # Generated tokens stand beyond the input's own: they, padding and continuations get no noise.
+        # Generated tokens come after the input's own: they, padding and continuations get no noise.
         index = torch.nn.functional.pad(classes, (0, embedded.shape[1] - classes.shape[1]), value=-1)
         noisy = (index >= 0) & (index < count)
         place = torch.where(noisy, index, 0)[:, :, None].expand(-1, -1, noise.shape[-1])

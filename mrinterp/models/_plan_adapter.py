@@ -49,7 +49,7 @@ def load_plan_network(section: ModelSection, folder: Path) -> AdaptedNetwork:
     Raises
     ------
     InputError
-        For a network that is not there, a factory that returns something else than its kind says,
+        For a network that does not exist, a factory that returns something else than ``model.kind`` says,
         or a network in training mode.
     """
     if section.kind not in ADAPTERS:

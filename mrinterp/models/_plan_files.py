@@ -69,7 +69,7 @@ def read_numbers(path: Path, key: str) -> dict[str, NDArray]:
     Raises
     ------
     InputError
-        For a file that is not there, of another kind, or that cannot be read; pickled objects are
+        For a file that does not exist, of another format, or that cannot be read; pickled objects are
         never loaded.
     """
     suffix = path.suffix.lower()

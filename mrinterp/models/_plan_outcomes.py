@@ -74,7 +74,7 @@ def per_input_outcome(
     inputs : ModelInputs
         All inputs of the design.
     table : DataFrame
-        The design's inputs, with ``label``, ``continuation`` or ``clean`` as the kind needs.
+        The design's inputs, with ``label``, ``continuation`` or ``clean`` as ``section.kind`` needs.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def sampling_of(section: OutcomeSection, seed: int, number: int) -> Sampling | N
 def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
     """Sentence embeddings of anchors (texts, width)."""
     if network.tokenizer is None:
-        raise InputError("tokenizer", "the network has none", "Give model.tokenizer, for the anchors")
+        raise InputError("tokenizer", "the network has no tokenizer", "Give model.tokenizer, for the anchors")
     coded = network.tokenizer(list(texts), padding=True, return_tensors="np")
     names = ("input_ids", "attention_mask")
     tensors = {n: torch.from_numpy(np.asarray(coded[n], dtype=np.int64)).to(network.device) for n in names}
@@ -138,7 +138,7 @@ def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
 def _generated(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> GeneratedOutcome:
     if network.tokenizer is None:
         raise InputError(
-            "tokenizer", "the network has none", "Give model.tokenizer, to decode what is generated"
+            "tokenizer", "the network has no tokenizer", "Give model.tokenizer, to decode what is generated"
         )
     judge = named_function(str(section.function), "outcome.function", folder)
     stop = None if section.stop is None else _target(section.stop, "outcome.stop", network)

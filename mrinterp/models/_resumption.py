@@ -23,7 +23,7 @@ class Resumption:
     ----------
     adapter : TorchAdapter
     layer : str
-        Dotted path of the layer whose output is handed on.
+        Dotted path of the layer whose stored output runs begin with.
     """
 
     def __init__(self, adapter: TorchAdapter, layer: str) -> None:
@@ -34,7 +34,7 @@ class Resumption:
     def before(cls, adapter: Adapter, site: str) -> Resumption | None:
         """The last layer that has run when ``site`` is reached; None where there is none to start from.
 
-        A site that is itself a layer of the stack is started at: it is edited as it is handed on.
+        Where the site is itself a layer of the stack, runs begin with its output, which is then edited.
         """
         if not isinstance(adapter, TorchAdapter):
             return None

@@ -103,7 +103,7 @@ def _recorded(outcome: Outcome, output: Any, mask: torch.Tensor) -> torch.Tensor
         return NotApplicable(f"outcome {name} is computed outside torch: no gradient comes back", "gradient")
     if not isinstance(y, torch.Tensor) or not y.requires_grad:
         reason = (
-            f"outcome {name} hands back no gradient: it is discrete (a label, a comparison), computed"
+            f"outcome {name} has no gradient: it is discrete (a label, a comparison), computed"
             " outside torch, or run without recording"
         )
         return NotApplicable(reason, "gradient")

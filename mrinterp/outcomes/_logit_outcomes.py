@@ -66,7 +66,7 @@ def check_labels(labels: torch.Tensor, logits: torch.Tensor, name: str) -> None:
     Raises
     ------
     InputError
-        For another number of labels than runs, or a label that is no class; names the run.
+        For another number of labels than runs, or a label that is not a class; names the run.
     """
     if labels.shape != logits.shape[:1]:
         raise InputError(

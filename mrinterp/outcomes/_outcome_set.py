@@ -1,4 +1,4 @@
-"""The outcomes of a study, side by side: computed, sampled, generated, tied to inputs or not."""
+"""Several outcomes of the same runs: computed, sampled, generated."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Rows = Sequence[int] | torch.Tensor
 
 @dataclass(frozen=True, eq=False)
 class ContinuationLogProbability:
-    """Log-probability of a continuation that stands at the end of each run's input, in nats.
+    """Log-probability of a continuation at the end of each run's input, in nats.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class CorrectAnswer:
         Raises
         ------
         InputError
-            For another number of labels than runs, or a label that is no class.
+            For another number of labels than runs, or a label that is not a class.
         """
         logits = logits_at(output, mask, self.position)
         check_labels(self.labels, logits, self.name)

@@ -72,7 +72,7 @@ def nested_order(features: Array, bypass: Array, outcome: Array) -> NDArray[np.i
 
 
 def rank_grid(total: int) -> list[int]:
-    """Ranks at which the path is shown: 0 and a geometric grid up to all components."""
+    """Ranks at which the path is shown: 0, a grid that grows coarser, and all components."""
     grid = [0, 25, 50, 100, 200, 300, 450, 600, 750, 900, 1200, 1600, 2000]
     return [g for g in grid if g < total] + [total]
 
@@ -87,7 +87,7 @@ def choose_rank(
     bypass : ndarray (N, R)
         In nested order.
     ceiling : int
-        What the runs and families of the estimation split carry.
+        Largest rank that the runs and families of the estimation split can support.
 
     Returns
     -------
@@ -129,6 +129,7 @@ def _held_out(gram: Array, cross: Array, Z: Array, T: Array, columns: NDArray[np
     if not len(columns):
         return np.asarray((T**2).sum(axis=0))
     G = gram[np.ix_(columns, columns)]
+    # Keeps the equations solvable where columns are collinear; too small to change a cross-validated error.
     ridge = 1e-10 * np.trace(G) / len(columns)
     beta = np.linalg.solve(G + ridge * np.eye(len(columns)), cross[columns])
     return np.asarray(((T - Z[:, columns] @ beta) ** 2).sum(axis=0))

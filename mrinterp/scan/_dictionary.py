@@ -49,6 +49,7 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     means : ndarray (N, width)
         Token means of noise-free sentences of the discovery split.
     kind : {"independent_components", "principal_components"}
+        Kind of feature.
     count : int
         Number of features F.
 
@@ -61,6 +62,7 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     """
     N, width = means.shape
     spectrum = np.linalg.svd(means - means.mean(axis=0), compute_uv=False)
+    # Below a billionth of the largest singular value a dimension is rounding error.
     dimensions = min(int((spectrum > 1e-9 * spectrum[0]).sum()), N - 1, width)
     if count > dimensions:
         raise InputError(
@@ -183,7 +185,7 @@ def latent_dictionary(
     -----
     One unit is a latent's standard deviation over these sentences, zero its mean. It is written along
     its decoder row; the read-back matrix is measured by encoding again, since thresholds, top-k and
-    overlapping decoder rows stand between what is written and what is then read.
+    overlapping decoder rows make what is then read differ from what was written.
     """
     sae = network.sae
     assert sae is not None

@@ -185,21 +185,21 @@ def _refuse_perturbations_not_at_site(
     rows : ndarray (N,) of int
         Rows of the design.
     kind : ndarray (N,)
-        Their kinds.
+        Kind of perturbation of every row (``clean``, ``noise``, ``slot``, ``pair``).
     still : ndarray (N,) of bool
         Runs in which nothing that was read at the site differs from the clean run.
 
     Raises
     ------
     InputError
-        Names the kind or the instrument.
+        Names the kind of perturbation or the instrument.
     """
     for name in sorted(set(kind) - {"clean"}):
         if still[kind == name].all():
             raise InputError(
                 f"instruments.{name}",
                 "never changes the site (discovery split)",
-                "Check that the site lies downstream of the perturbed input",
+                "Check that the site is downstream of the perturbed input",
             )
     slot = design.columns("slot")
     if not len(slot):
@@ -216,7 +216,7 @@ def _refuse_perturbations_not_at_site(
             raise InputError(
                 f"instrument {name!r}",
                 "never changes the site (discovery split)",
-                "Give a filler that the tokenizer tells apart from the others",
+                "Give a filler that the tokenizer does not treat like another",
             )
 
 

@@ -31,7 +31,7 @@ SAMPLE = 256
 
 @dataclass(frozen=True, eq=False)
 class StudySAE:
-    """An autoencoder that is saved beside the study in the SAELens format."""
+    """An autoencoder as it is saved in a run folder, in the SAELens format."""
 
     sae: SparseAutoencoder
     metadata: dict[str, Any]
@@ -51,7 +51,7 @@ def open_sae(
     network: CutNetwork, design: Design, plan: Plan, source: Path, run: RunFolder
 ) -> SparseAutoencoder | None:
     """The plan's autoencoder: from its folder, or trained on discovery and kept in the run folder; None
-    where features are no latents.
+    where features are not latents.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class TestBesideTheKnockout:
         bench = bench_of(outcome=CallableOutcome("label", lambda out, _m: out[:, 0].argmax(-1)))
         held = beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20))
         assert held.table["gradient"].isna().all()
-        assert "gradient: outcome label hands back no gradient" in str(held)
+        assert "gradient: outcome label has no gradient" in str(held)
 
     def test_other_features_are_refused(self) -> None:
         effects = knock_out(bench_of("latents"), "mean", draws=20)
