@@ -96,7 +96,13 @@ def given_dictionary(
         )
     sign = np.where((scores**3).mean(axis=0) < 0, -1.0, 1.0) if oriented else np.ones(len(sd))
     turn = sign[:, None]
-    return Dictionary(names, read / sd[:, None] * turn, write * sd[:, None] * turn, center, unit="sd")
+    return Dictionary(
+        names=names,
+        read=read / sd[:, None] * turn,
+        write=write * sd[:, None] * turn,
+        center=center,
+        unit="sd",
+    )
 
 
 def head_dictionary(names: tuple[str, ...], heads: Sequence[NDArray[np.int_]], means: Array) -> Dictionary:

@@ -59,12 +59,34 @@ def latent_dictionary(
     latents = tuple(int(view.index[c]) for c in chosen)
     names = tuple(f"{network.site}:latent{i}" for i in latents)
     write = _decoder_rows(sae, latents, network, rows[:SAMPLE]) * sd[chosen][:, None]
-    parts = (values[:, chosen].mean(axis=0), sd[chosen])
+    zero = values[:, chosen].mean(axis=0)
     center = np.zeros(network.width)
     count = len(latents)
-    blank = Dictionary(names, None, write, center, (), "sd", latents, *parts, np.zeros((count, count)))
+    blank = Dictionary(
+        names=names,
+        read=None,
+        write=write,
+        center=center,
+        labels=(),
+        unit="sd",
+        latents=latents,
+        zero=zero,
+        scale=sd[chosen],
+        measured_read_back=np.zeros((count, count)),
+    )
     measured = network.each_written(dictionary_view(blank, sae), write, rows[:SAMPLE])
-    return Dictionary(names, None, write, center, (), "sd", latents, *parts, measured)
+    return Dictionary(
+        names=names,
+        read=None,
+        write=write,
+        center=center,
+        labels=(),
+        unit="sd",
+        latents=latents,
+        zero=zero,
+        scale=sd[chosen],
+        measured_read_back=measured,
+    )
 
 
 def _natural(design: Design) -> NDArray[np.int_]:

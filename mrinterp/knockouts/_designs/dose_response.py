@@ -13,9 +13,9 @@ from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.options import check_whole
 from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolutions
 from mrinterp.results._designs.dose_response import DoseResponse
+from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
 from mrinterp.stats.clustered.interval import clustered_interval
-from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 
 __all__ = ["QUANTILES", "dose_response"]
 
@@ -94,29 +94,29 @@ def dose_response(
     ramp = fit_ramp(dose, change, bench.family, draws, seed)
     threshold, plateau = _knots(ramp, dose, mean.mean, shape, region, level)
     return DoseResponse(
-        tuple(bench.view.names[f] for f in numbers),
-        tuple(bench.outcome.names),
-        dose,
-        outside,
-        mean.mean,
-        mean.se,
-        mean.lower,
-        mean.upper,
-        low,
-        high,
-        tested.p_rising,
-        tested.p_falling,
-        shape,
-        threshold,
-        plateau,
-        ramp.r2,
-        region,
-        status,
-        mean.df,
-        level,
-        bench.noise_floor(),
-        read_back,
-        {"draws": draws, "seed": seed, "quantiles": list(quantiles) if doses is None else None},
+        features=tuple(bench.view.names[f] for f in numbers),
+        outcomes=tuple(bench.outcome.names),
+        dose=dose,
+        outside=outside,
+        effect=mean.mean,
+        se=mean.se,
+        lower=mean.lower,
+        upper=mean.upper,
+        boot_lower=low,
+        boot_upper=high,
+        p_rising=tested.p_rising,
+        p_falling=tested.p_falling,
+        shape=shape,
+        threshold=threshold,
+        plateau=plateau,
+        ramp_r2=ramp.r2,
+        rope=region,
+        status=status,
+        df=mean.df,
+        level=level,
+        noise_floor=bench.noise_floor(),
+        read_back_error=read_back,
+        meta={"draws": draws, "seed": seed, "quantiles": list(quantiles) if doses is None else None},
     )
 
 
