@@ -67,7 +67,15 @@ def against_r(timings: Path) -> dict[str, object]:
     rng, side, count = np.random.default_rng(2), 100, 1000
     beta, se = 0.1 * rng.standard_normal((2, side, count)), np.full((side, count), 0.05)
     names = [tuple(f"{p}{i}" for i in range(n)) for p, n in (("x", side), ("y", side), ("i", count))]
-    data = MRData(beta[0], se, beta[1], se, *names)
+    data = MRData(
+        beta_x=beta[0],
+        se_x=se,
+        beta_y=beta[1],
+        se_y=se,
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+    )
     options = {"sd_x": 1.0, "sd_y": 1.0, "priors": Priors(), "check_misfit": False}
     seconds = cpu_seconds(lambda: colocalize(data, **options)) / side**2
     return {

@@ -113,7 +113,7 @@ def held(name: str, bench: Bench) -> list[str]:
 def _scores(estimate: Estimates, effects: KnockoutEffects) -> str:
     """Correlation, slope, signs and area with bootstrap intervals, as cells of a table."""
     rope = 0.02 * effects.outcome_sd / np.nanmedian(effects.feature_sd)
-    row = agreement([estimate], effects, rope, "", "", draws=500).summary.iloc[0]
+    row = agreement([estimate], effects, rope, "", "", draws=500).scores.iloc[0]
 
     def cell(score: str, form: str) -> str:
         low, high = row[f"{score}_boot_lower"], row[f"{score}_boot_upper"]

@@ -99,7 +99,7 @@ def jackknife(made: SwapEffects, family: np.ndarray) -> np.ndarray:
     C, P = family[-1] + 1, len(family)
     share, score = np.zeros((C, len(made.effect))), np.zeros((C, len(made.effect)))
     np.add.at(share, family, made.weight.T / P)
-    np.add.at(score, family, (made.weight * (made.per_prompt[:, :, 0] - made.effect)).T / P)
+    np.add.at(score, family, (made.weight * (made.effect_by_input[:, :, 0] - made.effect)).T / P)
     return np.asarray(score / (1 - share) * np.sqrt((C - 1) / C))
 
 

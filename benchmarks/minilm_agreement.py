@@ -25,12 +25,12 @@ def one(seed: int, work: Path) -> pd.DataFrame:
     """The agreement table of one seed, with what is missing."""
     plan, source = read_plan(STUDY)
     study = Study(plan.model_copy(update={"seed": seed}), source, work / f"seed{seed}").run()
-    table = study.agreement.summary.copy()
+    table = study.agreement.scores.copy()
     table.insert(0, "seed", seed)
     table["rank"] = study.basis.rank
     table["features"] = len(study.panel.feature_names)
     table["prompts_estimation"] = int((study.panel.runs["kind"] == "clean").sum())
-    table["prompts_knockout"] = len(study.knockouts["shift"].prompts)
+    table["prompts_knockout"] = len(study.knockouts["shift"].inputs)
     first, again, truth = study.estimates["within"], study.estimates["replication"], study.knockouts["shift"]
     # Do two estimates on different families differ by more than their errors, and are they wrong together?
     table["replication_z2"] = float(np.mean((first.beta - again.beta) ** 2 / (first.se**2 + again.se**2)))

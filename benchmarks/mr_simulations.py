@@ -216,7 +216,15 @@ def small_samples(replicates: int, counts: tuple[int, ...] = (10, 20, 40), seed:
             se_x = np.full((1, count), 0.01)
             names = tuple(f"g{j}" for j in range(count))
             beta_x = x + se_x * rng.standard_normal((1, count))
-            return MRData(beta_x, se_x, y, se_y, ("x",), ("y",), names), np.zeros((1, 1))
+            return MRData(
+                beta_x=beta_x,
+                se_x=se_x,
+                beta_y=y,
+                se_y=se_y,
+                exposures=("x",),
+                outcomes=("y",),
+                instruments=names,
+            ), np.zeros((1, 1))
 
         fits = {
             label: (lambda d, m=m, o=o: estimate(d, m, **o), replicates) for label, (m, o) in SMALL.items()

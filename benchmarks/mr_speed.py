@@ -101,7 +101,9 @@ def against_memory() -> list[Row]:
                  lambda: np.sort(ratio, axis=-1), lambda m=method: kernel[m](x, sx, y, sy, draws=0))
         )  # fmt: skip
     names = tuple(map(str, range(FEATURES))), ("y",), tuple(map(str, range(J)))
-    data = MRData(x, sx, y, sy, *names)
+    data = MRData(
+        beta_x=x, se_x=sx, beta_y=y, se_y=sy, exposures=names[0], outcomes=names[1], instruments=names[2]
+    )
     for method in ("ivw", "egger"):
         through = pair(
             f"{method} through the driver, {size}", reading, "", read, lambda m=method: estimate(data, m), 5
@@ -150,7 +152,16 @@ def panel() -> list[Row]:
     """Every univariable method on 1,000 features of 100 instruments, and PRESSO with 10^4 draws."""
     x, sx, y, sy = simulate(1000, 100)
     names = tuple(map(str, range(1000))), ("y",), tuple(map(str, range(100)))
-    data = MRData(x, sx, y, sy, *names, ld=np.eye(100))
+    data = MRData(
+        beta_x=x,
+        se_x=sx,
+        beta_y=y,
+        se_y=sy,
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+        ld=np.eye(100),
+    )
     options: dict[str, Row] = {"cml": {"n": 50_000}}
     rows, total = [], 0.0
     for method in sorted(registered("univariable")):

@@ -115,5 +115,5 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[MRData, Arra
         x, y = beta + se_x * drawn[:F], gamma + se_y * drawn[F:]
     names = [tuple(f"{c}{i + 1}" for i in range(n)) for c, n in (("x", F), ("y", O), ("g", J))]
     return MRData(
-        x, se_x, y, se_y, *names, error_corr=corr, sigma=sigma, ld=ld, design=scenario.design
+        beta_x=x, se_x=se_x, beta_y=y, se_y=se_y, exposures=names[0], outcomes=names[1], instruments=names[2], error_corr=corr, sigma=sigma, ld=ld, design=scenario.design
     ), theta.T  # fmt: skip

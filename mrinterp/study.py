@@ -211,7 +211,7 @@ class Study:
         with ``kind`` as the first column: which effects are shown to be negligible, and which are only small."""
         path = self.out / "equivalence.parquet"
         if not path.exists():
-            tests = {k: e.equivalence(self.rope) for k, e in self.knockouts.items()}
+            tests = {k: e.equivalence(rope=self.rope) for k, e in self.knockouts.items()}
             write_table(path, pd.concat([t.assign(kind=k) for k, t in tests.items()], ignore_index=True))
         table = pd.read_parquet(path)
         return table[["kind", *(c for c in table if c != "kind")]]

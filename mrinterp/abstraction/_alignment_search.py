@@ -162,7 +162,15 @@ def search_alignment(
     counts = dict(
         zip(("trained", "held_out", "unused"), np.bincount(sides, minlength=3).tolist(), strict=True)
     )
-    return AlignmentSearch(site, found.rows, held, trained, found.losses, counts, meta)
+    return AlignmentSearch(
+        site=site,
+        rotation=found.rows,
+        held_out=held,
+        trained=trained,
+        losses=found.losses,
+        pairs=counts,
+        meta=meta,
+    )
 
 
 def subspace_of(search: AlignmentSearch, variable: str) -> Subspace:

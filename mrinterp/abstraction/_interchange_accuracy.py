@@ -139,7 +139,18 @@ def interchange_accuracy(
         "rules": [str(rule_for(task.inputs, a.rule)) for a in aligned],
     }
     place = "; ".join(str(a) for a in aligned)
-    return InterchangeAccuracy(" + ".join(names), place, *table.arrays(), pairs, level, draws, seed, meta)
+    arms, hits = table.arrays()
+    return InterchangeAccuracy(
+        variable=" + ".join(names),
+        place=place,
+        arms=arms,
+        hits=hits,
+        pairs=pairs,
+        level=level,
+        draws=draws,
+        seed=seed,
+        meta=meta,
+    )
 
 
 def _status(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.errors import InputError
-from mrinterp.results._attribution_table import ComparatorTable
+from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -23,7 +23,7 @@ NO_SLOPE = "the outcome is least or largest at the clean run: the knockout has n
 
 def beside_knockout(
     found: Mapping[str, Estimates | NotApplicable], knockout: KnockoutEffects
-) -> ComparatorTable:
+) -> AttributionTable:
     """Hold what `comparators` found against a knockout of the same features, per unit.
 
     Parameters
@@ -71,13 +71,17 @@ def beside_knockout(
             )
             if not pair.n and len(set(why[:, o])) == 1 and why[0, o] != "ok":
                 status = str(why[0, o])
-            status = NO_SLOPE if knockout.even[o] else status
+            status = NO_SLOPE if knockout.extremal_at_clean[o] else status
             status = e.reason if isinstance(e, NotApplicable) else status
             scores.append(
                 {"method": method, "outcome": outcome, "features": row.pop("n"), **row, "status": status}
             )
-    return ComparatorTable(
-        knockout.kind, tuple(found), table, pd.DataFrame(scores), {"label": knockout.label}
+    return AttributionTable(
+        knockout=knockout.kind,
+        methods=tuple(found),
+        table=table,
+        scores=pd.DataFrame(scores),
+        meta={"label": knockout.label},
     )
 
 

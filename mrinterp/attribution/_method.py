@@ -201,14 +201,14 @@ def comparator_estimates(
         "no error can be had: fewer than two families carry the change"
     )
     return Estimates(
-        method,
-        label,
-        bench.view.names,
-        bench.outcome.names,
-        beta,
-        se,
-        status,
-        np.full(beta.shape, bench.prompts),
+        method=method,
+        label=label,
+        exposures=bench.view.names,
+        outcomes=bench.outcome.names,
+        beta=beta,
+        se=se,
+        status=status,
+        n_instruments=np.full(beta.shape, bench.prompts),
         df=np.broadcast_to(np.reshape(df, (-1, 1)), beta.shape),
         details=details or {},
         assumes=assumes,

@@ -121,12 +121,12 @@ def heidi(
     )
     failed = p[0] > -np.log10(level)
     return Check(
-        name,
-        "all instruments of the locus give the same ratio of effects: one shared cause",
-        float(statistic[0]),
-        float(len(chosen) - 1),
-        float(p[0]),
-        "failed" if failed else "passed",
-        f"{len(chosen)} instruments, p = {10 ** -p[0]:.2g}: "
+        name=name,
+        null_in_words="all instruments of the locus give the same ratio of effects: one shared cause",
+        statistic=float(statistic[0]),
+        df=float(len(chosen) - 1),
+        neglog10p=float(p[0]),
+        verdict="failed" if failed else "passed",
+        note=f"{len(chosen)} instruments, p = {10 ** -p[0]:.2g}: "
         + ("the ratios differ, so the causes do" if failed else "no sign of different causes"),
     )

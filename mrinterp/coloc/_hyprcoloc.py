@@ -93,7 +93,9 @@ def cluster_traits(
     if not branch_and_bound:
         everything = list(range(len(beta)))
         found = [_cluster(everything, evaluate(everything), names, columns)]
-        return TraitClusters(names, columns, tuple(found), REFERENCE, meta)
+        return TraitClusters(
+            traits=names, instruments=columns, clusters=tuple(found), reference=REFERENCE, meta=meta
+        )
     clusters: list[TraitCluster] = []
     remaining = list(range(len(beta)))
     while len(remaining) > 1:
@@ -111,10 +113,21 @@ def cluster_traits(
             remaining = [m for m in remaining if m not in members]
         else:
             clusters.append(
-                TraitCluster((), float("nan"), float("nan"), float("nan"), "", float("nan"), (), names[last])
+                TraitCluster(
+                    traits=(),
+                    posterior=float("nan"),
+                    regional=float("nan"),
+                    alignment=float("nan"),
+                    candidate="",
+                    explained=float("nan"),
+                    instrument_posterior=(),
+                    dropped=names[last],
+                )
             )
             remaining.remove(last)
-    return TraitClusters(names, columns, tuple(clusters), REFERENCE, meta)
+    return TraitClusters(
+        traits=names, instruments=columns, clusters=tuple(clusters), reference=REFERENCE, meta=meta
+    )
 
 
 def _cluster(
@@ -122,13 +135,13 @@ def _cluster(
 ) -> TraitCluster:
     top = int(result.instrument_posterior.argmax())
     return TraitCluster(
-        tuple(names[m] for m in members),
-        result.posterior,
-        result.regional,
-        result.alignment,
-        columns[top],
-        float(result.instrument_posterior[top]),
-        tuple(result.instrument_posterior.tolist()),
+        traits=tuple(names[m] for m in members),
+        posterior=result.posterior,
+        regional=result.regional,
+        alignment=result.alignment,
+        candidate=columns[top],
+        explained=float(result.instrument_posterior[top]),
+        instrument_posterior=tuple(result.instrument_posterior.tolist()),
     )
 
 

@@ -175,13 +175,13 @@ def colocalize_runs(
     others = tuple(outcome_names or (f"outcome {o + 1}" for o in range(y.shape[1] - count)))
     columns = tuple(instruments or (f"instrument {j + 1}" for j in range(x.shape[1])))
     data = MRData(
-        beta[:count],
-        se[:count],
-        beta[count:],
-        se[count:],
-        names,
-        others,
-        columns,
+        beta_x=beta[:count],
+        se_x=se[:count],
+        beta_y=beta[count:],
+        se_y=se[count:],
+        exposures=names,
+        outcomes=others,
+        instruments=columns,
         error_corr=np.atleast_2d(np.corrcoef(y.T)) if options.get("correlated_errors") else None,
         ld=np.atleast_2d(np.corrcoef(x.T)) if options.get("check_misfit", True) else None,
     )

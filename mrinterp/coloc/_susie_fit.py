@@ -248,9 +248,15 @@ def _named_sets(
     def named(t: int, s: IndexSet) -> CredibleSet:
         names = tuple(problem.instruments[j] for j in s.members)
         rows = tuple(int(j) for j in s.members)
-        purity = s.min_abs_corr, s.mean_abs_corr
         return CredibleSet(
-            problem.traits[t], names, rows, s.effect, s.coverage, *purity, float(log_bf[t, s.effect])
+            trait=problem.traits[t],
+            members=names,
+            positions=rows,
+            effect=s.effect,
+            coverage=s.coverage,
+            min_abs_corr=s.min_abs_corr,
+            mean_abs_corr=s.mean_abs_corr,
+            log_bf=float(log_bf[t, s.effect]),
         )
 
     return tuple(tuple(named(t, s) for s in of_trait) for t, of_trait in enumerate(sets))

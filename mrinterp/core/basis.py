@@ -26,7 +26,7 @@ __all__ = ["Basis", "Dictionary"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Dictionary:
     """F features of a site: how each is read and how it is written.
 
@@ -93,7 +93,7 @@ class Dictionary:
         return self.measured_read_back
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Basis:
     """The dictionary, and the bypass components of the rest of the cut in their nested order.
 
@@ -203,26 +203,26 @@ class Basis:
         header = read_header(folder / "basis.json", "basis")
         a = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
         dictionary = Dictionary(
-            tuple(header["names"]),
-            a.get("read"),
-            a["write"],
-            a["center"],
-            tuple(header["labels"]),
-            header["unit"],
-            tuple(header["latents"]),
-            a.get("zero"),
-            a.get("scale"),
-            a.get("measured_read_back"),
+            names=tuple(header["names"]),
+            read=a.get("read"),
+            write=a["write"],
+            center=a["center"],
+            labels=tuple(header["labels"]),
+            unit=header["unit"],
+            latents=tuple(header["latents"]),
+            zero=a.get("zero"),
+            scale=a.get("scale"),
+            measured_read_back=a.get("measured_read_back"),
         )
         return cls(
-            dictionary,
-            a["mean_directions"],
-            a["position_directions"],
-            a["order"],
-            int(header["rank"]),
-            read_table(folder / "rank_path.parquet"),
-            a["support"],
-            a["support_variance"],
-            header["meta"],
-            {part: a[f"further_{part}"] for part in header["further"]},
+            dictionary=dictionary,
+            mean_directions=a["mean_directions"],
+            position_directions=a["position_directions"],
+            order=a["order"],
+            rank=int(header["rank"]),
+            path=read_table(folder / "rank_path.parquet"),
+            support=a["support"],
+            support_variance=a["support_variance"],
+            meta=header["meta"],
+            further={part: a[f"further_{part}"] for part in header["further"]},
         )

@@ -26,7 +26,7 @@ __all__ = ["SPLITS", "Design"]
 SPLITS = ("discovery", "estimation", "replication", "knockout")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Design:
     """Prompts, runs and instruments of a study.
 
@@ -112,10 +112,10 @@ class Design:
         folder = Path(folder)
         header = read_header(folder / "design.json", "design")
         return cls(
-            read_table(folder / "inputs.parquet"),
-            read_table(folder / "runs.parquet"),
-            read_table(folder / "instruments.parquet"),
-            np.load(folder / "doses.npy", mmap_mode="r"),
-            np.load(folder / "noise_directions.npy", mmap_mode="r"),
-            header["settings"],
+            inputs=read_table(folder / "inputs.parquet"),
+            runs=read_table(folder / "runs.parquet"),
+            instruments=read_table(folder / "instruments.parquet"),
+            doses=np.load(folder / "doses.npy", mmap_mode="r"),
+            noise_directions=np.load(folder / "noise_directions.npy", mmap_mode="r"),
+            settings=header["settings"],
         )

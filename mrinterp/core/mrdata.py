@@ -16,7 +16,7 @@ __all__ = ["MRData"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MRData:
     """Effects of J instruments on F exposures and O outcomes, with their standard errors.
 
@@ -131,21 +131,21 @@ class MRData:
         keep = np.ones(len(self.instruments), bool) if instruments is None else np.asarray(instruments, bool)
         t = np.array(fx + [len(self.exposures) + o for o in oy])
         return MRData(
-            self.beta_x[fx][:, keep],
-            self.se_x[fx][:, keep],
-            self.beta_y[oy][:, keep],
-            self.se_y[oy][:, keep],
-            tuple(xs),
-            tuple(ys),
-            tuple(n for n, k in zip(self.instruments, keep, strict=True) if k),
-            None if self.error_corr is None else self.error_corr[np.ix_(t, t)],
-            None if self.sigma is None else self.sigma[keep][:, t[:, None], t[None, :]],
-            None if self.ld is None else self.ld[np.ix_(keep, keep)],
-            self.design,
-            None if self.n_x is None else self.n_x[fx],
-            None if self.n_y is None else self.n_y[oy],
-            self.unit,
-            self.info.loc[keep].reset_index(drop=True) if len(self.info) == len(keep) else self.info,
-            self.dropped,
-            self.meta,
+            beta_x=self.beta_x[fx][:, keep],
+            se_x=self.se_x[fx][:, keep],
+            beta_y=self.beta_y[oy][:, keep],
+            se_y=self.se_y[oy][:, keep],
+            exposures=tuple(xs),
+            outcomes=tuple(ys),
+            instruments=tuple(n for n, k in zip(self.instruments, keep, strict=True) if k),
+            error_corr=None if self.error_corr is None else self.error_corr[np.ix_(t, t)],
+            sigma=None if self.sigma is None else self.sigma[keep][:, t[:, None], t[None, :]],
+            ld=None if self.ld is None else self.ld[np.ix_(keep, keep)],
+            design=self.design,
+            n_x=None if self.n_x is None else self.n_x[fx],
+            n_y=None if self.n_y is None else self.n_y[oy],
+            unit=self.unit,
+            info=self.info.loc[keep].reset_index(drop=True) if len(self.info) == len(keep) else self.info,
+            dropped=self.dropped,
+            meta=self.meta,
         )

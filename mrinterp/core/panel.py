@@ -25,7 +25,7 @@ __all__ = ["Changes", "Panel"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Changes:
     """Within-prompt changes of N runs: against the clean run, or deviations from the prompt mean.
 
@@ -42,7 +42,7 @@ class Changes:
     absorbed: int
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Panel:
     """One row per run: doses, features, bypass scores, outcomes, prompt, family, split.
 
@@ -125,19 +125,19 @@ class Panel:
 
     def _take(self, rows: NDArray[np.int_]) -> Panel:
         return Panel(
-            self.runs.iloc[rows].reset_index(drop=True),
-            self.doses[rows],
-            self.features[rows],
-            self.bypass[rows],
-            self.outcomes[rows],
-            self.instruments,
-            self.feature_names,
-            self.outcome_names,
-            self.bypass_names,
-            self.labels,
-            self.rank,
-            self.units,
-            self.meta,
+            runs=self.runs.iloc[rows].reset_index(drop=True),
+            doses=self.doses[rows],
+            features=self.features[rows],
+            bypass=self.bypass[rows],
+            outcomes=self.outcomes[rows],
+            instruments=self.instruments,
+            feature_names=self.feature_names,
+            outcome_names=self.outcome_names,
+            bypass_names=self.bypass_names,
+            labels=self.labels,
+            rank=self.rank,
+            units=self.units,
+            meta=self.meta,
         )
 
     @property
@@ -189,10 +189,10 @@ class Panel:
         runs = self.runs.iloc[keep]
         doses, features, bypass, outcomes = moved
         return Changes(
-            doses,
-            features,
-            bypass,
-            outcomes,
+            doses=doses,
+            features=features,
+            bypass=bypass,
+            outcomes=outcomes,
             prompt=runs["prompt"].to_numpy(),
             family=runs["family"].to_numpy(),
             kind=runs["kind"].to_numpy(),
@@ -216,14 +216,14 @@ class Panel:
             return np.asarray(a - (mean / size)[codes])
 
         return Changes(
-            centered(change.doses),
-            centered(change.features),
-            centered(change.bypass),
-            centered(change.outcomes),
-            change.prompt,
-            change.family,
-            change.kind,
-            len(names),
+            doses=centered(change.doses),
+            features=centered(change.features),
+            bypass=centered(change.bypass),
+            outcomes=centered(change.outcomes),
+            prompt=change.prompt,
+            family=change.family,
+            kind=change.kind,
+            absorbed=len(names),
         )
 
     def save(self, folder: Path) -> None:
@@ -262,17 +262,17 @@ class Panel:
         features = [f"feature:{n}" for n in header["feature_names"]]
         outcomes = [f"outcome:{n}" for n in header["outcome_names"]]
         return cls(
-            table.drop(columns=features + outcomes),
-            np.load(folder / "doses.npy", mmap_mode="r"),
-            table[features].to_numpy(),
-            np.load(folder / "bypass.npy", mmap_mode="r"),
-            table[outcomes].to_numpy(),
-            read_table(folder / "instruments.parquet"),
-            tuple(header["feature_names"]),
-            tuple(header["outcome_names"]),
-            tuple(header["bypass_names"]),
-            tuple(header["labels"]),
-            int(header["rank"]),
-            header["units"],
-            header["meta"],
+            runs=table.drop(columns=features + outcomes),
+            doses=np.load(folder / "doses.npy", mmap_mode="r"),
+            features=table[features].to_numpy(),
+            bypass=np.load(folder / "bypass.npy", mmap_mode="r"),
+            outcomes=table[outcomes].to_numpy(),
+            instruments=read_table(folder / "instruments.parquet"),
+            feature_names=tuple(header["feature_names"]),
+            outcome_names=tuple(header["outcome_names"]),
+            bypass_names=tuple(header["bypass_names"]),
+            labels=tuple(header["labels"]),
+            rank=int(header["rank"]),
+            units=header["units"],
+            meta=header["meta"],
         )

@@ -24,7 +24,7 @@ from mrinterp.core.storage import (
 __all__ = ["SumStats"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class SumStats:
     """Dense marginal effects of J instruments on T traits (features, then outcomes).
 
@@ -113,13 +113,13 @@ class SumStats:
         if with_errors and self.error_cov is not None:
             sigma = np.asarray(self.error_cov, float)[keep][:, t[:, None], t[None, :]]
         return MRData(
-            beta[fx][:, keep],
-            se[fx][:, keep],
-            beta[oy][:, keep],
-            se[oy][:, keep],
-            tuple(trait[fx]),
-            tuple(trait[oy]),
-            tuple(names[keep]),
+            beta_x=beta[fx][:, keep],
+            se_x=se[fx][:, keep],
+            beta_y=beta[oy][:, keep],
+            se_y=se[oy][:, keep],
+            exposures=tuple(trait[fx]),
+            outcomes=tuple(trait[oy]),
+            instruments=tuple(names[keep]),
             sigma=sigma,
             ld=np.asarray(self.ld, float)[np.ix_(keep, keep)] if with_ld and self.ld is not None else None,
             design=self.meta.get("design", "between"),
@@ -154,13 +154,13 @@ class SumStats:
         header = read_header(folder / "sumstats.json", "sumstats")
         cov = folder / "error_cov.npy"
         return cls(
-            np.load(folder / "beta.npy", mmap_mode="r"),
-            np.load(folder / "se.npy", mmap_mode="r"),
-            read_table(folder / "traits.parquet"),
-            read_table(folder / "instruments.parquet"),
-            np.load(folder / "dof.npy"),
-            int(header["clusters"]),
-            np.load(cov, mmap_mode="r") if cov.exists() else None,
-            header["meta"],
-            np.load(folder / "ld.npy", mmap_mode="r") if (folder / "ld.npy").exists() else None,
+            beta=np.load(folder / "beta.npy", mmap_mode="r"),
+            se=np.load(folder / "se.npy", mmap_mode="r"),
+            traits=read_table(folder / "traits.parquet"),
+            instruments=read_table(folder / "instruments.parquet"),
+            dof=np.load(folder / "dof.npy"),
+            clusters=int(header["clusters"]),
+            error_cov=np.load(cov, mmap_mode="r") if cov.exists() else None,
+            meta=header["meta"],
+            ld=np.load(folder / "ld.npy", mmap_mode="r") if (folder / "ld.npy").exists() else None,
         )

@@ -99,13 +99,13 @@ def agreement(
         "ranked_by": ranked_by,
         "resampled": "features" if redrawn is None else "features and knockout families",
     }
-    return Agreement(pd.DataFrame(summary), table, misled, meta)
+    return Agreement(scores=pd.DataFrame(summary), joined=table, misled=misled, meta=meta)
 
 
 def _verdicts(lower: Array, upper: Array, rope: Array, knockout: KnockoutEffects) -> NDArray[np.object_]:
     """Verdicts (F, O) of intervals; none on outcomes that have no slope at the clean run."""
     words = verdict(lower, upper, rope[None, :])
-    words[:, knockout.even] = NOT_APPLICABLE
+    words[:, knockout.extremal_at_clean] = NOT_APPLICABLE
     return words
 
 
@@ -174,8 +174,8 @@ class _Redrawn:
 
 def _redrawn(knockout: KnockoutEffects, draws: int, seed: int) -> _Redrawn | None:
     """What redraws families; None where the effect is not the weighted mean of the effects per prompt."""
-    codes, names = families_of(knockout.prompts["family"].to_numpy())
-    C, each = len(names), knockout.per_prompt
+    codes, names = families_of(knockout.inputs["family"].to_numpy())
+    C, each = len(names), knockout.effect_by_input
     # Inputs on which nothing was moved weigh nothing.
     weight = np.where(np.isnan(each).all(axis=2), 0.0, knockout.weight)
     top = weight[:, :, None] * np.where(weight[:, :, None] > 0, each, 0.0)
@@ -223,7 +223,7 @@ def _scored(
     row: dict[str, Any] = {
         "knockout_causal": causal,
         "knockout_negligible": negligible,
-        "reason": NO_SLOPE if knockout.even[o] else _undefined(p),
+        "reason": NO_SLOPE if knockout.extremal_at_clean[o] else _undefined(p),
     }
     if len(y) < FEWEST:
         point = dict.fromkeys(SCORES, float("nan"))

@@ -19,13 +19,13 @@ def even_outcome_checks(outcomes: tuple[OutcomeSection, ...]) -> list[Check]:
     nan = float("nan")
     return [
         Check(
-            f"outcome even in the shift: {o.name}",
-            "the outcome changes in proportion to a feature",
-            nan,
-            nan,
-            nan,
-            "warning",
-            f"{o.name} is 0 at the clean run and rises either way from it: the matched shift's difference"
+            name=f"outcome even in the shift: {o.name}",
+            null_in_words="the outcome changes in proportion to a feature",
+            statistic=nan,
+            df=nan,
+            neglog10p=nan,
+            verdict="warning",
+            note=f"{o.name} is 0 at the clean run and rises either way from it: the matched shift's difference"
             " between up and down, the gradient and every slope are near zero by construction, and neither"
             " 'negligible' nor 'causal' follows from them. Read the other kinds of knockout, or take a"
             " signed outcome such as a logit difference.",

@@ -38,13 +38,13 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
         size = float(np.sqrt((change.features[of_kind] ** 2).mean()))
         checks.append(
             Check(
-                f"manipulation: {kind}",
-                "the perturbation leaves the site unchanged",
-                f,
-                float(columns.sum()),
-                float("nan"),
-                "passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
-                f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
+                name=f"manipulation: {kind}",
+                null_in_words="the perturbation leaves the site unchanged",
+                statistic=f,
+                df=float(columns.sum()),
+                neglog10p=float("nan"),
+                verdict="passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
+                note=f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
                 f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
             )
         )
@@ -67,13 +67,13 @@ def _placebo_check(z: np.ndarray, kind: str) -> Check:
     bound = 1 + 3 * np.sqrt(2 / max(count, 1))
     share = float((np.abs(z) > stats.norm.ppf(0.975)).mean())
     return Check(
-        f"placebo instruments: {kind}",
-        "no-op perturbations have no effect on any trait",
-        square,
-        float(count),
-        float("nan"),
-        "passed" if square <= bound else "failed",
-        f"mean square of the z-scores of {count} placebos on {len(z)} traits {square:.2f} (1 expected, up to"
+        name=f"placebo instruments: {kind}",
+        null_in_words="no-op perturbations have no effect on any trait",
+        statistic=square,
+        df=float(count),
+        neglog10p=float("nan"),
+        verdict="passed" if square <= bound else "failed",
+        note=f"mean square of the z-scores of {count} placebos on {len(z)} traits {square:.2f} (1 expected, up to"
         f" {bound:.2f} by chance); {share:.1%} lie beyond 1.96 (5% expected).",
     )
 
@@ -88,22 +88,22 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
     free = runs - columns
     return [
         Check(
-            "families",
-            "errors clustered by family have enough clusters",
-            float(families),
-            float("nan"),
-            float("nan"),
-            "passed" if families >= min_families else "failed",
-            f"{families} families in the estimation split; default inference needs {min_families}.",
+            name="families",
+            null_in_words="errors clustered by family have enough clusters",
+            statistic=float(families),
+            df=float("nan"),
+            neglog10p=float("nan"),
+            verdict="passed" if families >= min_families else "failed",
+            note=f"{families} families in the estimation split; default inference needs {min_families}.",
         ),
         Check(
-            "residual degrees of freedom",
-            "runs exceed fitted columns",
-            float(runs),
-            float(free),
-            float("nan"),
-            "passed" if free > columns else "warning",
-            f"{runs} runs, {columns} columns (bypass rank {panel.rank}): columns are {columns / runs:.0%} of runs.",
+            name="residual degrees of freedom",
+            null_in_words="runs exceed fitted columns",
+            statistic=float(runs),
+            df=float(free),
+            neglog10p=float("nan"),
+            verdict="passed" if free > columns else "warning",
+            note=f"{runs} runs, {columns} columns (bypass rank {panel.rank}): columns are {columns / runs:.0%} of runs.",
         ),
         _told_apart(chosen),
     ]
@@ -116,13 +116,13 @@ def _told_apart(panel: Panel) -> Check:
     names = [panel.feature_names[s[0]] for s, gone in zip(data.sets, lost, strict=True) if gone]
     some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
     return Check(
-        "features told apart",
-        "other features and the bypass explain a feature's change",
-        float(len(names)),
-        float(len(lost)),
-        float("nan"),
-        "passed" if not names else ("failed" if len(names) == len(lost) else "warning"),
-        f"{len(names)} of {len(lost)} features are not identified{some}."
+        name="features told apart",
+        null_in_words="other features and the bypass explain a feature's change",
+        statistic=float(len(names)),
+        df=float(len(lost)),
+        neglog10p=float("nan"),
+        verdict="passed" if not names else ("failed" if len(names) == len(lost) else "warning"),
+        note=f"{len(names)} of {len(lost)} features are not identified{some}."
         + (
             " They are linear combinations of each other or of the bypass, as all coordinates of a layer-normalized"
             " site are: list fewer, or choose components."

@@ -28,12 +28,12 @@ def reconstruction_check(facts: Mapping[str, Any]) -> Check:
         kept = "loss recovered " + ", ".join(f"{v:.1%} ({name})" for name, v in recovered.items())
     explained = float(facts["explained_variance"])
     return Check(
-        "autoencoder",
-        "the latents carry none of the site's variance",
-        explained,
-        float(facts["tokens"]),
-        float("nan"),
-        "passed" if explained >= ENOUGH else "warning",
-        f"{facts['summary']}; {len(facts['dead'])} of {facts['latents']} latents dead on discovery; {kept}."
+        name="autoencoder",
+        null_in_words="the latents carry none of the site's variance",
+        statistic=explained,
+        df=float(facts["tokens"]),
+        neglog10p=float("nan"),
+        verdict="passed" if explained >= ENOUGH else "warning",
+        note=f"{facts['summary']}; {len(facts['dead'])} of {facts['latents']} latents dead on discovery; {kept}."
         " What it leaves over stands among the bypass.",
     )

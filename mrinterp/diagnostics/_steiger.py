@@ -81,13 +81,13 @@ def steiger_test(
     for_x, for_y = precision_volumes(float(r_x), float(r_y))
     told = neglog10p_normal(z) > -np.log10(0.05)
     return Check(
-        name,
-        "the instruments explain as much of the outcome as of the exposure",
-        z,
-        float("nan"),
-        float(neglog10p_normal(z)),
-        ("passed" if z > 0 else "failed") if told else "warning",
-        f"{len(data.instruments)} instruments explain {r_x**2:.3%} of {data.exposures[x]} and {r_y**2:.3%} of"
+        name=name,
+        null_in_words="the instruments explain as much of the outcome as of the exposure",
+        statistic=z,
+        df=float("nan"),
+        neglog10p=float(neglog10p_normal(z)),
+        verdict=("passed" if z > 0 else "failed") if told else "warning",
+        note=f"{len(data.instruments)} instruments explain {r_x**2:.3%} of {data.exposures[x]} and {r_y**2:.3%} of"
         f" {data.outcomes[y]} (z {z:.1f}); measurement error could turn it round in"
         f" {for_y / (for_x + for_y):.0%} of the volume of precisions (sensitivity ratio {for_x / for_y:.3g}).",
     )

@@ -111,17 +111,17 @@ def remove_confounder(
         done = "weights"
     floor = resolutions(bench)
     return ConfounderRemoval(
-        tuple(features),
-        bench.outcome.names,
-        done,
-        label,
-        bench.clean,
-        after,
-        pd.DataFrame({"input": np.arange(bench.prompts), "family": bench.family, "group": words}),
-        _table(bench, after, words, floor, draws, seed, level),
-        float(floor.max()),
-        level,
-        meta,
+        features=tuple(features),
+        outcomes=bench.outcome.names,
+        how=done,
+        label=label,
+        before=bench.clean,
+        after=after,
+        inputs=pd.DataFrame({"input": np.arange(bench.prompts), "family": bench.family, "group": words}),
+        table=_table(bench, after, words, floor, draws, seed, level),
+        noise_floor=float(floor.max()),
+        level=level,
+        meta=meta,
     )
 
 

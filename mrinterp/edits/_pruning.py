@@ -125,19 +125,19 @@ def pruning(
     sizes = [*_size(held_out.adapter.module), *_size(edit.module)]
     zeros = sum(int((p == 0).sum()) for p in edit.module.parameters())
     return Pruning(
-        edit.label,
-        removed,
-        held_out.outcome.names,
-        sizes[0],
-        sizes[2],
-        sizes[1],
-        sizes[3],
-        zeros,
-        before,
-        after,
-        frame,
-        level,
-        {"draws": draws, "seed": seed, "difference": edit.difference},
+        label=edit.label,
+        removed=removed,
+        outcomes=held_out.outcome.names,
+        parameters_before=sizes[0],
+        parameters_after=sizes[2],
+        bytes_before=sizes[1],
+        bytes_after=sizes[3],
+        zeros_after=zeros,
+        before=before,
+        after=after,
+        table=frame,
+        level=level,
+        meta={"draws": draws, "seed": seed, "difference": edit.difference},
     )
 
 

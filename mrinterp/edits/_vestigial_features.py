@@ -51,7 +51,7 @@ def vestigial_features(
     Notes
     -----
     What is shown is that the *mean* effect per unit is small. Effects of both signs on different inputs
-    can hide in it; ``typical`` is their size. Each feature is tested alone: many taken out together can
+    can hide in it; ``rms_change`` is their size. Each feature is tested alone: many taken out together can
     still matter. Measure what pruning costs on inputs held out (`pruning`).
 
     Source: Schuirmann 1987, 10.1007/BF01068419; Berger 1982, 10.1080/00401706.1982.10487790; Holm 1979,
@@ -89,7 +89,15 @@ def vestigial_features(
         "families": first.df + 1,
     }
     kinds = tuple(k.kind for k in all_kinds)
-    return VestigialFeatures(first.features, first.outcomes, kinds, table, alpha, correction, meta)
+    return VestigialFeatures(
+        features=first.features,
+        outcomes=first.outcomes,
+        kinds=kinds,
+        table=table,
+        level=1 - alpha,
+        correction=correction,
+        meta=meta,
+    )
 
 
 def _worst(
@@ -98,7 +106,7 @@ def _worst(
     """Per feature the cell with the least evidence, and which features are dead."""
     first = all_kinds[0]
     F, O = first.effect.shape
-    frames = [k.equivalence(rope, alpha) for k in all_kinds]
+    frames = [k.equivalence(rope=rope, level=1 - alpha) for k in all_kinds]
     evidence = np.stack([f["neglog10p"].to_numpy().reshape(F, O) for f in frames], axis=1).reshape(F, -1)
     asleep = np.all([_dead(k) for k in all_kinds], axis=0)
     missing = np.isnan(evidence).any(axis=1)
@@ -111,10 +119,10 @@ def _worst(
         return np.asarray(stacked[row, kind, outcome])
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        typical = np.stack([k.typical / k.outcome_sd for k in all_kinds], axis=1).reshape(F, -1)
-    known = ~np.isnan(typical).all(axis=1)
+        rms_change = np.stack([k.rms_change / k.outcome_sd for k in all_kinds], axis=1).reshape(F, -1)
+    known = ~np.isnan(rms_change).all(axis=1)
     largest = np.full(F, np.nan)
-    largest[known] = np.nanmax(typical[known], axis=1)
+    largest[known] = np.nanmax(rms_change[known], axis=1)
     table = pd.DataFrame(
         {
             "feature": np.array(first.features, dtype=object),
@@ -123,7 +131,7 @@ def _worst(
             "effect": picked("effect"),
             "rope": picked("rope"),
             "p": np.where(missing, np.nan, 10.0 ** -picked("neglog10p")),
-            "typical": largest,
+            "rms_change": largest,
         }
     )
     return table, asleep
@@ -131,5 +139,5 @@ def _worst(
 
 def _dead(k: KnockoutEffects) -> NDArray[np.bool_]:
     """Features (F,) that no swap moved and whose outcomes stayed where they were on every input."""
-    unmoved = np.isnan(k.effect).all(axis=1) & (k.typical <= k.noise_floor).all(axis=1)
+    unmoved = np.isnan(k.effect).all(axis=1) & (k.rms_change <= k.noise_floor).all(axis=1)
     return np.asarray(unmoved)

@@ -72,7 +72,14 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
             column += 1
     settings = design_settings(plan, classes, list(fillers))
     inputs, runs = inputs_with_clean(plan, inputs, runs)
-    return Design(inputs, runs, instruments, doses, noise_directions(plan, classes, width()), settings)
+    return Design(
+        inputs=inputs,
+        runs=runs,
+        instruments=instruments,
+        doses=doses,
+        noise_directions=noise_directions(plan, classes, width()),
+        settings=settings,
+    )
 
 
 def _prompts_per_family(plan: Plan, split: str) -> int:

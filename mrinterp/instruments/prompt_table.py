@@ -158,4 +158,11 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
         doses[:, column] = [p == pair for p in named]
     texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *compared]), frame)
     settings = design_settings(plan, classes, [])
-    return Design(texts, frame, instruments, doses, noise_directions(plan, classes, width()), settings)
+    return Design(
+        inputs=texts,
+        runs=frame,
+        instruments=instruments,
+        doses=doses,
+        noise_directions=noise_directions(plan, classes, width()),
+        settings=settings,
+    )

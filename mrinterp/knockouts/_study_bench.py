@@ -69,5 +69,9 @@ def random_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:
     write = raw / np.linalg.norm(raw, axis=1, keepdims=True) * length
     names = tuple(f"random:{i:02d}" for i in range(count))
     return Dictionary(
-        names, np.linalg.pinv(write).T, write, basis.dictionary.center, unit=basis.dictionary.unit
+        names=names,
+        read=np.linalg.pinv(write).T,
+        write=write,
+        center=basis.dictionary.center,
+        unit=basis.dictionary.unit,
     )

@@ -58,14 +58,16 @@ def gradient_estimates(network: CutNetwork, design: Design, dictionary: Dictiona
     N, F, O = len(values), values.shape[1], len(names)
     mean, se, df = clustered_mean(values.reshape(N, -1), design.runs["family"].to_numpy()[rows])
     return Estimates(
-        "gradient",
-        "gradient along the write direction",
-        dictionary.names,
-        names,
-        _spread(mean.reshape(F, -1), chosen, O),
-        _spread(se.reshape(F, -1), chosen, O),
-        np.array([[f"no gradient: {lacking[n]}" if n in lacking else "ok" for n in names]] * F, dtype=object),
-        np.full((F, O), N),
+        method="gradient",
+        label="gradient along the write direction",
+        exposures=dictionary.names,
+        outcomes=names,
+        beta=_spread(mean.reshape(F, -1), chosen, O),
+        se=_spread(se.reshape(F, -1), chosen, O),
+        status=np.array(
+            [[f"no gradient: {lacking[n]}" if n in lacking else "ok" for n in names]] * F, dtype=object
+        ),
+        n_instruments=np.full((F, O), N),
         df=np.full((F, O), df),
         assumes=("the outcome is differentiable and close to linear over the size of change that matters",),
         reference="Simonyan et al. 2013, arXiv:1312.6034",

@@ -20,7 +20,7 @@ FIGURES = {
     "AgainstRandom": "_study.against_random.against_random",
     "Agreement": "_study.agreement_scores.agreement_scores",
     "AlignmentSearch": "_abstraction.alignment_search.alignment_search",
-    "ComparatorTable": "_study.attribution_vs_knockout.comparators_vs_knockout",
+    "AttributionTable": "_study.attribution_vs_knockout.comparators_vs_knockout",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
     "DirectEffect": "_designs.direct_effects.direct_effects",
     "DoseResponse": "_designs.dose_response_curve.dose_response_curve",

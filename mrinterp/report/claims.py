@@ -197,7 +197,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
             f" {MIN_FAMILIES}. Intervals are not for inference."
         )
     primary, _ = primary_and_screen(study)
-    summary = study.agreement.summary
+    summary = study.agreement.scores
     for s in summary[summary["method"] == primary].to_dict(orient="records"):
         if s["coverage_upper"] < 0.95:
             out.append(

@@ -66,7 +66,7 @@ def drawn_methods(study: FinishedStudy) -> list[str]:
     """Methods shown against the knockouts: screen, primary and gradient, as far as they have numbers for the
     first outcome."""
     primary, screen = primary_and_screen(study)
-    summary = study.agreement.summary
+    summary = study.agreement.scores
     first = summary[summary["outcome"] == summary["outcome"].iloc[0]]
     usable = set(first.loc[first["n"] > 0, "method"])
     return [m for m in (screen, primary, "gradient") if m in usable]

@@ -19,7 +19,7 @@ WEAK_F = 10.0
 def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
     """Every method against the matched knockouts."""
     primary, _ = primary_and_screen(study)
-    several = study.agreement.summary["outcome"].nunique() > 1
+    several = study.agreement.scores["outcome"].nunique() > 1
 
     def cell(row: Mapping[Any, Any], name: str) -> Cell:
         low, high = row[f"{name}_lower"], row[f"{name}_upper"]
@@ -48,13 +48,13 @@ def agreement_rows(study: FinishedStudy) -> list[dict[str, Any]]:
             "auprc": drawn(row, "auprc"),
             "reason": row.get("reason", ""),
         }
-        for row in study.agreement.summary.to_dict(orient="records")
+        for row in study.agreement.scores.to_dict(orient="records")
     ]
 
 
 def ranked_classes(study: FinishedStudy) -> dict[str, Any]:
     """How many features the knockouts sort into causal and negligible, what ranks them, and the draws."""
-    rows = study.agreement.summary.drop_duplicates("outcome").to_dict(orient="records")
+    rows = study.agreement.scores.drop_duplicates("outcome").to_dict(orient="records")
     counts = [
         f"{int(r.get('knockout_causal', 0))} causal and {int(r.get('knockout_negligible', 0))} negligible"
         for r in rows
@@ -85,7 +85,7 @@ def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         p = Precision.of(ropes(study)[r["outcome"]])
         found.append((row, p.cell(r["estimate"], r["ci_lower"], r["ci_upper"]), plain(r["neglog10p"], ".1f")))
     meta = study.agreement.meta
-    labels = dict(zip(study.agreement.summary["method"], study.agreement.summary["label"], strict=True))
+    labels = dict(zip(study.agreement.scores["method"], study.agreement.scores["label"], strict=True))
     return {
         "rows": found,
         "screen": labels.get(meta["screen"], meta["screen"]),
@@ -105,7 +105,7 @@ def _weak(study: FinishedStudy, screen: str) -> str:
 def assumptions(study: FinishedStudy) -> list[dict[str, Any]]:
     """What each estimate is conditional on, and its source; equal entries once."""
     entries: dict[tuple[Any, ...], dict[str, Any]] = {}
-    said = dict(zip(study.agreement.summary["method"], study.agreement.summary["label"], strict=True))
+    said = dict(zip(study.agreement.scores["method"], study.agreement.scores["label"], strict=True))
     for name, e in study.estimates.items():
         label = said.get(name, e.label)
         key = (e.assumes, e.reference)

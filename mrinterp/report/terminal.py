@@ -96,7 +96,7 @@ def _tested(study: FinishedStudy, top: int) -> str:
 
 def _agreement(study: FinishedStudy) -> list[str]:
     """How well every method agreed with the knockouts, and whom univariable MR misled."""
-    several, summary, meta = len(ropes(study)) > 1, study.agreement.summary, study.agreement.meta
+    several, summary, meta = len(ropes(study)) > 1, study.agreement.scores, study.agreement.meta
     silent, lines = summary["correlation"].isna(), []
     if silent.any():
         few = "fewer than 4 features with an effect, or effects all alike"

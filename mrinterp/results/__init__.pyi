@@ -3,7 +3,8 @@ from ._abstraction.interchange_accuracy import InterchangeAccuracy as Interchang
 from ._against_random import AgainstRandom as AgainstRandom
 from ._against_random import RankAmongRandom as RankAmongRandom
 from ._agreement import Agreement as Agreement
-from ._attribution_table import ComparatorTable as ComparatorTable
+from ._attribution_scores import AttributionScores as AttributionScores
+from ._attribution_table import AttributionTable as AttributionTable
 from ._check import Check as Check
 from ._check import NotApplicable as NotApplicable
 from ._coloc import Coloc as Coloc
@@ -33,5 +34,6 @@ from ._fine_mapping import CredibleSet as CredibleSet
 from ._fine_mapping import FineMapping as FineMapping
 from ._kind_comparison import KindComparison as KindComparison
 from ._knockout_effects import KnockoutEffects as KnockoutEffects
+from ._result import Result as Result
 from ._trait_clusters import TraitCluster as TraitCluster
 from ._trait_clusters import TraitClusters as TraitClusters

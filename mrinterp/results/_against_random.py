@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,9 @@ from scipy.stats import false_discovery_control
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
 from mrinterp.results._knockout_effects import KnockoutEffects
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["PER", "AgainstRandom", "RankAmongRandom"]
 
@@ -28,7 +28,7 @@ PER = {
 """What effects are of, in words: `KnockoutEffects.effect` times ``feature_sd``, ``effect`` or ``mean``."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RankAmongRandom:
     """One feature and one outcome; prints as a sentence."""
 
@@ -42,21 +42,22 @@ class RankAmongRandom:
     controls: int
     p: float
     adjusted_p: float
-    typical: float
-    largest: float
+    median_control: float
+    largest_control: float
     flag: str = ""
 
     def __str__(self) -> str:
         ends = "" if np.isnan(self.lower) else f"; 95% interval {self.lower:.3g} to {self.upper:.3g}"
         return (
             f"{self.feature} on {self.outcome}: {self.effect:.3g} ({self.unit}{ends}), rank {self.rank} of {self.controls + 1} among {self.controls} random directions"
-            f" (p {self.p:.2g}, adjusted {self.adjusted_p:.2g}), whose effects are {self.typical:.3g} in size at"
-            f" the median and {self.largest:.3g} at most." + (f" Flagged: {self.flag}." if self.flag else "")
+            f" (p {self.p:.2g}, adjusted {self.adjusted_p:.2g}), whose effects are {self.median_control:.3g} in size at"
+            f" the median and {self.largest_control:.3g} at most."
+            + (f" Flagged: {self.flag}." if self.flag else "")
         )
 
 
-@dataclass(frozen=True, eq=False)
-class AgainstRandom(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AgainstRandom(Result):
     """Effects of F features and of R random directions on O outcomes.
 
     Parameters
@@ -91,21 +92,21 @@ class AgainstRandom(Stored):
 
     knockout: str
     unit: str
-    features: tuple[str, ...]
-    controls: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    effect: Array
-    lower: Array
-    upper: Array
-    control: Array
-    control_lower: Array
-    control_upper: Array
-    rank: Array
-    p: Array
-    adjusted_p: Array
-    flags: tuple[str, ...]
-    control_flags: tuple[str, ...]
-    status: tuple[str, ...] = ()
+    features: Annotated[tuple[str, ...], Axis("F")]
+    controls: Annotated[tuple[str, ...], Axis("R")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    effect: Annotated[Array, Shape("F", "O")]
+    lower: Annotated[Array, Shape("F", "O")]
+    upper: Annotated[Array, Shape("F", "O")]
+    control: Annotated[Array, Shape("R", "O")]
+    control_lower: Annotated[Array, Shape("R", "O")]
+    control_upper: Annotated[Array, Shape("R", "O")]
+    rank: Annotated[Array, Shape("F", "O")]
+    p: Annotated[Array, Shape("F", "O")]
+    adjusted_p: Annotated[Array, Shape("F", "O")]
+    flags: Annotated[tuple[str, ...], Axis("F", fill="")]
+    control_flags: Annotated[tuple[str, ...], Axis("R", fill="")]
+    status: Annotated[tuple[str, ...], Axis("O", fill="ok")] = ()
     meta: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -136,20 +137,20 @@ class AgainstRandom(Stored):
         known = np.isfinite(control[0]).sum(axis=0)
         p = np.where(known > 0, rank / (known + 1), np.nan)
         return cls(
-            effects.kind,
-            PER[per],
-            effects.features,
-            random.features,
-            effects.outcomes,
-            *each,
-            *control,
-            rank,
-            p,
-            _adjusted(p),
-            effects.flags,
-            random.flags,
-            tuple(_status(effects, per)),
-            {"per": per},
+            knockout=effects.kind,
+            unit=PER[per],
+            features=effects.features,
+            controls=random.features,
+            outcomes=effects.outcomes,
+            **dict(zip(("effect", "lower", "upper"), each, strict=True)),
+            **dict(zip(("control", "control_lower", "control_upper"), control, strict=True)),
+            rank=rank,
+            p=p,
+            adjusted_p=_adjusted(p),
+            flags=effects.flags,
+            control_flags=random.flags,
+            status=tuple(_status(effects, per)),
+            meta={"per": per},
         )
 
     def __getitem__(self, key: tuple[str, str]) -> RankAmongRandom | NotApplicable:
@@ -166,18 +167,19 @@ class AgainstRandom(Stored):
             reason = why if self.status[o] == "ok" else self.status[o]
             return NotApplicable(reason or "it has no effect to rank", f"rank of {key[0]} on {key[1]}")
         return RankAmongRandom(
-            *key,
-            float(self.effect[f, o]),
-            float(self.lower[f, o]),
-            float(self.upper[f, o]),
-            self.unit,
-            int(self.rank[f, o]),
-            len(size),
-            float(self.p[f, o]),
-            float(self.adjusted_p[f, o]),
-            float(np.median(size)),
-            float(size.max()),
-            self.flags[f],
+            feature=key[0],
+            outcome=key[1],
+            effect=float(self.effect[f, o]),
+            lower=float(self.lower[f, o]),
+            upper=float(self.upper[f, o]),
+            unit=self.unit,
+            rank=int(self.rank[f, o]),
+            controls=len(size),
+            p=float(self.p[f, o]),
+            adjusted_p=float(self.adjusted_p[f, o]),
+            median_control=float(np.median(size)),
+            largest_control=float(size.max()),
+            flag=self.flags[f],
         )
 
     def to_frame(self) -> pd.DataFrame:
@@ -229,8 +231,8 @@ def _sizes(effects: KnockoutEffects, per: str) -> Array:
 def _status(effects: KnockoutEffects, per: str) -> list[str]:
     """Words for every outcome."""
     cancels = effects.two_sided if per == "knockout" else True
-    even = "it is least or largest at the clean run and has no slope there: compare the knockout of a one-way kind"
-    return [even if flag and cancels else "ok" for flag in effects.even]
+    extremal = "it is least or largest at the clean run and has no slope there: compare the knockout of a one-way kind"
+    return [extremal if flag and cancels else "ok" for flag in effects.extremal_at_clean]
 
 
 def _ranks(size: Array, control: Array) -> Array:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
-from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    read_header,
-    read_table,
-    whole_folder,
-    write_json,
-    write_table,
-)
+from mrinterp.results._result import Result, Rows
 
 __all__ = ["SCORES", "Agreement"]
 
@@ -35,13 +28,13 @@ SCORES = {
 """Scores of the summary, in words. 1 is best, and .95 for coverages."""
 
 
-@dataclass(frozen=True, eq=False)
-class Agreement:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Agreement(Result):
     """How well each method predicted the knockouts.
 
     Parameters
     ----------
-    summary : DataFrame
+    scores : DataFrame
         One row per (method, outcome): ``n`` features held together and ``missing`` ones, of which
         ``no_knockout`` lack the knockout's number and the others the method's; each score of
         `SCORES` with its bootstrap interval ``<score>_boot_lower, <score>_boot_upper``, and for
@@ -55,20 +48,25 @@ class Agreement:
         Features that univariable MR calls significant and the knockout finds negligible.
     """
 
-    summary: pd.DataFrame
-    joined: pd.DataFrame
-    misled: pd.DataFrame
+    KIND: ClassVar[str] = "agreement"
+    HEADER: ClassVar[str] = "agreement.json"
+    TABLE: ClassVar[str | None] = None
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"scores": "summary"}
+
+    scores: Annotated[pd.DataFrame, Rows(columns=("method", "label", "outcome", "n"))]
+    joined: Annotated[pd.DataFrame, Rows(columns=("method", "exposure", "outcome", "estimate", "knockout"))]
+    misled: Annotated[pd.DataFrame, Rows()]
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:
         """The summary, one row per (method, outcome, score): ``value, lower, upper`` (bootstrap)."""
-        kept = [name for name in SCORES if f"{name}_boot_lower" in self.summary]
+        kept = [name for name in SCORES if f"{name}_boot_lower" in self.scores]
         parts = [
-            self.summary[["method", "outcome"]].assign(
+            self.scores[["method", "outcome"]].assign(
                 score=name,
-                value=self.summary[name],
-                lower=self.summary[f"{name}_boot_lower"],
-                upper=self.summary[f"{name}_boot_upper"],
+                value=self.scores[name],
+                lower=self.scores[f"{name}_boot_lower"],
+                upper=self.scores[f"{name}_boot_upper"],
             )
             for name in kept
         ]
@@ -77,7 +75,7 @@ class Agreement:
 
     def __str__(self) -> str:
         lines = []
-        for s in self.summary.to_dict(orient="records"):
+        for s in self.scores.to_dict(orient="records"):
             line = f"{s['label']} on {s['outcome']}, {s['n']} features{_absent(s)}:"
             for name, word in (("correlation", ""), ("slope", ""), ("coverage", ""), ("auroc", "AUROC")):
                 if s.get(name) == s.get(name) and f"{name}_boot_lower" in s:
@@ -87,28 +85,8 @@ class Agreement:
             lines.append(line + (f" Not defined: {s['reason']}." if s.get("reason") else ""))
         return "\n".join(lines)
 
-    def save(self, folder: Path) -> None:
-        """Write three Parquet tables and a header."""
-        with whole_folder(folder) as partial:
-            for name in ("summary", "joined", "misled"):
-                write_table(partial / f"{name}.parquet", getattr(self, name))
-            header = {
-                "kind": "agreement",
-                "format_version": FORMAT_VERSION,
-                "meta": self.meta,
-                "summary": self.summary.to_dict(orient="records"),
-            }
-            write_json(partial / "agreement.json", header)
-
-    @classmethod
-    def load(cls, folder: Path) -> Agreement:
-        """Reopen what `save` wrote."""
-        folder = Path(folder)
-        header = read_header(folder / "agreement.json", "agreement")
-        summary, joined, misled = (
-            read_table(folder / f"{n}.parquet") for n in ("summary", "joined", "misled")
-        )
-        return cls(summary, joined, misled, header["meta"])
+    def _more_header(self) -> dict[str, Any]:
+        return {"summary": self.scores.to_dict(orient="records")}
 
 
 def _absent(row: dict[Any, Any]) -> str:

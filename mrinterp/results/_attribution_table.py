@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Rows
 
-__all__ = ["ComparatorTable"]
+__all__ = ["AttributionTable"]
 
 
-@dataclass(frozen=True, eq=False)
-class ComparatorTable(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AttributionTable(Result):
     """Effects per unit by knockout and by M cheaper methods, and how well each method agrees.
 
     Parameters
@@ -37,12 +37,13 @@ class ComparatorTable(Stored):
     `mrinterp.diagnostics.agreement` draws the knockout's families too, and ranks causal features.
     """
 
-    KIND: ClassVar[str] = "comparator table"
+    KIND: ClassVar[str] = "attribution table"
+    FORMER_KINDS: ClassVar[tuple[str, ...]] = ("comparator table",)
 
     knockout: str
-    methods: tuple[str, ...]
-    table: pd.DataFrame
-    scores: pd.DataFrame
+    methods: Annotated[tuple[str, ...], Axis("M")]
+    table: Annotated[pd.DataFrame, Rows(columns=("feature", "outcome", "knockout"))]
+    scores: Annotated[pd.DataFrame, Rows(columns=("method", "outcome", "status"))]
     meta: dict[str, Any] = field(default_factory=dict)
 
     def to_frame(self) -> pd.DataFrame:

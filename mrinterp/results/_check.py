@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["Check", "NotApplicable"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Check:
     """One tested assumption.
 

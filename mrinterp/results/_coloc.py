@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,14 +11,8 @@ from numpy.typing import NDArray
 from scipy import special
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    read_header,
-    whole_folder,
-    write_json,
-    write_table,
-)
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._result import Axis, Result, Shape
 
 __all__ = ["HYPOTHESES", "Coloc", "ColocPair"]
 
@@ -28,21 +21,8 @@ Array = NDArray[np.float64]
 HYPOTHESES: tuple[str, ...] = ("H0", "H1", "H2", "H3", "H4")
 """No cause; a cause for trait 1 only; for trait 2 only; two distinct causes; one shared cause."""
 
-_ARRAYS = (
-    "posterior",
-    "log_sums",
-    "priors",
-    "shares",
-    "sensitivity",
-    "sign",
-    "top",
-    "locus",
-    "log_bf_x",
-    "log_bf_y",
-)
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ColocPair:
     """One feature, one outcome, one locus; prints as a sentence.
 
@@ -106,8 +86,8 @@ class ColocPair:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Coloc:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Coloc(Result):
     """Posterior of the five hypotheses for F features, O outcomes and K loci.
 
     Parameters
@@ -140,37 +120,33 @@ class Coloc:
         What the numbers are conditional on, the paper, options.
     """
 
+    KIND: ClassVar[str] = "coloc"
+    HEADER: ClassVar[str] = "coloc.json"
+
     method: str
-    exposures: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    loci: tuple[str, ...]
-    instruments: tuple[str, ...]
-    posterior: Array
-    log_sums: Array
-    priors: Array
-    shares: Array
-    sensitivity: Array
-    sign: Array
-    top: NDArray[np.int_]
-    status: NDArray[Any]
-    locus: NDArray[np.int_]
-    log_bf_x: Array | None = None
-    log_bf_y: Array | None = None
+    exposures: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    loci: Annotated[tuple[str, ...], Axis("K")]
+    instruments: Annotated[tuple[str, ...], Axis("J")]
+    posterior: Annotated[Array, Shape("F", "O", "K", 5)]
+    log_sums: Annotated[Array, Shape("F", "O", "K", 4, infinite=True)]
+    priors: Annotated[Array, Shape("K", 3)]
+    shares: Annotated[Array, Shape("G")]
+    sensitivity: Annotated[Array, Shape("F", "O", "K", "G", 2)]
+    sign: Annotated[Array, Shape("F", "O", "K")]
+    top: Annotated[NDArray[np.int_], Shape("F", "O", "K")]
+    status: Annotated[NDArray[Any], Shape("F", "O", "K")]
+    locus: Annotated[NDArray[np.int_], Shape("J")]
+    log_bf_x: Annotated[Array | None, Shape("F", "J")] = None
+    log_bf_y: Annotated[Array | None, Shape("O", "J")] = None
     assumes: tuple[str, ...] = ()
     reference: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.exposures), len(self.outcomes), len(self.loci))
-        for name, tail in (("posterior", (5,)), ("log_sums", (4,)), ("sign", ()), ("top", ())):
-            found = np.asarray(getattr(self, name)).shape
-            if found != shape + tail:
-                raise InputError(
-                    f"Coloc {name}",
-                    f"shape {found}, expected {shape + tail}",
-                    "Put features, outcomes, loci first",
-                )
         object.__setattr__(self, "status", np.broadcast_to(np.asarray(self.status, dtype=object), shape))
+        super().__post_init__()
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
         if name not in names:
@@ -199,16 +175,16 @@ class Coloc:
         p12s = self.meta["p12_grid"][k]
         rows = np.column_stack([self.shares, np.asarray(p12s, float), self.sensitivity[f, o, k]])
         return ColocPair(
-            self.exposures[f],
-            self.outcomes[o],
-            self.loci[k],
-            self.posterior[f, o, k],
-            (p1, p2, p12),
-            rows,
-            float(self.sign[f, o, k]),
-            tuple(self.instruments[j] for j in members),
-            self.instrument_posterior(f, o, k),
-            self.instruments[self.top[f, o, k]],
+            exposure=self.exposures[f],
+            outcome=self.outcomes[o],
+            locus=self.loci[k],
+            posterior=self.posterior[f, o, k],
+            priors=(p1, p2, p12),
+            sensitivity=rows,
+            sign=float(self.sign[f, o, k]),
+            instruments=tuple(self.instruments[j] for j in members),
+            instrument_posterior=self.instrument_posterior(f, o, k),
+            top=self.instruments[self.top[f, o, k]],
         )
 
     def instrument_posterior(self, f: int, o: int, k: int = 0) -> Array | None:
@@ -235,45 +211,3 @@ class Coloc:
             frame[name] = np.tile(self.priors[:, i], pairs)
         frame["status"] = self.status.ravel()
         return frame
-
-    def save(self, folder: Path) -> None:
-        """Write table, arrays and header into ``folder``, whole or not at all."""
-        header: dict[str, Any] = {
-            "kind": "coloc",
-            "format_version": FORMAT_VERSION,
-            "arrays": [name for name in _ARRAYS if getattr(self, name) is not None],
-        }
-        for name in (
-            "method",
-            "exposures",
-            "outcomes",
-            "loci",
-            "instruments",
-            "assumes",
-            "reference",
-            "meta",
-        ):
-            header[name] = getattr(self, name)
-        header["status"] = self.status.tolist()
-        with whole_folder(folder) as partial:
-            write_json(partial / "coloc.json", header)
-            write_table(partial / "coloc.parquet", self.to_frame())
-            for name in header["arrays"]:
-                np.save(partial / f"{name}.npy", getattr(self, name))
-
-    @classmethod
-    def load(cls, folder: Path) -> Coloc:
-        """Reopen what `save` wrote."""
-        folder = Path(folder)
-        header = read_header(folder / "coloc.json", "coloc")
-        arrays: dict[str, Any] = {name: np.load(folder / f"{name}.npy") for name in header["arrays"]}
-        labels = ("exposures", "outcomes", "loci", "instruments", "assumes")
-        names: dict[str, Any] = {name: tuple(header[name]) for name in labels}
-        return cls(
-            method=header["method"],
-            reference=header["reference"],
-            meta=header["meta"],
-            status=header["status"],
-            **names,
-            **arrays,
-        )

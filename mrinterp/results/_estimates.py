@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    read_header,
-    read_table,
-    whole_folder,
-    write_json,
-    write_table,
-)
-from mrinterp.results._first_lines import first_lines
+from mrinterp.core.shown import listed
+from mrinterp.results._result import Axis, Named, Result, Shape
+from mrinterp.results._sentences import first_lines
 from mrinterp.stats.tests.tails import critical_value, neglog10p_t, two_sided_p
 
 __all__ = ["Estimate", "Estimates"]
@@ -32,7 +25,22 @@ def _p_text(p: float) -> str:
     return "p < 1e-300" if p < 1e-300 else f"p = {p:.2g}"
 
 
-@dataclass(frozen=True)
+def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """One value per cell, where one was given for all cells, a row or a column."""
+    array = np.asarray(value, dtype=dtype)
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        return array  # its shape is refused with the others
+
+
+def _grid(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    """One value per cell; a list of them is taken row by row."""
+    array = np.asarray(value, dtype=dtype)
+    return array.reshape(shape) if array.ndim == 1 and array.size == np.prod(shape) else array
+
+
+@dataclass(frozen=True, kw_only=True)
 class Estimate:
     """One cell of `Estimates`; prints as a sentence."""
 
@@ -105,8 +113,8 @@ class Estimate:
         return text
 
 
-@dataclass(frozen=True, eq=False)
-class Estimates:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Estimates(Result):
     """Effects of F features on O outcomes by one method.
 
     Parameters
@@ -135,19 +143,30 @@ class Estimates:
         Options, seeds and anything a report needs.
     """
 
+    KIND: ClassVar[str] = "estimates"
+    HEADER: ClassVar[str] = "estimates.json"
+    TABLE: ClassVar[str | None] = "estimates.parquet"
+    IN_TABLE: ClassVar[frozenset[str]] = frozenset(
+        {"beta", "se", "status", "n_instruments", "df", "ci_lower", "ci_upper", "neglog10p", "details"}
+    )
+
     method: str
     label: str
-    exposures: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    beta: Array
-    se: Array
-    status: NDArray[np.str_]
-    n_instruments: NDArray[np.int_]
-    df: Any = None  # these four: Array, filled in below where None was given
-    ci_lower: Any = None
-    ci_upper: Any = None
-    neglog10p: Any = None
-    details: dict[str, Array] = field(default_factory=dict)
+    exposures: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    beta: Annotated[Array, Shape("F", "O")]
+    se: Annotated[Array, Shape("F", "O")]
+    status: Annotated[NDArray[Any], Shape("F", "O")]
+    n_instruments: Annotated[NDArray[np.int_], Shape("F", "O")]
+    df: Annotated[Any, Shape("F", "O", infinite=True)] = (
+        None  # these four: Array, filled in below where None was given
+    )
+    ci_lower: Annotated[Any, Shape("F", "O", infinite=True)] = None
+    ci_upper: Annotated[Any, Shape("F", "O", infinite=True)] = None
+    neglog10p: Annotated[Any, Shape("F", "O", infinite=True)] = None
+    details: Annotated[dict[str, Array], Named(shape=Shape("F", "O", infinite=True))] = field(
+        default_factory=dict
+    )
     assumes: tuple[str, ...] = ()
     reference: str = ""
     unit: str = ""
@@ -157,55 +176,70 @@ class Estimates:
     def __post_init__(self) -> None:
         shape = (len(self.exposures), len(self.outcomes))
         fill = object.__setattr__
-        fill(self, "beta", np.asarray(self.beta, float).reshape(shape))
-        fill(self, "se", np.asarray(self.se, float).reshape(shape))
-        fill(self, "status", np.broadcast_to(np.asarray(self.status, dtype=object), shape).astype(object))
-        fill(self, "n_instruments", np.broadcast_to(np.asarray(self.n_instruments, dtype=int), shape))
-        df = np.inf if self.df is None else self.df
-        fill(self, "df", np.broadcast_to(np.asarray(df, dtype=float), shape))
+        for name in ("beta", "se"):
+            fill(self, name, _grid(getattr(self, name), shape, float))
+        fill(self, "status", _spread(self.status, shape, object))
+        fill(self, "n_instruments", _spread(self.n_instruments, shape, int))
+        fill(self, "df", _spread(np.inf if self.df is None else self.df, shape, float))
+        fill(self, "details", {k: _spread(v, shape, float) for k, v in self.details.items()})
+        super().__post_init__()  # shapes must fit before anything is computed from them
         half = critical_value(self.level, self.df) * self.se
-        if self.ci_lower is None:
-            fill(self, "ci_lower", self.beta - half)
-        if self.ci_upper is None:
-            fill(self, "ci_upper", self.beta + half)
-        if self.neglog10p is None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                fill(self, "neglog10p", neglog10p_t(self.beta / self.se, self.df))
-        for name in ("ci_lower", "ci_upper", "neglog10p"):
-            fill(self, name, np.broadcast_to(np.asarray(getattr(self, name), dtype=float), shape))
-        fill(
-            self,
-            "details",
-            {k: np.broadcast_to(np.asarray(v, dtype=float), shape) for k, v in self.details.items()},
-        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            absent = {
+                "ci_lower": lambda: self.beta - half,
+                "ci_upper": lambda: self.beta + half,
+                "neglog10p": lambda: neglog10p_t(self.beta / self.se, self.df),
+            }
+            for name, made in absent.items():
+                value = getattr(self, name)
+                fill(self, name, made() if value is None else _grid(value, shape, float))
+        super().__post_init__()
 
     def __getitem__(self, key: tuple[str, str]) -> Estimate:
         exposure, outcome = key
         f = self._position(exposure, self.exposures, "feature")
         o = self._position(outcome, self.outcomes, "outcome")
         return Estimate(
-            self.method,
-            self.label,
-            exposure,
-            outcome,
-            float(self.beta[f, o]),
-            float(self.se[f, o]),
-            float(self.ci_lower[f, o]),
-            float(self.ci_upper[f, o]),
-            float(self.neglog10p[f, o]),
-            int(self.n_instruments[f, o]),
-            str(self.status[f, o]),
-            self.unit,
-            self.assumes,
-            self.level,
-            {k: float(v[f, o]) for k, v in self.details.items()},
-            str(self.meta.get("counted", "instruments")),
-            str(self.meta.get("scale", "effect")),
+            method=self.method,
+            label=self.label,
+            exposure=exposure,
+            outcome=outcome,
+            beta=float(self.beta[f, o]),
+            se=float(self.se[f, o]),
+            ci_lower=float(self.ci_lower[f, o]),
+            ci_upper=float(self.ci_upper[f, o]),
+            neglog10p=float(self.neglog10p[f, o]),
+            n_instruments=int(self.n_instruments[f, o]),
+            status=str(self.status[f, o]),
+            unit=self.unit,
+            assumes=self.assumes,
+            level=self.level,
+            details={k: float(v[f, o]) for k, v in self.details.items()},
+            counted=str(self.meta.get("counted", "instruments")),
+            scale=str(self.meta.get("scale", "effect")),
         )
 
     def __str__(self) -> str:
         cells = (self[x, y] for y in self.outcomes for x in self.exposures)
-        return first_lines(cells, self.beta.size, most=10)
+        return first_lines(cells, self.beta.size)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        F, O = self.beta.shape
+        failed = int((self.status != "ok").sum())
+        text = f"{self.label}: {F:,} features on {listed(self.outcomes)}"
+        return text + (f"; {failed:,} of {F * O:,} cells with a note" if failed else "")
+
+    def largest(self) -> str:
+        """The largest effect in a sentence without its assumptions, or that there is none."""
+        if not np.isfinite(self.beta).any():
+            return "no estimate"
+        f, o = np.unravel_index(int(np.nanargmax(np.abs(self.beta))), self.beta.shape)
+        interval = f" ({100 * self.level:.4g}% {self.ci_lower[f, o]:.4g} to {self.ci_upper[f, o]:.4g})"
+        known = np.isfinite(self.ci_lower[f, o]) and np.isfinite(self.ci_upper[f, o])
+        place = f"largest effect {self.exposures[f]} on {self.outcomes[o]}"
+        return f"{place}: {self.beta[f, o]:.4g}{interval if known else ''}"
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
         if name not in names:
@@ -242,54 +276,14 @@ class Estimates:
         frame["status"] = np.ravel(self.status)
         return frame
 
-    def save(self, folder: Path) -> None:
-        """Write ``estimates.parquet`` and ``estimates.json`` into ``folder``, whole or not at all."""
-        header = {
-            "kind": "estimates",
-            "format_version": FORMAT_VERSION,
-            "method": self.method,
-            "label": self.label,
-            "exposures": list(self.exposures),
-            "outcomes": list(self.outcomes),
-            "assumes": list(self.assumes),
-            "reference": self.reference,
-            "unit": self.unit,
-            "level": self.level,
-            "details": list(self.details),
-            "meta": self.meta,
-        }
-        with whole_folder(folder) as partial:
-            write_json(partial / "estimates.json", header)
-            write_table(partial / "estimates.parquet", self.to_frame())
-
     @classmethod
-    def load(cls, folder: Path) -> Estimates:
-        """Reopen what `save` wrote."""
-        folder = Path(folder)
-        header = read_header(folder / "estimates.json", "estimates")
-        frame = read_table(folder / "estimates.parquet")
-        shape = (len(header["exposures"]), len(header["outcomes"]))
+    def _from_table(
+        cls, table: pd.DataFrame, header: dict[str, Any], given: dict[str, Any]
+    ) -> dict[str, Any]:
+        shape = (len(given["exposures"]), len(given["outcomes"]))
+        columns = {name: "estimate" if name == "beta" else name for name in cls.IN_TABLE - {"details"}}
+        found: dict[str, Any] = {name: table[c].to_numpy().reshape(shape) for name, c in columns.items()}
+        return found | {"details": {n: table[n].to_numpy().reshape(shape) for n in header["details"]}}
 
-        def grid(name: str) -> Any:
-            return frame[name].to_numpy().reshape(shape)
-
-        return cls(
-            header["method"],
-            header["label"],
-            tuple(header["exposures"]),
-            tuple(header["outcomes"]),
-            grid("estimate"),
-            grid("se"),
-            grid("status"),
-            grid("n_instruments"),
-            grid("df"),
-            grid("ci_lower"),
-            grid("ci_upper"),
-            grid("neglog10p"),
-            {name: grid(name) for name in header["details"]},
-            tuple(header["assumes"]),
-            header["reference"],
-            header["unit"],
-            header["level"],
-            header["meta"],
-        )
+    def _more_header(self) -> dict[str, Any]:
+        return {"details": list(self.details)}

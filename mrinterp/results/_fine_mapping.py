@@ -3,43 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    read_header,
-    whole_folder,
-    write_json,
-    write_table,
-)
+from mrinterp.results._result import Axis, Parts, Result, Shape
 
 __all__ = ["CredibleSet", "FineMapping"]
 
 Array = NDArray[np.float64]
 
-_ARRAYS = (
-    "pip",
-    "alpha",
-    "coef",
-    "log_bf_variable",
-    "prior_variance",
-    "log_bf",
-    "sigma2",
-    "elbo",
-    "n_iterations",
-    "converged",
-    "inconsistency",
-    "z",
-)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CredibleSet:
     """The smallest set of instruments that holds one cause with the stated probability.
 
@@ -85,8 +63,8 @@ class CredibleSet:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class FineMapping:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class FineMapping(Result):
     """Sum-of-single-effects fits of T traits on the same J instruments.
 
     Parameters
@@ -115,32 +93,29 @@ class FineMapping:
         ``"ok"``, or what keeps the fit from being trusted.
     """
 
-    traits: tuple[str, ...]
-    instruments: tuple[str, ...]
-    pip: Array
-    alpha: Array
-    coef: Array
-    log_bf_variable: Array
-    prior_variance: Array
-    log_bf: Array
-    sigma2: Array
-    elbo: Array
-    n_iterations: NDArray[np.int_]
-    converged: NDArray[np.bool_]
-    inconsistency: Array
-    z: Array
-    sets: tuple[tuple[CredibleSet, ...], ...]
-    status: tuple[str, ...]
+    KIND: ClassVar[str] = "fine mapping"
+    HEADER: ClassVar[str] = "finemap.json"
+    TABLE: ClassVar[str | None] = "pip.parquet"
+
+    traits: Annotated[tuple[str, ...], Axis("T")]
+    instruments: Annotated[tuple[str, ...], Axis("J")]
+    pip: Annotated[Array, Shape("T", "J")]
+    alpha: Annotated[Array, Shape("T", "L", "J")]
+    coef: Annotated[Array, Shape("T", "J")]
+    log_bf_variable: Annotated[Array, Shape("T", "L", "J")]
+    prior_variance: Annotated[Array, Shape("T", "L")]
+    log_bf: Annotated[Array, Shape("T", "L")]
+    sigma2: Annotated[Array, Shape("T")]
+    elbo: Annotated[Array, Shape("T")]
+    n_iterations: Annotated[NDArray[np.int_], Shape("T")]
+    converged: Annotated[NDArray[np.bool_], Shape("T")]
+    inconsistency: Annotated[Array, Shape("T")]
+    z: Annotated[Array, Shape("T", "J")]
+    sets: Annotated[tuple[tuple[CredibleSet, ...], ...], Parts(CredibleSet, "T")]
+    status: Annotated[tuple[str, ...], Axis("T", fill="ok")]
     assumes: tuple[str, ...] = ()
     reference: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        T, J = len(self.traits), len(self.instruments)
-        if self.pip.shape != (T, J):
-            raise InputError(
-                "FineMapping pip", f"shape {self.pip.shape}, expected {(T, J)}", "Put traits on rows"
-            )
 
     def position(self, trait: str) -> int:
         """Row of a trait."""
@@ -234,39 +209,3 @@ class FineMapping:
         lines += [str(s) for sets in self.sets[:5] for s in sets[:5]]
         lines += [f"{t}: {s}" for t, s in list(zip(self.traits, self.status, strict=True))[:5] if s != "ok"]
         return "\n".join(lines)
-
-    def save(self, folder: Path) -> None:
-        """Write tables, arrays and header into ``folder``, whole or not at all."""
-        names = ("traits", "instruments", "status", "assumes", "reference", "meta")
-        header: dict[str, Any] = {"kind": "fine mapping", "format_version": FORMAT_VERSION}
-        header |= {name: getattr(self, name) for name in names}
-        header["sets"] = [[asdict(s) for s in sets] for sets in self.sets]
-        with whole_folder(folder) as partial:
-            write_json(partial / "finemap.json", header)
-            write_table(partial / "pip.parquet", self.to_frame())
-            for name in _ARRAYS:
-                np.save(partial / f"{name}.npy", getattr(self, name))
-
-    @classmethod
-    def load(cls, folder: Path) -> FineMapping:
-        """Reopen what `save` wrote."""
-        folder = Path(folder)
-        header = read_header(folder / "finemap.json", "fine mapping")
-        arrays = {name: np.load(folder / f"{name}.npy") for name in _ARRAYS}
-        sets = tuple(
-            tuple(
-                CredibleSet(**{**s, "members": tuple(s["members"]), "positions": tuple(s["positions"])})
-                for s in trait
-            )
-            for trait in header["sets"]
-        )
-        return cls(
-            traits=tuple(header["traits"]),
-            instruments=tuple(header["instruments"]),
-            sets=sets,
-            status=tuple(header["status"]),
-            assumes=tuple(header["assumes"]),
-            reference=header["reference"],
-            meta=header["meta"],
-            **arrays,
-        )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["KindComparison"]
@@ -17,8 +17,8 @@ __all__ = ["KindComparison"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class KindComparison(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class KindComparison(Result):
     """Effects per unit of F features on O outcomes by K kinds of knockout.
 
     There is no pooled effect: kinds ask different questions, and where they differ the difference is the
@@ -50,28 +50,29 @@ class KindComparison(Stored):
 
     KIND: ClassVar[str] = "kinds of knockout"
 
-    kinds: tuple[str, ...]
-    labels: tuple[str, ...]
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    effect: Array
-    se: Array
-    df: Array
-    covariance: Array
-    noise_floor: Array
-    q: Array
-    q_df: Array
-    q_neglog10p: Array
-    i2: Array
-    compared: Array
+    kinds: Annotated[tuple[str, ...], Axis("K")]
+    labels: Annotated[tuple[str, ...], Axis("K", fill="")]
+    features: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    effect: Annotated[Array, Shape("K", "F", "O")]
+    se: Annotated[Array, Shape("K", "F", "O")]
+    df: Annotated[Array, Shape("K", "F", "O", infinite=True)]
+    covariance: Annotated[Array, Shape("F", "O", "K", "K")]
+    noise_floor: Annotated[Array, Shape("K", "F", "O")]
+    q: Annotated[Array, Shape("F", "O")]
+    q_df: Annotated[Array, Shape("F", "O")]
+    q_neglog10p: Annotated[Array, Shape("F", "O", infinite=True)]
+    i2: Annotated[Array, Shape("F", "O")]
+    compared: Annotated[Array, Shape("F", "O")]
     paired: bool
     families: int
-    flags: NDArray[np.object_]
+    flags: Annotated[NDArray[np.object_], Shape("K", "F")]
 
     def __post_init__(self) -> None:
         if self.noise_floor.ndim == 2:  # as older versions wrote it: one floor for all outcomes
             floor = np.broadcast_to(self.noise_floor[:, :, None], self.effect.shape)
             object.__setattr__(self, "noise_floor", floor.copy())
+        super().__post_init__()
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Lower and upper ends (K, F, O) of every kind by itself."""

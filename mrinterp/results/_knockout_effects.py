@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,27 +13,36 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest_files
+from mrinterp.results._result import Axis, Result, Rows, Shape, unknown
+from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, tost
 from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["KnockoutEffects"]
 
 Array = NDArray[np.float64]
 
-CELLS = ("mean", "mean_se", "r2", "changed", "typical")
-"""Optional numbers of shape (F, O)."""
+ROPE_SD = 0.02
+"""Default half width of the region of practical equivalence: standard deviations of the outcome, per one of the
+feature where the effect is per unit."""
 
-PER_FEATURE = ("read_back_error", "leakage", "off_support", "outside_range")
-"""Checks of shape (F,), in the order of the fields."""
-
-ENDS = ("effect_bootstrap", "mean_bootstrap")
-"""Optional intervals of shape (2, F, O)."""
-
-
+EXTREMAL = (
+    "the outcome is least or largest at the clean run: it has no slope there and its changes to both sides cancel;"
+    " read the mean effect of a kind that goes one way"
+)
+NOT_MOVED = "nothing was moved"
 NO_ERROR = "no interval: all change comes from one family"
 
+CELLS = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change")
+"""Columns of the stored table that are numbers of shape (F, O)."""
 
-def _unknown() -> Array:
-    return np.array(np.nan)
+CHECKS = ("read_back_error", "leakage", "off_support", "outside_range")
+"""Columns that say how well a feature was written, (F,)."""
+
+ROWS = ("effect_df", "moved_by", "feature_sd", *CHECKS)
+"""Columns that are numbers of shape (F,)."""
+
+BOOTSTRAPS = {"effect_bootstrap": "boot", "mean_bootstrap": "mean_boot"}
+"""Intervals of shape (2, F, O), and how the columns of their ends begin."""
 
 
 def _critical(level: float, df: ArrayLike) -> Array:
@@ -42,8 +52,8 @@ def _critical(level: float, df: ArrayLike) -> Array:
     return critical_value(level, df)
 
 
-@dataclass(frozen=True, eq=False)
-class KnockoutEffects:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class KnockoutEffects(Result):
     """Effects of one kind of knockout of F features on O outcomes, over P inputs.
 
     Every number is defined here and nowhere else. What a kind of knockout does not give is nan.
@@ -62,9 +72,9 @@ class KnockoutEffects:
         by family. nan where nothing was moved.
     df : float
         Families minus one.
-    per_prompt : ndarray (F, P, O)
+    effect_by_input : ndarray (F, P, O)
         Effect per unit on every input (nan where its swaps moved nothing).
-    prompts : DataFrame
+    inputs : DataFrame
         ``prompt, family`` of the P inputs.
     read_back_error : ndarray (F,)
         Largest absolute difference between the feature value written and the one read back, in units.
@@ -86,17 +96,17 @@ class KnockoutEffects:
         Degrees of freedom of ``mean``: less than ``df`` where some families have more inputs than others.
     effect_df : ndarray (F,)
         Degrees of freedom of ``effect``: less than ``df`` where few families moved much.
-    per_input : ndarray (F, P, O)
+    change_by_input : ndarray (F, P, O)
         Outcome change of every input, mean over its swaps: what ``mean`` is the mean of.
     weight : ndarray (F, P)
         Weight of every input in ``effect``, mean one.
     r2 : ndarray (F, O)
         Share of the squared outcome changes that ``effect`` times the feature change explains (uncentred):
         one where the outcome is linear in the feature, with the same slope on all inputs.
-    changed : ndarray (F, O)
+    share_changed : ndarray (F, O)
         Share of inputs whose outcome some swap moved by more than the noise floor; nan for a sampled outcome,
         where one draw cannot say whether an input changed.
-    typical : ndarray (F, O)
+    rms_change : ndarray (F, O)
         Root mean square outcome change of a swap.
     moved_by : ndarray (F,)
         Root mean square change of the feature in a swap.
@@ -108,99 +118,97 @@ class KnockoutEffects:
     outside : ndarray (F, K)
         Share of the tokens written at each position whose value is outside what that position shows on any
         clean input. nan where nothing is written.
-    massive : ndarray (F, K)
+    massive_activation : ndarray (F, K)
         Typical size of the feature at a position over the typical coordinate of the site: 100 and
         more is a massive activation, and what is written there says little about other inputs.
     flags : tuple of str
         Per feature, what to know before using its numbers; ``""`` where there is nothing.
     meta : dict
-        Among others ``sampled_outcomes`` (drawn, so that their errors carry their noise), ``even_outcomes``
+        Among others ``sampled_outcomes`` (drawn, so that their errors carry their noise), ``extremal_at_clean``
         (least or largest at the clean run: they have no slope there) and ``two_sided`` (whether swaps go both
-        ways, so that an even outcome cancels in ``mean`` as well).
+        ways, so that such an outcome cancels in ``mean`` as well).
     """
+
+    KIND: ClassVar[str] = "knockouts"
+    HEADER: ClassVar[str] = "knockouts.json"
+    TABLE: ClassVar[str | None] = "effects.parquet"
+    IN_TABLE: ClassVar[frozenset[str]] = frozenset({*CELLS, *ROWS, *BOOTSTRAPS})
+    STORED_AS: ClassVar[Mapping[str, str]] = {"kind": "knockout"}
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        "effect_by_input": "per_prompt",
+        "change_by_input": "per_input",
+        "inputs": "prompts",
+        "massive_activation": "massive",
+        "share_changed": "changed",
+        "rms_change": "typical",
+    }
 
     kind: str
     label: str
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    effect: Array
-    se: Array
+    features: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    effect: Annotated[Array, Shape("F", "O")]
+    se: Annotated[Array, Shape("F", "O")]
     df: float
-    per_prompt: Array
-    prompts: pd.DataFrame
-    read_back_error: Array
-    leakage: Array
-    off_support: Array
-    outside_range: Array
-    noise_floor: Array
+    effect_by_input: Annotated[Array, Shape("F", "P", "O")]
+    inputs: Annotated[pd.DataFrame, Rows("P", columns=("family",))]
+    read_back_error: Annotated[Array, Shape("F")]
+    leakage: Annotated[Array, Shape("F")]
+    off_support: Annotated[Array, Shape("F")]
+    outside_range: Annotated[Array, Shape("F")]
+    noise_floor: Annotated[Array, Shape("O")]
     meta: dict[str, Any] = field(default_factory=dict)
-    mean: Array = field(default_factory=_unknown)
-    mean_se: Array = field(default_factory=_unknown)
+    mean: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    mean_se: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
     mean_df: float = float("nan")
-    effect_bootstrap: Array = field(default_factory=_unknown)
-    mean_bootstrap: Array = field(default_factory=_unknown)
-    effect_df: Array = field(default_factory=_unknown)
-    per_input: Array = field(default_factory=_unknown)
-    weight: Array = field(default_factory=_unknown)
-    r2: Array = field(default_factory=_unknown)
-    changed: Array = field(default_factory=_unknown)
-    typical: Array = field(default_factory=_unknown)
-    moved_by: Array = field(default_factory=_unknown)
-    feature_sd: Array = field(default_factory=_unknown)
-    outcome_sd: Array = field(default_factory=_unknown)
-    positions: tuple[str, ...] = ()
-    outside: Array = field(default_factory=_unknown)
-    massive: Array = field(default_factory=_unknown)
-    flags: tuple[str, ...] = ()
+    effect_bootstrap: Annotated[Array, Shape(2, "F", "O", ends=(0, 1))] = field(default_factory=unknown)
+    mean_bootstrap: Annotated[Array, Shape(2, "F", "O", ends=(0, 1))] = field(default_factory=unknown)
+    effect_df: Annotated[Array, Shape("F")] = field(default_factory=unknown)
+    change_by_input: Annotated[Array, Shape("F", "P", "O")] = field(default_factory=unknown)
+    weight: Annotated[Array, Shape("F", "P")] = field(default_factory=unknown)
+    r2: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    share_changed: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    rms_change: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    moved_by: Annotated[Array, Shape("F")] = field(default_factory=unknown)
+    feature_sd: Annotated[Array, Shape("F")] = field(default_factory=unknown)
+    outcome_sd: Annotated[Array, Shape("O")] = field(default_factory=unknown)
+    positions: Annotated[tuple[str, ...], Axis("K")] = ()
+    outside: Annotated[Array, Shape("F", "K")] = field(default_factory=unknown)
+    massive_activation: Annotated[Array, Shape("F", "K")] = field(default_factory=unknown)
+    flags: Annotated[tuple[str, ...], Axis("F", fill="")] = ()
 
     def __post_init__(self) -> None:
-        F, P, O = self.per_prompt.shape
-        shapes: dict[str, tuple[int, ...]] = {
-            **dict.fromkeys(CELLS, (F, O)),
-            **dict.fromkeys(ENDS, (2, F, O)),
-            "effect_df": (F,),
-            "per_input": (F, P, O),
-            "weight": (F, P),
-            "feature_sd": (F,),
-            "moved_by": (F,),
-            "outcome_sd": (O,),
-            "noise_floor": (O,),
-            "outside": (F, len(self.positions)),
-            "massive": (F, len(self.positions)),
-        }
-        absent = {"effect_df": self.df, "weight": 1.0}
-        for name, shape in shapes.items():
-            value = np.asarray(getattr(self, name), dtype=float)
-            if value.ndim == 0:
-                value = np.full(shape, absent.get(name, value))
-            if value.shape != shape:
-                raise InputError(f"knockout effects: {name}", f"shape {value.shape}", f"Give {shape}")
-            object.__setattr__(self, name, value)
-        changed = np.where(self._named("sampled_outcomes"), np.nan, self.changed)
-        object.__setattr__(self, "changed", changed)
+        whole = {"effect_df": self.df, "weight": 1.0}  # what holds for every feature where none is given
+        sizes = {"effect_df": (len(self.features),), "weight": np.shape(self.effect_by_input)[:2]}
+        for name, value in whole.items():
+            if np.ndim(getattr(self, name)) == 0:
+                object.__setattr__(self, name, np.full(sizes[name], value))
         if np.isnan(self.mean_df):
             object.__setattr__(self, "mean_df", self.df)
-        if not self.flags:
-            object.__setattr__(self, "flags", ("",) * F)
+        super().__post_init__()
+        known = np.where(self._named("sampled_outcomes"), np.nan, self.share_changed)
+        object.__setattr__(self, "share_changed", known)
 
     @property
     def measurable(self) -> NDArray[np.bool_]:
         """Whether there is a change that noise does not explain, (F, O); False where it is unknown.
 
-        The typical change is above the noise floor. Of a sampled outcome, whose noise averages out over inputs
+        The rms_change change is above the noise floor. Of a sampled outcome, whose noise averages out over inputs
         and is part of the errors: the 95% interval of ``mean`` or ``effect`` excludes zero.
         """
         apart = [(lower > 0) | (upper < 0) for lower, upper in (self.interval(), self.mean_interval())]
-        return np.where(self._named("sampled_outcomes"), apart[0] | apart[1], self.typical > self.noise_floor)
+        return np.where(
+            self._named("sampled_outcomes"), apart[0] | apart[1], self.rms_change > self.noise_floor
+        )
 
     @property
-    def even(self) -> NDArray[np.bool_]:
+    def extremal_at_clean(self) -> NDArray[np.bool_]:
         """Outcomes (O,) that are least or largest at the clean run, so that no slope speaks of them."""
-        return self._named("even_outcomes")
+        return self._named("extremal_at_clean") | self._named("even_outcomes")  # its name in older versions
 
     @property
     def two_sided(self) -> bool:
-        """Whether swaps go both ways, as in a shift: an even outcome then cancels in ``mean`` as well."""
+        """Whether swaps go both ways, as in a shift: an outcome that is least or largest at the clean run then cancels in ``mean`` as well."""
         return bool(self.meta.get("two_sided", False))
 
     def _named(self, key: str) -> NDArray[np.bool_]:
@@ -209,7 +217,7 @@ class KnockoutEffects:
     @property
     def influence(self) -> Array:
         """What every input adds to the error of ``effect``, (F, P, O); zero mean over inputs."""
-        each = np.where(np.isnan(self.per_prompt), 0.0, self.per_prompt - self.effect[:, None, :])
+        each = np.where(np.isnan(self.effect_by_input), 0.0, self.effect_by_input - self.effect[:, None, :])
         return self.weight[:, :, None] * each
 
     @property
@@ -232,36 +240,89 @@ class KnockoutEffects:
         return self.mean - half, self.mean + half
 
     def equivalence(
-        self, rope: ArrayLike | None = None, alpha: float = 0.05, of: str = "effect"
+        self,
+        *,
+        rope_sd: float = ROPE_SD,
+        rope: ArrayLike | None = None,
+        level: float = 0.95,
+        of: str = "effect",
     ) -> pd.DataFrame:
         """Two one-sided tests against the region of practical equivalence.
 
         Parameters
         ----------
+        rope_sd : float
+            Half the region's width in standard deviations of the outcome; per standard deviation of the feature
+            for ``effect``.
         rope : array broadcast to (F, O), optional
-            Half the region's width, in units of what is tested. Default: 0.02 outcome standard deviations
-            per standard deviation of the feature for ``effect``, 0.02 outcome standard deviations for ``mean``.
-        alpha : float
+            Half the region's width in units of what is tested, instead of ``rope_sd``.
+        level : float
+            Both tests are at 1 - level.
         of : {"effect", "mean"}
             Effect per unit of the feature, or of the knockout itself.
 
         Returns
         -------
         DataFrame
-            One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (what is tested, and
-            its interval at level 1 - 2 alpha), ``neglog10p, verdict, reason, flags``. Negligible is exactly that
-            interval inside the region. ``not applicable`` with its reason: an outcome that is even in the
-            feature has no slope at the clean run, and an effect near zero says nothing.
+            One row per (feature, outcome): ``feature, outcome, effect, rope, lower, upper`` (what is tested, half
+            the region's width in its units, and its interval at level 1 - 2 (1 - level)), ``neglog10p, verdict,
+            reason, flags``. Negligible is exactly that interval inside the region. ``not applicable`` with its
+            reason: an outcome that is least or largest at the clean run has no slope there, and an effect near
+            zero says nothing.
 
         Raises
         ------
         InputError
-            Without a region, where the natural standard deviations are not known; for one that is not above
-            zero, an alpha outside (0, 0.5), or another name.
+            Without a region in raw units, where the natural standard deviations are not known; for one that is
+            not above zero, a level outside (0.5, 1), or another name.
         """
-        from mrinterp.results._knockout_equivalence import knockout_equivalence
+        tested = {
+            "effect": (self.effect, self.se, self.effect_df[:, None], self.feature_sd[:, None]),
+            "mean": (self.mean, self.mean_se, np.array(self.mean_df), np.ones((len(self.features), 1))),
+        }
+        if not isinstance(of, str) or of not in tested:
+            raise InputError("of", repr(of), "Give 'effect' or 'mean'")
+        if not isinstance(level, int | float | np.number) or not 0.5 < level < 1:
+            raise InputError("level", f"{level!r}", "Give a confidence level between 0.5 and 1, such as 0.95")
+        value, se, df, scale = tested[of]
+        region = self._region(rope_sd, scale) if rope is None else self._given_region(rope)
+        # 1 - 0.95 is not 0.05 in binary; rounded, it is the number that people mean.
+        test = tost(value, se, df, region, round(1 - level, 12))
+        no_slope = np.broadcast_to(self.extremal_at_clean & (of == "effect" or self.two_sided), value.shape)
+        reason = np.where(np.isnan(value), NOT_MOVED, np.where(np.isfinite(se), "", NO_ERROR))
+        columns: dict[str, NDArray[Any]] = {"effect": value, "rope": region, "lower": test.lower}
+        columns |= {
+            "upper": test.upper,
+            "neglog10p": np.where(no_slope, np.nan, test.neglog10p),
+            "verdict": np.where(no_slope, NOT_APPLICABLE, test.verdict),
+            "reason": np.where(no_slope, EXTREMAL, reason),
+            "flags": np.broadcast_to(np.array(self.flags, dtype=object)[:, None], value.shape),
+        }
+        return self.keys().assign(**{name: column.ravel() for name, column in columns.items()})
 
-        return knockout_equivalence(self, rope, alpha, of)
+    def _region(self, rope_sd: float, scale: Array) -> Array:
+        """Half widths (F, O) in units of what is tested, from natural standard deviations."""
+        if not isinstance(rope_sd, int | float | np.number) or not rope_sd > 0:
+            raise InputError("rope_sd", f"{rope_sd!r}", "Give half a width above zero, in sd of the outcome")
+        if np.isnan(self.outcome_sd).all():
+            raise InputError(
+                "rope", "none given, and the outcomes' natural spread is not known", "Give it in raw units"
+            )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            region = np.where(scale > 0, rope_sd * self.outcome_sd / scale, np.nan)
+        return np.broadcast_to(region, self.effect.shape)
+
+    def _given_region(self, rope: ArrayLike) -> Array:
+        """Half widths (F, O) as given in raw units."""
+        shape = self.effect.shape
+        fix = f"Give half a width above zero, for all cells, each of {shape[1]} outcomes, or {shape}"
+        try:
+            region = np.broadcast_to(np.asarray(rope, dtype=float), shape)
+        except (TypeError, ValueError):
+            raise InputError("rope", f"{str(rope)[:60]!r}", fix) from None
+        if not (region > 0).all():
+            raise InputError("rope", f"{np.min(region):g}", fix)
+        return region
 
     def keys(self) -> pd.DataFrame:
         """``feature, outcome`` of every cell, in the order of the tables."""
@@ -297,35 +358,35 @@ class KnockoutEffects:
             "mean_boot_lower": self.mean_bootstrap[0],
             "mean_boot_upper": self.mean_bootstrap[1],
             "r2": self.r2,
-            "changed": self.changed,
-            "typical": self.typical,
+            "share_changed": self.share_changed,
+            "rms_change": self.rms_change,
         }
         for name, value in cells.items():
             frame[name] = value.ravel()
         frame["measurable"] = self.measurable.ravel()
         O = len(self.outcomes)
-        for name in ("effect_df", "moved_by", "feature_sd", *PER_FEATURE):
+        for name in ("effect_df", "moved_by", "feature_sd", *CHECKS):
             frame[name] = np.repeat(getattr(self, name), O)
-        frame["df"], frame["mean_df"], frame["prompts"] = self.df, self.mean_df, len(self.prompts)
-        frame["families"] = self.prompts["family"].nunique()
+        frame["df"], frame["mean_df"], frame["inputs"] = self.df, self.mean_df, len(self.inputs)
+        frame["families"] = self.inputs["family"].nunique()
         frame["flags"] = np.repeat(np.array(self.flags, dtype=object), O)
         return frame
 
     def support_frame(self) -> pd.DataFrame:
-        """One row per (feature, position): ``feature, position, outside, massive``."""
+        """One row per (feature, position): ``feature, position, outside, massive_activation``."""
         K = len(self.positions)
         return pd.DataFrame(
             {
                 "feature": np.repeat(np.array(self.features, dtype=object), K),
                 "position": np.tile(np.array(self.positions, dtype=object), len(self.features)),
                 "outside": self.outside.ravel(),
-                "massive": self.massive.ravel(),
+                "massive_activation": self.massive_activation.ravel(),
             }
         )
 
     def __str__(self) -> str:
         F, O = self.effect.shape
-        where = f"{len(self.prompts)} inputs in {self.prompts['family'].nunique()} families"
+        where = f"{len(self.inputs)} inputs in {self.inputs['family'].nunique()} families"
         text = f"{self.label}: {F} features x {O} outcomes on {where}"
         if np.isfinite(self.effect).any():
             f, o = np.unravel_index(int(np.nanargmax(np.abs(self.effect))), self.effect.shape)
@@ -340,18 +401,21 @@ class KnockoutEffects:
             text += f"; {len(flagged)} flagged, first {flagged[0][0]}: {flagged[0][1]}"
         return text + "."
 
-    def save(self, folder: Path) -> None:
-        """Write the effects into ``folder``, whole or not at all."""
-        from mrinterp.results._knockout_files import write_knockouts
-
-        write_knockouts(self, Path(folder))
-
     @classmethod
-    def load(cls, folder: Path) -> KnockoutEffects:
-        """Reopen what `save` wrote; what an older version did not write is nan."""
-        from mrinterp.results._knockout_files import read_knockouts
-
-        return cls(**read_knockouts(Path(folder)))
+    def _from_table(
+        cls, table: pd.DataFrame, header: dict[str, Any], given: dict[str, Any]
+    ) -> dict[str, Any]:
+        """The numbers by cell and by feature; what an older version did not write is left to its default."""
+        former = {old: new for new, old in cls.FORMER_NAMES.items()}
+        shape = len(given["features"]), len(given["outcomes"])
+        numbers = table.rename(columns=former).select_dtypes("number")
+        grid = {str(c): numbers[c].to_numpy(dtype=float).reshape(shape) for c in numbers}
+        found = {name: grid[name] for name in CELLS if name in grid}
+        found |= {name: grid[name][:, 0] for name in ROWS if name in grid}
+        for name, column in BOOTSTRAPS.items():
+            if f"{column}_lower" in grid:
+                found[name] = np.stack([grid[f"{column}_lower"], grid[f"{column}_upper"]])
+        return found
 
     @staticmethod
     def digest_of(folder: Path) -> str:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
-from mrinterp.core.storage import FORMAT_VERSION, read_header, whole_folder, write_json
+from mrinterp.results._result import Axis, Parts, Result
 
 __all__ = ["TraitCluster", "TraitClusters"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TraitCluster:
     """Traits that share a cause.
 
@@ -49,13 +48,16 @@ class TraitCluster:
         )
 
 
-@dataclass(frozen=True)
-class TraitClusters:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class TraitClusters(Result):
     """Clusters in the order in which they were found."""
 
-    traits: tuple[str, ...]
-    instruments: tuple[str, ...]
-    clusters: tuple[TraitCluster, ...]
+    KIND: ClassVar[str] = "trait clusters"
+    HEADER: ClassVar[str] = "trait_clusters.json"
+
+    traits: Annotated[tuple[str, ...], Axis("T")]
+    instruments: Annotated[tuple[str, ...], Axis("J")]
+    clusters: Annotated[tuple[TraitCluster, ...], Parts(TraitCluster)]
     reference: str = ""
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -71,31 +73,3 @@ class TraitClusters:
 
     def __str__(self) -> str:
         return "\n".join(str(c) for c in self.clusters) or "no traits share a cause."
-
-    def save(self, folder: Path) -> None:
-        """Write into ``folder``, whole or not at all."""
-        with whole_folder(folder) as partial:
-            header = {"kind": "trait clusters", "format_version": FORMAT_VERSION, **asdict(self)}
-            write_json(partial / "trait_clusters.json", header)
-
-    @classmethod
-    def load(cls, folder: Path) -> TraitClusters:
-        """Reopen what `save` wrote."""
-        header = read_header(Path(folder) / "trait_clusters.json", "trait clusters")
-        clusters = tuple(
-            TraitCluster(
-                **{
-                    **c,
-                    "traits": tuple(c["traits"]),
-                    "instrument_posterior": tuple(c["instrument_posterior"]),
-                }
-            )
-            for c in header["clusters"]
-        )
-        return cls(
-            tuple(header["traits"]),
-            tuple(header["instruments"]),
-            clusters,
-            header["reference"],
-            header["meta"],
-        )

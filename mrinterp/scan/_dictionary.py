@@ -115,7 +115,13 @@ def scaled_dictionary(
         )
     sign = np.where((scores**3).mean(axis=0) < 0, -1.0, 1.0) if oriented else np.ones(len(sd))
     turn = sign[:, None]
-    return Dictionary(names, read / sd[:, None] * turn, write * sd[:, None] * turn, center, unit="sd")
+    return Dictionary(
+        names=names,
+        read=read / sd[:, None] * turn,
+        write=write * sd[:, None] * turn,
+        center=center,
+        unit="sd",
+    )
 
 
 def head_dictionary(names: tuple[str, ...], heads: Sequence[NDArray[np.int_]], means: Array) -> Dictionary:
@@ -197,12 +203,23 @@ def latent_dictionary(
     latents = tuple(int(view.index[c]) for c in chosen)
     names = tuple(f"{network.site}:latent{i}" for i in latents)
     write = _decoder_rows(sae, latents, network, rows[:SAMPLE]) * sd[chosen][:, None]
-    parts = (values[:, chosen].mean(axis=0), sd[chosen])
+    zero = values[:, chosen].mean(axis=0)
     center = np.zeros(network.width)
     count = len(latents)
-    blank = Dictionary(names, None, write, center, (), "sd", latents, *parts, np.zeros((count, count)))
+    blank = Dictionary(
+        names=names,
+        read=None,
+        write=write,
+        center=center,
+        labels=(),
+        unit="sd",
+        latents=latents,
+        zero=zero,
+        scale=sd[chosen],
+        measured_read_back=np.zeros((count, count)),
+    )
     measured = network.each_written(dictionary_view(blank, sae), write, rows[:SAMPLE])
-    return Dictionary(names, None, write, center, (), "sd", latents, *parts, measured)
+    return replace(blank, measured_read_back=measured)
 
 
 def _noise_free_inputs(design: Design) -> NDArray[np.int_]:

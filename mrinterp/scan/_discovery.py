@@ -121,7 +121,18 @@ def learn_basis(
         _refuse_downstream(viewed, dictionary, design)
     further = {part: d for part, d in directions.items() if part not in ("mean", "position")}
     mean_rows, position_rows = directions["mean"], directions["position"]
-    return Basis(dictionary, mean_rows, position_rows, order, rank, path, support, variance, meta, further)
+    return Basis(
+        dictionary=dictionary,
+        mean_directions=mean_rows,
+        position_directions=position_rows,
+        order=order,
+        rank=rank,
+        path=path,
+        support=support,
+        support_variance=variance,
+        meta=meta,
+        further=further,
+    )
 
 
 def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:

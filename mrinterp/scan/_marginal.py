@@ -66,20 +66,20 @@ def marginal_scan(
     role = ["feature"] * len(panel.feature_names) + ["outcome"] * len(panel.outcome_names)
     labels = [*panel.labels, *[""] * len(panel.outcome_names)]
     return SumStats(
-        beta,
-        se,
-        pd.DataFrame({"trait": names, "role": role, "label": labels}),
-        panel.instruments,
-        dof,
-        chosen.families,
-        errors,
-        {
+        beta=beta,
+        se=se,
+        traits=pd.DataFrame({"trait": names, "role": role, "label": labels}),
+        instruments=panel.instruments,
+        dof=dof,
+        clusters=chosen.families,
+        error_cov=errors,
+        meta={
             "kind": kind or "all",
             "design": "paired",
             "runs": len(change.prompt),
             "covariance": covariance,
         },
-        _dose_correlation(change.doses),
+        ld=_dose_correlation(change.doses),
     )
 
 

@@ -135,7 +135,12 @@ def read_arrays(
     write = _write_rows(view, read["mean"][chosen].mean(axis=0))
     names, F = view.names, len(view.names)
     latents = Dictionary(
-        names, None, write, np.zeros(write.shape[1]), latents=tuple(range(F)), zero=np.zeros(F)
+        names=names,
+        read=None,
+        write=write,
+        center=np.zeros(write.shape[1]),
+        latents=tuple(range(F)),
+        zero=np.zeros(F),
     )
     rows = {"mean": mean_bypass(latents, change["mean"])[:rank]}
     rows["position"] = position_bypass(change["position"], rank, seed)

@@ -101,15 +101,15 @@ def from_arrays(
         }
     )
     return Panel(
-        frame,
-        matrices["doses"],
-        matrices["features"],
-        matrices["bypass"],
-        matrices["outcomes"],
-        table,
-        tuple(_names("feature_names", feature_names, matrices["features"].shape[1], "x")),
-        tuple(_names("outcome_names", outcome_names, matrices["outcomes"].shape[1], "y")),
-        tuple(f"bypass:{i}" for i in range(matrices["bypass"].shape[1])),
+        runs=frame,
+        doses=matrices["doses"],
+        features=matrices["features"],
+        bypass=matrices["bypass"],
+        outcomes=matrices["outcomes"],
+        instruments=table,
+        feature_names=tuple(_names("feature_names", feature_names, matrices["features"].shape[1], "x")),
+        outcome_names=tuple(_names("outcome_names", outcome_names, matrices["outcomes"].shape[1], "y")),
+        bypass_names=tuple(f"bypass:{i}" for i in range(matrices["bypass"].shape[1])),
         rank=matrices["bypass"].shape[1] if rank is None else rank,
     )
 

@@ -107,13 +107,13 @@ def harmonize(
     F = len(xs)
     n = np.array([f["n"].median() if f["n"].notna().any() else np.nan for f in frames])
     return MRData(
-        beta[:F, kept],
-        se[:F, kept],
-        beta[F:, kept],
-        se[F:, kept],
-        tuple(t.trait for t in xs),
-        tuple(t.trait for t in ys),
-        tuple(n for n, k in zip(names, kept, strict=True) if k),
+        beta_x=beta[:F, kept],
+        se_x=se[:F, kept],
+        beta_y=beta[F:, kept],
+        se_y=se[F:, kept],
+        exposures=tuple(t.trait for t in xs),
+        outcomes=tuple(t.trait for t in ys),
+        instruments=tuple(n for n, k in zip(names, kept, strict=True) if k),
         n_x=None if np.isnan(n[:F]).all() else n[:F],
         n_y=None if np.isnan(n[F:]).all() else n[F:],
         info=info.loc[kept].reset_index(drop=True),

@@ -41,13 +41,13 @@ class ColocTable:
         if self.locus is not None:
             info["locus"] = list(self.locus)
         return MRData(
-            self.beta[:1],
-            se[:1],
-            self.beta[1:],
-            se[1:],
-            traits[:1],
-            traits[1:],
-            self.instruments,
+            beta_x=self.beta[:1],
+            se_x=se[:1],
+            beta_y=self.beta[1:],
+            se_y=se[1:],
+            exposures=traits[:1],
+            outcomes=traits[1:],
+            instruments=self.instruments,
             ld=ld,
             info=info,
         )

@@ -93,13 +93,13 @@ def _summary(sheet: Sheet, exposures: Sequence[str] | None, outcomes: Sequence[s
     beta[absent] = se[absent] = np.nan
     F = len(xs)
     return MRData(
-        beta[:F],
-        se[:F],
-        beta[F:],
-        se[F:],
-        tuple(xs),
-        tuple(ys),
-        tuple(names),
+        beta_x=beta[:F],
+        se_x=se[:F],
+        beta_y=beta[F:],
+        se_y=se[F:],
+        exposures=tuple(xs),
+        outcomes=tuple(ys),
+        instruments=tuple(names),
         n_x=None if np.isnan(n[:F]).all() else np.array(n[:F]),
         n_y=None if np.isnan(n[F:]).all() else np.array(n[F:]),
         info=_info(sheet, names, kept),
@@ -218,7 +218,17 @@ def from_arrays(
     else:
         exposures = tuple(exposure)
     ld = None if correlation is None else np.asarray(correlation, float)
-    return MRData(x, sx, y, sy, exposures, (outcome,), names, ld=ld, info=pd.DataFrame({"instrument": names}))
+    return MRData(
+        beta_x=x,
+        se_x=sx,
+        beta_y=y,
+        se_y=sy,
+        exposures=exposures,
+        outcomes=(outcome,),
+        instruments=names,
+        ld=ld,
+        info=pd.DataFrame({"instrument": names}),
+    )
 
 
 def read_correlation(

@@ -16,7 +16,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
-from mrinterp.results._attribution_table import ComparatorTable
+from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.worlds._gated import gated_world
 from tests.attribution.comparator_bench import (
     GRADIENT,
@@ -44,7 +44,7 @@ class TestBesideTheKnockout:
         assert scores.loc["correlation", "sign_concordance"] == pytest.approx(signs)
         assert f"gradient r {scores.loc['gradient', 'correlation']:.2f}" in str(held)
         held.save(tmp_path / "t")
-        assert str(ComparatorTable.load(tmp_path / "t")) == str(held)
+        assert str(AttributionTable.load(tmp_path / "t")) == str(held)
 
     def test_some_of_the_features_in_another_order(self) -> None:
         bench = bench_of("latents")

@@ -33,14 +33,29 @@ def random_data(rng: np.random.Generator, f: int = 4, o: int = 3, j: int = 12, s
     bx[:, 2] += scale * 0.1
     by[:, 2] += scale * 0.1
     names = [tuple(f"{p}{i}" for i in range(n)) for p, n in (("f", f), ("y", o), ("i", j))]
-    return MRData(bx, np.full_like(bx, 0.1), by, np.full_like(by, 0.1), *names)
+    return MRData(
+        beta_x=bx,
+        se_x=np.full_like(bx, 0.1),
+        beta_y=by,
+        se_y=np.full_like(by, 0.1),
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+    )
 
 
 def with_corr(data: MRData, rho: float) -> MRData:
     t = len(data.exposures) + len(data.outcomes)
     corr = np.full((t, t), rho) + (1 - rho) * np.eye(t)
     return MRData(
-        data.beta_x, data.se_x, data.beta_y, data.se_y, data.exposures, data.outcomes, data.instruments, corr
+        beta_x=data.beta_x,
+        se_x=data.se_x,
+        beta_y=data.beta_y,
+        se_y=data.se_y,
+        exposures=data.exposures,
+        outcomes=data.outcomes,
+        instruments=data.instruments,
+        error_corr=corr,
     )
 
 
@@ -81,19 +96,25 @@ def test_posteriors_ignore_sign_scale_and_order() -> None:
     order = np.random.default_rng(0).permutation(12)
     flip = np.where(np.arange(12) % 2, -1.0, 1.0)[order]
     other = MRData(
-        7 * flip * data.beta_x[:, order],
-        7 * data.se_x,
-        flip * data.beta_y[:, order],
-        data.se_y,
-        data.exposures,
-        data.outcomes,
-        tuple(data.instruments[i] for i in order),
+        beta_x=7 * flip * data.beta_x[:, order],
+        se_x=7 * data.se_x,
+        beta_y=flip * data.beta_y[:, order],
+        se_y=data.se_y,
+        exposures=data.exposures,
+        outcomes=data.outcomes,
+        instruments=tuple(data.instruments[i] for i in order),
     )
     again = colocalize(other, sd_x=7.0, sd_y=1.0)
     np.testing.assert_allclose(again.posterior, base.posterior, rtol=1e-9)
     np.testing.assert_allclose(again.sign, base.sign, rtol=1e-9)
     flipped = MRData(
-        -data.beta_x, data.se_x, data.beta_y, data.se_y, data.exposures, data.outcomes, data.instruments
+        beta_x=-data.beta_x,
+        se_x=data.se_x,
+        beta_y=data.beta_y,
+        se_y=data.se_y,
+        exposures=data.exposures,
+        outcomes=data.outcomes,
+        instruments=data.instruments,
     )
     np.testing.assert_allclose(colocalize(flipped, sd_x=1.0, sd_y=1.0).sign, -base.sign, rtol=1e-9)
 
@@ -177,14 +198,14 @@ def test_bivariate_hypotheses_equal_the_full_likelihood() -> None:
         return float(stats.multivariate_normal.logpdf(b, cov=cov) - null)
 
     data = MRData(
-        b[None, :J],
-        se_x[None],
-        b[None, J:],
-        se_y[None],
-        ("x",),
-        ("y",),
-        tuple("abcd"),
-        np.array([[1, rho], [rho, 1]]),
+        beta_x=b[None, :J],
+        se_x=se_x[None],
+        beta_y=b[None, J:],
+        se_y=se_y[None],
+        exposures=("x",),
+        outcomes=("y",),
+        instruments=tuple("abcd"),
+        error_corr=np.array([[1, rho], [rho, 1]]),
         ld=ld,
     )
     sd = np.sqrt(w) / 0.15
@@ -207,14 +228,14 @@ def test_correlated_errors_no_longer_pass_for_a_shared_cause() -> None:
     plain, joint = [], []
     for p in range(pairs):
         one = MRData(
-            bx[p : p + 1],
-            np.ones((1, J)),
-            by[p : p + 1],
-            np.ones((1, J)),
-            ("x",),
-            ("y",),
-            tuple("abcdefgh"),
-            np.array([[1.0, rho], [rho, 1.0]]),
+            beta_x=bx[p : p + 1],
+            se_x=np.ones((1, J)),
+            beta_y=by[p : p + 1],
+            se_y=np.ones((1, J)),
+            exposures=("x",),
+            outcomes=("y",),
+            instruments=tuple("abcdefgh"),
+            error_corr=np.array([[1.0, rho], [rho, 1.0]]),
         )
         for target, correlated in ((plain, False), (joint, True)):
             result = colocalize(one, sd_x=10.0, sd_y=10.0, correlated_errors=correlated, check_misfit=False)
@@ -229,13 +250,13 @@ def test_dense_effects_answer_not_applicable() -> None:
     sparse[4] = 12
     names = tuple(f"i{j}" for j in range(J))
     data = MRData(
-        np.array([dense, sparse]) + rng.standard_normal((2, J)),
-        np.ones((2, J)),
-        (sparse + rng.standard_normal(J))[None],
-        np.ones((1, J)),
-        ("dense", "sparse"),
-        ("y",),
-        names,
+        beta_x=np.array([dense, sparse]) + rng.standard_normal((2, J)),
+        se_x=np.ones((2, J)),
+        beta_y=(sparse + rng.standard_normal(J))[None],
+        se_y=np.ones((1, J)),
+        exposures=("dense", "sparse"),
+        outcomes=("y",),
+        instruments=names,
     )
     result = colocalize(data, sd_x=30.0, sd_y=30.0)
     answer = result["dense", "y"]
@@ -268,7 +289,15 @@ def test_estimated_prior_finds_the_size_of_effects() -> None:
     beta += 0.1 * rng.standard_normal(len(beta))
     se = np.full((1, len(beta)), 0.1)
     names = tuple(map(str, range(len(beta))))
-    data = MRData(beta[None], se, beta[None], se, ("x",), ("y",), names)
+    data = MRData(
+        beta_x=beta[None],
+        se_x=se,
+        beta_y=beta[None],
+        se_y=se,
+        exposures=("x",),
+        outcomes=("y",),
+        instruments=names,
+    )
     labels = [f"l{i // per}" for i in range(len(beta))]
     result = colocalize(data, locus=labels, prior="estimated")
     assert 0.5 * true**2 < result.meta["prior_variance_x"][0] < 2 * true**2
@@ -315,7 +344,14 @@ def test_heidi_holds_its_level_and_finds_linkage() -> None:
     assert np.mean(p_apart > -np.log10(0.05)) > 0.5
     names = tuple(f"i{j}" for j in range(J))
     data = MRData(
-        bx[:1], np.sqrt(v[:1]), draw(0.3 * apart)[:1], np.sqrt(v[:1]), ("x",), ("y",), names, ld=locus.ld
+        beta_x=bx[:1],
+        se_x=np.sqrt(v[:1]),
+        beta_y=draw(0.3 * apart)[:1],
+        se_y=np.sqrt(v[:1]),
+        exposures=("x",),
+        outcomes=("y",),
+        instruments=names,
+        ld=locus.ld,
     )
     assert isinstance(heidi(data, "x", "y"), Check)
     assert isinstance(heidi(data, "x", "y", min_abs_z=1e3), NotApplicable)

@@ -40,13 +40,13 @@ def pair_data(case: Case, ld: bool = False) -> MRData:
     columns = [d[c].to_numpy()[None] for c in ("beta_1", "varbeta_1", "beta_2", "varbeta_2")]
     matrix = case.frame("ld_1.csv").to_numpy() if ld else None
     return MRData(
-        columns[0],
-        np.sqrt(columns[1]),
-        columns[2],
-        np.sqrt(columns[3]),
-        ("x",),
-        ("y",),
-        tuple(d.snp),
+        beta_x=columns[0],
+        se_x=np.sqrt(columns[1]),
+        beta_y=columns[2],
+        se_y=np.sqrt(columns[3]),
+        exposures=("x",),
+        outcomes=("y",),
+        instruments=tuple(d.snp),
         ld=matrix,
     )
 

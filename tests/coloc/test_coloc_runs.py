@@ -25,7 +25,17 @@ def test_from_runs_equals_from_summary_statistics() -> None:
     beta, se, sd = marginal_effects(3 * locus.x, y.T)
     np.testing.assert_allclose(beta / se, z, rtol=1e-9)
     names = ("f0", "f1"), ("y",), tuple(map(str, range(20)))
-    data = MRData(beta[:2], se[:2], beta[2:], se[2:], *names, ld=locus.ld, n_x=np.full(2, 600.0))
+    data = MRData(
+        beta_x=beta[:2],
+        se_x=se[:2],
+        beta_y=beta[2:],
+        se_y=se[2:],
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+        ld=locus.ld,
+        n_x=np.full(2, 600.0),
+    )
     again = colocalize(data, sd_x=sd[:2], sd_y=sd[2:])
     np.testing.assert_allclose(runs.posterior, again.posterior, rtol=1e-10)
     assert runs.posterior[0, 0, 0, 3] > 0.9

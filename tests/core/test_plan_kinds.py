@@ -86,7 +86,9 @@ def test_a_study_runs_them_blind_and_side_by_side(study: Study) -> None:
     assert made["clamped_low"].label == "clamped to quantile 0.1"
     assert made["clamped_low"].meta["options"]["quantile"] == 0.1
     assert (made["clamp"].outside_range == 0).all()
-    np.testing.assert_allclose(made["steer"].per_input / -0.5, made["steer"].per_prompt, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(
+        made["steer"].change_by_input / -0.5, made["steer"].effect_by_input, rtol=1e-5, atol=1e-7
+    )
     tested = study.equivalence
     assert list(dict.fromkeys(tested["kind"])) == names
     assert (study.out / "knockouts" / "clamped_low" / "effects.parquet").exists()

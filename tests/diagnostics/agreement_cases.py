@@ -33,21 +33,24 @@ def knockout_of(truth: np.ndarray, seed: int = 1, noise: float = 0.05, **changes
     options: dict[str, Any] = {
         "effect": each.mean(axis=1),
         "se": (by_family.std(axis=1, ddof=1) / np.sqrt(FAMILIES))[:, None],
-        "per_prompt": each,
+        "effect_by_input": each,
         **changes,
     }
     return KnockoutEffects(
-        "shift",
-        "shift",
-        tuple(f"f{i}" for i in range(n)),
-        ("y",),
-        options["effect"],
-        options["se"],
-        FAMILIES - 1.0,
-        options["per_prompt"],
-        pd.DataFrame({"prompt": np.arange(P), "family": family}),
-        *(np.zeros(n) for _ in range(4)),
-        0.0,
+        kind="shift",
+        label="shift",
+        features=tuple(f"f{i}" for i in range(n)),
+        outcomes=("y",),
+        effect=options["effect"],
+        se=options["se"],
+        df=FAMILIES - 1.0,
+        effect_by_input=options["effect_by_input"],
+        inputs=pd.DataFrame({"prompt": np.arange(P), "family": family}),
+        read_back_error=np.zeros(n),
+        leakage=np.zeros(n),
+        off_support=np.zeros(n),
+        outside_range=np.zeros(n),
+        noise_floor=np.zeros(1),
     )
 
 
@@ -57,7 +60,17 @@ def estimates_of(
     beta = np.asarray(beta, float).reshape(-1, 1)
     names = tuple(f"f{i}" for i in range(len(beta)))
     spread = np.broadcast_to(np.reshape(se, (-1, 1)), beta.shape)
-    return Estimates(method, method, names, ("y",), beta, spread, "ok", np.full(beta.shape, 9), **changes)
+    return Estimates(
+        method=method,
+        label=method,
+        exposures=names,
+        outcomes=("y",),
+        beta=beta,
+        se=spread,
+        status="ok",
+        n_instruments=np.full(beta.shape, 9),
+        **changes,
+    )
 
 
 def held_against(
@@ -68,5 +81,5 @@ def held_against(
 
 
 def row_of(held: Agreement) -> dict[str, Any]:
-    (row,) = held.summary.to_dict(orient="records")
+    (row,) = held.scores.to_dict(orient="records")
     return row

@@ -82,11 +82,11 @@ def test_every_method_is_scored_on_what_it_answers() -> None:
     full = truth_of() + 0.1 * rng.standard_normal(F)
     some = np.where(np.arange(F) < 3, np.nan, full)
     both = agreement([estimates_of(full, 0.1, "a"), estimates_of(some, 0.1, "b")], knockout, 0.2, draws=50)
-    table = both.summary.set_index("method")
+    table = both.scores.set_index("method")
     pair = agree(full[3:], np.full(F - 3, 0.1), knockout.effect[3:, 0], knockout.se[3:, 0], knockout.df)
     assert table.loc["b", "correlation"] == pytest.approx(pair.correlation)
     assert table.loc["a", "n"] == F
-    alone = agreement([estimates_of(full, 0.1, "a")], knockout, 0.2, draws=50).summary.iloc[0]
+    alone = agreement([estimates_of(full, 0.1, "a")], knockout, 0.2, draws=50).scores.iloc[0]
     assert table.loc["a", "auroc"] == alone["auroc"]
 
 

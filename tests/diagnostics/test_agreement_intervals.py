@@ -43,9 +43,9 @@ class TestIntervals:
     def test_a_weighted_knockout_is_redrawn_with_its_weights(self) -> None:
         rng = np.random.default_rng(7)
         knockout = knockout_of(truth_of())
-        weight = rng.uniform(0.2, 1.8, knockout.per_prompt.shape[:2])
+        weight = rng.uniform(0.2, 1.8, knockout.effect_by_input.shape[:2])
         weight /= weight.mean(axis=1, keepdims=True)
-        effect = (weight[:, :, None] * knockout.per_prompt).mean(axis=1)
+        effect = (weight[:, :, None] * knockout.effect_by_input).mean(axis=1)
         weighted = replace(knockout, effect=effect, weight=weight)
         assert (
             held_against(truth_of(), knockout=weighted, draws=20).meta["resampled"]

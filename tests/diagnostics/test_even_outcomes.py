@@ -71,7 +71,7 @@ def test_it_is_remembered_and_left_out_of_the_test_between_kinds(bench: Bench, t
     made = [knock_out(bench, kind) for kind in ("shift", "mean", "resample")]
     made[0].save(tmp_path / "shift")
     again = KnockoutEffects.load(tmp_path / "shift")
-    assert list(again.even) == [False, False, True]
+    assert list(again.extremal_at_clean) == [False, False, True]
     assert set(of_distance(again)["verdict"]) == {"not applicable"}
     together = compare_kinds(made)
     assert np.isnan(together.q[:, 2]).all()
@@ -85,7 +85,14 @@ def test_neither_estimate_nor_knockout_has_a_verdict_in_the_answer(bench: Bench)
     shape = len(names), len(outcomes)
     status = np.full(shape, "ok", dtype=object)
     estimates = Estimates(
-        "within", "within", names, outcomes, shift.effect, np.full(shape, 0.01), status, np.full(shape, 24)
+        method="within",
+        label="within",
+        exposures=names,
+        outcomes=outcomes,
+        beta=shift.effect,
+        se=np.full(shape, 0.01),
+        status=status,
+        n_instruments=np.full(shape, 24),
     )
     rope = np.full(len(outcomes), 0.1)
     answer = verdict_table(estimates, shift, rope, names)

@@ -258,8 +258,8 @@ class TestUnits:
         again = load_network(tmp_path / "edited").adapter.module
         for module in (made.module, again):
             got = _Hidden()(TorchAdapter(module).run(TEXT).output, MASK).double().numpy()
-            np.testing.assert_allclose(got - bench.clean, zero.per_input[1], atol=1e-6)
-        assert np.abs(zero.per_input[1]).max() > 1e-3
+            np.testing.assert_allclose(got - bench.clean, zero.change_by_input[1], atol=1e-6)
+        assert np.abs(zero.change_by_input[1]).max() > 1e-3
 
     @pytest.mark.needs("transformers")
     def test_sites_that_something_else_reads_are_refused(self, encoder: Any, decoder: Any) -> None:

@@ -146,7 +146,7 @@ def effects_of_swaps(
         features=names,
         outcomes=("y",),
         df=len(np.unique(family)) - 1.0,
-        prompts=prompts,
+        inputs=prompts,
         noise_floor=np.zeros(1),
         **checks,
         **numbers,

@@ -92,7 +92,7 @@ def test_other_bad_input() -> None:
     ("run", "words"),
     [
         (lambda: knock_out(stack_bench(6), "mean", draws=0), "draws: 0"),
-        (lambda: knock_out(stack_bench(6), "mean").equivalence(alpha=2), "alpha: 2"),
+        (lambda: knock_out(stack_bench(6), "mean").equivalence(level=2), "level: 2"),
         (lambda: stack_bench(6, block=0), "block: 0"),
         (lambda: stack_bench(6, block=2.5), "block: 2.5. Give a whole number"),
         (lambda: stack_bench(4, family=[0, 1, np.nan, 1]), "family of prompt 2: nan"),

@@ -38,7 +38,7 @@ def test_a_feature_that_never_varies_is_said_to() -> None:
         verdicts = made.equivalence().query("feature == '2'")["verdict"]
         assert set(verdicts) == {"indeterminate"}
     own = knock_out(bench, "clamp", features=[2], value=value)
-    np.testing.assert_array_equal(own.per_input, 0.0)
+    np.testing.assert_array_equal(own.change_by_input, 0.0)
     with pytest.raises(InputError, match=r"feature '2'.*never varies.*allow_off_support=True"):
         knock_out(bench, "clamp", features=[2], value=value + 1)
     zero = knock_out(bench, "zero")
@@ -98,8 +98,8 @@ def test_massive_activations_and_a_mean_blind_to_position() -> None:
     blind = knock_out(bench, "mean", by="all")
     np.testing.assert_array_equal(blind.outside[1], 1.0)
     frame = blind.support_frame()
-    assert frame.query("feature == '1' and position == 'token 0'")["massive"].item() > 1000
-    assert np.abs(blind.typical[1]).max() > 100 * np.abs(by_position.typical[1]).max()
+    assert frame.query("feature == '1' and position == 'token 0'")["massive_activation"].item() > 1000
+    assert np.abs(blind.rms_change[1]).max() > 100 * np.abs(by_position.rms_change[1]).max()
 
 
 def test_support_of_a_pooled_rule_is_also_checked_at_its_tokens() -> None:

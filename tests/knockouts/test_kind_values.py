@@ -40,8 +40,8 @@ def test_every_kind_has_the_known_effect(kind: str, rule: str) -> None:
         change = np.where(own, change, 0.0).sum(axis=-1) / own.sum(axis=1)
     sign = np.array(KINDS[kind](**options_of(kind, bench)).signs)
     moved = (sign[None, :, None] * change).mean(axis=1)
-    np.testing.assert_allclose(made.per_input, moved[:, :, None] * truth[:, None], atol=1e-12)
-    np.testing.assert_allclose(made.mean, made.per_input.mean(axis=1), atol=1e-14)
+    np.testing.assert_allclose(made.change_by_input, moved[:, :, None] * truth[:, None], atol=1e-12)
+    np.testing.assert_allclose(made.mean, made.change_by_input.mean(axis=1), atol=1e-14)
     np.testing.assert_allclose(made.moved_by, np.sqrt((change**2).mean(axis=(1, 2))), atol=1e-12)
     assert made.read_back_error.max() < 1e-12
     assert made.leakage.max() < 1e-12
@@ -109,7 +109,7 @@ def test_donors_are_of_other_families_and_differ(rule: str) -> None:
 def test_knockouts_to_the_own_value_change_nothing(rule: str) -> None:
     bench = stack_bench(10, rule=RULES[rule])
     for made in (knock_out(bench, "scale", factor=1.0), knock_out(bench, Interchange(bench.inputs))):
-        np.testing.assert_array_equal(made.per_input, 0.0)
+        np.testing.assert_array_equal(made.change_by_input, 0.0)
         assert np.isnan(made.effect).all()
         assert np.isnan(made.r2).all()
         assert not made.measurable.any()
@@ -123,7 +123,7 @@ def test_effects_of_a_curved_network() -> None:
     weight = known_effects(bench)[:, 0]
     last = bench.adapter.submodule("layer.2")
     first = bench.values @ last.weight.detach().numpy()[0] + last.bias.detach().numpy()[0]
-    np.testing.assert_allclose(made.per_prompt[:, :, 0], weight[:, None] * (1 + 1.6 * first), atol=1e-10)
+    np.testing.assert_allclose(made.effect_by_input[:, :, 0], weight[:, None] * (1 + 1.6 * first), atol=1e-10)
     np.testing.assert_allclose(made.effect[:, 0], weight * (1 + 1.6 * first).mean(), atol=1e-10)
     swapped = knock_out(bench, "resample", donors=4)
     amount = Resample(donors=4).targets(bench)(EVERY) - bench.values.T[:, None]
@@ -164,7 +164,7 @@ def test_a_kind_of_your_own_needs_only_its_values() -> None:
     bench = stack_bench(16)
     mine = knock_out(bench, Negated())
     theirs = knock_out(bench, "scale", factor=-1.0, allow_off_support=True)
-    np.testing.assert_array_equal(mine.per_input, theirs.per_input)
+    np.testing.assert_array_equal(mine.change_by_input, theirs.change_by_input)
     assert mine.kind == "negated"
     with pytest.raises(InputError, match=r"'flat': targets: shape \(6, 16\).*Give \(6, 1, 16\)"):
         knock_out(bench, Flat())

@@ -28,9 +28,9 @@ from tests.tiny import tiny_decoder
 def test_every_example_of_the_batch_is_edited() -> None:
     bench = stack_bench(13, inputs=stack_inputs(13), block=4)
     made = knock_out(bench, "steer", amount=0.3, unit="feature", allow_off_support=True)
-    want = np.broadcast_to(0.3 * known_effects(bench)[:, None], made.per_input.shape)
-    np.testing.assert_allclose(made.per_input, want, atol=1e-12)
-    assert (made.changed == 1).all()
+    want = np.broadcast_to(0.3 * known_effects(bench)[:, None], made.change_by_input.shape)
+    np.testing.assert_allclose(made.change_by_input, want, atol=1e-12)
+    assert (made.share_changed == 1).all()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -41,7 +41,7 @@ def test_blocks_and_padding_change_nothing(kind: str) -> None:
         for options in ({"block": 2}, {"inputs": stack_inputs(12, padded=3)}):
             bench = stack_bench(**{"inputs": stack_inputs(12), "rule": rule, **options})
             b = knock_out(bench, kind, allow_off_support=True, **options_of(kind, bench))
-            for name in ("effect", "se", "mean", "per_input", "outside_range"):
+            for name in ("effect", "se", "mean", "change_by_input", "outside_range"):
                 np.testing.assert_allclose(getattr(b, name), getattr(a, name), atol=1e-12, err_msg=name)
 
 
@@ -83,12 +83,12 @@ def test_a_sampled_outcome_is_measurable_where_its_errors_say_so() -> None:
     made = knock_out(stack_bench(400, sampling=judge, family=np.arange(400) // 4), "shift", size=2.0)
     lower, upper = made.interval()
     assert made.noise_floor[0] == 1
-    assert (made.typical[:, 0] < 1).all()
+    assert (made.rms_change[:, 0] < 1).all()
     apart = (lower > 0) | (upper < 0)
     assert apart[:, 0].any()
     assert made.measurable[apart].all()
     assert not made.measurable[~apart & (np.abs(made.mean) < 1.9 * made.mean_se)].any()
-    assert np.isnan(made.changed).all()
+    assert np.isnan(made.share_changed).all()
     assert not made.flags[int(apart.any(axis=1).argmax())]
 
 
@@ -108,7 +108,7 @@ def test_every_outcome_has_a_noise_floor_of_its_own() -> None:
     np.testing.assert_allclose(made.noise_floor[1] / made.noise_floor[0], 1e6, rtol=0.2)
     assert made.measurable.all()
     np.testing.assert_allclose(made.floor_per_unit, made.noise_floor / made.moved_by[:, None])
-    assert made.to_frame()["changed"].min() > 0.5
+    assert made.to_frame()["share_changed"].min() > 0.5
 
 
 def test_half_precision_has_a_floor_of_its_own_rounding() -> None:
@@ -132,13 +132,13 @@ def test_shards_of_another_network_outcome_or_view_are_not_taken(tmp_path: Path)
     ):
         again = knock_out(stack_bench(8, **options, folder=tmp_path), "zero")
         alone = knock_out(stack_bench(8, **options), "zero")
-        np.testing.assert_array_equal(again.per_input, alone.per_input)
-        assert not np.array_equal(again.per_input, first.per_input)
+        np.testing.assert_array_equal(again.change_by_input, alone.change_by_input)
+        assert not np.array_equal(again.change_by_input, first.change_by_input)
     assert len(list(tmp_path.iterdir())) == kept + 4
     network = LinearStack()
     bench = stack_bench(8, network, folder=tmp_path)
     network.calls = 0
-    np.testing.assert_array_equal(knock_out(bench, "zero").per_input, first.per_input)
+    np.testing.assert_array_equal(knock_out(bench, "zero").change_by_input, first.change_by_input)
     assert network.calls < WIDTH * 8, "the first bench's shards are found again"
 
 
@@ -147,15 +147,13 @@ def test_constant_features_and_single_prompts_are_not_said_to_be_badly_written()
     assert not any("read back" in words for words in single.flags)
     assert "no interval: all change comes from one family" in str(single)
     assert "nan" not in str(single)
-    assert set(single.equivalence(rope=1.0)["reason"]) == {
-        "no error can be had: all change comes from one family"
-    }
+    assert set(single.equivalence(rope=1.0)["reason"]) == {"no interval: all change comes from one family"}
 
 
 def test_sampled_outcomes_are_drawn_anew_in_every_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mrinterp.knockouts._knock_out.HELD", 16 * 5)
     made = knock_out(stack_bench(16, sampling=Sampling("normal", 1, 50.0, 0.0, 0)), "zero")
-    assert min(np.std(made.per_input[0] - made.per_input[f]) for f in range(1, WIDTH)) > 10
+    assert min(np.std(made.change_by_input[0] - made.change_by_input[f]) for f in range(1, WIDTH)) > 10
 
 
 def test_equivalence_of_the_knockout_itself_and_per_unit() -> None:
@@ -185,7 +183,7 @@ def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
     old += ["leakage", "off_support", "outside_range"]
     path = tmp_path / "k" / "effects.parquet"
     pd.read_parquet(path)[old].to_parquet(path)
-    for name in ("per_input", "weight", "outside", "massive"):
+    for name in ("change_by_input", "weight", "outside", "massive_activation"):
         (tmp_path / "k" / f"{name}.npy").unlink()
     header = tmp_path / "k" / "knockouts.json"
     text = header.read_text().replace('"positions"', '"unread"').replace('"outcome_sd"', '"unread_too"')
@@ -211,7 +209,7 @@ def test_half_precision_is_tried_where_the_outcome_hides_it() -> None:
         return knock_out(bench, "shift", size=size, draws=20)
 
     tiny, true = effects(torch.bfloat16, 0.01), effects(torch.float64, 0.01)
-    assert (tiny.typical > 2 * true.typical).any(), "it is rounding that moves the outcome"
+    assert (tiny.rms_change > 2 * true.rms_change).any(), "it is rounding that moves the outcome"
     assert not tiny.measurable.any()
     whole = effects(torch.bfloat16, 1.0)
     assert whole.measurable.all()

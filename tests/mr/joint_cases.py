@@ -84,7 +84,16 @@ def draw(
     size = se * np.exp(0.2 * rng.standard_normal((F + O, J)))
     noisy = np.concatenate([beta, theta @ beta + 0.1 * rng.standard_normal((O, J))]) + size * errors
     names = [tuple(f"{c}{i}" for i in range(n)) for c, n in (("x", F), ("y", O), ("g", J))]
-    return MRData(noisy[:F], size[:F], noisy[F:], size[F:], *names, error_corr=corr)
+    return MRData(
+        beta_x=noisy[:F],
+        se_x=size[:F],
+        beta_y=noisy[F:],
+        se_y=size[F:],
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+        error_corr=corr,
+    )
 
 
 def changed(data: MRData, **arrays: Any) -> MRData:

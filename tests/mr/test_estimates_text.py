@@ -11,7 +11,16 @@ def _estimates(features: int) -> Estimates:
     names = tuple(f"x{k}" for k in range(features))
     beta = np.arange(1, features + 1)[:, None] / 10
     ok = np.full((features, 1), "ok", dtype=object)
-    return Estimates("ivw", "the method", names, ("y",), beta, 0 * beta + 0.1, ok, np.full((features, 1), 20))
+    return Estimates(
+        method="ivw",
+        label="the method",
+        exposures=names,
+        outcomes=("y",),
+        beta=beta,
+        se=0 * beta + 0.1,
+        status=ok,
+        n_instruments=np.full((features, 1), 20),
+    )
 
 
 def test_every_effect_is_the_sentence_of_its_cell() -> None:

@@ -41,7 +41,15 @@ def data(seed: int = 0, F: int = 2, O: int = 2) -> MRData:
     sx, sy = rng.uniform(0.005, 0.01, (F, J)), rng.uniform(0.01, 0.02, (O, J))
     y = 0.4 * x[:1] + sy * rng.normal(size=(O, J))
     names = [tuple(f"{c}{i}" for i in range(n)) for c, n in (("x", F), ("y", O), ("i", J))]
-    return MRData(x + sx * rng.normal(size=(F, J)), sx, y, sy, *names)
+    return MRData(
+        beta_x=x + sx * rng.normal(size=(F, J)),
+        se_x=sx,
+        beta_y=y,
+        se_y=sy,
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+    )
 
 
 def fit(d: MRData, method: str) -> Any:

@@ -140,7 +140,16 @@ def test_overlap_is_corrected_when_instruments_are_weak() -> None:
         errors = np.linalg.cholesky(corr) @ rng.standard_normal((2, J))
         x = np.sqrt(2.0) * rng.standard_normal((1, J)) + errors[:1]
         one = np.ones((1, J))
-        data = MRData(x, one, errors[1:], one, ("x",), ("y",), tuple(map(str, range(J))), error_corr=corr)
+        data = MRData(
+            beta_x=x,
+            se_x=one,
+            beta_y=errors[1:],
+            se_y=one,
+            exposures=("x",),
+            outcomes=("y",),
+            instruments=tuple(map(str, range(J))),
+            error_corr=corr,
+        )
         for method in found:
             fit = estimate(data, method)
             found[method].append(fit.beta[0, 0])
@@ -163,13 +172,13 @@ def test_direct_path_fine_mapping_does_not_attenuate() -> None:
     b = rng.standard_normal((3, J))
     y = 0.5 * b[:1] + errors[3:] * 0.2
     data = MRData(
-        b + errors[:3],
-        np.full((3, J), se),
-        y,
-        np.full((1, J), 0.1),
-        ("x0", "x1", "x2"),
-        ("y",),
-        tuple(map(str, range(J))),
+        beta_x=b + errors[:3],
+        se_x=np.full((3, J), se),
+        beta_y=y,
+        se_y=np.full((1, J), 0.1),
+        exposures=("x0", "x1", "x2"),
+        outcomes=("y",),
+        instruments=tuple(map(str, range(J))),
         error_corr=corr,
     )
     for method in ("susie_mv", "susie_direct"):
@@ -200,7 +209,13 @@ def test_two_pathways_are_two_modes() -> None:
     b = rng.standard_normal((1, 80)) + 2.0
     g = np.where(np.arange(80) < 45, 0.2, 0.9) * b + 0.02 * rng.standard_normal((1, 80))
     data = MRData(
-        b, np.full_like(b, 0.02), g, np.full_like(b, 0.02), ("x",), ("y",), tuple(map(str, range(80)))
+        beta_x=b,
+        se_x=np.full_like(b, 0.02),
+        beta_y=g,
+        se_y=np.full_like(b, 0.02),
+        exposures=("x",),
+        outcomes=("y",),
+        instruments=tuple(map(str, range(80))),
     )
     ours = estimate(data, "grapple", starts=20)
     found = [m["effects"][0] for m in ours.meta["modes"][0]["modes"]]
@@ -216,7 +231,15 @@ def test_findings_carry_names_whatever_is_missing() -> None:
     b = rng.standard_normal((1, 80)) + 2.0
     g = np.where(np.arange(80) < 45, 0.2, 0.9) * b + 0.02 * rng.standard_normal((2, 80))
     g[1, :5] = np.nan
-    data = MRData(b, np.full_like(b, 0.02), g, np.full_like(g, 0.02), ("x",), ("y", "z"), names)
+    data = MRData(
+        beta_x=b,
+        se_x=np.full_like(b, 0.02),
+        beta_y=g,
+        se_y=np.full_like(g, 0.02),
+        exposures=("x",),
+        outcomes=("y", "z"),
+        instruments=names,
+    )
     ours = estimate(data, "grapple", starts=20)
     assert {m["outcome"] for m in ours.meta["modes"]} == {"y", "z"}
     for row in records([ours]):
@@ -236,7 +259,15 @@ def test_fine_mapping_finds_opposite_effects_of_coactivated_exposures() -> None:
     x = b + 0.15 * rng.standard_normal(b.shape)
     y = 0.3 * b[:1] - 0.3 * b[4:5] + 0.1 * rng.standard_normal((1, 150))
     y[0, :4] += 1.5
-    data = MRData(x, np.full_like(x, 0.15), y, np.full_like(y, 0.1), data.exposures, ("y",), data.instruments)
+    data = MRData(
+        beta_x=x,
+        se_x=np.full_like(x, 0.15),
+        beta_y=y,
+        se_y=np.full_like(y, 0.1),
+        exposures=data.exposures,
+        outcomes=("y",),
+        instruments=data.instruments,
+    )
     direct = estimate(data, "susie_direct")
     assert [s["exposures"] for s in direct.meta["credible_sets"] if s["exposures"]] in (
         [["x0"], ["x4"]],

@@ -46,13 +46,13 @@ def test_order_of_instruments_and_exposures_changes_nothing(method: str) -> None
     order, rows = rng.permutation(90), np.array([2, 0, 3, 1])
     traits = np.r_[rows, 4, 5]
     moved = MRData(
-        data.beta_x[rows][:, order],
-        data.se_x[rows][:, order],
-        data.beta_y[:, order],
-        data.se_y[:, order],
-        tuple(data.exposures[r] for r in rows),
-        data.outcomes,
-        tuple(data.instruments[o] for o in order),
+        beta_x=data.beta_x[rows][:, order],
+        se_x=data.se_x[rows][:, order],
+        beta_y=data.beta_y[:, order],
+        se_y=data.se_y[:, order],
+        exposures=tuple(data.exposures[r] for r in rows),
+        outcomes=data.outcomes,
+        instruments=tuple(data.instruments[o] for o in order),
         error_corr=data.error_corr[np.ix_(traits, traits)],  # type: ignore[index]
     )
     a, b = estimate(data, method, **DETERMINISTIC[method]), estimate(moved, method, **DETERMINISTIC[method])

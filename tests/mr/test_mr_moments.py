@@ -153,7 +153,17 @@ def linked(seed: int, F: int = 2, J: int = 15, se: float = 0.15) -> tuple[MRData
     sx, sy = np.tile(se * size, (F, 1)), 0.1 * size[None]
     names = [tuple(f"{c}{i}" for i in range(n)) for c, n in (("x", F), ("y", 1), ("g", J))]
     y = (theta @ beta)[None] + sy * errors[F:]
-    return MRData(beta + sx * errors[:F], sx, y, sy, *names, error_corr=corr, ld=ld), theta
+    return MRData(
+        beta_x=beta + sx * errors[:F],
+        se_x=sx,
+        beta_y=y,
+        se_y=sy,
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+        error_corr=corr,
+        ld=ld,
+    ), theta
 
 
 @pytest.mark.parametrize("options", [{}, {"overdispersion": True}])

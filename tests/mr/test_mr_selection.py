@@ -96,7 +96,15 @@ def planes(seed: int, outliers: int, F: int = 3, J: int = 60) -> tuple[MRData, n
     g = theta @ b + 0.1 * rng.normal(size=J)
     g[:outliers] += rng.uniform(2, 4, outliers)
     names = [tuple(f"{c}{i}" for i in range(n)) for c, n in (("x", F), ("y", 1), ("g", J))]
-    return MRData(b, np.full((F, J), 1e-3), g[None], t, *names), theta
+    return MRData(
+        beta_x=b,
+        se_x=np.full((F, J), 1e-3),
+        beta_y=g[None],
+        se_y=t,
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+    ), theta
 
 
 def test_outliers_do_not_move_the_robust_plane() -> None:
@@ -135,9 +143,9 @@ def test_robust_plane_follows_units_order_and_labels() -> None:
     order, sign = rng.permutation(60), np.where(rng.random(60) < 0.5, -1.0, 1.0)
     scale = np.array([10.0, 1.0, 0.1])[:, None]
     moved = MRData(
-        (data.beta_x * sign * scale)[:, order], (data.se_x * scale)[:, order],
-        (data.beta_y * sign)[:, order], data.se_y[:, order],
-        data.exposures, data.outcomes, tuple(data.instruments[i] for i in order),
+        beta_x=(data.beta_x * sign * scale)[:, order], se_x=(data.se_x * scale)[:, order],
+        beta_y=(data.beta_y * sign)[:, order], se_y=data.se_y[:, order],
+        exposures=data.exposures, outcomes=data.outcomes, instruments=tuple(data.instruments[i] for i in order),
     )  # fmt: skip
     again = estimate(moved, "mv_robust")
     np.testing.assert_allclose(again.beta * scale, fit.beta, rtol=1e-6)
@@ -148,5 +156,13 @@ def test_collinear_exposures_are_refused_in_words() -> None:
     data, _ = planes(5, 0)
     beta = data.beta_x.copy()
     beta[2] = beta[0] + beta[1]
-    twin = MRData(beta, data.se_x, data.beta_y, data.se_y, data.exposures, data.outcomes, data.instruments)
+    twin = MRData(
+        beta_x=beta,
+        se_x=data.se_x,
+        beta_y=data.beta_y,
+        se_y=data.se_y,
+        exposures=data.exposures,
+        outcomes=data.outcomes,
+        instruments=data.instruments,
+    )
     assert "collinear" in estimate(twin, "mv_robust").status[0, 0]

@@ -43,7 +43,7 @@ def simulate(
     y = theta * x[:1] + noise * sy * rng.normal(size=(O, J))
     bx = x + sx * rng.normal(size=(F, J))
     names = tuple(f"i{j}" for j in range(J))
-    return MRData(bx, sx, y, sy, tuple(f"x{f}" for f in range(F)), tuple(f"y{o}" for o in range(O)), names,
+    return MRData(beta_x=bx, se_x=sx, beta_y=y, se_y=sy, exposures=tuple(f"x{f}" for f in range(F)), outcomes=tuple(f"y{o}" for o in range(O)), instruments=names,
                   ld=np.eye(J))  # fmt: skip
 
 
@@ -215,8 +215,8 @@ def test_maximum_likelihood_knows_overlap() -> None:
     z = rng.normal(size=(O, J))
     sx = np.full((1, J), 0.01)
     noise = rng.normal(size=(1, J))
-    data = MRData(bx + sx * noise, sx, 0.01 * (rho * noise + np.sqrt(1 - rho**2) * z), np.full((O, J), 0.01), ("x",),
-                  tuple(f"y{o}" for o in range(O)), tuple(map(str, range(J))))  # fmt: skip
+    data = MRData(beta_x=bx + sx * noise, se_x=sx, beta_y=0.01 * (rho * noise + np.sqrt(1 - rho**2) * z), se_y=np.full((O, J), 0.01), exposures=("x",),
+                  outcomes=tuple(f"y{o}" for o in range(O)), instruments=tuple(map(str, range(J))))  # fmt: skip
     corr = np.eye(1 + O)
     corr[0, 1:] = corr[1:, 0] = rho
     informed = estimate(replace(data, error_corr=corr), "max_likelihood").beta.mean()
@@ -233,8 +233,8 @@ def null_p(methods: list[str], O: int, seed: int = 1, J: int = 40) -> dict[str, 
     rng = np.random.default_rng(seed)
     bx = rng.normal(0, 0.1, (1, J))
     sx, sy = np.full((1, J), 0.01), np.broadcast_to(rng.uniform(0.01, 0.02, (1, J)), (O, J))
-    data = MRData(bx + sx * rng.normal(size=(1, J)), sx, sy * rng.normal(size=(O, J)), sy, ("x",),
-                  tuple(f"y{o}" for o in range(O)), tuple(map(str, range(J))))  # fmt: skip
+    data = MRData(beta_x=bx + sx * rng.normal(size=(1, J)), se_x=sx, beta_y=sy * rng.normal(size=(O, J)), se_y=sy, exposures=("x",),
+                  outcomes=tuple(f"y{o}" for o in range(O)), instruments=tuple(map(str, range(J))))  # fmt: skip
     settings_ = {
         **OPTIONS,
         "weighted_mode": {"draws": 200},
@@ -270,8 +270,8 @@ def test_coverage_with_weak_instruments(method: str) -> None:
     by = theta * gamma + 0.01 * rng.normal(size=(D, J))
     covered, ivw = [], []
     for d in range(D):
-        data = MRData(bx[d : d + 1], np.full((1, J), 0.01), by[d : d + 1], np.full((1, J), 0.01), ("x",), ("y",),
-                      tuple(map(str, range(J))))  # fmt: skip
+        data = MRData(beta_x=bx[d : d + 1], se_x=np.full((1, J), 0.01), beta_y=by[d : d + 1], se_y=np.full((1, J), 0.01), exposures=("x",), outcomes=("y",),
+                      instruments=tuple(map(str, range(J))))  # fmt: skip
         if d >= 250:
             break
         for name, store in ((method, covered), ("ivw", ivw)):

@@ -33,7 +33,9 @@ def _rows(count: int, seed: int = 0) -> Any:
 
 def _views() -> dict[str, Any]:
     read = _rows(4)
-    dictionary = Dictionary(tuple("abcd"), read, np.linalg.pinv(read).T, _rows(1, 3)[0])
+    dictionary = Dictionary(
+        names=tuple("abcd"), read=read, write=np.linalg.pinv(read).T, center=_rows(1, 3)[0]
+    )
     return {
         "units": Units([3, 0, 11], WIDTH),
         "directions": Directions(read, center=_rows(1, 1)[0]),

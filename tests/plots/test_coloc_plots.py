@@ -30,13 +30,13 @@ def study():
     se = np.sqrt((1 - r**2) / (n - 2))
     names = tuple(f"slot{j}" for j in range(J))
     data = MRData(
-        r[:6],
-        se[:6],
-        r[6:],
-        se[6:],
-        tuple(f"L3.mlp:{i}" for i in range(6)),
-        ("logit_diff", "refusal"),
-        names,
+        beta_x=r[:6],
+        se_x=se[:6],
+        beta_y=r[6:],
+        se_y=se[6:],
+        exposures=tuple(f"L3.mlp:{i}" for i in range(6)),
+        outcomes=("logit_diff", "refusal"),
+        instruments=names,
         ld=locus.ld,
     )
     return data, finemap_summary(z, locus.ld, n, instruments=names, traits=[f"t{i}" for i in range(8)])

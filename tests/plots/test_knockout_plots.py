@@ -168,7 +168,7 @@ def test_agreement_scores(tmp_path: Path) -> None:
     assert [t.get_text() for t in panels[0].get_yticklabels()] == ["within", "ivw"]
     slope = next(p for p in panels if "slope" in p.get_title(loc="left"))
     points = [line.get_xdata()[0] for line in slope.lines if line.get_marker() == "o"]
-    np.testing.assert_allclose(points, held.summary["slope"])
+    np.testing.assert_allclose(points, held.scores["slope"])
     assert save(ax, tmp_path / "a.png").stat().st_size > 5000
 
 

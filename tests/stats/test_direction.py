@@ -42,7 +42,17 @@ def study(seed: int, forward: bool, n: int = 1500, J: int = 6) -> MRData:
     y = slopes(gy, effect2 if forward else cause2)
     names = [("x",), ("y",), tuple(f"g{j}" for j in range(J))]
     n_ = np.array([float(n)])
-    return MRData(x[0][None], x[1][None], y[0][None], y[1][None], *names, n_x=n_, n_y=n_)
+    return MRData(
+        beta_x=x[0][None],
+        se_x=x[1][None],
+        beta_y=y[0][None],
+        se_y=y[1][None],
+        exposures=names[0],
+        outcomes=names[1],
+        instruments=names[2],
+        n_x=n_,
+        n_y=n_,
+    )
 
 
 def test_correlation_of_an_instrument_is_recovered_from_its_slope_and_from_its_p() -> None:
@@ -125,8 +135,9 @@ def test_a_badly_measured_exposure_can_be_allowed_for() -> None:
 def test_correlated_instruments_are_not_counted_twice() -> None:
     data = study(5, True, J=1)
     twice = MRData(
-        *(np.repeat(v, 2, axis=1) for v in (data.beta_x, data.se_x, data.beta_y, data.se_y)),
-        data.exposures, data.outcomes, ("a", "b"), ld=np.ones((2, 2)), n_x=data.n_x, n_y=data.n_y,
+        **{k: np.repeat(getattr(data, k), 2, axis=1) for k in ("beta_x", "se_x", "beta_y", "se_y")},
+        exposures=data.exposures, outcomes=data.outcomes, instruments=("a", "b"), ld=np.ones((2, 2)),
+        n_x=data.n_x, n_y=data.n_y,
     )  # fmt: skip
     one, two = steiger_test(data), steiger_test(twice)
     assert isinstance(one, Check)

@@ -42,15 +42,17 @@ def test_error_is_the_jackknife_over_families() -> None:
             assert made.r2[f, o] == pytest.approx(1 - ((y - slope * x) ** 2).sum() / (y**2).sum(), rel=1e-10)
 
 
-def test_weights_and_per_prompt_effects_make_up_the_effect() -> None:
+def test_weights_and_effects_by_input_make_up_the_effect() -> None:
     amount, change = swaps()
     made = swap_effects(amount, change, FAMILY, (1.0, -1.0, 1.0))
     np.testing.assert_allclose(
-        (made.weight[..., None] * made.per_prompt).mean(axis=1), made.effect, rtol=1e-12
+        (made.weight[..., None] * made.effect_by_input).mean(axis=1), made.effect, rtol=1e-12
     )
     np.testing.assert_allclose(made.weight.mean(axis=1), 1.0)
-    np.testing.assert_allclose(made.per_input, (change[:, 0] - change[:, 1] + change[:, 2]) / 3, atol=1e-14)
-    np.testing.assert_allclose(made.typical, np.sqrt((change**2).mean(axis=(1, 2))))
+    np.testing.assert_allclose(
+        made.change_by_input, (change[:, 0] - change[:, 1] + change[:, 2]) / 3, atol=1e-14
+    )
+    np.testing.assert_allclose(made.rms_change, np.sqrt((change**2).mean(axis=(1, 2))))
 
 
 def test_few_families_that_move_have_few_degrees_of_freedom() -> None:

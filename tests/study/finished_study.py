@@ -96,7 +96,7 @@ def study(
         kinds,
         {"noise": _sumstats(design, names, outcome)},
         compare_kinds([kinds["shift"], kinds["mean"]]) if parts else None,
-        pd.concat([k.equivalence(ROPE).assign(kind=n) for n, k in kinds.items()], ignore_index=True),
+        pd.concat([k.equivalence(rope=ROPE).assign(kind=n) for n, k in kinds.items()], ignore_index=True),
         path,
     )
 
@@ -133,14 +133,14 @@ def _estimates(names: tuple[str, ...], outcome: str, effect: np.ndarray, parts: 
     def made(method: str, beta: np.ndarray, se: float) -> Estimates:
         status = np.array(["ok"] * 4 + ["weak <b>set</b>"], dtype=object)[:, None]
         return Estimates(
-            method,
-            f"the {method}",
-            names,
-            (outcome,),
-            beta[:, None],
-            np.full((5, 1), se),
-            status,
-            np.full((5, 1), 90),
+            method=method,
+            label=f"the {method}",
+            exposures=names,
+            outcomes=(outcome,),
+            beta=beta[:, None],
+            se=np.full((5, 1), se),
+            status=status,
+            n_instruments=np.full((5, 1), 90),
             df=np.full((5, 1), 60.0),
             assumes=(f"{method} is right",),
             reference=f"Ref {method} 10.1/x",
@@ -164,20 +164,20 @@ def _knockout(
     prompts = pd.DataFrame({"prompt": range(P), "family": [0, 0, 1, 1, 2, 2]})
     zeros = np.zeros(F)
     return KnockoutEffects(
-        kind,
-        f"{kind} of 1 sd",
-        names,
-        (outcome,),
-        effect[:, None],
-        np.full((F, 1), 0.005),
-        40.0,
-        effect[:, None, None] + each - each.mean(axis=1, keepdims=True),
-        prompts,
-        zeros + 1e-7,
-        zeros + 2e-7,
-        zeros + 0.014,
-        zeros + 0.25,
-        0.0,
+        kind=kind,
+        label=f"{kind} of 1 sd",
+        features=names,
+        outcomes=(outcome,),
+        effect=effect[:, None],
+        se=np.full((F, 1), 0.005),
+        df=40.0,
+        effect_by_input=effect[:, None, None] + each - each.mean(axis=1, keepdims=True),
+        inputs=prompts,
+        read_back_error=zeros + 1e-7,
+        leakage=zeros + 2e-7,
+        off_support=zeros + 0.014,
+        outside_range=zeros + 0.25,
+        noise_floor=np.zeros(1),
         flags=flags,
     )
 
@@ -187,15 +187,15 @@ def _basis(names: tuple[str, ...], labels: tuple[str, ...]) -> Basis:
     ranks = pd.DataFrame({"rank": [0, 4, 8], "outcome_r2": [0.1, 0.4, 0.3], "feature_r2": [-1e-9, 0.2, 0.3]})
     meta = {"outcome_sd": [1.0], "ceiling": 8}
     return Basis(
-        Dictionary(names, eye, eye, np.zeros(5), labels),
-        eye,
-        eye,
-        np.arange(10),
-        4,
-        ranks,
-        eye,
-        np.ones(5),
-        meta,
+        dictionary=Dictionary(names=names, read=eye, write=eye, center=np.zeros(5), labels=labels),
+        mean_directions=eye,
+        position_directions=eye,
+        order=np.arange(10),
+        rank=4,
+        path=ranks,
+        support=eye,
+        support_variance=np.ones(5),
+        meta=meta,
     )
 
 
@@ -219,11 +219,11 @@ def _design(text: str) -> Design:
         }
     )
     return Design(
-        pd.DataFrame({"text": [f"It was fine {text}"]}),
-        runs,
-        instruments,
-        np.zeros((len(runs), 6), np.float32),
-        np.zeros((1, 4, 2), np.float32),
+        inputs=pd.DataFrame({"text": [f"It was fine {text}"]}),
+        runs=runs,
+        instruments=instruments,
+        doses=np.zeros((len(runs), 6), np.float32),
+        noise_directions=np.zeros((1, 4, 2), np.float32),
     )
 
 
@@ -231,4 +231,6 @@ def _sumstats(design: Design, names: tuple[str, ...], outcome: str) -> SumStats:
     beta, se = np.ones((6, 6)), np.ones((6, 6))
     se[:, 3] = 0  # dropped: no error
     traits = pd.DataFrame({"trait": [*names, outcome], "role": ["feature"] * 5 + ["outcome"], "label": ""})
-    return SumStats(beta, se, traits, design.instruments, np.full(6, 2.0), 3)
+    return SumStats(
+        beta=beta, se=se, traits=traits, instruments=design.instruments, dof=np.full(6, 2.0), clusters=3
+    )

@@ -128,10 +128,10 @@ def test_several_outcomes_have_a_column() -> None:
     }
     meta = {**one.agreement.meta, "rope": [ROPE, 2 * ROPE]}
     held = Agreement(
-        pd.concat([one.agreement.summary, two.agreement.summary], ignore_index=True),
-        pd.concat([one.agreement.joined, two.agreement.joined], ignore_index=True),
-        pd.concat([one.agreement.misled, two.agreement.misled], ignore_index=True),
-        meta,
+        scores=pd.concat([one.agreement.scores, two.agreement.scores], ignore_index=True),
+        joined=pd.concat([one.agreement.joined, two.agreement.joined], ignore_index=True),
+        misled=pd.concat([one.agreement.misled, two.agreement.misled], ignore_index=True),
+        meta=meta,
     )
     results = pd.concat([one.results, two.results], ignore_index=True)
     merged = replace(one, estimates=both, agreement=held, results=results)
@@ -182,5 +182,5 @@ def test_names_that_would_become_one_stay_whole_in_figures() -> None:
 
 def test_skill_by_chance_is_said_beside_the_ranking_scores() -> None:
     finished = study()
-    base = finished.agreement.summary["base_rate"].iloc[0]
+    base = finished.agreement.scores["base_rate"].iloc[0]
     assert f"Without skill AUROC is 0.50 and AUPRC {base:.2f}." in words_of(page_html(finished))

@@ -67,7 +67,9 @@ def test_latents_of_a_normalizing_autoencoder_are_written_in_each_inputs_own_sca
     truth = rows[list(d.latents)].double().numpy() @ np.load(tmp_path / "outcome.npy") * d.scale
     wanted = truth[:, None] * scale.numpy()
     shift = study.knockouts["shift"]
-    np.testing.assert_allclose(shift.per_prompt[:, :, 0], wanted, rtol=1e-3, atol=1e-4 * np.abs(truth).max())
+    np.testing.assert_allclose(
+        shift.effect_by_input[:, :, 0], wanted, rtol=1e-3, atol=1e-4 * np.abs(truth).max()
+    )
     np.testing.assert_allclose(shift.effect[:, 0], wanted.mean(1), rtol=1e-3, atol=1e-4 * np.abs(truth).max())
     assert np.isfinite(study.estimates["within"].beta).all()
 

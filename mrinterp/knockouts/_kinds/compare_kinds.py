@@ -44,7 +44,7 @@ def compare_kinds(kinds: Sequence[KnockoutEffects] | Mapping[str, KnockoutEffect
     summed by family (leave one family out), and Q is Wald's (`correlated_heterogeneity`), held against
     Hotelling's T^2 with one family more than the kinds have degrees of freedom on average. On other
     families Q is Cochran's, held against Welch's F. A kind without an effect in a cell (nothing was moved) is left out of that
-    cell's test, which ``compared`` counts. So is every kind where the outcome is even in the feature: slopes
+    cell's test, which ``compared`` counts. So is every kind where the outcome is least or largest at the clean run: slopes
     do not speak of it.
     """
     effects = _listed(kinds)
@@ -64,27 +64,27 @@ def compare_kinds(kinds: Sequence[KnockoutEffects] | Mapping[str, KnockoutEffect
     df = np.stack([np.broadcast_to(e.effect_df[:, None], (F, O)) for e in effects])
     covariance = _covariance(effects) if paired else np.einsum("kfo,kl->fokl", se**2, np.eye(K))
     floor = np.stack([e.floor_per_unit for e in effects])
-    even = np.any([e.even for e in effects], axis=0)
-    usable = np.isfinite(effect) & np.isfinite(se) & ~even
+    extremal = np.any([e.extremal_at_clean for e in effects], axis=0)
+    usable = np.isfinite(effect) & np.isfinite(se) & ~extremal
     test = _equality(effect, df, covariance, floor, usable, paired)
     return KindComparison(
-        tuple(kinds) if isinstance(kinds, Mapping) else _names(effects),
-        tuple(e.label for e in effects),
-        first.features,
-        first.outcomes,
-        effect,
-        se,
-        df,
-        covariance,
-        floor,
-        test.q,
-        test.df,
-        test.neglog10p,
-        test.i2,
-        usable.sum(axis=0).astype(float),
-        paired,
-        min(e.prompts["family"].nunique() for e in effects),
-        np.array([e.flags for e in effects], dtype=object).reshape(K, F),
+        kinds=tuple(kinds) if isinstance(kinds, Mapping) else _names(effects),
+        labels=tuple(e.label for e in effects),
+        features=first.features,
+        outcomes=first.outcomes,
+        effect=effect,
+        se=se,
+        df=df,
+        covariance=covariance,
+        noise_floor=floor,
+        q=test.q,
+        q_df=test.df,
+        q_neglog10p=test.neglog10p,
+        i2=test.i2,
+        compared=usable.sum(axis=0).astype(float),
+        paired=paired,
+        families=min(e.inputs["family"].nunique() for e in effects),
+        flags=np.array([e.flags for e in effects], dtype=object).reshape(K, F),
     )
 
 
@@ -128,13 +128,13 @@ def _names(effects: Sequence[KnockoutEffects]) -> tuple[str, ...]:
 
 def _same_inputs(one: KnockoutEffects, other: KnockoutEffects) -> bool:
     keys = ["prompt", "family"]
-    return one.prompts[keys].reset_index(drop=True).equals(other.prompts[keys].reset_index(drop=True))
+    return one.inputs[keys].reset_index(drop=True).equals(other.inputs[keys].reset_index(drop=True))
 
 
 def _refuse_overlap(effects: Sequence[KnockoutEffects]) -> None:
     for i, one in enumerate(effects):
         for other in effects[i + 1 :]:
-            shared = set(one.prompts["family"]) & set(other.prompts["family"])
+            shared = set(one.inputs["family"]) & set(other.inputs["family"])
             if shared:
                 raise InputError(
                     f"kinds {one.kind!r} and {other.kind!r}",
@@ -145,7 +145,7 @@ def _refuse_overlap(effects: Sequence[KnockoutEffects]) -> None:
 
 def _covariance(effects: Sequence[KnockoutEffects]) -> Array:
     """Covariance (F, O, K, K) of the kinds' effects: the jackknife over families of `swap_effects`, jointly."""
-    codes, names = families_of(effects[0].prompts["family"].to_numpy())
+    codes, names = families_of(effects[0].inputs["family"].to_numpy())
     C, P = len(names), len(codes)
     F, O = effects[0].effect.shape
     sums = np.zeros((C, len(effects), F, O))

@@ -47,14 +47,14 @@ def observational(panel: Panel) -> Estimates:
         object
     )
     return Estimates(
-        "observational",
-        "observational slope",
-        panel.feature_names,
-        panel.outcome_names,
-        beta,
-        se,
-        status,
-        np.full(beta.shape, N),
+        method="observational",
+        label="observational slope",
+        exposures=panel.feature_names,
+        outcomes=panel.outcome_names,
+        beta=beta,
+        se=se,
+        status=status,
+        n_instruments=np.full(beta.shape, N),
         df=np.full(beta.shape, float(C - 1)),
         assumes=("nothing else differs between sentences in which the feature differs (it does)",),
         reference="",

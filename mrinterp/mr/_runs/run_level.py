@@ -84,14 +84,14 @@ class RunData:
         numbers["families"] = np.full(shape, self.families)
         how = find(method)
         return Estimates(
-            method,
-            label,
-            panel.feature_names,
-            panel.outcome_names,
-            beta,
-            se,
-            np.broadcast_to(self._status(index, partial, note)[:, None], shape),
-            np.full(shape, count),
+            method=method,
+            label=label,
+            exposures=panel.feature_names,
+            outcomes=panel.outcome_names,
+            beta=beta,
+            se=se,
+            status=np.broadcast_to(self._status(index, partial, note)[:, None], shape),
+            n_instruments=np.full(shape, count),
             df=np.full(shape, df),
             details=numbers,
             assumes=how.assumes,

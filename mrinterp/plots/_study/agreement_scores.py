@@ -40,8 +40,8 @@ def agreement_scores(agreement: Agreement, outcome: str | None = None, ax: Axes 
     InputError
         For an outcome that was not compared, or where no score is defined.
     """
-    outcome, _ = chosen_outcome(outcome, list(dict.fromkeys(agreement.summary["outcome"])))
-    table = agreement.summary[agreement.summary["outcome"] == outcome]
+    outcome, _ = chosen_outcome(outcome, list(dict.fromkeys(agreement.scores["outcome"])))
+    table = agreement.scores[agreement.scores["outcome"] == outcome]
     shown = [name for name in SHOWN if name in table and table[name].notna().any()]
     if not shown:
         reason = "; ".join(dict.fromkeys(table["reason"]))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from mrinterp.core.errors import InputError
 from mrinterp.plots._chosen_outcome import chosen_outcome
 from mrinterp.plots._style import LINE_COLORS, axes, spare
-from mrinterp.results._attribution_table import ComparatorTable
+from mrinterp.results._attribution_table import AttributionTable
 
 __all__ = ["comparators_vs_knockout"]
 
@@ -18,13 +18,13 @@ MARKERS = "osD^vP"
 
 
 def comparators_vs_knockout(
-    result: ComparatorTable, outcome: str | None = None, ax: Axes | None = None
+    result: AttributionTable, outcome: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Effects per unit by every method (up) against the knockout's (across, with its 95% interval).
 
     Parameters
     ----------
-    result : ComparatorTable
+    result : AttributionTable
     outcome : str, optional
         Default the first. A method without a number stands in the legend with its reason.
 

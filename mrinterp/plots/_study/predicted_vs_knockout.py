@@ -28,7 +28,7 @@ def predicted_vs_knockout(
         raise InputError(f"method {method!r}", "not compared", near_misses(method, methods) or f"{methods}")
     outcome, o = chosen_outcome(outcome, list(dict.fromkeys(agreement.joined["outcome"])))
     chosen = [
-        t[(t["method"] == method) & (t["outcome"] == outcome)] for t in (agreement.joined, agreement.summary)
+        t[(t["method"] == method) & (t["outcome"] == outcome)] for t in (agreement.joined, agreement.scores)
     ]
     table, row = chosen[0], chosen[1].iloc[0]
     if not row["n"]:

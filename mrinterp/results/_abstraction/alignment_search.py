@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -12,21 +13,18 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.storage import (
-    FORMAT_VERSION,
-    read_header,
     whole_file,
-    whole_folder,
-    write_json,
 )
 from mrinterp.results._abstraction.interchange_accuracy import InterchangeAccuracy
+from mrinterp.results._result import Named, Result, Shape
 
 __all__ = ["AlignmentSearch"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class AlignmentSearch:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class AlignmentSearch(Result):
     """Subspaces of one site, one per high-level variable.
 
     Parameters
@@ -56,11 +54,15 @@ class AlignmentSearch:
     Source: Geiger et al. 2024, arXiv:2303.02536.
     """
 
+    KIND: ClassVar[str] = "alignment search"
+    HEADER: ClassVar[str] = "search.json"
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {"rotation": "variables", "held_out": "variables"}
+
     site: str
-    rotation: dict[str, Array]
-    held_out: dict[str, InterchangeAccuracy]
+    rotation: Annotated[dict[str, Array], Named()]
+    held_out: Annotated[dict[str, InterchangeAccuracy], Named(InterchangeAccuracy)]
     trained: dict[str, float]
-    losses: Array
+    losses: Annotated[Array, Shape("steps", "V")]
     pairs: dict[str, int]
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -107,38 +109,3 @@ class AlignmentSearch:
         with whole_file(path) as partial:
             np.savez(partial, allow_pickle=False, read=rows, names=names, site=np.array(self.site))
         return path
-
-    def save(self, folder: Path) -> None:
-        """Write into ``folder``, whole or not at all."""
-        with whole_folder(folder) as partial:
-            names = list(self.rotation)
-            for i, variable in enumerate(names):
-                self.held_out[variable].save(partial / f"held_out{i}")
-                np.save(partial / f"rotation{i}.npy", self.rotation[variable])
-            np.save(partial / "losses.npy", self.losses)
-            header = {
-                "kind": "alignment search",
-                "format_version": FORMAT_VERSION,
-                "site": self.site,
-                "variables": names,
-                "trained": self.trained,
-                "pairs": self.pairs,
-                "meta": self.meta,
-            }
-            write_json(partial / "search.json", header)
-
-    @classmethod
-    def load(cls, folder: Path) -> AlignmentSearch:
-        """Reopen what `save` wrote."""
-        folder = Path(folder)
-        header = read_header(folder / "search.json", "alignment search")
-        names = list(enumerate(header["variables"]))
-        return cls(
-            header["site"],
-            {v: np.load(folder / f"rotation{i}.npy") for i, v in names},
-            {v: InterchangeAccuracy.load(folder / f"held_out{i}") for i, v in names},
-            header["trained"],
-            np.load(folder / "losses.npy"),
-            header["pairs"],
-            header["meta"],
-        )

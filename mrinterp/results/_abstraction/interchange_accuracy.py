@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Result, Rows, Shape
 from mrinterp.stats.clustered.family_draws import bootstrap_ratio
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.clustered.proportion import clustered_proportion
@@ -24,8 +24,8 @@ ALIGNED = "aligned"
 """Name of the first row: the alignment itself. All others are controls."""
 
 
-@dataclass(frozen=True, eq=False)
-class InterchangeAccuracy(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class InterchangeAccuracy(Result):
     """Interchange-intervention accuracy of an alignment, and of its controls, on M pairs of inputs.
 
     Parameters
@@ -61,9 +61,11 @@ class InterchangeAccuracy(Stored):
 
     variable: str
     place: str
-    arms: pd.DataFrame
-    hits: Array
-    pairs: pd.DataFrame
+    arms: Annotated[
+        pd.DataFrame, Rows("R", columns=("alignment", "detail", "read_back", "undecided", "status"))
+    ]
+    hits: Annotated[Array, Shape("R", "M")]
+    pairs: Annotated[pd.DataFrame, Rows("M", columns=("family", "label", "informative"))]
     level: float = 0.95
     draws: int = 2000
     seed: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
-from mrinterp.results._off_support import off_support_shares, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["DOWNSTREAM", "DirectEffect", "Mediation"]
 
@@ -23,7 +22,7 @@ DOWNSTREAM = ("self-repair", "amplification", "mediation", "negligible", "indete
 """What the indirect part does: opposes the direct one; adds to it; acts where nothing is direct; nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Mediation:
     """One feature and one outcome; prints as a sentence."""
 
@@ -45,8 +44,8 @@ class Mediation:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class DirectEffect(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DirectEffect(Result):
     """Effects of K knockouts on O outcomes, in units of the outcome.
 
     Parameters
@@ -68,24 +67,24 @@ class DirectEffect(Stored):
 
     KIND: ClassVar[str] = "direct effects"
 
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    frozen: tuple[str, ...]
-    total: Array
-    total_se: Array
-    direct: Array
-    direct_se: Array
-    indirect: Array
-    se: Array
-    lower: Array
-    upper: Array
-    downstream: NDArray[Any]
-    rope: Array
+    features: Annotated[tuple[str, ...], Axis("K")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    frozen: Annotated[tuple[str, ...], Axis("D")]
+    total: Annotated[Array, Shape("K", "O")]
+    total_se: Annotated[Array, Shape("K", "O")]
+    direct: Annotated[Array, Shape("K", "O")]
+    direct_se: Annotated[Array, Shape("K", "O")]
+    indirect: Annotated[Array, Shape("K", "O")]
+    se: Annotated[Array, Shape("K", "O")]
+    lower: Annotated[Array, Shape("K", "O")]
+    upper: Annotated[Array, Shape("K", "O")]
+    downstream: Annotated[NDArray[Any], Shape("K", "O")]
+    rope: Annotated[Array, Shape("O")]
     df: float
     level: float
     noise_floor: float
     freeze_error: float
-    read_back_error: Array
+    read_back_error: Annotated[Array, Shape("K")]
     status: str = "ok"
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -99,9 +98,17 @@ class DirectEffect(Stored):
         f, o = self.features.index(key[0]), self.outcomes.index(key[1])
         if self.status != "ok":
             return NotApplicable(self.status, f"mediation of {key[0]} on {key[1]}")
-        numbers = (a[f, o] for a in (self.total, self.direct, self.indirect, self.lower, self.upper))
-        t, d, i, low, high = map(float, numbers)
-        return Mediation(*key, t, d, i, low, high, str(self.downstream[f, o]), self.level)
+        return Mediation(
+            feature=key[0],
+            outcome=key[1],
+            total=float(self.total[f, o]),
+            direct=float(self.direct[f, o]),
+            indirect=float(self.indirect[f, o]),
+            lower=float(self.lower[f, o]),
+            upper=float(self.upper[f, o]),
+            downstream=str(self.downstream[f, o]),
+            level=self.level,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome); ``outside_support``: share of what was written that its place never

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["SHAPES", "DoseCurve", "DoseResponse"]
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 SHAPES = ("rising", "falling", "not monotone", "flat", "indeterminate", "not applicable")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class DoseCurve:
     """One feature and one outcome; prints as a sentence. Ends of a knot that does not exist are nan."""
 
@@ -55,8 +55,8 @@ class DoseCurve:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class DoseResponse(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DoseResponse(Result):
     """Mean effects of F features clamped to D doses each, on O outcomes, in units of the outcome.
 
     Parameters
@@ -87,28 +87,28 @@ class DoseResponse(Stored):
 
     KIND: ClassVar[str] = "dose response"
 
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    dose: Array
-    outside: Array
-    effect: Array
-    se: Array
-    lower: Array
-    upper: Array
-    boot_lower: Array
-    boot_upper: Array
-    p_rising: Array
-    p_falling: Array
-    shape: NDArray[Any]
-    threshold: Array
-    plateau: Array
-    ramp_r2: Array
-    rope: Array
-    status: tuple[str, ...]
+    features: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    dose: Annotated[Array, Shape("F", "D")]
+    outside: Annotated[Array, Shape("F", "D")]
+    effect: Annotated[Array, Shape("F", "D", "O")]
+    se: Annotated[Array, Shape("F", "D", "O")]
+    lower: Annotated[Array, Shape("F", "D", "O")]
+    upper: Annotated[Array, Shape("F", "D", "O")]
+    boot_lower: Annotated[Array, Shape("F", "D", "O")]
+    boot_upper: Annotated[Array, Shape("F", "D", "O")]
+    p_rising: Annotated[Array, Shape("F", "O")]
+    p_falling: Annotated[Array, Shape("F", "O")]
+    shape: Annotated[NDArray[Any], Shape("F", "O")]
+    threshold: Annotated[Array, Shape(3, "F", "O", ends=(1, 2))]
+    plateau: Annotated[Array, Shape(3, "F", "O", ends=(1, 2))]
+    ramp_r2: Annotated[Array, Shape("F", "O")]
+    rope: Annotated[Array, Shape("O")]
+    status: Annotated[tuple[str, ...], Axis("F", fill="ok")]
     df: float
     level: float
     noise_floor: float
-    read_back_error: Array
+    read_back_error: Annotated[Array, Shape("F")]
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> DoseCurve | NotApplicable:
@@ -124,18 +124,19 @@ class DoseResponse(Stored):
         t0, t1, t2 = map(float, self.threshold[:, f, o])
         p0, p1, p2 = map(float, self.plateau[:, f, o])
         return DoseCurve(
-            *key,
-            self.dose[f],
-            self.outside[f],
-            self.effect[f, :, o],
-            self.lower[f, :, o],
-            self.upper[f, :, o],
-            str(self.shape[f, o]),
-            float(self.p_rising[f, o]),
-            float(self.p_falling[f, o]),
-            (t0, t1, t2),
-            (p0, p1, p2),
-            self.level,
+            feature=key[0],
+            outcome=key[1],
+            dose=self.dose[f],
+            outside=self.outside[f],
+            effect=self.effect[f, :, o],
+            lower=self.lower[f, :, o],
+            upper=self.upper[f, :, o],
+            shape=str(self.shape[f, o]),
+            p_rising=float(self.p_rising[f, o]),
+            p_falling=float(self.p_falling[f, o]),
+            threshold=(t0, t1, t2),
+            plateau=(p0, p1, p2),
+            level=self.level,
         )
 
     def to_frame(self) -> pd.DataFrame:

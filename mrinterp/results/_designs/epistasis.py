@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._off_support import off_support_shares, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import off_support_shares, off_support_words
 
 __all__ = ["CALLS", "Epistasis", "Interaction"]
 
@@ -23,7 +23,7 @@ MATRICES = ("interaction", "se", "lower", "upper", "joint", "p", "adjusted_p")
 CALLS = ("synergy", "buffering", "opposed", "negligible", "indeterminate")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Interaction:
     """One pair and one outcome; prints as a sentence."""
 
@@ -48,8 +48,8 @@ class Interaction:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Epistasis(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Epistasis(Result):
     """Interactions of M pairs among K features, for O outcomes; effects in units of the outcome.
 
     Parameters
@@ -80,25 +80,25 @@ class Epistasis(Stored):
 
     KIND: ClassVar[str] = "epistasis"
 
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    pairs: NDArray[np.int_]
-    single: Array
-    single_se: Array
-    joint: Array
-    joint_se: Array
-    interaction: Array
-    se: Array
-    lower: Array
-    upper: Array
-    p: Array
-    adjusted_p: Array
-    call: NDArray[Any]
-    rope: Array
+    features: Annotated[tuple[str, ...], Axis("K")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    pairs: Annotated[NDArray[np.int_], Shape("M", 2)]
+    single: Annotated[Array, Shape("K", "O")]
+    single_se: Annotated[Array, Shape("K", "O")]
+    joint: Annotated[Array, Shape("M", "O")]
+    joint_se: Annotated[Array, Shape("M", "O")]
+    interaction: Annotated[Array, Shape("M", "O")]
+    se: Annotated[Array, Shape("M", "O")]
+    lower: Annotated[Array, Shape("M", "O")]
+    upper: Annotated[Array, Shape("M", "O")]
+    p: Annotated[Array, Shape("M", "O")]
+    adjusted_p: Annotated[Array, Shape("M", "O")]
+    call: Annotated[NDArray[Any], Shape("M", "O")]
+    rope: Annotated[Array, Shape("O")]
     df: float
     level: float
     noise_floor: float
-    read_back_error: Array
+    read_back_error: Annotated[Array, Shape("K+M")]
     status: str = "ok"
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -127,16 +127,16 @@ class Epistasis(Stored):
             return NotApplicable(self.status, f"interaction of {a} and {b}")
         i, j = self.pairs[m]
         return Interaction(
-            (self.features[i], self.features[j]),
-            self.outcomes[o],
-            (float(self.single[i, o]), float(self.single[j, o])),
-            float(self.joint[m, o]),
-            float(self.interaction[m, o]),
-            float(self.lower[m, o]),
-            float(self.upper[m, o]),
-            float(self.adjusted_p[m, o]),
-            str(self.call[m, o]),
-            self.level,
+            features=(self.features[i], self.features[j]),
+            outcome=self.outcomes[o],
+            single=(float(self.single[i, o]), float(self.single[j, o])),
+            joint=float(self.joint[m, o]),
+            interaction=float(self.interaction[m, o]),
+            lower=float(self.lower[m, o]),
+            upper=float(self.upper[m, o]),
+            adjusted_p=float(self.adjusted_p[m, o]),
+            call=str(self.call[m, o]),
+            level=self.level,
         )
 
     def matrix(self, outcome: str | None = None, of: str = "interaction") -> Array:

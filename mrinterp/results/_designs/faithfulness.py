@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._off_support import off_support_largest, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import off_support_largest, off_support_words
 
 __all__ = ["CircuitAreas", "Faithfulness"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CircuitAreas:
     """CPR and CMD for one outcome, with intervals; prints as a sentence."""
 
@@ -41,8 +41,8 @@ class CircuitAreas:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Faithfulness(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Faithfulness(Result):
     """Curves over D proportions of a ranking of n features, for O outcomes.
 
     Parameters
@@ -67,25 +67,25 @@ class Faithfulness(Stored):
 
     KIND: ClassVar[str] = "faithfulness"
 
-    ranking: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    proportions: Array
-    sizes: NDArray[np.int_]
-    score: Array
-    score_complement: Array
-    full: Array
-    empty: Array
-    faithfulness: Array
-    lower: Array
-    upper: Array
-    completeness: Array
-    completeness_lower: Array
-    completeness_upper: Array
-    cpr: Array
-    cpr_interval: Array
-    cmd: Array
-    cmd_interval: Array
-    status: NDArray[Any]
+    ranking: Annotated[tuple[str, ...], Axis("N")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    proportions: Annotated[Array, Shape("D")]
+    sizes: Annotated[NDArray[np.int_], Shape("D")]
+    score: Annotated[Array, Shape("D", "O")]
+    score_complement: Annotated[Array, Shape("D", "O")]
+    full: Annotated[Array, Shape("O")]
+    empty: Annotated[Array, Shape("O")]
+    faithfulness: Annotated[Array, Shape("D", "O")]
+    lower: Annotated[Array, Shape("D", "O")]
+    upper: Annotated[Array, Shape("D", "O")]
+    completeness: Annotated[Array, Shape("D", "O")]
+    completeness_lower: Annotated[Array, Shape("D", "O")]
+    completeness_upper: Annotated[Array, Shape("D", "O")]
+    cpr: Annotated[Array, Shape("O")]
+    cpr_interval: Annotated[Array, Shape(2, "O", ends=(0, 1))]
+    cmd: Annotated[Array, Shape("O")]
+    cmd_interval: Annotated[Array, Shape(2, "O", ends=(0, 1))]
+    status: Annotated[NDArray[Any], Shape("O")]
     df: float
     level: float
     noise_floor: float
@@ -101,7 +101,17 @@ class Faithfulness(Stored):
             return NotApplicable(str(self.status[o]), f"faithfulness for {outcome}")
         (a, b), (c, d) = self.cpr_interval[:, o].tolist(), self.cmd_interval[:, o].tolist()
         cpr, cmd = float(self.cpr[o]), float(self.cmd[o])
-        return CircuitAreas(outcome, cpr, a, b, cmd, c, d, len(self.ranking), self.level)
+        return CircuitAreas(
+            outcome=outcome,
+            cpr=cpr,
+            cpr_lower=a,
+            cpr_upper=b,
+            cmd=cmd,
+            cmd_lower=c,
+            cmd_upper=d,
+            features=len(self.ranking),
+            level=self.level,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (proportion, outcome); ``outside_support``: largest share of what was written into a

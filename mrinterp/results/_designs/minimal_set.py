@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._off_support import off_support_largest, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Rows, Shape
+from mrinterp.results._sentences import off_support_largest, off_support_words
 
 __all__ = ["MinimalSet"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class MinimalSet(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MinimalSet(Result):
     """A set found on half of the families and checked on the other half.
 
     Parameters
@@ -50,20 +50,20 @@ class MinimalSet(Stored):
 
     outcome: str
     mode: str
-    chosen: tuple[str, ...]
+    chosen: Annotated[tuple[str, ...], Axis("M")]
     candidates: int
     wanted: float
-    path: pd.DataFrame
+    path: Annotated[pd.DataFrame, Rows(columns=("step", "feature", "size", "share"))]
     search_share: float
     share: float
     lower: float
     upper: float
     boot_lower: float
     boot_upper: float
-    drop: Array
-    drop_lower: Array
-    drop_upper: Array
-    random_share: Array
+    drop: Annotated[Array, Shape("M")]
+    drop_lower: Annotated[Array, Shape("M")]
+    drop_upper: Annotated[Array, Shape("M")]
+    random_share: Annotated[Array, Shape("R")]
     search_families: int
     held_out_families: int
     df: float

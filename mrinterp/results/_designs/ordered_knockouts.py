@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._off_support import off_support_shares, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import off_support_shares, off_support_words
 
 __all__ = ["OrderedKnockouts"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, eq=False)
-class OrderedKnockouts(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class OrderedKnockouts(Result):
     """Mean effect of knocking out the first k of K features, k = 0 to K, for O outcomes (their units).
 
     Parameters
@@ -40,23 +40,23 @@ class OrderedKnockouts(Stored):
 
     KIND: ClassVar[str] = "ordered knockouts"
 
-    order: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    effect: Array
-    se: Array
-    lower: Array
-    upper: Array
-    random: Array
-    random_se: Array
-    random_low: Array
-    random_high: Array
-    gain: Array
-    gain_se: Array
-    gain_lower: Array
-    gain_upper: Array
-    area: Array
-    area_lower: Array
-    area_upper: Array
+    order: Annotated[tuple[str, ...], Axis("K")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    effect: Annotated[Array, Shape("K+1", "O")]
+    se: Annotated[Array, Shape("K+1", "O")]
+    lower: Annotated[Array, Shape("K+1", "O")]
+    upper: Annotated[Array, Shape("K+1", "O")]
+    random: Annotated[Array, Shape("K+1", "O")]
+    random_se: Annotated[Array, Shape("K+1", "O")]
+    random_low: Annotated[Array, Shape("K+1", "O")]
+    random_high: Annotated[Array, Shape("K+1", "O")]
+    gain: Annotated[Array, Shape("K+1", "O")]
+    gain_se: Annotated[Array, Shape("K+1", "O")]
+    gain_lower: Annotated[Array, Shape("K+1", "O")]
+    gain_upper: Annotated[Array, Shape("K+1", "O")]
+    area: Annotated[Array, Shape("O")]
+    area_lower: Annotated[Array, Shape("O")]
+    area_upper: Annotated[Array, Shape("O")]
     random_orders: int
     df: float
     level: float

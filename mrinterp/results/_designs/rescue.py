@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["STILL", "Rescue", "RescuedShare"]
 
@@ -22,7 +22,7 @@ STILL = 1e-6
 """Natural standard deviations up to which the damage did not move a feature."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RescuedShare:
     """One set of features and one outcome; prints as a sentence."""
 
@@ -43,8 +43,8 @@ class RescuedShare:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Rescue(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Rescue(Result):
     """Share of a damage's effect on O outcomes that S restorations recover.
 
     Parameters
@@ -73,21 +73,21 @@ class Rescue(Stored):
 
     KIND: ClassVar[str] = "rescue"
 
-    restored: tuple[str, ...]
-    outcomes: tuple[str, ...]
+    restored: Annotated[tuple[str, ...], Axis("S")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
     damage: str
-    damage_effect: Array
-    damage_se: Array
-    recovered: Array
-    recovered_se: Array
-    share: Array
-    lower: Array
-    upper: Array
-    boot_lower: Array
-    boot_upper: Array
-    moved: Array
-    restoration_error: Array
-    status: NDArray[Any]
+    damage_effect: Annotated[Array, Shape("O")]
+    damage_se: Annotated[Array, Shape("O")]
+    recovered: Annotated[Array, Shape("S", "O")]
+    recovered_se: Annotated[Array, Shape("S", "O")]
+    share: Annotated[Array, Shape("S", "O")]
+    lower: Annotated[Array, Shape("S", "O")]
+    upper: Annotated[Array, Shape("S", "O")]
+    boot_lower: Annotated[Array, Shape("S", "O")]
+    boot_upper: Annotated[Array, Shape("S", "O")]
+    moved: Annotated[Array, Shape("S")]
+    restoration_error: Annotated[Array, Shape("S")]
+    status: Annotated[NDArray[Any], Shape("O")]
     df: float
     level: float
     noise_floor: float
@@ -105,8 +105,16 @@ class Rescue(Stored):
         if self.moved[s] <= STILL:
             reason = f"{self.damage} did not move {key[0]}: there is nothing to give back"
             return NotApplicable(reason, f"rescue of {key[1]} by {key[0]}")
-        share, lower, upper = (float(a[s, o]) for a in (self.share, self.lower, self.upper))
-        return RescuedShare(*key, self.damage, float(self.damage_effect[o]), share, lower, upper, self.level)
+        return RescuedShare(
+            restored=key[0],
+            outcome=key[1],
+            damage=self.damage,
+            damage_effect=float(self.damage_effect[o]),
+            share=float(self.share[s, o]),
+            lower=float(self.lower[s, o]),
+            upper=float(self.upper[s, o]),
+            level=self.level,
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (restoration, outcome); ``status`` says as well where there was nothing to give back."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
-from mrinterp.results._off_support import off_support_largest, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines, off_support_largest, off_support_words
 
 __all__ = ["SetEffects", "SetShares"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SetShares:
     """One set and one outcome; prints as a sentence."""
 
@@ -43,8 +42,8 @@ class SetShares:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class SetEffects(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SetEffects(Result):
     """Effects of S sets within a universe of n features, for O outcomes.
 
     Parameters
@@ -68,21 +67,21 @@ class SetEffects(Stored):
 
     KIND: ClassVar[str] = "feature sets"
 
-    sets: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    universe: tuple[str, ...]
-    sizes: NDArray[np.int_]
-    span: Array
-    span_se: Array
-    noised: Array
-    noised_se: Array
-    denoised: Array
-    denoised_se: Array
-    necessity: Array
-    sufficiency: Array
-    necessity_boot: Array
-    sufficiency_boot: Array
-    status: NDArray[Any]
+    sets: Annotated[tuple[str, ...], Axis("S")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    universe: Annotated[tuple[str, ...], Axis("N")]
+    sizes: Annotated[NDArray[np.int_], Shape("S")]
+    span: Annotated[Array, Shape("O")]
+    span_se: Annotated[Array, Shape("O")]
+    noised: Annotated[Array, Shape("S", "O")]
+    noised_se: Annotated[Array, Shape("S", "O")]
+    denoised: Annotated[Array, Shape("S", "O")]
+    denoised_se: Annotated[Array, Shape("S", "O")]
+    necessity: Annotated[Array, Shape(3, "S", "O", ends=(1, 2))]
+    sufficiency: Annotated[Array, Shape(3, "S", "O", ends=(1, 2))]
+    necessity_boot: Annotated[Array, Shape(2, "S", "O", ends=(0, 1))]
+    sufficiency_boot: Annotated[Array, Shape(2, "S", "O", ends=(0, 1))]
+    status: Annotated[NDArray[Any], Shape("O")]
     df: float
     level: float
     noise_floor: float
@@ -102,14 +101,14 @@ class SetEffects(Stored):
         n0, n1, n2 = map(float, self.necessity[:, s, o])
         s0, s1, s2 = map(float, self.sufficiency[:, s, o])
         return SetShares(
-            key[0],
-            int(self.sizes[s]),
-            len(self.universe),
-            key[1],
-            float(self.span[o]),
-            (n0, n1, n2),
-            (s0, s1, s2),
-            self.level,
+            name=key[0],
+            size=int(self.sizes[s]),
+            universe=len(self.universe),
+            outcome=key[1],
+            span=float(self.span[o]),
+            necessity=(n0, n1, n2),
+            sufficiency=(s0, s1, s2),
+            level=self.level,
         )
 
     def to_frame(self) -> pd.DataFrame:

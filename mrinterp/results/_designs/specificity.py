@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._first_lines import first_lines
-from mrinterp.results._off_support import off_support_shares, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["Specificity", "SpecificityVerdict"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SpecificityVerdict:
     """One feature and one target; prints as a sentence."""
 
@@ -45,8 +44,8 @@ class SpecificityVerdict:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Specificity(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Specificity(Result):
     """Effects of K knockouts on T targets and C negative controls, in sd of each clean outcome.
 
     Parameters
@@ -70,27 +69,27 @@ class Specificity(Stored):
 
     KIND: ClassVar[str] = "specificity"
 
-    features: tuple[str, ...]
-    targets: tuple[str, ...]
-    controls: tuple[str, ...]
-    effect: Array
-    se: Array
-    lower: Array
-    upper: Array
-    tost_p: Array
-    ratio: Array
-    ratio_lower: Array
-    ratio_upper: Array
-    difference: Array
-    difference_lower: Array
-    difference_upper: Array
-    verdict: NDArray[Any]
+    features: Annotated[tuple[str, ...], Axis("K")]
+    targets: Annotated[tuple[str, ...], Axis("T")]
+    controls: Annotated[tuple[str, ...], Axis("C")]
+    effect: Annotated[Array, Shape("K", "T+C")]
+    se: Annotated[Array, Shape("K", "T+C")]
+    lower: Annotated[Array, Shape("K", "T+C")]
+    upper: Annotated[Array, Shape("K", "T+C")]
+    tost_p: Annotated[Array, Shape("K", "C")]
+    ratio: Annotated[Array, Shape("K", "T", "C")]
+    ratio_lower: Annotated[Array, Shape("K", "T", "C")]
+    ratio_upper: Annotated[Array, Shape("K", "T", "C")]
+    difference: Annotated[Array, Shape("K", "T", "C")]
+    difference_lower: Annotated[Array, Shape("K", "T", "C")]
+    difference_upper: Annotated[Array, Shape("K", "T", "C")]
+    verdict: Annotated[NDArray[Any], Shape("K", "T")]
     margin: float
     df: float
     level: float
     noise_floor: float
-    read_back_error: Array
-    status: tuple[str, ...] = ()
+    read_back_error: Annotated[Array, Shape("K")]
+    status: Annotated[tuple[str, ...], Axis("T+C", fill="ok")] = ()
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> SpecificityVerdict | NotApplicable:
@@ -107,16 +106,17 @@ class Specificity(Stored):
             return NotApplicable(reasons[0], f"specificity of {key[0]} for {key[1]}")
         c = int(np.argmax(self.tost_p[f]))
         return SpecificityVerdict(
-            *key,
-            float(self.effect[f, t]),
-            float(self.lower[f, t]),
-            float(self.upper[f, t]),
-            self.controls[c],
-            float(self.effect[f, T + c]),
-            float(self.tost_p[f, c]),
-            str(self.verdict[f, t]),
-            self.margin,
-            self.level,
+            feature=key[0],
+            target=key[1],
+            effect=float(self.effect[f, t]),
+            lower=float(self.lower[f, t]),
+            upper=float(self.upper[f, t]),
+            worst_control=self.controls[c],
+            worst_effect=float(self.effect[f, T + c]),
+            worst_p=float(self.tost_p[f, c]),
+            verdict=str(self.verdict[f, t]),
+            margin=self.margin,
+            level=self.level,
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.results._off_support import off_support_largest, off_support_words
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Rows, Shape
+from mrinterp.results._sentences import off_support_largest, off_support_words
 
 __all__ = ["CUE_GROUPS", "ConfounderRemoval"]
 
@@ -21,8 +21,8 @@ CUE_GROUPS = ("agrees", "conflicts", "absent")
 """What the spurious cue says about an input: the truth, something else, or nothing."""
 
 
-@dataclass(frozen=True, eq=False)
-class ConfounderRemoval(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class ConfounderRemoval(Result):
     """Outcomes of N inputs before and after the edit, by what the cue says about them.
 
     Parameters
@@ -47,14 +47,17 @@ class ConfounderRemoval(Stored):
 
     KIND: ClassVar[str] = "confounder removal"
 
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
+    features: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
     how: str
     label: str
-    before: Array
-    after: Array
-    inputs: pd.DataFrame
-    table: pd.DataFrame
+    before: Annotated[Array, Shape("N", "O")]
+    after: Annotated[Array, Shape("N", "O")]
+    inputs: Annotated[pd.DataFrame, Rows("N", columns=("input", "family", "group"))]
+    table: Annotated[
+        pd.DataFrame,
+        Rows(columns=("group", "outcome", "before", "after", "change", "lower", "upper", "status")),
+    ]
     noise_floor: float
     level: float = 0.95
     meta: dict[str, Any] = field(default_factory=dict)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Rows, Shape
 
 __all__ = ["Pruning"]
 
@@ -23,8 +23,8 @@ VERDICTS = {
 """Words for the change held against the region of practical equivalence."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pruning(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Pruning(Result):
     """Size and outcomes before and after, on P inputs held out.
 
     Parameters
@@ -49,15 +49,17 @@ class Pruning(Stored):
 
     label: str
     removed: int
-    outcomes: tuple[str, ...]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
     parameters_before: int
     parameters_after: int
     bytes_before: int
     bytes_after: int
     zeros_after: int
-    before: Array
-    after: Array
-    table: pd.DataFrame
+    before: Annotated[Array, Shape("P", "O")]
+    after: Annotated[Array, Shape("P", "O")]
+    table: Annotated[
+        pd.DataFrame, Rows("O", columns=("outcome", "before", "after", "change", "lower", "upper", "verdict"))
+    ]
     level: float = 0.95
     meta: dict[str, Any] = field(default_factory=dict)
 

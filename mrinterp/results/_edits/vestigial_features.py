@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
-from mrinterp.results._stored import Stored
+from mrinterp.results._result import Axis, Result, Rows
 
 __all__ = ["VestigialFeatures"]
 
 
-@dataclass(frozen=True, eq=False)
-class VestigialFeatures(Stored):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class VestigialFeatures(Result):
     """Which of F features are vestigial.
 
     Parameters
@@ -24,21 +24,24 @@ class VestigialFeatures(Stored):
     table : DataFrame
         One row per feature: ``feature``; ``kind, outcome, effect, rope`` of the cell with the least
         evidence of equivalence; ``p`` of that cell (two one-sided tests), ``adjusted`` for the number of
-        features; ``typical``, the largest root mean square outcome change of a swap in sd of the
+        features; ``rms_change``, the largest root mean square outcome change of a swap in sd of the
         outcome; ``vestigial``; ``status`` (``ok``, ``dead`` or why there is no test); ``flags``, what the
         knockouts say about the feature (outside support, massive activations).
-    alpha : float
+    level : float
+        1 - the error rate that is controlled over all features.
     correction : str
         For testing F features: ``holm`` or ``fdr_bh``.
     """
 
     KIND: ClassVar[str] = "vestigial features"
 
-    features: tuple[str, ...]
-    outcomes: tuple[str, ...]
-    kinds: tuple[str, ...]
-    table: pd.DataFrame
-    alpha: float
+    features: Annotated[tuple[str, ...], Axis("F")]
+    outcomes: Annotated[tuple[str, ...], Axis("O")]
+    kinds: Annotated[tuple[str, ...], Axis("K")]
+    table: Annotated[
+        pd.DataFrame, Rows("F", columns=("feature", "effect", "rope", "p", "vestigial", "status"))
+    ]
+    level: float
     correction: str
     meta: dict[str, Any] = field(default_factory=dict)
 
@@ -55,10 +58,10 @@ class VestigialFeatures(Stored):
         dead = int((self.table["status"] == "dead").sum())
         untested = int(self.table["p"].isna().sum()) - dead
         rule = {"holm": "family-wise error", "fdr_bh": "false discovery rate"}[self.correction]
-        alone = int((self.table["p"] < self.alpha).sum())
+        alone = int((self.table["p"] < 1 - self.level).sum())
         text = (
             f"{len(self.names)} of {len(self.features)} features are shown to have practically no effect on"
-            f" {', '.join(self.outcomes)} under {', '.join(self.kinds)} ({rule} {self.alpha:g} over"
+            f" {', '.join(self.outcomes)} under {', '.join(self.kinds)} ({rule} {1 - self.level:g} over"
             f" {len(self.features)} features; {alone} before correction)"
         )
         text += f", {dead} of them dead on these inputs" if dead else ""

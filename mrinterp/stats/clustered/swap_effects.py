@@ -21,7 +21,7 @@ class SwapEffects:
     """Effects of F features on O outcomes over S swaps of each of P inputs.
 
     ``effect, se`` (F, O) and ``effect_df`` (F,); ``mean, mean_se`` (F, O) and ``mean_df``; ``r2`` (F, O);
-    ``per_prompt, per_input`` (F, P, O); ``weight`` (F, P); ``changed`` (F, O); ``typical`` (F, O) root mean
+    ``effect_by_input, change_by_input`` (F, P, O); ``weight`` (F, P); ``share_changed`` (F, O); ``rms_change`` (F, O) root mean
     square of the outcome changes, ``moved_by`` (F,) of the feature's; ``effect_bootstrap, mean_bootstrap``
     (2, F, O).
     """
@@ -33,11 +33,11 @@ class SwapEffects:
     mean_se: Array
     mean_df: float
     r2: Array
-    per_prompt: Array
-    per_input: Array
+    effect_by_input: Array
+    change_by_input: Array
     weight: Array
-    changed: Array
-    typical: Array
+    share_changed: Array
+    rms_change: Array
     moved_by: Array
     effect_bootstrap: Array
     mean_bootstrap: Array
@@ -88,7 +88,7 @@ def swap_effects(
         rows, change.transpose(1, 2, 0, 3).reshape(S * P, F, O), np.tile(family, S)
     )
     moved = square > 0
-    per_prompt = np.where(moved[:, :, None], cross / np.where(moved, square, 1.0)[:, :, None], np.nan)
+    effect_by_input = np.where(moved[:, :, None], cross / np.where(moved, square, 1.0)[:, :, None], np.nan)
     total = square.sum(axis=1)
     varies = total > 0
     weight = square * P / np.where(varies, total, 1.0)[:, None]
@@ -96,12 +96,14 @@ def swap_effects(
     explained = cross.sum(axis=1) ** 2 / np.where(varies, total, 1.0)[:, None]
     known = varies[:, None] & (response > 0)
     r2 = np.where(known, explained / np.where(response > 0, response, 1.0), np.nan)
-    per_input = np.einsum("s,fspo->fpo", sign, change) / S
-    mean, mean_se, mean_df = clustered_mean(per_input.transpose(1, 0, 2).reshape(P, F * O), family)
+    change_by_input = np.einsum("s,fspo->fpo", sign, change) / S
+    mean, mean_se, mean_df = clustered_mean(change_by_input.transpose(1, 0, 2).reshape(P, F * O), family)
     each = cross.transpose(1, 0, 2).reshape(P, F * O)
     below = np.repeat(square.T, O, axis=1)
     slope_ends = bootstrap_ratio(each, below, family, draws, seed)
-    mean_ends = bootstrap_ratio(per_input.transpose(1, 0, 2).reshape(P, F * O), 1.0, family, draws, seed)
+    mean_ends = bootstrap_ratio(
+        change_by_input.transpose(1, 0, 2).reshape(P, F * O), 1.0, family, draws, seed
+    )
     return SwapEffects(
         effect,
         se,
@@ -110,8 +112,8 @@ def swap_effects(
         mean_se.reshape(F, O),
         mean_df,
         np.minimum(r2, 1.0),
-        per_prompt,
-        per_input,
+        effect_by_input,
+        change_by_input,
         weight,
         (np.abs(change).max(axis=1) > floor).mean(axis=1),
         np.sqrt(response / max(S * P, 1)),

@@ -1,4 +1,4 @@
-"""The flag that goes with values written outside what a feature shows."""
+"""What results say: a few sentences of many, and what was written outside natural support."""
 
 from __future__ import annotations
 
@@ -8,7 +8,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["off_support_largest", "off_support_shares", "off_support_words"]
+__all__ = ["first_lines", "off_support_largest", "off_support_shares", "off_support_words"]
+
+LONGEST = 1000
+"""Characters after which the remaining sentences are counted rather than printed: about twelve lines."""
+
+
+def first_lines(sentences: Iterable[object], count: int, longest: int = LONGEST) -> str:
+    """As many of ``count`` sentences as fit in ``longest`` characters, one per line, and how many more there are."""
+    lines: list[str] = []
+    room = longest
+    for sentence in sentences:
+        line = str(sentence)
+        if lines and len(line) > room:
+            break
+        lines.append(line if len(line) <= longest else line[: longest - 4] + " ...")
+        room -= len(line)
+    if count > len(lines):
+        lines.append(f"... and {count - len(lines):,} more: see to_frame().")
+    return "\n".join(lines)
 
 
 def off_support_shares(meta: dict[str, Any], features: Iterable[str]) -> NDArray[np.float64]:
@@ -29,6 +47,6 @@ def off_support_words(meta: dict[str, Any]) -> str:
     if not shares:
         return ""
     worst = sorted(shares, key=lambda name: (-shares[name], name))
-    listed = ", ".join(f"{name} ({shares[name]:.0%} of what was written)" for name in worst[:4])
+    named = ", ".join(f"{name} ({shares[name]:.0%} of what was written)" for name in worst[:4])
     more = f" and {len(worst) - 4} more" if len(worst) > 4 else ""
-    return f"\nOutside natural support: {listed}{more}."
+    return f"\nOutside natural support: {named}{more}."
