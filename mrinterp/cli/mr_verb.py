@@ -116,9 +116,9 @@ def mr(
     is the exposure's table and both are harmonized by allele; every instrument that is lost is
     printed with its reason (with --json, to standard error).
     """
+    from mrinterp.cli.mr_words import methods_for, parse_options, set_aside_sentences
     from mrinterp.mr._engine.driver import run_mr
-    from mrinterp.mr._engine.panel import leave_one_out as without_each
-    from mrinterp.mr._engine.panel import methods_for, parse_options, set_aside_sentences
+    from mrinterp.mr._engine.leave_one_out import leave_one_out as without_each
     from mrinterp.tables._load import load
 
     data = load(
@@ -142,7 +142,7 @@ def mr(
 
 def _print_json(results: list[Estimates], repeats: list[tuple[str, Estimates]], lost: list[str]) -> None:
     """One list of objects on standard output; what was lost on standard error."""
-    from mrinterp.mr._engine.panel import records
+    from mrinterp.cli.mr_words import records
 
     for line in lost:
         click.echo(line, err=True)
@@ -159,7 +159,7 @@ def _print_sentences(
     lost: list[str],
 ) -> None:
     """What the table holds, how strong it is, what was lost; then a sentence per effect."""
-    from mrinterp.mr._engine.panel import sentences, strength_sentences
+    from mrinterp.cli.mr_words import sentences, strength_sentences
 
     F, O, J = data.shape
     lines = [
@@ -178,7 +178,7 @@ def _write_figures(
 ) -> None:
     """Figures of the univariable methods; leave-one-out of the first of them, computed where not at hand."""
     from mrinterp.mr._engine.driver import estimate
-    from mrinterp.mr._engine.panel import leave_one_out
+    from mrinterp.mr._engine.leave_one_out import leave_one_out
     from mrinterp.mr._engine.registry import find
     from mrinterp.plots._mr.figures import MOST_PAIRS, write_mr_figures
 

@@ -1,4 +1,7 @@
+from ._engine.default_method import standard_methods as standard_methods
 from ._engine.driver import run_mr as run_mr
+from ._engine.leave_one_out import leave_one_out as leave_one_out
+from ._engine.method_table import methods as methods
 from ._runs.jive import jive as jive
 from ._runs.jive import ujive as ujive
 from ._runs.observational import observational as observational

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mrinterp.cli.mr_words import records, sentences
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
-from mrinterp.mr._engine.panel import records, sentences
 from mrinterp.stats.profile.strength import lambda_str
 from tests.mr.joint_cases import (
     changed,

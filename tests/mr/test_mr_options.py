@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mrinterp.cli.mr_words import parse_options
 from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.driver import estimate, run_mr
-from mrinterp.mr._engine.panel import parse_options
 from mrinterp.mr._engine.registry import registered
 from mrinterp.mr._engine.result_table import GIVEN
 from tests.mr.joint_cases import draw

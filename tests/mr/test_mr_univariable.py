@@ -14,7 +14,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine import driver
 from mrinterp.mr._engine.driver import estimate, run_mr
-from mrinterp.mr._engine.panel import leave_one_out
+from mrinterp.mr._engine.leave_one_out import leave_one_out
 from mrinterp.mr._engine.registry import registered
 from mrinterp.mr._univariable.leave_one_out import leave_one_out_ivw
 

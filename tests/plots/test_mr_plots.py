@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mrinterp.mr._engine.driver import estimate, run_mr
-from mrinterp.mr._engine.panel import leave_one_out
+from mrinterp.mr._engine.leave_one_out import leave_one_out
 from mrinterp.plots._mr.figures import write_mr_figures
 from mrinterp.plots._mr.forest import mr_forest
 from mrinterp.plots._mr.funnel import mr_funnel

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.mr._engine import panel
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.leave_one_out import leave_one_out as without_each
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.profile import strength
 from mrinterp.stats.tests.tails import neglog10p_normal
@@ -128,7 +128,7 @@ def pleiotropy(case: Case, entry: Entry) -> Values:
 
 
 def leave_one_out(case: Case, entry: Entry) -> Values:
-    repeats = dict(panel.leave_one_out(case.data, "ivw"))
+    repeats = dict(without_each(case.data, "ivw"))
     repeats["All"] = fit(case, "ivw")
     rows = [repeats[name] for name in entry.results["SNP"]]
     return {

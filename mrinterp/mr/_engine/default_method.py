@@ -1,4 +1,4 @@
-"""The estimator that a design asks for, among those that need summary statistics only."""
+"""The estimators that a design asks for, among those that need summary statistics only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from mrinterp.core.mrdata import MRData
 
-__all__ = ["default_method"]
+__all__ = ["default_method", "standard_methods"]
 
 
 def default_method(data: MRData) -> tuple[str, dict[str, Any]]:
@@ -16,7 +16,7 @@ def default_method(data: MRData) -> tuple[str, dict[str, Any]]:
     else `ivw`. Several exposures, by the design:
 
     - between prompts, errors are noise that exposures and outcome share: `grapple`, which corrects for it and
-      stands outliers; with correlated instruments `mv_gmm`;
+      is robust against outliers; with correlated instruments `mv_gmm`;
     - paired within prompts, errors of the exposures act on the outcome as any change does, and subtracting
       them would throw signal away: `mv_ivw` with sandwich errors and t (and the instruments' correlation,
       where known).
@@ -40,3 +40,31 @@ def default_method(data: MRData) -> tuple[str, dict[str, Any]]:
     if data.design == "paired":
         return "mv_ivw", {"model": "sandwich", "distribution": "t"}
     return ("grapple" if data.ld is None else "mv_gmm"), {}
+
+
+def standard_methods(data: MRData) -> list[str]:
+    """Names of methods with different assumptions that suit the data; the default of the design comes first.
+
+    Parameters
+    ----------
+    data : MRData
+
+    Returns
+    -------
+    list of str
+        Names for `run_mr`: what the command line runs when no method is named.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> panel = mrinterp.worlds.linear_world(0).panel
+    >>> mrinterp.mr.standard_methods(mrinterp.scan.marginal_scan(panel).to_mrdata())
+    ['mv_ivw', 'mv_egger', 'ivw']
+    """
+    F, _, J = data.shape
+    first = default_method(data)[0]
+    if F > 1:
+        return list(dict.fromkeys([first, "mv_ivw", "mv_egger", "ivw"]))
+    if J == 1:
+        return [first]
+    return [first, "egger_correlated"] if data.ld is not None else [first, "egger", "weighted_median"]

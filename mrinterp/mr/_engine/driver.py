@@ -1,9 +1,10 @@
-"""The one driver: summary statistics and names of methods in, estimates with a status per cell out."""
+"""The one driver: summary statistics or runs and names of methods in, estimates with a status per cell out."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
+from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.default_method import default_method
 from mrinterp.mr._engine.option_check import check_options
-from mrinterp.mr._engine.registry import Estimator, find
+from mrinterp.mr._engine.registry import Estimator, find, registered
 from mrinterp.mr._engine.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
 from mrinterp.results._estimates import Estimates
 
@@ -27,8 +29,8 @@ BLOCK_CELLS = 1 << 19
 
 
 def run_mr(
-    data: MRData,
-    methods: Sequence[str] | None = None,
+    data: MRData | Panel,
+    methods: Sequence[str] | str | None = None,
     options: Mapping[str, Mapping[str, Any]] | None = None,
     *,
     level: float = 0.95,
@@ -37,10 +39,12 @@ def run_mr(
 
     Parameters
     ----------
-    data : MRData
-        F exposures, O outcomes, J instruments; nan where an instrument is missing for a trait.
+    data : MRData or Panel
+        Summary statistics of F exposures and O outcomes on J instruments (nan where an instrument is
+        missing for a trait); or the runs themselves, for the estimators of runs (`within`, `tsls`, ...).
     methods : sequence of str, optional
-        Names in the registry; by default the estimator that the design asks for (`default_method`).
+        Names in the registry (`methods` lists them). By default the estimator that the design asks for:
+        `within` for runs, for summary statistics as `standard_methods` has it first.
     options : mapping, optional
         Options by method: ``{"egger": {"distribution": "normal"}}``.
     level : float
@@ -55,34 +59,60 @@ def run_mr(
     Raises
     ------
     InputError
-        For an unknown method or option.
+        For an unknown method or option; a method of runs asked of summary statistics, or the other way
+        round; data of another type.
+
+    Notes
+    -----
+    What makes an estimate *not valid* depends on the method: ``estimates.assumes`` says it in words, and a
+    printed estimate ends with it.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> panel = mrinterp.worlds.linear_world(0).panel
+    >>> [e.method for e in mrinterp.run_mr(panel, ["within", "tsls"])]
+    ['within', 'tsls']
     """
-    chosen = dict(options or {})
-    if methods is None:
-        name, settings = default_method(data)
-        methods, chosen[name] = [name], {**settings, **chosen.get(name, {})}
-    unknown = [m for m in chosen if m not in methods]
+    if not isinstance(data, MRData | Panel):
+        raise InputError(
+            "data",
+            f"a {type(data).__name__}",
+            "Give summary statistics (mrinterp.tables reads tables of them) or runs (mrinterp.from_arrays)",
+        )
+    names = [methods] if isinstance(methods, str) else methods
+    chosen = {name: dict(given) for name, given in (options or {}).items()}
+    if names is None:
+        name, settings = ("within", {}) if isinstance(data, Panel) else default_method(data)
+        names, chosen[name] = [name], {**settings, **chosen.get(name, {})}
+    unknown = [m for m in chosen if m not in names]
     if unknown:
         raise InputError(
             f"options of {unknown[0]!r}",
             "the method is not among those asked for",
-            near_misses(unknown[0], methods),
+            near_misses(unknown[0], names) or f"Asked for: {', '.join(names)}",
         )
-    return [estimate(data, m, level=level, **chosen.get(m, {})) for m in methods]
+    return [estimate(data, m, level=level, **chosen.get(m, {})) for m in names]
 
 
-def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) -> Estimates:
+def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **options: Any) -> Estimates:
     """The same for one method, its options as keywords.
 
     Raises
     ------
     InputError
-        For an unknown method or option, or a run-level method, which needs a Panel.
+        For an unknown method or option, or a method of the other kind of data.
     """
     how = find(method)
     check_options(how, options, GIVEN)
+    if isinstance(data, Panel):
+        return _of_runs(data, how, level, options)
     if how.kind == "run":
-        raise InputError(f"method {method!r}", "works on runs, not on summary statistics", "Give it a Panel")
+        raise InputError(
+            f"method {method!r}",
+            "works on runs, and these are summary statistics",
+            "Give it a Panel of runs, or choose a method of summary statistics",
+        )
     result = ResultTable(data, how)
     blocks = (
         _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
@@ -100,6 +130,21 @@ def estimate(data: MRData, method: str, *, level: float = 0.95, **options: Any) 
         if impossible is not None and fit.meta.get("uses_error_correlation", True):
             result.forbid(rows, cols, impossible, NO_CORRELATION)
     return result.estimates(options, level)
+
+
+def _of_runs(panel: Panel, how: Estimator, level: float, options: dict[str, Any]) -> Estimates:
+    """An estimator of runs on a panel, its intervals at the level asked for."""
+    if how.kind != "run":
+        raise InputError(
+            f"method {how.name!r}",
+            "works on summary statistics, and these are runs",
+            "Give it mrinterp.scan.marginal_scan(panel).to_mrdata(), or choose a method of runs: "
+            + ", ".join(registered("run")),
+        )
+    found: Estimates = how.kernel(panel, **options)
+    if level == found.level:
+        return found
+    return replace(found, level=level, ci_lower=None, ci_upper=None)
 
 
 def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Array, Array, Array, Array]:

@@ -90,8 +90,10 @@ class Estimator:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Names and defaults of the keyword-only options of the kernel."""
-        parameters = inspect.signature(self.kernel).parameters.values()
+        """Names and defaults of the kernel's options: what is keyword-only, of runs all but the panel."""
+        parameters = list(inspect.signature(self.kernel).parameters.values())
+        if self.kind == "run":
+            return {p.name: p.default for p in parameters[1:]}
         return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 

@@ -34,14 +34,33 @@ def jive(panel: Panel, rank: int | None = None) -> Estimates:
 
     Parameters
     ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
         Bypass components; lowered to what the doses carry (the status says so).
+
+    Returns
+    -------
+    Estimates
+        (F, O), every feature given the others; ``n_instruments`` counts the doses.
+
+    Raises
+    ------
+    InputError
+        With fewer doses that vary than features and five.
 
     Notes
     -----
     xhat_i = ((P x)_i - h_i x_i) / (1 - h_i) with P the projection on the doses; theta = (Xhat'X)^-1
     Xhat'y. Takes away the bias that two-stage least squares has towards least squares with many
-    weak doses, at the price of a larger error.
+    weak doses, at the price of a larger error. Not valid where doses act around the cut.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.jive(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
     """
     return _jackknife("jive", panel, rank, unbiased=False)
 
@@ -56,11 +75,35 @@ def jive(panel: Panel, rank: int | None = None) -> Estimates:
 def ujive(panel: Panel, rank: int | None = None) -> Estimates:
     """UJIVE with prompt effects as covariates: both projections leave the run itself out.
 
+    Parameters
+    ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
+    rank : int, optional
+        Bypass components; lowered to what the doses carry (the status says so).
+
+    Returns
+    -------
+    Estimates
+        (F, O), every feature given the others; ``n_instruments`` counts the doses.
+
+    Raises
+    ------
+    InputError
+        With fewer doses that vary than features and five.
+
     Notes
     -----
     xhat_i = ((P_ZW x)_i - h^ZW_i x_i)/(1 - h^ZW_i) - ((P_W x)_i - h^W_i x_i)/(1 - h^W_i), W the
     prompt dummies of the perturbed runs. Not defined for prompts with a single perturbed run, which
     weigh nothing.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.ujive(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
     """
     return _jackknife("ujive", panel, rank, unbiased=True)
 

@@ -6,12 +6,19 @@ import numpy as np
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
+from mrinterp.mr._engine.registry import estimator
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.least_squares import families_of
 
 __all__ = ["observational"]
 
 
+ASSUMES = ("nothing else differs between sentences in which the feature differs (it does)",)
+
+
+@estimator(
+    "observational", "observational slope", kind="run", assumes=ASSUMES, reference="ordinary least squares"
+)
 def observational(panel: Panel) -> Estimates:
     """Slope of each outcome on each feature over the unperturbed runs, errors clustered by family.
 
@@ -20,10 +27,28 @@ def observational(panel: Panel) -> Estimates:
     panel : Panel
         Its clean runs are used; all runs where there are none.
 
+    Returns
+    -------
+    Estimates
+        (F, O), one feature at a time; ``n_instruments`` counts the runs.
+
+    Raises
+    ------
+    InputError
+        With fewer than two families.
+
     Notes
     -----
     Confounded by construction: it is shown as the first rung of the ladder, not as an effect.
     Simple regression with intercept, one feature at a time; CR1, t on C - 1.
+    Never valid as an effect where anything else differs between sentences in which the feature differs.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.observational(mrinterp.worlds.linear_world(0).panel)
+    >>> found.beta.shape
+    (5, 1)
     """
     chosen = panel.clean() if (panel.runs["kind"] == "clean").any() else panel
     x = np.asarray(chosen.features, dtype=float)
@@ -56,7 +81,7 @@ def observational(panel: Panel) -> Estimates:
         status=status,
         n_instruments=np.full(beta.shape, N),
         df=np.full(beta.shape, float(C - 1)),
-        assumes=("nothing else differs between sentences in which the feature differs (it does)",),
+        assumes=ASSUMES,
         reference="",
         unit=f"{panel.units['outcome']} per {panel.units['feature']}",
         meta={"counted": "runs"},

@@ -40,11 +40,17 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
     Parameters
     ----------
     panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
         Bypass components; never more than leave `INSTRUMENTS_PER_COLUMN` doses for every exposure
         (with one dose a column the correlation with knockouts falls from .95 to .25:
         ``benchmarks/minilm_choices.py``). The
         status says where it was lowered.
+
+    Returns
+    -------
+    Estimates
+        (F, O), every feature given the others; ``n_instruments`` counts the doses.
 
     Raises
     ------
@@ -55,6 +61,13 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
     -----
     Through ``linearmodels`` on within-prompt changes, errors clustered by family (CR1, t on C - 1).
     Not valid with weak instruments: read it beside the within regression. Placebos stay out.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.tsls(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
     """
     return _through_linearmodels("tsls", "two-stage least squares", panel, rank)
 
@@ -67,7 +80,37 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
     reference="Anderson & Rubin 1949, 10.1214/aoms/1177730090",
 )
 def liml(panel: Panel, rank: int | None = None) -> Estimates:
-    """As `tsls`, by limited-information maximum likelihood: less biased with many weak instruments."""
+    """As `tsls`, by limited-information maximum likelihood: less biased with many weak instruments.
+
+    Parameters
+    ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
+    rank : int, optional
+        Bypass components; lowered to what the doses carry (the status says so).
+
+    Returns
+    -------
+    Estimates
+        (F, O), every feature given the others; ``n_instruments`` counts the doses.
+
+    Raises
+    ------
+    InputError
+        With fewer doses that vary than features and five.
+
+    Notes
+    -----
+    The point estimate assumes homoskedastic errors; the interval is clustered by family. Not valid where doses
+    act around the cut, as every estimate on doses.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.liml(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
+    """
     return _through_linearmodels("liml", "limited-information maximum likelihood", panel, rank)
 
 
@@ -81,11 +124,35 @@ def liml(panel: Panel, rank: int | None = None) -> Estimates:
 def gmm(panel: Panel, rank: int | None = None) -> Estimates:
     """As `tsls`, by two-step GMM with a weight matrix clustered by family.
 
+    Parameters
+    ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
+    rank : int, optional
+        Bypass components; lowered to what the doses carry (the status says so).
+
+    Returns
+    -------
+    Estimates
+        (F, O), every feature given the others; ``n_instruments`` counts the doses.
+
+    Raises
+    ------
+    InputError
+        With fewer doses that vary than features and five.
+
     Notes
     -----
     Optimistic with families not many times the instruments (type-I error .10 to .16 at 24 doses and 60 families
     in ``benchmarks/mr_simulations.py``: prefer `tsls`). Not valid with more instruments than families: the weight matrix is then singular, and the cells
     say so.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.gmm(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
     """
     return _through_linearmodels("gmm", "two-step generalized method of moments", panel, rank)
 

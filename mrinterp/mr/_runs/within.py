@@ -75,6 +75,13 @@ def within(
 
     Source: the within (first-difference) estimator of panel econometrics; equal to two-stage least
     squares with every run its own instrument. CR3: Bell & McCaffrey 2002.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.within(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1), round(float(found["twin", "y"].beta), 1)
+    (1.0, 0.0)
     """
     data = run_data(panel, rank)
     change = data.change
@@ -127,6 +134,8 @@ def within_partialled(
 
     Parameters
     ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
         Bypass components; here it may be all the panel holds, since they are shrunk.
     folds : int
@@ -135,12 +144,29 @@ def within_partialled(
         Penalty in units of the mean eigenvalue of the bypass Gram matrix; by default chosen by
         out-of-fold error of the outcome among a fixed grid.
 
+    Returns
+    -------
+    Estimates
+        (F, O), all features jointly; ``n_instruments`` counts the runs.
+
+    Raises
+    ------
+    InputError
+        With fewer families than folds.
+
     Notes
     -----
     Residuals of the outcome are regressed on residuals of the features (both out of fold), CR3 by
     family. Neyman-orthogonal: errors of the two predictions enter only as a product, so shrinkage
     does not bias the effect to first order. Not valid when the bypass predicts the features almost
     perfectly (see ``partial_variance``).
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> found = mrinterp.mr.within_partialled(mrinterp.worlds.linear_world(0).panel)
+    >>> round(float(found["cause", "y"].beta), 1)
+    1.0
     """
     data = run_data(panel, rank)
     codes, names = families_of(data.change.family)
@@ -172,10 +198,36 @@ def within_partialled(
 def rank_path(panel: Panel, ranks: list[int], covariance: str = "CR3") -> pd.DataFrame:
     """Estimate and interval of every feature at every bypass rank; always shown beside the primary.
 
+    Parameters
+    ----------
+    panel : Panel
+        Perturbed runs with the clean run of their prompt, or several runs per prompt.
+    ranks : list of int
+        Numbers of bypass components to adjust for.
+    covariance : {"CR3", "CR1", "bootstrap"}
+        Errors clustered by family, as in `within`.
+
     Returns
     -------
     DataFrame
         ``rank`` and the columns of `Estimates.to_frame`.
+
+    Raises
+    ------
+    InputError
+        As `within`.
+
+    Notes
+    -----
+    A path that still moves at the largest rank says that the cut is not complete: the estimate is then *not
+    valid* as the effect of the feature alone.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> path = mrinterp.mr.rank_path(mrinterp.worlds.linear_world(0).panel, [0, 3])
+    >>> path.groupby("rank")["estimate"].max().round(1).to_dict()
+    {0: 1.4, 3: 1.0}
     """
     frames = []
     for rank in tqdm(ranks, desc="rank path", unit="rank", disable=None):

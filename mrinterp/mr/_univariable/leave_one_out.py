@@ -13,11 +13,31 @@ Array = NDArray[np.float64]
 
 
 def leave_one_out_ivw(data: MRData) -> tuple[Array, Array]:
-    """Estimates and floored errors of `ivw` (first-order weights) without each instrument, (F, O, J).
+    """Estimates and floored errors of `ivw` (first-order weights) without each instrument.
 
+    Parameters
+    ----------
+    data : MRData
+        F exposures, O outcomes, J instruments.
+
+    Returns
+    -------
+    beta, se : ndarray (F, O, J)
+        The estimate without instrument j, and its error.
+
+    Notes
+    -----
     Missing instruments count as absent throughout, and leaving one out changes nothing. With fewer
     than three instruments the error is that of the fixed effect. Memory is F O J doubles, several
-    times: call it on blocks of features where that is too much.
+    times: call it on blocks of features where that is too much. Not valid for correlated instruments.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> data = mrinterp.scan.marginal_scan(mrinterp.worlds.linear_world(0).panel).to_mrdata()
+    >>> beta, se = mrinterp.mr.leave_one_out_ivw(data)
+    >>> beta.shape == se.shape == (5, 1, len(data.instruments))
+    True
     """
     b, g = data.beta_x[:, None, :], data.beta_y[None, :, :]
     here = np.isfinite(b) & np.isfinite(data.se_x[:, None, :]) & np.isfinite(g) & np.isfinite(data.se_y[None])

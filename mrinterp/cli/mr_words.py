@@ -1,4 +1,4 @@
-"""The standard panel, and results as a person or a machine reads them."""
+"""What the verb ``mr`` asks and says: methods and options as written, results as sentences or as JSON."""
 
 from __future__ import annotations
 
@@ -11,25 +11,22 @@ import numpy as np
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.storage import to_plain
-from mrinterp.mr._engine.default_method import default_method
-from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.default_method import standard_methods
 from mrinterp.mr._engine.named_findings import Findings
 from mrinterp.mr._engine.registry import find
 from mrinterp.results._estimates import Estimate, Estimates
 
 __all__ = [
-    "leave_one_out",
     "methods_for",
     "parse_options",
     "records",
     "sentences",
     "set_aside_sentences",
-    "standard_panel",
     "strength_sentences",
 ]
 
 _APART = ("outliers", "instrument_used")
-_RUCKER = {
+_RUCKER_MODELS = {
     1: "IVW, fixed effects",
     2: "IVW, random effects",
     3: "Egger, fixed effects",
@@ -37,19 +34,8 @@ _RUCKER = {
 }
 
 
-def standard_panel(data: MRData) -> list[str]:
-    """Methods with different assumptions that suit the data; the default of the design comes first."""
-    F, _, J = data.shape
-    first = default_method(data)[0]
-    if F > 1:
-        return list(dict.fromkeys([first, "mv_ivw", "mv_egger", "ivw"]))
-    if J == 1:
-        return [first]
-    return [first, "egger_correlated"] if data.ld is not None else [first, "egger", "weighted_median"]
-
-
 def methods_for(place: str, data: MRData, asked: Sequence[str]) -> list[str]:
-    """The methods asked for, or the standard panel.
+    """The methods asked for, or the standard ones.
 
     Raises
     ------
@@ -64,7 +50,7 @@ def methods_for(place: str, data: MRData, asked: Sequence[str]) -> list[str]:
             f"{J} instruments (rows) for {F} exposures",
             f"Give at least {F} instruments, fewer exposures (--exposure), or a univariable --method",
         )
-    return list(asked) or standard_panel(data)
+    return list(asked) or standard_methods(data)
 
 
 def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -108,13 +94,6 @@ def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
             )
         out.setdefault(method, {})[option] = parsed
     return out
-
-
-def leave_one_out(data: MRData, method: str, **options: Any) -> Iterator[tuple[str, Estimates]]:
-    """The estimate without each instrument in turn: (its name, estimates)."""
-    for j, name in enumerate(data.instruments):
-        keep = np.arange(len(data.instruments)) != j
-        yield name, estimate(data.select(instruments=keep), method, **options)
 
 
 def _number(value: float) -> float | None:
@@ -220,7 +199,7 @@ def _more(one: Estimate, found: Mapping[str, list[Any]]) -> str:
     if "overdispersion" in has:
         text += f" Overdispersion tau^2 = {has['overdispersion']:.3g}."
     if one.method == "rucker" and "model" in has:
-        text += f" Chosen: {_RUCKER[int(has['model'])]}."
+        text += f" Chosen: {_RUCKER_MODELS[int(has['model'])]}."
     if "global_p" in has:
         text += f" Global test of pleiotropy: p = {has['global_p']:.2g}."
     for name in ("pip", "inclusion"):
