@@ -8,7 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Result, Rows
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["SCORES", "Agreement"]
 
@@ -58,6 +60,13 @@ class Agreement(Result):
     misled: Annotated[pd.DataFrame, Rows()]
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        methods, outcomes = self.scores["method"].nunique(), self.scores["outcome"].drop_duplicates()
+        features = int(self.scores["n"].max()) if len(self.scores) else 0
+        return f"agreement of {methods} methods with the knockouts of {features} features on {listed(list(outcomes))}"
+
     def to_frame(self) -> pd.DataFrame:
         """The summary, one row per (method, outcome, score): ``value, lower, upper`` (bootstrap)."""
         kept = [name for name in SCORES if f"{name}_boot_lower" in self.scores]
@@ -83,7 +92,7 @@ class Agreement(Result):
                     line += f" {word or name} {s[name]:.2f} (95% {ends}),"
             line = line.rstrip(",:") + "."
             lines.append(line + (f" Not defined: {s['reason']}." if s.get("reason") else ""))
-        return "\n".join(lines)
+        return first_lines(lines, len(lines))
 
     def _more_header(self) -> dict[str, Any]:
         return {"summary": self.scores.to_dict(orient="records")}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.results._result import Axis, Result, Rows
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["AttributionTable"]
 
@@ -62,7 +63,7 @@ class AttributionTable(Result):
             lines.append(
                 f"{len(flagged)} features of the knockout flagged, first {first['feature']}: {first['flags']}."
             )
-        return "\n".join(lines)
+        return first_lines(lines, len(lines))
 
 
 def _words(row: dict[Any, Any]) -> str:

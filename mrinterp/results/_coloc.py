@@ -13,6 +13,7 @@ from scipy import special
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["HYPOTHESES", "Coloc", "ColocPair"]
 
@@ -145,7 +146,8 @@ class Coloc(Result):
 
     def __post_init__(self) -> None:
         shape = (len(self.exposures), len(self.outcomes), len(self.loci))
-        object.__setattr__(self, "status", np.broadcast_to(np.asarray(self.status, dtype=object), shape))
+        status = np.asarray(self.status, dtype=object)
+        object.__setattr__(self, "status", np.broadcast_to(status, shape) if status.ndim == 0 else status)
         super().__post_init__()
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
@@ -193,6 +195,25 @@ class Coloc(Result):
             return None
         members = np.flatnonzero(self.locus == k)
         return np.asarray(special.softmax(self.log_bf_x[f, members] + self.log_bf_y[o, members]))
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        applies = self.status == "ok"
+        shared = int((applies & (self.posterior.argmax(axis=-1) == 4)).sum())
+        text = (
+            f"colocalization of {len(self.exposures):,} features with {len(self.outcomes):,} outcomes at"
+            f" {len(self.loci):,} loci: a shared cause leads in {shared:,} of {int(applies.sum()):,} cells"
+        )
+        absent = int((~applies).sum())
+        return text + (f"; does not apply to {absent:,}" if absent else "")
+
+    def __str__(self) -> str:
+        h4 = np.where(self.status == "ok", self.posterior[..., 4], -1.0)
+        leading = np.argsort(-h4, axis=None, kind="stable")
+        cells = (self.pair(*np.unravel_index(i, h4.shape)) for i in leading if h4.flat[i] >= 0)  # type: ignore[arg-type]
+        lines = first_lines(cells, int((h4 >= 0).sum()))
+        return f"{self.summary}.\n{lines}".rstrip()
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome, locus)."""

@@ -26,12 +26,9 @@ def _p_text(p: float) -> str:
 
 
 def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """One value per cell, where one was given for all cells, a row or a column."""
+    """One value per cell, where one was given for all of them."""
     array = np.asarray(value, dtype=dtype)
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        return array  # its shape is refused with the others
+    return np.broadcast_to(array, shape) if array.ndim == 0 else array
 
 
 def _grid(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

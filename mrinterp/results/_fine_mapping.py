@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._result import Axis, Parts, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["CredibleSet", "FineMapping"]
 
@@ -202,10 +203,12 @@ class FineMapping(Result):
         }
 
     def __str__(self) -> str:
+        found = [str(s) for sets in self.sets for s in sets]
+        notes = [f"{t}: {s}" for t, s in zip(self.traits, self.status, strict=True) if s != "ok"]
+        return first_lines([f"{self.summary}.", *found, *notes], 1 + len(found) + len(notes))
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
         count = sum(len(s) for s in self.sets)
-        lines = [
-            f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments."
-        ]
-        lines += [str(s) for sets in self.sets[:5] for s in sets[:5]]
-        lines += [f"{t}: {s}" for t, s in list(zip(self.traits, self.status, strict=True))[:5] if s != "ok"]
-        return "\n".join(lines)
+        return f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments"

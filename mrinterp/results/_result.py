@@ -52,10 +52,14 @@ def unknown() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Axis:
-    """One entry per element of an axis (or a sum, ``"T+C"``); ``fill`` stands where none are given."""
+    """One entry per element of an axis (or a sum, ``"T+C"``); ``fill`` stands where none are given.
+
+    ``called`` is what a summary calls the entries, where the field's name does not say it.
+    """
 
     name: str
     fill: str | None = None
+    called: str = ""
 
 
 class Shape:
@@ -143,7 +147,7 @@ class Result(Shown, ABC):
     def summary(self) -> str:
         """What it is and how large, in one line."""
         found = [
-            f"{len(getattr(self, name)):,} {name.replace('_', ' ')}"
+            f"{len(getattr(self, name)):,} {mark.called or name}"
             for name, (mark, _) in declared(type(self)).items()
             if isinstance(mark, Axis) and len(mark.name) == 1 and mark.fill is None
         ]

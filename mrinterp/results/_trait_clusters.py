@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Parts, Result
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["TraitCluster", "TraitClusters"]
 
@@ -43,7 +45,7 @@ class TraitCluster:
         if not self.traits:
             return f"{self.dropped} shares its cause with none of the others."
         return (
-            f"{', '.join(self.traits)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
+            f"{listed(self.traits, 8)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
             f" {self.candidate} ({self.explained:.3g} of it)."
         )
 
@@ -72,4 +74,4 @@ class TraitClusters(Result):
         return pd.DataFrame(rows)
 
     def __str__(self) -> str:
-        return "\n".join(str(c) for c in self.clusters) or "no traits share a cause."
+        return first_lines(self.clusters, len(self.clusters)) or "no traits share a cause."

@@ -69,7 +69,7 @@ class DirectEffect(Result):
 
     features: Annotated[tuple[str, ...], Axis("K")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
-    frozen: Annotated[tuple[str, ...], Axis("D")]
+    frozen: Annotated[tuple[str, ...], Axis("D", called="frozen sites")]
     total: Annotated[Array, Shape("K", "O")]
     total_se: Annotated[Array, Shape("K", "O")]
     direct: Annotated[Array, Shape("K", "O")]

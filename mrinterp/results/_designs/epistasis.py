@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_shares, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["CALLS", "Epistasis", "Interaction"]
 
@@ -196,4 +196,4 @@ class Epistasis(Result):
             words.append(
                 f"{outcome}: {M} pair{'s' if M > 1 else ''} of {K} features, {listed}. The largest: {strongest}"
             )
-        return "\n".join(words) + off_support_words(self.meta)
+        return first_lines(words, len(words)) + off_support_words(self.meta)

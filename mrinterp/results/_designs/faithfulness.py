@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_largest, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_largest, off_support_words
 
 __all__ = ["CircuitAreas", "Faithfulness"]
 
@@ -67,7 +67,7 @@ class Faithfulness(Result):
 
     KIND: ClassVar[str] = "faithfulness"
 
-    ranking: Annotated[tuple[str, ...], Axis("N")]
+    ranking: Annotated[tuple[str, ...], Axis("N", called="ranked features")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     proportions: Annotated[Array, Shape("D")]
     sizes: Annotated[NDArray[np.int_], Shape("D")]
@@ -131,4 +131,6 @@ class Faithfulness(Result):
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:
-        return "\n".join(str(self[o]) for o in self.outcomes) + off_support_words(self.meta)
+        return first_lines((self[o] for o in self.outcomes), len(self.outcomes)) + off_support_words(
+            self.meta
+        )

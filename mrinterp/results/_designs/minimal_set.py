@@ -72,6 +72,12 @@ class MinimalSet(Result):
     status: str = "ok"
     meta: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        found = f"{len(self.chosen)} of {self.candidates} features" if self.status == "ok" else "none found"
+        return f"minimal set for the {self.mode} of {self.outcome}: {found}"
+
     def to_frame(self) -> pd.DataFrame:
         """One row per member, with what the held-out share loses without it; ``outside_support``: largest share
         of what was written into a candidate that its place never shows."""

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_shares, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["OrderedKnockouts"]
 
@@ -40,7 +40,7 @@ class OrderedKnockouts(Result):
 
     KIND: ClassVar[str] = "ordered knockouts"
 
-    order: Annotated[tuple[str, ...], Axis("K")]
+    order: Annotated[tuple[str, ...], Axis("K", called="features")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     effect: Annotated[Array, Shape("K+1", "O")]
     se: Annotated[Array, Shape("K+1", "O")]
@@ -99,4 +99,4 @@ class OrderedKnockouts(Result):
                     f" {self.area[o]:.3g} on average ({self.area_lower[o]:.3g} to {self.area_upper[o]:.3g})"
                 )
             words.append(line + "." if self.status == "ok" else f"{line}; {self.status}.")
-        return "\n".join(words) + off_support_words(self.meta)
+        return first_lines(words, len(words)) + off_support_words(self.meta)

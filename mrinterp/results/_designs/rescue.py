@@ -73,7 +73,7 @@ class Rescue(Result):
 
     KIND: ClassVar[str] = "rescue"
 
-    restored: Annotated[tuple[str, ...], Axis("S")]
+    restored: Annotated[tuple[str, ...], Axis("S", called="restored sets")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     damage: str
     damage_effect: Annotated[Array, Shape("O")]

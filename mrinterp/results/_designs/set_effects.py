@@ -69,7 +69,7 @@ class SetEffects(Result):
 
     sets: Annotated[tuple[str, ...], Axis("S")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
-    universe: Annotated[tuple[str, ...], Axis("N")]
+    universe: Annotated[tuple[str, ...], Axis("N", called="features in all")]
     sizes: Annotated[NDArray[np.int_], Shape("S")]
     span: Annotated[Array, Shape("O")]
     span_se: Annotated[Array, Shape("O")]

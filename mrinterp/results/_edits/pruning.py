@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.results._result import Axis, Result, Rows, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["Pruning"]
 
@@ -78,4 +79,4 @@ class Pruning(Result):
             f" {VERDICTS[r['verdict']].format(r['rope'])})."
             for r in self.table.to_dict(orient="records")
         ]
-        return " ".join([size, *lines])
+        return first_lines([size, *lines], 1 + len(lines))

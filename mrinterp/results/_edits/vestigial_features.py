@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Result, Rows
 
 __all__ = ["VestigialFeatures"]
@@ -61,7 +62,7 @@ class VestigialFeatures(Result):
         alone = int((self.table["p"] < 1 - self.level).sum())
         text = (
             f"{len(self.names)} of {len(self.features)} features are shown to have practically no effect on"
-            f" {', '.join(self.outcomes)} under {', '.join(self.kinds)} ({rule} {1 - self.level:g} over"
+            f" {listed(self.outcomes)} under {', '.join(self.kinds)} ({rule} {1 - self.level:g} over"
             f" {len(self.features)} features; {alone} before correction)"
         )
         text += f", {dead} of them dead on these inputs" if dead else ""
