@@ -48,6 +48,14 @@ class Agreement(Result):
         One row per (method, feature, outcome): estimate and knockout with intervals and verdicts.
     misled : DataFrame
         Features that univariable MR calls significant and the knockout finds negligible.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Agreement").summary)
+    agreement of 2 methods with the knockouts of 6 features on outcome 0
     """
 
     KIND: ClassVar[str] = "agreement"

@@ -30,6 +30,33 @@ class ColocPair:
     ``posterior`` (5,) is the posterior of H0 to H4; ``sensitivity`` has one row
     ``(share, p12, PP.H3, PP.H4)`` per prior of the grid; ``instrument_posterior`` (J,) is the posterior
     of each instrument being the shared cause, given H4.
+
+    Parameters
+    ----------
+    exposure : str
+    outcome : str
+    locus : str
+    posterior : ndarray (5,)
+        Posterior of H0 to H4.
+    priors : tuple of float (3,)
+        p1, p2 and p12 per instrument.
+    sensitivity : ndarray (G, 4)
+        ``share, p12, PP.H3, PP.H4`` for every prior of the grid.
+    sign : float
+        Expected sign of the product of the two effects given H4.
+    instruments : tuple of str (J,)
+        Instruments of the locus.
+    instrument_posterior : ndarray (J,) or None
+        Posterior of each being the shared cause, given H4.
+    top : str
+        The likeliest shared cause.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Coloc").pair(0, 0)
+    >>> one.verdict
+    'the two share a cause'
     """
 
     exposure: str
@@ -119,6 +146,12 @@ class Coloc(Result):
         Log Bayes factors; None where they belong to pairs.
     assumes, reference, meta
         What the numbers are conditional on, the paper, options.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Coloc").summary)
+    colocalization of 3 features with 2 outcomes at 5 loci: a shared cause leads in 5 of 30 cells
     """
 
     KIND: ClassVar[str] = "coloc"
@@ -211,7 +244,7 @@ class Coloc(Result):
     def __str__(self) -> str:
         h4 = np.where(self.status == "ok", self.posterior[..., 4], -1.0)
         leading = np.argsort(-h4, axis=None, kind="stable")
-        cells = (self.pair(*np.unravel_index(i, h4.shape)) for i in leading if h4.flat[i] >= 0)  # type: ignore[arg-type]
+        cells = (self.pair(*np.unravel_index(i, h4.shape)) for i in leading if h4.flat[i] >= 0)
         lines = first_lines(cells, int((h4 >= 0).sum()))
         return f"{self.summary}.\n{lines}".rstrip()
 

@@ -196,7 +196,7 @@ def _against_random(maker: _Maker, made: Given) -> Given:
 
 
 def _agreement(maker: _Maker, made: Given) -> Given:
-    rng, F = maker.rng, maker.kind and 6
+    rng, F = maker.rng, 6
     methods, outcome = ("within", "gradient"), "outcome 0"
     truth = rng.normal(0, 0.5, F)
     scores = pd.DataFrame({"method": methods, "label": methods, "outcome": outcome, "n": F, "missing": 0})

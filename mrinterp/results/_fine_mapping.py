@@ -35,6 +35,15 @@ class CredibleSet:
         Purity: smallest and mean absolute correlation between members.
     log_bf : float
         Log Bayes factor of the effect against none.
+    positions : tuple of int
+        Rows of the members in the table, from 0.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("FineMapping")["trait 0"][0]
+    >>> one.members
+    ('instrument 0', 'instrument 1')
     """
 
     trait: str
@@ -92,6 +101,18 @@ class FineMapping(Result):
         Empty for a trait whose fit did not converge.
     status : tuple (T) of str
         ``"ok"``, or what keeps the fit from being trusted.
+    assumes : tuple of str
+        What the numbers are conditional on.
+    reference : str
+        The paper that the method comes from.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("FineMapping").summary)
+    3 credible sets for 3 traits over 4 instruments
     """
 
     KIND: ClassVar[str] = "fine mapping"

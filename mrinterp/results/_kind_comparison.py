@@ -47,6 +47,12 @@ class KindComparison(Result):
     families : int
         Behind the covariance.
     flags : ndarray (K, F) of str
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("KindComparison").summary)
+    kinds of knockout: 3 kinds, 4 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "kinds of knockout"

@@ -125,6 +125,12 @@ class Result(Shown, ABC):
     InputError
         When it is made: for an array whose shape does not fit the names, an infinite number where a finite
         one is promised, an interval whose lower end lies above its upper one.
+
+    Examples
+    --------
+    >>> from mrinterp.results import Result, example
+    >>> isinstance(example("Rescue"), Result)
+    True
     """
 
     KIND: ClassVar[str] = ""

@@ -30,6 +30,19 @@ class TraitCluster:
         Posterior of each instrument being the shared cause.
     dropped : str
         Trait that was set aside when no cluster was left with it (then ``traits`` is empty).
+    regional : float
+        Posterior that all of them have a cause in the locus.
+    alignment : float
+        Posterior that these causes are one.
+    explained : float
+        Share of the posterior that the candidate explains.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("TraitClusters").clusters[0]
+    >>> one.candidate
+    'instrument 0'
     """
 
     traits: tuple[str, ...]
@@ -52,7 +65,27 @@ class TraitCluster:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TraitClusters(Result):
-    """Clusters in the order in which they were found."""
+    """Clusters in the order in which they were found.
+
+    Parameters
+    ----------
+    traits : tuple of str
+        All traits, clustered or not.
+    instruments : tuple of str
+        Instruments of the locus.
+    clusters : tuple of TraitCluster
+        In the order in which they were found; those without traits name one that was set aside.
+    reference : str
+        The paper that the method comes from.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("TraitClusters").summary)
+    trait clusters: 3 traits, 4 instruments
+    """
 
     KIND: ClassVar[str] = "trait clusters"
     HEADER: ClassVar[str] = "trait_clusters.json"

@@ -47,7 +47,7 @@ def attribution_scores(
     >>> from mrinterp.plots import attribution_scores
     >>> from mrinterp.results import example
     >>> ax = attribution_scores(example("AttributionScores"))
-    >>> sorted(text.get_text() for text in ax.get_legend().get_texts())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
     ['gradient', 'linear_probe: there is one class only']
     """
     found = result.estimates
@@ -64,7 +64,7 @@ def attribution_scores(
     number = 0
     for k, (method, e) in enumerate(result.items()):
         if isinstance(e, NotApplicable):
-            ax.plot([], [], " ", label=fill(f"{method}: {e.reason}", 40))
+            ax.errorbar([], [], fmt=" ", label=fill(f"{method}: {e.reason}", 40))
             continue
         y = np.arange(len(shown)) + (number - (len(found) - 1) / 2) * 0.7 / len(found)
         number += 1

@@ -54,6 +54,12 @@ class AlignmentSearch(Result):
     stand in every held-out result, and ``over`` says by how much the found subspace is ahead.
 
     Source: Geiger et al. 2024, arXiv:2303.02536.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> example("AlignmentSearch").to_frame().shape
+    (12, 25)
     """
 
     KIND: ClassVar[str] = "alignment search"

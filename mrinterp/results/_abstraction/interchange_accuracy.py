@@ -56,6 +56,12 @@ class InterchangeAccuracy(Result):
     serve many bases, other sources may give another accuracy than the interval says.
 
     Source: Geiger et al. 2021, arXiv:2106.02997; 2023, arXiv:2301.04709.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("InterchangeAccuracy").summary)
+    interchange accuracy of variable: the alignment and 2 controls on 12 pairs
     """
 
     KIND: ClassVar[str] = "interchange accuracy"

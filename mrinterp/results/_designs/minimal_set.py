@@ -44,6 +44,22 @@ class MinimalSet(Result):
     search_families, held_out_families : int
     status : str
         ``ok``, or why there is no set or no share.
+    candidates : int
+        Features that were searched.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("MinimalSet").summary)
+    minimal set for the sufficiency of outcome: 3 of 10 features
     """
 
     KIND: ClassVar[str] = "minimal set"

@@ -36,6 +36,24 @@ class OrderedKnockouts(Result):
         Mean gain over k (trapezoid over k / K), its sign turned to that of the effect of all K: above 0
         where the given order comes to the full effect sooner.
     random_orders : int
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    status : str
+        ``ok``, or why there are no errors and intervals.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("OrderedKnockouts").summary)
+    ordered knockouts: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "ordered knockouts"

@@ -44,6 +44,14 @@ class ConfounderRemoval(Result):
         Outcomes stand as they are measured: a gain is a rise in accuracy and a fall in loss.
     noise_floor : float
     level : float
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("ConfounderRemoval").summary)
+    confounder removal: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "confounder removal"

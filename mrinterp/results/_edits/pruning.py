@@ -44,6 +44,14 @@ class Pruning(Result):
         boot_lower, boot_upper, changed, sd, rope, verdict``; the verdict holds the change against the
         region of practical equivalence, in sd of the outcome over inputs.
     level : float
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Pruning").summary)
+    pruning: 2 outcomes
     """
 
     KIND: ClassVar[str] = "pruning"

@@ -32,6 +32,14 @@ class VestigialFeatures(Result):
         1 - the error rate that is controlled over all features.
     correction : str
         For testing F features: ``holm`` or ``fdr_bh``.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("VestigialFeatures").summary)
+    vestigial features: 3 features, 2 outcomes, 5 kinds
     """
 
     KIND: ClassVar[str] = "vestigial features"
