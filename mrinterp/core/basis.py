@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import Shown, listed
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     read_header,
@@ -26,8 +27,8 @@ __all__ = ["Basis", "Dictionary"]
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Dictionary:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Dictionary(Shown):
     """F features of a site: how each is read and how it is written.
 
     Parameters
@@ -84,6 +85,26 @@ class Dictionary:
             object.__setattr__(self, "labels", ("",) * len(self.names))
 
     @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        how = "latents" if self.read is None else "linear features"
+        return f"{len(self.names):,} {how} of width {self.write.shape[1]:,}, in {self.unit}: {listed(self.names)}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per feature: ``feature, label, read_back`` (what reading returns after writing one unit)."""
+        return pd.DataFrame(
+            {
+                "feature": np.array(self.names, dtype=object),
+                "label": np.array(self.labels, dtype=object),
+                "read_back": np.diag(self.read_back),
+            }
+        )
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        frame = self.to_frame()
+        return frame.head(rows), len(frame)
+
+    @property
     def read_back(self) -> Array:
         """The read-back matrix (F, F), what reading returns after writing: W A, the identity when dual;
         measured where reading is not linear."""
@@ -93,8 +114,8 @@ class Dictionary:
         return self.measured_read_back
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Basis:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Basis(Shown):
     """The dictionary, and the bypass components of the rest of the cut in their nested order.
 
     Parameters
@@ -131,6 +152,18 @@ class Basis:
     support_variance: Array
     meta: dict[str, Any] = field(default_factory=dict)
     further: dict[str, Array] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        return f"{self.dictionary.summary}; bypass of {len(self.order):,} components, rank {self.rank}"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per feature of the dictionary."""
+        return self.dictionary.to_frame()
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        return self.dictionary._first_rows(rows)
 
     @property
     def components(self) -> dict[str, Array]:

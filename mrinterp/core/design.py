@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import Shown
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     digest,
@@ -26,8 +27,8 @@ __all__ = ["SPLITS", "Design"]
 SPLITS = ("discovery", "estimation", "replication", "knockout")
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Design:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Design(Shown):
     """Prompts, runs and instruments of a study.
 
     Parameters
@@ -62,6 +63,22 @@ class Design:
                 f"shape {self.doses.shape} for {len(self.runs)} runs and {len(self.instruments)} instruments",
                 "One row per run, one column per instrument",
             )
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        families = {split: self.families(split) for split in dict.fromkeys(self.runs["split"])}
+        return (
+            f"{len(self.runs):,} runs of {self.runs['prompt'].nunique():,} prompts, {len(self.instruments):,}"
+            f" instruments; families: {', '.join(f'{n:,} {split}' for split, n in families.items())}"
+        )
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        return self.runs.head(rows), len(self.runs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per run, as in ``runs``."""
+        return self.runs.copy()
 
     @property
     def digest(self) -> str:

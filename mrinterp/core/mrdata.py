@@ -10,14 +10,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import Shown, listed
 
 __all__ = ["MRData"]
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MRData:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class MRData(Shown):
     """Effects of J instruments on F exposures and O outcomes, with their standard errors.
 
     Parameters
@@ -103,6 +104,33 @@ class MRData:
                     f"standard error {getattr(self, name)[t, j]:g}",
                     "Standard errors must be positive; drop the instrument or give its error",
                 )
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        known = [name for name in ("error_corr", "sigma", "ld") if getattr(self, name) is not None]
+        return (
+            f"{len(self.instruments):,} instruments for {listed(self.exposures)} on {listed(self.outcomes)}"
+            f" ({self.design}{', with ' + ', '.join(known) if known else ''})"
+            + (f"; {len(self.dropped):,} dropped" if len(self.dropped) else "")
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per (trait, instrument): ``trait, role, instrument, beta, se``; exposures first."""
+        F, O, J = self.shape
+        return pd.DataFrame(
+            {
+                "trait": np.repeat(np.array([*self.exposures, *self.outcomes], dtype=object), J),
+                "role": np.repeat(np.array(["exposure"] * F + ["outcome"] * O, dtype=object), J),
+                "instrument": np.tile(np.array(self.instruments, dtype=object), F + O),
+                "beta": np.concatenate([self.beta_x, self.beta_y]).ravel(),
+                "se": np.concatenate([self.se_x, self.se_y]).ravel(),
+            }
+        )
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        frame = self.to_frame()
+        return frame.head(rows), len(frame)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import Shown, listed
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     read_header,
@@ -42,8 +43,8 @@ class Changes:
     absorbed: int
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Panel:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Panel(Shown):
     """One row per run: doses, features, bypass scores, outcomes, prompt, family, split.
 
     Parameters
@@ -113,6 +114,32 @@ class Panel:
                 )
         if not self.labels:
             object.__setattr__(self, "labels", ("",) * len(self.feature_names))
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        clean = int((self.runs["kind"] == "clean").sum())
+        return (
+            f"{len(self.runs):,} runs ({clean:,} clean) in {self.families:,} families: {self.doses.shape[1]:,}"
+            f" instruments, {len(self.feature_names):,} features, {self.bypass.shape[1]:,} bypass scores (rank"
+            f" {self.rank}), outcomes {listed(self.outcome_names)}"
+        )
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        head = self.runs.head(rows).reset_index(drop=True)
+        values = {f"feature {n}": self.features[:rows, i] for i, n in enumerate(self.feature_names[:8])}
+        values |= {f"outcome {n}": self.outcomes[:rows, i] for i, n in enumerate(self.outcome_names[:4])}
+        return head.assign(**values), len(self.runs)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per run: who it is, then ``feature:<name>`` and ``outcome:<name>``; doses and bypass stay out."""
+        features = pd.DataFrame(
+            np.asarray(self.features), columns=[f"feature:{n}" for n in self.feature_names]
+        )
+        outcomes = pd.DataFrame(
+            np.asarray(self.outcomes), columns=[f"outcome:{n}" for n in self.outcome_names]
+        )
+        return pd.concat([self.runs.reset_index(drop=True), features, outcomes], axis=1)
 
     def select(self, split: str | None = None, kinds: tuple[str, ...] | None = None) -> Panel:
         """The runs of a split and of some kinds; clean runs always come along."""
@@ -229,14 +256,7 @@ class Panel:
     def save(self, folder: Path) -> None:
         """Write the panel into ``folder``: Parquet tables, memory-mappable ``.npy`` for doses and bypass."""
         with whole_folder(folder) as partial:
-            table = self.runs.copy()
-            for prefix, names, values in (
-                ("feature", self.feature_names, self.features),
-                ("outcome", self.outcome_names, self.outcomes),
-            ):
-                columns = pd.DataFrame(np.asarray(values), columns=[f"{prefix}:{n}" for n in names])
-                table = pd.concat([table, columns], axis=1)
-            write_table(partial / "panel.parquet", table)
+            write_table(partial / "panel.parquet", self.to_frame())
             write_table(partial / "instruments.parquet", self.instruments)
             np.save(partial / "doses.npy", np.asarray(self.doses, dtype=np.float32))
             np.save(partial / "bypass.npy", np.asarray(self.bypass))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
+from mrinterp.core.shown import Shown, listed
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     read_header,
@@ -24,8 +25,8 @@ from mrinterp.core.storage import (
 __all__ = ["SumStats"]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class SumStats:
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class SumStats(Shown):
     """Dense marginal effects of J instruments on T traits (features, then outcomes).
 
     Parameters
@@ -69,6 +70,29 @@ class SumStats:
                     f"shape {getattr(self, name).shape}, expected {shape}",
                     "Traits on rows, instruments on columns",
                 )
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        role = self.traits["role"]
+        outcomes = list(self.traits["trait"][role == "outcome"])
+        return (
+            f"effects of {len(self.instruments):,} instruments on {int((role == 'feature').sum()):,} features and"
+            f" {listed(outcomes)}, from {self.clusters:,} families ({self.meta.get('design', 'between')})"
+        )
+
+    def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
+        T, J = self.beta.shape
+        few = slice(0, -(-rows // max(J, 1)))  # traits enough for that many rows
+        head = pd.DataFrame(
+            {
+                "trait": np.repeat(self.traits["trait"].to_numpy()[few], J),
+                "instrument": np.tile(self.instruments["instrument"].to_numpy(), len(self.traits[few])),
+                "beta": np.ravel(self.beta[few]),
+                "se": np.ravel(self.se[few]),
+            }
+        )
+        return head.head(rows), T * J
 
     def to_frame(self, max_rows: int = 1_000_000) -> pd.DataFrame:
         """One row per (trait, instrument), refused beyond ``max_rows``."""

@@ -1,4 +1,4 @@
-"""The figure of any result of a knockout or an agreement, found by the result's type."""
+"""The figure of any result, of a panel and of summary statistics, found by its type."""
 
 from __future__ import annotations
 
@@ -20,21 +20,29 @@ FIGURES = {
     "AgainstRandom": "_study.against_random.against_random",
     "Agreement": "_study.agreement_scores.agreement_scores",
     "AlignmentSearch": "_abstraction.alignment_search.alignment_search",
-    "AttributionTable": "_study.attribution_vs_knockout.comparators_vs_knockout",
+    "AttributionScores": "_study.attribution_scores.attribution_scores",
+    "AttributionTable": "_study.attribution_vs_knockout.attribution_vs_knockout",
+    "Coloc": "_coloc.coloc_matrix.coloc_matrix",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
     "DirectEffect": "_designs.direct_effects.direct_effects",
     "DoseResponse": "_designs.dose_response_curve.dose_response_curve",
     "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",
+    "Estimates": "_mr.estimated_effects.estimated_effects",
     "Faithfulness": "_designs.faithfulness_curve.faithfulness_curve",
+    "FineMapping": "_coloc.regional_association.regional_association",
     "InterchangeAccuracy": "_abstraction.interchange_accuracy.interchange_accuracy",
     "KindComparison": "_study.kinds_side_by_side.kinds_side_by_side",
     "KnockoutEffects": "_study.knockout_effects.knockout_effects",
+    "MRData": "_mr.scatter.mr_scatter",
     "MinimalSet": "_designs.minimal_set_path.minimal_set_path",
     "OrderedKnockouts": "_designs.ordered_knockouts.ordered_knockouts_curve",
+    "Panel": "_study.run_changes.run_changes",
     "Pruning": "_edits.pruning.pruning",
     "Rescue": "_designs.rescued_shares.rescued_shares",
     "SetEffects": "_designs.set_shares.set_shares",
     "Specificity": "_designs.specificity.specificity",
+    "SumStats": "_mr.instrument_strengths.instrument_strengths",
+    "TraitClusters": "_coloc.trait_clusters.trait_clusters",
     "VestigialFeatures": "_edits.vestigial_features.vestigial_features",
 }
 """Type of a result, and the module and function of its figure."""
@@ -45,11 +53,16 @@ def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
 
     Parameters
     ----------
-    result : any of `FIGURES`
+    result : Result, Panel, SumStats or MRData
     path : str or Path, optional
         Ends in ``.svg``, ``.png`` or ``.pdf``.
     **options
-        Of the figure: ``outcome``, ``most``, ``ax`` ...; see its module in `mrinterp.plots`.
+        Of the figure: ``outcome``, ``most``, ``ax`` ...; see the figures of
+        `mrinterp.plots`, which are named after what they show.
+
+    Returns
+    -------
+    Axes
 
     Raises
     ------
@@ -59,6 +72,13 @@ def plot(result: Any, path: str | Path | None = None, **options: Any) -> Axes:
     Notes
     -----
     Values written outside natural support are hollow markers, or said below the figure.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> from mrinterp.results import example
+    >>> mrinterp.plot(example("KnockoutEffects"), outcome="outcome 1").get_title(loc="left")
+    'mean of the clean values'
     """
     name = type(result).__name__
     if name not in FIGURES:
@@ -84,6 +104,6 @@ def _check_options(name: str, draw: Callable[..., Axes], options: dict[str, Any]
     for option, value in options.items():
         if option not in known:
             fix = near_misses(option, known) or f"Its options: {', '.join(known)}"
-            raise InputError(f"option {option!r}", f"the figure of a {name} has none such", fix)
+            raise InputError(f"option {option!r}", f"the figure of a {name} has no such option", fix)
         if option == "most" and (not isinstance(value, int) or value < 1):
             raise InputError(f"option {option!r}", repr(value), "Give a whole number of at least 1")

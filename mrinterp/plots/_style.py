@@ -40,6 +40,8 @@ _SETTINGS: Any = {
     "text.parse_math": False,  # a label with dollar signs is text, not a formula
     "axes.spines.top": False,
     "axes.spines.right": False,
+    # A figure belongs to whoever asked for it, until it is saved: twenty in a row are no mistake.
+    "figure.max_open_warning": 0,
 }
 
 

@@ -30,7 +30,44 @@ PER = {
 
 @dataclass(frozen=True, kw_only=True)
 class RankAmongRandom:
-    """One feature and one outcome; prints as a sentence."""
+    """One feature and one outcome; prints as a sentence.
+
+    Parameters
+    ----------
+    feature : str
+        Name of the feature.
+    outcome : str
+        Name of the outcome.
+    effect : float
+        The effect, in the units of its result.
+    lower : float
+        Lower end of the interval.
+    upper : float
+        Upper end of the interval.
+    unit : str
+        Words for the unit of the effect.
+    rank : int
+        Place among the random directions, 1 where it is larger than all.
+    controls : int
+        Number of random directions.
+    p : float
+        Of one more random direction doing as much.
+    adjusted_p : float
+        Adjusted for the number of tests.
+    median_control : float
+        Median size of the random directions' effects.
+    largest_control : float
+        Largest of them.
+    flag : str
+        What to know before using the number; empty where there is nothing.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("AgainstRandom")["feature 0", "outcome 0"]
+    >>> one.rank
+    1
+    """
 
     feature: str
     outcome: str
@@ -79,6 +116,8 @@ class AgainstRandom(Result):
         What to know before using a number, from `KnockoutEffects.flags`.
     status : tuple of str, one per outcome
         ``ok``, or why features cannot be ranked by it.
+    meta : dict
+        Options, seeds and whatever else a report needs.
 
     Notes
     -----
@@ -86,6 +125,12 @@ class AgainstRandom(Result):
     that is for the region of practical equivalence.
 
     Source: p-values from a shared set of controls, Bates et al. 2023, 10.1214/22-AOS2244.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("AgainstRandom").summary)
+    features against random directions: 3 features, 4 controls, 2 outcomes
     """
 
     KIND: ClassVar[str] = "features against random directions"

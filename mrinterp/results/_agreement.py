@@ -8,7 +8,9 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Result, Rows
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["SCORES", "Agreement"]
 
@@ -46,6 +48,14 @@ class Agreement(Result):
         One row per (method, feature, outcome): estimate and knockout with intervals and verdicts.
     misled : DataFrame
         Features that univariable MR calls significant and the knockout finds negligible.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Agreement").summary)
+    agreement of 2 methods with the knockouts of 6 features on outcome 0
     """
 
     KIND: ClassVar[str] = "agreement"
@@ -57,6 +67,13 @@ class Agreement(Result):
     joined: Annotated[pd.DataFrame, Rows(columns=("method", "exposure", "outcome", "estimate", "knockout"))]
     misled: Annotated[pd.DataFrame, Rows()]
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        methods, outcomes = self.scores["method"].nunique(), self.scores["outcome"].drop_duplicates()
+        features = int(self.scores["n"].max()) if len(self.scores) else 0
+        return f"agreement of {methods} methods with the knockouts of {features} features on {listed(list(outcomes))}"
 
     def to_frame(self) -> pd.DataFrame:
         """The summary, one row per (method, outcome, score): ``value, lower, upper`` (bootstrap)."""
@@ -83,7 +100,7 @@ class Agreement(Result):
                     line += f" {word or name} {s[name]:.2f} (95% {ends}),"
             line = line.rstrip(",:") + "."
             lines.append(line + (f" Not defined: {s['reason']}." if s.get("reason") else ""))
-        return "\n".join(lines)
+        return first_lines(lines, len(lines))
 
     def _more_header(self) -> dict[str, Any]:
         return {"summary": self.scores.to_dict(orient="records")}

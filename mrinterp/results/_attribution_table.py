@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.results._result import Axis, Result, Rows
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["AttributionTable"]
 
@@ -30,11 +31,19 @@ class AttributionTable(Result):
         slope`` (errors in both; of the method on the knockout, 1 where they agree), each with ``_lower`` and
         ``_upper``, ``rank_correlation, sign_concordance, coverage, rmse``, and ``status``: ``ok``, or why there
         are no numbers.
+    meta : dict
+        Options, seeds and whatever else a report needs.
 
     Notes
     -----
     Intervals of correlation and slope are over features (see `mrinterp.stats.agreement.agreement.agree`);
     `mrinterp.diagnostics.agreement` draws the knockout's families too, and ranks causal features.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("AttributionTable").summary)
+    attribution table: 3 methods
     """
 
     KIND: ClassVar[str] = "attribution table"
@@ -62,7 +71,7 @@ class AttributionTable(Result):
             lines.append(
                 f"{len(flagged)} features of the knockout flagged, first {first['feature']}: {first['flags']}."
             )
-        return "\n".join(lines)
+        return first_lines(lines, len(lines))
 
 
 def _words(row: dict[Any, Any]) -> str:

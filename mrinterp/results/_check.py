@@ -24,6 +24,14 @@ class Check:
         ``"passed"``, ``"failed"`` or ``"warning"``.
     note : str
         One sentence with the numbers a reader needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import Check
+    >>> check = Check(name="first stage", null_in_words="instruments do not move the feature", statistic=40.0,
+    ...               df=9.0, neglog10p=7.1, verdict="passed", note="F = 40 on 9 instruments.")
+    >>> print(check)
+    first stage: passed. F = 40 on 9 instruments.
     """
 
     name: str
@@ -44,7 +52,21 @@ class Check:
 
 @dataclass(frozen=True)
 class NotApplicable:
-    """A result that does not apply, with its reason: a value, not an exception."""
+    """A result that does not apply, with its reason: a value, not an exception.
+
+    Parameters
+    ----------
+    reason : str
+        Why it does not apply, in a sentence that can be shown.
+    name : str
+        What the result would have been of.
+
+    Examples
+    --------
+    >>> from mrinterp.results import NotApplicable
+    >>> print(NotApplicable("one instrument only", "heterogeneity"))
+    heterogeneity does not apply: one instrument only
+    """
 
     reason: str
     name: str = ""

@@ -13,6 +13,7 @@ from scipy import special
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["HYPOTHESES", "Coloc", "ColocPair"]
 
@@ -29,6 +30,33 @@ class ColocPair:
     ``posterior`` (5,) is the posterior of H0 to H4; ``sensitivity`` has one row
     ``(share, p12, PP.H3, PP.H4)`` per prior of the grid; ``instrument_posterior`` (J,) is the posterior
     of each instrument being the shared cause, given H4.
+
+    Parameters
+    ----------
+    exposure : str
+    outcome : str
+    locus : str
+    posterior : ndarray (5,)
+        Posterior of H0 to H4.
+    priors : tuple of float (3,)
+        p1, p2 and p12 per instrument.
+    sensitivity : ndarray (G, 4)
+        ``share, p12, PP.H3, PP.H4`` for every prior of the grid.
+    sign : float
+        Expected sign of the product of the two effects given H4.
+    instruments : tuple of str (J,)
+        Instruments of the locus.
+    instrument_posterior : ndarray (J,) or None
+        Posterior of each being the shared cause, given H4.
+    top : str
+        The likeliest shared cause.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Coloc").pair(0, 0)
+    >>> one.verdict
+    'the two share a cause'
     """
 
     exposure: str
@@ -118,6 +146,12 @@ class Coloc(Result):
         Log Bayes factors; None where they belong to pairs.
     assumes, reference, meta
         What the numbers are conditional on, the paper, options.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Coloc").summary)
+    colocalization of 3 features with 2 outcomes at 5 loci: a shared cause leads in 5 of 30 cells
     """
 
     KIND: ClassVar[str] = "coloc"
@@ -145,7 +179,8 @@ class Coloc(Result):
 
     def __post_init__(self) -> None:
         shape = (len(self.exposures), len(self.outcomes), len(self.loci))
-        object.__setattr__(self, "status", np.broadcast_to(np.asarray(self.status, dtype=object), shape))
+        status = np.asarray(self.status, dtype=object)
+        object.__setattr__(self, "status", np.broadcast_to(status, shape) if status.ndim == 0 else status)
         super().__post_init__()
 
     def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
@@ -193,6 +228,25 @@ class Coloc(Result):
             return None
         members = np.flatnonzero(self.locus == k)
         return np.asarray(special.softmax(self.log_bf_x[f, members] + self.log_bf_y[o, members]))
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        applies = self.status == "ok"
+        shared = int((applies & (self.posterior.argmax(axis=-1) == 4)).sum())
+        text = (
+            f"colocalization of {len(self.exposures):,} features with {len(self.outcomes):,} outcomes at"
+            f" {len(self.loci):,} loci: a shared cause leads in {shared:,} of {int(applies.sum()):,} cells"
+        )
+        absent = int((~applies).sum())
+        return text + (f"; does not apply to {absent:,}" if absent else "")
+
+    def __str__(self) -> str:
+        h4 = np.where(self.status == "ok", self.posterior[..., 4], -1.0)
+        leading = np.argsort(-h4, axis=None, kind="stable")
+        cells = (self.pair(*np.unravel_index(i, h4.shape)) for i in leading if h4.flat[i] >= 0)
+        lines = first_lines(cells, int((h4 >= 0).sum()))
+        return f"{self.summary}.\n{lines}".rstrip()
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome, locus)."""

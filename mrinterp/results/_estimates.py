@@ -26,12 +26,9 @@ def _p_text(p: float) -> str:
 
 
 def _spread(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-    """One value per cell, where one was given for all cells, a row or a column."""
+    """One value per cell, where one was given for all of them."""
     array = np.asarray(value, dtype=dtype)
-    try:
-        return np.broadcast_to(array, shape)
-    except ValueError:
-        return array  # its shape is refused with the others
+    return np.broadcast_to(array, shape) if array.ndim == 0 else array
 
 
 def _grid(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
@@ -42,7 +39,52 @@ def _grid(value: Any, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """One cell of `Estimates`; prints as a sentence."""
+    """One cell of `Estimates`; prints as a sentence.
+
+    Parameters
+    ----------
+    method : str
+        The method's registry name.
+    label : str
+        The method in words.
+    exposure : str
+        Name of the feature.
+    outcome : str
+        Name of the outcome.
+    beta : float
+        Effect per unit of the feature.
+    se : float
+        Standard error.
+    ci_lower : float
+        Lower end of the interval.
+    ci_upper : float
+        Upper end of the interval.
+    neglog10p : float
+        -log10 of the two-sided p; does not underflow.
+    n_instruments : int
+        Instruments used, or what ``counted`` says.
+    status : str
+        ``ok``, or what went wrong and what to do.
+    unit : str
+        What one unit of the effect is.
+    assumes : tuple of str
+        What the numbers are conditional on.
+    level : float
+        Confidence level of the intervals.
+    details : dict of str to float
+        Numbers of the method's own.
+    counted : str
+        What ``n_instruments`` counts.
+    scale : str
+        ``effect``, or ``concordance`` for agreement of signs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Estimates")["exposure 0", "outcome 1"]
+    >>> one.n_instruments
+    20
+    """
 
     method: str
     label: str
@@ -141,6 +183,16 @@ class Estimates(Result):
         The paper, with DOI.
     meta : dict
         Options, seeds and anything a report needs.
+    unit : str
+        What one unit of the effect is, for example ``logits``.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Estimates").summary)
+    inverse-variance weighted: 3 features on outcome 0, outcome 1
     """
 
     KIND: ClassVar[str] = "estimates"
@@ -185,14 +237,11 @@ class Estimates(Result):
         super().__post_init__()  # shapes must fit before anything is computed from them
         half = critical_value(self.level, self.df) * self.se
         with np.errstate(divide="ignore", invalid="ignore"):
-            absent = {
-                "ci_lower": lambda: self.beta - half,
-                "ci_upper": lambda: self.beta + half,
-                "neglog10p": lambda: neglog10p_t(self.beta / self.se, self.df),
-            }
-            for name, made in absent.items():
-                value = getattr(self, name)
-                fill(self, name, made() if value is None else _grid(value, shape, float))
+            strength = neglog10p_t(self.beta / self.se, self.df) if self.neglog10p is None else self.neglog10p
+        lower = self.beta - half if self.ci_lower is None else self.ci_lower
+        upper = self.beta + half if self.ci_upper is None else self.ci_upper
+        for name, value in (("ci_lower", lower), ("ci_upper", upper), ("neglog10p", strength)):
+            fill(self, name, _grid(value, shape, float))
         super().__post_init__()
 
     def __getitem__(self, key: tuple[str, str]) -> Estimate:

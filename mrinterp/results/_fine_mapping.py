@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._result import Axis, Parts, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["CredibleSet", "FineMapping"]
 
@@ -34,6 +35,15 @@ class CredibleSet:
         Purity: smallest and mean absolute correlation between members.
     log_bf : float
         Log Bayes factor of the effect against none.
+    positions : tuple of int
+        Rows of the members in the table, from 0.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("FineMapping")["trait 0"][0]
+    >>> one.members
+    ('instrument 0', 'instrument 1')
     """
 
     trait: str
@@ -91,6 +101,18 @@ class FineMapping(Result):
         Empty for a trait whose fit did not converge.
     status : tuple (T) of str
         ``"ok"``, or what keeps the fit from being trusted.
+    assumes : tuple of str
+        What the numbers are conditional on.
+    reference : str
+        The paper that the method comes from.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("FineMapping").summary)
+    3 credible sets for 3 traits over 4 instruments
     """
 
     KIND: ClassVar[str] = "fine mapping"
@@ -202,10 +224,12 @@ class FineMapping(Result):
         }
 
     def __str__(self) -> str:
+        found = [str(s) for sets in self.sets for s in sets]
+        notes = [f"{t}: {s}" for t, s in zip(self.traits, self.status, strict=True) if s != "ok"]
+        return first_lines([f"{self.summary}.", *found, *notes], 1 + len(found) + len(notes))
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
         count = sum(len(s) for s in self.sets)
-        lines = [
-            f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments."
-        ]
-        lines += [str(s) for sets in self.sets[:5] for s in sets[:5]]
-        lines += [f"{t}: {s}" for t, s in list(zip(self.traits, self.status, strict=True))[:5] if s != "ok"]
-        return "\n".join(lines)
+        return f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments"

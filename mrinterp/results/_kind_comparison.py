@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.stats.tests.tails import critical_value
 
@@ -46,6 +47,12 @@ class KindComparison(Result):
     families : int
         Behind the covariance.
     flags : ndarray (K, F) of str
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("KindComparison").summary)
+    kinds of knockout: 3 kinds, 4 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "kinds of knockout"
@@ -59,7 +66,7 @@ class KindComparison(Result):
     df: Annotated[Array, Shape("K", "F", "O", infinite=True)]
     covariance: Annotated[Array, Shape("F", "O", "K", "K")]
     noise_floor: Annotated[Array, Shape("K", "F", "O")]
-    q: Annotated[Array, Shape("F", "O")]
+    q: Annotated[Array, Shape("F", "O", infinite=True)]
     q_df: Annotated[Array, Shape("F", "O")]
     q_neglog10p: Annotated[Array, Shape("F", "O", infinite=True)]
     i2: Annotated[Array, Shape("F", "O")]
@@ -112,7 +119,7 @@ class KindComparison(Result):
         test = "Wald, errors shared by the same inputs" if self.paired else "Cochran"
         differ = int((self.q_neglog10p > -np.log10(0.05)).sum())
         text = (
-            f"{len(self.kinds)} kinds of knockout ({', '.join(self.kinds)}) of {F} features on {O} outcomes:"
+            f"{len(self.kinds)} kinds of knockout ({listed(self.kinds, 8)}) of {F} features on {O} outcomes:"
             f" they differ at p < .05 in {differ} of {int(np.isfinite(self.q_neglog10p).sum())} cells ({test})"
         )
         untested = int(((self.compared >= 2) & np.isnan(self.q_neglog10p)).sum())

@@ -127,6 +127,14 @@ class KnockoutEffects(Result):
         Among others ``sampled_outcomes`` (drawn, so that their errors carry their noise), ``extremal_at_clean``
         (least or largest at the clean run: they have no slope there) and ``two_sided`` (whether swaps go both
         ways, so that such an outcome cancels in ``mean`` as well).
+    outcome_sd : ndarray (O,)
+        Natural standard deviation of the clean outcomes over inputs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("KnockoutEffects").summary)
+    knockouts: 3 features, 2 outcomes, 6 positions
     """
 
     KIND: ClassVar[str] = "knockouts"

@@ -52,10 +52,14 @@ def unknown() -> NDArray[np.float64]:
 
 @dataclass(frozen=True)
 class Axis:
-    """One entry per element of an axis (or a sum, ``"T+C"``); ``fill`` stands where none are given."""
+    """One entry per element of an axis (or a sum, ``"T+C"``); ``fill`` stands where none are given.
+
+    ``called`` is what a summary calls the entries, where the field's name does not say it.
+    """
 
     name: str
     fill: str | None = None
+    called: str = ""
 
 
 class Shape:
@@ -121,6 +125,12 @@ class Result(Shown, ABC):
     InputError
         When it is made: for an array whose shape does not fit the names, an infinite number where a finite
         one is promised, an interval whose lower end lies above its upper one.
+
+    Examples
+    --------
+    >>> from mrinterp.results import Result, example
+    >>> isinstance(example("Rescue"), Result)
+    True
     """
 
     KIND: ClassVar[str] = ""
@@ -143,7 +153,7 @@ class Result(Shown, ABC):
     def summary(self) -> str:
         """What it is and how large, in one line."""
         found = [
-            f"{len(getattr(self, name)):,} {name.replace('_', ' ')}"
+            f"{len(getattr(self, name)):,} {mark.called or name}"
             for name, (mark, _) in declared(type(self)).items()
             if isinstance(mark, Axis) and len(mark.name) == 1 and mark.fill is None
         ]

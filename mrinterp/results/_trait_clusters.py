@@ -7,7 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Parts, Result
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["TraitCluster", "TraitClusters"]
 
@@ -28,6 +30,19 @@ class TraitCluster:
         Posterior of each instrument being the shared cause.
     dropped : str
         Trait that was set aside when no cluster was left with it (then ``traits`` is empty).
+    regional : float
+        Posterior that all of them have a cause in the locus.
+    alignment : float
+        Posterior that these causes are one.
+    explained : float
+        Share of the posterior that the candidate explains.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("TraitClusters").clusters[0]
+    >>> one.candidate
+    'instrument 0'
     """
 
     traits: tuple[str, ...]
@@ -43,14 +58,34 @@ class TraitCluster:
         if not self.traits:
             return f"{self.dropped} shares its cause with none of the others."
         return (
-            f"{', '.join(self.traits)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
+            f"{listed(self.traits, 8)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
             f" {self.candidate} ({self.explained:.3g} of it)."
         )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class TraitClusters(Result):
-    """Clusters in the order in which they were found."""
+    """Clusters in the order in which they were found.
+
+    Parameters
+    ----------
+    traits : tuple of str
+        All traits, clustered or not.
+    instruments : tuple of str
+        Instruments of the locus.
+    clusters : tuple of TraitCluster
+        In the order in which they were found; those without traits name one that was set aside.
+    reference : str
+        The paper that the method comes from.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("TraitClusters").summary)
+    trait clusters: 3 traits, 4 instruments
+    """
 
     KIND: ClassVar[str] = "trait clusters"
     HEADER: ClassVar[str] = "trait_clusters.json"
@@ -72,4 +107,4 @@ class TraitClusters(Result):
         return pd.DataFrame(rows)
 
     def __str__(self) -> str:
-        return "\n".join(str(c) for c in self.clusters) or "no traits share a cause."
+        return first_lines(self.clusters, len(self.clusters)) or "no traits share a cause."

@@ -182,14 +182,18 @@ def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
     old = ["feature", "outcome", "kind", "effect", "se", "df", "prompts", "families", "read_back_error"]
     old += ["leakage", "off_support", "outside_range"]
     path = tmp_path / "k" / "effects.parquet"
-    pd.read_parquet(path)[old].to_parquet(path)
-    for name in ("change_by_input", "weight", "outside", "massive_activation"):
+    pd.read_parquet(path).rename(columns={"inputs": "prompts"})[old].to_parquet(path)
+    for name in ("change_by_input", "weight", "outside", "massive_activation", "outcome_sd", "noise_floor"):
         (tmp_path / "k" / f"{name}.npy").unlink()
+    (tmp_path / "k" / "effect_by_input.npy").rename(tmp_path / "k" / "per_prompt.npy")
+    (tmp_path / "k" / "inputs.parquet").rename(tmp_path / "k" / "prompts.parquet")
     header = tmp_path / "k" / "knockouts.json"
-    text = header.read_text().replace('"positions"', '"unread"').replace('"outcome_sd"', '"unread_too"')
-    header.write_text(text)
+    text = header.read_text().replace('"positions"', '"unread"')
+    header.write_text(text.replace("{", '{"noise_floor": [0.0, null],', 1))
     bare = KnockoutEffects.load(tmp_path / "k")
     np.testing.assert_array_equal(bare.effect, made.effect)
+    np.testing.assert_array_equal(bare.effect_by_input, made.effect_by_input)
+    np.testing.assert_array_equal(bare.noise_floor, [0.0, np.nan])
     assert np.isnan(bare.mean).all()
     np.testing.assert_array_equal(bare.effect_df, bare.df)
     with pytest.raises(InputError, match="rope"):

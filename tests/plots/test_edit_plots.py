@@ -18,7 +18,7 @@ from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 from mrinterp.plots._edits.pruning import pruning as pruning_figure
 from mrinterp.plots._edits.vestigial_features import vestigial_features as vestigial_figure
-from mrinterp.plots._study.attribution_vs_knockout import comparators_vs_knockout
+from mrinterp.plots._study.attribution_vs_knockout import attribution_vs_knockout
 from mrinterp.plots._style import save
 from mrinterp.worlds._gated import gated_world
 from tests.attribution.comparator_bench import bench_of
@@ -29,7 +29,7 @@ def test_every_method_has_its_points_and_its_words(tmp_path: Path) -> None:
     world = gated_world()
     bench = Bench(world.adapter, world.site, world.view, world.inputs, world.outcome, family=world.family)
     held = beside_knockout(comparators(bench, "zero"), knock_out(bench, "zero", draws=20))
-    ax = comparators_vs_knockout(held)
+    ax = attribution_vs_knockout(held)
     lines = {str(line.get_label()).split(":")[0]: line for line in ax.lines}
     for method in held.methods:
         np.testing.assert_array_equal(lines[method].get_xdata(), held.table["knockout"])
@@ -45,13 +45,13 @@ def test_a_method_that_does_not_apply_says_why() -> None:
     held = beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20))
     said = {
         t.get_text().split(": ")[0]: t.get_text()
-        for t in comparators_vs_knockout(held).get_legend().get_texts()
+        for t in attribution_vs_knockout(held).get_legend().get_texts()
     }
     assert held.scores.set_index("method").loc["gradient", "status"][:20] in said["gradient"].replace(
         "\n", " "
     )
     with pytest.raises(InputError, match="outcome"):
-        comparators_vs_knockout(held, "lable")
+        attribution_vs_knockout(held, "lable")
 
 
 def test_vestigial_features_by_size(tmp_path: Path) -> None:

@@ -16,6 +16,23 @@ def alignment_search(search: AlignmentSearch, ax: Axes | None = None) -> Axes:
 
     A curve that still falls at the end asks for more steps. How good the result is, held-out accuracies say
     (`mrinterp.plots._abstraction.interchange_accuracy`), not the loss.
+
+    Parameters
+    ----------
+    search : AlignmentSearch
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import alignment_search
+    >>> from mrinterp.results import example
+    >>> alignment_search(example("AlignmentSearch")).get_title(loc="left")
+    'Search at site site'
     """
     ax = axes(ax, 4.8, 3.0)
     steps = len(search.losses)

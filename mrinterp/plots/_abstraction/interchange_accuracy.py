@@ -21,6 +21,23 @@ def interchange_accuracy(accuracy: InterchangeAccuracy, ax: Axes | None = None) 
     Filled circles: all pairs. Open diamonds: pairs whose counterfactual label is not the base input's own,
     on which an edit that does nothing is always wrong. The dashed line is the majority label. Arms that do
     not apply keep their row, with the reason.
+
+    Parameters
+    ----------
+    accuracy : InterchangeAccuracy
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import interchange_accuracy
+    >>> from mrinterp.results import example
+    >>> interchange_accuracy(example("InterchangeAccuracy")).get_title(loc="left")
+    'Interchanging variable: place'
     """
     table = accuracy.to_frame()
     kinds = [k for k in table["alignment"].drop_duplicates() if k != "majority label"]

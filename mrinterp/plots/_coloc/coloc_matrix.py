@@ -13,9 +13,7 @@ from mrinterp.results._coloc import Coloc
 __all__ = ["coloc_matrix"]
 
 
-def coloc_matrix(
-    coloc: Coloc, locus: str | None = None, max_features: int = 40, ax: Axes | None = None
-) -> Axes:
+def coloc_matrix(coloc: Coloc, locus: str | None = None, most: int = 40, ax: Axes | None = None) -> Axes:
     """Plot PP.H4 as a matrix, signed by the direction of the shared effect; hatched where it does not apply.
 
     Parameters
@@ -23,8 +21,21 @@ def coloc_matrix(
     coloc : Coloc
     locus : str, optional
         Default the first.
-    max_features : int
+    most : int
         The features with the largest posterior are shown.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import coloc_matrix
+    >>> from mrinterp.results import example
+    >>> coloc_matrix(example("Coloc")).get_title(loc="left")
+    'Shared cause, loci 0'
     """
     place = coloc.loci[0] if locus is None else locus
     if place not in coloc.loci:
@@ -32,7 +43,7 @@ def coloc_matrix(
     k = coloc.loci.index(place)
     h4, sign = coloc.posterior[:, :, k, 4], coloc.sign[:, :, k]
     applies = coloc.status[:, :, k] == "ok"
-    shown = np.sort(np.argsort(-np.where(applies, h4, -1).max(1), kind="stable")[:max_features])
+    shown = np.sort(np.argsort(-np.where(applies, h4, -1).max(1), kind="stable")[:most])
     ax = axes(ax, 1.9 + 0.62 * len(coloc.outcomes), 1.3 + 0.3 * len(shown))
     signed = np.where(applies, h4 * np.where(sign < 0, -1.0, 1.0), np.nan)[shown]
     image = ax.imshow(signed, cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")

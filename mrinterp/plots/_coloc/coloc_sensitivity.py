@@ -23,6 +23,19 @@ def coloc_sensitivity(
     exposure, outcome : str
     locus : str, optional
         Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import coloc_sensitivity
+    >>> from mrinterp.results import example
+    >>> coloc_sensitivity(example("Coloc"), "exposure 0", "outcome 1").get_title(loc="left")
+    'exposure 0 and outcome 1, loci 0'
     """
     ax = axes(ax, 4.6, 3.2)
     place = coloc.loci[0] if locus is None else locus

@@ -23,6 +23,25 @@ def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None 
     data : MRData
         The instruments of one locus (``data.select(instruments=...)``).
     exposure, outcome : str
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.plots import locus_comparison
+    >>> beta, se = np.array([[0.1, 0.2, 0.3]]), np.full((1, 3), 0.02)
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=se, beta_y=0.5 * beta, se_y=se,
+    ...     exposures=("size",), outcomes=("loss",), instruments=("a", "b", "c"),
+    ... )
+    >>> locus_comparison(data, "size", "loss").get_ylabel()
+    '-log10 p, loss'
     """
     ax = axes(ax, 4.4, 3.8)
     one = data.select([exposure], [outcome])

@@ -31,6 +31,19 @@ def regional_association(
         Default the first.
     position : sequence of float, optional
         Place of each instrument; default its row.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import regional_association
+    >>> from mrinterp.results import example
+    >>> regional_association(example("FineMapping")).get_title(loc="left")
+    'trait 0: association and credible sets'
     """
     ax = axes(ax, 6.4, 4.0)
     t = 0 if trait is None else fit.position(trait)

@@ -30,6 +30,19 @@ def direct_effects(
         Default the first.
     most : int
         Features shown, those with the largest effects.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import direct_effects
+    >>> from mrinterp.results import example
+    >>> direct_effects(example("DirectEffect")).get_title(loc="left")
+    'Knockouts with downstream frozen and free'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     direct, total = result.direct[:, o], result.total[:, o]

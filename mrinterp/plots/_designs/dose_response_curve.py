@@ -26,11 +26,24 @@ def dose_response_curve(
         Default the one whose curve rises or falls the most.
     outcome : str, optional
         Default the first. Doses outside natural support are drawn hollow.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
 
     Raises
     ------
     InputError
         For a feature that has no curve; says why.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import dose_response_curve
+    >>> from mrinterp.results import example
+    >>> dose_response_curve(example("DoseResponse")).get_title(loc="left")
+    'not monotone'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     if feature is None:

@@ -22,6 +22,19 @@ def epistasis_matrix(result: Epistasis, outcome: str | None = None, ax: Axes | N
     result : Epistasis
     outcome : str, optional
         Default the first. Empty: not run.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import epistasis_matrix
+    >>> from mrinterp.results import example
+    >>> epistasis_matrix(example("Epistasis")).get_title(loc="left")
+    'S synergy, B buffering, O opposed, · negligible'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     matrix, K = result.matrix(outcome), len(result.features)

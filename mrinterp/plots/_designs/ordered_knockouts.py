@@ -16,7 +16,27 @@ __all__ = ["ordered_knockouts_curve"]
 def ordered_knockouts_curve(
     result: OrderedKnockouts, outcome: str | None = None, ax: Axes | None = None
 ) -> Axes:
-    """The given order with its interval; random orders as a gray line (mean) and band (single orders)."""
+    """The given order with its interval; random orders as a gray line (mean) and band (single orders).
+
+    Parameters
+    ----------
+    result : OrderedKnockouts
+    outcome : str, optional
+        Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import ordered_knockouts_curve
+    >>> from mrinterp.results import example
+    >>> ordered_knockouts_curve(example("OrderedKnockouts")).get_title(loc="left")
+    ''
+    """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     k = np.arange(len(result.order) + 1)
     ax = axes(ax, 4.4, 3.0)

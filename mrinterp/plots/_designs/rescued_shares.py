@@ -20,10 +20,31 @@ def rescued_shares(
 
     Hollow: what the damage had not moved.
 
+    Parameters
+    ----------
+    result : Rescue
+    outcome : str, optional
+        Default the first.
+    most : int
+        Features shown, those with the largest effects.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         Where the damage to the outcome was not measurable; says why.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import rescued_shares
+    >>> from mrinterp.results import example
+    >>> rescued_shares(example("Rescue")).get_title(loc="left")
+    'damage'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     if result.status[o] != "ok":

@@ -16,10 +16,29 @@ __all__ = ["set_shares"]
 def set_shares(result: SetEffects, outcome: str | None = None, ax: Axes | None = None) -> Axes:
     """Two shares with Fieller's intervals per set: what goes without it, and what stays with it alone.
 
+    Parameters
+    ----------
+    result : SetEffects
+    outcome : str, optional
+        Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         Where knocking everything out does not move the outcome; says why.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import set_shares
+    >>> from mrinterp.results import example
+    >>> set_shares(example("SetEffects")).get_title(loc="left")
+    ''
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     if result.status[o] != "ok":

@@ -21,6 +21,19 @@ def specificity(result: Specificity, most: int = 20, ax: Axes | None = None) -> 
     result : Specificity
     most : int
         Features shown, those with the largest effects on a target.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import specificity
+    >>> from mrinterp.results import example
+    >>> specificity(example("Specificity")).get_title(loc="left")
+    'Specificity for target 0'
     """
     T = len(result.targets)
     names = [*result.targets, *result.controls]

@@ -18,10 +18,29 @@ _WORDS = {"agrees": "cue agrees", "conflicts": "cue conflicts", "absent": "no cu
 def confounder_removal(result: ConfounderRemoval, outcome: str | None = None, ax: Axes | None = None) -> Axes:
     """One outcome before (open) and after (filled), a row a group; bars are the interval of the change.
 
+    Parameters
+    ----------
+    result : ConfounderRemoval
+    outcome : str, optional
+        Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         For an outcome that was not measured.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import confounder_removal
+    >>> from mrinterp.results import example
+    >>> confounder_removal(example("ConfounderRemoval")).get_xlabel()
+    'outcome 0 before (open) and after (filled)'
     """
     outcome, _ = chosen_outcome(outcome, result.outcomes)
     rows = [r for r in (result.row(g, outcome) for g in ("conflicts", "agrees", "absent")) if r["inputs"]]

@@ -15,6 +15,23 @@ def pruning(result: Pruning, ax: Axes | None = None) -> Axes:
     """Change of every outcome with its interval, as a share of the region of practical equivalence.
 
     Outcomes of different units stand side by side: the band is each one's own region, from -1 to 1.
+
+    Parameters
+    ----------
+    result : Pruning
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import pruning
+    >>> from mrinterp.results import example
+    >>> pruning(example("Pruning")).get_xlabel()
+    'change / half-width of practical equivalence, 95% interval'
     """
     table = result.table
     ax = axes(ax, 6.4, 0.4 * len(table) + 1.5)

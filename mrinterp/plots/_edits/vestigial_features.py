@@ -25,10 +25,27 @@ def vestigial_features(result: VestigialFeatures, ax: Axes | None = None) -> Axe
     Inside the band alone is not enough: the interval must lie inside too, for all features together.
     Features without a test are counted in the title.
 
+    Parameters
+    ----------
+    result : VestigialFeatures
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         Where no feature could be tested.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import vestigial_features
+    >>> from mrinterp.results import example
+    >>> vestigial_features(example("VestigialFeatures")).get_title(loc="left")
+    '2 of 3 features shown to do nothing'
     """
     table = result.table
     dead = (table["status"] == "dead").to_numpy()

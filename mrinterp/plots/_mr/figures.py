@@ -31,13 +31,37 @@ def write_mr_figures(
 
     Parameters
     ----------
+    folder : Path
+        Made where it does not exist.
+    data : MRData
     results : sequence of Estimates
         Univariable estimates.
+    repeats : sequence of (str, Estimates), optional
+        Name of each instrument left out, and the method of ``whole`` without it.
+    whole : Estimates, optional
+        The same method on all instruments.
 
     Returns
     -------
     list of Path
         In order; names hold the pair where there is more than one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.plots import write_mr_figures
+    >>> beta, se = np.array([[0.1, 0.2, 0.3]]), np.full((1, 3), 0.02)
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=se, beta_y=0.5 * beta, se_y=se,
+    ...     exposures=("size",), outcomes=("loss",), instruments=("a", "b", "c"),
+    ... )
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write_mr_figures(Path(folder), data, [])
+    >>> [path.name for path in written[:3]]
+    ['scatter.svg', 'forest.svg', 'funnel.svg']
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [(x, y) for x in data.exposures for y in data.outcomes]

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots._mr.scatter import oriented, short_label
+from mrinterp.plots._mr.scatter import oriented, pair_of, short_label
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.tests.tails import critical_value
@@ -18,9 +18,9 @@ __all__ = ["mr_forest"]
 
 def mr_forest(
     data: MRData,
-    results: Sequence[Estimates],
-    exposure: str,
-    outcome: str,
+    results: Sequence[Estimates] = (),
+    exposure: str | None = None,
+    outcome: str | None = None,
     most: int = 60,
     ax: Axes | None = None,
 ) -> Axes:
@@ -28,11 +28,36 @@ def mr_forest(
 
     Parameters
     ----------
+    data : MRData
     results : sequence of Estimates
-        Univariable estimates; their level is used for the ratios too.
+        Univariable estimates, in the order of the legend.
+    exposure : str, optional
+        Default the first.
+    outcome : str, optional
+        Default the first.
     most : int
         Largest number of instruments shown; beyond it those of least error.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.plots import mr_forest
+    >>> beta, se = np.array([[0.1, 0.2, 0.3]]), np.full((1, 3), 0.02)
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=se, beta_y=0.5 * beta, se_y=se,
+    ...     exposures=("size",), outcomes=("loss",), instruments=("a", "b", "c"),
+    ... )
+    >>> mr_forest(data).get_title(loc="left")
+    'One ratio per instrument'
     """
+    exposure, outcome = pair_of(data, exposure, outcome)
     b, _, g, t, names = oriented(data, exposure, outcome)
     moves = np.flatnonzero(b > 0)
     shown = moves[np.argsort((t / np.where(b > 0, b, 1.0))[moves], kind="stable")][:most]

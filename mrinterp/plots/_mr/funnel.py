@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots._mr.scatter import oriented, short_label
+from mrinterp.plots._mr.scatter import oriented, pair_of, short_label
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 
@@ -16,13 +16,47 @@ __all__ = ["mr_funnel"]
 
 
 def mr_funnel(
-    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, ax: Axes | None = None
+    data: MRData,
+    results: Sequence[Estimates] = (),
+    exposure: str | None = None,
+    outcome: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """1 / error of each ratio g/b against the ratio, one vertical line per estimate.
 
     Where no instrument acts around the exposure the points spread evenly about the effect, more
     widely the lower they lie: 95% of them inside the dotted lines about the first estimate.
+
+    Parameters
+    ----------
+    data : MRData
+    results : sequence of Estimates
+        Univariable estimates, in the order of the legend.
+    exposure : str, optional
+        Default the first.
+    outcome : str, optional
+        Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.plots import mr_funnel
+    >>> beta, se = np.array([[0.1, 0.2, 0.3]]), np.full((1, 3), 0.02)
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=se, beta_y=0.5 * beta, se_y=se,
+    ...     exposures=("size",), outcomes=("loss",), instruments=("a", "b", "c"),
+    ... )
+    >>> mr_funnel(data).get_title(loc="left")
+    'Funnel: precise instruments on top'
     """
+    exposure, outcome = pair_of(data, exposure, outcome)
     ax = axes(ax, 5.6, 4.4)
     b, _, g, t, _ = oriented(data, exposure, outcome)
     moves = b > 0

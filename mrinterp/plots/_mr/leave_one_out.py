@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from mrinterp.plots._mr.scatter import short_label
+from mrinterp.plots._mr.scatter import pair_of, short_label
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 
@@ -17,8 +17,8 @@ __all__ = ["mr_leave_one_out"]
 def mr_leave_one_out(
     whole: Estimates,
     repeats: Sequence[tuple[str, Estimates]],
-    exposure: str,
-    outcome: str,
+    exposure: str | None = None,
+    outcome: str | None = None,
     most: int = 60,
     ax: Axes | None = None,
 ) -> Axes:
@@ -30,9 +30,28 @@ def mr_leave_one_out(
         Of one method on all instruments.
     repeats : sequence of (str, Estimates)
         Name of the instrument left out, and the same method without it.
+    exposure : str, optional
+        Default the first.
+    outcome : str, optional
+        Default the first.
     most : int
         Largest number of rows; beyond it those that move the estimate most.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import mr_leave_one_out
+    >>> from mrinterp.results import example
+    >>> whole, without = example("Estimates"), example("Estimates", seed=1)
+    >>> mr_leave_one_out(whole, [("a", without)]).get_title(loc="left")
+    'inverse-variance weighted: leave one out'
     """
+    exposure, outcome = pair_of(whole, exposure, outcome)
     f, o = whole.exposures.index(exposure), whole.outcomes.index(outcome)
 
     def cell(e: Estimates) -> tuple[float, float, float]:

@@ -8,11 +8,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["mr_scatter", "oriented", "short_label"]
+__all__ = ["mr_scatter", "oriented", "pair_of", "short_label"]
 
 Array = NDArray[np.float64]
 
@@ -27,21 +28,71 @@ def oriented(data: MRData, exposure: str, outcome: str) -> tuple[Array, Array, A
     return (b * sign)[here], s[here], (g * sign)[here], t[here], names
 
 
+def pair_of(
+    data: MRData | Estimates, exposure: str | None = None, outcome: str | None = None
+) -> tuple[str, str]:
+    """The exposure and outcome asked for, default the first ones.
+
+    Raises
+    ------
+    InputError
+        For one that is not there.
+    """
+    chosen = []
+    for word, name, known in (
+        ("exposure", exposure, data.exposures),
+        ("outcome", outcome, data.outcomes),
+    ):
+        if name is not None and name not in known:
+            raise InputError(f"{word} {name!r}", "not there", near_misses(name, known) or f"{known[:8]}")
+        chosen.append(known[0] if name is None else name)
+    return chosen[0], chosen[1]
+
+
 def short_label(result: Estimates) -> str:
     """The method's name without what stands in brackets."""
     return result.label.split(" (")[0]
 
 
 def mr_scatter(
-    data: MRData, results: Sequence[Estimates], exposure: str, outcome: str, ax: Axes | None = None
+    data: MRData,
+    results: Sequence[Estimates] = (),
+    exposure: str | None = None,
+    outcome: str | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Each instrument with one standard error either way, oriented to raise the exposure; one line per estimate.
 
     Parameters
     ----------
+    data : MRData
     results : sequence of Estimates
-        Univariable estimates; a line has the method's intercept where it has one, else it starts at 0.
+        Univariable estimates, in the order of the legend.
+    exposure : str, optional
+        Default the first.
+    outcome : str, optional
+        Default the first.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.plots import mr_scatter
+    >>> beta, se = np.array([[0.1, 0.2, 0.3]]), np.full((1, 3), 0.02)
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=se, beta_y=0.5 * beta, se_y=se,
+    ...     exposures=("size",), outcomes=("loss",), instruments=("a", "b", "c"),
+    ... )
+    >>> mr_scatter(data).get_title(loc="left")
+    'Instruments and what each estimator makes of them'
     """
+    exposure, outcome = pair_of(data, exposure, outcome)
     ax = axes(ax, 5.6, 4.4)
     b, s, g, t, _ = oriented(data, exposure, outcome)
     ax.errorbar(

@@ -25,6 +25,19 @@ def against_random(
         Default the first.
     most : int
         Features shown, those with the largest effects. On the right their ranks.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import against_random
+    >>> from mrinterp.results import example
+    >>> against_random(example("AgainstRandom")).get_title(loc="left")
+    'mean: features against random directions'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     effect, control = result.effect[:, o], result.control[:, o]

@@ -35,10 +35,21 @@ def agreement_scores(agreement: Agreement, outcome: str | None = None, ax: Axes 
     ax : Axes, optional
         Its place is given to all panels.
 
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         For an outcome that was not compared, or where no score is defined.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import agreement_scores
+    >>> from mrinterp.results import example
+    >>> agreement_scores(example("Agreement")).get_title(loc="left")
+    'Agreement with the knockouts, outcome 0'
     """
     outcome, _ = chosen_outcome(outcome, list(dict.fromkeys(agreement.scores["outcome"])))
     table = agreement.scores[agreement.scores["outcome"] == outcome]

@@ -12,12 +12,12 @@ from mrinterp.plots._chosen_outcome import chosen_outcome
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._attribution_table import AttributionTable
 
-__all__ = ["comparators_vs_knockout"]
+__all__ = ["attribution_vs_knockout"]
 
 MARKERS = "osD^vP"
 
 
-def comparators_vs_knockout(
+def attribution_vs_knockout(
     result: AttributionTable, outcome: str | None = None, ax: Axes | None = None
 ) -> Axes:
     """Effects per unit by every method (up) against the knockout's (across, with its 95% interval).
@@ -27,11 +27,24 @@ def comparators_vs_knockout(
     result : AttributionTable
     outcome : str, optional
         Default the first. A method without a number stands in the legend with its reason.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
 
     Raises
     ------
     InputError
         For an outcome that was not compared, or no feature with a knockout's effect.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import attribution_vs_knockout
+    >>> from mrinterp.results import example
+    >>> attribution_vs_knockout(example("AttributionTable")).get_title(loc="left")
+    'Cheaper methods against the knockout'
     """
     outcome, _ = chosen_outcome(outcome, list(dict.fromkeys(result.table["outcome"])))
     table = result.table[result.table["outcome"] == outcome]

@@ -21,6 +21,20 @@ def calibration_curve(table: pd.DataFrame, ax: Axes | None = None) -> Axes:
     table : DataFrame
         Columns ``setting, stated, observed, count``: mean probability, frequency and number of cases
         of each bin. Bars are two Monte-Carlo standard errors.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp.plots import calibration_curve
+    >>> bins = pd.DataFrame({"setting": "one cause", "stated": [0.2, 0.8], "observed": [0.25, 0.8], "count": 50})
+    >>> calibration_curve(bins).get_title(loc="left")
+    'Calibration'
     """
     ax = axes(ax, 4.4, 4.0)
     ax.plot([0, 1], [0, 1], color="#444444", lw=0.8, ls="--")

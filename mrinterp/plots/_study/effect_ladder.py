@@ -22,21 +22,35 @@ RUNGS = {
 
 
 def effect_ladder(
-    agreement: Agreement, labels: dict[str, str] | None = None, top: int = 14, ax: Axes | None = None
+    agreement: Agreement, labels: dict[str, str] | None = None, most: int = 14, ax: Axes | None = None
 ) -> Axes:
     """Effects with 95% intervals of the features whose knockout effect is largest.
 
     Parameters
     ----------
+    agreement : Agreement
     labels : dict, optional
         Feature name to words printed below it.
-    top : int
+    most : int
         Number of features shown.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import effect_ladder
+    >>> from mrinterp.results import example
+    >>> effect_ladder(example("Agreement")).get_title(loc="left")
+    'From correlation to cause: the effect ladder'
     """
     table = agreement.joined
     table = table[table["outcome"] == table["outcome"].iloc[0]]
     truth = table.drop_duplicates("exposure").set_index("exposure")
-    chosen = truth["knockout"].abs().sort_values(ascending=False).index[:top]
+    chosen = truth["knockout"].abs().sort_values(ascending=False).index[:most]
     tall = 0.62 * max(len(chosen), 3)  # one feature alone leaves no room beside the legend
     ax = axes(ax, 7.2, tall + 1.4)
     screen = agreement.meta["screen"]

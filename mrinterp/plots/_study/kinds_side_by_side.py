@@ -28,12 +28,26 @@ def kinds_side_by_side(
 
     Parameters
     ----------
+    comparison : KindComparison
     outcome : str, optional
         Default the first.
     most : int
         Features shown.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
     labels : dict, optional
         Feature name to words printed below it.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import kinds_side_by_side
+    >>> from mrinterp.results import example
+    >>> kinds_side_by_side(example("KindComparison")).get_title(loc="left")
+    'Kinds of knockout, side by side'
     """
     name = comparison.outcomes[0] if outcome is None else outcome
     if name not in comparison.outcomes:

@@ -28,11 +28,24 @@ def knockout_effects(
         Default the first.
     most : int
         Features shown.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
 
     Raises
     ------
     InputError
         For an outcome that was not measured, or one on which no feature has an effect per unit.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import knockout_effects
+    >>> from mrinterp.results import example
+    >>> knockout_effects(example("KnockoutEffects")).get_title(loc="left")
+    'mean of the clean values'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     effect = result.effect[:, o]

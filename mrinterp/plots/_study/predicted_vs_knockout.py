@@ -18,10 +18,31 @@ def predicted_vs_knockout(
 ) -> Axes:
     """Estimates of one method (up) against matched knockouts (across), with both intervals.
 
+    Parameters
+    ----------
+    agreement : Agreement
+    method : str
+        Its name in ``agreement.scores``.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    outcome : str, optional
+        Default the first.
+
+    Returns
+    -------
+    Axes
+
     Raises
     ------
     InputError
         For a method or outcome that was not compared, or one without a feature that has both numbers.
+
+    Examples
+    --------
+    >>> from mrinterp.plots import predicted_vs_knockout
+    >>> from mrinterp.results import example
+    >>> predicted_vs_knockout(example("Agreement")).get_title(loc="left")
+    'within'
     """
     methods = list(dict.fromkeys(agreement.joined["method"]))
     if method not in methods:
@@ -73,7 +94,28 @@ def predicted_vs_knockout(
 
 
 def predicted_vs_knockout_grid(agreement: Agreement, methods: list[str], ax: Axes | None = None) -> Axes:
-    """One panel a method, side by side."""
+    """One panel a method, side by side.
+
+    Parameters
+    ----------
+    agreement : Agreement
+    methods : list of str
+        Their names in ``agreement.scores``.
+    ax : Axes, optional
+        Takes the first method alone; a new figure with all of them by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> from mrinterp.plots import predicted_vs_knockout_grid
+    >>> from mrinterp.results import example
+    >>> ax = predicted_vs_knockout_grid(example("Agreement"), ["within", "gradient"])
+    >>> len(ax.figure.axes)
+    2
+    """
     import matplotlib.pyplot as plt
 
     if ax is not None:

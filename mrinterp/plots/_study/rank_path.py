@@ -39,6 +39,21 @@ def rank_path(
         Effect of the matched knockout: a dashed line.
     title : str
         Words above the panel; the feature's name by default.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp.plots import rank_path
+    >>> path = pd.DataFrame({"rank": [0, 4], "exposure": "size", "outcome": "loss", "estimate": [0.5, 0.4],
+    ...     "ci_lower": [0.3, 0.2], "ci_upper": [0.7, 0.6]})
+    >>> rank_path(path, "size", rank=4).get_title(loc="left")
+    'size'
     """
     ax = axes(ax, 3.1, 2.3)
     rows = path[path["exposure"] == feature]

@@ -12,11 +12,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.shown import listed
 from mrinterp.core.storage import (
     whole_file,
 )
 from mrinterp.results._abstraction.interchange_accuracy import InterchangeAccuracy
 from mrinterp.results._result import Named, Result, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["AlignmentSearch"]
 
@@ -52,6 +54,12 @@ class AlignmentSearch(Result):
     stand in every held-out result, and ``over`` says by how much the found subspace is ahead.
 
     Source: Geiger et al. 2024, arXiv:2303.02536.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> example("AlignmentSearch").to_frame().shape
+    (12, 25)
     """
 
     KIND: ClassVar[str] = "alignment search"
@@ -65,6 +73,12 @@ class AlignmentSearch(Result):
     losses: Annotated[Array, Shape("steps", "V")]
     pairs: dict[str, int]
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        found = [f"{v} in {len(rows)} dimensions" for v, rows in self.rotation.items()]
+        return f"subspaces searched for at {self.site}: {listed(found)}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per variable and arm: held-out accuracies as in `InterchangeAccuracy.to_frame`, with
@@ -86,7 +100,7 @@ class AlignmentSearch(Result):
             f"{accuracy} On the pairs searched with: {self.trained[variable]:.1%}."
             for variable, accuracy in self.held_out.items()
         ]
-        return "\n".join([head, *lines])
+        return first_lines([head, *lines], 1 + len(lines))
 
     def save_subspace(self, variable: str, path: Path) -> Path:
         """Write a variable's subspace as ``.npz``: ``read`` (k, width), ``names`` and ``site``.

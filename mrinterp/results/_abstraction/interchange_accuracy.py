@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.results._result import Result, Rows, Shape
+from mrinterp.results._sentences import first_lines
 from mrinterp.stats.clustered.family_draws import bootstrap_ratio
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.clustered.proportion import clustered_proportion
@@ -55,6 +56,12 @@ class InterchangeAccuracy(Result):
     serve many bases, other sources may give another accuracy than the interval says.
 
     Source: Geiger et al. 2021, arXiv:2106.02997; 2023, arXiv:2301.04709.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("InterchangeAccuracy").summary)
+    interchange accuracy of variable: the alignment and 2 controls on 12 pairs
     """
 
     KIND: ClassVar[str] = "interchange accuracy"
@@ -70,6 +77,12 @@ class InterchangeAccuracy(Result):
     draws: int = 2000
     seed: int = 0
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        arms, pairs = self.hits.shape
+        return f"interchange accuracy of {self.variable}: the alignment and {arms - 1} controls on {pairs:,} pairs"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per arm.
@@ -160,7 +173,8 @@ class InterchangeAccuracy(Result):
         text += ". Controls over all pairs: " + "; ".join(controls) + "." if controls else "."
         equal = self._not_behind()
         text += f" Not shown to be ahead of: {'; '.join(equal)}." if equal else ""
-        return text if first["status"] == "ok" else f"{text} Note: {first['status']}."
+        said = text if first["status"] == "ok" else f"{text} Note: {first['status']}."
+        return first_lines([said], 1)
 
 
 def _interval(row: pd.Series, prefix: str, level: float) -> str:

@@ -24,7 +24,36 @@ DOWNSTREAM = ("self-repair", "amplification", "mediation", "negligible", "indete
 
 @dataclass(frozen=True, kw_only=True)
 class Mediation:
-    """One feature and one outcome; prints as a sentence."""
+    """One feature and one outcome; prints as a sentence.
+
+    Parameters
+    ----------
+    feature : str
+        Name of the feature.
+    outcome : str
+        Name of the outcome.
+    total : float
+        Effect of the knockout, in units of the outcome.
+    direct : float
+        The same with everything downstream frozen.
+    indirect : float
+        Total less direct.
+    lower : float
+        Lower end of the interval.
+    upper : float
+        Upper end of the interval.
+    downstream : str
+        What the layers downstream do: self-repair, amplification, mediation, negligible or indeterminate.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("DirectEffect")["feature 0", "outcome 0"]
+    >>> one.downstream
+    'self-repair'
+    """
 
     feature: str
     outcome: str
@@ -63,13 +92,31 @@ class DirectEffect(Result):
         Half width of the region of practical equivalence.
     freeze_error : float
         Largest outcome difference from the clean run when everything is frozen and nothing knocked out.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    status : str
+        ``ok``, or why there are no errors and intervals.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("DirectEffect").summary)
+    direct effects: 3 features, 2 outcomes, 5 frozen sites
     """
 
     KIND: ClassVar[str] = "direct effects"
 
     features: Annotated[tuple[str, ...], Axis("K")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
-    frozen: Annotated[tuple[str, ...], Axis("D")]
+    frozen: Annotated[tuple[str, ...], Axis("D", called="frozen sites")]
     total: Annotated[Array, Shape("K", "O")]
     total_se: Annotated[Array, Shape("K", "O")]
     direct: Annotated[Array, Shape("K", "O")]
@@ -89,7 +136,7 @@ class DirectEffect(Result):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> Mediation | NotApplicable:
-        """One feature and one outcome; NotApplicable where no error can be had."""
+        """One feature and one outcome; NotApplicable where one family leaves no error."""
         for name, known in zip(key, (self.features, self.outcomes), strict=True):
             if name not in known:
                 raise InputError(

@@ -23,7 +23,44 @@ SHAPES = ("rising", "falling", "not monotone", "flat", "indeterminate", "not app
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DoseCurve:
-    """One feature and one outcome; prints as a sentence. Ends of a knot that does not exist are nan."""
+    """One feature and one outcome; prints as a sentence. Ends of a knot that does not exist are nan.
+
+    Parameters
+    ----------
+    feature : str
+        Name of the feature.
+    outcome : str
+        Name of the outcome.
+    dose : ndarray (D,)
+        Values written, in units of the feature.
+    outside : ndarray (D,)
+        Share of the values written outside what their position ever shows.
+    effect : ndarray (D,)
+        Clamped minus clean, in units of the outcome.
+    lower : ndarray (D,)
+        Lower ends of the intervals.
+    upper : ndarray (D,)
+        Upper ends of the intervals.
+    shape : str
+        Rising, falling, flat ...
+    p_rising : float
+        Of the null that the curve rises nowhere.
+    p_falling : float
+        Of the null that it falls nowhere.
+    threshold : tuple of float (3,)
+        Dose below which the curve is flat, and its interval; nan where there is none.
+    plateau : tuple of float (3,)
+        Dose above which the curve is flat, and its interval; nan where there is none.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("DoseResponse")["feature 0", "outcome 0"]
+    >>> one.shape
+    'rising'
+    """
 
     feature: str
     outcome: str
@@ -83,6 +120,24 @@ class DoseResponse(Result):
         Share of the curve's variation that flat - straight - flat explains.
     status : tuple of str, one per feature
         ``ok``, or why there is no curve.
+    rope : ndarray (O,)
+        Half width of the region of practical equivalence, in units of the outcome.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("DoseResponse").summary)
+    dose response: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "dose response"

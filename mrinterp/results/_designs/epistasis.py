@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_shares, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["CALLS", "Epistasis", "Interaction"]
 
@@ -25,7 +25,38 @@ CALLS = ("synergy", "buffering", "opposed", "negligible", "indeterminate")
 
 @dataclass(frozen=True, kw_only=True)
 class Interaction:
-    """One pair and one outcome; prints as a sentence."""
+    """One pair and one outcome; prints as a sentence.
+
+    Parameters
+    ----------
+    features : tuple of str (2,)
+        The two features.
+    outcome : str
+        Name of the outcome.
+    single : tuple of float (2,)
+        Effect of each knockout alone.
+    joint : float
+        Effect of both together.
+    interaction : float
+        Joint less the two singles, in units of the outcome.
+    lower : float
+        Lower end of the interval.
+    upper : float
+        Upper end of the interval.
+    adjusted_p : float
+        Adjusted for the number of tests.
+    call : str
+        Synergy, buffering, opposed, negligible or indeterminate.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Epistasis").pair("feature 0", "feature 1", "outcome 0")
+    >>> one.call
+    'synergy'
+    """
 
     features: tuple[str, str]
     outcome: str
@@ -76,6 +107,16 @@ class Epistasis(Result):
     df, level, noise_floor : float
     read_back_error : ndarray (K + M,)
         Largest difference between a value written and the one read, singles first.
+    status : str
+        ``ok``, or why there are no errors and intervals.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Epistasis").summary)
+    epistasis: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "epistasis"
@@ -112,7 +153,7 @@ class Epistasis(Result):
         return self.outcomes.index(outcome)
 
     def pair(self, a: str, b: str, outcome: str | None = None) -> Interaction | NotApplicable:
-        """One pair, in either order; NotApplicable where no error can be had."""
+        """One pair, in either order; NotApplicable where one family leaves no error."""
         for name in (a, b):
             if name not in self.features:
                 raise InputError(
@@ -196,4 +237,4 @@ class Epistasis(Result):
             words.append(
                 f"{outcome}: {M} pair{'s' if M > 1 else ''} of {K} features, {listed}. The largest: {strongest}"
             )
-        return "\n".join(words) + off_support_words(self.meta)
+        return first_lines(words, len(words)) + off_support_words(self.meta)

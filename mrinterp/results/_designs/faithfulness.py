@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_largest, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_largest, off_support_words
 
 __all__ = ["CircuitAreas", "Faithfulness"]
 
@@ -21,7 +21,36 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class CircuitAreas:
-    """CPR and CMD for one outcome, with intervals; prints as a sentence."""
+    """CPR and CMD for one outcome, with intervals; prints as a sentence.
+
+    Parameters
+    ----------
+    outcome : str
+        Name of the outcome.
+    cpr : float
+        Area under the faithfulness curve; higher is better.
+    cpr_lower : float
+        Lower end of its interval.
+    cpr_upper : float
+        Upper end of its interval.
+    cmd : float
+        Area under its distance from 1; 0 is best.
+    cmd_lower : float
+        Lower end of its interval.
+    cmd_upper : float
+        Upper end of its interval.
+    features : int
+        Number of features in the ranking.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Faithfulness")["outcome 0"]
+    >>> one.cpr < 2
+    True
+    """
 
     outcome: str
     cpr: float
@@ -62,12 +91,28 @@ class Faithfulness(Result):
     cpr, cmd, cpr_interval, cmd_interval : ndarray (O,), (2, O)
         Areas under f and under abs(1 - f); see `mrinterp.stats.agreement.circuit_area`.
     status : ndarray (O,) of str
-        ``ok``, or why no ratio can be had.
+        ``ok``, or why there is no ratio.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : float
+        Largest difference between a value written and the one read back, in feature units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Faithfulness").summary)
+    faithfulness: 3 ranked features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "faithfulness"
 
-    ranking: Annotated[tuple[str, ...], Axis("N")]
+    ranking: Annotated[tuple[str, ...], Axis("N", called="ranked features")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     proportions: Annotated[Array, Shape("D")]
     sizes: Annotated[NDArray[np.int_], Shape("D")]
@@ -131,4 +176,6 @@ class Faithfulness(Result):
         return pd.DataFrame(frame)
 
     def __str__(self) -> str:
-        return "\n".join(str(self[o]) for o in self.outcomes) + off_support_words(self.meta)
+        return first_lines((self[o] for o in self.outcomes), len(self.outcomes)) + off_support_words(
+            self.meta
+        )

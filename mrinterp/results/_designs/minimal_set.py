@@ -44,6 +44,22 @@ class MinimalSet(Result):
     search_families, held_out_families : int
     status : str
         ``ok``, or why there is no set or no share.
+    candidates : int
+        Features that were searched.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("MinimalSet").summary)
+    minimal set for the sufficiency of outcome: 3 of 10 features
     """
 
     KIND: ClassVar[str] = "minimal set"
@@ -71,6 +87,12 @@ class MinimalSet(Result):
     noise_floor: float
     status: str = "ok"
     meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """What it is and how large, in one line."""
+        found = f"{len(self.chosen)} of {self.candidates} features" if self.status == "ok" else "none found"
+        return f"minimal set for the {self.mode} of {self.outcome}: {found}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per member, with what the held-out share loses without it; ``outside_support``: largest share

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.results._result import Axis, Result, Shape
-from mrinterp.results._sentences import off_support_shares, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
 
 __all__ = ["OrderedKnockouts"]
 
@@ -36,11 +36,29 @@ class OrderedKnockouts(Result):
         Mean gain over k (trapezoid over k / K), its sign turned to that of the effect of all K: above 0
         where the given order comes to the full effect sooner.
     random_orders : int
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    status : str
+        ``ok``, or why there are no errors and intervals.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("OrderedKnockouts").summary)
+    ordered knockouts: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "ordered knockouts"
 
-    order: Annotated[tuple[str, ...], Axis("K")]
+    order: Annotated[tuple[str, ...], Axis("K", called="features")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     effect: Annotated[Array, Shape("K+1", "O")]
     se: Annotated[Array, Shape("K+1", "O")]
@@ -99,4 +117,4 @@ class OrderedKnockouts(Result):
                     f" {self.area[o]:.3g} on average ({self.area_lower[o]:.3g} to {self.area_upper[o]:.3g})"
                 )
             words.append(line + "." if self.status == "ok" else f"{line}; {self.status}.")
-        return "\n".join(words) + off_support_words(self.meta)
+        return first_lines(words, len(words)) + off_support_words(self.meta)

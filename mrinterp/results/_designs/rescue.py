@@ -24,7 +24,34 @@ STILL = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class RescuedShare:
-    """One set of features and one outcome; prints as a sentence."""
+    """One set of features and one outcome; prints as a sentence.
+
+    Parameters
+    ----------
+    restored : str
+        What was given back.
+    outcome : str
+        Name of the outcome.
+    damage : str
+        What was done, in words.
+    damage_effect : float
+        What that did to the outcome, in its units.
+    share : float
+        Share of it that was recovered.
+    lower : float
+        Lower end of the interval.
+    upper : float
+        Upper end of the interval.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Rescue")["restored 0", "outcome 0"]
+    >>> one.restored
+    'restored 0'
+    """
 
     restored: str
     outcome: str
@@ -68,12 +95,26 @@ class Rescue(Result):
     restoration_error : ndarray (S,)
         Largest difference between the clean value and the one read after restoring, in feature units.
     status : ndarray (O,) of str
-        ``ok``, or why no share can be had.
+        ``ok``, or why there is no share.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Rescue").summary)
+    rescue: 3 restored sets, 2 outcomes
     """
 
     KIND: ClassVar[str] = "rescue"
 
-    restored: Annotated[tuple[str, ...], Axis("S")]
+    restored: Annotated[tuple[str, ...], Axis("S", called="restored sets")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
     damage: str
     damage_effect: Annotated[Array, Shape("O")]

@@ -21,7 +21,34 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SetShares:
-    """One set and one outcome; prints as a sentence."""
+    """One set and one outcome; prints as a sentence.
+
+    Parameters
+    ----------
+    name : str
+        Name of the set.
+    size : int
+        Features in the set.
+    universe : int
+        Features in all.
+    outcome : str
+        Name of the outcome.
+    span : float
+        Effect of knocking all of them out, in units of the outcome.
+    necessity : tuple of float (3,)
+        Share lost without the set, and its interval.
+    sufficiency : tuple of float (3,)
+        Share kept with the set alone, and its interval.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("SetEffects")["set 0", "outcome 0"]
+    >>> one.size
+    0
+    """
 
     name: str
     size: int
@@ -62,14 +89,30 @@ class SetEffects(Result):
     necessity_boot, sufficiency_boot : ndarray (2, S, O)
         Family bootstrap, percentiles.
     status : ndarray (O,) of str
-        ``ok``, or why no share can be had.
+        ``ok``, or why there is no share.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("SetEffects").summary)
+    feature sets: 3 sets, 2 outcomes, 5 features in all
     """
 
     KIND: ClassVar[str] = "feature sets"
 
     sets: Annotated[tuple[str, ...], Axis("S")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
-    universe: Annotated[tuple[str, ...], Axis("N")]
+    universe: Annotated[tuple[str, ...], Axis("N", called="features in all")]
     sizes: Annotated[NDArray[np.int_], Shape("S")]
     span: Annotated[Array, Shape("O")]
     span_se: Annotated[Array, Shape("O")]

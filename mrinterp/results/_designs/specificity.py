@@ -21,7 +21,40 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class SpecificityVerdict:
-    """One feature and one target; prints as a sentence."""
+    """One feature and one target; prints as a sentence.
+
+    Parameters
+    ----------
+    feature : str
+        Name of the feature.
+    target : str
+        Outcome that is meant to move.
+    effect : float
+        On the target, in sd of the outcome.
+    lower : float
+        Lower end of the interval.
+    upper : float
+        Upper end of the interval.
+    worst_control : str
+        Negative control that is least certain to be untouched.
+    worst_effect : float
+        Effect on it, in sd.
+    worst_p : float
+        Of two one-sided tests of it.
+    verdict : str
+        Specific, not specific, no effect or indeterminate.
+    margin : float
+        Half width of the region of practical equivalence, in sd.
+    level : float
+        Confidence level of the intervals.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> one = example("Specificity")["feature 0", "target 0"]
+    >>> one.verdict
+    'specific'
+    """
 
     feature: str
     target: str
@@ -65,6 +98,26 @@ class Specificity(Result):
         ``specific``: the target moves by more than the region of practical equivalence and every control
         is shown to be untouched; ``not specific``: the target moves and so does a control; ``no effect``:
         the target is shown to be untouched; ``indeterminate``; or ``not applicable``.
+    margin : float
+        Half width of the region of practical equivalence, in sd of the outcome.
+    df : float
+        Degrees of freedom of the errors: families minus one.
+    level : float
+        Confidence level of the intervals.
+    noise_floor : float
+        Change of an outcome below which nothing is measurable, in its units.
+    read_back_error : ndarray, one per feature
+        Largest difference between a value written and the one read back, in feature units.
+    status : tuple of str, one per target and control
+        ``ok``, or why the outcome has no standardized effect.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Specificity").summary)
+    specificity: 3 features, 4 targets, 5 controls
     """
 
     KIND: ClassVar[str] = "specificity"
@@ -93,7 +146,7 @@ class Specificity(Result):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> SpecificityVerdict | NotApplicable:
-        """One feature and one target; NotApplicable where an outcome never varies or no error can be had."""
+        """One feature and one target; NotApplicable where an outcome never varies or there is no error."""
         for name, known in zip(key, (self.features, self.targets), strict=True):
             if name not in known:
                 raise InputError(

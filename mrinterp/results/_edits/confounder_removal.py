@@ -10,8 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Result, Rows, Shape
-from mrinterp.results._sentences import off_support_largest, off_support_words
+from mrinterp.results._sentences import first_lines, off_support_largest, off_support_words
 
 __all__ = ["CUE_GROUPS", "ConfounderRemoval"]
 
@@ -43,6 +44,14 @@ class ConfounderRemoval(Result):
         Outcomes stand as they are measured: a gain is a rise in accuracy and a fall in loss.
     noise_floor : float
     level : float
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("ConfounderRemoval").summary)
+    confounder removal: 3 features, 2 outcomes
     """
 
     KIND: ClassVar[str] = "confounder removal"
@@ -88,7 +97,7 @@ class ConfounderRemoval(Result):
     def sentence(self, outcome: str) -> str:
         """What the edit did to one outcome, where the cue misleads and elsewhere."""
         return (
-            f"{', '.join(self.features)} edited out ({self.how}), {outcome}:"
+            f"{listed(self.features)} edited out ({self.how}), {outcome}:"
             f" where the cue conflicts {self._words('conflicts', outcome)};"
             f" elsewhere {self._words('elsewhere', outcome)}."
         )
@@ -103,4 +112,5 @@ class ConfounderRemoval(Result):
         return text + ("" if r["status"] == "ok" else f" [{r['status']}]")
 
     def __str__(self) -> str:
-        return " ".join(self.sentence(outcome) for outcome in self.outcomes) + off_support_words(self.meta)
+        sentences = (self.sentence(outcome) for outcome in self.outcomes)
+        return first_lines(sentences, len(self.outcomes)) + off_support_words(self.meta)

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.results._result import Axis, Result, Rows, Shape
+from mrinterp.results._sentences import first_lines
 
 __all__ = ["Pruning"]
 
@@ -43,6 +44,14 @@ class Pruning(Result):
         boot_lower, boot_upper, changed, sd, rope, verdict``; the verdict holds the change against the
         region of practical equivalence, in sd of the outcome over inputs.
     level : float
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("Pruning").summary)
+    pruning: 2 outcomes
     """
 
     KIND: ClassVar[str] = "pruning"
@@ -78,4 +87,4 @@ class Pruning(Result):
             f" {VERDICTS[r['verdict']].format(r['rope'])})."
             for r in self.table.to_dict(orient="records")
         ]
-        return " ".join([size, *lines])
+        return first_lines([size, *lines], 1 + len(lines))

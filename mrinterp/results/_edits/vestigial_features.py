@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Result, Rows
 
 __all__ = ["VestigialFeatures"]
@@ -31,6 +32,14 @@ class VestigialFeatures(Result):
         1 - the error rate that is controlled over all features.
     correction : str
         For testing F features: ``holm`` or ``fdr_bh``.
+    meta : dict
+        Options, seeds and whatever else a report needs.
+
+    Examples
+    --------
+    >>> from mrinterp.results import example
+    >>> print(example("VestigialFeatures").summary)
+    vestigial features: 3 features, 2 outcomes, 5 kinds
     """
 
     KIND: ClassVar[str] = "vestigial features"
@@ -61,7 +70,7 @@ class VestigialFeatures(Result):
         alone = int((self.table["p"] < 1 - self.level).sum())
         text = (
             f"{len(self.names)} of {len(self.features)} features are shown to have practically no effect on"
-            f" {', '.join(self.outcomes)} under {', '.join(self.kinds)} ({rule} {1 - self.level:g} over"
+            f" {listed(self.outcomes)} under {', '.join(self.kinds)} ({rule} {1 - self.level:g} over"
             f" {len(self.features)} features; {alone} before correction)"
         )
         text += f", {dead} of them dead on these inputs" if dead else ""
