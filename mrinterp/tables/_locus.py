@@ -81,13 +81,13 @@ class ColocTable:
             info["locus"] = list(self.locus)
         n_x, n_y = (None if n is None else np.array([n], dtype=float) for n in self.n)
         return MRData(
-            self.beta[:1],
-            se[:1],
-            self.beta[1:],
-            se[1:],
-            self.traits[:1],
-            self.traits[1:],
-            self.instruments,
+            beta_x=self.beta[:1],
+            se_x=se[:1],
+            beta_y=self.beta[1:],
+            se_y=se[1:],
+            exposures=self.traits[:1],
+            outcomes=self.traits[1:],
+            instruments=self.instruments,
             ld=self.ld,
             n_x=n_x,
             n_y=n_y,

@@ -214,13 +214,13 @@ def summary_from_arrays(
     x, sx, y, sy = (np.atleast_2d(np.asarray(a, float)) for a in (beta_x, se_x, beta_y, se_y))
     names = _numbered("instrument", instruments, y.shape[1], always=True)
     return MRData(
-        x,
-        sx,
-        y,
-        sy,
-        _numbered("exposure", exposures, len(x)),
-        _numbered("outcome", outcomes, len(y)),
-        names,
+        beta_x=x,
+        se_x=sx,
+        beta_y=y,
+        se_y=sy,
+        exposures=_numbered("exposure", exposures, len(x)),
+        outcomes=_numbered("outcome", outcomes, len(y)),
+        instruments=names,
         error_corr=None if error_corr is None else np.asarray(error_corr, float),
         ld=None if ld is None else np.asarray(ld, float),
         info=pd.DataFrame({"instrument": names}),
