@@ -77,25 +77,29 @@ def coloc(
     """Do two traits of a locus share their cause? Reads TABLE with the columns snp, beta_1,
     varbeta_1, beta_2, varbeta_2 (variances, or se_1, se_2), optionally maf_1, maf_2 and locus.
     """
+    from mrinterp.coloc._pair_report import report_pair
     from mrinterp.coloc._priors import Priors
-    from mrinterp.coloc._table import report_pair
     from mrinterp.core.storage import to_plain
     from mrinterp.tables._locus import read_coloc_table, read_ld
 
-    n = (n_1, n_2)
-    data = read_coloc_table(table, n, (case_fraction_1, case_fraction_2))
-    matrix, matrix_2 = (read_ld(path, data.instruments) if path else None for path in (ld, ld_2))
+    locus = read_coloc_table(
+        table,
+        ld=ld,
+        n=(n_1, n_2),
+        sd=(sd_1, sd_2),
+        case_fraction=(case_fraction_1, case_fraction_2),
+    )
     report = report_pair(
-        data.to_mrdata(matrix),
-        types=(type_1, type_2),
-        sd=(data.trait_sd(0, sd_1, n_1), data.trait_sd(1, sd_2, n_2)),
-        n=n,
-        ld_y=matrix_2,
-        priors=Priors(p1, p2, p12),
+        locus.to_mrdata(),
+        type_x=type_1,
+        type_y=type_2,
+        sd_x=locus.sd[0],
+        sd_y=locus.sd[1],
         prior="estimated" if estimate_prior else "assumed",
+        priors=Priors(p1, p2, p12),
+        ld_y=None if ld_2 is None else read_ld(ld_2, locus.instruments),
     )
     if as_json:
         click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
         return
-    for line in report.sentences():
-        click.echo(line)
+    click.echo(str(report))

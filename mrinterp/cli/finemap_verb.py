@@ -69,9 +69,9 @@ def finemap(
     """
     from mrinterp.coloc._finemap import SusieOptions, finemap_summary
     from mrinterp.core.storage import to_plain
-    from mrinterp.tables._locus import read_finemap_table, read_ld
+    from mrinterp.tables._locus import read_finemap_table
 
-    data = read_finemap_table(table)
+    locus = read_finemap_table(table, ld=ld)
     options = SusieOptions(
         max_effects=max_effects,
         coverage=coverage,
@@ -83,12 +83,12 @@ def finemap(
         refine=refine,
     )
     result = finemap_summary(
-        data.z,
-        read_ld(ld, data.instruments),
+        locus.z,
+        locus.ld,
         n,
-        se=data.se,
+        se=locus.se,
         variance_y=var_y,
-        instruments=data.instruments,
+        instruments=locus.instruments,
         options=options,
     )
     if as_json:

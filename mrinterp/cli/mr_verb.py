@@ -119,10 +119,10 @@ def mr(
     from mrinterp.cli.mr_words import methods_for, parse_options, set_aside_sentences
     from mrinterp.mr._engine.driver import run_mr
     from mrinterp.mr._engine.leave_one_out import leave_one_out as without_each
-    from mrinterp.tables._load import load
+    from mrinterp.tables._read import read
 
-    data = load(
-        table, exposures=exposures, outcomes=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
+    data = read(
+        table, exposure=exposures, outcome=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
     )
     names = methods_for(table, data, methods)
     chosen = parse_options(options, names)

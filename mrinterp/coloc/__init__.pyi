@@ -1,4 +1,5 @@
 from ._abf import colocalize as colocalize
+from ._conditional import TraitEffects as TraitEffects
 from ._conditional import clump as clump
 from ._conditional import colocalize_conditional as colocalize_conditional
 from ._conditional import condition_on as condition_on
@@ -6,9 +7,18 @@ from ._conditional import stepwise as stepwise
 from ._finemap import finemap_individual as finemap_individual
 from ._finemap import finemap_sufficient as finemap_sufficient
 from ._finemap import finemap_summary as finemap_summary
+from ._finemap import finemap_traits as finemap_traits
 from ._heidi import heidi as heidi
 from ._hyprcoloc import cluster_traits as cluster_traits
+from ._pair_report import PairReport as PairReport
+from ._pair_report import report_pair as report_pair
+from ._priors import HypothesisPriors as HypothesisPriors
+from ._priors import Priors as Priors
 from ._runs import colocalize_runs as colocalize_runs
+from ._runs import marginal_effects as marginal_effects
+from ._runs import screen_runs as screen_runs
+from ._signals import Signals as Signals
 from ._signals import clpp as clpp
 from ._signals import colocalize_signals as colocalize_signals
 from ._signals import compare_signals as compare_signals
+from ._susie_fit import SusieOptions as SusieOptions

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.coloc._locus_sums import TraitPriors, locus_sums
-from mrinterp.coloc._misfit import one_cause_misfit
+from mrinterp.coloc._misfit import locus_statuses
 from mrinterp.coloc._priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
+from mrinterp.core.checks import checked_choice, checked_fraction
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._coloc import Coloc
@@ -20,7 +20,7 @@ from mrinterp.stats.bayes_factors.wakefield import (
     posterior_over_priors,
 )
 
-__all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "colocalize", "loci_of", "prior_variance"]
+__all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "TYPES", "colocalize", "prior_variance"]
 
 Array = NDArray[np.float64]
 
@@ -30,9 +30,12 @@ QUANTITATIVE_PRIOR_SD = 0.15
 LOG_ODDS_PRIOR_SD = 0.2
 """Prior standard deviation of a log odds ratio."""
 
+TYPES = ("quant", "cc")
+"""Types of a trait: quantitative, or cases and controls (effects are log odds ratios)."""
+
 REFERENCE = "Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383"
 _ASSUMES = ("at most one cause per trait in each locus", "effects drawn from a normal prior around zero")
-_FEW_TRAITS = 20  # up to so many traits, the fit of each is listed
+_ENOUGH_INSTRUMENTS = 20  # fewer do not tell the size of effects
 
 
 def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> Array:
@@ -50,17 +53,14 @@ def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> A
     InputError
         Unknown kind, or a quantitative trait without a standard deviation.
     """
-    if kind == "cc":
+    if checked_choice(kind, f"type of {where}", TYPES) == "cc":
         return np.full(count, LOG_ODDS_PRIOR_SD**2)
-    if kind != "quant":
-        raise InputError(
-            f"type of {where}", f"{kind!r}", "Use 'quant' (a quantitative trait) or 'cc' (log odds)"
-        )
     if sd is None:
         raise InputError(
             f"standard deviation of {where}",
             "not given for a quantitative trait",
-            "Give it (sd_x, sd_y; --sd-1, --sd-2), or estimate it (prior='estimated', --estimate-prior)",
+            "Give it (sd_x, sd_y; --sd-1, --sd-2 on the command line), or estimate the size of effects"
+            " (prior='estimated'; --estimate-prior)",
         )
     values = np.broadcast_to(np.asarray(sd, dtype=float), (count,))
     if not np.all(np.isfinite(values) & (values > 0)):
@@ -70,7 +70,7 @@ def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> A
     return np.asarray((QUANTITATIVE_PRIOR_SD * values) ** 2)
 
 
-def loci_of(data: MRData, locus: Sequence[str] | str | None) -> tuple[tuple[str, ...], NDArray[np.int_]]:
+def _loci_of(data: MRData, locus: Sequence[str] | str | None) -> tuple[tuple[str, ...], NDArray[np.int_]]:
     """Names of the loci in order of appearance, and the locus of each instrument.
 
     ``locus`` is one name per instrument, a column of ``data.info``, or None: the column ``locus`` of
@@ -109,33 +109,38 @@ def colocalize(
     shares: Sequence[float] = SHARE_GRID,
     correlated_errors: bool = False,
     check_misfit: bool = True,
-    misfit_level: float = 1e-3,
+    misfit_alpha: float = 1e-3,
 ) -> Coloc:
     """Posterior of no cause, one trait's cause, two causes, one shared cause: all pairs, all loci.
 
     Parameters
     ----------
     data : MRData
-        Effects of J instruments on F exposures and O outcomes, with errors.
+        Effects of J instruments on F exposures and O outcomes, with errors; ``ld`` None means
+        independent instruments.
     locus : sequence of str or str, optional
-        Locus of each instrument, declared beforehand: see `loci_of`.
+        Locus of each instrument, declared beforehand: one name per instrument, or a column of
+        ``data.info``. By default the column ``locus`` where there is one, else all is one locus.
     type_x, type_y : str
-        ``"quant"`` or ``"cc"`` (effects are log odds ratios).
+        ``"quant"`` (quantitative) or ``"cc"`` (cases and controls: effects are log odds ratios).
     sd_x, sd_y : array_like, optional
         Standard deviations of quantitative traits, in the units of the effects.
     prior : str
-        ``"assumed"`` (0.15 standard deviations, or 0.2 log odds) or ``"estimated"``: each trait's
-        prior variance by maximum likelihood over its loci (needs 20 instruments).
+        Size of effects: ``"assumed"`` (0.15 standard deviations, or 0.2 log odds) or ``"estimated"``:
+        each trait's prior variance by maximum likelihood over its loci (needs 20 instruments).
     priors : Priors or HypothesisPriors, optional
-        Default `HypothesisPriors()`: shared out over the instruments of each locus.
+        Prior of the hypotheses; default `HypothesisPriors()`: shared out over the instruments of each
+        locus.
     shares : sequence of float
         Prior grid over pi4 / (pi3 + pi4), always computed.
     correlated_errors : bool
         Use the bivariate Bayes factors with ``data.error_corr`` (or ``data.sigma``): for traits
         measured on the same runs.
     check_misfit : bool
-        Test whether one sparse cause describes each locus; cells where it does not carry the reason
-        in ``status`` and answer `NotApplicable`. ``data.ld`` is used; None means independent instruments.
+        Test whether one sparse cause describes each locus. Cells where it does not carry the reason
+        in ``status`` and are answered by `NotApplicable`.
+    misfit_alpha : float
+        Significance level of that test.
 
     Returns
     -------
@@ -148,10 +153,23 @@ def colocalize(
 
     Notes
     -----
-    Not valid where several alleles of a locus act (see ``status``), nor with loci chosen after looking.
-    With correlated errors and LD, H3 is summed over all pairs of instruments: J**2 terms per pair.
+    Not valid where several instruments of a locus act (see ``status``), nor with loci chosen after
+    looking at the effects. With correlated errors and LD, H3 is summed over all pairs of instruments:
+    J**2 terms per pair.
+
+    References
+    ----------
+    Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc, tables
+    >>> data = tables.summary_from_arrays([0.9, 0.0, 0.1], [0.1] * 3, [0.8, 0.1, 0.0], [0.1] * 3)
+    >>> coloc.colocalize(data, sd_x=1, sd_y=1)["exposure", "outcome"].verdict
+    'the two share a cause'
     """
-    names, label = loci_of(data, locus)
+    checked_fraction(misfit_alpha, "misfit_alpha", zero=False, one=False)
+    names, label = _loci_of(data, locus)
     x = _trait_priors(
         data.beta_x, data.se_x, type_x, sd_x, prior, label, "the exposures", data.exposures, data.instruments
     )
@@ -165,7 +183,7 @@ def colocalize(
     posterior = hypothesis_posterior(sums.log_sums, p1, p2, p12)
     sensitivity = posterior_over_priors(sums.log_sums, p1, p2, p12s)
     status, misfit = (
-        _status(data, x, y, label, names, misfit_level) if check_misfit else (np.array("ok", object), {})
+        locus_statuses(data, label, names, misfit_alpha) if check_misfit else (np.array("ok", object), {})
     )
     meta = {
         "type_x": type_x,
@@ -220,18 +238,16 @@ def _trait_priors(
             "Colocalization needs every instrument of a locus for both traits; drop the instrument",
         )
     variance = se * se
-    if prior == "estimated":
-        if beta.shape[1] < 20:
+    if checked_choice(prior, f"prior of {where}", ("assumed", "estimated")) == "estimated":
+        if beta.shape[1] < _ENOUGH_INSTRUMENTS:
             raise InputError(
                 f"prior of {where}",
                 f"'estimated' from {beta.shape[1]} instruments",
-                "Needs 20 or more; use prior='assumed'",
+                f"Needs {_ENOUGH_INSTRUMENTS} or more; use prior='assumed'",
             )
         return TraitPriors(
             beta, variance, np.maximum(estimated_prior_variance(beta, variance, label), 1e-300)
         )
-    if prior != "assumed":
-        raise InputError(f"prior of {where}", f"{prior!r}", "Use 'assumed' or 'estimated'")
     return TraitPriors(beta, variance, prior_variance(kind, sd, len(beta), where))
 
 
@@ -244,38 +260,3 @@ def _prior_arrays(
         rows[k] = p.p1, p.p2, p.p12
         grid[k] = p12_over_grid(int(n), p.p1, p.p2, shares)
     return rows, grid
-
-
-def _status(
-    data: MRData, x: TraitPriors, y: TraitPriors, label: NDArray[np.int_], names: Sequence[str], level: float
-) -> tuple[NDArray[np.object_], dict[str, dict[str, Any]]]:
-    status = np.full((len(x.beta), len(y.beta), len(names)), "ok", dtype=object)
-    numbers: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for k, place in enumerate(names):
-        members = np.flatnonzero(label == k)
-        ld = None if data.ld is None else data.ld[np.ix_(members, members)]
-        z = np.concatenate([s.beta[:, members] / np.sqrt(s.variance[:, members]) for s in (x, y)])
-        chi2, p, causes, df = one_cause_misfit(z, ld, level)
-        traits = (*data.exposures, *data.outcomes)
-        shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
-        for t in np.flatnonzero(shown):
-            row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
-            numbers[place][traits[t]] = row
-        for t in np.flatnonzero(causes > 1):
-            why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
-            cells = status[t, :, k] if t < len(x.beta) else status[:, t - len(x.beta), k]
-            cells[cells == "ok"] = why
-    return status, numbers
-
-
-def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> str:
-    left = f"(one cause leaves chi2 {chi2:.4g} on {df}, p = 1e-{neglog10p:.0f})"
-    if causes <= 5:
-        return (
-            f"{trait} needs {causes} causes in this locus {left}: colocalize its signals one by one"
-            " (fine-map both traits, then compare credible sets), or split the locus"
-        )
-    return (
-        f"the alleles of this locus act densely on {trait} {left}: one sparse cause does not describe it; use"
-        " Mendelian randomization over the whole locus, or check that the LD is that of the same data"
-    )

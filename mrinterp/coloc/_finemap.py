@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.coloc._susie_fit import StandardizedProducts, SusieOptions, fit_effects
+from mrinterp.core.checks import checked_choice
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
@@ -18,10 +19,12 @@ __all__ = ["SusieOptions", "finemap_individual", "finemap_sufficient", "finemap_
 
 Array = NDArray[np.float64]
 
+_PRIOR_VARIANCE_OF_Z = 50.0  # where the sample size is not known, the prior variance is that of z-scores
+
 
 def finemap_summary(
     z: ArrayLike,
-    ld: ArrayLike,
+    ld: ArrayLike | None,
     n: ArrayLike | None = None,
     *,
     se: ArrayLike | None = None,
@@ -38,15 +41,21 @@ def finemap_summary(
     ----------
     z : array_like (T, J) or (J,)
         Marginal z-scores.
-    ld : array_like (J, J)
-        Correlation of the instruments, shared by all traits.
+    ld : array_like (J, J) or None
+        Correlation of the instruments, shared by all traits; None means independent instruments.
     n : array_like, optional
         Sample size, one or one per trait; without it effects are assumed small.
     se, variance_y : array_like, optional
         Standard errors (T, J) and trait variances (T,): give both for effects in the table's units
         and the fit of the individual data.
+    traits, instruments : sequence of str, optional
+        Names; default ``trait``, or ``trait 1``, ..., and ``instrument 1``, ...
+    ld_names : sequence of str, optional
+        Names that came with the matrix: they must be those of the instruments, in the same order.
     prior_weights : array_like (J,), optional
-        Prior weight of each instrument.
+        Prior weight of each instrument; default equal.
+    options : SusieOptions, optional
+        How the sum of single effects is fitted.
 
     Returns
     -------
@@ -60,17 +69,30 @@ def finemap_summary(
     Notes
     -----
     Not valid with a correlation matrix from other data; see ``inconsistency`` and ``status``.
+
+    References
+    ----------
+    Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388; Zou et al. 2022, PLoS Genetics,
+    doi:10.1371/journal.pgen.1010299.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> fit = coloc.finemap_summary([8.0, 1.0, 0.0], np.eye(3), 500, traits=["bmi"])
+    >>> fit["bmi"][0].members
+    ('instrument 1',)
     """
     options = options or SusieOptions()
     scores: Array = np.atleast_2d(np.asarray(z, dtype=float))
     names, columns = _names(scores.shape, traits, instruments)
     _check_z(scores, names, columns)
-    matrix = validate_ld(np.asarray(ld, float), columns, ld_names)
+    matrix = np.eye(len(columns)) if ld is None else validate_ld(np.asarray(ld, float), columns, ld_names)
     T = len(scores)
     scale = np.ones_like(scores)
     if n is None:
         xty, yty, size = scores, np.ones(T), np.full(T, 2.0)
-        options = replace(options, scaled_prior_variance=50.0)
+        options = replace(options, scaled_prior_variance=_PRIOR_VARIANCE_OF_Z)
     else:
         size = np.broadcast_to(np.asarray(n, dtype=float), (T,)).copy()
         if not np.all(size > 2):
@@ -104,19 +126,34 @@ def finemap_traits(
         ``n_x`` or ``n_y``.
     side : str
         ``"exposures"`` or ``"outcomes"``.
+    options : SusieOptions, optional
+        How the sum of single effects is fitted.
+
+    Returns
+    -------
+    FineMapping
 
     Raises
     ------
     InputError
         Unknown side, or effects that are missing for a trait.
+
+    Notes
+    -----
+    Not valid with a correlation matrix from other data; see ``inconsistency`` and ``status``.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc, tables
+    >>> data = tables.summary_from_arrays([0.8, 0.0, 0.1], [0.1] * 3, [0.1, 0.1, 0.9], [0.1] * 3)
+    >>> coloc.finemap_traits(data, "outcomes")["outcome"][0].members
+    ('instrument 3',)
     """
-    if side not in ("exposures", "outcomes"):
-        raise InputError("side", f"{side!r}", "Use 'exposures' or 'outcomes'")
-    first = side == "exposures"
+    first = checked_choice(side, "side", ("exposures", "outcomes")) == "exposures"
     beta, se = (data.beta_x, data.se_x) if first else (data.beta_y, data.se_y)
     return finemap_summary(
         beta / se,
-        np.eye(len(data.instruments)) if data.ld is None else data.ld,
+        data.ld,
         data.n_x if first else data.n_y,
         traits=data.exposures if first else data.outcomes,
         instruments=data.instruments,
@@ -146,7 +183,40 @@ def finemap_sufficient(
     yty : array_like (T,)
         Sums of squares of the centred traits.
     n : array_like
-        Sample size.
+        Sample size, one or one per trait.
+    traits, instruments : sequence of str, optional
+        Names; default ``trait``, or ``trait 1``, ..., and ``instrument 1``, ...
+    prior_weights : array_like (J,), optional
+        Prior weight of each instrument; default equal.
+    options : SusieOptions, optional
+        How the sum of single effects is fitted.
+
+    Returns
+    -------
+    FineMapping
+
+    Raises
+    ------
+    InputError
+        An instrument that does not vary, or cross-products that are no Gram matrix.
+
+    Notes
+    -----
+    Not valid where runs are not independent.
+
+    References
+    ----------
+    Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> x = np.random.default_rng(0).normal(size=(200, 3))
+    >>> x -= x.mean(0)
+    >>> y = x[:, 1]
+    >>> coloc.finemap_sufficient(x.T @ x, y @ x, y @ y, 200)["trait"][0].members
+    ('instrument 2',)
     """
     gram: Array = np.asarray(xtx, dtype=float)
     cross: Array = np.atleast_2d(np.asarray(xty, dtype=float))
@@ -189,8 +259,8 @@ def _from_products(
 
 
 def finemap_individual(
-    x: ArrayLike,
-    y: ArrayLike,
+    doses: ArrayLike,
+    values: ArrayLike,
     *,
     traits: Sequence[str] | None = None,
     instruments: Sequence[str] | None = None,
@@ -201,28 +271,60 @@ def finemap_individual(
 
     Parameters
     ----------
-    x : array_like (N, J)
-        Doses of the instruments.
-    y : array_like (N,) or (N, T)
-        Traits.
+    doses : array_like (N, J)
+        Doses of the instruments in N runs.
+    values : array_like (N,) or (N, T)
+        Values of the traits in the same runs.
+    traits, instruments : sequence of str, optional
+        Names; default ``trait``, or ``trait 1``, ..., and ``instrument 1``, ...
+    prior_weights : array_like (J,), optional
+        Prior weight of each instrument; default equal.
+    options : SusieOptions, optional
+        How the sum of single effects is fitted.
+
+    Returns
+    -------
+    FineMapping
+
+    Raises
+    ------
+    InputError
+        Different numbers of runs, values that are not finite, an instrument that does not vary.
+
+    Notes
+    -----
+    Not valid where runs are not independent: with prompts in families, fine-map the summary statistics
+    of `mrinterp.scan.marginal_scan`.
+
+    References
+    ----------
+    Wang et al. 2020, J. R. Stat. Soc. B, doi:10.1111/rssb.12388.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> doses = np.random.default_rng(0).normal(size=(200, 3))
+    >>> coloc.finemap_individual(doses, doses[:, 1])["trait"][0].members
+    ('instrument 2',)
     """
-    doses: Array = np.asarray(x, dtype=float)
-    values: Array = np.asarray(y, dtype=float)
-    values = values[:, None] if values.ndim == 1 else values
-    if len(doses) != len(values):
-        found = f"{len(doses)} rows of doses, {len(values)} of traits"
+    x: Array = np.asarray(doses, dtype=float)
+    y: Array = np.asarray(values, dtype=float)
+    y = y[:, None] if y.ndim == 1 else y
+    if len(x) != len(y):
+        found = f"{len(x)} rows of doses, {len(y)} of traits"
         raise InputError("individual data", found, "Give one row per run in both")
-    bad = np.flatnonzero(~(np.isfinite(doses).all(1) & np.isfinite(values).all(1)))
+    bad = np.flatnonzero(~(np.isfinite(x).all(1) & np.isfinite(y).all(1)))
     if len(bad):
         where = f"individual data, row {bad[0] + 1}"
         raise InputError(where, "a value that is not finite", "Drop the run or fill it in")
-    doses, values = doses - doses.mean(0), values - values.mean(0)
+    x, y = x - x.mean(0), y - y.mean(0)
     return _from_products(
-        doses.T @ doses,
-        values.T @ doses,
-        (values * values).sum(0),
-        len(doses),
-        _names((values.shape[1], doses.shape[1]), traits, instruments),
+        x.T @ x,
+        y.T @ x,
+        (y * y).sum(0),
+        len(x),
+        _names((y.shape[1], x.shape[1]), traits, instruments),
         prior_weights,
         options or SusieOptions(),
         check=False,
@@ -245,7 +347,7 @@ def _names(
     )
     for what, given, need in (("traits", names, T), ("instruments", columns, J)):
         if len(given) != need:
-            raise InputError(what, f"{len(given)} names for {need}", "Give one name each")
+            raise InputError(what, f"{len(given)} names for {need}", f"Give {need} names")
     return names, columns
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_count, checked_fraction
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.tests.chi2_mixture import neglog10p_chi2_mixture
@@ -14,6 +15,8 @@ __all__ = ["heidi", "heidi_statistics"]
 Array = NDArray[np.float64]
 
 REFERENCE = "Zhu et al. 2016, Nature Genetics, doi:10.1038/ng.3538"
+_FEWEST = 3  # the strongest instrument and two to compare with it
+_NO_INFORMATION = 1e-12  # variance of a difference, relative to that of a ratio, that is only rounding
 
 
 def heidi_statistics(
@@ -45,7 +48,7 @@ def heidi_statistics(
     cov = cov - to_top[:, :, None] - to_top[:, None, :] + cov[b, top, top][:, None, None]
     variance = np.einsum("bjj->bj", cov)
     others = np.arange(beta_x.shape[1])[None, :] != top[:, None]
-    keep = others & (variance > 1e-12 * root**2)
+    keep = others & (variance > _NO_INFORMATION * root**2)
     difference = np.where(keep, ratio - theta[:, None], 0.0)
     scale = np.where(keep, 1.0 / np.sqrt(np.where(keep, variance, 1.0)), 0.0)
     corr = cov * scale[:, :, None] * scale[:, None, :]
@@ -62,7 +65,7 @@ def heidi(
     min_abs_z: float = 3.16,
     max_r2: float = 0.9,
     max_instruments: int = 20,
-    level: float = 0.05,
+    alpha: float = 0.05,
 ) -> Check | NotApplicable:
     """Test whether one shared cause explains a feature's and an outcome's effects in a locus.
 
@@ -71,12 +74,16 @@ def heidi(
     data : MRData
         The instruments of one locus; ``ld`` None means independent.
     exposure, outcome : str
+        The pair.
     min_abs_z : float
-        Instruments need this z on the exposure.
+        Instruments need this absolute z on the exposure (3.16: p below 0.0016).
     max_r2 : float
-        Instruments closer than this to the strongest one carry no information and are left out.
+        Instruments more strongly correlated than this with the strongest one are left out: they tell
+        nothing that it does not.
     max_instruments : int
-        The strongest so many are used.
+        Only this many are used, the strongest.
+    alpha : float
+        Significance level of the test.
 
     Returns
     -------
@@ -85,13 +92,23 @@ def heidi(
 
     Notes
     -----
-    Not valid with weak instruments; its power grows with the instruments, so that a pass is not
-    evidence of sharing.
+    Not valid with weak instruments. Its power grows with the number of instruments; passing it is no
+    evidence that the cause is shared.
 
     References
     ----------
     Zhu et al. 2016, Nature Genetics, doi:10.1038/ng.3538.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc, tables
+    >>> data = tables.summary_from_arrays([1.0, 0.9, 0.8], [0.1] * 3, [0.5, 0.45, 0.4], [0.05] * 3)
+    >>> coloc.heidi(data, "exposure", "outcome").verdict
+    'passed'
     """
+    checked_fraction(alpha, "alpha", zero=False, one=False)
+    checked_fraction(max_r2, "max_r2")
+    checked_count(max_instruments, "max_instruments", least=_FEWEST)
     one = data.select([exposure], [outcome])
     z = one.beta_x[0] / one.se_x[0]
     ld = np.eye(len(z)) if one.ld is None else one.ld
@@ -100,10 +117,8 @@ def heidi(
     chosen = np.flatnonzero(usable)
     chosen = np.sort(chosen[np.argsort(-np.abs(z[chosen]), kind="stable")][:max_instruments])
     name = f"HEIDI {exposure} and {outcome}"
-    if len(chosen) < 3:
-        reason = (
-            f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; comparing ratios needs 3"
-        )
+    if len(chosen) < _FEWEST:
+        reason = f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; comparing ratios needs {_FEWEST}"
         return NotApplicable(reason, name)
     variance_x, variance_y = one.se_x[0, chosen] ** 2, one.se_y[0, chosen] ** 2
     covariance = np.zeros(len(chosen))
@@ -119,7 +134,7 @@ def heidi(
         covariance[None],
         ld[np.ix_(chosen, chosen)],
     )
-    failed = p[0] > -np.log10(level)
+    failed = p[0] > -np.log10(alpha)
     return Check(
         name=name,
         null_in_words="all instruments of the locus give the same ratio of effects: one shared cause",

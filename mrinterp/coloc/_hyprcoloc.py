@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrinterp.coloc._abf import LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD
+from mrinterp.coloc._abf import LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD, TYPES
+from mrinterp.core.checks import checked_choice, checked_fraction
 from mrinterp.core.errors import InputError
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
 from mrinterp.stats.bayes_factors.hyprcoloc import SharedCause, shared_cause
@@ -26,7 +27,7 @@ def cluster_traits(
     *,
     traits: Sequence[str] | None = None,
     instruments: Sequence[str] | None = None,
-    log_odds: Sequence[bool] | None = None,
+    types: str | Sequence[str] = "quant",
     p1: float = 1e-4,
     conditional: float = 0.02,
     uniform: bool = False,
@@ -42,15 +43,25 @@ def cluster_traits(
     ----------
     beta, se : array_like (M, J)
         Effects and standard errors; quantitative traits in units of their standard deviation.
-    log_odds : sequence of bool, optional
-        Traits whose effects are log odds ratios.
-    p1, conditional, uniform, two_trait_weight
-        Priors, see `mrinterp.stats.bayes_factors.hyprcoloc.shared_cause`.
+    traits, instruments : sequence of str, optional
+        Names; default ``trait 1``, ... and ``instrument 1``, ...
+    types : str or sequence (M,) of str
+        ``"quant"`` (quantitative) or ``"cc"`` (cases and controls: effects are log odds ratios).
+    p1 : float
+        Prior of one instrument being a cause of one trait.
+    conditional : float
+        Prior of a cause of one trait being a cause of a second one too.
+    uniform : bool
+        Give all hypotheses the same prior instead.
+    two_trait_weight : float
+        Weight of "two causes" where two traits are left: 1/4 as in the published program; 1/2 counts
+        the hypothesis once, as pairwise colocalization does.
     regional_threshold, alignment_threshold : float, optional
         Probabilities a cluster must pass (default 0.5; 0.7 with uniform priors).
     branch : str
-        Which trait leaves a set that fails, namely the one without which a probability is best: with
-        ``"regional"`` the probability that failed (regional first), with ``"alignment"`` always alignment.
+        Which trait leaves a set that fails: the one without which a probability is largest. With
+        ``"regional"`` that is the probability that failed (regional first), with ``"alignment"`` always
+        the alignment probability.
     branch_and_bound : bool
         False tests only the full set.
 
@@ -58,27 +69,42 @@ def cluster_traits(
     -------
     TraitClusters
 
+    Raises
+    ------
+    InputError
+        Missing effects, unknown types, or an option out of range.
+
     Notes
     -----
-    Assumes independent errors between traits and one cause per trait in the locus.
+    Not valid where the errors of traits are correlated or a trait has several causes in the locus.
 
     References
     ----------
     Foley et al. 2021, Nature Communications, doi:10.1038/s41467-020-20885-8.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc
+    >>> beta = [[0.9, 0.0, 0.1], [0.8, 0.1, 0.0], [0.0, 0.1, 0.0]]
+    >>> found = coloc.cluster_traits(beta, [[0.1] * 3] * 3, traits=["a", "b", "c"])
+    >>> [c.traits for c in found.clusters if c.traits]
+    [('a', 'b')]
     """
     beta, se = np.asarray(beta, float), np.asarray(se, float)
     names, columns = _check(beta, se, traits, instruments, branch)
-    sd = np.where(
-        np.zeros(len(beta), bool) if log_odds is None else np.asarray(log_odds, bool),
-        LOG_ODDS_PRIOR_SD,
-        QUANTITATIVE_PRIOR_SD,
-    )
+    kinds = [types] * len(beta) if isinstance(types, str) else list(types)
+    if len(kinds) != len(beta):
+        raise InputError("types", f"{len(kinds)} for {len(beta)} traits", "Give one type per trait")
+    log_odds = [checked_choice(kind, "types", TYPES) == "cc" for kind in kinds]
+    sd = np.where(log_odds, LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD)
     log_bf = log_bayes_factor(beta, se * se, (sd * sd)[:, None])
+    checked_fraction(p1, "p1", zero=False, one=False)
+    checked_fraction(conditional, "conditional")
 
     def evaluate(members: list[int]) -> SharedCause:
         return shared_cause(log_bf[members], p1, conditional, uniform, two_trait_weight)
 
-    default = 0.7 if uniform else 0.5
+    default = 0.7 if uniform else 0.5  # as in the published program
     bounds = (
         default if regional_threshold is None else regional_threshold,
         default if alignment_threshold is None else alignment_threshold,
@@ -162,8 +188,7 @@ def _check(
         raise InputError(
             f"effects of {names[m]!r}, instrument {columns[j]!r}",
             f"{beta[m, j]:g} with error {se[m, j]:g}",
-            "Drop instruments that a trait lacks",
+            "Drop instruments whose effect on a trait is not known",
         )
-    if branch not in ("regional", "alignment"):
-        raise InputError("branch", f"{branch!r}", "Use 'regional' or 'alignment'")
+    checked_choice(branch, "branch", ("regional", "alignment"))
     return names, columns

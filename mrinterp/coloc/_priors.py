@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_fraction
 from mrinterp.core.errors import InputError
 
 __all__ = ["SHARE_GRID", "HypothesisPriors", "Priors", "p12_over_grid"]
@@ -21,6 +22,17 @@ class Priors:
 
     They are relative to no cause at all, as in the R package coloc (Giambartolomei et al. 2014,
     doi:10.1371/journal.pgen.1004383); they do not shrink with the number of instruments.
+
+    Parameters
+    ----------
+    p1, p2, p12 : float
+        Prior probability that one instrument acts on trait 1 only, on trait 2 only, on both.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc
+    >>> coloc.Priors(p12=5e-6).per_instrument(100)
+    Priors(p1=0.0001, p2=0.0001, p12=5e-06)
     """
 
     p1: float = 1e-4
@@ -33,11 +45,10 @@ class Priors:
         Raises
         ------
         InputError
+            Where one is no probability, or they sum beyond one.
         """
         for name in ("p1", "p2", "p12"):
-            value = getattr(self, name)
-            if not 0.0 <= value < 1.0:
-                raise InputError(f"prior {name}", f"{value:g}", "Give a probability between 0 and 1")
+            checked_fraction(getattr(self, name), f"prior {name}", one=False)
         total = n * (self.p1 + self.p2 + self.p12) + n * (n - 1.0) * self.p1 * self.p2
         if total > 1.0:
             raise InputError(
@@ -58,6 +69,12 @@ class HypothesisPriors:
         Prior that the locus moves trait 1 alone, trait 2 alone.
     share : float
         pi4 / (pi3 + pi4): given that it moves both, the prior of one shared cause.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc
+    >>> round(coloc.HypothesisPriors().per_instrument(100).p1, 6)
+    0.001
     """
 
     pi1: float = 0.1
@@ -66,10 +83,7 @@ class HypothesisPriors:
 
     def per_instrument(self, n: int) -> Priors:
         """p1 = pi1 / n, p2 = pi2 / n, p12 = pi4 / n for a locus of ``n`` instruments."""
-        if not (0.0 < self.share < 1.0):
-            raise InputError(
-                "prior share", f"{self.share:g}", "Give pi4 / (pi3 + pi4) strictly between 0 and 1"
-            )
+        checked_fraction(self.share, "prior share pi4 / (pi3 + pi4)", zero=False, one=False)
         p1, p2 = self.pi1 / n, self.pi2 / n
         p12 = float(p12_over_grid(n, p1, p2, np.array([self.share]))[0])
         return Priors(p1, p2, p12).per_instrument(n)

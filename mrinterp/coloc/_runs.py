@@ -20,6 +20,10 @@ __all__ = ["colocalize_runs", "marginal_effects", "screen_runs"]
 Array = NDArray[np.float64]
 
 _CACHED_ELEMENTS = 60_000  # doubles that stay in the cache between two passes
+_ROUNDING = (
+    1e-12  # a sum of squares that is smaller, relative to the largest, is rounding: the dose is constant
+)
+_FEWEST_RUNS = 3  # intercept, slope, and one degree of freedom for the error
 
 
 def marginal_effects(doses: ArrayLike, traits: ArrayLike) -> tuple[Array, Array, Array]:
@@ -28,7 +32,9 @@ def marginal_effects(doses: ArrayLike, traits: ArrayLike) -> tuple[Array, Array,
     Parameters
     ----------
     doses : array_like (N, J)
+        Doses of the instruments in N runs.
     traits : array_like (N, T)
+        Features or outcomes of the same runs.
 
     Returns
     -------
@@ -44,7 +50,17 @@ def marginal_effects(doses: ArrayLike, traits: ArrayLike) -> tuple[Array, Array,
 
     Notes
     -----
-    The errors assume independent runs: with prompts in families use clustered summary statistics.
+    Not valid where runs are not independent: with prompts in families use
+    `mrinterp.scan.marginal_scan`, whose errors are clustered.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> doses = np.array([[0.0], [1.0], [0.0], [1.0]])
+    >>> beta, se, sd = coloc.marginal_effects(doses, [[0.1], [2.0], [0.0], [2.1]])
+    >>> beta
+    array([[2.]])
     """
     y: Array = np.asarray(traits, dtype=float)
     x, d = _varying_doses(doses, len(y))
@@ -57,8 +73,10 @@ def _varying_doses(doses: ArrayLike, runs: int) -> tuple[Array, Array]:
     x: Array = np.asarray(doses, dtype=float)
     if len(x) != runs:
         raise InputError("runs", f"{len(x)} rows of doses, {runs} of traits", "Give one row per run in both")
+    if runs < _FEWEST_RUNS:
+        raise InputError("runs", f"{runs}", f"Effects with errors need {_FEWEST_RUNS} runs or more")
     d = _sums_of_squares(x)
-    flat = np.flatnonzero(d <= 1e-12 * max(float(d.max()), 1e-300))
+    flat = np.flatnonzero(d <= _ROUNDING * max(float(d.max()), 1e-300))
     if len(flat):
         raise InputError(f"instrument {flat[0] + 1}", "does not vary (monomorphic)", "Drop it")
     return x, d
@@ -102,13 +120,18 @@ def screen_runs(
     Parameters
     ----------
     doses : array_like (N, J)
-    features, outcomes : array_like (N, F) and (N, O)
+        Doses of the instruments of one locus in N runs.
+    features : array_like (N, F)
+        Values of the features.
+    outcomes : array_like (N, O)
+        Values of the outcomes.
     priors : Priors, optional
         Per instrument; default `Priors()`.
 
     Returns
     -------
     ndarray (F, O, 5)
+        Posterior of H0 to H4.
 
     Raises
     ------
@@ -117,11 +140,22 @@ def screen_runs(
 
     Notes
     -----
-    Not valid as a verdict where several alleles of the locus act: nothing is checked here.
+    Not valid as a verdict where several instruments of the locus act (nothing is checked here), nor where
+    runs are not independent.
 
     References
     ----------
     Giambartolomei et al. 2014, PLoS Genetics, doi:10.1371/journal.pgen.1004383.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> doses = np.random.default_rng(0).normal(size=(200, 5))
+    >>> noise = np.random.default_rng(1).normal(size=(200, 2))
+    >>> x, y = doses[:, :1] + noise[:, :1], doses[:, :1] + noise[:, 1:]
+    >>> coloc.screen_runs(doses, x, y)[0, 0].argmax()  # H4: one shared cause
+    4
     """
     first, second = np.asarray(features, dtype=float), np.asarray(outcomes, dtype=float)
     x, d = _varying_doses(doses, len(first))
@@ -149,7 +183,7 @@ def colocalize_runs(
     features: ArrayLike,
     outcomes: ArrayLike,
     *,
-    exposures: Sequence[str] | None = None,
+    feature_names: Sequence[str] | None = None,
     outcome_names: Sequence[str] | None = None,
     instruments: Sequence[str] | None = None,
     **options: Any,
@@ -159,19 +193,45 @@ def colocalize_runs(
     Parameters
     ----------
     doses : array_like (N, J)
-    features, outcomes : array_like (N, F) and (N, O)
-    options
+        Doses of the instruments in N runs.
+    features : array_like (N, F)
+        Values of the features.
+    outcomes : array_like (N, O) or (N,)
+        Values of the outcomes.
+    feature_names, outcome_names, instruments : sequence of str, optional
+        Names; default ``feature 1``, ``outcome 1``, ``instrument 1``, ...
+    **options
         Passed to `colocalize`; ``correlated_errors=True`` uses the correlation of the traits.
 
     Returns
     -------
     Coloc
+
+    Raises
+    ------
+    InputError
+        Different numbers of runs, or an instrument that does not vary.
+
+    Notes
+    -----
+    Not valid where runs are not independent: with prompts in families, colocalize the summary
+    statistics of `mrinterp.scan.marginal_scan`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> doses = np.random.default_rng(0).normal(size=(200, 5))
+    >>> noise = np.random.default_rng(1).normal(size=(200, 2))
+    >>> found = coloc.colocalize_runs(doses, doses[:, :1] + noise[:, :1], doses[:, 0] + noise[:, 1])
+    >>> found["feature 1", "outcome 1"].verdict
+    'the two share a cause'
     """
     x: Array = np.asarray(doses, dtype=float)
     y: Array = np.column_stack([features, outcomes]).astype(float)
     count = np.asarray(features).reshape(len(x), -1).shape[1]
     beta, se, sd = marginal_effects(x, y)
-    names = tuple(exposures or (f"feature {f + 1}" for f in range(count)))
+    names = tuple(feature_names or (f"feature {f + 1}" for f in range(count)))
     others = tuple(outcome_names or (f"outcome {o + 1}" for o in range(y.shape[1] - count)))
     columns = tuple(instruments or (f"instrument {j + 1}" for j in range(x.shape[1])))
     data = MRData(

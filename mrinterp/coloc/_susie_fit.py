@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrinterp.coloc._refinement import refine
-from mrinterp.core.errors import InputError
+from mrinterp.core.checks import checked_choice, checked_count, checked_fraction, checked_number
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.stats.sparse.credible_sets import IndexSet, credible_sets
 from mrinterp.stats.sparse.ld_mismatch import inconsistency, spectrum, swapped_alleles
@@ -27,8 +26,11 @@ _ASSUMES = (
     "few causes act in the locus, each on its own",
     "the correlation matrix is that of the data behind the statistics",
 )
-_MISMATCH = 0.1  # share of the identity above which the matrix is called foreign
+_MISMATCH = 0.1  # inconsistency (share of the identity) above which the matrix is said to be from other data
 _BLOCK_ELEMENTS = 20_000_000  # doubles of one (traits, effects, instruments) array
+_MOST_ROUNDS = 20  # refinements of a trait, each from a better fit than the one before
+_LEAST = 1e-300  # what must be above 0
+_RISE = 1e-6  # a rise of the evidence bound that is more than rounding
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class SusieOptions:
     max_effects : int
         Largest number of causes.
     coverage, min_abs_corr : float
-        Probability a credible set must hold, and the purity below which it is dropped.
+        Probability that a credible set must reach, and the smallest absolute correlation between its
+        members (its purity) below which it is dropped.
     scaled_prior_variance : float
         Fixed value of the prior variance, or where EM starts, in units of the trait's variance.
     prior_variance : str
@@ -55,6 +58,20 @@ class SusieOptions:
         A trait is done when its evidence bound rises by less than ``tol``.
     refine : bool
         Try to leave a local optimum by refitting without each credible set in turn.
+
+    Raises
+    ------
+    InputError
+        An option out of its range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc
+    >>> options = coloc.SusieOptions(max_effects=2, coverage=0.9)
+    >>> fit = coloc.finemap_summary([8.0, 1.0, 0.0], np.eye(3), 500, options=options)
+    >>> fit["trait"][0].members
+    ('instrument 1',)
     """
 
     max_effects: int = 10
@@ -69,23 +86,14 @@ class SusieOptions:
     refine: bool = False
 
     def __post_init__(self) -> None:
-        checks = (
-            ("max_effects", self.max_effects >= 1, "1 or more"),
-            ("coverage", 0.0 < self.coverage < 1.0, "a probability between 0 and 1"),
-            ("min_abs_corr", 0.0 <= self.min_abs_corr <= 1.0, "a correlation between 0 and 1"),
-            ("scaled_prior_variance", self.scaled_prior_variance > 0.0, "a value above 0"),
-            (
-                "prior_variance",
-                self.prior_variance in PRIOR_VARIANCES,
-                "one of " + ", ".join(PRIOR_VARIANCES),
-            ),
-            ("null_weight", 0.0 <= self.null_weight < 1.0, "a probability below 1"),
-            ("tol", self.tol > 0.0, "a value above 0"),
-            ("max_iter", self.max_iter >= 1, "1 or more"),
-        )
-        for name, good, need in checks:
-            if not good:
-                raise InputError(f"option {name}", f"{getattr(self, name)}", f"Give {need}")
+        checked_count(self.max_effects, "max_effects", unit="causes")
+        checked_fraction(self.coverage, "coverage", zero=False, one=False)
+        checked_fraction(self.min_abs_corr, "min_abs_corr")
+        checked_number(self.scaled_prior_variance, "scaled_prior_variance", least=_LEAST)
+        checked_choice(self.prior_variance, "prior_variance", PRIOR_VARIANCES)
+        checked_fraction(self.null_weight, "null_weight", one=False)
+        checked_number(self.tol, "tol", least=_LEAST)
+        checked_count(self.max_iter, "max_iter", unit="iterations")
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,30 +124,47 @@ def fit_effects(
         rows = np.arange(start, min(T, start + step))
         fit = _solve(problem, options, rows, weights)
         if options.refine:
-            fit = refine(
-                fit,
-                _Solver(problem, options, rows),
-                problem.ld,
-                options.coverage,
-                options.min_abs_corr,
-                weights,
-            )
+            fit = _refine(fit, problem, options, rows, weights)
         fits.append(fit)
         present = (fit.prior_variance > NEGLIGIBLE) & fit.converged[:, None]
         sets += credible_sets(fit.alpha, present, problem.ld, options.coverage, options.min_abs_corr)
     return _label(problem, fits, sets, options)
 
 
-@dataclass(frozen=True, eq=False)
-class _Solver:
-    """Fits one trait of a block again, with other prior weights or from another start."""
+def _refine(
+    fit: SusieFit,
+    problem: StandardizedProducts,
+    options: SusieOptions,
+    rows: NDArray[np.int_],
+    weights: Array | None,
+) -> SusieFit:
+    """Leave local optima: refit each trait without each of its credible sets, then with it again.
 
-    problem: StandardizedProducts
-    options: SusieOptions
-    rows: NDArray[np.int_]
-
-    def __call__(self, t: int, weights: Array | None, start: SusieFit | None) -> SusieFit:
-        return _solve(self.problem, self.options, self.rows[t : t + 1], weights, start)
+    Traits are replaced for which a refit from another start reaches a higher evidence bound.
+    """
+    J = fit.alpha.shape[-1]
+    base = np.full(J, 1.0 / J) if weights is None else weights
+    for t in range(len(fit.alpha)):
+        row = rows[t : t + 1]
+        best = fit.take(np.array([t]))
+        for _ in range(_MOST_ROUNDS):
+            better = best
+            present = best.prior_variance > NEGLIGIBLE
+            found = credible_sets(best.alpha, present, problem.ld, options.coverage, options.min_abs_corr)[0]
+            for one in found:
+                without = base.copy()
+                without[one.members] = 0.0
+                if not without.any():
+                    continue
+                moved = _solve(problem, options, row, without)
+                again = _solve(problem, options, row, weights, moved)
+                if again.elbo[0] > better.elbo[0] + _RISE:
+                    better = again
+            if better is best:
+                break
+            best = better
+        fit = fit.put(np.array([t]), best)
+    return fit
 
 
 def _solve(

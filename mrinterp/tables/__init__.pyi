@@ -1,11 +1,17 @@
 from ._arrays import from_arrays as from_arrays
 from ._harmonize import harmonize as harmonize
+from ._locus import ColocTable as ColocTable
+from ._locus import FinemapTable as FinemapTable
 from ._locus import read_coloc_table as read_coloc_table
 from ._locus import read_finemap_table as read_finemap_table
 from ._locus import read_ld as read_ld
+from ._read import read as read
 from ._summary import read_correlation as read_correlation
 from ._summary import read_summary as read_summary
+from ._summary import summary_from_arrays as summary_from_arrays
+from ._traits import TraitTable as TraitTable
 from ._traits import read_trait as read_trait
 from ._write import to_ssf as to_ssf
 from ._write import to_twosamplemr as to_twosamplemr
 from ._write import to_wide as to_wide
+from ._write import write as write

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = ["align_alleles"]
 
-_COMPLEMENT = str.maketrans("ACGT", "TGCA")
+_COMPLEMENT = str.maketrans("ACGT", "TGCA")  # the base that each pairs with on the other strand
 
 Mask = NDArray[np.bool_]
 Words = NDArray[np.object_]
@@ -37,8 +37,7 @@ def align_alleles(pair: pd.DataFrame, action: int = 2, tolerance: float = 0.08) 
         ``instrument, beta_y, effect_allele_x, other_allele_x, eaf_x, effect_allele_y,
         other_allele_y, eaf_y``, one row per instrument; unknown alleles are empty.
     action : {1, 2, 3}
-        1: all alleles are on the forward strand, none is read on the other one. 2: strands are
-        inferred, those of palindromic alleles (A/T, C/G) from the frequencies. 3: strands are
+        1: all alleles are on the forward strand. 2: strands are inferred, those of palindromic alleles (A/T, C/G) from the frequencies. 3: strands are
         inferred and palindromic alleles dropped.
     tolerance : float
         Palindromic alleles with a frequency within this of 0.5 are ambiguous (action 2 drops them).
@@ -55,11 +54,13 @@ def align_alleles(pair: pd.DataFrame, action: int = 2, tolerance: float = 0.08) 
     A pair of alleles can be read in four ways: as given, swapped (effect and frequency change
     sign and side), on the other strand (complement, in reverse order), or both. The first that
     agrees with the first trait's pair is taken. Where some of the alleles are unknown, a reading
-    agrees if one known pair is equal and none contradicts, and only the strand as given is
-    tried; where a trait knows none, instruments are matched by name alone. Insertions and deletions
+    agrees if one known pair is equal and no known pair differs, and only the strand as given is
+    tried; where a trait has no alleles, instruments are matched by name alone. Insertions and deletions
     given as sequences are compared as I and D with a trait that codes them so.
-    What each action does is as documented for the harmonization step of two-sample MR (Hemani
-    2018 eLife, 10.7554/eLife.34408).
+
+    References
+    ----------
+    Hemani et al. 2018, eLife, doi:10.7554/eLife.34408 (what each action does).
     """
     a1, a2, b1, b2 = _same_coding(pair)
     known = [alleles != "" for alleles in (a1, a2, b1, b2)]
@@ -150,7 +151,7 @@ def _reasons(out: pd.DataFrame, action: int) -> list[str]:
     for row in out.itertuples(index=False):
         alleles = f"{row.effect_allele_x}/{row.other_allele_x}"
         if row.remove:
-            hint = " (action 1 reads no allele on the other strand)" if action == 1 else ""
+            hint = " (action 1 does not try the other strand)" if action == 1 else ""
             theirs = f"{row.effect_allele_y}/{row.other_allele_y}"
             reasons.append(f"alleles do not match: {alleles} and {theirs}{hint}")
         elif action == 3 and row.palindromic:
@@ -159,9 +160,9 @@ def _reasons(out: pd.DataFrame, action: int) -> list[str]:
             seen = (
                 f"{row.eaf_x:g} and {row.eaf_y:g}"
                 if np.isfinite(np.array([row.eaf_x, row.eaf_y], float)).all()
-                else "not known"
+                else "not given"
             )
-            reasons.append(f"palindromic alleles {alleles}, strand not told by the frequencies ({seen})")
+            reasons.append(f"palindromic alleles {alleles}, the frequencies do not tell the strand ({seen})")
         else:
             reasons.append("")
     return reasons

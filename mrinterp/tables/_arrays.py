@@ -32,33 +32,53 @@ def from_arrays(
     placebo: Sequence[str] = (),
     rank: int | None = None,
 ) -> Panel:
-    """Make a `Panel` of N runs from arrays.
+    """Make a `Panel` of N runs from arrays: the door for runs already in hand.
 
     Parameters
     ----------
-    doses : array (N, J)
+    doses : array_like (N, J)
         Dose of every instrument in every run, as assigned.
-    features : array (N, F)
-    outcomes : array (N, O) or (N,)
-    prompt, family : array (N,)
+    features : array_like (N, F)
+        Value of every feature, in its own unit.
+    outcomes : array_like (N, O) or (N,)
+        Value of every outcome, in its own unit.
+    prompt, family : array_like (N,)
         Which prompt a run was made from, and that prompt's family (the cluster of errors).
-    bypass : array (N, R), optional
-        Components of the rest of the cut, in nested order.
-    clean : array (N,) of bool, optional
+    bypass : array_like (N, R), optional
+        What passes the features by: components of the rest of the layer, the most important first.
+    clean : array_like (N,) of bool, optional
         The unperturbed run of each prompt. Without it, effects are read from deviations from the
         prompt mean (prompt fixed effects).
-    kind : array (N,) of str, optional
+    kind : array_like (N,) of str, optional
         Kind of perturbation per run.
+    split : array_like (N,) of str, optional
+        Split of each run (``"discovery"``, ``"estimation"``, ...); default ``"estimation"``.
+    instruments, feature_names, outcome_names : sequence of str, optional
+        Names; by default ``z0``, ..., ``x0``, ... and ``y0``, ...
     placebo : sequence of str
         Names of instruments that edit nothing.
     rank : int, optional
         Bypass components to adjust for; default all given.
+
+    Returns
+    -------
+    Panel
 
     Raises
     ------
     InputError
         For arrays of different length, values that are not finite, or a prompt in two families;
         names the array, the row and the fix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mrinterp
+    >>> doses = np.array([[0.0], [1.0], [0.0], [1.0]])
+    >>> runs = {"prompt": [0, 0, 1, 1], "family": [0, 0, 1, 1], "clean": doses[:, 0] == 0}
+    >>> panel = mrinterp.from_arrays(doses=doses, features=2 * doses, outcomes=3 * doses, **runs)
+    >>> panel.features.shape, panel.feature_names
+    ((4, 1), ('x0',))
     """
     matrices = {
         "doses": _matrix("doses", doses),
@@ -83,13 +103,15 @@ def from_arrays(
     if (per_prompt > 1).any():
         which = per_prompt.index[per_prompt > 1][0]
         raise InputError(
-            "family", f"prompt {which!r} lies in {per_prompt[which]} families", "Give every prompt one family"
+            "family",
+            f"prompt {which!r} is in {per_prompt[which]} families",
+            "A prompt belongs to exactly one family: give all its runs the same value",
         )
     J = matrices["doses"].shape[1]
     names = _names("instruments", instruments, J, "z")
     unknown = [p for p in placebo if p not in names]
     if unknown:
-        raise InputError("placebo", f"{unknown[0]!r} is no instrument", f"Instruments: {names[:8]}")
+        raise InputError("placebo", f"{unknown[0]!r} is not an instrument", f"Instruments: {names[:8]}")
     table = pd.DataFrame(
         {
             "instrument": names,
@@ -134,7 +156,7 @@ def _vector(name: str, value: Any) -> NDArray[Any]:
         missing = pd.isna(array)
         if missing.any():
             raise InputError(
-                f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Give every run a value"
+                f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Fill in a value for every run"
             )
     return array
 
@@ -145,5 +167,5 @@ def _names(argument: str, given: Sequence[str] | None, count: int, letter: str) 
         raise InputError(argument, f"{len(names)} names for {count} columns", "Give one name per column")
     repeated = [n for i, n in enumerate(names) if n in names[:i]]
     if repeated:
-        raise InputError(argument, f"{repeated[0]!r} stands twice", "Give distinct names")
+        raise InputError(argument, f"{repeated[0]!r} appears twice", "Give distinct names")
     return names

@@ -39,6 +39,7 @@ def _drop_duplicates(table: TraitTable, drop: dict[str, str]) -> pd.DataFrame:
 def harmonize(
     exposures: TraitTable | Sequence[TraitTable],
     outcomes: TraitTable | Sequence[TraitTable],
+    *,
     action: int = 2,
     tolerance: float = 0.08,
 ) -> MRData:
@@ -47,11 +48,12 @@ def harmonize(
     Parameters
     ----------
     exposures, outcomes : TraitTable or sequence of TraitTable
-        Effects are put on the alleles and the dose of the first exposure.
+        From `read_trait`. Effects are put on the alleles and the dose of the first exposure.
     action : {1, 2, 3}
-        What to do with palindromic alleles; see `align_alleles`.
+        Strands. 1: all alleles are on the forward strand. 2: strands are inferred, those of palindromic
+        alleles (A/T, C/G) from the frequencies. 3: strands are inferred, palindromic alleles dropped.
     tolerance : float
-        Frequencies this close to 0.5 do not tell the strand.
+        Frequencies this close to 0.5 do not tell the strand of palindromic alleles: action 2 drops them.
 
     Returns
     -------
@@ -62,7 +64,26 @@ def harmonize(
     Raises
     ------
     InputError
-        For an unknown action, a trait that is there twice, or where no instrument is left.
+        For an unknown action, a trait given twice, or where no instrument is left.
+
+    Notes
+    -----
+    Not valid where frequencies come from populations that differ: the strand of palindromic alleles is
+    then guessed wrong. Where a table has no alleles, instruments are matched by name alone.
+
+    References
+    ----------
+    Hemani et al. 2018, eLife, doi:10.7554/eLife.34408.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> x = {"SNP": ["a"], "effect_allele": ["A"], "other_allele": ["G"], "beta": [0.1], "se": [0.01]}
+    >>> y = {"SNP": ["a"], "effect_allele": ["G"], "other_allele": ["A"], "beta": [0.3], "se": [0.01]}
+    >>> x, y = (tables.read_trait(pd.DataFrame(t), name) for t, name in ((x, "bmi"), (y, "chd")))
+    >>> tables.harmonize(x, y).beta_y  # the effect of the same allele
+    array([[-0.3]])
     """
     xs = [exposures] if isinstance(exposures, TraitTable) else list(exposures)
     ys = [outcomes] if isinstance(outcomes, TraitTable) else list(outcomes)
@@ -75,7 +96,7 @@ def harmonize(
             if table.trait in [t.trait for t in side[:position]]:
                 raise InputError(
                     table.where,
-                    f"trait {table.trait!r} is there twice",
+                    f"trait {table.trait!r} is given twice",
                     "Give each trait once, under its own name",
                 )
     drop: dict[str, str] = {}

@@ -12,7 +12,7 @@ __all__ = ["read_labels"]
 
 
 def read_labels(path: Path) -> dict[str, str]:
-    """Read a CSV with the columns ``feature, label``.
+    """Read a CSV with the columns ``feature, label``: label by feature.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def read_labels(path: Path) -> dict[str, str]:
         row = int(repeated.argmax())
         raise InputError(
             f"{path.name}, row {row + 1}",
-            f"{frame['feature'][row]!r} stands twice",
-            "Give every feature one label",
+            f"{frame['feature'][row]!r} appears twice",
+            "Keep one row per feature",
         )
     return dict(zip(frame["feature"], frame["label"], strict=True))

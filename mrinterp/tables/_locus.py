@@ -2,133 +2,246 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency, variance_from_frequency
-from mrinterp.tables._schema import instrument_column
-from mrinterp.tables._sheet import Sheet, read_sheet
+from mrinterp.tables._schema import instrument_column, reject_repeated
+from mrinterp.tables._sheet import Sheet, Table, is_table, read_sheet
 
 __all__ = ["ColocTable", "FinemapTable", "read_coloc_table", "read_finemap_table", "read_ld"]
 
 Array = NDArray[np.float64]
+Pair = tuple[float | None, float | None]
+
+# A column of variances whose z-scores are far below chance, while read as standard errors they would be
+# ordinary, was mislabeled. Null effects have a median squared z of 0.45.
+_LOWEST_TYPICAL_Z2, _HIGHEST_TYPICAL_Z2 = 0.05, 100.0
+_ENOUGH_ROWS = 8  # fewer rows do not show the scale of a column
 
 
 @dataclass(frozen=True, eq=False)
 class ColocTable:
-    """Effects of J instruments on two traits: ``beta, variance, frequency`` (2, J), nan where absent."""
+    """Effects of the J instruments of a locus (or of several loci) on two traits.
+
+    Parameters
+    ----------
+    instruments : tuple of str
+        Names, in the order of the table.
+    beta, variance : ndarray (2, J)
+        Effects on the two traits, and the variances of their errors.
+    frequency : ndarray (2, J)
+        Allele frequencies, nan where the table has none.
+    position : ndarray (J,), optional
+        Position of each instrument along the locus.
+    locus : tuple (J,) of str, optional
+        Locus of each instrument, where the table has several.
+    n, sd : pair of float or None
+        Sample size and standard deviation of each trait.
+    ld : ndarray (J, J), optional
+        Correlation of the instruments.
+    traits : pair of str
+        Names of the traits.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> rows = {"snp": ["a", "b"], "beta_1": [0.1, 0.2], "se_1": [0.1, 0.1]}
+    >>> rows |= {"beta_2": [0.3, 0.1], "se_2": [0.1, 0.1]}
+    >>> locus = tables.read_coloc_table(pd.DataFrame(rows))
+    >>> type(locus).__name__, locus.to_mrdata().shape
+    ('ColocTable', (1, 1, 2))
+    """
 
     instruments: tuple[str, ...]
     beta: Array
     variance: Array
     frequency: Array
-    position: Array | None
-    locus: tuple[str, ...] | None
-    standardized: tuple[bool, bool] = (False, False)
+    position: Array | None = None
+    locus: tuple[str, ...] | None = None
+    n: Pair = (None, None)
+    sd: Pair = (None, None)
+    ld: Array | None = None
+    traits: tuple[str, str] = ("trait 1", "trait 2")
 
-    def to_mrdata(self, ld: Array | None = None, traits: tuple[str, str] = ("trait 1", "trait 2")) -> MRData:
-        """The two traits as one exposure and one outcome."""
+    def to_mrdata(self) -> MRData:
+        """The first trait as the exposure, the second as the outcome."""
         se = np.sqrt(self.variance)
         info = pd.DataFrame({"instrument": list(self.instruments)})
         if self.locus is not None:
             info["locus"] = list(self.locus)
+        n_x, n_y = (None if n is None else np.array([n], dtype=float) for n in self.n)
         return MRData(
             beta_x=self.beta[:1],
             se_x=se[:1],
             beta_y=self.beta[1:],
             se_y=se[1:],
-            exposures=traits[:1],
-            outcomes=traits[1:],
+            exposures=self.traits[:1],
+            outcomes=self.traits[1:],
             instruments=self.instruments,
-            ld=ld,
+            ld=self.ld,
+            n_x=n_x,
+            n_y=n_y,
             info=info,
         )
-
-    def trait_sd(self, trait: int, given: float | None, n: float | None) -> float | None:
-        """Standard deviation of trait 0 or 1: as given, from frequencies and n, or 1 (from p-values)."""
-        if self.standardized[trait]:
-            return 1.0
-        if given is not None or n is None or np.isnan(self.frequency[trait]).any():
-            return given
-        return float(trait_sd_from_frequency(self.variance[trait], self.frequency[trait], n))
 
 
 @dataclass(frozen=True, eq=False)
 class FinemapTable:
-    """z-scores of J instruments, with effects and errors where the table has them."""
-
-    instruments: tuple[str, ...]
-    z: Array
-    beta: Array | None
-    se: Array | None
-    position: Array | None
-
-
-def read_coloc_table(
-    path: str | Path,
-    n: tuple[float | None, float | None] = (None, None),
-    case_fraction: tuple[float | None, float | None] = (None, None),
-) -> ColocTable:
-    """Read ``snp, beta_1, varbeta_1 (or se_1), beta_2, varbeta_2`` and optional ``maf_1, maf_2, locus``.
+    """z-scores of the J instruments of a locus on one trait.
 
     Parameters
     ----------
-    path : str or Path
-        CSV, TSV or Parquet; one row per instrument.
-    n, case_fraction : pair
-        Sample size and case fraction of each trait: a trait with only ``p_1`` and ``maf_1`` gets its
-        errors from them, on the scale of its standard deviation (no sign then).
+    instruments : tuple of str
+        Names, in the order of the table.
+    z : ndarray (J,)
+        Marginal z-scores.
+    beta, se : ndarray (J,), optional
+        Effects and standard errors, where the table has them.
+    position : ndarray (J,), optional
+        Position of each instrument along the locus.
+    ld : ndarray (J, J), optional
+        Correlation of the instruments.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> tables.read_finemap_table(pd.DataFrame({"snp": ["a", "b"], "z": [1.0, 5.0]})).instruments
+    ('a', 'b')
+    """
+
+    instruments: tuple[str, ...]
+    z: Array
+    beta: Array | None = None
+    se: Array | None = None
+    position: Array | None = None
+    ld: Array | None = None
+
+
+def read_coloc_table(
+    table: Table,
+    *,
+    ld: Table | ArrayLike | None = None,
+    n: Pair = (None, None),
+    sd: Pair = (None, None),
+    case_fraction: Pair = (None, None),
+    traits: tuple[str, str] = ("trait 1", "trait 2"),
+) -> ColocTable:
+    """Read two traits of a locus side by side: ``snp, beta_1, varbeta_1 (or se_1), beta_2, varbeta_2``.
+
+    Parameters
+    ----------
+    table : str, Path or DataFrame
+        CSV, TSV, Parquet or data frame; one row per instrument. The columns ``maf_1, maf_2`` (allele
+        frequencies), ``position`` and ``locus`` are optional.
+    ld : str, Path, DataFrame or array_like (J, J), optional
+        Correlation of the instruments, in the order of the table: see `read_ld`.
+    n : pair of float or None
+        Sample size of each trait.
+    sd : pair of float or None
+        Standard deviation of each trait, in the units of the effects. Where it is not given, it is
+        derived from errors, frequencies and ``n``; with p-values only, the scale is that of the standard
+        deviation, so that it is 1.
+    case_fraction : pair of float or None
+        Share of cases, where a trait is a diagnosis. A trait with only ``p_1`` and ``maf_1`` gets its
+        errors from it and ``n``; its effects then have no sign.
+    traits : pair of str
+        Names of the traits.
+
+    Returns
+    -------
+    ColocTable
 
     Raises
     ------
     InputError
         Naming file, line and column: missing columns or cells, infinite values, repeated or monomorphic
-        instruments, variances that are standard errors by their scale.
+        instruments, variances that are standard errors by their scale; or a matrix that is no
+        correlation matrix of these instruments.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> rows = {"snp": ["a", "b"], "beta_1": [0.1, 0.2], "se_1": [0.1, 0.1]}
+    >>> rows |= {"beta_2": [0.3, 0.1], "se_2": [0.1, 0.1]}
+    >>> locus = tables.read_coloc_table(pd.DataFrame(rows), ld=[[1, 0.5], [0.5, 1]], sd=(1.0, 1.0))
+    >>> locus.ld.shape, locus.sd
+    ((2, 2), (1.0, 1.0))
     """
-    sheet = read_sheet(path)
+    sheet = read_sheet(table)
     names = _instruments(sheet)
-    beta, variance, frequency, standardized = [], [], [], []
+    beta, variance, frequency = [], [], []
+    spread: list[float | None] = []
     for t, trait in enumerate(("1", "2")):
         frequency.append(_frequency(sheet, trait, len(names)))
-        from_p = f"p_{trait}" in sheet.frame.columns and f"beta_{trait}" not in sheet.frame.columns
-        standardized.append(from_p)
-        if from_p:
+        if f"p_{trait}" in sheet.frame.columns and f"beta_{trait}" not in sheet.frame.columns:
             effects = _from_p_values(sheet, trait, frequency[-1], n[t], case_fraction[t])
             beta.append(effects[0])
             variance.append(effects[1])
+            spread.append(1.0)
         else:
             beta.append(_complete(sheet, _column(sheet, f"beta_{trait}")))
             variance.append(_variance(sheet, trait, beta[-1]))
-    position = _numbers_if_there(sheet, "position")
-    locus = tuple(sheet.text("locus")) if "locus" in sheet.frame.columns else None
+            spread.append(_trait_sd(sd[t], variance[-1], frequency[-1], n[t]))
     return ColocTable(
         names,
         np.array(beta),
         np.array(variance),
         np.array(frequency),
-        position,
-        locus,
-        (standardized[0], standardized[1]),
+        _numbers_if_there(sheet, "position"),
+        tuple(sheet.text("locus")) if "locus" in sheet.frame.columns else None,
+        n,
+        (spread[0], spread[1]),
+        None if ld is None else read_ld(ld, names),
+        traits,
     )
 
 
-def read_finemap_table(path: str | Path) -> FinemapTable:
-    """Read ``snp`` with ``z``, or with ``bhat, shat`` (or ``beta, se``).
+def _trait_sd(given: float | None, variance: Array, frequency: Array, n: float | None) -> float | None:
+    """Standard deviation of a trait: as given, else from errors, frequencies and n, else not known."""
+    if given is not None or n is None or np.isnan(frequency).any():
+        return given
+    return float(trait_sd_from_frequency(variance, frequency, n))
+
+
+def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> FinemapTable:
+    """Read one trait of a locus: ``snp`` with ``z``, or with ``bhat, shat`` (or ``beta, se``).
+
+    Parameters
+    ----------
+    table : str, Path or DataFrame
+        CSV, TSV, Parquet or data frame; one row per instrument. The column ``position`` is optional.
+    ld : str, Path, DataFrame or array_like (J, J), optional
+        Correlation of the instruments, in the order of the table: see `read_ld`.
+
+    Returns
+    -------
+    FinemapTable
 
     Raises
     ------
     InputError
         Naming file, line and column.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> tables.read_finemap_table(pd.DataFrame({"snp": ["a"], "bhat": [0.2], "shat": [0.1]})).z
+    array([2.])
     """
-    sheet = read_sheet(path)
+    sheet = read_sheet(table)
     names = _instruments(sheet)
     columns = set(sheet.frame.columns)
     beta = se = None
@@ -147,21 +260,47 @@ def read_finemap_table(path: str | Path) -> FinemapTable:
             f"no column 'z', and no pair 'bhat', 'shat', among {sorted(columns)[:12]}",
             "Add z, or bhat and shat",
         )
-    return FinemapTable(names, z, beta, se, _numbers_if_there(sheet, "position"))
+    position = _numbers_if_there(sheet, "position")
+    return FinemapTable(names, z, beta, se, position, None if ld is None else read_ld(ld, names))
 
 
-def read_ld(path: str | Path, instruments: tuple[str, ...]) -> Array:
-    """Read a correlation matrix with a header row of names, rows in the order of the table.
+def read_ld(table: Table | ArrayLike, instruments: Sequence[str]) -> Array:
+    """Read the correlation matrix of a locus, rows and columns in the order of its table.
 
-    A first column of names is accepted. Header names that are none of the table's (V1, V2 ...) are taken
-    by position.
+    Parameters
+    ----------
+    table : str, Path, DataFrame or array_like (J, J)
+        A header row of names, or a plain array. A first column of names is accepted. Where the header
+        names no instrument of the table (V1, V2 ...), columns are taken by position.
+    instruments : sequence of str
+        Instruments of the table, in its order.
+
+    Returns
+    -------
+    ndarray (J, J)
 
     Raises
     ------
     InputError
-        See `mrinterp.core.ld.validate_ld`.
+        A matrix of another size or order, or one that is no correlation matrix: not symmetric, not
+        positive semidefinite, a diagonal that is not 1, instruments that do not vary.
+
+    See Also
+    --------
+    read_correlation : selects and sorts rows and columns by name.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> tables.read_ld(pd.DataFrame({"a": [1, 0.5], "b": [0.5, 1]}), ["a", "b"])
+    array([[1. , 0.5],
+           [0.5, 1. ]])
     """
-    sheet = read_sheet(path)
+    instruments = tuple(instruments)
+    if not is_table(table):
+        return validate_ld(np.asarray(table, dtype=float), instruments)
+    sheet = read_sheet(table)
     names = [str(c) for c in sheet.frame.columns]
     if len(names) == len(instruments) + 1:
         rows = sheet.text(names[0])
@@ -193,17 +332,8 @@ def _matrix(sheet: Sheet, names: list[str]) -> Array:
 
 def _instruments(sheet: Sheet) -> tuple[str, ...]:
     column = instrument_column(sheet)
-    names = tuple(sheet.text(column))
-    seen: dict[str, int] = {}
-    for row, name in enumerate(names):
-        if name in seen:
-            raise InputError(
-                sheet.place(row, column),
-                f"{name!r} again (first in line {sheet.lines[seen[name]]})",
-                "Keep one row per instrument",
-            )
-        seen[name] = row
-    return names
+    reject_repeated(sheet, column)
+    return tuple(sheet.text(column))
 
 
 def _column(sheet: Sheet, name: str) -> str:
@@ -238,7 +368,7 @@ def _reject_flat(sheet: Sheet, column: str, values: Array) -> None:
         raise InputError(
             sheet.place(int(flat[0]), column),
             f"{values[flat[0]]:g}",
-            "Errors must be above 0; an instrument that does not vary (monomorphic) has none: remove its row",
+            "Errors must be above 0; remove the row of an instrument that does not vary (monomorphic)",
         )
 
 
@@ -250,11 +380,7 @@ def _frequency(sheet: Sheet, trait: str, count: int) -> Array:
     flat = np.flatnonzero((values <= 0) | (values >= 1))
     if len(flat):
         found = values[flat[0]]
-        what = (
-            "monomorphic instrument (frequency " + f"{found:g})"
-            if found in (0.0, 1.0)
-            else f"frequency {found:g}"
-        )
+        what = f"frequency {found:g}" + (" (the instrument is monomorphic)" if found in (0.0, 1.0) else "")
         raise InputError(
             sheet.place(int(flat[0]), column),
             what,
@@ -270,7 +396,8 @@ def _from_p_values(
         raise InputError(
             f"{sheet.where}, column 'p_{trait}'",
             "p-values without sample size or allele frequencies",
-            f"Give --n-{trait} and the column 'maf_{trait}', or 'beta_{trait}' and 'varbeta_{trait}'",
+            f"Give the sample size of trait {trait} (n; --n-{trait} on the command line) and the column"
+            f" 'maf_{trait}', or 'beta_{trait}' and 'varbeta_{trait}'",
         )
     p = _complete(sheet, f"p_{trait}")
     bad = np.flatnonzero((p <= 0) | (p > 1))
@@ -291,9 +418,9 @@ def _variance(sheet: Sheet, trait: str, beta: Array) -> Array:
         return se * se
     values = _complete(sheet, _column(sheet, name))
     _reject_flat(sheet, name, values)
-    if len(beta) >= 8:
+    if len(beta) >= _ENOUGH_ROWS:
         typical, squared = np.median(beta**2 / values), np.median(beta**2 / values**2)
-        if typical < 0.05 and 0.05 < squared < 100.0:
+        if typical < _LOWEST_TYPICAL_Z2 and _LOWEST_TYPICAL_Z2 < squared < _HIGHEST_TYPICAL_Z2:
             raise InputError(
                 f"{sheet.where}, column {name!r}",
                 f"standard errors by their scale: as variances the median squared z is {typical:.2g}, as"

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.tables._sheet import Sheet
 
-__all__ = ["INSTRUMENT_NAMES", "ONE_TRAIT", "instrument_column", "trait_columns", "traits_of"]
+__all__ = [
+    "INSTRUMENT_NAMES",
+    "ONE_TRAIT",
+    "instrument_column",
+    "plain_columns",
+    "reject_repeated",
+    "trait_columns",
+    "traits_of",
+]
 
 INSTRUMENT_NAMES = ("instrument", "snp", "rsid", "rs_id", "variant_id", "variant", "markername", "id")
 """Columns that may name the instrument, first match wins (letter case ignored)."""
@@ -25,8 +36,6 @@ ONE_TRAIT: dict[str, tuple[str, ...]] = {
     "dose": ("dose",),
 }
 """Our name of each column of a table of one trait, and the names it is known by elsewhere."""
-
-_NOT_A_TRAIT = frozenset({"exposure", "outcome"})
 
 
 def instrument_column(sheet: Sheet) -> str:
@@ -54,6 +63,27 @@ def instrument_column(sheet: Sheet) -> str:
         f"no column 'SNP' or 'instrument' among {_listed(sheet.frame.columns)}",
         "Name the column of the instruments 'SNP' or 'instrument'",
     )
+
+
+def reject_repeated(sheet: Sheet, column: str, kept: NDArray[np.bool_] | None = None) -> None:
+    """Refuse a table that names an instrument twice among the rows ``kept`` (default all).
+
+    Raises
+    ------
+    InputError
+        Naming both rows.
+    """
+    first: dict[str, int] = {}
+    for row, name in enumerate(sheet.text(column)):
+        if kept is not None and not kept[row]:
+            continue
+        if name in first:
+            raise InputError(
+                sheet.place(row, column),
+                f"instrument {name!r} appears again (first on {sheet.line(first[name])})",
+                "Keep one row per instrument",
+            )
+        first[name] = row
 
 
 def traits_of(columns: Iterable[str]) -> list[str]:

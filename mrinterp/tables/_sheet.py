@@ -1,4 +1,4 @@
-"""A table as it lies in a file: text cells with their line numbers, before anything is believed."""
+"""A table as it lies in a file or a data frame: cells with their line numbers, before anything is interpreted."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["MISSING", "Sheet", "read_sheet"]
+__all__ = ["MISSING", "Sheet", "Table", "is_table", "read_sheet"]
+
+Table = str | Path | pd.DataFrame
+"""What every reader takes: the path of a file, or a data frame."""
 
 MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", "."})
 """Cells (in lower case) that mean "not known"."""
@@ -26,7 +29,7 @@ _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".ssf": "\t"}
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Named columns of one file.
+    """Named columns of one file or data frame.
 
     Parameters
     ----------
@@ -34,17 +37,21 @@ class Sheet:
         The file, as messages name it.
     frame : DataFrame
         One row per instrument; text as read, or whatever a Parquet file or a data frame holds.
-    lines : ndarray (rows,) of int
-        Line of each row in the file, the header being line 1.
+    lines : ndarray (rows,) of int, optional
+        Line of each row in the file, the header being line 1; None for Parquet files and data frames.
     """
 
     where: str
     frame: pd.DataFrame
-    lines: NDArray[np.int_]
+    lines: NDArray[np.int_] | None = None
+
+    def line(self, row: int) -> str:
+        """How a message names one row: its line in a text file, else its position counted from 0."""
+        return f"row {row}" if self.lines is None else f"line {self.lines[row]}"
 
     def place(self, row: int, column: str) -> str:
         """How a message names one cell."""
-        return f"{self.where}, line {self.lines[row]}, column {column!r}"
+        return f"{self.where}, {self.line(row)}, column {column!r}"
 
     def text(self, column: str) -> list[str]:
         """A column as stripped text; missing cells become the empty string."""
@@ -52,12 +59,12 @@ class Sheet:
         return ["" if v.lower() in MISSING else v for v in values]
 
     def numbers(self, column: str, infinite: bool = False) -> NDArray[np.float64]:
-        """A column as numbers, nan where missing; ``infinite`` says whether they may be.
+        """A column as numbers, nan where missing; with ``infinite`` infinite ones are let through.
 
         Raises
         ------
         InputError
-            For a cell that is not a number, or is infinite and may not be.
+            For a cell that is not a number, or (unless ``infinite``) is infinite.
         """
         values = self.frame[column]
         if values.dtype.kind in "iuf":
@@ -72,11 +79,11 @@ class Sheet:
                         f"{_shown(cells[row])} is not a number",
                         "Write a decimal number (a point, no thousands separator), or leave the cell empty",
                     )
-        endless = np.flatnonzero(np.isinf(out))
-        if len(endless) and not infinite:
+        unbounded = np.flatnonzero(np.isinf(out))
+        if len(unbounded) and not infinite:
             raise InputError(
-                self.place(int(endless[0]), column),
-                f"infinite value {_shown(str(values.iloc[int(endless[0])]))}",
+                self.place(int(unbounded[0]), column),
+                f"infinite value {_shown(str(values.iloc[int(unbounded[0])]))}",
                 "Leave the cell empty if the value is not known, or remove the row",
             )
         return out
@@ -100,19 +107,26 @@ class Sheet:
         return out
 
 
+def is_table(given: object) -> TypeGuard[Table]:
+    """Whether what was given is a file or a data frame (else a plain array or number)."""
+    return isinstance(given, str | Path | pd.DataFrame)
+
+
 def _shown(cell: str) -> str:
     return repr(cell if len(cell) <= 40 else cell[:37] + "...")
 
 
-def read_sheet(path: str | Path) -> Sheet:
-    """Read a CSV, TSV (also gzipped) or Parquet file.
+def read_sheet(table: Table) -> Sheet:
+    """Read a CSV, TSV (also gzipped) or Parquet file; a data frame is taken as it is.
 
     Raises
     ------
     InputError
         For a file that is missing, empty, ragged, not UTF-8, or not what its name says.
     """
-    path = Path(path)
+    if isinstance(table, pd.DataFrame):
+        return _frame_sheet(table, "data frame")
+    path = Path(table)
     where = str(path)
     try:
         raw = path.read_bytes()
@@ -162,15 +176,14 @@ def _read_parquet(where: str, raw: bytes) -> Sheet:
         raise InputError(
             where, f"not a Parquet file ({reason})", "Write the table again, or give it as CSV"
         ) from None
-    return frame_sheet(frame, where)
+    return _frame_sheet(frame, where)
 
 
-def frame_sheet(frame: pd.DataFrame, where: str) -> Sheet:
-    """A data frame in hand as a `Sheet` (its rows count from 1, without a header line)."""
+def _frame_sheet(frame: pd.DataFrame, where: str) -> Sheet:
     _check_header(where, [str(c).strip() for c in frame.columns], len(frame))
     frame = frame.reset_index(drop=True)
     frame.columns = pd.Index([str(c).strip() for c in frame.columns])
-    return Sheet(where, frame, np.arange(2, len(frame) + 2))
+    return Sheet(where, frame)
 
 
 def _check_header(where: str, header: list[str], rows: int) -> None:

@@ -1,9 +1,8 @@
-"""Summary statistics of exposures and outcomes side by side: read, checked, written."""
+"""Summary statistics of exposures and outcomes side by side: from one table, or from arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,55 +14,56 @@ from mrinterp.tables._schema import (
     INSTRUMENT_NAMES,
     instrument_column,
     plain_columns,
+    reject_repeated,
     trait_columns,
     traits_of,
 )
-from mrinterp.tables._sheet import Sheet, frame_sheet, read_sheet
+from mrinterp.tables._sheet import Sheet, Table, read_sheet
 
-__all__ = ["from_arrays", "read_correlation", "read_summary", "summary_from_frame"]
+__all__ = ["read_correlation", "read_summary", "summary_from_arrays"]
 
 _SHARED = ("effect_allele", "other_allele", "eaf", "locus", "kind", "chromosome", "position")
 
 
 def read_summary(
-    path: str | Path, exposures: Sequence[str] | None = None, outcomes: Sequence[str] | None = None
+    table: Table, exposures: Sequence[str] | None = None, outcomes: Sequence[str] | None = None
 ) -> MRData:
-    """Read a table with exposures and outcomes side by side.
+    """Read one table with exposures and outcomes side by side.
 
     Parameters
     ----------
-    path : str or Path
-        CSV, TSV (also .gz) or Parquet with ``SNP`` or ``instrument`` and, for every trait t,
-        ``beta_<t>`` and ``se_<t>`` (or TwoSampleMR's ``beta.<t>``, ``se.<t>``).
+    table : str, Path or DataFrame
+        CSV, TSV (also .gz), Parquet or data frame with ``SNP`` or ``instrument`` and, for every trait
+        t, ``beta_<t>`` and ``se_<t>`` (or TwoSampleMR's ``beta.<t>``, ``se.<t>``).
     exposures, outcomes : sequence of str, optional
         Traits to use. By default ``outcome`` is the outcome and every other trait an exposure.
 
     Returns
     -------
     MRData
-        Effects of shape (traits, instruments). A cell left empty is nan there: the instrument
-        counts as missing for that trait only; infinite ones are kept, and set aside
-        with a word by estimators. Rows with ``mr_keep`` false are in ``dropped``.
+        Effects of shape (traits, instruments). An empty cell is nan: the instrument is missing for
+        that trait only. Infinite values are kept; estimators set them aside and say so. Rows with
+        ``mr_keep`` false are listed in ``dropped``.
 
     Raises
     ------
     InputError
         Naming file, line and column, what was found, and the fix.
+
+    Notes
+    -----
+    Effects are taken as they are: nothing is aligned by allele. For two tables see `read`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> rows = {"SNP": ["a", "b"], "beta_exposure": [0.1, 0.2], "se_exposure": [0.01, 0.01]}
+    >>> rows |= {"beta_outcome": [0.05, 0.11], "se_outcome": [0.02, 0.02]}
+    >>> tables.read_summary(pd.DataFrame(rows)).shape  # exposures, outcomes, instruments
+    (1, 1, 2)
     """
-    return _summary(read_sheet(path), exposures, outcomes)
-
-
-def summary_from_frame(
-    frame: pd.DataFrame,
-    exposures: Sequence[str] | None = None,
-    outcomes: Sequence[str] | None = None,
-    where: str = "data frame",
-) -> MRData:
-    """The same as `read_summary` for a data frame in hand."""
-    return _summary(frame_sheet(frame, where), exposures, outcomes)
-
-
-def _summary(sheet: Sheet, exposures: Sequence[str] | None, outcomes: Sequence[str] | None) -> MRData:
+    sheet = read_sheet(table)
     column = instrument_column(sheet)
     traits = traits_of(sheet.frame.columns)
     if not traits:
@@ -80,7 +80,7 @@ def _summary(sheet: Sheet, exposures: Sequence[str] | None, outcomes: Sequence[s
     xs, ys = _choose(sheet, traits, exposures, outcomes)
     kept, dropped = _keep(sheet, column)
     names = [n for n, k in zip(sheet.text(column), kept, strict=True) if k]
-    _unique(sheet, column, kept)
+    reject_repeated(sheet, column, kept)
     beta = np.empty((len(xs) + len(ys), int(kept.sum())))
     se = np.empty_like(beta)
     n: list[float] = []
@@ -157,20 +157,6 @@ def _keep(sheet: Sheet, column: str) -> tuple[NDArray[np.bool_], pd.DataFrame]:
     ) else empty
 
 
-def _unique(sheet: Sheet, column: str, kept: NDArray[np.bool_]) -> None:
-    seen: dict[str, int] = {}
-    for row, name in enumerate(sheet.text(column)):
-        if not kept[row]:
-            continue
-        if name in seen:
-            raise InputError(
-                sheet.place(row, column),
-                f"instrument {name!r} appears again (first on line {sheet.lines[seen[name]]})",
-                "Keep one row per instrument",
-            )
-        seen[name] = row
-
-
 def _info(sheet: Sheet, names: list[str], kept: NDArray[np.bool_]) -> pd.DataFrame:
     info = pd.DataFrame({"instrument": names})
     lower = {str(c).lower(): str(c) for c in sheet.frame.columns}
@@ -182,71 +168,107 @@ def _info(sheet: Sheet, names: list[str], kept: NDArray[np.bool_]) -> pd.DataFra
     return info
 
 
-def from_arrays(
-    bx: ArrayLike,
-    bxse: ArrayLike,
-    by: ArrayLike,
-    byse: ArrayLike,
+def summary_from_arrays(
+    beta_x: ArrayLike,
+    se_x: ArrayLike,
+    beta_y: ArrayLike,
+    se_y: ArrayLike,
     *,
-    correlation: ArrayLike | None = None,
-    exposure: str | Sequence[str] = "exposure",
-    outcome: str = "outcome",
-    snps: Sequence[str] | None = None,
+    exposures: Sequence[str] | None = None,
+    outcomes: Sequence[str] | None = None,
+    instruments: Sequence[str] | None = None,
+    ld: ArrayLike | None = None,
+    error_corr: ArrayLike | None = None,
 ) -> MRData:
-    """Summary statistics from arrays, in the shape MendelianRandomization's inputs have.
+    """Summary statistics from arrays of effects and standard errors.
 
     Parameters
     ----------
-    bx, bxse : array (J,) or (J, K)
-        Effects of J instruments on the exposure (or on K exposures), and their standard errors.
-    by, byse : array (J,)
-        The same for the outcome.
-    correlation : array (J, J), optional
+    beta_x, se_x : array_like (J,) or (F, J)
+        Effects of J instruments on one exposure, or on F exposures, and their standard errors.
+    beta_y, se_y : array_like (J,) or (O, J)
+        The same for the outcomes.
+    exposures, outcomes, instruments : sequence of str, optional
+        Names; by default ``exposure``, ``outcome`` and ``instrument 1``, ... (numbered where several).
+    ld : array_like (J, J), optional
         Correlation between the instruments.
+    error_corr : array_like (F + O, F + O), optional
+        Correlation of the errors of one instrument's effects, exposures first.
+
+    Returns
+    -------
+    MRData
 
     Raises
     ------
     InputError
         Where shapes disagree or a standard error is not positive.
+
+    Examples
+    --------
+    >>> from mrinterp import run_mr, tables
+    >>> data = tables.summary_from_arrays([0.1, 0.2, 0.3], [0.01] * 3, [0.05, 0.1, 0.15], [0.02] * 3)
+    >>> round(run_mr(data)[0].to_frame()["estimate"].item(), 6)
+    0.5
     """
-    x, sx = np.atleast_2d(np.asarray(bx, float).T), np.atleast_2d(np.asarray(bxse, float).T)
-    y, sy = np.atleast_2d(np.asarray(by, float)), np.atleast_2d(np.asarray(byse, float))
-    J = y.shape[1]
-    names = tuple(snps) if snps is not None else tuple(f"snp_{j + 1}" for j in range(J))
-    if isinstance(exposure, str):
-        exposures = (exposure,) if len(x) == 1 else tuple(f"{exposure}_{k + 1}" for k in range(len(x)))
-    else:
-        exposures = tuple(exposure)
-    ld = None if correlation is None else np.asarray(correlation, float)
+    x, sx, y, sy = (np.atleast_2d(np.asarray(a, float)) for a in (beta_x, se_x, beta_y, se_y))
+    names = _numbered("instrument", instruments, y.shape[1], always=True)
     return MRData(
         beta_x=x,
         se_x=sx,
         beta_y=y,
         se_y=sy,
-        exposures=exposures,
-        outcomes=(outcome,),
+        exposures=_numbered("exposure", exposures, len(x)),
+        outcomes=_numbered("outcome", outcomes, len(y)),
         instruments=names,
-        ld=ld,
+        error_corr=None if error_corr is None else np.asarray(error_corr, float),
+        ld=None if ld is None else np.asarray(ld, float),
         info=pd.DataFrame({"instrument": names}),
     )
 
 
-def read_correlation(
-    path: str | Path, names: Sequence[str], what: str = "instruments"
-) -> NDArray[np.float64]:
-    """Read a square matrix of correlations, put into the order of ``names``.
+def _numbered(word: str, given: Sequence[str] | None, count: int, always: bool = False) -> tuple[str, ...]:
+    """Names as given, or the word itself for one and numbered words for several."""
+    if given is not None:
+        return tuple(str(name) for name in given)
+    return (word,) if count == 1 and not always else tuple(f"{word} {k + 1}" for k in range(count))
 
-    The header names the columns; a first column of names is optional. Where the header holds all
-    of ``names``, rows and columns are selected and ordered by it; a matrix of the right size with
-    other names is refused.
+
+def read_correlation(table: Table, names: Sequence[str], what: str = "instruments") -> NDArray[np.float64]:
+    """Read a square matrix of correlations by name, put into the order of ``names``.
+
+    Parameters
+    ----------
+    table : str, Path or DataFrame
+        The header names the columns, rows are in the same order; a first column of names is optional.
+        It may hold more than ``names``, in any order.
+    names : sequence of str
+        The instruments (or traits) wanted.
+    what : str
+        What the names are, for messages.
+
+    Returns
+    -------
+    ndarray (J, J)
 
     Raises
     ------
     InputError
-        For a matrix that is not square, symmetric, within [-1, 1] with a unit diagonal, or does
-        not know every name.
+        For a matrix that is not square, symmetric, within [-1, 1] with a unit diagonal, or lacks one
+        of the names.
+
+    See Also
+    --------
+    read_ld : for a locus, where the matrix must be in the order of the table.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> tables.read_correlation(pd.DataFrame({"a": [1, 0.5], "b": [0.5, 1]}), ["b"])
+    array([[1.]])
     """
-    sheet = read_sheet(path)
+    sheet = read_sheet(table)
     columns = [str(c) for c in sheet.frame.columns]
     lower = [c.lower() for c in columns]
     labels = columns

@@ -10,9 +10,9 @@ import pandas as pd
 
 from mrinterp.core.errors import InputError
 from mrinterp.tables._schema import ONE_TRAIT, instrument_column, plain_columns, trait_columns, traits_of
-from mrinterp.tables._sheet import Sheet, frame_sheet, read_sheet
+from mrinterp.tables._sheet import Sheet, Table, read_sheet
 
-__all__ = ["TraitTable", "read_trait", "trait_from_frame"]
+__all__ = ["TraitTable", "read_trait"]
 
 _TEXT = ("effect_allele", "other_allele", "chromosome")
 
@@ -30,6 +30,14 @@ class TraitTable:
         where unknown), ``eaf, n, p, chromosome, position, dose`` (nan or empty where unknown).
     where : str
         The file, as messages name it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> bmi = tables.read_trait(pd.DataFrame({"SNP": ["a"], "beta": [0.1], "se": [0.01]}), "bmi")
+    >>> type(bmi).__name__, bmi.trait, len(bmi.frame)
+    ('TraitTable', 'bmi', 1)
     """
 
     trait: str
@@ -37,32 +45,38 @@ class TraitTable:
     where: str
 
 
-def read_trait(path: str | Path, trait: str | None = None, prefer: str = "") -> TraitTable:
-    """Read a table of one trait: ``beta, se`` or GWAS-SSF or TwoSampleMR column names.
+def read_trait(table: Table, trait: str | None = None, prefer: str = "") -> TraitTable:
+    """Read a table of one trait: ``beta, se``, GWAS-SSF or TwoSampleMR column names.
 
     Parameters
     ----------
+    table : str, Path or DataFrame
+        One row per instrument; alleles and frequencies are read where the table has them.
     trait : str, optional
         Name of the trait; in a table with several (``beta_<t>`` columns), which one. By default
-        the table's own, or the file's stem.
+        the table's own, or the stem of the file's name.
     prefer : str
         Trait to take from a table with several when none is asked for (``"exposure"``, ``"outcome"``).
+
+    Returns
+    -------
+    TraitTable
 
     Raises
     ------
     InputError
         Naming file, line and column, what was found, and the fix.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp import tables
+    >>> frame = pd.DataFrame({"rsid": ["a", "b"], "beta": [0.1, 0.2], "standard_error": [0.01, 0.02]})
+    >>> tables.read_trait(frame, "bmi").frame["se"].tolist()
+    [0.01, 0.02]
     """
-    sheet = read_sheet(path)
-    return _trait(sheet, trait, Path(path).name.split(".")[0], prefer)
-
-
-def trait_from_frame(frame: pd.DataFrame, trait: str | None = None, where: str = "data frame") -> TraitTable:
-    """The same as `read_trait` for a data frame in hand."""
-    return _trait(frame_sheet(frame, where), trait, "trait")
-
-
-def _trait(sheet: Sheet, trait: str | None, default: str, prefer: str = "") -> TraitTable:
+    sheet = read_sheet(table)
+    default = (prefer or "trait") if isinstance(table, pd.DataFrame) else Path(table).name.split(".")[0]
     column = instrument_column(sheet)
     columns = plain_columns(sheet)
     wide = traits_of(sheet.frame.columns)
@@ -94,7 +108,10 @@ def _trait(sheet: Sheet, trait: str | None, default: str, prefer: str = "") -> T
         else:
             frame[name] = sheet.numbers(columns[name])
     _check_range(sheet, columns, frame)
-    return TraitTable(label or default, frame, sheet.where)
+    name = label or default
+    return TraitTable(
+        name, frame, f"the data frame of {name}" if isinstance(table, pd.DataFrame) else sheet.where
+    )
 
 
 def _named(sheet: Sheet, side: str) -> str | None:

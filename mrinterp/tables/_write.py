@@ -1,4 +1,4 @@
-"""Writers: our wide table, TwoSampleMR's column names, and GWAS-SSF."""
+"""Writers: one wide table, TwoSampleMR's column names, GWAS-SSF; and files of any of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.core.storage import whole_file
 from mrinterp.stats.tests.tails import neglog10p_normal, two_sided_p
 
-__all__ = ["to_ssf", "to_twosamplemr", "to_wide", "write_frame"]
+__all__ = ["to_ssf", "to_twosamplemr", "to_wide", "write"]
 
 
 def to_wide(data: MRData) -> pd.DataFrame:
@@ -21,6 +21,22 @@ def to_wide(data: MRData) -> pd.DataFrame:
 
     A single exposure and a single outcome are called ``exposure`` and ``outcome``; with several
     exposures the columns carry their names, and a single outcome is still called ``outcome``.
+
+    Parameters
+    ----------
+    data : MRData
+        Summary statistics.
+
+    Returns
+    -------
+    DataFrame
+        `read_summary` reads it back.
+
+    Examples
+    --------
+    >>> from mrinterp import tables
+    >>> tables.to_wide(tables.summary_from_arrays([0.1], [0.01], [0.05], [0.02])).columns.tolist()
+    ['instrument', 'beta_exposure', 'se_exposure', 'beta_outcome', 'se_outcome']
     """
     frame = pd.DataFrame({"instrument": list(data.instruments)})
     F, O, _ = data.shape
@@ -45,7 +61,32 @@ def _cell(data: MRData, exposure: str, outcome: str) -> tuple[int, int]:
 
 
 def to_twosamplemr(data: MRData, exposure: str, outcome: str) -> pd.DataFrame:
-    """A harmonized table of one pair with TwoSampleMR's column names (``mr_keep`` true throughout)."""
+    """A harmonized table of one pair with TwoSampleMR's column names (``mr_keep`` true throughout).
+
+    Parameters
+    ----------
+    data : MRData
+        Summary statistics.
+    exposure, outcome : str
+        The pair.
+
+    Returns
+    -------
+    DataFrame
+        One row per instrument.
+
+    Raises
+    ------
+    InputError
+        A trait that is not in the data.
+
+    Examples
+    --------
+    >>> from mrinterp import tables
+    >>> data = tables.summary_from_arrays([0.1], [0.01], [0.05], [0.02], instruments=["rs1"])
+    >>> tables.to_twosamplemr(data, "exposure", "outcome")["beta.outcome"].tolist()
+    [0.05]
+    """
     f, o = _cell(data, exposure, outcome)
     frame = pd.DataFrame(
         {
@@ -72,7 +113,32 @@ def to_twosamplemr(data: MRData, exposure: str, outcome: str) -> pd.DataFrame:
 
 
 def to_ssf(data: MRData, trait: str) -> pd.DataFrame:
-    """Effects on one trait with GWAS-SSF column names (p from the normal distribution)."""
+    """Effects on one trait with GWAS-SSF column names (p from the normal distribution).
+
+    Parameters
+    ----------
+    data : MRData
+        Summary statistics.
+    trait : str
+        An exposure or an outcome.
+
+    Returns
+    -------
+    DataFrame
+        One row per instrument; what is not known (chromosome, frequency, ...) is left empty.
+
+    Raises
+    ------
+    InputError
+        A trait that is not in the data.
+
+    Examples
+    --------
+    >>> from mrinterp import tables
+    >>> data = tables.summary_from_arrays([0.1], [0.05], [0.05], [0.02], instruments=["rs1"])
+    >>> tables.to_ssf(data, "exposure")[["rsid", "beta", "standard_error"]].values.tolist()
+    [['rs1', 0.1, 0.05]]
+    """
     known = trait in data.exposures
     i = data.exposures.index(trait) if known else _cell(data, data.exposures[0], trait)[1]
     beta, se = (data.beta_x[i], data.se_x[i]) if known else (data.beta_y[i], data.se_y[i])
@@ -100,16 +166,37 @@ def to_ssf(data: MRData, trait: str) -> pd.DataFrame:
     )
 
 
-def write_frame(path: str | Path, frame: pd.DataFrame) -> None:
-    """Write CSV, TSV (also .gz) or Parquet by the name's ending, whole or not at all.
+def write(data: MRData | pd.DataFrame, path: str | Path) -> None:
+    """Write CSV, TSV (also .gz) or Parquet by the ending of the name, whole or not at all.
 
-    Numbers are printed so that they read back as the same doubles.
+    Parameters
+    ----------
+    data : MRData or DataFrame
+        Summary statistics are written as `to_wide` lays them out.
+    path : str or Path
+        Ends in .csv, .tsv, .txt (also with .gz) or .parquet.
 
     Raises
     ------
     InputError
-        For an ending that is none of these.
+        For any other ending.
+
+    Notes
+    -----
+    Numbers are printed so that they read back as the same doubles, and the same data give the same bytes.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> from mrinterp import tables
+    >>> data = tables.summary_from_arrays([0.1], [0.01], [0.05], [0.02])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "data.csv.gz"
+    ...     tables.write(data, path)
+    ...     tables.read(path).beta_x
+    array([[0.1]])
     """
+    frame = to_wide(data) if isinstance(data, MRData) else data
     path = Path(path)
     suffixes = [s.lower() for s in path.suffixes]
     gz = bool(suffixes) and suffixes[-1] == ".gz"
@@ -117,7 +204,7 @@ def write_frame(path: str | Path, frame: pd.DataFrame) -> None:
     if kind not in (".csv", ".tsv", ".txt", ".parquet") or (gz and kind == ".parquet"):
         raise InputError(
             str(path),
-            f"cannot write {kind or 'a file without ending'}",
+            f"cannot write {kind or 'a file without an ending'}",
             "End the name in .csv, .tsv or .parquet",
         )
     with whole_file(path) as partial:

@@ -149,7 +149,11 @@ def test_coloc_refuses_bad_tables(table, tmp_path: Path) -> None:
     )
     refused(run("coloc", changed(maf_1=frame.maf_1.where(frame.index != 3, 0.0)), *sd), "monomorphic")
     refused(run("coloc", changed(varbeta_1=frame.varbeta_1.where(frame.index != 3, 0.0)), *sd), "monomorphic")
-    refused(run("coloc", changed(snp=frame.snp.where(frame.index != 3, "s1")), *sd), "'s1' again", "line 2")
+    refused(
+        run("coloc", changed(snp=frame.snp.where(frame.index != 3, "s1")), *sd),
+        "'s1' appears again",
+        "line 2",
+    )
     refused(run("coloc", changed(beta_2=frame.beta_2.where(frame.index != 7)), *sd), "line 9", "no value")
     frame.drop(columns="varbeta_1").to_csv(tmp_path / "bad.csv", index=False)
     refused(run("coloc", tmp_path / "bad.csv", *sd), "no column 'varbeta_1'")

@@ -274,7 +274,7 @@ def test_misfit_check_holds_its_level_and_counts_causes() -> None:
     locus = simulate_locus(rng, 2000, 40)
     one = locus.z_scores(simulate_traits(rng, locus, [np.array([7])] * 300, 0.2))
     two = locus.z_scores(simulate_traits(rng, locus, [np.array([7, 32])] * 60, 0.3))
-    _, p, causes, _ = one_cause_misfit(one, locus.ld, level=0.05)
+    _, p, causes, _ = one_cause_misfit(one, locus.ld, alpha=0.05)
     assert (causes > 1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
     assert np.all(p >= 0)
     assert np.median(one_cause_misfit(two, locus.ld)[2]) == 2
@@ -366,16 +366,34 @@ def test_conditioning_equals_multiple_regression() -> None:
     beta = x.T @ y / (n - 1)
     rss = y @ y - (n - 1) * beta**2
     se = np.sqrt(rss / (n - 2) / (n - 1))
-    trait = TraitEffects("t", beta, se, locus.ld, n, np.sqrt(y @ y / n))
-    frame = condition_on(trait, ["i3"], [f"i{j}" for j in range(20)])
+    names = tuple(f"i{j}" for j in range(20))
+    trait = TraitEffects("t", beta, se, locus.ld, n, np.sqrt(y @ y / n), names)
+    frame = condition_on(trait, ["i3"])
     for j in (5, 12):
         design = np.column_stack([x[:, 3], x[:, j]])
         coef, residual = np.linalg.lstsq(design, y, rcond=None)[:2]
         z = coef[1] / np.sqrt(residual[0] / (n - 3) * np.linalg.inv(design.T @ design)[1, 1])
         assert frame.z[j] == pytest.approx(z, rel=0.02)
     assert np.isnan(frame.z[3])
-    with pytest.raises(InputError, match="not in the locus"):
-        condition_on(trait, ["nobody"], ["i0"])
+    with pytest.raises(InputError, match="'nobody': not known"):
+        condition_on(trait, ["nobody"])
+    with pytest.raises(InputError, match="20 effects, 20 errors and 2 names"):
+        TraitEffects("t", beta, se, locus.ld, n, 1.0, names[:2])
+    data = MRData(
+        beta_x=beta[None],
+        se_x=se[None],
+        beta_y=beta[None],
+        se_y=se[None],
+        exposures=("t",),
+        outcomes=("u",),
+        instruments=names,
+        ld=locus.ld,
+        n_x=np.array([float(n)]),
+    )
+    again = condition_on(TraitEffects.from_data(data, "t", sd=trait.sd), "i3")
+    np.testing.assert_array_equal(again.z, frame.z)
+    with pytest.raises(InputError, match="sample size of 'u'"):
+        TraitEffects.from_data(data, "u", sd=1.0)
 
 
 def test_stepwise_and_clumping_find_the_two_blocks() -> None:
@@ -383,10 +401,10 @@ def test_stepwise_and_clumping_find_the_two_blocks() -> None:
     locus = simulate_locus(rng, 2000, 50)
     z = locus.z_scores(simulate_traits(rng, locus, [np.array([10, 40]), np.array([], int)], 0.3))
     names = [f"i{j}" for j in range(50)]
-    found = stepwise(z, locus.ld, level=1e-6, traits=["two", "none"], instruments=names)
+    found = stepwise(z, locus.ld, alpha=1e-6, traits=["two", "none"], instruments=names)
     assert sorted(found.instrument) == ["i10", "i40"]
     assert set(found.trait) == {"two"}
-    groups = clump(np.abs(z[0]), locus.ld, names, min_neglog10p=5.0)
+    groups = clump(np.abs(z[0]), locus.ld, instruments=names, min_neglog10p=5.0)
     assert set(groups.leader[10:11]) | set(groups.leader[40:41]) == {"i10", "i40"}
 
 
@@ -413,11 +431,11 @@ def test_signals_separate_shared_from_distinct_causes() -> None:
     [
         ({"priors": Priors(0.05, 0.05, 0.01), "sd_x": 1.0, "sd_y": 1.0}, "beyond one"),
         ({"priors": Priors(-0.1), "sd_x": 1.0, "sd_y": 1.0}, "between 0 and 1"),
-        ({"priors": HypothesisPriors(share=1.0), "sd_x": 1.0, "sd_y": 1.0}, "strictly between"),
+        ({"priors": HypothesisPriors(share=1.0), "sd_x": 1.0, "sd_y": 1.0}, "0 and 1 excluded"),
         ({"priors": HypothesisPriors(0.6, 0.6), "sd_x": 1.0, "sd_y": 1.0}, "beyond one"),
         ({"sd_y": 1.0}, "not given for a quantitative trait"),
         ({"sd_x": -1.0, "sd_y": 1.0}, "above 0"),
-        ({"type_x": "binary", "sd_y": 1.0}, "'quant'"),
+        ({"type_x": "binary", "sd_y": 1.0}, "quant, cc"),
         ({"prior": "estimated"}, "12 instruments"),
         ({"sd_x": 1.0, "sd_y": 1.0, "correlated_errors": True}, "no error correlation"),
         ({"sd_x": 1.0, "sd_y": 1.0, "locus": ["a"]}, "1 names for 12"),

@@ -156,9 +156,17 @@ def test_signals_of_conditioning(name: str) -> None:
         f = d[f"maf_{i}"].to_numpy()
         effects = d[f"beta_{i}"].to_numpy(), np.sqrt(d[f"varbeta_{i}"].to_numpy())
         traits.append(
-            TraitEffects(f"t{i}", *effects, ld, case.meta[f"N_{i}"], case.meta[f"sdY_{i}"], 2 * f * (1 - f))
+            TraitEffects(
+                f"t{i}",
+                *effects,
+                ld,
+                case.meta[f"N_{i}"],
+                case.meta[f"sdY_{i}"],
+                tuple(d.snp),
+                dose_variance=2 * f * (1 - f),
+            )
         )
-    result = colocalize_conditional(*traits, list(d.snp), priors=Priors())
+    result = colocalize_conditional(*traits, priors=Priors())
     expected = hypotheses(case.results("coloc.signals.cond"), ".abf")
     # coloc.signals counts an instrument paired with itself under H3; the paper's H3 leaves it out
     sums = result.log_sums.reshape(-1, 4).copy()

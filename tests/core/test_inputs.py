@@ -155,7 +155,7 @@ def test_bad_jsonl_names_the_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("feature\nx\n", "no column 'label'"), ("feature,label\nx,a\nx,b\n", "row 2: 'x' stands twice")],
+    [("feature\nx\n", "no column 'label'"), ("feature,label\nx,a\nx,b\n", "row 2: 'x' appears twice")],
 )
 def test_bad_labels(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text(text)

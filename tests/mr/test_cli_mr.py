@@ -87,7 +87,7 @@ def test_two_tables_are_harmonized(tmp_path: Path) -> None:
     assert "Dropped r7: not in x.csv" in joint.replace(f"{tmp_path}/", "")
     twice = mr(tmp_path / "x.csv", "-x", tmp_path / "x.csv", "-y", tmp_path / "y.csv")
     assert twice.returncode == 2
-    assert "trait 'x' is there twice" in twice.stderr
+    assert "trait 'x' is given twice" in twice.stderr
 
 
 def test_bad_cells_cost_themselves_only(tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ import pytest
 
 from mrinterp.core.errors import InputError
 from mrinterp.tables._harmonize import harmonize
-from mrinterp.tables._load import load
-from mrinterp.tables._summary import from_arrays, read_correlation, read_summary, summary_from_frame
-from mrinterp.tables._traits import read_trait, trait_from_frame
-from mrinterp.tables._write import to_ssf, to_twosamplemr, to_wide, write_frame
+from mrinterp.tables._read import read
+from mrinterp.tables._summary import read_correlation, read_summary, summary_from_arrays
+from mrinterp.tables._traits import read_trait
+from mrinterp.tables._write import to_ssf, to_twosamplemr, to_wide, write
 
 HEADER = "SNP,beta_exposure,se_exposure,beta_outcome,se_outcome"
 ROWS = ["a,0.1,0.02,0.05,0.01", "b,0.2,0.02,0.07,0.01", "c,-0.1,0.03,-0.03,0.02", "d,0.15,0.02,0.06,0.01"]
@@ -37,7 +37,7 @@ def test_reads_a_plain_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["t.tsv", "t.csv.gz", "t.parquet", "t.csv"])
 def test_same_numbers_from_every_format(tmp_path: Path, name: str) -> None:
     data = read_summary(table(tmp_path, name="source.csv"))
-    write_frame(tmp_path / name, to_wide(data))
+    write(data, tmp_path / name)
     again = read_summary(tmp_path / name)
     assert again.instruments == data.instruments
     for field in ("beta_x", "se_x", "beta_y", "se_y"):
@@ -47,7 +47,7 @@ def test_same_numbers_from_every_format(tmp_path: Path, name: str) -> None:
 def test_writing_is_byte_for_byte_repeatable(tmp_path: Path) -> None:
     data = read_summary(table(tmp_path))
     for name in ("x.csv.gz", "y.csv.gz"):
-        write_frame(tmp_path / name, to_wide(data))
+        write(to_wide(data), tmp_path / name)
     assert (tmp_path / "x.csv.gz").read_bytes() == (tmp_path / "y.csv.gz").read_bytes()
 
 
@@ -65,7 +65,7 @@ def test_twosamplemr_names_and_mr_keep(tmp_path: Path) -> None:
     data = read_summary(table(tmp_path))
     frame = to_twosamplemr(data, "exposure", "outcome")
     frame.loc[1, "mr_keep"] = False
-    again = summary_from_frame(frame)
+    again = read_summary(frame)
     assert again.instruments == ("a", "c", "d")
     assert again.dropped["instrument"].tolist() == ["b"]
     assert "mr_keep" in again.dropped["reason"].iloc[0]
@@ -74,7 +74,7 @@ def test_twosamplemr_names_and_mr_keep(tmp_path: Path) -> None:
 def test_gwas_ssf_round_trip(tmp_path: Path) -> None:
     data = read_summary(table(tmp_path))
     for trait in ("exposure", "outcome"):
-        write_frame(tmp_path / f"{trait}.tsv", to_ssf(data, trait))
+        write(to_ssf(data, trait), tmp_path / f"{trait}.tsv")
     again = harmonize(read_trait(tmp_path / "exposure.tsv"), read_trait(tmp_path / "outcome.tsv"))
     np.testing.assert_array_equal(again.beta_x, data.beta_x)
     np.testing.assert_array_equal(again.beta_y, data.beta_y)
@@ -141,13 +141,14 @@ def test_unreadable_files(tmp_path: Path) -> None:
         read_summary(tmp_path / "t.parquet")
 
 
-def test_from_arrays_takes_one_and_several_exposures() -> None:
-    one = from_arrays([1, 2, 3], [1, 1, 1], [1, 2, 3], [1, 1, 1])
-    two = from_arrays(np.ones((3, 2)), np.ones((3, 2)), [1, 2, 3], [1, 1, 1])
+def test_summary_from_arrays_takes_one_and_several_exposures() -> None:
+    one = summary_from_arrays([1, 2, 3], [1, 1, 1], [1, 2, 3], [1, 1, 1])
+    two = summary_from_arrays(np.ones((2, 3)), np.ones((2, 3)), [1, 2, 3], [1, 1, 1])
     assert one.shape == (1, 1, 3)
     assert two.shape == (2, 1, 3)
+    assert (one.exposures, two.exposures) == (("exposure",), ("exposure 1", "exposure 2"))
     with pytest.raises(InputError):
-        from_arrays([1, 2, 3], [1, 1], [1, 2, 3], [1, 1, 1])
+        summary_from_arrays([1, 2, 3], [1, 1], [1, 2, 3], [1, 1, 1])
 
 
 def test_correlations_are_checked_and_ordered(tmp_path: Path) -> None:
@@ -212,7 +213,7 @@ def test_harmonize_strands_swaps_palindromes_indels() -> None:
             ("half", "G", "A", 0.3, 1.0, 0.1),
         ]
     )
-    data = harmonize(trait_from_frame(x, "x"), trait_from_frame(y, "y"))
+    data = harmonize(read_trait(x, "x"), read_trait(y, "y"))
     effect = dict(zip(data.instruments, data.beta_y[0], strict=True))
     assert effect == {
         "same": 1.0, "swap": -1.0, "strand": 1.0, "both": -1.0, "pal_same": 1.0, "pal_flip": -1.0,
@@ -224,9 +225,9 @@ def test_harmonize_strands_swaps_palindromes_indels() -> None:
     assert "palindromic" in reasons["pal_unclear"]
     assert "not in" in reasons["lost"]
     assert "contradicting" in reasons["twice"]
-    forward = harmonize(trait_from_frame(x, "x"), trait_from_frame(y, "y"), action=1)
+    forward = harmonize(read_trait(x, "x"), read_trait(y, "y"), action=1)
     assert dict(zip(forward.instruments, forward.beta_y[0], strict=True))["pal_flip"] == 1.0
-    strict = harmonize(trait_from_frame(x, "x"), trait_from_frame(y, "y"), action=3)
+    strict = harmonize(read_trait(x, "x"), read_trait(y, "y"), action=3)
     assert not {"pal_same", "pal_flip"} & set(strict.instruments)
     everyone = set(data.instruments) | set(reasons)
     assert everyone == set(x["SNP"])
@@ -235,7 +236,7 @@ def test_harmonize_strands_swaps_palindromes_indels() -> None:
 def test_harmonize_puts_effects_on_the_same_dose() -> None:
     x = pd.DataFrame({"instrument": ["a", "b"], "beta": [1.0, 2.0], "se": [0.1, 0.1], "dose": [1.0, -1.0]})
     y = pd.DataFrame({"instrument": ["a", "b"], "beta": [3.0, 3.0], "se": [0.3, 0.3], "dose": [2.0, 1.0]})
-    data = harmonize(trait_from_frame(x), trait_from_frame(y))
+    data = harmonize(read_trait(x), read_trait(y))
     np.testing.assert_allclose(data.beta_y[0], [1.5, -3.0])
     np.testing.assert_allclose(data.se_y[0], [0.15, 0.3])
 
@@ -243,7 +244,7 @@ def test_harmonize_puts_effects_on_the_same_dose() -> None:
 def test_nothing_in_common_is_said() -> None:
     x, y = side([("a", "A", "G", 0.3, 1, 1)]), side([("b", "A", "G", 0.3, 1, 1)])
     with pytest.raises(InputError, match="no instrument is left"):
-        harmonize(trait_from_frame(x), trait_from_frame(y))
+        harmonize(read_trait(x), read_trait(y))
 
 
 def _mutate(rng: random.Random, text: str) -> bytes:
@@ -303,23 +304,23 @@ def test_600_mutated_tables_never_traceback(tmp_path: Path) -> None:
     rng = random.Random(7)
     text = "\n".join([HEADER, *ROWS])
     path = tmp_path / "t.csv"
-    read, refused, longest = 0, 0, 0
+    accepted, refused, longest = 0, 0, 0
     for k in range(600):
         path.write_bytes(_mutate(rng, text))
         try:
             if k % 3:
-                data = load(path)
+                data = read(path)
             else:
                 good = table(tmp_path, name="good.csv")
-                data = load(path, exposures=["exposure"], outcomes=[str(good)])
+                data = read(path, exposure="exposure", outcome=good)
         except InputError as e:
             refused += 1
             longest = max(longest, len(str(e)))
         else:
-            read += 1
+            accepted += 1
             known = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
             assert (data.se_x[known] > 0).all()
             assert k % 3 or not np.isinf(data.beta_y).any(), "harmonized: infinite ones are dropped"
-    assert read > 50
+    assert accepted > 50
     assert refused > 200
     assert longest < 600
