@@ -32,7 +32,7 @@ WIDTH, SITE, VARIABLES = 32, "3", ("left", "right")
 def one_seed(seed: int, planted: bool) -> tuple[AlignmentSearch, float, dict[str, float]]:
     """The search, the network's accuracy on the task, and each variable's angle to its plant."""
     task = equality_task(3000, seed=seed)
-    held = held_out_families(task.family, 0.3, seed)
+    held = held_out_families(task.family, 0.3, seed=seed)
     rotation = np.linalg.qr(np.random.default_rng([seed, 7]).standard_normal((WIDTH, WIDTH)))[0].T
     plants = [AlignedVariable(v, SITE, Subspace(rotation[i : i + 1])) for i, v in enumerate(VARIABLES)]
     trained = train_with_interchange(

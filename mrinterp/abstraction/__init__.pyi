@@ -3,11 +3,12 @@ from ._aligned_variable import AlignedVariable as AlignedVariable
 from ._alignment_search import search_alignment as search_alignment
 from ._alignment_search import subspace_of as subspace_of
 from ._causal_model import CausalModel as CausalModel
+from ._causal_model import Variable as Variable
+from ._causal_model import counterfactual_labels as counterfactual_labels
 from ._class_scores import ClassScores as ClassScores
-from ._control_alignments import control_alignments as control_alignments
-from ._counterfactual_labels import counterfactual_labels as counterfactual_labels
+from ._controls import shuffled_network as shuffled_network
 from ._interchange_accuracy import interchange_accuracy as interchange_accuracy
 from ._interchange_pairs import draw_pairs as draw_pairs
 from ._interchange_pairs import held_out_families as held_out_families
+from ._interchange_training import InterchangeTraining as InterchangeTraining
 from ._interchange_training import train_with_interchange as train_with_interchange
-from ._variable import Variable as Variable

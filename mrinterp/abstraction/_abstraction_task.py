@@ -9,9 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrinterp.abstraction._causal_model import CausalModel
+from mrinterp.abstraction._causal_model import CausalModel, counterfactual_labels
 from mrinterp.abstraction._class_scores import ClassScores
-from mrinterp.abstraction._counterfactual_labels import counterfactual_labels
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 
@@ -27,6 +26,7 @@ class AbstractionTask:
     Parameters
     ----------
     model : CausalModel
+        The high-level model.
     inputs : ModelInputs
         As the network takes them.
     settings : mapping of str to array (N, ...)
@@ -34,13 +34,24 @@ class AbstractionTask:
     classes : ClassScores
         The answers, one label for every value of the model's output.
     family : array (N,), optional
-        Of the inputs: errors are clustered by it, and a search is held out by it. Default every input its own.
+        Of the inputs: errors are clustered by it, and whole families are held out of a search. Default: every
+        input is a family of its own.
 
     Raises
     ------
     InputError
         For settings or families of another length than the inputs, and for a value of the model's output that
         no class stands for.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.abstraction import AbstractionTask, CausalModel, ClassScores, Variable
+    >>> from mrinterp.adapters import ModelInputs
+    >>> model = CausalModel({"a": None}, [Variable("positive", ["a"], lambda a: a > 0, (False, True))])
+    >>> inputs = ModelInputs({"input": torch.tensor([[-1.0], [2.0]])})
+    >>> AbstractionTask(model, inputs, {"a": [-1, 2]}, ClassScores((False, True))).answers.tolist()
+    [0, 1]
     """
 
     model: CausalModel
@@ -53,10 +64,12 @@ class AbstractionTask:
         count = len(self.inputs)
         found = len(self.values[self.model.output])
         if found != count:
-            raise InputError("settings", f"{found} rows for {count} inputs", "Give every input its settings")
+            raise InputError(
+                "settings", f"{found} rows for {count} inputs", "Give as many settings as inputs"
+            )
         if self.families.shape != (count,):
             raise InputError(
-                "family", f"shape {self.families.shape} for {count} inputs", "Give every input one"
+                "family", f"shape {self.families.shape} for {count} inputs", "Give one family per input"
             )
         self.classes.codes(self.values[self.model.output])
 

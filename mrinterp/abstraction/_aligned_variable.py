@@ -15,7 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
 from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position
 
-__all__ = ["AlignedVariable", "check_tokens", "rule_for", "source_values"]
+__all__ = ["AlignedVariable", "check_tokens", "position_for", "source_values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,46 +25,56 @@ class AlignedVariable:
     Parameters
     ----------
     variable : str
+        Its name in the high-level model.
     site : str
+        Where in the network it is said to live.
     view : FeatureView
-        Its features together: a `Subspace`, `Units`, latents ...
-    rule : Position, optional
+        The features that hold it, taken together: a `Subspace`, `Units`, latents ...
+    position : Position, optional
         At which tokens; default the mean over tokens where there are tokens.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.abstraction import AlignedVariable
+    >>> from mrinterp.features import Subspace
+    >>> print(AlignedVariable("left", "2", Subspace(np.eye(40)[:1])))
+    1 coordinate of site 2
     """
 
     variable: str
     site: str
     view: FeatureView
-    rule: Position | None = None
+    position: Position | None = None
 
     def __str__(self) -> str:
         count = len(self.view.names)
         return f"{count} coordinate{'s' if count > 1 else ''} of site {self.site}"
 
 
-def rule_for(inputs: ModelInputs, rule: Position | None) -> Position | None:
-    """The rule, or the mean over tokens where there are tokens and none is given.
+def position_for(inputs: ModelInputs, position: Position | None) -> Position | None:
+    """The position, or the mean over tokens where there are tokens and none is given.
 
     Raises
     ------
     InputError
-        For a rule that reads but cannot write.
+        For a position that can be read but not written.
     """
-    rule = MEAN_OF_TOKENS if rule is None and inputs.mask is not None else rule
-    if rule is not None and rule.pooling == "max":
+    position = MEAN_OF_TOKENS if position is None and inputs.mask is not None else position
+    if position is not None and position.pooling == "max":
         raise InputError(
-            "position rule",
+            "position",
             "a maximum over tokens can be read but not written",
             "Interchange at a token, a class, a span, the mean or all tokens",
         )
-    return rule
+    return position
 
 
 def check_tokens(
-    inputs: ModelInputs, rule: Position | None, base: NDArray[np.int_], source: NDArray[np.int_]
+    inputs: ModelInputs, position: Position | None, base: NDArray[np.int_], source: NDArray[np.int_]
 ) -> None:
     """Refuse to interchange token by token between inputs that do not have the same tokens to write."""
-    if not isinstance(rule, AllTokens) or inputs.mask is None:
+    if not isinstance(position, AllTokens) or inputs.mask is None:
         return
     mask = inputs.mask.bool().cpu().numpy()
     bad = np.flatnonzero((mask[base] != mask[source]).any(axis=1))
@@ -73,7 +83,7 @@ def check_tokens(
         raise InputError(
             f"pair {bad[0]}",
             found,
-            "Pair inputs of the same length (draw_pairs with group=lengths), or use another rule than AllTokens",
+            "Pair inputs of the same length (draw_pairs with group=lengths), or use another position than AllTokens",
         )
 
 
@@ -88,5 +98,5 @@ def source_values(
         with torch.no_grad():
             held = adapter.run(rows.tensors, read=sites).activations
             for part, a in zip(parts, aligned, strict=True):
-                part.append(a.view.read(held[a.site], rows.at(rule_for(inputs, a.rule))))
+                part.append(a.view.read(held[a.site], rows.at(position_for(inputs, a.position))))
     return [torch.cat(part) for part in parts]

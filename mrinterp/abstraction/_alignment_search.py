@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
-from mrinterp.abstraction._aligned_variable import AlignedVariable, rule_for
-from mrinterp.abstraction._checked_options import check_options
-from mrinterp.abstraction._control_alignments import fitting_view, site_widths
+from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for
+from mrinterp.abstraction._controls import fitting_view, shuffled_network, site_widths
 from mrinterp.abstraction._interchange_accuracy import interchange_accuracy
 from mrinterp.abstraction._interchange_answers import InterchangeAnswers, interchange_answers
-from mrinterp.abstraction._interchange_pairs import held_out_families
-from mrinterp.abstraction._labelled_pairs import LabelledPairs, labelled_pairs
-from mrinterp.abstraction._random_network import random_network
+from mrinterp.abstraction._interchange_pairs import LabelledPairs, held_out_families, labelled_pairs
 from mrinterp.abstraction._rotation_fit import RotationFit, RotationSettings, fit_rotation
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.core.checks import checked_count, checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.features._directions import Subspace
 from mrinterp.positions import Position
@@ -40,7 +38,7 @@ def search_alignment(
     base: ArrayLike,
     source: ArrayLike,
     *,
-    rule: Position | None = None,
+    position: Position | None = None,
     held_out: float = 0.3,
     boundary: bool = False,
     penalty: float = 0.5,
@@ -48,13 +46,13 @@ def search_alignment(
     batch: int = 64,
     rate: float = 0.05,
     starts: int = 1,
-    random_model: Adapter | bool = True,
-    random: int = 5,
+    random_network: Adapter | bool = True,
+    random_subspaces: int = 5,
+    block: int = 64,
+    folder: str | Path | None = None,
     level: float = 0.95,
     draws: int = 2000,
-    block: int = 64,
     seed: int = 0,
-    folder: str | Path | None = None,
 ) -> AlignmentSearch:
     """Search a site for subspaces whose interchange does what interchanging the variables would.
 
@@ -63,32 +61,42 @@ def search_alignment(
     adapter : Adapter
         One through whose forward pass gradients flow. The network's weights are not changed.
     task : AbstractionTask
-        A share ``held_out`` of its families is not searched with.
+        The model, the inputs as both take them, and how the network's answer is read.
     dimensions : mapping of variable to int
         Size of each variable's subspace; they are orthogonal to each other. With ``boundary`` the largest
         size: how many of them are needed is learned.
     site : str
+        Where in the network.
     base, source : array (M,) of int
-        Pairs; source may be (M, V), a column per variable. Those whose base and source lie on different
+        Pairs (`draw_pairs`); source may be (M, V), a column per variable. Those whose base and source lie on different
         sides of the split are left out and counted: draw pairs with
-        ``group=held_out_families(family, held_out, seed)`` and there are none.
-    rule : Position, optional
+        ``group=held_out_families(family, held_out, seed=seed)`` and there are none.
+    position : Position, optional
         At which tokens; default the mean over tokens where there are tokens.
-    boundary, penalty
-        Learn the size of the subspaces: ``penalty`` times the share of the rows in use is added to the
-        cross-entropy, so a row stays that buys more than it costs.
-    steps, batch, rate, starts
-        Of Adam: steps, pairs per step, step size at the start (it falls to zero linearly), and random
-        starts, of which the one with the smallest training loss is kept.
-    random_model : Adapter or bool
-        The same search on a network with random weights (True: shuffled ones, see `random_network`), as
+    held_out : float
+        Share of the task's families that is not searched with.
+    boundary : bool
+        Learn the size of the subspaces.
+    penalty : float
+        With ``boundary``: times the share of the rows in use, added to the cross-entropy. A row stays if it
+        lowers the cross-entropy by more.
+    steps, batch : int
+        Steps of Adam, and pairs per step.
+    rate : float
+        Step size at the start; it falls to zero linearly.
+    starts : int
+        Random starts, of which the one with the smallest training loss is kept.
+    random_network : Adapter or bool
+        The same search on a network with random weights (True: shuffled ones, see `shuffled_network`), as
         the row ``random network`` of the held-out result: what a subspace of this size can be made to do
         where nothing was learned.
-    random, level, draws, block, seed
-        As in `interchange_accuracy`; ``seed`` also drives the split and the search.
+    random_subspaces, block
+        As in `interchange_accuracy`.
     folder : path, optional
-        Where finished starts and shards of runs are kept: a kill costs the start that it hits, and the
-        call made again gives the same bytes.
+        Where finished starts and shards of runs are kept: an interrupted search loses the start that it was in,
+        and the same call made again gives the same bytes.
+    level, draws, seed
+        As in `interchange_accuracy`; ``seed`` also drives the split and the search.
 
     Returns
     -------
@@ -112,19 +120,35 @@ def search_alignment(
 
     Source: Geiger et al. 2024, arXiv:2303.02536; learned boundary: Wu et al. 2023, arXiv:2305.08809; what
     misleads: Makelov, Lange & Nanda 2024, arXiv:2311.17030.
+
+    Examples
+    --------
+    >>> from mrinterp.abstraction import draw_pairs, held_out_families, search_alignment
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.worlds import built_network, equality_task
+    >>> task, (network, _) = equality_task(60), built_network()
+    >>> group = held_out_families(task.family)
+    >>> pairs = draw_pairs(task.model, task.settings, "left", 60, group=group)
+    >>> search = search_alignment(
+    ...     TorchAdapter(network), task, {"left": 1}, "2", *pairs, steps=5, random_network=False, draws=20
+    ... )
+    >>> search.rotation["left"].shape
+    (1, 40)
     """
-    check_options(level, draws, block, random=random, seed=seed)
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    checked_count(block, "block", unit="runs per forward pass")
+    checked_count(random_subspaces, "random_subspaces", least=0)
     descent = RotationSettings(steps, batch, rate, starts, boundary, penalty, seed)
     if not isinstance(dimensions, Mapping):
         raise InputError(
             "dimensions", f"a {type(dimensions).__name__}", "Give each variable its size, such as {'left': 1}"
         )
     adapter.check(site)
-    place = rule_for(task.inputs, rule)
+    place = position_for(task.inputs, position)
     pairs = labelled_pairs(task, dict.fromkeys(dimensions, place), base, source)
     sides = _sides(task, pairs, held_out, seed)
     searched, unseen = pairs.take(sides == SEARCHED), pairs.take(sides == HELD_OUT)
-    other = random_network(adapter, seed) if random_model is True else random_model or None
+    other = shuffled_network(adapter, seed) if random_network is True else random_network or None
 
     def search(network: Adapter, what: str) -> RotationFit:
         return fit_rotation(network, task, site, place, dimensions, searched, descent, what, folder)
@@ -140,22 +164,21 @@ def search_alignment(
         pairs = part.base, part.source
         return aligned, interchange_answers(network, task, [[aligned]], *pairs, block, folder)
 
-    shown: dict[str, Any] = {"random": random, "level": level, "draws": draws, "block": block, "seed": seed}
+    shown: dict[str, Any] = {"random_subspaces": random_subspaces, "block": block, "folder": folder}
+    shown |= {"level": level, "draws": draws, "seed": seed}
     held, trained = dict[str, InterchangeAccuracy](), dict[str, float]()
     for v, name in enumerate(dimensions):
         seen, judged = searched.of(v), unseen.of(v)
         aligned, right = answers(adapter, found, name, seen)
         trained[name] = float((right.codes[0] == seen.wanted[:, 0]).mean())
-        held[name] = interchange_accuracy(
-            adapter, task, aligned, judged.base, judged.source, folder=folder, **shown
-        )
+        held[name] = interchange_accuracy(adapter, task, aligned, judged.base, judged.source, **shown)
         if other is not None and lost is not None:
             held[name] = _beside(held[name], answers(other, lost, name, judged)[1], judged)
     meta = {
         "network": adapter.hash,
         "model": str(task.model),
         "dimensions": dict(dimensions),
-        "rule": str(place),
+        "position": str(place),
         "settings": vars(descent),
         "held_out_families": np.unique(task.families[unseen.base]).tolist(),
     }
@@ -176,10 +199,35 @@ def search_alignment(
 def subspace_of(search: AlignmentSearch, variable: str) -> Subspace:
     """A found subspace as features of its site, for a bench or an `AlignedVariable`.
 
+    Parameters
+    ----------
+    search : AlignmentSearch
+        What `search_alignment` found.
+    variable : str
+        One of the variables that it searched for.
+
+    Returns
+    -------
+    Subspace
+        Its coordinates are named by the variable: ``left0``, ``left1`` ...
+
     Raises
     ------
     InputError
         For a variable that was not searched for.
+
+    Examples
+    --------
+    >>> from mrinterp.abstraction import draw_pairs, held_out_families, search_alignment, subspace_of
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.worlds import built_network, equality_task
+    >>> task, (network, _) = equality_task(60), built_network()
+    >>> pairs = draw_pairs(task.model, task.settings, "left", 60, group=held_out_families(task.family))
+    >>> search = search_alignment(
+    ...     TorchAdapter(network), task, {"left": 2}, "2", *pairs, steps=5, random_network=False, draws=20
+    ... )
+    >>> subspace_of(search, "left").names
+    ('left0', 'left1')
     """
     if variable not in search.rotation:
         fix = near_misses(variable, search.rotation) or f"Known: {', '.join(search.rotation)}"
@@ -199,7 +247,7 @@ def _beside(
 
 def _sides(task: AbstractionTask, pairs: LabelledPairs, share: float, seed: int) -> NDArray[np.int_]:
     """Side of the split that each pair lies on."""
-    held = held_out_families(task.families, share, seed)
+    held = held_out_families(task.families, share, seed=seed)
     either = np.column_stack([held[pairs.base], held[pairs.source]])
     sides = np.where(either.all(axis=1), HELD_OUT, np.where(either.any(axis=1), ACROSS, SEARCHED))
     for side, words in ((SEARCHED, "to search with"), (HELD_OUT, "of held-out families")):
@@ -207,6 +255,6 @@ def _sides(task: AbstractionTask, pairs: LabelledPairs, share: float, seed: int)
             raise InputError(
                 "pairs",
                 f"{(sides == side).sum()} {words}, {(sides == ACROSS).sum()} across the split",
-                "Draw pairs with group=held_out_families(family, held_out, seed)",
+                "Draw pairs with group=held_out_families(family, held_out, seed=seed)",
             )
     return sides

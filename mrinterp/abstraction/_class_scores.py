@@ -18,6 +18,7 @@ from mrinterp.positions import LAST_TOKEN, Position
 __all__ = ["ClassScores"]
 
 _PLAIN = (str, bool, Real, np.bool_)
+"""Types of labels that survive numpy and a file unchanged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,19 @@ class ClassScores:
     score : callable, optional
         ``score(output, mask)`` gives scores (runs, classes) instead. One column is enough for two
         classes: the second is the answer where it is positive.
+
+    Raises
+    ------
+    InputError
+        For fewer than two labels, the same one twice, words mixed with numbers, or another number of targets.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.abstraction import ClassScores
+    >>> classes = ClassScores(("cat", "dog"))
+    >>> classes.codes(["dog", "cat"]).tolist(), classes.decode(np.array([[0.2, 0.9]])).tolist()
+    ([1, 0], [1])
     """
 
     labels: tuple[Any, ...]
@@ -105,14 +119,14 @@ class ClassScores:
         given = np.asarray(labels)
         if given.ndim != 1:
             raise InputError(
-                "high-level output", f"values of shape {given.shape[1:]}", "Let it be one label per input"
+                "high-level output", f"values of shape {given.shape[1:]}", "Give one label per input"
             )
         values = given.tolist()
         bad = [v for v in values if v not in number]
         if bad:
             raise InputError(
                 "high-level output",
-                f"{bad[0]!r} is none of the classes",
+                f"{bad[0]!r} is not one of the classes",
                 f"Its values must be among {', '.join(repr(v) for v in self.labels)}",
             )
         return np.array([number[v] for v in values], dtype=int)

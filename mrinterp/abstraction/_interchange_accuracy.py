@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
-from mrinterp.abstraction._aligned_variable import AlignedVariable, rule_for
-from mrinterp.abstraction._checked_options import check_options
-from mrinterp.abstraction._control_alignments import control_alignments
+from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for
+from mrinterp.abstraction._controls import control_alignments
 from mrinterp.abstraction._interchange_answers import InterchangeAnswers, interchange_answers
 from mrinterp.abstraction._interchange_pairs import checked_pairs
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.core.checks import checked_count, checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.results._abstraction.interchange_accuracy import ALIGNED, InterchangeAccuracy
 
@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 TOLERANCE = 1e-3
-"""A value read back further from what was written than this (relative to the largest) is said so; four
-roundings of the activation where that is more."""
+"""A value read back further from what was written than this (relative to the largest) is reported in the status; four
+roundings of the activation where that is more, because reading and writing round twice each."""
 
 
 def interchange_accuracy(
@@ -37,27 +37,28 @@ def interchange_accuracy(
     base: ArrayLike,
     source: ArrayLike,
     *,
-    random: int = 5,
+    random_subspaces: int = 5,
     wrong: Sequence[str] | None = None,
     shuffles: int = 5,
+    block: int = 64,
+    folder: str | Path | None = None,
     level: float = 0.95,
     draws: int = 2000,
-    block: int = 64,
     seed: int = 0,
-    folder: str | Path | None = None,
 ) -> InterchangeAccuracy:
     """Interchange a variable between inputs in the network and in the model; how often do they agree?
 
     Parameters
     ----------
     adapter : Adapter
+        The network.
     task : AbstractionTask
         The model, the inputs as both take them, and how the network's answer is read.
     alignment : AlignedVariable, or several
         Several are interchanged together, each from a source of its own where ``source`` has columns.
     base, source : array (M,) of int
         Which of the N inputs are run, and whose values are written into them (`draw_pairs`); source may be (M, V).
-    random : int
+    random_subspaces : int
         Control: as many random subspaces of the same dimension at the same site, and as many drawn where
         the site's activations vary (random mixtures of them): the first kind is a weak control where
         activations fill few of its dimensions. For a subspace that was searched for, the strong control is
@@ -67,13 +68,17 @@ def interchange_accuracy(
         Default all other variables and inputs but the output (none for several variables together; named
         ones then take the first variable's sources).
     shuffles : int
-        Control: the counterfactual labels shuffled over the pairs, so many times.
-    level, draws, seed
-        Of the intervals, the bootstrap over families, and all random numbers.
+        Control: how many times the counterfactual labels are shuffled over the pairs.
     block : int
         Runs per forward pass.
     folder : path, optional
-        Where finished shards of the runs are kept, so that a kill costs little.
+        Where finished shards of the runs are kept, so that an interrupted run continues where it stopped.
+    level : float
+        Of the intervals.
+    draws : int
+        Of the bootstrap over families.
+    seed : int
+        Of all random numbers.
 
     Returns
     -------
@@ -92,11 +97,26 @@ def interchange_accuracy(
     -----
     Accuracy is over all pairs, as in the literature, and over the informative ones, where the
     counterfactual label differs from the base's: where these are few, an edit that does nothing is accurate.
-    Errors are clustered by the family of the base input.
+    Errors are clustered by the family of the base input. Not valid on pairs that an alignment was searched with.
 
     Source: Geiger et al. 2021, arXiv:2106.02997; 2024, arXiv:2303.02536.
+
+    Examples
+    --------
+    >>> from mrinterp.abstraction import AlignedVariable, draw_pairs, interchange_accuracy
+    >>> from mrinterp.adapters import TorchAdapter
+    >>> from mrinterp.features import Subspace
+    >>> from mrinterp.worlds import built_network, equality_task
+    >>> task, (network, directions) = equality_task(60), built_network()
+    >>> left = AlignedVariable("left", "2", Subspace(directions["left"]))
+    >>> base, source = draw_pairs(task.model, task.settings, "left", 40)
+    >>> interchange_accuracy(TorchAdapter(network), task, left, base, source, draws=20).accuracy
+    1.0
     """
-    check_options(level, draws, block, random=random, shuffles=shuffles, seed=seed)
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    checked_count(block, "block", unit="runs per forward pass")
+    checked_count(random_subspaces, "random_subspaces", least=0)
+    checked_count(shuffles, "shuffles", least=0)
     aligned = [alignment] if not isinstance(alignment, Sequence) else list(alignment)
     for a in aligned:
         if not isinstance(a, AlignedVariable):
@@ -110,13 +130,13 @@ def interchange_accuracy(
     expected, base_code = task.wanted(names, b, s), task.answers[b]
     informative = expected != base_code
     rng = np.random.default_rng(seed)
-    controls, reason = control_alignments(adapter, aligned, task.inputs, random, rng, block)
+    controls, reason = control_alignments(adapter, aligned, task.inputs, random_subspaces, rng, block)
     found = interchange_answers(adapter, task, [aligned, *(c[2] for c in controls)], b, s, block, folder)
     table = _Table(expected)
     table.add(ALIGNED, "", found, 0, _status(aligned, found, informative))
     for k, (name, detail, _) in enumerate(controls, start=1):
         table.add(name, detail, found, k)
-    if reason and random:
+    if reason and random_subspaces:
         table.empty("random subspace", "", reason)
     _wrong_variables(table, task, names, wrong, (b, s), found.codes[0])
     for k in range(shuffles):
@@ -136,7 +156,7 @@ def interchange_accuracy(
         "noise_floor": found.noise,
         "sites": [a.site for a in aligned],
         "dimensions": [len(a.view.names) for a in aligned],
-        "rules": [str(rule_for(task.inputs, a.rule)) for a in aligned],
+        "positions": [str(position_for(task.inputs, a.position)) for a in aligned],
     }
     place = "; ".join(str(a) for a in aligned)
     arms, hits = table.arrays()

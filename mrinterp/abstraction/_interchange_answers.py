@@ -16,7 +16,7 @@ from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import (
     AlignedVariable,
     check_tokens,
-    rule_for,
+    position_for,
     source_values,
 )
 from mrinterp.adapters._adapter import Adapter, Edit
@@ -64,7 +64,7 @@ def interchange_answers(
     for a in (a for arm in alignments for a in arm):
         adapter.check(a.site)
     for column, a in enumerate(alignments[0]):
-        check_tokens(task.inputs, rule_for(task.inputs, a.rule), base, source[:, column])
+        check_tokens(task.inputs, position_for(task.inputs, a.position), base, source[:, column])
     writer = _Writer(adapter, task, alignments, base, source, block)
     bench = writer.bench(block, folder)
 
@@ -115,7 +115,7 @@ class _Writer:
             first.view,
             self.task.inputs.take(self.base),
             self.task.classes,
-            rule=first.rule,
+            rule=first.position,
             family=self.task.families[self.base],
             block=block,
             folder=None if folder is None else Path(folder),
@@ -156,7 +156,7 @@ class _Writer:
         """Runs of one alignment: the activation, and per run the read-back error and the largest value."""
         given = self.task.inputs.take(self.base[pair])
         here = [
-            (a.view, given.at(rule_for(given, a.rule)), value[pair].to(h.device))
+            (a.view, given.at(position_for(given, a.position)), value[pair].to(h.device))
             for a, value in zip(arm, values, strict=True)
             if a.site == site
         ]
@@ -177,9 +177,9 @@ class _Writer:
             held = self.adapter.run(given.tensors, read=self.sites).activations
             for arm, taken in zip(self.alignments, self.values, strict=True):
                 for a, value in zip(arm, taken, strict=True):
-                    at = given.at(rule_for(given, a.rule))
+                    at = given.at(position_for(given, a.position))
                     written = a.view.write(held[a.site], value[: len(given)].to(held[a.site].device), at)
-                    made.update(f"{a.site}|{rule_for(given, a.rule)}|".encode())
+                    made.update(f"{a.site}|{position_for(given, a.position)}|".encode())
                     for tensor in (value, written):
                         made.update(tensor.double().cpu().numpy().tobytes())
         return made.hexdigest()

@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
-from mrinterp.abstraction._aligned_variable import AlignedVariable, rule_for
-from mrinterp.abstraction._interchange_pairs import draw_pairs
-from mrinterp.abstraction._labelled_pairs import LabelledPairs, labelled_pairs
+from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for
+from mrinterp.abstraction._interchange_pairs import LabelledPairs, draw_pairs, labelled_pairs
 from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.core.checks import checked_count, checked_number, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import edit_of
 
 __all__ = ["InterchangeTraining", "train_with_interchange"]
 
 _PAIRS_PER_INPUT = 16
+"""Pairs drawn once and trained on in batches: enough that a base meets many sources, few enough to label at once."""
 
 Rows = NDArray[np.int_]
 
@@ -30,8 +31,23 @@ Rows = NDArray[np.int_]
 class InterchangeTraining:
     """A trained network, and how it got there.
 
-    ``adapter`` of the network (evaluation mode, weights frozen); ``losses`` (steps, 1 + V): the task's, then
-    each variable's under interchange; ``task_accuracy`` on the inputs trained on.
+    Parameters
+    ----------
+    adapter : TorchAdapter
+        Of the trained network, in evaluation mode, its weights frozen.
+    variables : tuple of str
+        The V variables that were planted.
+    losses : ndarray (steps, 1 + V)
+        Cross-entropy at every step: the task's, then each variable's under interchange.
+    task_accuracy : float
+        Share of the inputs trained on that the network answers as the model does.
+
+    Examples
+    --------
+    >>> from mrinterp.abstraction import train_with_interchange
+    >>> from mrinterp.worlds import equality_task, plain_network
+    >>> print(train_with_interchange(plain_network(), equality_task(60), [], steps=2))
+    Sequential trained for 2 steps on the task alone: right on ...% of the inputs trained on
     """
 
     adapter: TorchAdapter
@@ -65,15 +81,17 @@ def train_with_interchange(
     module : torch.nn.Module
         In evaluation mode (dropout off), on the device of the inputs. It is not changed.
     task : AbstractionTask
-        The inputs to train on, and the model whose output is the answer.
+        The inputs to train on, and the high-level model whose output is the answer.
     alignment : sequence of AlignedVariable
         Where each variable is to live. Empty: plain training on the task.
-    steps, batch, rate
-        Of Adam: steps, inputs (and pairs) per step, step size at the start (it falls to zero linearly).
+    steps, batch : int
+        Steps of Adam, and inputs (and pairs) per step.
+    rate : float
+        Step size at the start; it falls to zero linearly.
     weight : float
         Of the mean interchange loss beside the task's loss.
     seed : int
-        Of pairs and batches. The start is the given module's weights.
+        Of pairs and batches. Training starts from the given module's weights.
 
     Returns
     -------
@@ -88,20 +106,35 @@ def train_with_interchange(
     Notes
     -----
     Each step runs base inputs, source inputs and base inputs with the variable's features taken from the
-    source; gradients flow through all three. The loss is the cross-entropy of the answers.
+    source; gradients flow through all three. The loss is the cross-entropy of the answers. Accuracy on the inputs
+    trained on is not valid as accuracy on others: judge the network on families that it has not seen.
 
     Source: Geiger et al. 2022, PMLR 162:7324, arXiv:2112.00826.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.abstraction import AlignedVariable, train_with_interchange
+    >>> from mrinterp.features import Subspace
+    >>> from mrinterp.worlds import equality_task, plain_network
+    >>> left = AlignedVariable("left", "3", Subspace(np.eye(32)[:1]))
+    >>> trained = train_with_interchange(plain_network(), equality_task(60), [left], steps=3)
+    >>> trained.losses.shape
+    (3, 2)
     """
-    if steps < 1 or batch < 1 or rate <= 0 or weight < 0:
-        found = f"steps {steps}, batch {batch}, rate {rate:g}, weight {weight:g}"
-        raise InputError("training", found, "Give positive numbers")
+    checked_count(steps, "steps")
+    checked_count(batch, "batch", unit="inputs per step")
+    checked_number(weight, "weight", least=0)
+    checked_seed(seed)
+    if not checked_number(rate, "rate") > 0:
+        raise InputError("rate", f"{rate:g}", "Give a step size above 0")
     adapter = TorchAdapter(copy.deepcopy(module))
     for a in alignment:
         adapter.check(a.site)
     pairs = _pairs(task, alignment, seed)
     parameters = list(adapter.module.requires_grad_(True).parameters())
     optimizer = torch.optim.Adam(parameters, lr=rate)
-    rng = np.random.default_rng([seed, 1])
+    rng = np.random.default_rng([seed, 1])  # 1: batches; the pairs were drawn by the seed itself
     losses = np.empty((steps, 1 + len(alignment)))
     for step in tqdm(range(steps), desc="interchange training", unit="step", disable=None):
         parts = _losses(adapter, task, alignment, pairs, rng.integers(0, len(pairs), batch))
@@ -123,9 +156,11 @@ def _pairs(task: AbstractionTask, alignment: Sequence[AlignedVariable], seed: in
         nothing = np.zeros((len(task.inputs), 0), dtype=int)
         return LabelledPairs(np.arange(len(task.inputs)), nothing, nothing)
     task.checked([a.variable for a in alignment])
-    rules = {a.variable: rule_for(task.inputs, a.rule) for a in alignment}
+    positions = {a.variable: position_for(task.inputs, a.position) for a in alignment}
     count = _PAIRS_PER_INPUT * len(task.inputs)
-    return labelled_pairs(task, rules, *draw_pairs(task.model, task.settings, list(rules), count, seed=seed))
+    return labelled_pairs(
+        task, positions, *draw_pairs(task.model, task.settings, list(positions), count, seed=seed)
+    )
 
 
 def _losses(
@@ -144,10 +179,10 @@ def _losses(
 
     parts = [loss(adapter.run(base.tensors).output, task.answers[pairs.base[rows]])]
     for v, a in enumerate(alignment):
-        rule = rule_for(task.inputs, a.rule)
+        position = position_for(task.inputs, a.position)
         source = task.inputs.take(pairs.source[rows, v])
         held = adapter.run(source.tensors, read=[a.site]).activations[a.site]
-        values, places = a.view.read(held, source.at(rule)), base.at(rule)
+        values, places = a.view.read(held, source.at(position)), base.at(position)
         run = adapter.run(base.tensors, write={a.site: edit_of(a.view, values, places)})
         parts.append(loss(run.output, pairs.wanted[rows, v]))
     return parts

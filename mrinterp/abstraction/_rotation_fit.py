@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +16,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
-from mrinterp.abstraction._labelled_pairs import LabelledPairs
+from mrinterp.abstraction._interchange_pairs import LabelledPairs
 from mrinterp.abstraction._rotation import Rotation
-from mrinterp.abstraction._site_runs import SiteRuns
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.core.checks import checked_count, checked_number
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import whole_file
+from mrinterp.features._feature_view import ChannelMap, FeatureView
+from mrinterp.models._resumption import Resumption
 from mrinterp.positions import Position
 
 __all__ = ["RotationFit", "RotationSettings", "fit_rotation"]
@@ -27,7 +31,8 @@ __all__ = ["RotationFit", "RotationSettings", "fit_rotation"]
 Rows = NDArray[np.int_]
 
 COLDEST = 0.1
-"""Temperature of a learned boundary at the end, in rows."""
+"""Temperature of a learned boundary at the end, in rows: half a row from the edge, a row then counts by less than
+0.01 or more than 0.99. It starts at a quarter of the rows, where many of them count in part and get a gradient."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +48,11 @@ class RotationSettings:
     seed: int
 
     def __post_init__(self) -> None:
-        whole = all(isinstance(n, Integral) for n in (self.steps, self.batch, self.starts))
-        if (
-            not whole
-            or min(self.steps, self.batch, self.starts) < 1
-            or not self.rate > 0
-            or not self.penalty >= 0
-        ):
-            found = f"steps {self.steps}, batch {self.batch}, starts {self.starts}, rate {self.rate:g}"
-            raise InputError(
-                "search", f"{found}, penalty {self.penalty:g}", "Give positive numbers, whole ones for counts"
-            )
+        for name in ("steps", "batch", "starts"):
+            checked_count(getattr(self, name), name)
+        checked_number(self.penalty, "penalty", least=0)
+        if not checked_number(self.rate, "rate") > 0:
+            raise InputError("rate", f"{self.rate:g}", "Give a step size above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ def fit_rotation(
     adapter: Adapter,
     task: AbstractionTask,
     site: str,
-    rule: Position | None,
+    position: Position | None,
     dimensions: Mapping[str, int],
     pairs: LabelledPairs,
     settings: RotationSettings,
@@ -85,7 +84,7 @@ def fit_rotation(
     InputError
         For subspaces wider than the site, or an adapter through which no gradient flows.
     """
-    site_runs = SiteRuns(adapter, task, site, rule, settings.batch)
+    site_runs = _SiteRuns(adapter, task, site, position, settings.batch)
     total = sum(dimensions.values())
     whole = all(isinstance(n, Integral) for n in dimensions.values())
     if not whole or min(dimensions.values()) < 1 or total > site_runs.width:
@@ -114,11 +113,11 @@ def fit_rotation(
 
 
 def _key(
-    runs: SiteRuns, pairs: LabelledPairs, dimensions: Mapping[str, int], settings: RotationSettings
+    runs: _SiteRuns, pairs: LabelledPairs, dimensions: Mapping[str, int], settings: RotationSettings
 ) -> str:
     """Digest of all that a start depends on, the number of starts aside."""
     given = {**vars(settings), "starts": None}
-    words = [runs.adapter.hash, runs.site, str(runs.rule), dict(dimensions), given]
+    words = [runs.adapter.hash, runs.site, str(runs.position), dict(dimensions), given]
     made = hashlib.sha256(repr(words).encode())
     held, clean = (x.double().cpu().numpy() for x in (runs.held, runs.clean))
     for part in (held, clean, pairs.base, pairs.source, pairs.wanted):
@@ -136,7 +135,7 @@ def _last(losses: NDArray[np.float64]) -> float:
 
 
 def _descend(
-    runs: SiteRuns,
+    runs: _SiteRuns,
     dimensions: dict[str, int],
     pairs: LabelledPairs,
     settings: RotationSettings,
@@ -170,7 +169,7 @@ def _descend(
 
 
 def _losses(
-    runs: SiteRuns, rotation: Rotation, variables: Sequence[str], pairs: LabelledPairs, rows: Rows
+    runs: _SiteRuns, rotation: Rotation, variables: Sequence[str], pairs: LabelledPairs, rows: Rows
 ) -> list[torch.Tensor]:
     weight = rotation.weight
     parts = []
@@ -195,3 +194,56 @@ def _step(
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
+
+
+class _SiteRuns:
+    """Clean activations and scores of all inputs at a site, and runs of base inputs edited there.
+
+    Parameters
+    ----------
+    adapter : Adapter
+    task : AbstractionTask
+    site : str
+    position : Position, optional
+    block : int
+        Inputs per forward pass of the clean runs.
+    """
+
+    def __init__(
+        self, adapter: Adapter, task: AbstractionTask, site: str, position: Position | None, block: int
+    ) -> None:
+        self.adapter, self.site, self.position = adapter, site, position
+        self.inputs, self.classes = task.inputs, task.classes
+        self.resumption = Resumption.before(adapter, site)
+        held, clean, starts = [], [], []
+        for a in range(0, len(self.inputs), block):
+            part = self.inputs.take(np.arange(a, min(a + block, len(self.inputs))))
+            with torch.no_grad():
+                run = adapter.run(part.tensors, read=[site])
+                held.append(run.activations[site].clone())
+                clean.append(self.classes(run.output, part.mask_or_ones))
+            start = None if self.resumption is None else self.resumption.activation(part, self.classes)
+            if start is None:
+                self.resumption = None
+            else:
+                starts.append(start)
+        self.held, self.clean = torch.cat(held), torch.cat(clean)
+        # Joined outside inference mode: autograd refuses tensors that were made in it.
+        self.starts = torch.cat(starts) if self.resumption is not None else None
+        self.feature_map = self.held.ndim == 4
+        self.width = self.held.shape[1 if self.feature_map else -1]
+
+    def scores(self, view: Any, base: Rows, source: Rows) -> torch.Tensor:
+        """Scores (n, classes) of base inputs with the view's values from their sources."""
+        fitting: FeatureView = ChannelMap(view) if self.feature_map else view
+        given = self.inputs.take(base)
+        at = torch.from_numpy(source).to(self.held.device)
+        values = fitting.read(self.held[at], self.inputs.take(source).at(self.position))
+        places = given.at(self.position)
+        begin: Any = nullcontext()
+        if self.starts is not None and self.resumption is not None:
+            begin = self.resumption.begin(self.starts[torch.from_numpy(base).to(self.starts.device)])
+        with torch.enable_grad(), begin:
+            write = {self.site: lambda h: fitting.write(h, values, places)}
+            output = self.adapter.run(given.tensors, write=write).output
+            return self.classes(output, given.mask_or_ones)

@@ -1,4 +1,4 @@
-from ._all_methods import comparators as comparators
+from ._all_methods import all_methods as all_methods
 from ._beside_knockout import beside_knockout as beside_knockout
 from ._correlation import correlation as correlation
 from ._gradient import attribution_patching as attribution_patching

@@ -1,4 +1,4 @@
-"""All cheap comparators on one bench."""
+"""All attribution methods on one bench."""
 
 from __future__ import annotations
 
@@ -8,41 +8,64 @@ from mrinterp.attribution._integrated_gradients import integrated_gradients
 from mrinterp.attribution._linear_probe import linear_probe
 from mrinterp.attribution._method import Target
 from mrinterp.knockouts._bench import Bench
-from mrinterp.results._check import NotApplicable
-from mrinterp.results._estimates import Estimates
+from mrinterp.knockouts._feature_numbers import Features
+from mrinterp.results._attribution_scores import AttributionScores
 
-__all__ = ["comparators"]
+__all__ = ["all_methods"]
 
 
-def comparators(
-    bench: Bench, target: Target = "mean", steps: int = 16
-) -> dict[str, Estimates | NotApplicable]:
-    """What users of cheaper methods would have answered, by method name.
+def all_methods(
+    bench: Bench,
+    features: Features | str | int | None = None,
+    *,
+    target: Target = "mean",
+    steps: int = 16,
+) -> AttributionScores:
+    """What cheaper methods would have answered in place of a knockout, by the name of the method.
 
     Parameters
     ----------
     bench : Bench
         The inputs, features and outcome of the knockouts that they are held against.
+    features : names or numbers, optional
+        Of which features results are returned; default all of the view.
     target : "mean", "zero", Kind, array or ModelInputs
-        What attribution patching and integrated gradients put in.
+        What attribution patching and integrated gradients put in: as in `attribution_patching`.
     steps : int
         Backward passes of integrated gradients.
 
     Returns
     -------
-    dict of str to Estimates or NotApplicable
+    AttributionScores
         ``correlation``, ``linear_probe``, ``gradient``, ``gradient_times_activation``,
         ``attribution_patching``, ``integrated_gradients``: each the effect of one unit more of the
         feature, so that all can be held against one knockout (`beside_knockout`).
+
+    Raises
+    ------
+    InputError
+        As the methods do: for a feature that the view does not have, or a target that does not fit.
+
+    Notes
+    -----
+    None of these numbers is valid as the effect of a knockout without one to compare it with: see the notes of
+    each method.
+
+    Examples
+    --------
+    >>> from mrinterp.attribution import all_methods
+    >>> from mrinterp.worlds import gated_world
+    >>> scores = all_methods(gated_world().bench(), "silent", target="zero")
+    >>> round(scores["gradient"].beta.item(), 6), scores["correlation"].beta.item() > 0.9
+    (0.0, True)
     """
-    few = NotApplicable(
-        f"{bench.prompts} prompts: a slope with intercept needs at least three", "correlation"
+    return AttributionScores(
+        methods={
+            "correlation": correlation(bench, features),
+            "linear_probe": linear_probe(bench, features),
+            "gradient": gradient(bench, features),
+            "gradient_times_activation": gradient_times_activation(bench, features),
+            "attribution_patching": attribution_patching(bench, features, target=target),
+            "integrated_gradients": integrated_gradients(bench, features, target=target, steps=steps),
+        }
     )
-    return {
-        "correlation": correlation(bench) if bench.prompts >= 3 else few,
-        "linear_probe": linear_probe(bench),
-        "gradient": gradient(bench),
-        "gradient_times_activation": gradient_times_activation(bench),
-        "attribution_patching": attribution_patching(bench, target),
-        "integrated_gradients": integrated_gradients(bench, target, steps),
-    }

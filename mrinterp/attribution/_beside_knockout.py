@@ -1,4 +1,4 @@
-"""Comparators and the knockout that they stand in for, in one table."""
+"""Attribution methods and the knockout that they stand in for, in one table."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.errors import InputError
+from mrinterp.results._attribution_scores import AttributionScores
 from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
@@ -22,24 +23,45 @@ NO_SLOPE = "the outcome is least or largest at the clean run: the knockout has n
 
 
 def beside_knockout(
-    found: Mapping[str, Estimates | NotApplicable], knockout: KnockoutEffects
+    scores: AttributionScores | Mapping[str, Estimates | NotApplicable], knockout: KnockoutEffects
 ) -> AttributionTable:
-    """Hold what `comparators` found against a knockout of the same features, per unit.
+    """Hold what attribution methods found against a knockout of the same features, per unit.
 
     Parameters
     ----------
-    found : mapping of method to Estimates or NotApplicable
+    scores : AttributionScores, or mapping of method to Estimates or NotApplicable
+        What `all_methods` returns, or several methods by name.
     knockout : KnockoutEffects
-        Of all or some of the features. Best the kind that the comparators predict: a knockout to zero or
+        Of all or some of the features. Best the kind that the methods predict: a knockout to zero or
         to the mean for patching towards it, the shift for the gradient.
+
+    Returns
+    -------
+    AttributionTable
+        Knockout and methods side by side per feature and outcome, and how well each method agrees.
 
     Raises
     ------
     InputError
-        For nothing found, or a feature or an outcome of the knockout that the comparators do not have.
+        For no methods, or a feature or an outcome of the knockout that a method does not have.
+
+    Notes
+    -----
+    Agreement is over features: it is not valid as a score of single features, and needs at least four of them.
+
+    Examples
+    --------
+    >>> from mrinterp.attribution import beside_knockout, gradient
+    >>> from mrinterp.knockouts import knock_out
+    >>> from mrinterp.worlds import gated_world
+    >>> bench = gated_world().bench()
+    >>> held = beside_knockout({"gradient": gradient(bench)}, knock_out(bench, "zero", draws=20))
+    >>> saturated = held.table.set_index("feature").loc["saturated"]
+    >>> saturated["gradient"].item(), saturated["knockout"].item() > 0.6
+    (0.0, True)
     """
-    if not found:
-        raise InputError("comparators", "none", "Give what comparators(bench) returns")
+    if not len(scores):
+        raise InputError("scores", "no attribution methods", "Give what all_methods(bench) returns")
     lower, upper = knockout.interval()
     F, O = knockout.effect.shape
     table = pd.DataFrame(
@@ -52,8 +74,8 @@ def beside_knockout(
             "flags": np.repeat(np.array(knockout.flags, dtype=object), O),
         }
     )
-    scores: list[dict[str, Any]] = []
-    for method, e in found.items():
+    agreements: list[dict[str, Any]] = []
+    for method, e in scores.items():
         beta, se = np.full((2, F, O), np.nan)
         why = np.full((F, O), "ok", dtype=object)
         if isinstance(e, Estimates):
@@ -73,14 +95,14 @@ def beside_knockout(
                 status = str(why[0, o])
             status = NO_SLOPE if knockout.extremal_at_clean[o] else status
             status = e.reason if isinstance(e, NotApplicable) else status
-            scores.append(
+            agreements.append(
                 {"method": method, "outcome": outcome, "features": row.pop("n"), **row, "status": status}
             )
     return AttributionTable(
         knockout=knockout.kind,
-        methods=tuple(found),
+        methods=tuple(scores),
         table=table,
-        scores=pd.DataFrame(scores),
+        scores=pd.DataFrame(agreements),
         meta={"label": knockout.label},
     )
 
@@ -90,8 +112,8 @@ def _places(known: tuple[str, ...], wanted: tuple[str, ...], method: str) -> lis
     missing = [name for name in wanted if name not in known]
     if missing:
         raise InputError(
-            f"comparator {method!r}",
-            f"{missing[0]!r} is not among what it has",
-            "Use the bench of the knockout",
+            f"attribution method {method!r}",
+            f"nothing about {missing[0]!r}, which the knockout has",
+            "Run the method on the bench of the knockout, on at least the same features and outcomes",
         )
     return [known.index(name) for name in wanted]

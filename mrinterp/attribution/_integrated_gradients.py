@@ -12,15 +12,16 @@ from tqdm import tqdm
 from mrinterp.attribution._method import (
     DRAWN,
     Target,
+    attribution_estimates,
     beside_drawn,
     blocks,
-    comparator_estimates,
     gradients,
     per_unit,
     target_values,
 )
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.models._write_gradient import write_gradient
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
@@ -31,15 +32,24 @@ Array = NDArray[np.float64]
 
 
 def integrated_gradients(
-    bench: Bench, target: Target = "mean", steps: int = 16, together: bool = True
+    bench: Bench,
+    features: Features | str | int | None = None,
+    *,
+    target: Target = "mean",
+    steps: int = 16,
+    together: bool = True,
 ) -> Estimates | NotApplicable:
     """Gradient averaged along a straight path of written values, times the length of the path.
 
     Parameters
     ----------
     bench : Bench
+        P prompts, a view of F features at one site, and outcomes.
+    features : names or numbers, optional
+        Of which features results are returned; default all of the view. All features of the view move along
+        the path, whichever are returned.
     target : "mean", "zero", Kind, array or ModelInputs
-        The baseline: what would be put in.
+        The baseline, what would be put in: as in `attribution_patching`.
     steps : int
         Gauss-Legendre nodes on the path, each one backward pass per outcome.
     together : bool
@@ -55,27 +65,38 @@ def integrated_gradients(
         change. ``meta["completeness_error"]`` (together): largest difference over prompts and outcomes
         between the sum of shares and the change that one run with all features put in shows.
     NotApplicable
-        Where every outcome is sampled, or one is discrete; one sampled among others has nan and its status.
+        Where every outcome is sampled, or one is discrete. One sampled outcome among others has nan and the
+        reason as its status.
 
     Raises
     ------
     InputError
-        For fewer than one step, or a target that does not fit.
+        For a feature that the view does not have, fewer than one step, or a target that does not fit.
 
     Notes
     -----
-    Steps in the outcome are invisible to any gradient on the path: the completeness error shows them.
-    Kinks are integrated to about one part in ``steps`` squared.
+    Not valid where the outcome has steps: they are invisible to any gradient on the path, and the
+    completeness error shows them. Kinks are integrated to about one part in ``steps`` squared.
 
     Source: Sundararajan, Taly & Yan 2017, arXiv:1703.01365.
+
+    Examples
+    --------
+    >>> from mrinterp.attribution import integrated_gradients
+    >>> from mrinterp.worlds import gated_world
+    >>> found = integrated_gradients(gated_world().bench(), target="zero")
+    >>> round(found["linear", "output"].beta, 6), round(found.meta["completeness_error"], 1)
+    (1.0, 1.0)
     """
+    numbers = feature_numbers(bench, features)
     if steps < 1:
-        raise InputError("steps", f"{steps}", "Give at least one; 16 serve smooth outcomes")
+        raise InputError("steps", f"{steps}", "Give at least one; 16 are enough for smooth outcomes")
     moved = target_values(bench, target) - bench.values
     nodes, weights = np.polynomial.legendre.leggauss(steps)
-    nodes, weights = (nodes + 1) / 2, weights / 2
-    follow = _together if together else _alone
-    mean = follow(bench, moved, nodes, weights)
+    nodes, weights = (nodes + 1) / 2, weights / 2  # from (-1, 1) to the path (0, 1)
+    mean = (
+        _together(bench, moved, nodes, weights) if together else _alone(bench, numbers, moved, nodes, weights)
+    )
     if isinstance(mean, NotApplicable):
         return mean
     predicted = mean * moved[..., None]
@@ -84,10 +105,11 @@ def integrated_gradients(
     if together:
         change = _all_put_in(bench, moved) - bench.clean
         meta["completeness_error"] = float(np.nanmax(np.abs(shares.sum(axis=1) - change)))
-    return comparator_estimates(
+    return attribution_estimates(
         bench,
-        "integrated_gradients" if together else "integrated_gradients_alone",
-        "integrated gradients" if together else "integrated gradients, one feature at a time",
+        numbers,
+        method="integrated_gradients" if together else "integrated_gradients_alone",
+        label="integrated gradients" if together else "integrated gradients, one feature at a time",
         **per_unit(bench, moved, shares),
         assumes=(
             "the outcome has no steps between the clean value and the one put in",
@@ -109,16 +131,18 @@ def _together(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array
     return np.asarray(total)
 
 
-def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | NotApplicable:
-    """Gradient averaged over each feature's own path, all others held."""
+def _alone(
+    bench: Bench, numbers: NDArray[np.int_], moved: Array, nodes: Array, weights: Array
+) -> Array | NotApplicable:
+    """Gradient averaged over each chosen feature's own path, all others held; 0 for features not chosen."""
     computed = len(bench.outcome.names) - len(bench.outcome.sampled_names)
     if not computed:
         return NotApplicable(DRAWN, "gradient")
     S, P = len(nodes), bench.prompts
     total = np.zeros((*bench.values.shape, computed))
-    rows = tqdm(list(blocks(bench.features * S * P, bench.block)), desc="integrated gradients", disable=None)
+    rows = tqdm(list(blocks(len(numbers) * S * P, bench.block)), desc="integrated gradients", disable=None)
     for index in rows:
-        feature, step, prompt = index // (S * P), index // P % S, index % P
+        feature, step, prompt = numbers[index // (S * P)], index // P % S, index % P
         unique, column = np.unique(feature, return_inverse=True)
         row = np.arange(len(index))
         values = bench.values[prompt][..., unique]
@@ -138,7 +162,7 @@ def _alone(bench: Bench, moved: Array, nodes: Array, weights: Array) -> Array | 
             return found
         g = np.moveaxis(found[1], 1, -1).reshape(*values.shape, -1)[row, ..., column, :]
         weighted = g * weights[step].reshape(-1, *[1] * (g.ndim - 1))
-        # The same (prompt, feature) stands once per step: add without losing any.
+        # A block may hold one (prompt, feature) at several steps: `+=` would keep only the last of them.
         at: Any = (prompt, slice(None), feature) if bench.each else (prompt, feature)
         np.add.at(total, at, weighted)
     return beside_drawn(bench, total)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_squared_error
 from sklearn.model_selection import GroupKFold
 
-from mrinterp.attribution._method import comparator_estimates, token_mean, varying
+from mrinterp.attribution._method import attribution_estimates, token_mean, varying
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.least_squares import families_of
 
@@ -21,17 +22,34 @@ __all__ = ["linear_probe"]
 
 Array = NDArray[np.float64]
 PENALTIES = tuple(10.0**k for k in range(-3, 5))
+"""From next to no shrinkage to nearly all of it, on standardized features: the best one is chosen within."""
+
+MOST_INNER_FOLDS = 5
+"""Folds by which a penalty is chosen; two where there are fewer than `FAMILIES_FOR_FIVE`."""
+
+FAMILIES_FOR_FIVE = 10
+"""With fewer families a fifth of them would hold a single one."""
 
 
-def linear_probe(bench: Bench, folds: int = 10, penalties: tuple[float, ...] = PENALTIES) -> Estimates:
+def linear_probe(
+    bench: Bench,
+    features: Features | str | int | None = None,
+    *,
+    folds: int = 10,
+    penalties: Sequence[float] = PENALTIES,
+) -> Estimates:
     """Ridge regression of each outcome on all features; logistic where the outcome has two values.
 
     Parameters
     ----------
     bench : Bench
+        P prompts, a view of F features at one site, and outcomes.
+    features : names or numbers, optional
+        Of which features results are returned; default all of the view. The probe is fitted on all features of
+        the view, whichever are returned.
     folds : int
         Groups of families left out in turn (fewer where there are fewer families).
-    penalties : tuple of float
+    penalties : sequence of float
         Grid of squared-length penalties on standardized coefficients, chosen by families held out
         from the fit.
 
@@ -40,27 +58,36 @@ def linear_probe(bench: Bench, folds: int = 10, penalties: tuple[float, ...] = P
     Estimates
         Coefficient per unit of the feature in outcome units (logistic: average marginal effect).
         ``details["held_out"]``: R^2 on families held out, the penalty chosen without them.
-        Errors: delete-a-group jackknife over the groups of families, t on groups minus one.
+        Errors: delete-a-group jackknife over the groups of families, t on groups minus one. An outcome for which
+        no probe can be fitted has nan and the reason as its status.
 
     Raises
     ------
     InputError
-        For fewer than two folds, or a penalty that is not positive.
+        For a feature that the view does not have, fewer than two folds, or a penalty that is not positive.
 
     Notes
     -----
-    Where every token has a value of its own, the mean over an input's own tokens stands for it.
-
-    The interval is that of the shrunken coefficient under resampled families. It says how well the
-    probe reads, not what the network uses: with correlated features the penalty splits the cause's
+    Not valid as an effect. The interval is that of the shrunken coefficient under resampled families. It says
+    how well the probe reads, not what the network uses: with correlated features the penalty splits the cause's
     coefficient among those that accompany it.
 
+    Where every token has a value of its own, the mean over an input's own tokens stands for it.
+
     Source: Alain & Bengio 2016, arXiv:1610.01644.
+
+    Examples
+    --------
+    >>> from mrinterp.attribution import linear_probe
+    >>> from mrinterp.worlds import gated_world
+    >>> found = linear_probe(gated_world().bench(), "linear")
+    >>> round(found["linear", "output"].beta, 2), found.details["held_out"].item() > 0.99
+    (1.0, True)
     """
+    numbers = feature_numbers(bench, features)
     if folds < 2 or not penalties or min(penalties) <= 0:
-        raise InputError(
-            "linear probe", f"{folds} folds, penalties {penalties}", "At least 2 folds, penalties above 0"
-        )
+        found = f"{folds} folds, penalties {penalties}"
+        raise InputError("linear probe", found, "Give at least 2 folds, and penalties above 0")
     x, y = token_mean(bench, bench.values), bench.clean
     codes, names = families_of(bench.family)
     G, (F, O) = min(folds, len(names)), (x.shape[1], y.shape[1])
@@ -68,27 +95,28 @@ def linear_probe(bench: Bench, folds: int = 10, penalties: tuple[float, ...] = P
     beta, se, held = np.full((F, O), np.nan), np.full((F, O), np.nan), np.full((F, O), np.nan)
     status = np.full((F, O), "ok", dtype=object)
     for o in range(O):
-        found = "fewer than three families: none can be held out" if G < 3 else ""
-        found = found or _unfit(y[:, o], codes, G)
-        if found or not varies.any():
-            status[:, o] = found
+        why = "fewer than three families: none can be held out" if G < 3 else ""
+        why = why or _unfit(y[:, o], codes, G)
+        if why or not varies.any():
+            status[:, o] = why
             continue
         b, e, r2 = _jackknifed(x[:, varies] / spread[varies], y[:, o], codes, G, penalties)
         beta[varies, o], se[varies, o] = b / spread[varies], e / spread[varies]
         held[:, o] = r2
     status[~varies] = "the feature does not vary over these prompts"
-    return comparator_estimates(
+    return attribution_estimates(
         bench,
-        "linear_probe",
-        "linear probe",
-        beta,
-        se,
-        float(G - 1),
-        status,
-        ("features that read the outcome well also drive it (they need not)",),
-        "Alain & Bengio 2016, arXiv:1610.01644",
-        {"held_out": held},
-        {"folds": G},
+        numbers,
+        method="linear_probe",
+        label="linear probe",
+        beta=beta,
+        se=se,
+        df=float(G - 1),
+        status=status,
+        assumes=("features that read the outcome well also drive it (they need not)",),
+        reference="Alain & Bengio 2016, arXiv:1610.01644",
+        details={"held_out": held},
+        meta={"folds": G},
     )
 
 
@@ -106,7 +134,7 @@ def _unfit(y: Array, codes: NDArray[np.int_], groups: int) -> str:
 
 
 def _jackknifed(
-    x: Array, y: Array, codes: NDArray[np.int_], groups: int, penalties: tuple[float, ...]
+    x: Array, y: Array, codes: NDArray[np.int_], groups: int, penalties: Sequence[float]
 ) -> tuple[Array, Array, float]:
     """Coefficients per standard deviation, their error, and R^2 on the families left out."""
     fits, error, around = [], 0.0, 0.0
@@ -121,7 +149,7 @@ def _jackknifed(
 
 
 def _fit(
-    x: Array, y: Array, codes: NDArray[np.int_], penalties: tuple[float, ...]
+    x: Array, y: Array, codes: NDArray[np.int_], penalties: Sequence[float]
 ) -> tuple[Array, Callable[[Array], Array]]:
     """Coefficients in outcome units, and what predicts outcomes; penalty chosen by held-out families."""
     classes = np.unique(y)
@@ -152,12 +180,13 @@ def _chosen(
     x: Array,
     y: Array,
     codes: NDArray[np.int_],
-    penalties: tuple[float, ...],
+    penalties: Sequence[float],
 ) -> float:
     """The penalty with the smallest loss on families held out in turn."""
     total = np.zeros(len(penalties))
     count = len(np.unique(codes))
-    folds = list(GroupKFold(5 if count >= 10 else 2).split(x, groups=codes))
+    inner = MOST_INNER_FOLDS if count >= FAMILIES_FOR_FIVE else 2
+    folds = list(GroupKFold(inner).split(x, groups=codes))
     for train, test in folds:
         if len(np.unique(y[train])) < 2:
             continue

@@ -1,8 +1,8 @@
-"""What the cheap comparators share: values per prompt, written targets, gradients, and their `Estimates`."""
+"""What attribution methods share: values per prompt, values to put in, gradients, and their `Estimates`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,9 @@ __all__ = [
     "DRAWN",
     "FLAT",
     "Target",
+    "attribution_estimates",
     "beside_drawn",
     "blocks",
-    "comparator_estimates",
     "gradients",
     "per_unit",
     "target_values",
@@ -44,8 +44,9 @@ FLAT = (
     "the gradient is zero on every prompt: a step, a saturated unit or no path to the outcome;"
     " only a knockout tells which"
 )
-DRAWN = "the outcome is sampled: there is no backward pass through a draw"
-STILL = "the value put in equals the clean one on every prompt: choose another target"
+DRAWN = "the outcome is sampled: no gradient flows through random draws"
+NO_ERROR = "no standard error: the change comes from fewer than two families"
+UNMOVED = "the value put in equals the clean one on every prompt: choose another target"
 
 
 def token_mean(bench: Bench, values: Array) -> Array:
@@ -59,6 +60,7 @@ def token_mean(bench: Bench, values: Array) -> Array:
 
 def varying(values: Array) -> NDArray[np.bool_]:
     """Features (F,) of values (P, F) that differ between prompts by more than float32 rounds them."""
+    # About eight steps of float32: sums taken in another order differ by no more than that.
     return np.asarray(np.ptp(values, axis=0) > 1e-6 * np.abs(values).max(axis=0))
 
 
@@ -157,7 +159,7 @@ def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:
     moved : ndarray, shaped as the bench's values
         Value put in minus clean value.
     predicted : ndarray (P, F, O)
-        Outcome change that the comparator predicts for each feature moved alone.
+        Outcome change that the method predicts for each feature moved alone.
 
     Returns
     -------
@@ -170,7 +172,7 @@ def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:
     mean, mean_se, _ = clustered_mean(predicted.reshape(len(predicted), -1), bench.family)
     status = np.full(beta.shape, "ok", dtype=object)
     status[(predicted == 0).all(axis=0)] = FLAT
-    status[~(change != 0).any(axis=0)] = STILL
+    status[~(change != 0).any(axis=0)] = UNMOVED
     return {
         "beta": beta,
         "se": se,
@@ -180,8 +182,10 @@ def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:
     }
 
 
-def comparator_estimates(
+def attribution_estimates(
     bench: Bench,
+    numbers: NDArray[np.int_],
+    *,
     method: str,
     label: str,
     beta: Array,
@@ -189,35 +193,29 @@ def comparator_estimates(
     df: Array | float,
     status: NDArray[Any],
     assumes: tuple[str, ...],
-    reference: str,
-    details: dict[str, Array] | None = None,
-    meta: dict[str, Any] | None = None,
+    reference: str = "",
+    details: Mapping[str, Array] | None = None,
+    meta: Mapping[str, Any] | None = None,
 ) -> Estimates:
-    """A comparator's numbers as `Estimates`: per unit of each feature, intervals over families."""
+    """A method's numbers (F, O) as `Estimates` of the chosen features, per unit, intervals over families."""
     status = status.copy()
     sampled = np.isin(bench.outcome.names, bench.outcome.sampled_names)
     status[(status == "ok") & np.isnan(beta) & sampled] = DRAWN
-    status[(status == "ok") & np.isfinite(beta) & ~np.isfinite(se)] = (
-        "no error can be had: fewer than two families carry the change"
-    )
+    status[(status == "ok") & np.isfinite(beta) & ~np.isfinite(se)] = NO_ERROR
+    names = bench.view.names
     return Estimates(
         method=method,
         label=label,
-        exposures=bench.view.names,
+        exposures=tuple(names[f] for f in numbers),
         outcomes=bench.outcome.names,
-        beta=beta,
-        se=se,
-        status=status,
-        n_instruments=np.full(beta.shape, bench.prompts),
-        df=np.broadcast_to(np.reshape(df, (-1, 1)), beta.shape),
-        details=details or {},
+        beta=beta[numbers],
+        se=se[numbers],
+        status=status[numbers],
+        n_instruments=np.full((len(numbers), beta.shape[1]), bench.prompts),
+        df=np.broadcast_to(np.reshape(df, (-1, 1)), beta.shape)[numbers],
+        details={name: value[numbers] for name, value in (details or {}).items()},
         assumes=assumes,
         reference=reference,
         unit="outcome units per unit of the feature",
-        meta={
-            "counted": "prompts",
-            "families": len(np.unique(bench.family)),
-            "comparator": True,
-            **(meta or {}),
-        },
+        meta={"counted": "prompts", "families": len(np.unique(bench.family)), **(meta or {})},
     )

@@ -9,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
-from mrinterp.abstraction._causal_model import CausalModel
+from mrinterp.abstraction._causal_model import CausalModel, Variable
 from mrinterp.abstraction._class_scores import ClassScores
-from mrinterp.abstraction._variable import Variable
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 

@@ -13,7 +13,7 @@ from mrinterp.worlds._hierarchical_equality import built_network, equality_task
 
 TASK = equality_task(500)
 NETWORK, DIRECTIONS = built_network()
-HELD = held_out_families(TASK.family, 0.3, 0)
+HELD = held_out_families(TASK.family, 0.3, seed=0)
 BASE, SOURCE = draw_pairs(TASK.model, TASK.settings, ["left", "right"], 600, group=HELD)
 BOTH = {"left": 1, "right": 1}
 
@@ -28,7 +28,7 @@ def search(adapter: Any = None, **options: Any) -> AlignmentSearch:
         "base": BASE,
         "source": SOURCE,
         "steps": 300,
-        "random": 2,
+        "random_subspaces": 2,
         "draws": 100,
         **options,
     }

@@ -15,7 +15,7 @@ from tests.abstraction.searched_alignment import BOTH, NETWORK, SOURCE, search
 
 def test_a_killed_search_goes_on_and_another_search_starts_anew(tmp_path: Path) -> None:
     """The second call finds all starts and all shards but one on disk, and writes only that one."""
-    options = {"steps": 40, "starts": 2, "folder": tmp_path, "block": 32, "random_model": False}
+    options = {"steps": 40, "starts": 2, "folder": tmp_path, "block": 32, "random_network": False}
     first = search(**options)
     shards = sorted(tmp_path.glob("interchange-*/shard-*.npz"))
     assert len(shards) > 4
@@ -52,7 +52,7 @@ def test_a_kill_costs_the_start_that_it_hits_and_no_other(tmp_path: Path) -> Non
         "source": SOURCE[:, 0],
         "steps": 20,
         "starts": 4,
-        "random_model": False,
+        "random_network": False,
     }
     whole = search(**given)
     killed = _Killed(NETWORK)

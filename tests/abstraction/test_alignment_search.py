@@ -13,8 +13,8 @@ import torch
 from scipy.linalg import subspace_angles
 
 from mrinterp.abstraction._alignment_search import subspace_of
+from mrinterp.abstraction._controls import shuffled_network
 from mrinterp.abstraction._interchange_pairs import draw_pairs
-from mrinterp.abstraction._random_network import random_network
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
@@ -80,7 +80,7 @@ def test_held_out_families_are_never_looked_at(found: AlignmentSearch) -> None:
     x[torch.from_numpy(HELD)] = torch.randn(
         int(HELD.sum()), x.shape[1], generator=torch.Generator().manual_seed(9)
     )
-    other = search(inputs=ModelInputs({"input": x}), random_model=False)
+    other = search(inputs=ModelInputs({"input": x}), random_network=False)
     for variable in BOTH:
         np.testing.assert_array_equal(other.rotation[variable], found.rotation[variable])
     np.testing.assert_array_equal(other.losses, found.losses)
@@ -89,7 +89,7 @@ def test_held_out_families_are_never_looked_at(found: AlignmentSearch) -> None:
 
 def test_pairs_across_the_split_are_counted_and_left_out() -> None:
     base, source = draw_pairs(TASK.model, TASK.settings, "left", 400, seed=1)
-    found = search(dimensions={"left": 1}, base=base, source=source, steps=20, random_model=False)
+    found = search(dimensions={"left": 1}, base=base, source=source, steps=20, random_network=False)
     across = HELD[base] != HELD[source]
     assert found.pairs["unused"] == across.sum() > 50
     assert sum(found.pairs.values()) == 400
@@ -97,7 +97,7 @@ def test_pairs_across_the_split_are_counted_and_left_out() -> None:
 
 
 def test_same_seed_same_bytes_another_seed_another_search(found: AlignmentSearch) -> None:
-    again, other = search(), search(seed=1, steps=20, random_model=False)
+    again, other = search(), search(seed=1, steps=20, random_network=False)
     for variable in BOTH:
         assert again.rotation[variable].tobytes() == found.rotation[variable].tobytes()
     assert str(again) == str(found)
@@ -142,7 +142,7 @@ class _Stack(torch.nn.Module):
 
 def test_runs_begun_at_the_site_give_the_same_search(found: AlignmentSearch) -> None:
     network = _Stack().eval()
-    resumed = search(TorchAdapter(network), site="layers.2", random_model=False)
+    resumed = search(TorchAdapter(network), site="layers.2", random_network=False)
     assert network.layers[0].calls < 200  # 600 differentiable runs did not go through it
     for variable in BOTH:
         np.testing.assert_array_equal(resumed.rotation[variable], found.rotation[variable])
@@ -178,7 +178,7 @@ class _Hooked(torch.nn.Module):
 
 def test_other_adapters_are_searched_alike(found: AlignmentSearch) -> None:
     adapter = TransformerLensAdapter(_Hooked().eval())
-    other = search(adapter, site="hook_site", random_model=False)
+    other = search(adapter, site="hook_site", random_network=False)
     for variable in BOTH:
         np.testing.assert_array_equal(other.rotation[variable], found.rotation[variable])
 
@@ -224,14 +224,14 @@ def test_figure_of_the_search_shows_its_losses(found: AlignmentSearch, tmp_path:
 
 
 def test_several_starts_keep_the_best() -> None:
-    one, four = (search(starts=n, steps=30, random_model=False) for n in (1, 4))
+    one, four = (search(starts=n, steps=30, random_network=False) for n in (1, 4))
     assert four.losses[-3:].mean() <= one.losses[-3:].mean()
 
 
 def test_random_network_keeps_every_tensors_values() -> None:
     network = plain_network()
     adapter = TorchAdapter(network)
-    first, again, other = (random_network(adapter, seed) for seed in (0, 0, 1))
+    first, again, other = (shuffled_network(adapter, seed) for seed in (0, 0, 1))
     assert first.hash == again.hash != other.hash
     assert first.hash != adapter.hash
     for name, value in network.state_dict().items():
@@ -242,7 +242,7 @@ def test_random_network_keeps_every_tensors_values() -> None:
         pass
 
     with pytest.raises(InputError, match="Other cannot be copied"):
-        random_network(Other())  # type: ignore[arg-type]
+        shuffled_network(Other())  # type: ignore[arg-type]
 
 
 class _Opaque(torch.nn.Module):
@@ -272,7 +272,7 @@ class _Opaque(torch.nn.Module):
         ({"family": np.zeros(4)}, "family"),
         ({"held_out": 0.99}, "36 of 36"),
         ({"base": np.flatnonzero(HELD)[:50], "source": np.flatnonzero(~HELD)[:50]}, "50 across the split"),
-        ({"rule": TokenIndex(0)}, "position rule"),
+        ({"position": TokenIndex(0)}, "position"),
         (
             {"adapter": TransformerLensAdapter(_Hooked().eval()), "site": "hook_site"},
             "re-initialized network",
@@ -321,14 +321,14 @@ def test_numbers_that_cannot_be_used_are_refused(name: str, value: Any) -> None:
 def test_the_networks_precision_is_not_taken_for_a_failed_write(dtype: Any) -> None:
     network = copy.deepcopy(NETWORK).to(dtype)
     inputs = ModelInputs({"input": TASK.inputs.tensors["input"].to(dtype)})
-    found = search(TorchAdapter(network), inputs=inputs, random_model=False, steps=150)
+    found = search(TorchAdapter(network), inputs=inputs, random_network=False, steps=150)
     assert found.held_out["left"].accuracy == 1.0
     assert "Note" not in str(found)
 
 
 def test_a_search_that_finds_nothing_says_what_it_is_not_ahead_of(found: AlignmentSearch) -> None:
     assert "Not shown to be ahead" not in str(found)
-    lost = search(TorchAdapter(plain_network(6, 40)), steps=5, random_model=False)
+    lost = search(TorchAdapter(plain_network(6, 40)), steps=5, random_network=False)
     text = str(lost.held_out["left"])
     table = lost.held_out["left"].to_frame()
     behind = table[table["over_lower"] <= 0]["alignment"]

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrinterp.abstraction._causal_model import CausalModel
-from mrinterp.abstraction._variable import Variable
+from mrinterp.abstraction._causal_model import CausalModel, Variable
 from mrinterp.core.errors import InputError
 
 BITS = (False, True)

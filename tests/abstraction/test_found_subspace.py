@@ -12,11 +12,10 @@ import torch
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import AlignedVariable
 from mrinterp.abstraction._alignment_search import search_alignment, subspace_of
-from mrinterp.abstraction._causal_model import CausalModel
+from mrinterp.abstraction._causal_model import CausalModel, Variable
 from mrinterp.abstraction._class_scores import ClassScores
 from mrinterp.abstraction._interchange_accuracy import interchange_accuracy
 from mrinterp.abstraction._interchange_pairs import draw_pairs, held_out_families
-from mrinterp.abstraction._variable import Variable
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.attribution._gradient import gradient
@@ -76,10 +75,10 @@ def task(decoder: Path) -> tuple[TorchAdapter, AbstractionTask]:
 @pytest.fixture(scope="module")
 def found(task: Any) -> AlignmentSearch:
     adapter, asked = task
-    held = held_out_families(asked.families, 0.3, 0)
+    held = held_out_families(asked.families, 0.3, seed=0)
     base, source = draw_pairs(asked.model, asked.settings, "side", 900, group=held)
     return search_alignment(
-        adapter, asked, {"side": 1}, SITE, base, source, rule=TokenIndex(TOKEN), random=2, draws=50
+        adapter, asked, {"side": 1}, SITE, base, source, rule=TokenIndex(TOKEN), random_subspaces=2, draws=50
     )
 
 
@@ -94,7 +93,9 @@ def test_it_is_interchanged_knocked_out_and_compared_as_any_view(task: Any, foun
     view = subspace_of(found, "side")
     pairs = found.held_out["side"].pairs
     aligned = AlignedVariable("side", SITE, view, TokenIndex(TOKEN))
-    again = interchange_accuracy(adapter, asked, aligned, pairs["base"], pairs["source"], random=0, draws=50)
+    again = interchange_accuracy(
+        adapter, asked, aligned, pairs["base"], pairs["source"], random_subspaces=0, draws=50
+    )
     assert again.accuracy == found.held_out["side"].accuracy
     outcome = CallableOutcome("y", _outcome)
     bench = Bench(adapter, SITE, view, asked.inputs, outcome, rule=TokenIndex(TOKEN), family=asked.families)

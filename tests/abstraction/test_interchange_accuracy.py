@@ -14,12 +14,11 @@ import torch
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import AlignedVariable
-from mrinterp.abstraction._causal_model import CausalModel
+from mrinterp.abstraction._causal_model import CausalModel, Variable
 from mrinterp.abstraction._class_scores import ClassScores
-from mrinterp.abstraction._control_alignments import control_alignments
+from mrinterp.abstraction._controls import control_alignments
 from mrinterp.abstraction._interchange_accuracy import interchange_accuracy
 from mrinterp.abstraction._interchange_pairs import draw_pairs, held_out_families
-from mrinterp.abstraction._variable import Variable
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
@@ -45,7 +44,7 @@ def _aligned(variable: str) -> AlignedVariable:
 
 def _accuracy(alignment: Any, base: Any, source: Any, **options: Any) -> InterchangeAccuracy:
     task = replace(TASK, **{k: options.pop(k) for k in ("family", "settings") if k in options})
-    given = {"random": 3, "shuffles": 3, "draws": 200, **options}
+    given = {"random_subspaces": 3, "shuffles": 3, "draws": 200, **options}
     return interchange_accuracy(ADAPTER, task, alignment, base, source, **given)
 
 

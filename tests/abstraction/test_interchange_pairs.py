@@ -18,7 +18,7 @@ TASK = equality_task(400)
 
 
 def test_pairs_are_as_asked() -> None:
-    held = held_out_families(TASK.family, 0.25, 1)
+    held = held_out_families(TASK.family, 0.25, seed=1)
     assert len(np.unique(TASK.family[held])) == 9
     assert not set(TASK.family[held]) & set(TASK.family[~held])
     base, source = draw_pairs(TASK.model, TASK.settings, "left", 1000, informative=0.8, group=held, seed=2)

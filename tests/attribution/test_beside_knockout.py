@@ -1,4 +1,4 @@
-"""Comparators and the knockout in one table, with how well they agree."""
+"""Attribution methods and the knockout in one table, with how well they agree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrinterp.attribution._all_methods import comparators
+from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._beside_knockout import beside_knockout
 from mrinterp.attribution._gradient import (
     gradient,
@@ -18,7 +18,7 @@ from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.worlds._gated import gated_world
-from tests.attribution.comparator_bench import (
+from tests.attribution.attribution_bench import (
     GRADIENT,
     bench_of,
 )
@@ -29,7 +29,7 @@ class TestBesideTheKnockout:
         world = gated_world()
         bench = Bench(world.adapter, world.site, world.view, world.inputs, world.outcome, family=world.family)
         zero = knock_out(bench, "zero", draws=20)
-        held = beside_knockout(comparators(bench, "zero"), zero)
+        held = beside_knockout(all_methods(bench, target="zero"), zero)
         table = held.to_frame().set_index("feature")
         np.testing.assert_array_equal(table["knockout"], zero.effect[:, 0])
         np.testing.assert_array_equal(table["knockout_lower"], zero.interval()[0][:, 0])
@@ -56,23 +56,23 @@ class TestBesideTheKnockout:
 
     def test_what_does_not_apply_keeps_its_row_and_its_reason(self) -> None:
         bench = bench_of(outcome=CallableOutcome("label", lambda out, _m: out[:, 0].argmax(-1)))
-        held = beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20))
+        held = beside_knockout(all_methods(bench), knock_out(bench, "mean", draws=20))
         assert held.table["gradient"].isna().all()
         assert "gradient: outcome label has no gradient" in str(held)
 
     def test_other_features_are_refused(self) -> None:
         effects = knock_out(bench_of("latents"), "mean", draws=20)
-        with pytest.raises(InputError, match="'latent8' is not among what it has"):
+        with pytest.raises(InputError, match="nothing about 'latent8'"):
             beside_knockout({"gradient": gradient(bench_of("units"))}, effects)
-        with pytest.raises(InputError, match="comparators: none"):
+        with pytest.raises(InputError, match="no attribution methods"):
             beside_knockout({}, effects)
 
 
 def test_values_written_outside_support_are_flagged_in_every_table() -> None:
     bench = bench_of("units")
     far = knock_out(bench, "clamp", value=99.0, allow_off_support=True, draws=20)
-    held = beside_knockout(comparators(bench), far)
+    held = beside_knockout(all_methods(bench), far)
     assert set(held.to_frame()["flags"]) == {"outside support, asked for"}
     assert "3 features of the knockout flagged" in str(held)
     assert set(far.equivalence()["flags"]) == {"outside support, asked for"}
-    assert "flagged" not in str(beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20)))
+    assert "flagged" not in str(beside_knockout(all_methods(bench), knock_out(bench, "mean", draws=20)))

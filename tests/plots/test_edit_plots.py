@@ -1,4 +1,4 @@
-"""Figures of comparators, vestigial features and pruning show the numbers that they are given."""
+"""Figures of attribution methods, vestigial features and pruning show the numbers that they are given."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mrinterp.attribution._all_methods import comparators
+from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._beside_knockout import beside_knockout
 from mrinterp.core.errors import InputError
 from mrinterp.edits._pruning import prune, pruning
@@ -21,14 +21,14 @@ from mrinterp.plots._edits.vestigial_features import vestigial_features as vesti
 from mrinterp.plots._study.attribution_vs_knockout import attribution_vs_knockout
 from mrinterp.plots._style import save
 from mrinterp.worlds._gated import gated_world
-from tests.attribution.comparator_bench import bench_of
+from tests.attribution.attribution_bench import bench_of
 from tests.edits.test_vestigial import FAINT, UNREAD, _bench
 
 
 def test_every_method_has_its_points_and_its_words(tmp_path: Path) -> None:
     world = gated_world()
     bench = Bench(world.adapter, world.site, world.view, world.inputs, world.outcome, family=world.family)
-    held = beside_knockout(comparators(bench, "zero"), knock_out(bench, "zero", draws=20))
+    held = beside_knockout(all_methods(bench, target="zero"), knock_out(bench, "zero", draws=20))
     ax = attribution_vs_knockout(held)
     lines = {str(line.get_label()).split(":")[0]: line for line in ax.lines}
     for method in held.methods:
@@ -42,7 +42,7 @@ def test_every_method_has_its_points_and_its_words(tmp_path: Path) -> None:
 
 def test_a_method_that_does_not_apply_says_why() -> None:
     bench = bench_of(outcome=CallableOutcome("label", lambda out, _m: out[:, 0].argmax(-1)))
-    held = beside_knockout(comparators(bench), knock_out(bench, "mean", draws=20))
+    held = beside_knockout(all_methods(bench), knock_out(bench, "mean", draws=20))
     said = {
         t.get_text().split(": ")[0]: t.get_text()
         for t in attribution_vs_knockout(held).get_legend().get_texts()

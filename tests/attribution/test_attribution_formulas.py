@@ -1,4 +1,4 @@
-"""Cheap comparators against their formulas, written out with plain autograd and numpy."""
+"""Attribution methods against their formulas, written out with plain autograd and numpy."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pytest
 import torch
 from scipy import stats
 
-from mrinterp.attribution._all_methods import comparators
+from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._correlation import correlation
 from mrinterp.attribution._gradient import (
     gradient,
 )
 from mrinterp.attribution._linear_probe import linear_probe
 from mrinterp.knockouts._bench import Bench
-from tests.attribution.comparator_bench import (
+from tests.attribution.attribution_bench import (
     FAMILY,
     GRADIENT,
     Stack,
@@ -74,7 +74,7 @@ class TestWrittenOutByHand:
             "gradient_times_activation": -slope * clean[..., None],
             "integrated_gradients": self._path(outcome, h, ends) * moved,
         }
-        found = comparators(bench, target, steps=24)
+        found = all_methods(bench, target=target, steps=24)
         np.testing.assert_allclose(found["gradient"].beta, slope.mean(0), rtol=1e-9)
         for name in GRADIENT[1:]:
             size = -clean[..., None] if name == "gradient_times_activation" else moved

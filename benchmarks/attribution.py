@@ -1,11 +1,11 @@
-"""Cheap comparators against knockouts: ``python benchmarks/comparators.py`` (a few minutes).
+"""Attribution methods against knockouts: ``python benchmarks/attribution.py`` (a few minutes).
 
 Two networks. MiniLM: random units and random directions of one layer, 48 sentences in 12 families, outcome
 positive minus negative. The gated toy of `mrinterp.worlds._gated`, whose causes a gradient cannot see. Every
-comparator gives the effect per unit; it is held against knockouts of several kinds: correlation and slope
+method gives the effect per unit; it is held against knockouts of several kinds: correlation and slope
 (errors in both) over features, share of features with the knockout's sign, chance that a feature that the
 knockout finds causal ranks above one that it finds negligible, and seconds. Where captum is installed its
-integrated gradients are computed beside ours. Writes ``benchmarks/results/comparators.md``.
+integrated gradients are computed beside ours. Writes ``benchmarks/results/attribution.md``.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def toy() -> list[str]:
     bench = Bench(world.adapter, world.site, world.view, world.inputs, world.outcome, family=world.family)
     zero = knock_out(bench, "zero", draws=50)
     patched = ("attribution patching", "integrated gradients")
-    found = {label: m(bench, "zero") if label in patched else m(bench) for label, m in METHODS.items()}  # type: ignore[operator]
+    found = {label: m(bench, target="zero") if label in patched else m(bench) for label, m in METHODS.items()}  # type: ignore[operator]
     lines = [
         f"| feature | knockout (set to zero) per unit | {' | '.join(METHODS)} |",
         "|---" * (len(METHODS) + 2) + "|",
@@ -154,7 +154,7 @@ def captum(bench: Bench) -> str:
         bench.adapter, bench.site, view, bench.inputs, bench.outcome, rule=AllTokens(), family=bench.family
     )
     start = time.perf_counter()
-    mine = integrated_gradients(ours, "zero", steps=16)
+    mine = integrated_gradients(ours, target="zero", steps=16)
     seconds = time.perf_counter() - start
     tensors = bench.inputs.tensors
 
@@ -183,7 +183,7 @@ def captum(bench: Bench) -> str:
         bench.outcome,
         rule=AllTokens(),
     )
-    same = integrated_gradients(ours, baseline.values, steps=16)
+    same = integrated_gradients(ours, target=baseline.values, steps=16)
     assert isinstance(same, Estimates)
     own = (theirs.detach() * tensors["attention_mask"][:, :, None]).sum(1).mean(0).double().numpy()
     gap = np.abs(-same.details["change"][:, 0] - own).max() / np.abs(own).max()
@@ -202,19 +202,19 @@ def main() -> None:
     options = parser.parse_args()
     benches = minilm(options.features)
     lines = [
-        "# Cheap comparators against knockouts",
+        "# Attribution methods against knockouts",
         "",
         f"MiniLM layer 3, {options.features} features each, 48 sentences in 12 families. Bootstrap intervals (95%).",
         "Patching and integrated gradients (16 steps) put in the mean on MiniLM, zero on the toy.",
         "",
-        "| features | comparator | knockout | correlation | slope | same sign | AUROC | seconds | knockout's |",
+        "| features | method | knockout | correlation | slope | same sign | AUROC | seconds | knockout's |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, bench in benches.items():
         lines += held(name, bench)
     lines += ["", "The gated toy, effect of one unit more:", "", *toy(), "", captum(benches["units"])]
     text = "\n".join(lines) + "\n"
-    (HERE / "results" / "comparators.md").write_text(text)
+    (HERE / "results" / "attribution.md").write_text(text)
     print(text)
 
 

@@ -1,4 +1,4 @@
-"""Cheap comparators: exact where the network is linear, complete where it is smooth, blind behind gates."""
+"""Attribution methods: exact where the network is linear, complete where it is smooth, blind behind gates."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from mrinterp.adapters._torch_module import TorchAdapter
-from mrinterp.attribution._all_methods import comparators
+from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._correlation import correlation
 from mrinterp.attribution._gradient import (
     attribution_patching,
@@ -23,7 +23,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 from mrinterp.results._estimates import Estimates
 from mrinterp.worlds._gated import gated_world
-from tests.attribution.comparator_bench import (
+from tests.attribution.attribution_bench import (
     BENT,
     FAMILY,
     GRADIENT,
@@ -51,16 +51,16 @@ class TestEveryViewAtEveryPosition:
 
     def test_integrated_gradients_alone_are_the_knockout(self, view: str, rule: str) -> None:
         bench = bench_of(view, rule)
-        found = integrated_gradients(bench, "zero", steps=16, together=False)
+        found = integrated_gradients(bench, target="zero", steps=16, together=False)
         truth = moved_alone(bench, -bench.values).mean(axis=1)
         np.testing.assert_allclose(found.details["change"], truth, rtol=1e-5, atol=1e-7)
 
     def test_shares_sum_to_the_change_of_all(self, view: str, rule: str) -> None:
         bench = bench_of(view, rule)
         for target in ("zero", "mean", inputs(7)):
-            found = integrated_gradients(bench, target, steps=40)
+            found = integrated_gradients(bench, target=target, steps=40)
             assert found.meta["completeness_error"] < 1e-9
-        coarse = integrated_gradients(bench, "zero", steps=1).meta["completeness_error"]
+        coarse = integrated_gradients(bench, target="zero", steps=1).meta["completeness_error"]
         assert coarse > 1e-4, "one step must not look complete on a bent network"
 
     def test_first_order_is_exact_on_a_linear_network(self, view: str, rule: str) -> None:
@@ -70,7 +70,7 @@ class TestEveryViewAtEveryPosition:
         if rule == "all":
             moved = moved * bench.inputs.mask.numpy()[:, :, None]
         truth = moved_alone(bench, moved).mean(axis=1)
-        found = attribution_patching(bench, counterfactual)
+        found = attribution_patching(bench, target=counterfactual)
         np.testing.assert_allclose(found.details["change"], truth, rtol=1e-6, atol=1e-8)
         zero = gradient_times_activation(bench)
         np.testing.assert_allclose(
@@ -79,12 +79,12 @@ class TestEveryViewAtEveryPosition:
         if rule != "all":
             swaps = -bench.values.T[..., None]
             per_unit = (moved_alone(bench, -bench.values) * swaps).sum(1) / (swaps**2).sum(1)
-            for e in (zero, integrated_gradients(bench, "zero", 2)):
+            for e in (zero, integrated_gradients(bench, target="zero", steps=2)):
                 np.testing.assert_allclose(e.beta, per_unit, rtol=1e-6)
 
 
 def test_block_size_changes_nothing() -> None:
-    one, two = (comparators(bench_of("latents", "all", block=b), "zero") for b in (3, 16))
+    one, two = (all_methods(bench_of("latents", "all", block=b), target="zero") for b in (3, 16))
     for name, e in one.items():
         assert isinstance(e, Estimates)
         np.testing.assert_allclose(e.beta, two[name].beta, rtol=1e-9, atol=1e-12, err_msg=name)
@@ -103,7 +103,7 @@ def test_units_rescale_and_signs_turn() -> None:
         Bench(TorchAdapter(Stack().eval()), "layers.1", Directions(r), inputs(), BENT, family=FAMILY)
         for r in (read, read * np.array([[1e-6], [-4.0]]))
     )
-    ours, theirs = comparators(one), comparators(two)
+    ours, theirs = all_methods(one), all_methods(two)
     # Ridge on standardized features: rescaling changes no prediction either.
     for name, e in ours.items():
         scale = np.array([[1e-6], [-4.0]])
@@ -118,7 +118,7 @@ class TestBehindGates:
         bench = Bench(world.adapter, world.site, world.view, world.inputs, world.outcome, family=world.family)
         zero = moved_alone(bench, -bench.values).mean(axis=1)[:, 0]
         np.testing.assert_allclose(zero, world.zero_change, rtol=1e-9, atol=1e-12)
-        return bench, zero, comparators(bench, "zero")
+        return bench, zero, all_methods(bench, target="zero")
 
     @pytest.mark.parametrize("method", GRADIENT[:3])
     @pytest.mark.parametrize("feature", ["saturated", "threshold"])
@@ -133,7 +133,7 @@ class TestBehindGates:
 
     def test_integrated_gradients_see_the_clamp_and_miss_the_step(self, held: Any) -> None:
         bench, zero, _ = held
-        found = integrated_gradients(bench, "zero", steps=200)
+        found = integrated_gradients(bench, target="zero", steps=200)
         change = found.details["change"][:, 0]
         assert change[2] == pytest.approx(-1.0, rel=0.02)
         assert change[3] == 0.0
@@ -166,7 +166,7 @@ def test_a_value_per_token_is_averaged_over_own_tokens() -> None:
 
 
 def test_estimates_print_and_are_kept(tmp_path: Any) -> None:
-    for name, e in comparators(bench_of("latents"), np.array([0.5, 0.0, 1.0])).items():
+    for name, e in all_methods(bench_of("latents"), target=np.array([0.5, 0.0, 1.0])).items():
         assert e.method == name
         assert e.assumes
         assert "one unit more of latent8 changes square" in str(e["latent8", "square"])

@@ -1,4 +1,4 @@
-"""Where a cheap comparator does not apply, it says why; bad input is refused."""
+"""Where an attribution method does not apply, it says why; bad input is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mrinterp.attribution._all_methods import comparators
+from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._beside_knockout import beside_knockout
 from mrinterp.attribution._gradient import (
     attribution_patching,
@@ -22,7 +22,7 @@ from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
-from tests.attribution.comparator_bench import (
+from tests.attribution.attribution_bench import (
     GRADIENT,
     PROMPTS,
     bench_of,
@@ -34,7 +34,7 @@ from tests.knockouts.given_bench import given_bench
 
 class TestWhereItDoesNotApply:
     def test_a_sampled_outcome_has_no_gradient(self) -> None:
-        found = comparators(bench_of(sampling=Sampling("normal", 4, 0.1, 0.0, 0)))
+        found = all_methods(bench_of(sampling=Sampling("normal", 4, 0.1, 0.0, 0)))
         for name in GRADIENT:
             assert isinstance(found[name], NotApplicable)
             assert "sampled" in found[name].reason
@@ -52,9 +52,11 @@ class TestWhereItDoesNotApply:
             [drawn, CallableOutcome("square", square)], [Sampling("normal", 4, 0.1, 0.0, 0), None]
         )
         mixed = bench_of(outcome=both)
-        found = comparators(mixed) | {"integrated_gradients": integrated_gradients(mixed, together=together)}
+        found = dict(all_methods(mixed).items()) | {
+            "integrated_gradients": integrated_gradients(mixed, together=together)
+        }
         alone_bench = bench_of(outcome=CallableOutcome("square", square))
-        alone = comparators(alone_bench) | {
+        alone = dict(all_methods(alone_bench).items()) | {
             "integrated_gradients": integrated_gradients(alone_bench, together=together)
         }
         for name in GRADIENT:
@@ -79,7 +81,7 @@ class TestWhereItDoesNotApply:
         ids=["comparison", "label", "outside torch"],
     )
     def test_a_discrete_outcome_has_no_gradient(self, function: Any) -> None:
-        found = comparators(bench_of(outcome=CallableOutcome("label", function)))
+        found = all_methods(bench_of(outcome=CallableOutcome("label", function)))
         for name in GRADIENT:
             assert isinstance(found[name], NotApplicable), name
             assert "label" in found[name].reason
@@ -99,7 +101,7 @@ class TestWhereItDoesNotApply:
     def test_a_feature_that_never_varies_is_told(self) -> None:
         x = np.random.default_rng(0).standard_normal((12, 3))
         x[:, 1] = 0.25
-        found = comparators(given_bench(x, x[:, 0] ** 2, np.repeat(np.arange(6), 2)))
+        found = all_methods(given_bench(x, x[:, 0] ** 2, np.repeat(np.arange(6), 2)))
         for name in ("correlation", "linear_probe"):
             assert np.isnan(found[name].beta[1, 0])
             assert "does not vary" in found[name].status[1, 0]
@@ -109,7 +111,7 @@ class TestWhereItDoesNotApply:
 
     def test_no_feature_varies(self) -> None:
         y = np.random.default_rng(0).standard_normal(12)
-        found = comparators(given_bench(np.ones((12, 2)), y, np.repeat(np.arange(6), 2)))
+        found = all_methods(given_bench(np.ones((12, 2)), y, np.repeat(np.arange(6), 2)))
         for name in ("correlation", "linear_probe"):
             assert np.isnan(found[name].beta).all()
             assert all("does not vary" in s for s in found[name].status.ravel())
@@ -117,14 +119,14 @@ class TestWhereItDoesNotApply:
     @pytest.mark.parametrize("prompts", [1, 2])
     def test_too_few_prompts_for_a_correlation_leave_the_gradients(self, prompts: int) -> None:
         x = np.random.default_rng(0).standard_normal((prompts, 3))
-        found = comparators(given_bench(x, x[:, 0], np.arange(prompts)))
+        found = all_methods(given_bench(x, x[:, 0], np.arange(prompts)))
         assert isinstance(found["correlation"], NotApplicable)
         assert "at least three" in found["correlation"].reason
         assert (found["gradient"].beta == 0).all()
         assert np.isnan(found["linear_probe"].beta).all()
 
     def test_one_family_has_no_error(self) -> None:
-        found = comparators(bench_of(family=np.zeros(PROMPTS)))
+        found = all_methods(bench_of(family=np.zeros(PROMPTS)))
         for name, e in found.items():
             if name != "linear_probe":
                 assert np.isfinite(e.beta).all(), name
@@ -143,14 +145,14 @@ class TestWhereItDoesNotApply:
 class TestBadInput:
     def test_counterfactuals_of_another_length(self) -> None:
         with pytest.raises(InputError, match=f"5 for {PROMPTS} prompts"):
-            attribution_patching(bench_of(), inputs().take(np.arange(5)))
+            attribution_patching(bench_of(), target=inputs().take(np.arange(5)))
 
     @pytest.mark.parametrize(
         "target", ["median", np.zeros(7), np.full(3, np.nan)], ids=["word", "shape", "nan"]
     )
     def test_targets(self, target: Any) -> None:
         with pytest.raises(InputError, match="target"):
-            integrated_gradients(bench_of(), target)
+            integrated_gradients(bench_of(), target=target)
 
     def test_counts(self) -> None:
         with pytest.raises(InputError, match="steps"):
