@@ -151,7 +151,13 @@ def captum(bench: Bench) -> str:
 
     view = Units(range(1536), 1536)
     ours = Bench(
-        bench.adapter, bench.site, view, bench.inputs, bench.outcome, rule=AllTokens(), family=bench.family
+        bench.adapter,
+        bench.site,
+        view,
+        bench.inputs,
+        bench.outcome,
+        position=AllTokens(),
+        family=bench.family,
     )
     start = time.perf_counter()
     mine = integrated_gradients(ours, target="zero", steps=16)
@@ -181,7 +187,7 @@ def captum(bench: Bench) -> str:
             {**tensors, "input_ids": torch.zeros_like(tensors["input_ids"])}, tensors["attention_mask"]
         ),
         bench.outcome,
-        rule=AllTokens(),
+        position=AllTokens(),
     )
     same = integrated_gradients(ours, target=baseline.values, steps=16)
     assert isinstance(same, Estimates)

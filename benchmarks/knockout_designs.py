@@ -19,7 +19,7 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.features._directions import Directions
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.against_random import against_random
-from mrinterp.knockouts._designs.corruption import Damage
+from mrinterp.knockouts._designs.corruption import Corruption
 from mrinterp.knockouts._designs.direct_effect import direct_effect
 from mrinterp.knockouts._designs.dose_response import dose_response
 from mrinterp.knockouts._designs.epistasis import epistasis
@@ -131,7 +131,14 @@ def main() -> None:
         given, flipped = (inputs_of(network, sentences(nouns, f)) for f in (False, True))
         family = np.repeat(np.arange(len(nouns)), len(OPPOSITE))
         made = Bench(
-            network.adapter, SITE, view, given, outcome, rule=AllTokens(), family=family, first="embeddings"
+            network.adapter,
+            SITE,
+            view,
+            given,
+            outcome,
+            position=AllTokens(),
+            family=family,
+            first="embeddings",
         )
         return made, flipped
 
@@ -158,21 +165,21 @@ def main() -> None:
         "Candidates against random directions",
         lambda: against_random(bench, "shift", features=[*top, last], controls=50),
     )
-    show("Dose-response", lambda: dose_response(bench, [*top[:2], last]))
-    show("Double knockouts", lambda: epistasis(bench, top, swap))
+    show("Dose-response", lambda: dose_response(bench, features=[*top[:2], last]))
+    show("Double knockouts", lambda: epistasis(bench, swap, top))
     sets = {**{name: [name] for name in top[:3]}, f"top {COUNT}": top, "all": every}
-    damage = Damage.inputs(bench, "embeddings", flipped)
-    show("Rescue", lambda: rescue(bench, sets, damage))
-    show("Ordered knockouts", lambda: ordered_knockouts(bench, ranked[:20], swap, random_orders=5))
-    show("Direct effects", lambda: direct_effect(bench, top[:4], swap))
-    show("Specificity", lambda: specificity(bench, [*top[:3], last], swap, ["past"]))
-    show("Sets of features", lambda: set_effects(bench, {f"top {COUNT}": top, "all": every}, swap))
+    corruption = Corruption.inputs(bench, "embeddings", flipped)
+    show("Rescue", lambda: rescue(bench, corruption, sets))
+    show("Ordered knockouts", lambda: ordered_knockouts(bench, swap, ranked[:20], random_orders=5))
+    show("Direct effects", lambda: direct_effect(bench, swap, top[:4]))
+    show("Specificity", lambda: specificity(bench, swap, [*top[:3], last], controls=["past"]))
+    show("Sets of features", lambda: set_effects(bench, swap, {f"top {COUNT}": top, "all": every}))
     small = show(
         "Minimal set",
-        lambda: minimal_set(bench, ranked[:20], swap, outcome="positive", share=0.9, random_sets=10),
+        lambda: minimal_set(bench, swap, ranked[:20], outcome="positive", share=0.9, random_sets=10),
     )
     lines.extend(["```", small.path.round(3).to_string(index=False), "```", ""])
-    curves = show("Faithfulness", lambda: faithfulness(bench, every, swap))
+    curves = show("Faithfulness", lambda: faithfulness(bench, swap, every))
     table = curves.to_frame().query("outcome == 'positive'").drop(columns=["outcome", "status"])
     lines.extend(["```", table.round(3).to_string(index=False), "```", ""])
     print(lines[-3])

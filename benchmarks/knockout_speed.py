@@ -61,7 +61,9 @@ def benches(size: int) -> dict[str, list[Interleaved]]:
     views = [Directions(rng.standard_normal((len(part), 384))) for part in np.array_split(np.arange(size), 3)]
 
     def made(site: str, view: object, rule: object) -> Interleaved:
-        return Interleaved(network.adapter, site, view, inputs, outcome, rule=rule, family=family, block=64)  # type: ignore[arg-type]
+        return Interleaved(
+            network.adapter, site, view, inputs, outcome, position=rule, family=family, block=64
+        )  # type: ignore[arg-type]
 
     units = Units(range(size), 1536)
     return {

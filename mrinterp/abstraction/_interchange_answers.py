@@ -115,7 +115,7 @@ class _Writer:
             first.view,
             self.task.inputs.take(self.base),
             self.task.classes,
-            rule=first.position,
+            position=first.position,
             family=self.task.families[self.base],
             block=block,
             folder=None if folder is None else Path(folder),

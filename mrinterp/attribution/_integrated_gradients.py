@@ -155,7 +155,7 @@ def _alone(
                 bench.view.select(unique),
                 bench.inputs.take(prompt),
                 bench.outcome_of(prompt).computed,
-                bench.rule,
+                bench.position,
                 values.reshape(len(index), -1),
             )
         if isinstance(found, NotApplicable):
@@ -173,7 +173,7 @@ def _all_put_in(bench: Bench, moved: Array) -> Array:
 
     def edits(_arm: NDArray[np.int_], prompt: NDArray[np.int_]) -> dict:
         wanted = torch.from_numpy((bench.values + moved)[prompt].reshape(len(prompt), -1))
-        positions = bench.inputs.take(prompt).at(bench.rule)
+        positions = bench.inputs.take(prompt).at(bench.position)
         return {bench.site: lambda h: bench.view.write(h, wanted.to(h.device), positions)}
 
     return bench.run(1, edits, "all features put in", "completeness")[0]

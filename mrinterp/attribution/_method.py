@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.checks import checked_values
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._given_values import given_values
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.mean import Mean
 from mrinterp.knockouts._kinds.replacement import replacement_values
@@ -99,7 +99,7 @@ def target_values(bench: Bench, target: Target) -> Array:
         return np.zeros(shape) if target == "zero" else _of_kind(bench, Mean())
     if isinstance(target, Kind):
         return _of_kind(bench, target)
-    return given_values("target", target, shape)
+    return checked_values(target, "target", shape)
 
 
 def _of_kind(bench: Bench, kind: Kind) -> Array:
@@ -134,7 +134,7 @@ def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicabl
                 bench.view,
                 bench.inputs.take(rows),
                 bench.outcome_of(rows).computed,
-                bench.rule,
+                bench.position,
                 at,
             )
         if isinstance(found, NotApplicable):

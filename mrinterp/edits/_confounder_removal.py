@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.attribution._method import token_mean
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.edits._edited_network import edited_outcomes
 from mrinterp.edits._fold_out import fold_out
@@ -17,7 +18,7 @@ from mrinterp.edits._prune_units import PrunedNetwork
 from mrinterp.edits._weight_edit import WeightEdit
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._kinds.replacement import outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import check_draws, check_level, resolutions
+from mrinterp.knockouts._outcome_rope import resolutions
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._edits.confounder_removal import CUE_GROUPS, ConfounderRemoval
 from mrinterp.stats.clustered.paired_change import paired_change
@@ -74,8 +75,8 @@ def remove_confounder(
     The gain is not the edit's doing alone if inputs were chosen by the network's own errors: choose
     groups by the cue and the label only.
     """
-    check_level(level)
-    check_draws(draws, seed)
+    checked_level(level)
+    checked_draws(draws), checked_seed(seed)
     numbers = _numbers(bench, features)
     words = _groups(group, bench.prompts)
     if bench.sampled:

@@ -51,7 +51,7 @@ def fold_out(
         return NotApplicable(f"a {type(bench.adapter).__name__} does not show its weights", "weight edit")
     if bench.inputs.mask is not None and not bench.each:
         return NotApplicable(
-            f"{bench.rule} moves tokens by what they hold together; weights act on each token alone (AllTokens)",
+            f"{bench.position} moves tokens by what they hold together; weights act on each token alone (AllTokens)",
             "weight edit",
         )
     view = bench.view.select(features)

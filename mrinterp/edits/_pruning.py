@@ -10,6 +10,7 @@ import torch
 
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.attribution._method import token_mean
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.edits._edited_network import edited_outcomes
 from mrinterp.edits._fold_out import fold_out
@@ -17,7 +18,7 @@ from mrinterp.edits._prune_units import PrunedNetwork, prune_units
 from mrinterp.edits._weight_edit import WeightEdit
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._outcome_rope import check_draws, check_level, outcome_rope, outcome_sd, resolutions
+from mrinterp.knockouts._outcome_rope import outcome_rope, outcome_sd, resolutions
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._edits.pruning import Pruning
 from mrinterp.results._edits.vestigial_features import VestigialFeatures
@@ -102,8 +103,8 @@ def pruning(
         For a sampled outcome, what is no edit (`prune` says why there is none), a network whose weights cannot
         be seen, or a level outside (0, 1).
     """
-    check_level(level)
-    check_draws(draws, seed)
+    checked_level(level)
+    checked_draws(draws), checked_seed(seed)
     if not isinstance(edit, PrunedNetwork | WeightEdit):
         found = edit.reason if isinstance(edit, NotApplicable) else f"a {type(edit).__name__}"
         raise InputError("edit", found, "Give the PrunedNetwork or WeightEdit that prune returned")

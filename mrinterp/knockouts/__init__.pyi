@@ -1,6 +1,6 @@
 from ._bench import Bench as Bench
 from ._designs.against_random import against_random as against_random
-from ._designs.corruption import Damage as Damage
+from ._designs.corruption import Corruption as Corruption
 from ._designs.direct_effect import direct_effect as direct_effect
 from ._designs.dose_response import dose_response as dose_response
 from ._designs.epistasis import epistasis as epistasis
@@ -10,6 +10,7 @@ from ._designs.ordered_knockouts import ordered_knockouts as ordered_knockouts
 from ._designs.rescue import rescue as rescue
 from ._designs.set_effects import set_effects as set_effects
 from ._designs.specificity import specificity as specificity
+from ._edited_runs import EditedRuns as EditedRuns
 from ._kinds.clamp import Clamp as Clamp
 from ._kinds.compare_kinds import compare_kinds as compare_kinds
 from ._kinds.interchange import Interchange as Interchange

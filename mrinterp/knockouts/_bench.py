@@ -20,17 +20,17 @@ from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._kept_activations import IN_MEMORY, KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._site_order import refuse_lost, site_order
+from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
-from mrinterp.knockouts._bench_digest import bench_digest
-from mrinterp.knockouts._sweep import CHECKED, Sweep, Swept
+from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
 from mrinterp.models._resumption import Resumption
 from mrinterp.outcomes._outcome import Outcome, Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position, SpanMask, TokenClass
 from mrinterp.scan._reader import sharded
 
-__all__ = ["CHECKED", "Bench", "Swept"]
+__all__ = ["Bench"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -44,17 +44,20 @@ class Bench:
     Parameters
     ----------
     adapter : Adapter
+        The network: see `mrinterp.adapters`.
     site : str
-        Where the features are read and written.
+        Where the features are read and written; ``adapter.sites()`` names them all.
     view : FeatureView
+        What the features are, as directions, units or latents of the site: see `mrinterp.features`.
     inputs : ModelInputs
         The P prompts.
     outcome : Outcome or OutcomeSet
-        One with a method ``take`` (a label, a continuation, the clean run's logits) is handed the
-        rows of each block.
-    rule : Position, optional
-        Default: the mean over tokens where there are tokens. `AllTokens` gives every token a value of
-        its own: values are then (P, T, F).
+        What is measured on every run: see `mrinterp.outcomes`. One with a method ``take`` (a label, a
+        continuation, the clean run's logits) is handed the rows of each block.
+    position : Position, optional
+        The tokens that features are read and written at: see `mrinterp.positions`. Default: the mean over
+        tokens where there are tokens. `AllTokens` gives every token a value of its own: values are then
+        (P, T, F).
     family : array (P,), optional
         The cluster of all errors; default every prompt its own.
     prompt : array (P,), optional
@@ -64,19 +67,36 @@ class Bench:
     sampling : Sampling, optional
         Makes every outcome a sampled one; draws are keyed by sweep and run.
     folder : Path, optional
-        Where finished shards of long sweeps are kept, so that a kill costs little.
+        Where finished shards of long sweeps are kept, so that an interrupted run continues where it stopped.
     first : str, optional
         The earliest site that will be edited, where it comes before ``site``.
+
+    Attributes
+    ----------
+    values : ndarray (P, F) or (P, T, F)
+        Clean values of the features.
+    clean, computed : ndarray (P, O)
+        Outcomes without edits: as drawn where an outcome is sampled, and as computed.
+    digest : str
+        Hash of everything that edited runs depend on.
 
     Raises
     ------
     InputError
-        For families that do not match, a block of none, or a rule that reads but cannot write.
+        For families or names of prompts that do not match the inputs, a block below one, or a position that
+        can be read but not written (the maximum over tokens).
 
     Notes
     -----
     Edited runs begin at the layer before the first edited site wherever that equals a full run bit
     for bit (tried on every clean block).
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> world = mrinterp.worlds.gated_world(families=10)
+    >>> mrinterp.knockouts.Bench(world.adapter, world.site, world.view, world.inputs, world.outcome)
+    Bench(site='units', features=5, outcomes=1, prompts=40, families=40)
     """
 
     def __init__(
@@ -87,7 +107,7 @@ class Bench:
         inputs: ModelInputs,
         outcome: Outcome | OutcomeSet,
         *,
-        rule: Position | None = None,
+        position: Position | None = None,
         family: ArrayLike | None = None,
         prompt: ArrayLike | None = None,
         block: int = 64,
@@ -95,40 +115,35 @@ class Bench:
         folder: Path | None = None,
         first: str | None = None,
     ) -> None:
-        if isinstance(rule, SpanMask):  # a mask of the whole batch, kept with the inputs to be taken apart
-            inputs, rule = _with_span(inputs, rule), TokenClass(1)
-        if not isinstance(block, int | np.integer) or block < 1:
-            raise InputError(
-                "block", f"{block!r}", "Give a whole number of runs per forward pass, at least one"
-            )
+        if isinstance(
+            position, SpanMask
+        ):  # a mask of the whole batch, kept with the inputs to be taken apart
+            inputs, position = _with_span(inputs, position), TokenClass(1)
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
-        self.block, self.folder = block, folder
+        self.block, self.folder = checked_count(block, "block", unit="runs per forward pass"), folder
         self.outcome = _outcome_set(outcome, sampling)
-        self.rule = MEAN_OF_TOKENS if rule is None and inputs.mask is not None else rule
-        self.each = isinstance(self.rule, AllTokens)
+        self.position = MEAN_OF_TOKENS if position is None and inputs.mask is not None else position
+        self.each = isinstance(self.position, AllTokens)
         self.prompts, self.features = len(inputs), len(view.names)
-        names = {"family": family, "prompt": prompt}
-        columns = {k: np.arange(self.prompts) if v is None else np.asarray(v) for k, v in names.items()}
-        for name, column in columns.items():
-            if column.shape != (self.prompts,):
-                found = f"shape {column.shape} for {self.prompts} prompts"
-                raise InputError(name, found, "Give every prompt one")
-            missing = np.flatnonzero(pd.isna(column))
-            if len(missing):
-                raise InputError(
-                    f"{name} of prompt {missing[0]}", f"{column[missing[0]]}", "Give every prompt one"
-                )
-        self.family = columns["family"]
-        self.table = pd.DataFrame({"prompt": columns["prompt"], "family": self.family})
-        if self.rule is not None and self.rule.pooling == "max":
+        self.family = _one_per_prompt(family, "family", self.prompts)
+        named = _one_per_prompt(prompt, "prompt", self.prompts)
+        self.table = pd.DataFrame({"prompt": named, "family": self.family})
+        if self.position is not None and self.position.pooling == "max":
             raise InputError(
-                "position rule",
+                "position",
                 "a maximum over tokens can be read but not written",
                 "Knock out at a token, a class, a span, the mean or all tokens",
             )
         self.first = first
         self._resumption = Resumption.before(adapter, first or site)
         self._clean_pass()
+
+    def __repr__(self) -> str:
+        families = len(np.unique(self.family))
+        return (
+            f"Bench(site={self.site!r}, features={self.features}, outcomes={len(self.outcome.names)},"
+            f" prompts={self.prompts}, families={families})"
+        )
 
     @property
     def resumes(self) -> bool:
@@ -142,8 +157,27 @@ class Bench:
 
     @cached_property
     def digest(self) -> str:
-        """Hash of everything that edited runs depend on: see `bench_digest`."""
-        return bench_digest(self)
+        """SHA-256 of everything that edited runs depend on: network, inputs, features as read and written,
+        outcomes. Finished shards of one bench must not be taken for those of another."""
+        h = hashlib.sha256(self.adapter.hash.encode())
+        plain = (self.site, self.first, str(self.position), self.block, self.view.names, self.outcome.names)
+        h.update(repr((*plain, self.outcome.sampling)).encode())
+        masks = {"the mask": self.inputs.mask, "the classes": self.inputs.classes}
+        for name, tensor in sorted({**self.inputs.tensors, **masks}.items()):
+            if tensor is not None:
+                h.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                h.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        for values in (self.values, self.computed, self.clean, self._one_unit_more()):
+            h.update(np.ascontiguousarray(values).tobytes())
+        return h.hexdigest()
+
+    def _one_unit_more(self) -> Array:
+        """The first input's activation with every feature moved by one unit: how the view writes."""
+        inputs = self.inputs.take(np.arange(1))
+        with torch.inference_mode():
+            h = self.adapter.run(inputs.tensors, read=[self.site]).activations[self.site]
+            wanted = torch.from_numpy(self.values[:1].reshape(1, -1) + 1.0).to(h.device)
+            return np.asarray(self.view.write(h, wanted, inputs.at(self.position)).double().cpu().numpy())
 
     def viewing(self, view: FeatureView) -> Bench:
         """The same bench with other features of the site, its clean pass run again: random controls.
@@ -151,19 +185,7 @@ class Bench:
         Shards lie in a folder of their own.
         """
         name = f"features-{hashlib.sha256(repr(view.names).encode()).hexdigest()[:16]}"
-        return Bench(
-            self.adapter,
-            self.site,
-            view,
-            self.inputs,
-            self.outcome,
-            rule=self.rule,
-            family=self.family,
-            prompt=self.table["prompt"],
-            block=self.block,
-            folder=None if self.folder is None else self.folder / name,
-            first=self.first,
-        )
+        return self._with(view, np.arange(self.prompts), self.inputs, self.outcome, name)
 
     def subset(self, rows: Rows) -> Bench:
         """The same bench with some of the prompts, its clean pass run again.
@@ -172,17 +194,23 @@ class Bench:
         """
         rows = np.asarray(rows)
         name = hashlib.sha256(rows.astype(np.int64).tobytes()).hexdigest()[:16]
+        outcome = self.outcome_of(rows).redrawn(int(name[:8], 16))
+        return self._with(self.view, rows, self.inputs.take(rows), outcome, f"prompts-{name}")
+
+    def _with(
+        self, view: FeatureView, rows: Rows, inputs: ModelInputs, outcome: OutcomeSet, folder: str
+    ) -> Bench:
         return Bench(
             self.adapter,
             self.site,
-            self.view,
-            self.inputs.take(rows),
-            self.outcome_of(rows).redrawn(int(name[:8], 16)),
-            rule=self.rule,
+            view,
+            inputs,
+            outcome,
+            position=self.position,
             family=self.family[rows],
             prompt=self.table["prompt"].to_numpy()[rows],
             block=self.block,
-            folder=None if self.folder is None else self.folder / f"prompts-{name}",
+            folder=None if self.folder is None else self.folder / folder,
             first=self.first,
         )
 
@@ -196,7 +224,7 @@ class Bench:
             inputs, outcome = self.inputs.take(rows), self.outcome_of(rows)
             with torch.inference_mode():
                 run = self.adapter.run(inputs.tensors, read=[self.site])
-                read = self.view.read(run.activations[self.site], inputs.at(self.rule))
+                read = self.view.read(run.activations[self.site], inputs.at(self.position))
             self.dtype = run.activations[self.site].dtype
             values.append(read.double().cpu().numpy())
             outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
@@ -233,8 +261,6 @@ class Bench:
                 kept[site].put(a, run.activations[site])
         return kept
 
-    # -- edited runs ------------------------------------------------------------------------------
-
     def run(self, arms: int, edits: EditRows, what: str, key: str = "") -> Array:
         """Outcomes (A, P, O) of A arms, each run on every prompt.
 
@@ -265,7 +291,7 @@ class Bench:
 
         return self.sharded(arms, work, what, key)["outcome"].reshape(arms, self.prompts, -1)
 
-    def sweep(self, features: NDArray[np.int_], values: Array, what: str) -> Swept:
+    def sweep(self, features: NDArray[np.int_], values: Array, what: str) -> EditedRuns:
         """Write values into features, arm by arm, everything else at the site held.
 
         Parameters
@@ -282,11 +308,11 @@ class Bench:
         InputError
             For shapes that do not match, or a feature that the view does not have.
         """
-        work = Sweep(self, features, values, what)
+        work = _Sweep(self, features, values, what)
         A = len(work.features)
         read = self.sharded(A, work, what, work.key)
         worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
-        return Swept(read["outcome"].reshape(A, self.prompts, -1), *worst)
+        return EditedRuns(read["outcome"].reshape(A, self.prompts, -1), *worst)
 
     def begun(self, prompt: Rows) -> AbstractContextManager[None]:
         """Inside the block, runs of these prompts begin at the layer before the first edited site,
@@ -302,7 +328,7 @@ class Bench:
             block = inputs.take(np.arange(a, min(a + self.block, len(inputs))))
             with torch.inference_mode():
                 h = self.adapter.run(block.tensors, read=[self.site]).activations[self.site]
-            parts.append(self.read_view(self.view, h, block.at(self.rule)))
+            parts.append(self.read_view(self.view, h, block.at(self.position)))
         return np.concatenate(parts)
 
     def noise_floor(self) -> float:
@@ -350,15 +376,117 @@ class Bench:
         )
 
 
+class _Sweep:
+    """The work of a sweep, block by block: ``sweep(index)`` runs the runs of these numbers.
+
+    Parameters and errors are those of `Bench.sweep`.
+    """
+
+    def __init__(self, bench: Bench, features: Rows, values: Array, what: str) -> None:
+        self.bench, self.what = bench, what
+        self.features, self.values = np.asarray(features), np.asarray(values, dtype=float)
+        self._check()
+
+    @property
+    def key(self) -> str:
+        """Digest of everything that is written."""
+        written = self.features.tobytes() + np.ascontiguousarray(self.values).tobytes()
+        return hashlib.sha256(written).hexdigest()
+
+    def __call__(self, index: Rows) -> dict[str, NDArray]:
+        """Outcomes (n, O) of runs, and their largest read-back errors ``own`` and leakages ``other`` (n,)."""
+        bench = self.bench
+        arm, prompt = np.divmod(index, bench.prompts)
+        chosen = self.features[arm]
+        unique = np.unique(chosen[chosen >= 0])
+        if not len(unique):
+            zero = np.zeros(len(index))
+            return {"outcome": bench.run_block(prompt, {}, self.what, index)[0], "own": zero, "other": zero}
+        row, slot = np.nonzero(chosen >= 0)
+        column = np.searchsorted(unique, chosen[row, slot])
+        target = bench.values[..., unique][prompt]  # a copy of what is written, not of all features
+        new = self.values[arm[row], slot, prompt[row]]
+        if bench.each:
+            target[row, :, column] = np.where(np.isnan(new), target[row, :, column], new)
+        else:
+            target[row, column] = np.where(np.isnan(new), target[row, column], new)
+        view, positions = bench.view.select(unique), bench.inputs.take(prompt).at(bench.position)
+        wanted = torch.from_numpy(target.reshape(len(index), -1))
+        tokens = None if bench.inputs.mask is None else bench.inputs.mask.shape[1]
+
+        def edit(h: torch.Tensor) -> torch.Tensor:
+            if h.ndim != 3 or tokens is None or h.shape[1] == tokens:
+                return view.write(h, wanted.to(h.device), positions)
+            own = view.write(h[:, :tokens], wanted.to(h.device), positions)
+            return torch.cat([own, h[:, tokens:]], dim=1)  # text that is being generated is let alone
+
+        outcome, h = bench.run_block(prompt, {bench.site: edit}, self.what, index, read=True)
+        own = np.abs(bench.read_view(view, h, positions) - target)
+        own = own.reshape(len(index), -1, len(unique)).max(axis=1)
+        written = np.zeros(own.shape, dtype=bool)
+        written[row, column] = True
+        other = self._leakage(prompt, unique, written, h)
+        return {"outcome": outcome, "own": np.where(written, own, 0).max(axis=1), "other": other}
+
+    def _leakage(self, prompt: Rows, unique: Rows, written: NDArray[np.bool_], h: torch.Tensor) -> Array:
+        """Largest change of features that a run did not write, on the checked prompts; 0 on the others."""
+        bench, out = self.bench, np.zeros(len(prompt))
+        rows = np.flatnonzero(prompt < CHECKED)
+        if not len(rows) or len(unique) == bench.features == 1:
+            return out
+        positions = bench.inputs.take(prompt[rows]).at(bench.position)
+        read = bench.read_view(bench.view, h[torch.from_numpy(rows).to(h.device)], positions)
+        change = np.abs(read - bench.values[prompt[rows]])
+        change = change.reshape(len(rows), -1, bench.features).max(axis=1)
+        change[:, unique] = np.where(written[rows], 0.0, change[:, unique])
+        out[rows] = change.max(axis=1)
+        return out
+
+    def _check(self) -> None:
+        bench, features, values, what = self.bench, self.features, self.values, self.what
+        tokens = (bench.values.shape[1],) if bench.each else ()
+        wanted = (*features.shape, bench.prompts, *tokens)
+        if features.ndim != 2 or values.shape != wanted:
+            raise InputError(
+                f"{what}: values",
+                f"shape {values.shape} for features {features.shape}",
+                f"Give {wanted}: arms, features of an arm, prompts{', tokens' if tokens else ''}",
+            )
+        if features.size and (features.max() >= bench.features or features.min() < -1):
+            raise InputError(
+                f"{what}: features",
+                f"number {features.max() if features.max() >= bench.features else features.min()}",
+                f"The view has {bench.features}: they run from 0 to {bench.features - 1}",
+            )
+        if np.isinf(values).any():
+            arm = int(np.argwhere(np.isinf(values))[0, 0])
+            raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")
+
+
 def _stream(what: str) -> int:
     """Stream of a sampled outcome's draws, one per sweep."""
     return zlib.crc32(what.encode())
 
 
-def _with_span(inputs: ModelInputs, rule: SpanMask) -> ModelInputs:
+def _one_per_prompt(given: ArrayLike | None, name: str, prompts: int) -> NDArray[Any]:
+    """One known value per prompt; their numbers where none are given."""
+    column = np.arange(prompts) if given is None else np.asarray(given)
+    if column.shape != (prompts,):
+        raise InputError(
+            name, f"shape {column.shape} for {prompts} prompts", "Give one value for every prompt"
+        )
+    missing = np.flatnonzero(pd.isna(column))
+    if len(missing):
+        where = f"{name} of prompt {missing[0]}"
+        raise InputError(where, f"{column[missing[0]]}", "Give one value for every prompt")
+    return column
+
+
+def _with_span(inputs: ModelInputs, position: SpanMask) -> ModelInputs:
     if inputs.mask is None:
-        raise InputError("position rule", f"{rule} on inputs without a token axis", "Leave the rule out")
-    chosen = rule.select(inputs.mask.bool(), None)
+        found = f"{position} on inputs without a token axis"
+        raise InputError("position", found, "Leave the position out")
+    chosen = position.select(inputs.mask.bool(), None)
     classes = torch.where(inputs.mask.bool(), chosen.long(), -1)
     return replace(inputs, classes=classes, class_names=("outside", "span"))
 

@@ -10,7 +10,7 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.knockouts._bench import Bench
 from mrinterp.positions import AllTokens
 
-__all__ = ["ROUNDING", "clean_activation", "clean_values", "own_tokens", "spread", "token_values"]
+__all__ = ["ROUNDING", "clean_activation", "clean_token_values", "clean_values", "own_tokens", "spread"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -36,12 +36,12 @@ def clean_activation(bench: Bench, rows: Rows) -> torch.Tensor:
         return bench.adapter.run(bench.inputs.take(rows).tensors, read=[bench.site]).activations[bench.site]
 
 
-def token_values(bench: Bench, features: Rows) -> Array:
+def clean_token_values(bench: Bench, features: Rows) -> Array:
     """Clean values at every token that the bench's rule writes, (f, P, T); nan at all others.
 
     One forward pass over the inputs, unless the bench holds them already.
     """
-    if bench.rule is None:
+    if bench.position is None:
         return clean_values(bench, features)[:, :, None]
     if bench.each:
         return clean_values(bench, features)
@@ -49,7 +49,7 @@ def token_values(bench: Bench, features: Rows) -> Array:
     for a in range(0, bench.prompts, bench.block):
         rows = np.arange(a, min(a + bench.block, bench.prompts))
         inputs = bench.inputs.take(rows)
-        written = inputs.at(bench.rule)
+        written = inputs.at(bench.position)
         assert written is not None
         with torch.inference_mode():
             read = view.read(clean_activation(bench, rows), inputs.at(AllTokens())).double().cpu().numpy()

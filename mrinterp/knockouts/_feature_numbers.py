@@ -1,26 +1,26 @@
-"""Features of a bench by name or number."""
+"""Features of a bench by name or number, and sets of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from numbers import Integral
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.checks import checked_numbers_of
+from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 
-__all__ = ["Features", "feature_numbers"]
+__all__ = ["FeatureSets", "Features", "feature_numbers", "feature_sets"]
 
-Features = Iterable[str | int] | NDArray[np.int_]
-"""Names of the view, or numbers from 0 (one alone serves too)."""
+Features = Iterable[str | int] | NDArray[np.int_] | str | int
+"""Names of the view, or numbers from 0; one alone serves as a list of one."""
+
+FeatureSets = Features | Mapping[str, Features | None]
+"""Sets of features by name; without names every feature is a set of its own."""
 
 
-def feature_numbers(
-    bench: Bench, features: Features | str | int | None, what: str = "features"
-) -> NDArray[np.int_]:
+def feature_numbers(bench: Bench, features: Features | None, name: str = "features") -> NDArray[np.int_]:
     """Numbers (K,) of distinct features, in the given order; all of the view for None.
 
     Raises
@@ -30,41 +30,22 @@ def feature_numbers(
     """
     if features is None:
         return np.arange(bench.features)
-    names = bench.view.names
-    place = {name: f for f, name in enumerate(names)}
-    numbers = []
-    for feature in _listed(features, what):
-        if isinstance(feature, str):
-            if feature not in place:
-                fix = near_misses(feature, names) or f"The view has {bench.features}: {list(names[:8])}"
-                raise InputError(f"{what}: {feature!r}", "no such feature in the view", fix)
-            numbers.append(place[feature])
-        else:
-            if not isinstance(feature, Integral) or isinstance(feature, bool | np.bool_):
-                found = f"{feature!r} ({type(feature).__name__})"
-                raise InputError(what, found, "Give features by name (text) or number (from 0)")
-            number = int(feature)
-            if not 0 <= number < bench.features:
-                raise InputError(
-                    f"{what}: number {number}",
-                    f"the view has {bench.features} features",
-                    f"They run from 0 to {bench.features - 1}",
-                )
-            numbers.append(number)
-    if not numbers:
-        raise InputError(what, "none given", "Give at least one feature of the view")
-    unique, counts = np.unique(numbers, return_counts=True)
-    if counts.max() > 1:
-        twice = names[int(unique[counts.argmax()])]
-        raise InputError(f"{what}: {twice!r}", f"given {counts.max()} times", "Give every feature once")
-    return np.array(numbers)
+    return checked_numbers_of(features, name, bench.view.names)
 
 
-def _listed(features: Any, what: str) -> list[Any]:
-    """Features as a list; one name or number is a list of one."""
-    if isinstance(features, str | Integral):
-        return [features]
-    if not np.iterable(features):
-        found = f"{features!r} ({type(features).__name__})"
-        raise InputError(what, found, "Give names or numbers of features, or leave it out for all")
-    return list(features)
+def feature_sets(bench: Bench, features: FeatureSets | None) -> dict[str, NDArray[np.int_]]:
+    """Numbers of the features of each set, by the set's name.
+
+    Raises
+    ------
+    InputError
+        As `feature_numbers`, naming the set; for no set at all.
+    """
+    if not isinstance(features, Mapping):
+        return {bench.view.names[f]: np.array([f]) for f in feature_numbers(bench, features)}
+    if not features:
+        raise InputError("features", "no set given", "Give at least one set of features under a name")
+    return {
+        str(name): feature_numbers(bench, members, f"features, set {name!r}")
+        for name, members in features.items()
+    }

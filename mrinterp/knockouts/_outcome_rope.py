@@ -6,22 +6,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.checks import checked_number
 from mrinterp.knockouts._bench import Bench
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.tests.tails import critical_value
 
 __all__ = [
     "ONE_FAMILY",
-    "check_draws",
-    "check_level",
     "outcome_rope",
     "outcome_sd",
     "resolutions",
     "span_status",
 ]
 
-ONE_FAMILY = "all prompts are of one family: no error can be had; give prompts of at least two"
+ONE_FAMILY = (
+    "all prompts are of one family, so that no standard error can be estimated; give at least two families"
+)
 
 
 def outcome_sd(bench: Bench) -> NDArray[np.float64]:
@@ -31,33 +31,17 @@ def outcome_sd(bench: Bench) -> NDArray[np.float64]:
     return np.asarray(bench.clean.std(axis=0, ddof=1))
 
 
-def outcome_rope(bench: Bench, rope: float) -> NDArray[np.float64]:
-    """Half width (O,) of the region of practical equivalence, ``rope`` standard deviations of the outcome.
+def outcome_rope(bench: Bench, rope_sd: float, name: str = "rope_sd") -> NDArray[np.float64]:
+    """Half width (O,) of the region of practical equivalence, ``rope_sd`` standard deviations of the outcome.
 
     0 for an outcome that never varies between prompts: its effects are then held against zero.
 
     Raises
     ------
     InputError
-        For a negative width.
+        For a negative width, under the argument's ``name``.
     """
-    if not isinstance(rope, int | float | np.number) or not rope >= 0:
-        raise InputError("rope", f"{rope!r}", "Give a width of at least 0, in sd of the outcome")
-    return rope * outcome_sd(bench)
-
-
-def check_level(level: float) -> None:
-    """Refuse a confidence level outside (0, 1)."""
-    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-        raise InputError("level", f"{level!r}", "Give a confidence level between 0 and 1, such as 0.95")
-
-
-def check_draws(draws: int, seed: int = 0) -> None:
-    """Refuse a bootstrap without draws or with a seed that is none, before anything is run."""
-    if not isinstance(draws, int | np.integer) or draws < 2:
-        raise InputError("draws", f"{draws!r}", "Give at least two draws of the bootstrap, better 1000")
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise InputError("draw_seed", f"{seed!r}", "Give a whole number of at least 0")
+    return checked_number(rope_sd, name, least=0, unit="in sd of the outcome") * outcome_sd(bench)
 
 
 def resolutions(bench: Bench, sampling: bool = False) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ def study_bench(
         dictionary_view(dictionary, network.sae),
         network.inputs.take(rows),
         network.outcome.take(rows),
-        rule=network.position,
+        position=network.position,
         prompt=runs["prompt"].to_numpy(),
         family=runs["family"].to_numpy(),
         block=int(design.settings["block"]),

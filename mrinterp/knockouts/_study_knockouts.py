@@ -56,6 +56,6 @@ def study_knockouts(
 
     def run(name: str) -> KnockoutEffects:
         kind, given = chosen[name]
-        return knock_out(bench(name == "random"), kind, draw_seed=seed, **given)
+        return knock_out(bench(name == "random"), kind, **(given | {"seed": seed}))
 
     return {k: folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in chosen}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._clean_values import ROUNDING, clean_values, token_values
+from mrinterp.knockouts._clean_values import ROUNDING, clean_token_values, clean_values
 from mrinterp.knockouts._site_variation import SiteVariation, write_vectors
 from mrinterp.knockouts._token_groups import TokenGroups, token_groups
 
@@ -65,7 +65,7 @@ def check_support(
     groups = token_groups(bench.inputs)
     clean = clean_values(bench, features)[:, None]
     change = written - clean
-    tokens = token_values(bench, features)
+    tokens = clean_token_values(bench, features)
     moved_tokens = (
         change if bench.each else np.broadcast_to(change[..., None], (*change.shape, tokens.shape[2]))
     )

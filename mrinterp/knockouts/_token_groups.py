@@ -1,16 +1,21 @@
-"""Which tokens of different inputs stand at the same place: by position, or by class."""
+"""Which tokens of different inputs stand at the same place, by position or by class; and summaries of each group."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.checks import checked_choice
 from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
 
-__all__ = ["BY", "TokenGroups", "token_groups"]
+__all__ = ["BY", "TokenGroups", "by_group", "groups_by", "token_groups"]
+
+Array = NDArray[np.float64]
 
 BY = ("position", "class", "all")
 
@@ -43,8 +48,8 @@ def token_groups(inputs: ModelInputs, by: str | None = None) -> TokenGroups:
     InputError
         For another word, or classes that the inputs do not have.
     """
-    if by not in (None, *BY):
-        raise InputError("by", repr(by), f"One of {', '.join(BY)}")
+    if by is not None:
+        checked_choice(by, "by", BY)
     if inputs.mask is None:
         code = np.zeros((len(inputs), 1), dtype=int)
         return TokenGroups(("input",), code, code)
@@ -70,3 +75,44 @@ def token_groups(inputs: ModelInputs, by: str | None = None) -> TokenGroups:
         here = code == k
         rank = np.where(here, here.cumsum(axis=1) - 1, rank)
     return TokenGroups(names, code, rank)
+
+
+def groups_by(bench: Bench, by: str | None) -> TokenGroups | None:
+    """Tokens that stand at the same place; None where the bench reads one value per input.
+
+    Raises
+    ------
+    InputError
+        Where ``by`` is given and cannot be used: another word, or no values of single tokens.
+    """
+    if by is not None:
+        checked_choice(by, "by", BY)
+        if not bench.each:
+            raise InputError(
+                "by",
+                f"{by!r}, but this bench reads one value per input ({bench.position or 'no token axis'})",
+                "Leave it out, or give every token a value of its own: Bench(..., position=AllTokens())",
+            )
+    return token_groups(bench.inputs, by) if bench.each else None
+
+
+def by_group(values: Array, groups: TokenGroups, summary: Callable[..., Array]) -> Array:
+    """Every token's value replaced by the summary of its group's tokens in all inputs.
+
+    Parameters
+    ----------
+    values : ndarray (f, P, T)
+    summary : callable
+        ``summary(values (f, n), axis=1) -> (f,)``: a mean, a quantile.
+
+    Returns
+    -------
+    ndarray (f, P, T)
+        nan on padding.
+    """
+    out = np.full(values.shape, np.nan)
+    for k in range(len(groups.names)):
+        here = groups.code == k
+        if here.any():
+            out[:, here] = np.asarray(summary(values[:, here], axis=1))[:, None]
+    return out

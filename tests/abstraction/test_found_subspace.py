@@ -98,7 +98,9 @@ def test_it_is_interchanged_knocked_out_and_compared_as_any_view(task: Any, foun
     )
     assert again.accuracy == found.held_out["side"].accuracy
     outcome = CallableOutcome("y", _outcome)
-    bench = Bench(adapter, SITE, view, asked.inputs, outcome, rule=TokenIndex(TOKEN), family=asked.families)
+    bench = Bench(
+        adapter, SITE, view, asked.inputs, outcome, position=TokenIndex(TOKEN), family=asked.families
+    )
     truth = found.rotation["side"] @ DIRECTION
     for kind in ("shift", "mean", "resample"):
         effects = knock_out(bench, kind, draws=20)

@@ -95,7 +95,7 @@ RULES = {
 
 
 def bench_of(view: str = "units", rule: str = "mean", bend: bool = True, **changes: Any) -> Bench:
-    options: dict[str, Any] = {"rule": RULES[rule], "family": FAMILY, "block": 4, **changes}
+    options: dict[str, Any] = {"position": RULES[rule], "family": FAMILY, "block": 4, **changes}
     outcome = options.pop("outcome", BENT)
     return Bench(TorchAdapter(Stack(bend).eval()), "layers.1", views()[view], inputs(), outcome, **options)
 

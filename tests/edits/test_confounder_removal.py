@@ -221,7 +221,9 @@ def test_channels_of_a_feature_map_are_written_at_run_time() -> None:
 
     x, labels = torch.randn(8, 1, 4, 4), torch.zeros(8, dtype=torch.long)
     inputs, view = ModelInputs({"x": x}, torch.ones(8, 4, dtype=torch.long)), ChannelMap(Units([0, 2], 4))
-    bench = Bench(TorchAdapter(Conv().eval()), "site", view, inputs, ExampleLoss(labels), rule=AllTokens())
+    bench = Bench(
+        TorchAdapter(Conv().eval()), "site", view, inputs, ExampleLoss(labels), position=AllTokens()
+    )
     found = remove_confounder(bench, ["0"], np.repeat(["conflicts", "absent"], 4))
     assert found.how == "run time"
     assert "not convolutions" in found.meta["why"]
@@ -254,7 +256,7 @@ def test_a_network_with_tokens() -> None:
             view,
             ModelInputs({"x": torch.randn(8, 3, 5)}, mask),
             ExampleLoss(labels),
-            rule=rule,
+            position=rule,
         )
         results[type(rule)] = remove_confounder(
             bench, ["direction0"], np.repeat(["conflicts", "absent"], 4), value=0.7

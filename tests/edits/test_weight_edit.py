@@ -251,7 +251,7 @@ class TestUnits:
     def test_encoder_units_equal_the_zero_knockout(self, encoder: Any, tmp_path: Path) -> None:
         """Padding is edited in the weights and left alone by the knockout: no outcome can tell."""
         site, inputs = "encoder.layer.1.intermediate", ModelInputs(TEXT, MASK)
-        bench = Bench(TorchAdapter(encoder), site, Units([4, 9], 48), inputs, _Hidden(), rule=AllTokens())
+        bench = Bench(TorchAdapter(encoder), site, Units([4, 9], 48), inputs, _Hidden(), position=AllTokens())
         zero = knock_out(bench, "zero")
         made = cut_units(encoder, site, [9], TEXT)
         made.save(tmp_path / "edited")
@@ -352,7 +352,9 @@ class TestFoldOut:
         """GPT-2's linear layers keep their weights the other way round (Conv1D)."""
         site, held = "transformer.h.1.mlp.c_proj", np.array([0.4, -0.1])
         view, outcome = Directions(DIRECTIONS), LogitDifference(3, 5)
-        bench = Bench(TorchAdapter(decoder), site, view, ModelInputs(TEXT, MASK), outcome, rule=AllTokens())
+        bench = Bench(
+            TorchAdapter(decoder), site, view, ModelInputs(TEXT, MASK), outcome, position=AllTokens()
+        )
         made = fold_out(bench, np.arange(2), held, "two directions")
         assert isinstance(made, WeightEdit)
         assert made.changed == (f"{site}.weight", f"{site}.bias")
@@ -368,7 +370,7 @@ class TestFoldOut:
     def test_a_module_that_is_not_linear_names_the_layers_inside(self, decoder: Any) -> None:
         inputs, view = ModelInputs(TEXT, MASK), Directions(DIRECTIONS)
         site = "transformer.h.1.mlp"
-        bench = Bench(TorchAdapter(decoder), site, view, inputs, LogitDifference(3, 5), rule=AllTokens())
+        bench = Bench(TorchAdapter(decoder), site, view, inputs, LogitDifference(3, 5), position=AllTokens())
         made = fold_out(bench, np.arange(2), np.zeros(2), "")
         assert isinstance(made, NotApplicable)
         assert "a GPT2MLP, not a linear layer" in made.reason

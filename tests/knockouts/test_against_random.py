@@ -106,7 +106,7 @@ def test_bad_input_is_refused() -> None:
         ({"per": "sds"}, "sd"),
         ({"controls": 99}, "dimensions of the support"),
         ({"seed": -1}, "at least 0"),
-        ({"features": ["x"]}, "no such feature"),
+        ({"features": ["x"]}, "not known"),
         ({"kind": "meen"}, "mean"),
     ):
         with pytest.raises(InputError, match=words):

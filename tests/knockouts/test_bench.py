@@ -119,7 +119,7 @@ def test_arms_of_several_features_and_nan(parts):
 
 
 def test_every_token_has_a_value_of_its_own(parts):
-    b = bench(parts, rule=AllTokens())
+    b = bench(parts, position=AllTokens())
     assert b.values.shape == (P, T, W)
     values = np.full((1, 1, P, T), np.nan)
     values[0, 0, :, 1] = 5.0
@@ -129,7 +129,7 @@ def test_every_token_has_a_value_of_its_own(parts):
 
 
 def test_padding_is_never_written(parts):
-    b = bench(parts, rule=AllTokens())
+    b = bench(parts, position=AllTokens())
     swept = b.sweep(
         np.array([[0]]), np.where(np.arange(T) >= 2, 1e6, np.nan)[None, None, None].repeat(P, 2), "pad"
     )
@@ -277,8 +277,8 @@ def test_a_span_goes_with_its_prompts(parts):
     span = torch.zeros(P, T, dtype=torch.long)
     span[torch.arange(P), torch.tensor(LENGTHS) - 1] = 1
     target = np.random.default_rng(4).standard_normal((W, 1, P))
-    by_span = bench(parts, rule=SpanMask(span), block=4).sweep(np.arange(W)[:, None], target, "x")
-    last = bench(parts, rule=LastToken(), block=4).sweep(np.arange(W)[:, None], target, "x")
+    by_span = bench(parts, position=SpanMask(span), block=4).sweep(np.arange(W)[:, None], target, "x")
+    last = bench(parts, position=LastToken(), block=4).sweep(np.arange(W)[:, None], target, "x")
     np.testing.assert_allclose(by_span.outcome, last.outcome, atol=1e-12)
 
 
@@ -292,10 +292,10 @@ def test_what_cannot_be_done_is_refused(parts):
     with pytest.raises(InputError, match="family"):
         bench(parts, family=[0, 1])
     with pytest.raises(InputError, match="maximum over tokens"):
-        bench(parts, rule=MaxOfTokens())
+        bench(parts, position=MaxOfTokens())
     with pytest.raises(InputError, match="run 1"):
-        bench(parts, rule=TokenIndex(3))
-    b = bench(parts, rule=LastToken())
+        bench(parts, position=TokenIndex(3))
+    b = bench(parts, position=LastToken())
     with pytest.raises(InputError, match="values"):
         b.sweep(np.array([[0]]), np.zeros((1, P)), "x")
     with pytest.raises(InputError, match="number 6"):

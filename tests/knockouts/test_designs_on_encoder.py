@@ -15,7 +15,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._designs.corruption import Damage
+from mrinterp.knockouts._designs.corruption import Corruption
 from mrinterp.knockouts._designs.direct_effect import direct_effect
 from mrinterp.knockouts._designs.dose_response import dose_response
 from mrinterp.knockouts._designs.epistasis import epistasis
@@ -54,27 +54,27 @@ def _bench(folder: Path, rule: Position, block: int, extra: int = 0) -> Bench:
         Units(range(8), 24),
         given,
         outcome,
-        rule=rule,
+        position=rule,
         family=np.arange(24) % 6,
         block=block,
         first="embeddings",
     )
 
 
-def _damaged(bench: Bench) -> Damage:
-    return Damage.features(bench, "encoder.layer.0", Units(range(12), 24), 2.0, AllTokens())
+def _corrupted(bench: Bench) -> Corruption:
+    return Corruption.features(bench, "encoder.layer.0", Units(range(12), 24), 2.0, AllTokens())
 
 
 DESIGNS: dict[str, tuple[Callable[[Bench], Any], tuple[str, ...]]] = {
-    "dose response": (lambda b: dose_response(b, [0, 3], draws=50), ("effect", "se")),
-    "epistasis": (lambda b: epistasis(b, range(4), "mean"), ("interaction", "joint", "se")),
-    "rescue": (lambda b: rescue(b, [0, 3], _damaged(b), draws=50), ("damage_effect", "recovered")),
-    "ordered": (lambda b: ordered_knockouts(b, range(4), "mean", random_orders=3), ("effect", "random")),
-    "direct": (lambda b: direct_effect(b, [0, 3], "zero"), ("total", "direct", "se")),
-    "specificity": (lambda b: specificity(b, [0, 3], "mean", ["b"]), ("effect", "se")),
-    "sets": (lambda b: set_effects(b, {"x": [0, 3]}, "zero", draws=50), ("noised", "denoised")),
+    "dose response": (lambda b: dose_response(b, features=[0, 3], draws=50), ("effect", "se")),
+    "epistasis": (lambda b: epistasis(b, "mean", range(4)), ("interaction", "joint", "se")),
+    "rescue": (lambda b: rescue(b, _corrupted(b), [0, 3], draws=50), ("corruption_effect", "recovered")),
+    "ordered": (lambda b: ordered_knockouts(b, "mean", range(4), random_orders=3), ("effect", "random")),
+    "direct": (lambda b: direct_effect(b, "zero", [0, 3]), ("total", "direct", "se")),
+    "specificity": (lambda b: specificity(b, "mean", [0, 3], controls=["b"]), ("effect", "se")),
+    "sets": (lambda b: set_effects(b, "zero", {"x": [0, 3]}, draws=50), ("noised", "denoised")),
     "faithfulness": (
-        lambda b: faithfulness(b, range(8), "zero", proportions=[0.25, 0.5, 1.0], draws=50),
+        lambda b: faithfulness(b, "zero", range(8), proportions=[0.25, 0.5, 1.0], draws=50),
         ("score", "score_complement"),
     ),
 }
@@ -103,11 +103,11 @@ def test_blocks_and_padding_change_no_more_than_the_last_bits(
 def test_no_knockout_of_any_design_is_an_edit_that_does_nothing(tiny_encoder: Path) -> None:
     """nan leaves a feature as it is: then every effect is nothing, and says so."""
     bench = _bench(tiny_encoder, AllTokens(), 24)
-    result = direct_effect(bench, [0, 3], np.nan)
+    result = direct_effect(bench, np.nan, [0, 3])
     assert np.abs(result.total).max() < 1e-5
     assert (result.downstream == "negligible").all()
-    assert (epistasis(bench, [0, 3], np.nan).call == "negligible").all()
-    nothing = set_effects(bench, {"x": [0]}, np.nan)
+    assert (epistasis(bench, np.nan, [0, 3]).call == "negligible").all()
+    nothing = set_effects(bench, np.nan, {"x": [0]})
     assert "within the noise floor" in str(nothing["x", "a"])
 
 
@@ -115,5 +115,5 @@ def test_no_knockout_of_any_design_is_an_edit_that_does_nothing(tiny_encoder: Pa
 def test_frozen_sites_before_the_site_are_refused(tiny_encoder: Path) -> None:
     with pytest.raises(InputError, match="is not reached after"):
         direct_effect(
-            _bench(tiny_encoder, AllTokens(), 24), [0], "mean", freeze=["encoder.layer.0.output.dense"]
+            _bench(tiny_encoder, AllTokens(), 24), "mean", [0], freeze=["encoder.layer.0.output.dense"]
         )

@@ -35,7 +35,7 @@ def _bench(**options: object):  # type: ignore[no-untyped-def]
 
 def test_paths_are_told_apart() -> None:
     bench = _bench()
-    result = direct_effect(bench, ["0", "1", "2", "3"], 0.0)
+    result = direct_effect(bench, 0.0, ["0", "1", "2", "3"])
     assert result.frozen == ("layers.0.mlp", "layers.1.mlp")
     mean = bench.values.mean(axis=0)
     np.testing.assert_allclose(result.direct[:, 0], [-mean[0], 0, -mean[2], 0], atol=1e-12)
@@ -60,12 +60,12 @@ def test_repair_that_cannot_be_told_from_zero_is_not_called() -> None:
     x[:, 3] = inputs(5)[:, 0] - inputs(5)[:, 0].mean() + 0.05
     network.layers[0].mlp.weight.data[OUT, 3] = 1.0
     bench = bench_of(network, x, site="start")
-    result = direct_effect(bench, ["3"], 0.0)
+    result = direct_effect(bench, 0.0, ["3"])
     assert result.downstream.tolist() == [["indeterminate"]]
 
 
 def test_total_is_direct_when_nothing_is_frozen() -> None:
-    result = direct_effect(_bench(), None, 0.0, freeze=())
+    result = direct_effect(_bench(), 0.0, freeze=())
     np.testing.assert_allclose(result.indirect, 0.0, atol=1e-12)
     assert (result.downstream == "negligible").all()
 
@@ -73,29 +73,29 @@ def test_total_is_direct_when_nothing_is_frozen() -> None:
 def test_total_is_direct_at_the_last_site() -> None:
     network = _network()
     bench = bench_of(network, inputs(), site="layers.1.mlp")
-    result = direct_effect(bench, None, 0.0)
+    result = direct_effect(bench, 0.0)
     assert result.frozen == ()
     np.testing.assert_allclose(result.indirect, 0.0, atol=1e-12)
 
 
 def test_freezing_one_layer_leaves_the_other_free() -> None:
     bench = _bench()
-    result = direct_effect(bench, ["1"], 0.0, freeze=["layers.1.mlp"])
+    result = direct_effect(bench, 0.0, ["1"], freeze=["layers.1.mlp"])
     np.testing.assert_allclose(result.direct[0, 0], 0.0, atol=1e-12)
     # With only the first frozen the way to the second is cut as well.
-    result = direct_effect(bench, ["0"], 0.0, freeze=["layers.1.mlp"])
+    result = direct_effect(bench, 0.0, ["0"], freeze=["layers.1.mlp"])
     np.testing.assert_allclose(result.direct, result.total, atol=1e-12)
 
 
 def test_block_size_changes_nothing() -> None:
-    one, other = (direct_effect(_bench(block=b), None, 0.0) for b in (7, 48))
+    one, other = (direct_effect(_bench(block=b), 0.0) for b in (7, 48))
     np.testing.assert_allclose(one.indirect, other.indirect, rtol=1e-12, atol=1e-12)
 
 
 def test_saved_reopened_and_resumed(tmp_path: Path) -> None:
-    result = direct_effect(_bench(folder=tmp_path / "shards"), None, 0.0)
+    result = direct_effect(_bench(folder=tmp_path / "shards"), 0.0)
     assert len(list((tmp_path / "shards").iterdir())) == 2
-    again = direct_effect(_bench(folder=tmp_path / "shards"), None, 0.0)
+    again = direct_effect(_bench(folder=tmp_path / "shards"), 0.0)
     assert np.array_equal(again.indirect, result.indirect)
     result.save(tmp_path / "d")
     assert str(DirectEffect.load(tmp_path / "d")) == str(result)
@@ -103,7 +103,7 @@ def test_saved_reopened_and_resumed(tmp_path: Path) -> None:
 
 
 def test_one_family_is_not_applicable() -> None:
-    assert isinstance(direct_effect(_bench(families=1), None, 0.0)["0", "y0"], NotApplicable)
+    assert isinstance(direct_effect(_bench(families=1), 0.0)["0", "y0"], NotApplicable)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +111,14 @@ def test_one_family_is_not_applicable() -> None:
 )
 def test_bad_sites_are_refused(freeze: list[str], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        direct_effect(_bench(), None, 0.0, freeze=freeze)
+        direct_effect(_bench(), 0.0, freeze=freeze)
 
 
 def test_a_network_without_known_sublayers_asks_for_a_list() -> None:
     from tests.design_networks import linear
 
     with pytest.raises(InputError, match="List the sites to freeze"):
-        direct_effect(linear([[1.0] * 6]), None, 0.0)
+        direct_effect(linear([[1.0] * 6]), 0.0)
 
 
 @pytest.mark.needs("transformers")
@@ -213,11 +213,11 @@ def test_direct_is_what_the_edited_stream_says_by_itself(block: int) -> None:
         WholeLayer(24),
         ModelInputs({"input_ids": tokens}, torch.ones_like(tokens)),
         CallableOutcome("y", lambda out, _mask: out.logits[:, -1, 3]),
-        rule=AllTokens(),
+        position=AllTokens(),
         family=np.arange(24) % 8,
         block=block,
     )
-    result = direct_effect(bench, [0, 7], 0.0)
+    result = direct_effect(bench, 0.0, [0, 7])
     assert len(result.frozen) == 4
     assert result.freeze_error < 1e-12
     final = bench.activations(["transformer.h.2"])["transformer.h.2"].take(np.arange(24))
@@ -239,14 +239,14 @@ def test_intervals_cover_a_known_gap_and_a_gap_of_zero() -> None:
         repaired = bench_of(
             Residual([first], [1.0, 0, 0, 0, 0, 1.0]), inputs(seed) + 2.0, site="start", block=48
         )
-        result = direct_effect(repaired, ["0"], 0.0)
+        result = direct_effect(repaired, 0.0, ["0"])
         covered[0] += result.lower[0, 0] <= 1.2 <= result.upper[0, 0]
         passing = torch.zeros(6, 6, dtype=torch.float64)
         passing[OUT, 1] = 1.0
         nothing = bench_of(
             Residual([passing], [0.0, 1.0, 0, 0, 0, 1.0]), inputs(seed), site="start", block=48
         )
-        result = direct_effect(nothing, ["1"], 0.0, rope=0.0)
+        result = direct_effect(nothing, 0.0, ["1"], rope_sd=0.0)
         covered[1] += result.lower[0, 0] <= 0 <= result.upper[0, 0]
         falsely += result.downstream[0, 0] == "self-repair"
     # 120 at .95: 114, four errors are 9.6.

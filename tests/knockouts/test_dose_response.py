@@ -34,7 +34,7 @@ def _bench(**options: object):  # type: ignore[no-untyped-def]
 
 
 def test_shapes_thresholds_and_plateaus() -> None:
-    result = dose_response(_bench(), ["0"], np.linspace(-1.9, 1.9, 9))
+    result = dose_response(_bench(), np.linspace(-1.9, 1.9, 9), ["0"])
     expected = ["rising", "rising", "rising", "not monotone", "flat", "falling"]
     assert result.shape[0].tolist() == expected
     threshold, plateau = result.threshold[:, 0], result.plateau[:, 0]
@@ -50,7 +50,7 @@ def test_shapes_thresholds_and_plateaus() -> None:
 
 def test_effects_are_those_of_the_network() -> None:
     bench = _bench()
-    result = dose_response(bench, ["0", "1"])
+    result = dose_response(bench, features=["0", "1"])
     np.testing.assert_allclose(result.dose, np.quantile(bench.values[:, :2], QUANTILES, axis=0).T, rtol=1e-12)
     h = bench.inputs.tensors["x"]
     for d in (0, 4, 8):
@@ -107,11 +107,11 @@ def test_every_token_gets_quantiles_of_its_own_position() -> None:
         WholeLayer(2),
         ModelInputs({"x": x}, mask),
         columns(1),
-        rule=AllTokens(),
+        position=AllTokens(),
         family=np.arange(48) % 16,
         block=16,
     )
-    result = dose_response(bench, ["0"], quantiles=(0.1, 0.5, 0.9))
+    result = dose_response(bench, features=["0"], quantiles=(0.1, 0.5, 0.9))
     own = mask.bool().numpy()
     quantiles = np.array([np.quantile(x[own[:, t], t, 0], 0.9) for t in range(4)])
     moved = np.where(own, quantiles - x[:, :, 0].numpy(), 0.0).sum(axis=1)
@@ -119,16 +119,16 @@ def test_every_token_gets_quantiles_of_its_own_position() -> None:
     assert (result.outside == 0).all()
     assert result.dose[0, 2] == pytest.approx((own * quantiles).sum() / own.sum(), rel=1e-9)
     with pytest.raises(InputError, match="outside what it naturally shows"):
-        dose_response(bench, ["0"], [-100.0, 0.0, 100.0])
-    allowed = dose_response(bench, ["0"], [-100.0, 0.0, 100.0], allow_off_support=True)
+        dose_response(bench, [-100.0, 0.0, 100.0], ["0"])
+    allowed = dose_response(bench, [-100.0, 0.0, 100.0], ["0"], allow_off_support=True)
     assert 0.5 < allowed.outside[0, 2] < 0.8
     assert allowed.outside[0, 1] == 0
 
 
 def test_doses_outside_support_are_refused_or_flagged() -> None:
     with pytest.raises(InputError, match="dose 50 of '0'"):
-        dose_response(_bench(), ["0"], [-1.0, 0.0, 50.0])
-    result = dose_response(_bench(), ["0"], [-1.0, 0.0, 50.0], allow_off_support=True)
+        dose_response(_bench(), [-1.0, 0.0, 50.0], ["0"])
+    result = dose_response(_bench(), [-1.0, 0.0, 50.0], ["0"], allow_off_support=True)
     assert result.outside.tolist() == [[0.0, 0.0, 1.0]]
     assert "1 of 3 doses lie outside natural support" in str(result["0", "y0"])
     assert result.to_frame()["outside_support"].sum() == 6
@@ -147,10 +147,10 @@ def test_a_feature_that_never_varies_is_not_applicable() -> None:
 
 
 def test_block_size_saved_and_resumed(tmp_path: Path) -> None:
-    one, other = (dose_response(_bench(block=b), ["0"]) for b in (13, 96))
+    one, other = (dose_response(_bench(block=b), features=["0"]) for b in (13, 96))
     np.testing.assert_allclose(one.effect, other.effect, rtol=1e-12, atol=1e-12)
-    first = dose_response(_bench(folder=tmp_path / "shards"), ["0"])
-    again = dose_response(_bench(folder=tmp_path / "shards"), ["0"])
+    first = dose_response(_bench(folder=tmp_path / "shards"), features=["0"])
+    again = dose_response(_bench(folder=tmp_path / "shards"), features=["0"])
     assert list((tmp_path / "shards").rglob("*.npz"))
     assert np.array_equal(first.effect, again.effect)
     assert np.array_equal(first.p_rising, again.p_rising)
@@ -172,13 +172,13 @@ def test_block_size_saved_and_resumed(tmp_path: Path) -> None:
 )
 def test_bad_doses_are_refused(doses: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        dose_response(_bench(), ["0"], doses)
+        dose_response(_bench(), doses, ["0"])
 
 
 @pytest.mark.parametrize("quantiles", [[], [0.5], [0.1, 0.5, 1.5], [0.9, 0.5, 0.1]])
 def test_bad_quantiles_are_refused(quantiles: list[float]) -> None:
     with pytest.raises(InputError, match="at least 3, growing"):
-        dose_response(_bench(), ["0"], quantiles=quantiles)
+        dose_response(_bench(), features=["0"], quantiles=quantiles)
 
 
 def test_blocks_of_features_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,13 +198,13 @@ def test_a_curve_that_is_flat_in_the_mean_is_seldom_given_a_shape() -> None:
         slope = np.random.default_rng([seed, 1]).standard_normal(16)[np.arange(48) % 16]
         x = torch.cat([inputs(seed), torch.from_numpy(slope)[:, None]], dim=1)
         bench = bench_of(Readout(lambda h: h[:, :1] * h[:, 6:7]), x, block=48)
-        shapes.append(dose_response(bench, ["0"], rope=0.0, draws=200).shape[0, 0])
+        shapes.append(dose_response(bench, features=["0"], rope_sd=0.0, draws=200).shape[0, 0])
     called = int(np.isin(shapes, ["rising", "falling", "not monotone"]).sum())
     assert called <= 10  # 4 expected of 40 at 10%; more than 10 has a chance below .002
 
 
 def test_families_too_few_for_a_shape_are_said_so() -> None:
-    few, enough = (str(dose_response(linear([[1.0] * 6], families=f), ["0"])) for f in (4, 6))
+    few, enough = (str(dose_response(linear([[1.0] * 6], families=f), features=["0"])) for f in (4, 6))
     assert "4 families are too few to show a shape at 95%: no p is below 0.062" in few
     assert "too few" not in enough
     assert "rising (p" in enough

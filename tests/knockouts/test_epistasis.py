@@ -32,7 +32,7 @@ def _gates() -> tuple[Readout, torch.Tensor]:
 
 
 def test_an_additive_network_has_none() -> None:
-    result = epistasis(linear([[1.0, -2.0, 3.0, 0.5, 0.0, 4.0]]), None, 0.0)
+    result = epistasis(linear([[1.0, -2.0, 3.0, 0.5, 0.0, 4.0]]), 0.0)
     assert np.abs(result.interaction).max() < 1e-12
     assert (result.call == "negligible").all()
     assert len(result.pairs) == 15
@@ -40,7 +40,7 @@ def test_an_additive_network_has_none() -> None:
 
 def test_gates_are_called_what_they_are() -> None:
     module, x = _gates()
-    result = epistasis(bench_of(module, x), None, 0.0)
+    result = epistasis(bench_of(module, x), 0.0)
     h = x.numpy()
     a, b, c, d = h[:, 0], h[:, 1], h[:, 2], h[:, 3]
     either = np.maximum(c, d)
@@ -62,15 +62,15 @@ def test_gates_are_called_what_they_are() -> None:
 def test_singles_that_pull_apart_are_opposed() -> None:
     x = inputs() * 0.1 + 1.0
     bench = bench_of(Readout(lambda h: h[:, :1] - h[:, 1:2] + 3 * h[:, :1] * h[:, 2:3] * h[:, 1:2]), x)
-    assert epistasis(bench, ["0", "1"], 0.0).call.tolist() == [["buffering"]]
+    assert epistasis(bench, 0.0, ["0", "1"]).call.tolist() == [["buffering"]]
     bench = bench_of(Readout(lambda h: 2 * h[:, :1] - 2 * h[:, 1:2] + h[:, :1] * h[:, 1:2]), x)
-    assert epistasis(bench, ["0", "1"], 0.0).call.tolist() == [["opposed"]]
+    assert epistasis(bench, 0.0, ["0", "1"]).call.tolist() == [["opposed"]]
 
 
 def test_errors_are_clustered_by_family() -> None:
     module, x = _gates()
     bench = bench_of(module, x)
-    result = epistasis(bench, None, 0.0, pairs=[("0", "1")])
+    result = epistasis(bench, 0.0, pairs=[("0", "1")])
     product = (x[:, 0] * x[:, 1]).numpy()
     sums = np.array([(product - product.mean())[bench.family == f].sum() for f in range(16)])
     assert result.se[0, 0] == pytest.approx(np.sqrt((sums**2).sum() * 16 / 15) / len(product), rel=1e-12)
@@ -89,7 +89,7 @@ def _studies_with_a_false_call(correction: str) -> int:
     for seed in range(60):
         terms = np.random.default_rng(seed).standard_normal((16, 15))[np.arange(48) % 16]
         bench = bench_of(Readout(y), torch.cat([inputs(seed), torch.from_numpy(terms)], dim=1), block=48)
-        result = epistasis(bench, range(6), 0.0, rope=0.0, correction=correction)
+        result = epistasis(bench, 0.0, range(6), rope_sd=0.0, correction=correction)
         count += bool(np.isin(result.call, ["synergy", "buffering", "opposed"]).any())
     return count
 
@@ -104,22 +104,22 @@ def test_false_calls_stay_at_their_level() -> None:
 @pytest.mark.parametrize("kind", [Mean(), Resample(donors=1), lambda bench, numbers: np.zeros((6, 48))])
 def test_any_kind_with_one_value_per_prompt_serves(kind: object) -> None:
     module, x = _gates()
-    result = epistasis(bench_of(module, x), None, kind)
+    result = epistasis(bench_of(module, x), kind)
     assert np.isfinite(result.interaction).all()
 
 
 def test_values_far_outside_support_are_refused_or_flagged() -> None:
     bench = linear([[1.0] * 6])
     with pytest.raises(InputError, match="allow_off_support=True"):
-        epistasis(bench, None, 50.0)
-    flagged = epistasis(bench, None, 50.0, allow_off_support=True)
+        epistasis(bench, 50.0)
+    flagged = epistasis(bench, 50.0, allow_off_support=True)
     assert "Outside natural support: 0 (100% of what was written)" in str(flagged)
-    assert "Outside" not in str(epistasis(bench, None, "mean"))
+    assert "Outside" not in str(epistasis(bench, "mean"))
 
 
 def test_block_size_changes_nothing() -> None:
     module, x = _gates()
-    one, other = (epistasis(bench_of(module, x, block=b), None, 0.0) for b in (5, 48))
+    one, other = (epistasis(bench_of(module, x, block=b), 0.0) for b in (5, 48))
     np.testing.assert_allclose(one.interaction, other.interaction, rtol=1e-12, atol=1e-12)
 
 
@@ -127,20 +127,20 @@ def test_an_interrupted_run_is_taken_up(tmp_path: Path) -> None:
     module, x = _gates()
     calls = []
     module.early.register_forward_hook(lambda *_: calls.append(1) or None)
-    whole = epistasis(bench_of(module, x), None, 0.0)
+    whole = epistasis(bench_of(module, x), 0.0)
     bench = bench_of(module, x, folder=tmp_path)
-    epistasis(bench, None, 0.0)
+    epistasis(bench, 0.0)
     shards = sorted(tmp_path.rglob("*.npz"))
     shards[-1].unlink()
     before = len(calls)
-    again = epistasis(bench_of(module, x, folder=tmp_path), None, 0.0)
+    again = epistasis(bench_of(module, x, folder=tmp_path), 0.0)
     assert len(calls) - before < len(calls) / 3
     assert np.array_equal(again.interaction, whole.interaction)
 
 
 def test_saved_and_reopened(tmp_path: Path) -> None:
     module, x = _gates()
-    result = epistasis(bench_of(module, x), None, 0.0)
+    result = epistasis(bench_of(module, x), 0.0)
     result.save(tmp_path / "e")
     again = Epistasis.load(tmp_path / "e")
     assert str(again) == str(result)
@@ -152,7 +152,7 @@ def test_saved_and_reopened(tmp_path: Path) -> None:
 
 def test_one_family_has_no_error() -> None:
     module, x = _gates()
-    result = epistasis(bench_of(module, x, families=1), None, 0.0)
+    result = epistasis(bench_of(module, x, families=1), 0.0)
     answer = result.pair("0", "1")
     assert isinstance(answer, NotApplicable)
     assert "one family" in str(answer)
@@ -164,7 +164,7 @@ def test_one_family_has_no_error() -> None:
     ("pairs", "features", "words"),
     [
         ([("0", "0")], None, "given 2 times"),
-        ([("0", "9")], None, "no such feature"),
+        ([("0", "9")], None, "not known"),
         ([("0", "1"), ("1", "0")], None, "given twice"),
         ([("0", "5")], ["0", "1"], "not two of the features"),
         ([], None, "none given"),
@@ -176,18 +176,18 @@ def test_one_family_has_no_error() -> None:
 )
 def test_bad_pairs_are_refused(pairs: object, features: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        epistasis(linear([[1.0] * 6]), features, 0.0, pairs=pairs)
+        epistasis(linear([[1.0] * 6]), 0.0, features, pairs=pairs)
 
 
 @pytest.mark.parametrize("values", [np.zeros(5), np.zeros((6, 3)), np.inf, Resample(donors=2)])
 def test_bad_values_are_refused(values: object) -> None:
     with pytest.raises(InputError, match="values of the knockout"):
-        epistasis(linear([[1.0] * 6]), None, values)
+        epistasis(linear([[1.0] * 6]), values)
 
 
 def test_matrices_of_interval_ends() -> None:
     module, x = _gates()
-    result = epistasis(bench_of(module, x), None, 0.0)
+    result = epistasis(bench_of(module, x), 0.0)
     i, j = result.pairs.T
     for name in ("lower", "upper", "adjusted_p"):
         matrix = result.matrix(of=name)
@@ -199,7 +199,7 @@ def test_matrices_of_interval_ends() -> None:
 
 def test_an_unknown_correction_is_refused_before_anything_is_run() -> None:
     with pytest.raises(InputError, match="fdr_by"):
-        epistasis(linear([[1.0] * 6]), None, 0.0, correction="fdr_bv")
+        epistasis(linear([[1.0] * 6]), 0.0, correction="fdr_bv")
 
 
 def test_intervals_cover_a_known_interaction() -> None:
@@ -208,7 +208,7 @@ def test_intervals_cover_a_known_interaction() -> None:
     for seed in range(120):
         x = inputs(seed) * 0.5 + 1.0
         bench = bench_of(Readout(lambda h: h[:, :1] * h[:, 1:2] + h[:, 2:3]), x, block=48)
-        result = epistasis(bench, ["0", "1"], 0.0)
+        result = epistasis(bench, 0.0, ["0", "1"])
         hits += bool(result.lower[0, 0] <= 1 <= result.upper[0, 0])
         called += result.call[0, 0] == "buffering"
     assert 105 <= hits <= 120  # 114 expected; four errors
@@ -219,5 +219,5 @@ def test_outcomes_of_other_size_have_floors_of_their_own() -> None:
     """An outcome of 1e9 beside one of 1e-6: the rounding of the first says nothing about the second."""
     x = inputs() * 0.1 + 1.0
     module = Readout(lambda h: torch.cat([1e9 * h[:, :1], 1e-6 * h[:, :1] * h[:, 1:2]], dim=1))
-    result = epistasis(bench_of(module, x, 2), ["0", "1"], 0.0)
+    result = epistasis(bench_of(module, x, 2), 0.0, ["0", "1"])
     assert result.call[0].tolist() == ["negligible", "buffering"]

@@ -37,7 +37,7 @@ def test_areas_by_hand() -> None:
 
 
 def test_curves_are_cumulative_shares() -> None:
-    result = faithfulness(_bench(), range(10), 0.0)
+    result = faithfulness(_bench(), 0.0, range(10))
     assert result.sizes.tolist() == [0, 0, 0, 0, 0, 0, 1, 2, 5, 10]
     f = [0, 0, 0, 0, 0, 0, 0.5, 0.8, 1.0, 1.0]
     np.testing.assert_allclose(result.faithfulness[:, 0], f, atol=1e-12)
@@ -54,10 +54,10 @@ def test_curves_are_cumulative_shares() -> None:
 
 def test_a_worse_ranking_has_a_smaller_area_and_overshoot_costs_distance() -> None:
     bench = _bench()
-    best, worst = faithfulness(bench, range(10), 0.0), faithfulness(bench, range(10)[::-1], 0.0)
+    best, worst = faithfulness(bench, 0.0, range(10)), faithfulness(bench, 0.0, range(10)[::-1])
     assert worst.cpr[0] < best.cpr[0]
     assert worst.cmd[0] > best.cmd[0]
-    over = faithfulness(bench, [0, 1, 2, 3, 5, 6, 7, 8, 9, 4], 0.0, proportions=[0.0, 0.4, 0.9, 1.0])
+    over = faithfulness(bench, 0.0, [0, 1, 2, 3, 5, 6, 7, 8, 9, 4], proportions=[0.0, 0.4, 0.9, 1.0])
     np.testing.assert_allclose(over.faithfulness[:, 0], [0.0, 1.1, 1.1, 1.0], atol=1e-12)
     assert over.cpr[0] == pytest.approx(0.4 * 0.55 + 0.5 * 1.1 + 0.1 * 1.05, rel=1e-9)
     assert over.cmd[0] == pytest.approx(0.4 * 0.55 + 0.5 * 0.1 + 0.1 * 0.05, rel=1e-9)
@@ -69,7 +69,7 @@ def test_ratio_of_means_and_joint_bootstrap() -> None:
     for seed in range(100):
         x = inputs(seed, prompts=80, width=10) + 1.0
         bench = linear([[1.0, 1.0] + [0.0] * 8], x, block=80)
-        result = faithfulness(bench, range(10), 0.0, proportions=[0.1, 0.2, 1.0], draws=400, seed=seed)
+        result = faithfulness(bench, 0.0, range(10), proportions=[0.1, 0.2, 1.0], draws=400, seed=seed)
         if seed == 0:
             means = bench.values.mean(axis=0)
             assert result.faithfulness[0, 0] == pytest.approx(means[0] / (means[0] + means[1]), rel=1e-9)
@@ -78,21 +78,21 @@ def test_ratio_of_means_and_joint_bootstrap() -> None:
 
 
 def test_an_outcome_nothing_moves_is_not_applicable() -> None:
-    result = faithfulness(_bench(), range(10), 0.0)
+    result = faithfulness(_bench(), 0.0, range(10))
     answer = result["y1"]
     assert isinstance(answer, NotApplicable)
     assert "noise floor" in answer.reason
     assert np.isnan(result.faithfulness[:, 1]).all()
     assert np.isnan(result.cpr_interval[:, 1]).all()
-    assert isinstance(faithfulness(_bench(families=1), range(10), 0.0)["y0"], NotApplicable)
+    assert isinstance(faithfulness(_bench(families=1), 0.0, range(10))["y0"], NotApplicable)
 
 
 def test_block_size_saved_and_resumed(tmp_path: Path) -> None:
     x = inputs(width=10) + 1.0
-    one, other = (faithfulness(linear([SHARES], x, block=b), range(10), 0.0) for b in (7, 48))
+    one, other = (faithfulness(linear([SHARES], x, block=b), 0.0, range(10)) for b in (7, 48))
     np.testing.assert_allclose(one.faithfulness, other.faithfulness, rtol=1e-12, atol=1e-12)
     first, again = (
-        faithfulness(linear([SHARES], x, folder=tmp_path / "s"), range(10), 0.0) for _ in range(2)
+        faithfulness(linear([SHARES], x, folder=tmp_path / "s"), 0.0, range(10)) for _ in range(2)
     )
     assert list((tmp_path / "s").rglob("*.npz"))
     assert np.array_equal(first.cpr, again.cpr)
@@ -116,7 +116,7 @@ def test_block_size_saved_and_resumed(tmp_path: Path) -> None:
 )
 def test_bad_input_is_refused(ranking: list[int], proportions: list[float], words: str) -> None:
     with pytest.raises(InputError, match=words):
-        faithfulness(_bench(), ranking, 0.0, proportions=proportions)
+        faithfulness(_bench(), 0.0, ranking, proportions=proportions)
 
 
 def test_areas_are_those_of_the_benchmarks_own_recipe() -> None:
@@ -127,7 +127,7 @@ def test_areas_are_those_of_the_benchmarks_own_recipe() -> None:
     weights = (rng.standard_normal(n) + 0.5) * (rng.random(n) < 0.4)
     bench = linear([weights.tolist()], x, families=24)
     order = np.argsort(-np.abs(weights))
-    result = faithfulness(bench, order, other[order])
+    result = faithfulness(bench, other[order], order)
     h, patched = x.numpy(), other.T
 
     def score(size: int) -> float:
@@ -149,5 +149,5 @@ def test_an_outcome_that_rounds_coarsely_does_not_hide_a_small_one() -> None:
     bench = linear(
         [[1e12, *([0.0] * 9)], [1e-6 * s for s in SHARES]], torch.ones(48, 10, dtype=torch.float64)
     )
-    result = faithfulness(bench, range(10), 0.0)
+    result = faithfulness(bench, 0.0, range(10))
     assert result.status.tolist() == ["ok", "ok"]

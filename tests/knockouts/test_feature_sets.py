@@ -36,7 +36,7 @@ def test_necessity_and_sufficiency_of_known_parts() -> None:
     h = bench.values.mean(axis=0)
     gate = (bench.values[:, 2] * bench.values[:, 3]).mean()
     whole = 2 * h[0] + gate
-    result = set_effects(bench, SETS, 0.0)
+    result = set_effects(bench, 0.0, SETS)
     assert result.span[0] == pytest.approx(-whole, rel=1e-12)
     # One of two redundant features is not necessary and yet sufficient for their part.
     expected = {
@@ -55,13 +55,13 @@ def test_necessity_and_sufficiency_of_known_parts() -> None:
 
 
 def test_the_whole_is_necessary_and_sufficient() -> None:
-    result = set_effects(linear([[1.0] * 6], inputs() + 2.0), {"all": range(6)}, 0.0)
+    result = set_effects(linear([[1.0] * 6], inputs() + 2.0), 0.0, {"all": range(6)})
     np.testing.assert_allclose(result.necessity[:, 0, 0], 1.0, atol=1e-9)
     np.testing.assert_allclose(result.sufficiency[:, 0, 0], 1.0, atol=1e-9)
 
 
 def test_a_universe_that_does_nothing_is_not_applicable() -> None:
-    result = set_effects(_bench(), {"idle": ["4"]}, 0.0, universe=["4", "5"])
+    result = set_effects(_bench(), 0.0, {"idle": ["4"]}, universe=["4", "5"])
     answer = result["idle", "y0"]
     assert isinstance(answer, NotApplicable)
     assert "noise floor" in answer.reason
@@ -69,11 +69,11 @@ def test_a_universe_that_does_nothing_is_not_applicable() -> None:
 
 
 def test_sets_saved_reopened_and_resumed(tmp_path: Path) -> None:
-    result = set_effects(_bench(folder=tmp_path / "shards", block=7), SETS, 0.0)
+    result = set_effects(_bench(folder=tmp_path / "shards", block=7), 0.0, SETS)
     assert list((tmp_path / "shards").rglob("*.npz"))
-    again = set_effects(_bench(folder=tmp_path / "shards", block=7), SETS, 0.0)
+    again = set_effects(_bench(folder=tmp_path / "shards", block=7), 0.0, SETS)
     assert np.array_equal(again.sufficiency, result.sufficiency)
-    np.testing.assert_allclose(set_effects(_bench(block=48), SETS, 0.0).noised, result.noised, atol=1e-12)
+    np.testing.assert_allclose(set_effects(_bench(block=48), 0.0, SETS).noised, result.noised, atol=1e-12)
     result.save(tmp_path / "s")
     assert str(SetEffects.load(tmp_path / "s")) == str(result)
     assert len(result.to_frame()) == 5
@@ -82,20 +82,20 @@ def test_sets_saved_reopened_and_resumed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sets", "universe", "words"),
     [
-        ({}, None, "none given"),
-        ({"a": ["9"]}, None, "no such feature"),
+        ({}, None, "no set given"),
+        ({"a": ["9"]}, None, r"features, set 'a': '9': not known"),
         ({"a": []}, None, "none given"),
         ({"a": ["0"]}, ["1", "2"], "not in the universe"),
     ],
 )
 def test_bad_sets_are_refused(sets: dict, universe: object, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        set_effects(_bench(), sets, 0.0, universe=universe)
+        set_effects(_bench(), 0.0, sets, universe=universe)
 
 
 def test_greedy_search_finds_the_parts_that_carry() -> None:
     bench = linear([[8.0, 0.1, 4.0, 0.1, 2.0, 0.1]], inputs() * 0.1 + 1.0)
-    result = minimal_set(bench, None, 0.0, share=0.95)
+    result = minimal_set(bench, 0.0, share=0.95)
     assert result.chosen == ("0", "2", "4")
     assert result.share == pytest.approx(14 / 14.3, abs=0.02)
     assert result.lower <= result.share <= result.upper
@@ -103,7 +103,7 @@ def test_greedy_search_finds_the_parts_that_carry() -> None:
     np.testing.assert_allclose(result.drop, np.array([8.0, 4.0, 2.0]) / 14.3, atol=0.04)
     assert np.quantile(result.random_share, 0.9) < result.share
     assert "that the search did not see" in str(result)
-    necessity = minimal_set(bench, None, 0.0, share=0.95, mode="necessity")
+    necessity = minimal_set(bench, 0.0, share=0.95, mode="necessity")
     assert necessity.chosen == result.chosen
 
 
@@ -115,7 +115,7 @@ def test_what_can_be_spared_is_taken_out() -> None:
 
     # Alone 0 carries 1.2, 1 and 2 carry 1.8 each; all together 3.6.
     bench = bench_of(Readout(y), inputs() * 0.02 + 1.0)
-    result = minimal_set(bench, ["0", "1", "2"], 0.0, share=0.97)
+    result = minimal_set(bench, 0.0, ["0", "1", "2"], share=0.97)
     assert result.chosen == ("1", "2")
 
     def z(h: torch.Tensor) -> torch.Tensor:
@@ -125,7 +125,7 @@ def test_what_can_be_spared_is_taken_out() -> None:
 
     # 0 is taken first and spared once both others are in.
     bench = bench_of(Readout(z), inputs() * 0.02 + 1.0)
-    result = minimal_set(bench, ["0", "1", "2"], 0.0, share=0.98)
+    result = minimal_set(bench, 0.0, ["0", "1", "2"], share=0.98)
     assert result.path["action"].tolist() == ["add", "add", "add", "take out"]
     assert result.chosen == ("1", "2")
 
@@ -134,9 +134,7 @@ def test_held_out_families_were_not_searched() -> None:
     """Twenty features that carry alike: those that did more on the search half do as others on the rest."""
     ahead, size = [], []
     for seed in range(8):
-        result = minimal_set(
-            linear([[1.0] * 20], inputs(seed, width=20) + 1.0), None, 0.0, share=0.6, seed=seed
-        )
+        result = minimal_set(linear([[1.0] * 20], inputs(seed, width=20) + 1.0), 0.0, share=0.6, seed=seed)
         ahead.append(result.search_share - result.share)
         size.append(result.share - len(result.chosen) / 20)
     assert np.mean(ahead) > 0.1
@@ -145,10 +143,10 @@ def test_held_out_families_were_not_searched() -> None:
 
 def test_no_set_is_a_value(tmp_path: Path) -> None:
     bench = _bench()
-    alone = minimal_set(bench, ["4", "5"], 0.0)
+    alone = minimal_set(bench, 0.0, ["4", "5"])
     assert alone.chosen == ()
     assert "knocking all candidates out moves y0" in str(alone)
-    capped = minimal_set(bench, None, 0.0, share=0.99, most=1)
+    capped = minimal_set(bench, 0.0, share=0.99, most=1)
     assert capped.chosen == ()
     assert "greedy search came to" in capped.status
     capped.save(tmp_path / "m")
@@ -157,8 +155,8 @@ def test_no_set_is_a_value(tmp_path: Path) -> None:
 
 def test_search_is_resumed_and_saved(tmp_path: Path) -> None:
     weights, x = [[8.0, 0.1, 4.0, 0.1, 2.0, 0.1]], inputs() * 0.1 + 1.0
-    result = minimal_set(linear(weights, x, folder=tmp_path / "shards"), None, 0.0, share=0.95)
-    again = minimal_set(linear(weights, x, folder=tmp_path / "shards"), None, 0.0, share=0.95)
+    result = minimal_set(linear(weights, x, folder=tmp_path / "shards"), 0.0, share=0.95)
+    again = minimal_set(linear(weights, x, folder=tmp_path / "shards"), 0.0, share=0.95)
     assert again.share == result.share
     assert again.path.equals(result.path)
     result.save(tmp_path / "m")
@@ -168,27 +166,27 @@ def test_search_is_resumed_and_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"share": 0.0}, "0 < share <= 1"),
-        ({"mode": "both"}, "known mode"),
-        ({"outcome": "z"}, "not among the bench's"),
-        ({"most": 0}, "at least one feature"),
-        ({"candidates": ["x"]}, "no such feature"),
+        ({"share": 0.0}, "share: 0.0.*between 0 and 1, 0 excluded"),
+        ({"mode": "both"}, "mode: 'both'. Give one of sufficiency, necessity"),
+        ({"outcome": "z"}, "outcome: 'z'. Give one of y0"),
+        ({"most": 0}, "most: 0. Give a whole number of at least 1"),
+        ({"features": ["x"]}, "features: 'x': not known"),
     ],
 )
 def test_bad_searches_are_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        minimal_set(**({"bench": _bench(), "candidates": None, "values": 0.0} | options))
+        minimal_set(**({"bench": _bench(), "values": 0.0} | options))
 
 
 def test_a_search_needs_families_of_its_own() -> None:
     with pytest.raises(InputError, match="at least 4"):
-        minimal_set(_bench(families=3), None, 0.0)
+        minimal_set(_bench(families=3), 0.0)
 
 
 def test_chunks_of_arms_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = set_effects(_bench(), SETS, 0.0)
+    whole = set_effects(_bench(), 0.0, SETS)
     monkeypatch.setattr("mrinterp.knockouts._designs.knock_out_sets.CHUNK", 1)
-    parts = set_effects(_bench(), SETS, 0.0)
+    parts = set_effects(_bench(), 0.0, SETS)
     np.testing.assert_allclose(parts.denoised, whole.denoised, rtol=1e-12, atol=1e-12)
 
 

@@ -22,16 +22,16 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "no kind near it": ("xyzzy", {}, "'xyzzy'. Known: shift, zero, mean"),
     "a kind that is no name": (5, {}, r"5 \(int\). Give a name"),
     "a class in place of a kind": (Clamp, {}, r"the class Clamp.*such as Mean\(\)"),
-    "a word for a number": ("shift", {"size": "a"}, "kind 'shift', option size: 'a'. Give one number"),
+    "a word for a number": ("shift", {"size": "a"}, "kind 'shift', option size: 'a'. Give a finite number"),
     "nothing for a number": ("steer", {"amount": None}, "option amount: None"),
     "a list for a number": ("scale", {"factor": [1.0, 2.0]}, r"option factor: \[1.0, 2.0\] \(list\)"),
     "truth for a number": ("scale", {"factor": True}, r"option factor: True \(bool\)"),
     "a word for a value": ("clamp", {"value": "high"}, "option value: 'high'"),
     "a word among values": ("clamp", {"value": [0, 0, "x", 0, 0, 0]}, "value of feature 2: 'x'"),
-    "a word for a quantile": ("clamp", {"quantile": "0.5"}, "option quantile: '0.5'. Give one number"),
+    "a word for a quantile": ("clamp", {"quantile": "0.5"}, "option quantile: '0.5'. Give a number between 0 and 1"),
     "part of a donor": ("resample", {"donors": 2.5}, r"option donors: 2.5 \(float\). Give a whole number"),
-    "a seed below zero": ("resample", {"seed": -1}, "option seed: -1"),
-    "a number for a word": ("steer", {"unit": 3}, r"option unit: 3 \(int\). One of sd, feature"),
+    "a seed below zero": ("resample", {"seed": -1}, "seed: -1"),
+    "a number for a word": ("steer", {"unit": 3}, r"option unit: 3 \(int\). Give one of sd, feature"),
     "a list of inputs": ("interchange", {"counterfactual": ["a"]}, "a list. Give a ModelInputs"),
     "places without tokens": ("mean", {"by": "class"}, r"'class', but this bench reads one value per input"),
     "places of a value": ("clamp", {"value": 0.1, "by": "all"}, "'all' beside a value"),
@@ -42,20 +42,20 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
     "clamp to too many": ("clamp", {"value": [1.0, 2.0]}, "each of the 6 features"),
     "quantile": ("clamp", {"quantile": 1.5}, "between 0 and 1"),
     "no step": ("shift", {"size": 0.0}, "above zero"),
-    "unit": ("steer", {"unit": "sds"}, "Did you mean 'sd'.*One of sd, feature"),
-    "endless step": ("shift", {"size": np.inf}, "inf. Give a finite step above zero"),
+    "unit": ("steer", {"unit": "sds"}, "Did you mean 'sd'.*Give one of sd, feature"),
+    "endless step": ("shift", {"size": np.inf}, "inf. Give a finite number of at least 0"),
     "endless steering": ("steer", {"amount": np.inf}, "Give a finite number"),
     "infinite factor": ("scale", {"factor": np.inf}, "finite"),
     "no counterfactual": ("interchange", {}, "Give a ModelInputs"),
     "another list": ("interchange", {"counterfactual": stack_inputs(5)}, "5 inputs for 8 prompts"),
     "too many donors": ("resample", {"donors": 7}, "donors=6 or fewer"),
-    "no donors": ("resample", {"donors": 0}, "at least one"),
-    "unknown feature": ("zero", {"features": ["9"]}, "no such feature"),
-    "half a feature": ("zero", {"features": [1.5]}, r"1.5 \(float\). Give features by name"),
-    "a mask of features": ("zero", {"features": np.array([True, False])}, r"\(bool\). Give features by name"),
-    "features that are none": ("zero", {"features": 2.5}, "or leave it out for all"),
+    "no donors": ("resample", {"donors": 0}, "donors: 0. Give a whole number of at least 1"),
+    "unknown feature": ("zero", {"features": ["9"]}, "features: '9': not known"),
+    "half a feature": ("zero", {"features": [1.5]}, r"1.5 \(float\). Give a list of names"),
+    "a mask of features": ("zero", {"features": np.array([True, False])}, r"\(bool\). Give a list of names"),
+    "features that are none": ("zero", {"features": 2.5}, "Give a list of names"),
     "draws in words": ("mean", {"draws": "many"}, "draws: 'many'"),
-    "a seed of the bootstrap": ("mean", {"draw_seed": -1}, "draw_seed: -1"),
+    "a seed of the bootstrap": ("mean", {"seed": -1}, "seed: -1"),
 }
 
 
@@ -69,12 +69,12 @@ def test_bad_input_is_refused_with_the_fix(case: str) -> None:
 def test_other_bad_input() -> None:
     with pytest.raises(InputError, match="a donor set of one"):
         knock_out(stack_bench(inputs=stack_inputs(3), family=[0, 1, 1]), "resample", donors=1)
-    each = stack_bench(inputs=stack_inputs(8), rule=AllTokens())
+    each = stack_bench(inputs=stack_inputs(8), position=AllTokens())
     with pytest.raises(InputError, match=r"counterfactual \d+: \d tokens, its prompt has \d"):
         knock_out(each, "interchange", counterfactual=stack_inputs(8, seed=9))
     with pytest.raises(InputError, match="no classes"):
         knock_out(each, "mean", by="class")
-    with pytest.raises(InputError, match="One of position"):
+    with pytest.raises(InputError, match="Give one of position"):
         knock_out(each, "mean", by="word")
     with pytest.raises(InputError, match=r"'clas'\. Did you mean 'class'"):
         knock_out(each, "mean", by="clas")
@@ -94,7 +94,7 @@ def test_other_bad_input() -> None:
         (lambda: knock_out(stack_bench(6), "mean", draws=0), "draws: 0"),
         (lambda: knock_out(stack_bench(6), "mean").equivalence(level=2), "level: 2"),
         (lambda: stack_bench(6, block=0), "block: 0"),
-        (lambda: stack_bench(6, block=2.5), "block: 2.5. Give a whole number"),
+        (lambda: stack_bench(6, block=2.5), r"block: 2.5 \(float\). Give a whole number of at least 1 \(runs per forward pass\)"),
         (lambda: stack_bench(4, family=[0, 1, np.nan, 1]), "family of prompt 2: nan"),
         (lambda: knock_out(stack_bench(6), "mean").interval(95), "level: 95"),
         (lambda: knock_out(stack_bench(6), "mean").equivalence(rope="wide"), "rope: 'wide'"),

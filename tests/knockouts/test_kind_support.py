@@ -90,7 +90,7 @@ def test_massive_activations_and_a_mean_blind_to_position() -> None:
     ids[ids == 0] = 1
     ids[:, 0] = 0
     inputs = ModelInputs({**inputs.tensors, "ids": ids}, inputs.mask)
-    bench = stack_bench(network=massive_network(), inputs=inputs, rule=AllTokens())
+    bench = stack_bench(network=massive_network(), inputs=inputs, position=AllTokens())
     by_position = knock_out(bench, "mean", by="position")
     assert "massive activation at token 0" in by_position.flags[1]
     assert "massive" not in by_position.flags[0]
@@ -122,7 +122,7 @@ def test_random_directions_lie_in_the_support() -> None:
     made = knock_out(controls, "shift")
     np.testing.assert_allclose(made.off_support, 0.0, atol=1e-10)
     tokens = bench.viewing(view)
-    each = stack_bench(inputs=tokens.inputs, view=view, rule=AllTokens())
+    each = stack_bench(inputs=tokens.inputs, view=view, position=AllTokens())
     np.testing.assert_allclose(each.values.reshape(-1, 4).std(axis=0), 1.0, rtol=0.05)
     assert made.features == ("random:00", "random:01", "random:02", "random:03")
     again = random_directions(bench, 4, seed=1)

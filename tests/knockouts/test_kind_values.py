@@ -27,7 +27,7 @@ from tests.linear_stack import LinearStack, known_effects, stack_bench, stack_in
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_has_the_known_effect(kind: str, rule: str) -> None:
     """Effect per unit is the weight; R2 is one; the mean effect is the weight times the mean change."""
-    bench = stack_bench(16, rule=RULES[rule])
+    bench = stack_bench(16, position=RULES[rule])
     made = knock_out(bench, kind, allow_off_support=True, **options_of(kind, bench))
     truth = known_effects(bench)
     np.testing.assert_allclose(made.effect, truth, atol=1e-12)
@@ -70,7 +70,7 @@ def test_means_are_taken_over_tokens_at_the_same_place(by: str) -> None:
     inputs = stack_inputs(12)
     classes = torch.where(inputs.mask.bool(), torch.tensor([0, 1, 1, 0, 2]), -1)
     inputs = ModelInputs(inputs.tensors, inputs.mask, classes, ("start", "middle", "end"))
-    bench = stack_bench(inputs=inputs, rule=AllTokens())
+    bench = stack_bench(inputs=inputs, position=AllTokens())
     target = Mean(by).targets(bench)(EVERY)[:, 0]
     own = inputs.mask.numpy().astype(bool)
     place = {"position": np.tile(np.arange(5), (12, 1)), "class": classes.numpy(), "all": np.zeros((12, 5))}[
@@ -84,7 +84,7 @@ def test_means_are_taken_over_tokens_at_the_same_place(by: str) -> None:
 
 @pytest.mark.parametrize("rule", ["mean over tokens", "every token"])
 def test_donors_are_of_other_families_and_differ(rule: str) -> None:
-    bench = stack_bench(20, inputs=stack_inputs(20, tokens=4), rule=RULES[rule])
+    bench = stack_bench(20, inputs=stack_inputs(20, tokens=4), position=RULES[rule])
     target = Resample(donors=3, seed=2).targets(bench)(EVERY)
     length = bench.inputs.mask.sum(1).numpy()
     for p in range(20):
@@ -107,7 +107,7 @@ def test_donors_are_of_other_families_and_differ(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", sorted(RULES))
 def test_knockouts_to_the_own_value_change_nothing(rule: str) -> None:
-    bench = stack_bench(10, rule=RULES[rule])
+    bench = stack_bench(10, position=RULES[rule])
     for made in (knock_out(bench, "scale", factor=1.0), knock_out(bench, Interchange(bench.inputs))):
         np.testing.assert_array_equal(made.change_by_input, 0.0)
         assert np.isnan(made.effect).all()

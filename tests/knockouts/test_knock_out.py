@@ -36,10 +36,10 @@ def test_every_example_of_the_batch_is_edited() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_blocks_and_padding_change_nothing(kind: str) -> None:
     for rule in RULES.values():
-        first = stack_bench(inputs=stack_inputs(12), rule=rule)
+        first = stack_bench(inputs=stack_inputs(12), position=rule)
         a = knock_out(first, kind, allow_off_support=True, **options_of(kind, first))
         for options in ({"block": 2}, {"inputs": stack_inputs(12, padded=3)}):
-            bench = stack_bench(**{"inputs": stack_inputs(12), "rule": rule, **options})
+            bench = stack_bench(**{"inputs": stack_inputs(12), "position": rule, **options})
             b = knock_out(bench, kind, allow_off_support=True, **options_of(kind, bench))
             for name in ("effect", "se", "mean", "change_by_input", "outside_range"):
                 np.testing.assert_allclose(getattr(b, name), getattr(a, name), atol=1e-12, err_msg=name)
@@ -128,7 +128,7 @@ def test_shards_of_another_network_outcome_or_view_are_not_taken(tmp_path: Path)
         {"network": LinearStack(curve=2.0)},
         {"network": LinearStack(seed=3)},
         {"inputs": stack_inputs(8, seed=5)},
-        {"view": WholeLayer(WIDTH), "rule": AllTokens()},
+        {"view": WholeLayer(WIDTH), "position": AllTokens()},
     ):
         again = knock_out(stack_bench(8, **options, folder=tmp_path), "zero")
         alone = knock_out(stack_bench(8, **options), "zero")

@@ -26,15 +26,15 @@ from tests.linear_stack import LinearStack, stack_bench
 BENCH = stack_bench(24, LinearStack(curve=1.0))
 CUE = np.array(["agrees", "conflicts"])[np.arange(24) % 2]
 DESIGNS: dict[str, Callable[..., Any]] = {
-    "epistasis": lambda v, **o: epistasis(BENCH, [0, 1], v, **o),
-    "ordered": lambda v, **o: ordered_knockouts(BENCH, [0, 1], v, random_orders=2, **o),
-    "direct": lambda v, **o: direct_effect(BENCH, [0], v, freeze=["layer.2"], **o),
-    "specificity": lambda v, **o: specificity(BENCH, [0], v, controls=["second"], **o),
-    "sets": lambda v, **o: set_effects(BENCH, {"a": [0]}, v, draws=20, **o),
+    "epistasis": lambda v, **o: epistasis(BENCH, v, [0, 1], **o),
+    "ordered": lambda v, **o: ordered_knockouts(BENCH, v, [0, 1], random_orders=2, **o),
+    "direct": lambda v, **o: direct_effect(BENCH, v, [0], freeze=["layer.2"], **o),
+    "specificity": lambda v, **o: specificity(BENCH, v, [0], controls=["second"], **o),
+    "sets": lambda v, **o: set_effects(BENCH, v, {"a": [0]}, draws=20, **o),
     "minimal": lambda v, **o: minimal_set(
-        BENCH, [0, 1], v, outcome="first", random_sets=2, draws=20, share=0.1, **o
+        BENCH, v, [0, 1], outcome="first", random_sets=2, draws=20, share=0.1, **o
     ),
-    "faithfulness": lambda v, **o: faithfulness(BENCH, [0, 1], v, draws=20, **o),
+    "faithfulness": lambda v, **o: faithfulness(BENCH, v, [0, 1], draws=20, **o),
     "confounder": lambda v, **o: remove_confounder(BENCH, ["0"], CUE, v, draws=20, **o),
 }
 

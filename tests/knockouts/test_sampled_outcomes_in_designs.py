@@ -52,7 +52,7 @@ def bench() -> Bench:
 
 
 def test_an_interaction_that_its_interval_shows_is_not_negligible(bench: Bench) -> None:
-    found = epistasis(bench, None, Steer(1.0), allow_off_support=True)
+    found = epistasis(bench, Steer(1.0), allow_off_support=True)
     assert bench.noise_floor() > 1, "single runs differ by more than the interaction of 1"
     assert found.call[0, 0] == "synergy"
     assert abs(found.interaction[0, 0] - 1) < 4 * found.se[0, 0]
@@ -61,11 +61,11 @@ def test_an_interaction_that_its_interval_shows_is_not_negligible(bench: Bench) 
 
 
 def test_nothing_is_negligible_or_flat_for_its_sampling_noise_alone(bench: Bench) -> None:
-    direct = direct_effect(bench, None, Steer(1.0), freeze=())
+    direct = direct_effect(bench, Steer(1.0), freeze=())
     outside = np.maximum(-direct.lower, direct.upper)[:, 0] > direct.rope[0]
     assert outside.any()
     assert not (direct.downstream[outside, 0] == "negligible").any()
-    doses = dose_response(bench, ["1"], draws=200)
+    doses = dose_response(bench, features=["1"], draws=200)
     assert doses.shape[0, 0] != "flat"
 
 

@@ -24,7 +24,7 @@ def _bench(**options: object):  # type: ignore[no-untyped-def]
 
 def test_verdicts_are_those_of_the_weights() -> None:
     bench = _bench()
-    result = specificity(bench, ["0", "1", "2", "3"], 0.0, ["y1"])
+    result = specificity(bench, 0.0, ["0", "1", "2", "3"], controls=["y1"])
     assert result.verdict[:, 0].tolist() == ["specific", "not specific", "no effect", "specific"]
     sd, mean = bench.clean.std(axis=0, ddof=1), bench.values.mean(axis=0)
     np.testing.assert_allclose(result.effect[:, 0], -np.array(W)[0, :4] * mean[:4] / sd[0], atol=1e-12)
@@ -50,24 +50,25 @@ def test_a_control_between_is_indeterminate() -> None:
         return torch.stack([out[:, 0], out[:, 1] + alive * (0.5 + noise[: len(h)])], dim=1)
 
     bench = bench_of(Readout(y), inputs() + 2.0, 2)
-    assert specificity(bench, ["0"], 0.0, ["y1"]).verdict.tolist() == [["indeterminate"]]
+    assert specificity(bench, 0.0, ["0"], controls=["y1"]).verdict.tolist() == [["indeterminate"]]
 
 
 def test_an_outcome_that_never_varies_is_not_applicable() -> None:
     w = [*W, [0.0] * 6]
-    result = specificity(linear(w, inputs() + 2.0), ["0"], 0.0, ["y1", "y2"], targets=["y0"])
+    result = specificity(linear(w, inputs() + 2.0), 0.0, ["0"], controls=["y1", "y2"], targets=["y0"])
     answer = result["0", "y0"]
     assert isinstance(answer, NotApplicable)
     assert "y2 never varies" in answer.reason
     assert result.verdict.tolist() == [["not applicable"]]
     assert (
-        specificity(linear(w, inputs() + 2.0), ["0"], 0.0, ["y1"], targets=["y0"]).verdict[0, 0] == "specific"
+        specificity(linear(w, inputs() + 2.0), 0.0, ["0"], controls=["y1"], targets=["y0"]).verdict[0, 0]
+        == "specific"
     )
-    assert "one family" in str(specificity(_bench(families=1), ["0"], 0.0, ["y1"])["0", "y0"])
+    assert "one family" in str(specificity(_bench(families=1), 0.0, ["0"], controls=["y1"])["0", "y0"])
 
 
 def test_block_size_changes_nothing_and_saved_is_the_same(tmp_path: Path) -> None:
-    one, other = (specificity(_bench(block=b), None, 0.0, ["y1"]) for b in (7, 48))
+    one, other = (specificity(_bench(block=b), 0.0, controls=["y1"]) for b in (7, 48))
     np.testing.assert_allclose(one.effect, other.effect, rtol=1e-12, atol=1e-12)
     one.save(tmp_path / "s")
     again = Specificity.load(tmp_path / "s")
@@ -78,14 +79,14 @@ def test_block_size_changes_nothing_and_saved_is_the_same(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"controls": ["y9"]}, "not among the bench's"),
-        ({"controls": []}, "at least one of each"),
-        ({"controls": ["y0", "y1"]}, "at least one of each"),
-        ({"controls": ["y1"], "targets": ["y1"]}, "named twice"),
-        ({"controls": ["y1"], "margin": 0.01}, "rope <= margin"),
+        ({"controls": ["y9"]}, "controls: 'y9': not known"),
+        ({"controls": []}, "controls: none given"),
+        ({"controls": ["y0", "y1"]}, "Leave at least one as a target"),
+        ({"controls": ["y1"], "targets": ["y1"]}, "'y1' is also a control"),
+        ({"controls": ["y1"], "margin_sd": 0.01}, "margin_sd: 0.01. Give a finite number of at least 0.02"),
         ({"controls": ["y1"], "level": 1.0}, "between 0 and 1"),
     ],
 )
 def test_bad_input_is_refused(options: dict, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        specificity(_bench(), None, 0.0, **options)
+        specificity(_bench(), 0.0, **options)

@@ -12,7 +12,7 @@ import torch
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics._agreement import agreement
-from mrinterp.knockouts._designs.corruption import Damage
+from mrinterp.knockouts._designs.corruption import Corruption
 from mrinterp.knockouts._designs.direct_effect import direct_effect
 from mrinterp.knockouts._designs.dose_response import dose_response
 from mrinterp.knockouts._designs.epistasis import epistasis
@@ -50,7 +50,7 @@ def _gated() -> torch.nn.Module:
 
 def test_dose_response_curve(tmp_path: Path) -> None:
     bench = bench_of(_gated(), inputs())
-    result = dose_response(bench, ["2", "0"], np.linspace(-3, 3, 11), allow_off_support=True)
+    result = dose_response(bench, np.linspace(-3, 3, 11), ["2", "0"], allow_off_support=True)
     ax = dose_response_curve(result, "2")
     np.testing.assert_array_equal(
         ax.lines[1].get_xydata(), np.stack([result.dose[0], result.effect[0, :, 0]], 1)
@@ -61,11 +61,11 @@ def test_dose_response_curve(tmp_path: Path) -> None:
     x = inputs()
     x[:, 1] = 1.0
     with pytest.raises(InputError, match="never varies"):
-        dose_response_curve(dose_response(bench_of(_gated(), x), ["1"]), "1")
+        dose_response_curve(dose_response(bench_of(_gated(), x), features=["1"]), "1")
 
 
 def test_epistasis_matrix(tmp_path: Path) -> None:
-    result = epistasis(bench_of(_gated(), inputs() * 0.2 + 1), None, 0.0)
+    result = epistasis(bench_of(_gated(), inputs() * 0.2 + 1), 0.0)
     ax = epistasis_matrix(result)
     image = np.asarray(ax.images[0].get_array().filled(np.nan))
     assert np.isfinite(image).sum() == 15
@@ -78,7 +78,7 @@ def test_epistasis_matrix(tmp_path: Path) -> None:
 
 
 def test_ordered_knockouts_curve(tmp_path: Path) -> None:
-    result = ordered_knockouts(linear([[8.0, 4.0, 2.0, 1.0, 0.5, 0.0]], inputs() * 0.3 + 1), range(6), 0.0)
+    result = ordered_knockouts(linear([[8.0, 4.0, 2.0, 1.0, 0.5, 0.0]], inputs() * 0.3 + 1), 0.0, range(6))
     ax = ordered_knockouts_curve(result)
     np.testing.assert_array_equal(ax.lines[-1].get_ydata(), result.effect[:, 0])
     assert save(ax, tmp_path / "o.png").stat().st_size > 5000
@@ -88,7 +88,7 @@ def test_direct_effects(tmp_path: Path) -> None:
     first = torch.zeros(6, 6, dtype=torch.float64)
     first[5, 0], first[5, 1], first[5, 2] = -0.6, 1.0, 0.5
     module = Residual([first], [1.0, 0.0, 1.0, 0.3, 0.0, 1.0])
-    result = direct_effect(bench_of(module, inputs() + 2, site="start"), None, 0.0)
+    result = direct_effect(bench_of(module, inputs() + 2, site="start"), 0.0)
     ax = direct_effects(result)
     words = [t.get_text() for t in ax.get_legend().get_texts()]
     assert words[:3] == ["self-repair", "amplification", "mediation"]
@@ -98,7 +98,7 @@ def test_direct_effects(tmp_path: Path) -> None:
 
 def test_faithfulness_curve(tmp_path: Path) -> None:
     bench = linear([[8.0, 4.0, 2.0, 1.0, 0.5, 0.0], [0.0] * 6], inputs() * 0.3 + 1)
-    result = faithfulness(bench, range(6), 0.0, proportions=[0.2, 0.4, 0.7, 1.0])
+    result = faithfulness(bench, 0.0, range(6), proportions=[0.2, 0.4, 0.7, 1.0])
     ax = faithfulness_curve(result)
     np.testing.assert_array_equal(ax.lines[2].get_ydata(), result.faithfulness[:, 0])
     assert f"CPR {result.cpr[0]:.3f}" in ax.get_title(loc="left")
@@ -110,7 +110,7 @@ def test_faithfulness_curve(tmp_path: Path) -> None:
 def test_rescued_shares(tmp_path: Path) -> None:
     bench = linear([[8.0, 4.0, 2.0, 1.0, 0.5, 0.0], [0.0] * 6])
     moved = ModelInputs({"x": bench.inputs.tensors["x"] + 1 + 0.3 * inputs(9)})
-    result = rescue(bench, None, Damage.inputs(bench, "early", moved))
+    result = rescue(bench, Corruption.inputs(bench, "early", moved))
     ax = rescued_shares(result)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["0", "1", "2", "3", "4", "5"]
     assert save(ax, tmp_path / "r.png").stat().st_size > 5000
@@ -122,7 +122,7 @@ def test_the_gap_of_direct_effects_has_its_interval() -> None:
     first = torch.zeros(6, 6, dtype=torch.float64)
     first[5, 0] = -0.6
     module = Residual([first], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0])
-    result = direct_effect(bench_of(module, inputs() + 2, site="start"), ["0"], 0.0)
+    result = direct_effect(bench_of(module, inputs() + 2, site="start"), 0.0, ["0"])
     drawn = [line.get_xdata() for line in direct_effects(result).lines]
     ends = result.direct[0, 0] + np.array([result.lower[0, 0], result.upper[0, 0]])
     assert any(np.shape(x) == (2,) and np.allclose(x, ends) for x in drawn)
@@ -130,7 +130,7 @@ def test_the_gap_of_direct_effects_has_its_interval() -> None:
 
 def test_specificity(tmp_path: Path) -> None:
     bench = linear([[3.0, 3.0, 0.0, 1.0, 1.0, 1.0], [0.0, 3.0, 0.0, 0.0, 1.0, 1.0]], inputs() + 2)
-    result = specificity(bench, None, 0.0, ["y1"], allow_off_support=True)
+    result = specificity(bench, 0.0, controls=["y1"], allow_off_support=True)
     ax = specificity_plot(result)
     largest = int(np.abs(result.effect[:, 0]).argmax())
     assert ax.get_yticklabels()[0].get_text() == result.features[largest]
@@ -139,7 +139,7 @@ def test_specificity(tmp_path: Path) -> None:
 
 
 def test_set_shares(tmp_path: Path) -> None:
-    result = set_effects(linear(WEIGHTS, inputs() * 0.3 + 1), {"a": ["0"], "b": ["1", "2"]}, 0.0)
+    result = set_effects(linear(WEIGHTS, inputs() * 0.3 + 1), 0.0, {"a": ["0"], "b": ["1", "2"]})
     ax = set_shares(result)
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a (1)", "b (2)"]
     drawn = np.concatenate([line.get_xdata() for line in ax.lines if len(line.get_xdata()) == 2])
@@ -151,12 +151,12 @@ def test_set_shares(tmp_path: Path) -> None:
 
 def test_minimal_set_path(tmp_path: Path) -> None:
     bench = linear(WEIGHTS[:1], inputs() * 0.1 + 1)
-    result = minimal_set(bench, None, 0.0, share=0.85)
+    result = minimal_set(bench, 0.0, share=0.85)
     ax = minimal_set_path(result)
     np.testing.assert_array_equal(ax.lines[2].get_ydata(), result.path["share"])
     assert [t.get_text() for t in ax.get_xticklabels()] == ["+ 0", "+ 1", "+ 2", "the 3"]
     assert save(ax, tmp_path / "m.png").stat().st_size > 5000
-    none = minimal_set_path(minimal_set(bench, None, 0.0, share=0.99, most=1))
+    none = minimal_set_path(minimal_set(bench, 0.0, share=0.99, most=1))
     assert none.get_title(loc="left") == "sufficiency: no set found"
 
 
@@ -191,10 +191,10 @@ def test_predicted_vs_knockout_names_what_it_cannot_draw() -> None:
 def test_an_outcome_that_is_not_there_is_named(draw: Callable[..., object]) -> None:
     bench = linear(WEIGHTS, inputs() * 0.3 + 1)
     made = {
-        direct_effects: lambda: direct_effect(bench, ["0"], 0.0, freeze=()),
-        epistasis_matrix: lambda: epistasis(bench, None, 0.0),
-        ordered_knockouts_curve: lambda: ordered_knockouts(bench, range(6), 0.0, random_orders=2),
-        faithfulness_curve: lambda: faithfulness(bench, range(6), 0.0),
+        direct_effects: lambda: direct_effect(bench, 0.0, ["0"], freeze=()),
+        epistasis_matrix: lambda: epistasis(bench, 0.0),
+        ordered_knockouts_curve: lambda: ordered_knockouts(bench, 0.0, range(6), random_orders=2),
+        faithfulness_curve: lambda: faithfulness(bench, 0.0, range(6)),
     }
     with pytest.raises(InputError, match="'y9': not in the result"):
         draw(made[draw](), outcome="y9")

@@ -66,14 +66,14 @@ def test_options_that_a_figure_does_not_have_are_refused() -> None:
 
 
 def test_the_curve_that_moves_most_is_drawn_where_none_is_named() -> None:
-    found = dose_response(_bench(), ["1", "0"], draws=20)
+    found = dose_response(_bench(), features=["1", "0"], draws=20)
     reach = np.ptp(found.effect[:, :, 0], axis=1)
     ax = plot(found)
     assert ax.get_xlabel() == f"{found.features[int(np.argmax(reach))]}, clamped"
 
 
 def test_what_lies_outside_support_is_said_below_every_figure() -> None:
-    far = direct_effect(_bench(), ["0", "1"], 50.0, freeze=(), allow_off_support=True)
+    far = direct_effect(_bench(), 50.0, ["0", "1"], freeze=(), allow_off_support=True)
     assert "outside natural support: 2 features, 0 most (100%)" in " ".join(plot(far).get_xlabel().split())
-    near = direct_effect(_bench(), ["0", "1"], "mean", freeze=())
+    near = direct_effect(_bench(), "mean", ["0", "1"], freeze=())
     assert "support" not in plot(near).get_xlabel()

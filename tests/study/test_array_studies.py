@@ -67,7 +67,12 @@ def test_effects_are_the_readout_weights_and_knockouts_agree(kind: str) -> None:
     np.testing.assert_allclose(mrinterp.mr.within(panel).beta[:, 0], truth, rtol=1e-4)
     held = np.flatnonzero((made.kind == "clean") & (made.family >= 45))
     bench = Bench(
-        network.adapter, "hidden", channels(view), network.inputs.take(held), Logit(1), rule=network.position
+        network.adapter,
+        "hidden",
+        channels(view),
+        network.inputs.take(held),
+        Logit(1),
+        position=network.position,
     )
     np.testing.assert_allclose(knock_out(bench, "shift").effect[:, 0], truth, rtol=1e-3)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from mrinterp.core.checks import checked_choice, checked_count, checked_draws, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import ChannelMap
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._feature_numbers import Features
 from mrinterp.knockouts._kinds.kind import Kind
-from mrinterp.knockouts._kinds.options import check_whole, check_word
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._site_variation import random_directions, site_variation
 from mrinterp.results._against_random import PER, AgainstRandom
@@ -23,13 +23,13 @@ CONTROLS = 50
 def against_random(
     bench: Bench,
     kind: str | Kind,
-    *,
     features: Features | None = None,
+    *,
     controls: int | None = None,
     per: str = "sd",
-    allow_off_support: bool = False,
     draws: int = 1000,
     seed: int = 0,
+    allow_off_support: bool = False,
     **options: Any,
 ) -> AgainstRandom:
     """Knock out every candidate, and random directions in the same way; rank the ones among the others.
@@ -37,8 +37,9 @@ def against_random(
     Parameters
     ----------
     bench : Bench
+        The network, its inputs, features and outcomes.
     kind : str or Kind
-        As for `knock_out`.
+        What is written, as for `knock_out`.
     features : names or numbers, optional
         The candidates; default all of the view.
     controls : int, optional
@@ -46,13 +47,20 @@ def against_random(
     per : {"sd", "unit", "knockout"}
         What is compared: the effect per natural standard deviation of the feature, per unit of it, or the
         mean effect of the knockout itself.
+    draws : int
+        Draws of the family bootstrap.
+    seed : int
+        Of the random directions and of the bootstrap.
     allow_off_support : bool
         Run values far outside what a candidate shows all the same. Random directions always are; they are
         flagged where that happens.
-    draws, seed : int
-        Of the family bootstrap; of the random directions.
     **options
         Of the kind, where it is given by name.
+
+    Returns
+    -------
+    AgainstRandom
+        The effects of candidates and random directions, and the rank of each candidate.
 
     Raises
     ------
@@ -64,17 +72,25 @@ def against_random(
     The directions are those of `random_directions`: random rotations of the site's natural variation, so that
     what a network does to any push of natural size is told from what it does to a candidate. The candidates'
     own effects, per input and with all checks, are those of `knock_out` with the same arguments.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> ranks = mrinterp.knockouts.against_random(bench, "mean", "linear", controls=3)
+    >>> ranks.summary
     """
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
-    check_word("per", per, tuple(PER))
+    checked_draws(draws), checked_seed(seed)
+    checked_choice(per, "per", tuple(PER))
+    if controls is not None:
+        checked_count(controls, "controls")
     dimensions = len(site_variation(bench).axes)
     if not dimensions:
         raise InputError("random controls", f"activations of {bench.site} never vary", "Give several inputs")
     controls = min(CONTROLS, dimensions) if controls is None else controls
     drawn = random_directions(bench, controls, seed)
     view = ChannelMap(drawn) if isinstance(bench.view, ChannelMap) else drawn
-    effects = knock_out(
-        bench, kind, features=features, allow_off_support=allow_off_support, draws=draws, **options
-    )
-    random = knock_out(bench.viewing(view), kind, allow_off_support=True, draws=draws, **options)
+    drawing = {"draws": draws, "seed": seed} | options
+    effects = knock_out(bench, kind, features, allow_off_support=allow_off_support, **drawing)
+    random = knock_out(bench.viewing(view), kind, allow_off_support=True, **drawing)
     return AgainstRandom.of(effects, random, per)

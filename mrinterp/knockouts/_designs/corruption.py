@@ -1,4 +1,4 @@
-"""Damage done upstream of a feature, to be rescued from."""
+"""Corruption upstream of a feature, to be rescued from."""
 
 from __future__ import annotations
 
@@ -13,30 +13,40 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._kept_activations import KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.checks import checked_number, checked_seed, checked_values
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
 from mrinterp.features._feature_view import FeatureView
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._given_values import given_values
 from mrinterp.positions import AllTokens, Position
 
-__all__ = ["Damage"]
+__all__ = ["Corruption"]
 
 Rows = NDArray[np.int_]
 
 
 @dataclass(frozen=True, eq=False)
-class Damage:
-    """Edits, by site, of the prompts of a block; the bench must begin no later (its ``first``).
+class Corruption:
+    """What is done to the network upstream of a feature, to be rescued from: see `rescue`.
+
+    Made by one of its three ways - `noise`, `inputs`, `features` - or from edits of your own. The bench must
+    begin no later than the corrupted site (its ``first``).
 
     Parameters
     ----------
     label : str
-        Words for it.
+        Words for it, in tables and figures.
     edits : callable
         ``edits(prompt)`` gives the edits, by site, of the prompts (n,) of a block.
     key : str
         Digest of everything that ``edits`` depends on.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench(first="units")
+    >>> mrinterp.knockouts.Corruption.noise(bench, "units", scale=2.0).label
+    'noise of 2 sd at units'
     """
 
     label: str
@@ -44,18 +54,33 @@ class Damage:
     key: str
 
     @classmethod
-    def noise(cls, bench: Bench, site: str, scale: float = 3.0, seed: int = 0) -> Damage:
+    def noise(cls, bench: Bench, site: str, scale: float = 3.0, seed: int = 0) -> Corruption:
         """Normal noise on every token's activation, ``scale`` times the standard deviation of the site.
 
         The same prompt gets the same noise in every arm. Source: Meng et al. 2022, arXiv:2202.05262.
+
+        Parameters
+        ----------
+        bench : Bench
+        site : str
+            Where the noise is added, no later than the bench's site.
+        scale : float
+            In standard deviations of the site's own values, above 0.
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        Corruption
 
         Raises
         ------
         InputError
             For a scale that is not positive.
         """
-        if not scale > 0:
-            raise InputError("damage: scale", f"{scale}", "Give a positive multiple of the site's sd")
+        checked_seed(seed, "corruption: seed")
+        if not checked_number(scale, "corruption: scale", least=0, unit="in sd of the site"):
+            raise InputError("corruption: scale", "0", "Give a positive multiple of the site's sd")
         clean = bench.activations([site])[site]
         size = scale * _own_sd(clean, bench.inputs)
         noise = KeptActivations(bench.prompts)
@@ -77,8 +102,20 @@ class Damage:
         return cls(f"noise of {scale:g} sd at {site}", edits, digest(["noise", site, scale, seed]))
 
     @classmethod
-    def inputs(cls, bench: Bench, site: str, other: ModelInputs) -> Damage:
+    def inputs(cls, bench: Bench, site: str, other: ModelInputs) -> Corruption:
         """The site's activation replaced by the one on other inputs, prompt by prompt (corrupted prompts).
+
+        Parameters
+        ----------
+        bench : Bench
+        site : str
+            Where activations are replaced, no later than the bench's site.
+        other : ModelInputs
+            One input per prompt, with tokens in the same places.
+
+        Returns
+        -------
+        Corruption
 
         Raises
         ------
@@ -91,7 +128,7 @@ class Damage:
         )
         if len(other) != bench.prompts or not same_places:
             raise InputError(
-                "damage: inputs",
+                "corruption: inputs",
                 f"{len(other)} inputs for {bench.prompts} prompts, or tokens in other places",
                 "Give one input per prompt, of the same tokens' length",
             )
@@ -107,15 +144,20 @@ class Damage:
 
     @classmethod
     def features(
-        cls, bench: Bench, site: str, view: FeatureView, values: ArrayLike, rule: Position | None = None
-    ) -> Damage:
+        cls, bench: Bench, site: str, view: FeatureView, values: ArrayLike, position: Position | None = None
+    ) -> Corruption:
         """A knockout of features of another site.
 
         Parameters
         ----------
+        bench : Bench
+        site : str
+            Where the features are, no later than the bench's site.
+        view : FeatureView
+            The F features.
         values : array
-            Written there; broadcast to (P, F), or (P, T, F) where ``rule`` gives every token its own.
-        rule : Position, optional
+            Written there; broadcast to (P, F), or (P, T, F) where ``position`` gives every token its own.
+        position : Position, optional
             At which tokens; default that of the bench.
 
         Raises
@@ -123,19 +165,19 @@ class Damage:
         InputError
             For values of another shape, or infinite ones.
         """
-        rule = bench.rule if rule is None else rule
-        tokens = (bench.inputs.mask_or_ones.shape[1],) if isinstance(rule, AllTokens) else ()
+        position = bench.position if position is None else position
+        tokens = (bench.inputs.mask_or_ones.shape[1],) if isinstance(position, AllTokens) else ()
         shape = (bench.prompts, *tokens, len(view.names))
-        new = given_values("damage: values", values, shape)
+        new = checked_values(values, "corruption: values", shape)
         held = torch.from_numpy(new.reshape(bench.prompts, -1))
 
         def edits(prompt: Rows) -> Mapping[str, Edit]:
-            positions, rows = bench.inputs.take(prompt).at(rule), torch.from_numpy(prompt.copy())
+            positions, rows = bench.inputs.take(prompt).at(position), torch.from_numpy(prompt.copy())
             return {site: lambda h: view.write(h, held[rows].to(h.device), positions)}
 
         label = f"knockout of {', '.join(view.names[:4])}{' ...' if len(view.names) > 4 else ''} at {site}"
         written = hashlib.sha256(new.tobytes()).hexdigest()
-        return cls(label, edits, digest(["features", site, view.names, written, str(rule)]))
+        return cls(label, edits, digest(["features", site, view.names, written, str(position)]))
 
 
 def _own(part: torch.Tensor, start: int, inputs: ModelInputs) -> torch.Tensor:

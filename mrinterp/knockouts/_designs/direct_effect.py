@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._kept_activations import KeptActivations
 from mrinterp.adapters._site_order import later_sublayers
+from mrinterp.core.checks import checked_level
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
 from mrinterp.results._designs.direct_effect import DirectEffect
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 
@@ -30,11 +31,11 @@ Rows = NDArray[np.int_]
 
 def direct_effect(
     bench: Bench,
-    features: Features | None,
     values: Replacement,
+    features: Features | None = None,
     *,
     freeze: Sequence[str] | None = None,
-    rope: float = 0.02,
+    rope_sd: float = 0.02,
     level: float = 0.95,
     allow_off_support: bool = False,
 ) -> DirectEffect:
@@ -43,18 +44,26 @@ def direct_effect(
     Parameters
     ----------
     bench : Bench
-    features : names or numbers, optional
-        None for all of the view.
+        The network, its inputs, features and outcomes.
     values : Replacement
-        What is written in place of a feature's own values.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function.
+    features : names or numbers, optional
+        K features; default all of the view.
     freeze : sequence of str, optional
         Sites held at their clean activations. Default: the outputs of all attention and MLP sublayers
         after the site, as they are before the residual is added; () freezes nothing.
-    allow_off_support : bool
-        Write values far outside what a feature shows all the same; they are then flagged.
-    rope : float
+    rope_sd : float
         Region of practical equivalence of the indirect part, in sd of the clean outcome.
     level : float
+        Confidence level of the intervals.
+    allow_off_support : bool
+        Write values far outside what a feature shows all the same; they are then flagged.
+
+    Returns
+    -------
+    DirectEffect
+        Total, direct and indirect effects (K, O) with intervals, and words for what lies downstream.
 
     Raises
     ------
@@ -76,8 +85,17 @@ def direct_effect(
 
     Source: direct and indirect effects, Pearl 2001, arXiv:1301.2300; in networks, Vig et al. 2020,
     arXiv:2004.12265; self-repair, McGrath et al. 2023, arXiv:2307.15771.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> found = mrinterp.knockouts.direct_effect(bench, "mean", "linear", freeze=())
+    >>> found.indirect.round(6)
+    array([[0.]])
     """
-    check_level(level)
+    checked_level(level)
+    region = outcome_rope(bench, rope_sd)
     numbers = feature_numbers(bench, features)
     K = len(numbers)
     new = replacement_values(bench, numbers, values, allow_off_support)
@@ -95,7 +113,7 @@ def direct_effect(
     t, d, gap = (
         clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (total, direct, total - direct)
     )
-    region, floor = outcome_rope(bench, rope), 2 * resolutions(bench)
+    floor = 2 * resolutions(bench)
     return DirectEffect(
         features=tuple(bench.view.names[f] for f in numbers),
         outcomes=tuple(bench.outcome.names),
@@ -153,7 +171,7 @@ def _knocked_out(
     if not len(unique):
         return {}
     chosen = numbers[unique]
-    view, positions = bench.view.select(chosen), bench.inputs.take(prompt).at(bench.rule)
+    view, positions = bench.view.select(chosen), bench.inputs.take(prompt).at(bench.position)
     target = bench.values[prompt][..., chosen].copy()
     rows = np.flatnonzero(arm < len(numbers))
     column = np.searchsorted(unique, arm[rows])

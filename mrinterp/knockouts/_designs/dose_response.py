@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.dose_grid import DoseGrid
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_draws, check_level, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
 from mrinterp.results._designs.dose_response import DoseResponse
 from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
@@ -30,35 +30,43 @@ NEARLY_FLAT = 0.1
 
 def dose_response(
     bench: Bench,
-    features: Features | None = None,
     doses: ArrayLike | None = None,
+    features: Features | None = None,
     *,
     quantiles: Sequence[float] = QUANTILES,
-    allow_off_support: bool = False,
-    rope: float = 0.02,
+    rope_sd: float = 0.02,
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
+    allow_off_support: bool = False,
 ) -> DoseResponse:
     """Clamp features to one dose after the other, the same for every prompt.
 
     Parameters
     ----------
     bench : Bench
-    features : names or numbers, optional
-        None for all of the view.
-    doses : array (D,) or (F, D), optional
+        The network, its inputs, features and outcomes.
+    doses : array (D,) or (K, D), optional
         Values in units of the features, growing. Default: natural quantiles of each feature; where every
         token has a value of its own (`AllTokens`), of each class or position.
+    features : names or numbers, optional
+        K features; default all of the view.
     quantiles : sequence of float
-        Growing, between 0 and 1; at least 3.
+        Growing, between 0 and 1; at least 3. Used where no doses are given.
+    rope_sd : float
+        Region of practical equivalence of differences between doses, in sd of the clean outcome.
+    level : float
+        Confidence level of intervals; shapes are called at 1 - level.
+    draws, seed : int
+        Draws of the family bootstrap, and its seed.
     allow_off_support : bool
         Allow doses that the feature never shows at the place they are written; they are flagged in
         every output.
-    rope : float
-        Region of practical equivalence of differences between doses, in sd of the clean outcome.
-    level, draws, seed
-        Of intervals and tests; of the bootstraps.
+
+    Returns
+    -------
+    DoseResponse
+        The curve of every feature and outcome, its shape, and where it starts and stops rising.
 
     Raises
     ------
@@ -74,10 +82,17 @@ def dose_response(
     at least two doses lie in the flat part, and the curve moves there by no more than the region of
     practical equivalence or a tenth of its rise. A curve that bends gradually has knots that depend on
     the grid; ``ramp_r2`` says how well the shape fits. No correction for the number of features.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knockouts.dose_response(bench, features=["linear", "idle"], draws=50).shape
+    array([['rising'],
+           ['flat']], dtype=object)
     """
-    check_level(level)
-    check_draws(draws)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    region = outcome_rope(bench, rope_sd)
     numbers = feature_numbers(bench, features)
     grid = DoseGrid.of(bench, numbers, doses, quantiles)
     dose, outside = grid.checked(bench, allow_off_support)
@@ -86,7 +101,7 @@ def dose_response(
     low, high = percentile_interval(
         family_draws(change, bench.family, draws, seed), level, len(np.unique(bench.family))
     )
-    floor, region = 2 * resolutions(bench), outcome_rope(bench, rope)
+    floor = 2 * resolutions(bench)
     status = tuple(_status(still, mean.df) for still in grid.still(bench))
     tested = monotonicity(change, bench.family, floor, level, draws, seed)
     shape = _shapes(tested, region, floor, 1 - level)

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from statsmodels.stats.multitest import multipletests
 
+from mrinterp.core.checks import checked_choice, checked_level
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_word
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_level, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
 from mrinterp.results._designs.epistasis import Epistasis
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.tests.minimum_effect import minimum_effect_p
@@ -40,13 +40,13 @@ CORRECTIONS = (
 
 def epistasis(
     bench: Bench,
-    features: Features | None,
     values: Replacement,
+    features: Features | None = None,
     *,
     pairs: Iterable[tuple[str | int, str | int]] | None = None,
-    rope: float = 0.02,
-    level: float = 0.95,
     correction: str = "fdr_by",
+    rope_sd: float = 0.02,
+    level: float = 0.95,
     allow_off_support: bool = False,
 ) -> Epistasis:
     """Knock features out alone and two at a time; the interaction is what the two do beyond their sum.
@@ -54,21 +54,28 @@ def epistasis(
     Parameters
     ----------
     bench : Bench
-    features : names or numbers, optional
-        K features; None for all of the view.
+        The network, its inputs, features and outcomes.
     values : Replacement
-        What is written in place of a feature's own values.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function.
+    features : names or numbers, optional
+        K features; default all of the view.
     pairs : iterable of pairs, optional
         Of the features; default all K (K - 1) / 2.
-    rope : float
+    correction : str
+        Method of `statsmodels.stats.multitest.multipletests` over the pairs of an outcome, or ``none``. The
+        default, Benjamini & Yekutieli's, holds under any dependence: pairs share their singles.
+    rope_sd : float
         Region of practical equivalence of an interaction, in sd of the clean outcome.
     level : float
         Of the intervals; calls are made at 1 - level after correction.
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
-    correction : str
-        Method of `statsmodels.stats.multitest.multipletests` over the pairs of an outcome, or ``none``. The
-        default, Benjamini & Yekutieli's, holds under any dependence: pairs share their singles.
+
+    Returns
+    -------
+    Epistasis
+        Single, joint and interaction effects, and a word for every pair and outcome.
 
     Raises
     ------
@@ -86,9 +93,17 @@ def epistasis(
     Not valid with few families (t on C - 1 degrees of freedom).
     Source: interaction as deviation from additivity, Phillips 2008, 10.1038/nrg2452; correction,
     Benjamini & Yekutieli 2001, 10.1214/aos/1013699998.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knockouts.epistasis(bench, "zero", ["linear", "threshold"]).call
+    array([['negligible']], dtype=object)
     """
-    check_level(level)
-    check_word("correction", correction, CORRECTIONS)
+    checked_level(level)
+    checked_choice(correction, "correction", CORRECTIONS)
+    region = outcome_rope(bench, rope_sd)
     numbers = feature_numbers(bench, features)
     K = len(numbers)
     i, j = _positions(bench, numbers, pairs).T
@@ -103,7 +118,7 @@ def epistasis(
     one, two, inter = (
         clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (single, joint, beyond)
     )
-    region, floor = outcome_rope(bench, rope), 4 * resolutions(bench)
+    floor = 4 * resolutions(bench)
     p = minimum_effect_p(inter.mean, inter.se, np.maximum(region, floor), inter.df)
     adjusted = np.stack([_corrected(p[:, o], correction) for o in range(p.shape[1])], axis=1)
     direction = _directions(one, floor)

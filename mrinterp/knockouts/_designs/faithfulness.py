@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import check_draws, check_level, span_status
+from mrinterp.knockouts._outcome_rope import span_status
 from mrinterp.results._designs.faithfulness import Faithfulness
 from mrinterp.stats.agreement.circuit_area import MIB_PROPORTIONS, circuit_areas
 from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 
 def faithfulness(
     bench: Bench,
-    ranking: Features,
     values: Replacement,
+    features: Features | None = None,
     *,
     proportions: Sequence[float] = MIB_PROPORTIONS,
     level: float = 0.95,
@@ -40,18 +40,26 @@ def faithfulness(
     ----------
     bench : Bench
         Its outcome is the metric m, averaged over prompts with equal weights.
-    ranking : names or numbers
-        The n features, the most important first. Features of the view that are not in it are never
-        touched; rank all of them to ask about the whole site.
     values : Replacement
-        What is written into what is knocked out, in the ranking's order: the benchmark's own is the value
-        on a counterfactual input.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function. The
+        benchmark's own is the value on a counterfactual input.
+    features : names or numbers, optional
+        The ranking: n features, the most important first; default all of the view, in its order. Features
+        that are not in it are never touched; rank all of them to ask about the whole site.
     proportions : sequence of float
         Sizes as shares of n, growing, within [0, 1].
+    level : float
+        Confidence level of the intervals.
+    draws, seed : int
+        Draws of the family bootstrap, and its seed: numerators and denominators are drawn together.
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
-    level, draws, seed
-        Of the family bootstrap: numerators and denominators are drawn together.
+
+    Returns
+    -------
+    Faithfulness
+        Faithfulness and completeness at every size, and the areas of the curve.
 
     Raises
     ------
@@ -67,11 +75,17 @@ def faithfulness(
 
     Source: CPR and CMD, Mueller et al. 2025, arXiv:2504.13151; faithfulness and completeness, Wang et al.
     2023, arXiv:2211.00593, and Marks et al. 2025, arXiv:2403.19647.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> ranking = ["threshold", "saturated", "linear", "silent", "idle"]
+    >>> found = mrinterp.knockouts.faithfulness(bench, "zero", ranking, proportions=[0.2, 0.6, 1])
+    >>> found.faithfulness.ravel().round(3)
     """
-    check_level(level)
-    check_draws(draws)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
-    numbers = feature_numbers(bench, ranking, "ranking")
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    numbers = feature_numbers(bench, features)
     shares = _checked(proportions)
     D, sizes = len(shares), np.array([int(share * len(numbers)) for share in shares])
     new = replacement_values(bench, numbers, values, allow_off_support)

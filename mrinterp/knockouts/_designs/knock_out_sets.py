@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.knockouts._bench import Bench, Swept
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._edited_runs import EditedRuns
 
 __all__ = ["knock_out_sets", "slots_of"]
 
@@ -17,7 +18,7 @@ CHUNK = 1 << 23
 
 def knock_out_sets(
     bench: Bench, numbers: NDArray[np.int_], values: Array, slots: NDArray[np.int_], what: str
-) -> Swept:
+) -> EditedRuns:
     """Sweep A sets of up to k features; an arm writes the values of its members and nothing else.
 
     Parameters
@@ -38,7 +39,7 @@ def knock_out_sets(
         # Every chunk has its own name: sampled outcomes draw from a stream named after it.
         parts.append(bench.sweep(features, values[chosen], what if i == 0 else f"{what} {i + 1}"))
     joined = [np.concatenate([getattr(p, n) for p in parts]) for n in ("outcome", "read_back", "leakage")]
-    return Swept(*joined)
+    return EditedRuns(*joined)
 
 
 def slots_of(members: NDArray[np.bool_]) -> NDArray[np.int_]:

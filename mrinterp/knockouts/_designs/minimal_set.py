@@ -8,13 +8,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.checks import (
+    checked_choice,
+    checked_count,
+    checked_draws,
+    checked_fraction,
+    checked_level,
+    checked_seed,
+)
+from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import check_draws, check_level, span_status
+from mrinterp.knockouts._outcome_rope import span_status
 from mrinterp.results._designs.minimal_set import MinimalSet
 from mrinterp.stats.clustered.ratio import bootstrap_interval, clustered_ratio
 
@@ -23,11 +30,13 @@ __all__ = ["minimal_set"]
 Array = NDArray[np.float64]
 Members = NDArray[np.bool_]
 
+MODES = ("sufficiency", "necessity")
+
 
 def minimal_set(
     bench: Bench,
-    candidates: Features | None,
     values: Replacement,
+    features: Features | None = None,
     *,
     outcome: str | None = None,
     mode: str = "sufficiency",
@@ -44,25 +53,33 @@ def minimal_set(
     Parameters
     ----------
     bench : Bench
-        Prompts of at least 4 families: a random half is searched, the other half only checks.
-    candidates : names or numbers, optional
-        "Everything"; None for all of the view. Features beside them are never touched.
+        With prompts of at least 4 families: a random half is searched, the other half only checks.
     values : Replacement
-        What is written into what is knocked out, in the candidates' order.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function.
+    features : names or numbers, optional
+        The candidates, "everything"; default all of the view. Features beside them are never touched.
     outcome : str, optional
         Which one, where the bench has several.
     mode : {"sufficiency", "necessity"}
         Knock out all but the set and ask what is kept, or the set and ask what is lost.
     share : float
-        Of the effect of knocking all candidates out; between 0 and 1.
+        Of the effect of knocking all candidates out; above 0, at most 1.
     most : int, optional
         Largest set tried; default all candidates.
     random_sets : int
         Random sets of the same size run on the held-out families, as a baseline.
+    level : float
+        Confidence level of the held-out intervals.
+    draws, seed : int
+        Draws of their family bootstrap; seed of halves, random sets and bootstrap.
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
-    level, draws, seed
-        Of the held-out intervals; of their family bootstrap; of halves, random sets and bootstrap.
+
+    Returns
+    -------
+    MinimalSet
+        The set found, the steps of the search, and its share on held-out families.
 
     Raises
     ------
@@ -75,13 +92,21 @@ def minimal_set(
     set is minimal in that no single member can be taken out, on the search half, without losing the
     share; a smaller set may exist that a greedy search does not find (features that act only together).
     The search-half share is optimistic; the held-out one is not.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knockouts.minimal_set(bench, "zero", share=0.5).chosen
     """
-    check_level(level)
-    check_draws(draws)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
-    _check_options(share, mode, most)
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    checked_fraction(share, "share", zero=False)
+    checked_choice(mode, "mode", MODES)
+    checked_count(random_sets, "random_sets", least=0)
+    if most is not None:
+        checked_count(most, "most")
     o = _outcome(bench, outcome)
-    numbers = feature_numbers(bench, candidates, "candidates")
+    numbers = feature_numbers(bench, features)
     new = replacement_values(bench, numbers, values, allow_off_support)
     names = tuple(bench.view.names[f] for f in numbers)
     searched = _search_half(bench, seed)
@@ -120,15 +145,6 @@ def minimal_set(
     )
 
 
-def _check_options(share: float, mode: str, most: int | None) -> None:
-    if not 0 < share <= 1 or mode not in ("sufficiency", "necessity"):
-        raise InputError(
-            "minimal_set", f"share {share}, mode {mode!r}", "Give 0 < share <= 1 and a known mode"
-        )
-    if most is not None and most < 1:
-        raise InputError("most", f"{most}", "Allow at least one feature")
-
-
 @dataclass
 class _Steps:
     """What the search did: ``(action, feature, size, share)``."""
@@ -155,7 +171,7 @@ class _Half:
         self.span = self._change(everything, "all candidates")[0]
 
     def reason(self, level: float, what: str) -> str:
-        """``ok``, or why shares of what all candidates do cannot be had here."""
+        """``ok``, or why shares of what all candidates do cannot be estimated here."""
         return str(span_status(self.bench, self.span, level, what)[0][self.o])
 
     def _change(self, knocked: Members, what: str) -> Array:
@@ -178,10 +194,9 @@ def _outcome(bench: Bench, outcome: str | None) -> int:
     names = list(bench.outcome.names)
     if outcome is None and len(names) == 1:
         return 0
-    if outcome not in names:
-        fix = near_misses(str(outcome), names) or f"Known: {names}"
-        raise InputError(f"outcome {outcome!r}", "not among the bench's", fix)
-    return names.index(outcome)
+    if outcome is None:
+        raise InputError("outcome", "none named", f"Name one of {', '.join(names)}")
+    return names.index(checked_choice(outcome, "outcome", names))
 
 
 def _search_half(bench: Bench, seed: int) -> NDArray[np.bool_]:

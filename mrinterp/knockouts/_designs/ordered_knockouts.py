@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import trapezoid
 
+from mrinterp.core.checks import checked_count, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_level
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY
 from mrinterp.results._designs.ordered_knockouts import OrderedKnockouts
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 
@@ -25,8 +25,8 @@ Array = NDArray[np.float64]
 
 def ordered_knockouts(
     bench: Bench,
-    order: Features,
     values: Replacement,
+    features: Features | None = None,
     *,
     random_orders: int = 20,
     level: float = 0.95,
@@ -38,16 +38,25 @@ def ordered_knockouts(
     Parameters
     ----------
     bench : Bench
-    order : names or numbers
-        The K features, the one to be knocked out first first.
+        The network, its inputs, features and outcomes.
     values : Replacement
-        What is written, in the order's order.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function.
+    features : names or numbers, optional
+        The K features, the one to be knocked out first first; default all of the view, in its order.
     random_orders : int
         At least 2 for a baseline; 0 for none.
+    level : float
+        Of the intervals, and of the random orders' central share.
+    seed : int
+        Of the orders drawn.
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
-    level, seed
-        Of intervals and of the random orders' central share; of the orders drawn.
+
+    Returns
+    -------
+    OrderedKnockouts
+        The curve of the given order, that of random orders, and what the one gains over the others.
 
     Raises
     ------
@@ -59,12 +68,19 @@ def ordered_knockouts(
     The gain is paired by prompt: both curves see the same prompts, so that its interval does not carry
     their spread. It is conditional on the random orders drawn. Random orders are of the same features:
     they say whether the *order* is informative, not whether the set is.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> order = ["saturated", "threshold", "idle"]
+    >>> mrinterp.knockouts.ordered_knockouts(bench, "zero", order).effect.ravel().round(6)
+    array([ 0., -1., -2., -2.])
     """
-    check_level(level)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
-    if random_orders == 1 or random_orders < 0:
-        raise InputError("random_orders", f"{random_orders}", "Give at least 2, or 0 for no baseline")
-    numbers = feature_numbers(bench, order, "order")
+    checked_level(level), checked_seed(seed)
+    if checked_count(random_orders, "random_orders", least=0) == 1:
+        raise InputError("random_orders", "1", "Give at least 2, or 0 for no baseline")
+    numbers = feature_numbers(bench, features)
     new = replacement_values(bench, numbers, values, allow_off_support)
     curves, read_back = _curves(bench, numbers, new, random_orders, seed)
     given = clustered_interval(curves[0].swapaxes(0, 1), bench.family, level)

@@ -1,4 +1,4 @@
-"""Damage the network upstream, give features their clean values back, and see how much returns."""
+"""Corruption the network upstream, give features their clean values back, and see how much returns."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Edit
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed, shown
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
-from mrinterp.knockouts._bench import CHECKED, Bench
+from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import own_tokens
-from mrinterp.knockouts._designs.corruption import Damage
+from mrinterp.knockouts._designs.corruption import Corruption
 from mrinterp.knockouts._designs.shares import shares_of
-from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
-from mrinterp.knockouts._outcome_rope import check_draws, check_level
+from mrinterp.knockouts._edited_runs import CHECKED
+from mrinterp.knockouts._feature_numbers import FeatureSets, feature_sets
 from mrinterp.results._designs.rescue import Rescue
 from mrinterp.stats.clustered.least_squares import clustered_mean
 
@@ -30,65 +30,81 @@ Rows = NDArray[np.int_]
 
 def rescue(
     bench: Bench,
-    features: Features | Mapping[str, Features] | None,
-    damage: Damage,
+    corruption: Corruption,
+    features: FeatureSets | None = None,
     *,
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,
 ) -> Rescue:
-    """Share of a damage's effect that comes back when features are set to their clean values.
+    """Share of a corruption's effect that comes back when features are set to their clean values.
 
     Parameters
     ----------
     bench : Bench
-        Made with ``first`` at the damaged site where that comes before its own.
+        Made with ``first`` at the corrupted site where that comes before its own.
+    corruption : Corruption
+        What is done upstream: noise, other inputs, or a knockout of another site's features.
     features : names or numbers, or sets of them by name, optional
-        Each is restored alone; None for every feature of the view.
-    damage : Damage
-    level, draws, seed
-        Of Fieller's interval; of the family bootstrap beside it.
+        Each is restored alone; default every feature of the view.
+    level : float
+        Confidence level of Fieller's interval and of the bootstrap's.
+    draws, seed : int
+        Draws of the family bootstrap, and its seed.
+
+    Returns
+    -------
+    Rescue
+        What the corruption did to every outcome, and the share that each restoration recovers.
 
     Raises
     ------
     InputError
-        For unknown features, damage before the layer that edited runs begin at, or damage that is done only
+        For unknown features, a corruption before the layer that edited runs begin at, or one that is done only
         after the bench's site.
 
     Notes
     -----
-    Share: mean of Y(damaged) - Y(restored) over mean of Y(damaged) - Y(clean), equal weights over
-    prompts. It says that the clean value suffices in an otherwise damaged network; a feature that
-    recovers much need not be necessary. Where the damage itself cannot be told from zero the share is
-    undefined: the outcome's status says so. A feature that the damage did not move has nothing to get back:
+    Share: mean of Y(corrupted) - Y(restored) over mean of Y(corrupted) - Y(clean), equal weights over
+    prompts. It says that the clean value suffices in an otherwise corrupted network; a feature that
+    recovers much need not be necessary. Where its effect itself cannot be told from zero the share is
+    undefined: the outcome's status says so. A feature that the corruption did not move has nothing to get back:
     its share is 0, and asking for it says that it does not apply.
 
     Source: causal tracing, Meng et al. 2022, arXiv:2202.05262; noising against denoising, Heimersheim &
     Nanda 2024, arXiv:2404.15255; ratio, Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench(first="units")
+    >>> corrupted = mrinterp.knockouts.Corruption.noise(bench, "units", scale=2.0)
+    >>> mrinterp.knockouts.rescue(bench, corrupted, {"all": None}).share.round(6)
+    array([[1.]])
     """
-    check_level(level)
-    check_draws(draws)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    if not isinstance(corruption, Corruption):
+        raise InputError("corruption", shown(corruption), "Give one, such as Corruption.noise(bench, site)")
     names, members = _restorations(bench, features)
-    _refuse_after(bench, damage)
-    what = f"rescue, {damage.label}"[:60].replace("/", "_")
+    _refuse_after(bench, corruption)
+    what = f"rescue, {corruption.label}"[:60].replace("/", "_")
 
     def edits(arm: Rows, prompt: Rows) -> Mapping[str, Edit]:
-        return _with_restored(bench, dict(damage.edits(prompt)), members[arm], prompt)
+        return _with_restored(bench, dict(corruption.edits(prompt)), members[arm], prompt)
 
-    key = digest([damage.key, hashlib.sha256(np.packbits(members).tobytes()).hexdigest()])
+    key = digest([corruption.key, hashlib.sha256(np.packbits(members).tobytes()).hexdigest()])
     outcome = bench.run(len(members), edits, what, key).transpose(1, 0, 2)
     lost, back = outcome[:, 0] - bench.clean, outcome[:, 1:] - outcome[:, :1]
     effect, effect_se, df = clustered_mean(lost, bench.family)
     recovered, recovered_se, _ = clustered_mean(back, bench.family)
-    found = shares_of(bench, -back, lost, damage.label, level, draws, seed)
-    moved, error = _checks(bench, damage, members)
+    found = shares_of(bench, -back, lost, corruption.label, level, draws, seed)
+    moved, error = _checks(bench, corruption, members)
     return Rescue(
         restored=names,
         outcomes=tuple(bench.outcome.names),
-        damage=damage.label,
-        damage_effect=effect,
-        damage_se=effect_se,
+        corruption=corruption.label,
+        corruption_effect=effect,
+        corruption_se=effect_se,
         recovered=recovered,
         recovered_se=recovered_se,
         share=found.share,
@@ -106,28 +122,21 @@ def rescue(
     )
 
 
-def _refuse_after(bench: Bench, damage: Damage) -> None:
-    """Refuse damage that is done only after the bench's site: no feature there can undo it."""
-    sites = list(damage.edits(np.arange(1)))
+def _refuse_after(bench: Bench, corruption: Corruption) -> None:
+    """Refuse a corruption that is done only after the bench's site: no feature there can undo it."""
+    sites = list(corruption.edits(np.arange(1)))
     here = bench.order.get(bench.site, -1)
     if sites and all(bench.order.get(site, -1) > here for site in sites):
         raise InputError(
-            f"damage at {', '.join(sites)}",
+            f"corruption at {', '.join(sites)}",
             f"is done after {bench.site}, whose features it cannot move: there is nothing to give back",
-            "Damage an earlier site, or make the bench at a later one",
+            "Corruption an earlier site, or make the bench at a later one",
         )
 
 
-def _restorations(
-    bench: Bench, features: Features | Mapping[str, Features] | None
-) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
+def _restorations(bench: Bench, features: FeatureSets | None) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
     """Names (S), and members (S + 1, F), the first arm restoring nothing."""
-    if isinstance(features, Mapping):
-        sets = {name: feature_numbers(bench, given, f"set {name!r}") for name, given in features.items()}
-        if not sets:
-            raise InputError("features", "no set given", "Give at least one")
-    else:
-        sets = {bench.view.names[f]: np.array([f]) for f in feature_numbers(bench, features)}
+    sets = feature_sets(bench, features)
     members = np.zeros((len(sets) + 1, bench.features), dtype=bool)
     for row, chosen in enumerate(sets.values(), start=1):
         members[row, chosen] = True
@@ -141,7 +150,7 @@ def _with_restored(
     unique = np.flatnonzero(chosen.any(axis=0))
     if not len(unique):
         return edits
-    view, positions = bench.view.select(unique), bench.inputs.take(prompt).at(bench.rule)
+    view, positions = bench.view.select(unique), bench.inputs.take(prompt).at(bench.position)
     clean = bench.values[prompt][..., unique]
     give = chosen[:, unique]
     give = np.broadcast_to(give[:, None, :] if bench.each else give, clean.shape)
@@ -157,16 +166,16 @@ def _with_restored(
     return {**edits, bench.site: edit}
 
 
-def _checks(bench: Bench, damage: Damage, members: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """How far the damage moved every set (S,), and the error of restoring it (S,) on the first prompts."""
-    damaged = np.concatenate(
+def _checks(bench: Bench, corruption: Corruption, members: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """How far the corruption moved every set (S,), and the error of restoring it (S,) on the first prompts."""
+    corrupted = np.concatenate(
         [
-            _values_under(bench, dict(damage.edits(rows)), rows)
+            _values_under(bench, dict(corruption.edits(rows)), rows)
             for rows in _blocks(np.arange(bench.prompts), bench.block)
         ]
     )
     own = own_tokens(bench.inputs) if bench.each else np.ones(bench.prompts, dtype=bool)
-    moved = np.sqrt(((damaged - bench.values)[own] ** 2).mean(axis=0))
+    moved = np.sqrt(((corrupted - bench.values)[own] ** 2).mean(axis=0))
     natural = bench.values[own].std(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         in_sd = np.where(natural > 0, moved / natural, np.where(moved > 0, np.inf, 0.0))
@@ -175,7 +184,9 @@ def _checks(bench: Bench, damage: Damage, members: NDArray[np.bool_]) -> tuple[A
     for pair in _blocks(np.arange(len(error) * len(first)), bench.block):
         arm, prompt = np.divmod(pair, len(first))
         chosen = members[arm + 1]
-        read = _values_under(bench, _with_restored(bench, dict(damage.edits(prompt)), chosen, prompt), prompt)
+        read = _values_under(
+            bench, _with_restored(bench, dict(corruption.edits(prompt)), chosen, prompt), prompt
+        )
         off = np.abs(read - bench.values[prompt]).reshape(len(pair), -1, bench.features).max(axis=1)
         np.maximum.at(error, arm, np.where(chosen, off, 0.0).max(axis=1))
     return np.where(members[1:], in_sd, 0.0).max(axis=1), error
@@ -190,5 +201,5 @@ def _values_under(bench: Bench, edits: Mapping[str, Edit], prompt: Rows) -> Arra
     inputs = bench.inputs.take(prompt)
     with torch.inference_mode(), bench.begun(prompt):
         run = bench.adapter.run(inputs.tensors, read=[bench.site], write=dict(edits))
-        read = bench.view.read(run.activations[bench.site], inputs.at(bench.rule))
+        read = bench.view.read(run.activations[bench.site], inputs.at(bench.position))
     return read.double().cpu().numpy().reshape(len(prompt), *bench.values.shape[1:])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts._designs.shares import shares_of
-from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.options import check_whole
+from mrinterp.knockouts._feature_numbers import Features, FeatureSets, feature_numbers, feature_sets
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import check_draws, check_level
 from mrinterp.results._designs.set_effects import SetEffects
 from mrinterp.stats.clustered.least_squares import clustered_mean
 
@@ -25,8 +22,8 @@ Array = NDArray[np.float64]
 
 def set_effects(
     bench: Bench,
-    sets: Mapping[str, Features],
     values: Replacement,
+    features: FeatureSets | None = None,
     *,
     universe: Features | None = None,
     level: float = 0.95,
@@ -39,18 +36,27 @@ def set_effects(
     Parameters
     ----------
     bench : Bench
-    sets : mapping of str to names or numbers
-        Within the universe.
+        The network, its inputs, features and outcomes.
     values : Replacement
-        What is written into what is knocked out (of the universe, in its order): a mean, or the values on
-        counterfactual inputs.
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function. It is
+        written into what is knocked out, in the universe's order.
+    features : mapping of str to names or numbers, optional
+        Sets by name, within the universe; without names, and by default, every feature alone.
     universe : names or numbers, optional
         "Everything"; default all features of the view. What the view does not read is never touched: a
         set is sufficient only beside it.
+    level : float
+        Confidence level of Fieller's interval and of the bootstrap's.
+    draws, seed : int
+        Draws of the family bootstrap, and its seed.
     allow_off_support : bool
         Write values far outside what a feature shows all the same; they are then flagged.
-    level, draws, seed
-        Of Fieller's interval; of the family bootstrap beside it.
+
+    Returns
+    -------
+    SetEffects
+        What every set, and everything but it, does; what is lost and kept as shares of the whole.
 
     Raises
     ------
@@ -64,13 +70,18 @@ def set_effects(
 
     Source: noising against denoising, Heimersheim & Nanda 2024, arXiv:2404.15255; ratio, Fieller 1954,
     10.1111/j.2517-6161.1954.tb00159.x.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> sets = {"gates": ["saturated", "threshold"]}
+    >>> mrinterp.knockouts.set_effects(bench, "zero", sets).noised.round(6)
+    array([[-2.]])
     """
-    check_level(level)
-    check_draws(draws)
-    check_whole("seed", seed, 0, "Give a whole number of at least 0")
-    if not sets:
-        raise InputError("sets", "none given", "Give at least one set of features under a name")
+    checked_level(level), checked_draws(draws), checked_seed(seed)
     numbers = feature_numbers(bench, universe, "universe")
+    sets = feature_sets(bench, features if features is not None else numbers)
     members = np.stack([_members(bench, numbers, name, chosen) for name, chosen in sets.items()])
     S, n = members.shape
     new = replacement_values(bench, numbers, values, allow_off_support)
@@ -109,13 +120,14 @@ def set_effects(
     )
 
 
-def _members(bench: Bench, numbers: NDArray[np.int_], name: str, chosen: Features) -> NDArray[np.bool_]:
+def _members(
+    bench: Bench, numbers: NDArray[np.int_], name: str, wanted: NDArray[np.int_]
+) -> NDArray[np.bool_]:
     """Which of the universe belong to a set (n,)."""
-    wanted = feature_numbers(bench, chosen, f"set {name!r}")
     outside = np.setdiff1d(wanted, numbers)
     if len(outside):
         raise InputError(
-            f"set {name!r}: {bench.view.names[int(outside[0])]!r}",
+            f"features, set {name!r}: {bench.view.names[int(outside[0])]!r}",
             "not in the universe",
             "Put it into the universe, or leave it out of the set",
         )

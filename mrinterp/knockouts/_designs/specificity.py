@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.checks import checked_level, checked_number, checked_numbers_of
+from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, check_level, outcome_sd
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_sd
 from mrinterp.results._designs.specificity import Specificity
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.clustered.ratio import clustered_ratio
@@ -26,13 +27,13 @@ Array = NDArray[np.float64]
 
 def specificity(
     bench: Bench,
-    features: Features | None,
     values: Replacement,
-    controls: Sequence[str],
+    features: Features | None = None,
     *,
-    targets: Sequence[str] | None = None,
-    rope: float = 0.02,
-    margin: float = 0.1,
+    controls: str | Sequence[str],
+    targets: str | Sequence[str] | None = None,
+    margin_sd: float = 0.1,
+    rope_sd: float = 0.02,
     level: float = 0.95,
     allow_off_support: bool = False,
 ) -> Specificity:
@@ -41,23 +42,29 @@ def specificity(
     Parameters
     ----------
     bench : Bench
-        With the targets and the controls among its outcomes.
-    features : names or numbers, optional
-        None for all of the view.
+        The network, its inputs, features and outcomes.
     values : Replacement
-        What is written in place of a feature's own values.
-    controls : sequence of str
+        What is written in place of a feature's own values: a kind with one value per prompt (``"mean"``,
+        ``Clamp(quantile=0.1)``), a number, an array (K,), (K, P) or (K, P, T), or a function.
+    features : names or numbers, optional
+        K features; default all of the view.
+    controls : str or sequence of str
         Outcomes that the features should not move.
-    targets : sequence of str, optional
-        Default: every other outcome.
-    allow_off_support : bool
-        Write values far outside what a feature shows all the same; they are then flagged.
-    rope : float
+    targets : str or sequence of str, optional
+        Outcomes that they should move; default every other outcome.
+    margin_sd : float
+        Within which a control counts as untouched, in sd of the outcome; at least ``rope_sd``.
+    rope_sd : float
         What a target must be moved by to count, in sd of the outcome.
-    margin : float
-        Within which a control counts as untouched, in sd of the outcome; at least ``rope``.
     level : float
         Of the intervals; equivalence is tested at 1 - level.
+    allow_off_support : bool
+        Write values far outside what a feature shows all the same; they are then flagged.
+
+    Returns
+    -------
+    Specificity
+        Effects on targets and controls in sd, their ratio and difference, and a word for every feature and target.
 
     Raises
     ------
@@ -73,12 +80,20 @@ def specificity(
 
     Source: two one-sided tests, Schuirmann 1987, 10.1007/BF01068419; negative controls, Lipsitch et al.
     2010, 10.1097/EDE.0b013e3181d61eeb.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> other = mrinterp.outcomes.CallableOutcome("size", lambda output, mask: output[:, 0] ** 2)
+    >>> world = mrinterp.worlds.gated_world(families=10)
+    >>> both = mrinterp.outcomes.OutcomeSet([world.outcome, other])
+    >>> mrinterp.knockouts.specificity(world.bench(outcome=both), "zero", "linear", controls="size").verdict
+    array([['not specific']], dtype=object)
     """
-    check_level(level)
-    if not 0 <= rope <= margin:
-        raise InputError("margin", f"{margin} with rope {rope}", "Give 0 <= rope <= margin, in sd")
-    chosen = _outcomes(bench, targets, controls)
-    T = len(chosen) - len(controls)
+    checked_level(level)
+    rope = checked_number(rope_sd, "rope_sd", least=0, unit="in sd of the outcome")
+    margin = checked_number(margin_sd, "margin_sd", least=rope, unit="rope_sd or more, in sd of the outcome")
+    chosen, T = _outcomes(bench, targets, controls)
     numbers = feature_numbers(bench, features)
     new = replacement_values(bench, numbers, values, allow_off_support)
     swept = knock_out_sets(bench, numbers, new, np.arange(len(numbers))[:, None], "specificity")
@@ -120,24 +135,20 @@ def specificity(
     )
 
 
-def _outcomes(bench: Bench, targets: Sequence[str] | None, controls: Sequence[str]) -> NDArray[np.int_]:
-    """Numbers of the targets, then of the controls."""
+def _outcomes(
+    bench: Bench, targets: str | Sequence[str] | None, controls: str | Sequence[str]
+) -> tuple[NDArray[np.int_], int]:
+    """Numbers of the targets, then of the controls; and how many targets there are."""
     names = list(bench.outcome.names)
-    for name in [*(targets or ()), *controls]:
-        if name not in names:
-            raise InputError(
-                f"outcome {name!r}", "not among the bench's", near_misses(name, names) or f"{names}"
-            )
-    meant = [n for n in names if n not in controls] if targets is None else list(targets)
-    if not meant or not controls:
-        raise InputError(
-            "targets and controls", f"{len(meant)} and {len(controls)}", "Give at least one of each"
-        )
-    listed = [*meant, *controls]
-    if len(set(listed)) < len(listed):
-        twice = next(n for n in listed if listed.count(n) > 1)
-        raise InputError(f"outcome {twice!r}", "named twice among targets and controls", "Name it once")
-    return np.array([names.index(n) for n in listed])
+    held = checked_numbers_of(controls, "controls", names, numbers=False)
+    others = [n for o, n in enumerate(names) if o not in held]
+    if targets is None and not others:
+        raise InputError("controls", "every outcome of the bench", "Leave at least one as a target")
+    meant = checked_numbers_of(others if targets is None else targets, "targets", names, numbers=False)
+    both = np.intersect1d(meant, held)
+    if len(both):
+        raise InputError("targets", f"{names[both[0]]!r} is also a control", "Name it as one of the two")
+    return np.concatenate([meant, held]), len(meant)
 
 
 def _status(outcome: str, sd: float, df: float) -> str:

@@ -9,12 +9,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from mrinterp.core.checks import checked_fraction, checked_number
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values
-from mrinterp.knockouts._group_values import by_group
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import check_number, groups_by
+from mrinterp.knockouts._token_groups import by_group, groups_by
 
 __all__ = ["Clamp"]
 
@@ -41,9 +41,7 @@ class Clamp(Kind):
 
     def __post_init__(self) -> None:
         if self.quantile is not None:
-            check_number("quantile", self.quantile)
-            if not 0 <= self.quantile <= 1:
-                raise InputError("quantile", f"{self.quantile:g}", "Give a number between 0 and 1")
+            checked_fraction(self.quantile, "quantile")
         if self.value is not None:
             _check_value(self.value)
 
@@ -93,7 +91,7 @@ class Clamp(Kind):
 def _check_value(value: object) -> None:
     """Refuse what is neither a number nor a list of numbers."""
     if isinstance(value, str | bytes) or not np.iterable(value):
-        check_number("value", value)
+        checked_number(value, "value")
         return
     for f, one in enumerate(value):  # type: ignore[arg-type]
-        check_number(f"value of feature {f}", one)
+        checked_number(one, f"value of feature {f}")

@@ -9,9 +9,8 @@ import numpy as np
 
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values
-from mrinterp.knockouts._group_values import by_group
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import groups_by
+from mrinterp.knockouts._token_groups import by_group, groups_by
 
 __all__ = ["Mean"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
+from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.knockouts._kinds.clamp import Clamp
 from mrinterp.knockouts._kinds.interchange import Interchange
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.mean import Mean
-from mrinterp.knockouts._kinds.options import short
 from mrinterp.knockouts._kinds.resample import Resample
 from mrinterp.knockouts._kinds.scale import Scale
 from mrinterp.knockouts._kinds.shift import Shift
@@ -41,7 +41,7 @@ def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
             )
         return kind
     if not isinstance(kind, str):
-        found = f"the class {kind.__name__}" if isinstance(kind, type) else short(kind)
+        found = f"the class {kind.__name__}" if isinstance(kind, type) else shown(kind)
         raise InputError("kind", found, f"Give a name ({', '.join(KINDS)}), or a kind such as Mean()")
     if kind not in KINDS:
         fix = f"{near_misses(kind, KINDS)} Known: {', '.join(KINDS)}"

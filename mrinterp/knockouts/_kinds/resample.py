@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_count, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import check_whole, groups_by
-from mrinterp.knockouts._token_groups import TokenGroups
+from mrinterp.knockouts._token_groups import TokenGroups, groups_by
 from mrinterp.stats.clustered.least_squares import families_of
 
 __all__ = ["Resample"]
@@ -47,8 +47,8 @@ class Resample(Kind):
     by: str | None = None
 
     def __post_init__(self) -> None:
-        check_whole("donors", self.donors, 1, "Give at least one")
-        check_whole("seed", self.seed, 0, "Give a number of at least 0")
+        checked_count(self.donors, "donors")
+        checked_seed(self.seed)
 
     @property
     def signs(self) -> tuple[float, ...]:
@@ -97,10 +97,10 @@ class Resample(Kind):
         return np.concatenate(donor)
 
     def _refuse_few(self, count: Rows) -> None:
-        short = np.flatnonzero(count < max(self.donors, 2))
-        if not len(short):
+        few = np.flatnonzero(count < max(self.donors, 2))
+        if not len(few):
             return
-        row = int(short[0])
+        row = int(few[0])
         words = "a donor set of one" if count[row] == 1 else f"{count[row]} donors"
         if count[row] < 2:
             fix = "Give inputs of at least 3 families that have the same places, or use a clamp"

@@ -5,13 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from mrinterp.core.errors import InputError
+from mrinterp.core.checks import checked_number
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import check_number
 
 __all__ = ["Scale"]
 
@@ -25,7 +22,7 @@ class Scale(Kind):
     factor: float = 0.5
 
     def __post_init__(self) -> None:
-        check_number("factor", self.factor)
+        checked_number(self.factor, "factor")
 
     @property
     def label(self) -> str:
@@ -34,6 +31,4 @@ class Scale(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Clean values times the factor."""
-        if not np.isfinite(self.factor):
-            raise InputError("factor", f"{self.factor}", "Give a finite number")
         return lambda features: (self.factor * clean_values(bench, features))[:, None]

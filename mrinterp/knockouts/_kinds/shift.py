@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from mrinterp.core.checks import checked_choice, checked_number
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values, spread
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import check_number, check_word
 
 __all__ = ["UNITS", "Shift", "step_sizes"]
 
@@ -41,8 +41,9 @@ class Shift(Kind):
     unit: str = "sd"
 
     def __post_init__(self) -> None:
-        check_number("size", self.size)
-        check_word("unit", self.unit, UNITS)
+        if not checked_number(self.size, "size", least=0):
+            raise InputError("size", "0", "Give a step above zero")
+        checked_choice(self.unit, "unit", UNITS)
 
     @property
     def signs(self) -> tuple[float, ...]:
@@ -56,8 +57,6 @@ class Shift(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Clean values plus and minus the step."""
-        if not (self.size > 0 and np.isfinite(self.size)):
-            raise InputError("size", f"{self.size:g}", "Give a finite step above zero")
 
         def of(features: np.ndarray) -> np.ndarray:
             clean = clean_values(bench, features)

@@ -7,11 +7,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.checks import checked_choice, checked_number
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values
 from mrinterp.knockouts._kinds.kind import Kind, Targets
-from mrinterp.knockouts._kinds.options import check_number, check_word
 from mrinterp.knockouts._kinds.shift import UNITS, step_sizes
 
 __all__ = ["Steer"]
@@ -37,8 +36,8 @@ class Steer(Kind):
     unit: str = "sd"
 
     def __post_init__(self) -> None:
-        check_number("amount", self.amount)
-        check_word("unit", self.unit, UNITS)
+        checked_number(self.amount, "amount")
+        checked_choice(self.unit, "unit", UNITS)
 
     @property
     def label(self) -> str:
@@ -47,8 +46,6 @@ class Steer(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """Clean values plus the amount."""
-        if not np.isfinite(self.amount):
-            raise InputError("amount", f"{self.amount:g}", "Give a finite number")
 
         def of(features: np.ndarray) -> np.ndarray:
             clean = clean_values(bench, features)

@@ -1,4 +1,4 @@
-"""Shares of a damage that restoring each feature recovers."""
+"""Shares of a corruption's effect that restoring each feature recovers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def rescued_shares(
 ) -> Axes:
     """Shares with Fieller's intervals, largest first; lines at nothing and at everything recovered.
 
-    Hollow: what the damage had not moved.
+    Hollow: what the corruption had not moved.
 
     Parameters
     ----------
@@ -37,18 +37,18 @@ def rescued_shares(
     Raises
     ------
     InputError
-        Where the damage to the outcome was not measurable; says why.
+        Where the corruption's effect on the outcome was not measurable; says why.
 
     Examples
     --------
     >>> from mrinterp.plots import rescued_shares
     >>> from mrinterp.results import example
     >>> rescued_shares(example("Rescue")).get_title(loc="left")
-    'damage'
+    'corruption'
     """
     outcome, o = chosen_outcome(outcome, result.outcomes)
     if result.status[o] != "ok":
-        raise InputError("rescued_shares", str(result.status[o]), "Damage more, or choose another outcome")
+        raise InputError("rescued_shares", str(result.status[o]), "Corrupt more, or choose another outcome")
     share = result.share[:, o]
     shown = np.argsort(-share, kind="stable")[:most]
     ax = axes(ax, 4.6, 0.2 * len(shown) + 1.2)
@@ -61,9 +61,9 @@ def rescued_shares(
     ax.plot(share[shown][still], rows[still], "o", ms=4, mfc="white", color=LINE_COLORS[0], zorder=3)
     ax.set_yticks(rows, [result.restored[s] for s in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.4, -0.6)
-    beside = "\nhollow: not moved by the damage, nothing to give back" if still.any() else ""
-    ax.set_xlabel(f"share of the damage to {outcome} recovered{beside}")
+    beside = "\nhollow: not moved by the corruption, nothing to give back" if still.any() else ""
+    ax.set_xlabel(f"share of the corruption's effect on {outcome} recovered{beside}")
     hidden = f" ({len(shown)} of {len(share)})" if len(shown) < len(share) else ""
-    ax.set_title(f"{result.damage}{hidden}", loc="left", fontsize=9)
+    ax.set_title(f"{result.corruption}{hidden}", loc="left", fontsize=9)
     spare(ax)
     return ax

@@ -1,7 +1,8 @@
-"""Rescue: how much of a damage is undone when a feature gets its clean value back."""
+"""Rescue: how much of a corruption's effect is undone when a feature gets its clean value back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -19,7 +20,7 @@ __all__ = ["STILL", "Rescue", "RescuedShare"]
 Array = NDArray[np.float64]
 
 STILL = 1e-6
-"""Natural standard deviations up to which the damage did not move a feature."""
+"""Natural standard deviations up to which the corruption did not move a feature."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,8 @@ class RescuedShare:
 
     restored: str
     outcome: str
-    damage: str
-    damage_effect: float
+    corruption: str
+    corruption_effect: float
     share: float
     lower: float
     upper: float
@@ -64,7 +65,7 @@ class RescuedShare:
 
     def __str__(self) -> str:
         return (
-            f"{self.damage} moved {self.outcome} by {self.damage_effect:.3g} (units of the outcome);"
+            f"{self.corruption} moved {self.outcome} by {self.corruption_effect:.3g} (units of the outcome);"
             f" restoring {self.restored} recovers {self.share:.3g} of it ({self.level:.0%} interval"
             f" {self.lower:.3g} to {self.upper:.3g})."
         )
@@ -72,30 +73,30 @@ class RescuedShare:
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Rescue(Result):
-    """Share of a damage's effect on O outcomes that S restorations recover.
+    """Share of a corruption's effect on O outcomes that S restorations recover.
 
     Parameters
     ----------
     restored, outcomes : tuple of str
         What was given back: a feature, or a set of them under its name.
-    damage : str
+    corruption : str
         What was done, in words.
-    damage_effect, damage_se : ndarray (O,)
-        Damaged minus clean, in units of the outcome.
+    corruption_effect, corruption_se : ndarray (O,)
+        Corrupted minus clean, in units of the outcome.
     recovered, recovered_se : ndarray (S, O)
-        Restored minus damaged, in units of the outcome.
+        Restored minus corrupted, in units of the outcome.
     share, lower, upper : ndarray (S, O)
-        -recovered / damage_effect with Fieller's interval, errors clustered by family. Below 0 where
+        -recovered / corruption_effect with Fieller's interval, errors clustered by family. Below 0 where
         restoring makes it worse, above 1 where it overshoots.
     boot_lower, boot_upper : ndarray (S, O)
         Family bootstrap, percentiles.
     moved : ndarray (S,)
-        How far the damage had moved the features: root mean square over prompts, in their natural
+        How far the corruption had moved the features: root mean square over prompts, in their natural
         standard deviations, the largest of the set. 0: there was nothing to give back, and the share is 0.
     restoration_error : ndarray (S,)
         Largest difference between the clean value and the one read after restoring, in feature units.
     status : ndarray (O,) of str
-        ``ok``, or why there is no share.
+        ``ok``, or why a share is undefined.
     df : float
         Degrees of freedom of the errors: families minus one.
     level : float
@@ -113,12 +114,17 @@ class Rescue(Result):
     """
 
     KIND: ClassVar[str] = "rescue"
+    FORMER_NAMES: ClassVar[Mapping[str, str]] = {
+        "corruption": "damage",
+        "corruption_effect": "damage_effect",
+        "corruption_se": "damage_se",
+    }
 
     restored: Annotated[tuple[str, ...], Axis("S", called="restored sets")]
     outcomes: Annotated[tuple[str, ...], Axis("O")]
-    damage: str
-    damage_effect: Annotated[Array, Shape("O")]
-    damage_se: Annotated[Array, Shape("O")]
+    corruption: str
+    corruption_effect: Annotated[Array, Shape("O")]
+    corruption_se: Annotated[Array, Shape("O")]
     recovered: Annotated[Array, Shape("S", "O")]
     recovered_se: Annotated[Array, Shape("S", "O")]
     share: Annotated[Array, Shape("S", "O")]
@@ -135,8 +141,8 @@ class Rescue(Result):
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, key: tuple[str, str]) -> RescuedShare | NotApplicable:
-        """What restoring ``key[0]`` recovers of outcome ``key[1]``; NotApplicable without measurable damage,
-        or where the damage had not moved what was restored."""
+        """What restoring ``key[0]`` recovers of outcome ``key[1]``; NotApplicable where the corruption did nothing measurable,
+        or where the corruption had not moved what was restored."""
         for name, known in zip(key, (self.restored, self.outcomes), strict=True):
             if name not in known:
                 raise InputError(f"rescue[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}")
@@ -144,13 +150,13 @@ class Rescue(Result):
         if self.status[o] != "ok":
             return NotApplicable(str(self.status[o]), f"rescue of {key[1]} by {key[0]}")
         if self.moved[s] <= STILL:
-            reason = f"{self.damage} did not move {key[0]}: there is nothing to give back"
+            reason = f"{self.corruption} did not move {key[0]}: there is nothing to give back"
             return NotApplicable(reason, f"rescue of {key[1]} by {key[0]}")
         return RescuedShare(
             restored=key[0],
             outcome=key[1],
-            damage=self.damage,
-            damage_effect=float(self.damage_effect[o]),
+            corruption=self.corruption,
+            corruption_effect=float(self.corruption_effect[o]),
             share=float(self.share[s, o]),
             lower=float(self.lower[s, o]),
             upper=float(self.upper[s, o]),
@@ -161,12 +167,12 @@ class Rescue(Result):
         """One row per (restoration, outcome); ``status`` says as well where there was nothing to give back."""
         S, O = self.share.shape
         still = (self.moved <= STILL)[:, None] & (self.status == "ok")
-        status = np.where(still, "not moved by the damage", self.status)
+        status = np.where(still, "not moved by the corruption", self.status)
         return pd.DataFrame(
             {
                 "restored": np.repeat(np.array(self.restored, dtype=object), O),
                 "outcome": np.tile(np.array(self.outcomes, dtype=object), S),
-                "damage_effect": np.tile(self.damage_effect, S),
+                "corruption_effect": np.tile(self.corruption_effect, S),
                 "recovered": self.recovered.ravel(),
                 "recovered_se": self.recovered_se.ravel(),
                 "share": self.share.ravel(),
