@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_count, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap, FeatureView, TokenFeatureView
@@ -114,9 +115,17 @@ def random_directions(bench: Bench, count: int, seed: int = 0) -> Directions:
 
     Parameters
     ----------
+    bench : Bench
+        Whose site they lie in.
     count : int
         No more than the site's support has dimensions.
     seed : int
+        Of the rotation drawn.
+
+    Returns
+    -------
+    Directions
+        A view of ``count`` features named ``random:00, random:01, ...``, each of natural sd 1 over tokens.
 
     Raises
     ------
@@ -128,12 +137,21 @@ def random_directions(bench: Bench, count: int, seed: int = 0) -> Directions:
     A random rotation of the whitened principal axes: each direction is as likely as any other of the same
     natural standard deviation over tokens, one, and writing one moves no other. Their size does not depend on
     how many there are (the duals of independent draws grow without bound as these come to fill the space).
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knockouts.random_directions(bench, 2).names
+    ('random:00', 'random:01')
     """
+    checked_count(count, "count", unit="directions"), checked_seed(seed)
     variation = site_variation(bench)
     if not 0 < count <= len(variation.axes):
         raise InputError(
             "count", f"{count} directions", f"Give 1 to {len(variation.axes)}, the dimensions of the support"
         )
+    # 8 marks the stream of random controls, so that the same seed elsewhere draws other numbers.
     drawn = np.random.default_rng([seed, 8]).standard_normal((len(variation.axes), count))
     turned = np.linalg.qr(drawn)[0].T
     sd = np.sqrt(variation.variance)

@@ -14,6 +14,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
 from mrinterp.outcomes._outcome import Outcome
+from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 
 __all__ = ["GatedNetwork", "GatedWorld", "gated_world"]
@@ -25,6 +26,14 @@ class GatedNetwork(torch.nn.Module):
     """Five units, float64; the output is ``linear + clamp(4 saturated, -1, 1) + [threshold > 1/2]``.
 
     ``silent`` and ``idle`` reach nothing.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import mrinterp
+    >>> x = torch.tensor([[2.0, 9.0, 0.1, 1.0, 9.0]], dtype=torch.float64)
+    >>> mrinterp.worlds.GatedNetwork()(x).tolist()
+    [[3.4]]
     """
 
     def __init__(self) -> None:
@@ -62,8 +71,9 @@ class GatedWorld:
 
     Examples
     --------
-    >>> mrinterp.worlds.gated_world(families=10).bench().prompts
-    40
+    >>> import mrinterp
+    >>> mrinterp.worlds.gated_world(families=10).bench()
+    Bench(site='units', features=5, outcomes=1, prompts=40, families=10)
     """
 
     adapter: TorchAdapter
@@ -74,21 +84,24 @@ class GatedWorld:
     family: NDArray[np.int_]
     zero_change: NDArray[np.float64]
 
-    def bench(self, **options: Any) -> Bench:
+    def bench(self, outcome: Outcome | OutcomeSet | None = None, **options: Any) -> Bench:
         """A bench of the network on its inputs.
 
         Parameters
         ----------
+        outcome : Outcome or OutcomeSet, optional
+            Default the network's one output.
         **options
             Of `mrinterp.knockouts.Bench`, such as ``block`` or ``folder``.
 
         Returns
         -------
         Bench
-            Five features and one outcome on P inputs, errors clustered by family.
+            Five features on P inputs, errors clustered by family.
         """
         given = {"family": self.family, **options}
-        return Bench(self.adapter, self.site, self.view, self.inputs, self.outcome, **given)
+        measured = self.outcome if outcome is None else outcome
+        return Bench(self.adapter, self.site, self.view, self.inputs, measured, **given)
 
 
 def gated_world(
@@ -99,14 +112,27 @@ def gated_world(
     Parameters
     ----------
     seed : int
+        Of the inputs.
     families, per_family : int
+        How many families, and inputs in each.
     co_activation : float
         Correlation of ``silent`` with ``linear``.
+
+    Returns
+    -------
+    GatedWorld
+        Network, inputs, and the mean change that setting each unit to zero must make.
 
     Notes
     -----
     ``saturated`` and ``threshold`` lie between 1 and 2, where the output is flat in them: their
     gradient is exactly zero, and setting them to zero takes exactly 1 off the output.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> mrinterp.worlds.gated_world(families=10).zero_change[1:]
+    array([ 0., -1., -1.,  0.])
     """
     rng = np.random.default_rng(seed)
     count = families * per_family

@@ -19,7 +19,29 @@ __all__ = ["EqualityTask", "built_network", "equality_task", "plain_network"]
 
 @dataclass(frozen=True, eq=False)
 class EqualityTask(AbstractionTask):
-    """Is (a == b) the same as (c == d)? ``family``: inputs with the same pair (a, c)."""
+    """Is (a == b) the same as (c == d)? ``family``: inputs with the same pair (a, c).
+
+    Parameters
+    ----------
+    model : CausalModel
+        The two equalities ``left`` and ``right``, and ``same``, whether they agree.
+    inputs : ModelInputs
+        The four symbols of every input, coded one after the other.
+    settings : dict of str to ndarray (N,)
+        The symbols ``a, b, c, d`` of every input.
+    classes : ClassScores
+        The two classes of the output.
+    family : ndarray (N,)
+        Inputs with the same pair (a, c) are one family.
+    symbols : int
+        How many symbols there are.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> len(mrinterp.worlds.equality_task(inputs=20).inputs)
+    20
+    """
 
     symbols: int = 6
 
@@ -27,8 +49,29 @@ class EqualityTask(AbstractionTask):
 def equality_task(inputs: int = 600, symbols: int = 6, seed: int = 0) -> EqualityTask:
     """Draw inputs of which each equality holds in half, and code the four symbols one after the other.
 
+    Parameters
+    ----------
+    inputs, symbols : int
+        How many inputs are drawn, and out of how many symbols.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    EqualityTask
+        The causal model with its inputs, their settings and families.
+
+    Notes
+    -----
     Source: the hierarchical equality task of Geiger, Carstensen, Frank & Potts 2023, arXiv:2006.07968,
     with symbols in place of shapes.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> task = mrinterp.worlds.equality_task(inputs=100)
+    >>> int((task.settings["a"] == task.settings["b"]).sum())
+    42
     """
     rng = np.random.default_rng(seed)
     first = rng.integers(0, symbols, (inputs, 2))
@@ -51,7 +94,28 @@ def equality_task(inputs: int = 600, symbols: int = 6, seed: int = 0) -> Equalit
 
 
 def plain_network(symbols: int = 6, width: int = 32, seed: int = 0) -> torch.nn.Sequential:
-    """Untrained layers for the task: sites ``1`` and ``3`` are the hidden layers, ``width`` wide."""
+    """Untrained layers for the task: sites ``1`` and ``3`` are the hidden layers, ``width`` wide.
+
+    Parameters
+    ----------
+    symbols : int
+        As many as the task has.
+    width : int
+        Of each hidden layer.
+    seed : int
+        Of the weights.
+
+    Returns
+    -------
+    torch.nn.Sequential
+        A classifier of two classes, float32.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> mrinterp.worlds.plain_network(width=8)[0]
+    Linear(in_features=24, out_features=8, bias=True)
+    """
     generator = torch.Generator().manual_seed(seed)
     layers = torch.nn.Sequential(
         torch.nn.Linear(4 * symbols, width),
@@ -79,6 +143,8 @@ def built_network(
 
     Parameters
     ----------
+    symbols : int
+        As many as the task has.
     width : int
         Width of the site; at least 2 + 4 * symbols.
     noise : float
@@ -92,6 +158,18 @@ def built_network(
         ``0`` to ``1`` compare the symbols, ``2`` is the site, ``3`` to ``5`` compare the equalities.
     directions : dict of str to ndarray (1, width)
         The direction of each variable, of length one: its subspace.
+
+    Raises
+    ------
+    InputError
+        For a site too narrow to hold the directions.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> network, directions = mrinterp.worlds.built_network()
+    >>> directions["left"].shape
+    (1, 40)
     """
     if width < 2 + 4 * symbols:
         raise InputError("width", f"{width} for {symbols} symbols", f"Give at least {2 + 4 * symbols}")

@@ -15,7 +15,21 @@ __all__ = ["LinearWorld", "linear_world"]
 
 @dataclass(frozen=True, eq=False)
 class LinearWorld:
-    """The runs, and the effects that were planted (F,)."""
+    """The runs, and the effects that were planted.
+
+    Attributes
+    ----------
+    panel : Panel
+        Features, outcome, doses and bypass of every run.
+    effects : ndarray (F,)
+        Planted effect of each feature on the outcome, per unit.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> mrinterp.worlds.linear_world(0, families=10).effects
+    array([1., 0., 0., 0., 1.])
+    """
 
     panel: Panel
     effects: NDArray[np.float64]
@@ -43,14 +57,31 @@ def linear_world(
     Parameters
     ----------
     seed : int
+        Of everything drawn.
     families, prompts, runs : int
         Families, prompts per family, perturbed runs per prompt (one clean run beside them).
     instruments : int
         Doses, standard normal in every perturbed run.
+    co_activation : float
+        Correlation of the twin's changes with the cause's.
     effect : float
         Planted effect of the cause; 0 makes a null world.
     copy : bool
         Include the exact copy.
+    unequal : float
+        Relative standard deviation over families of the size of the effect.
+
+    Returns
+    -------
+    LinearWorld
+        The runs as a panel, and what was planted.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> world = mrinterp.worlds.linear_world(0, families=10)
+    >>> dict(zip(world.panel.feature_names, world.effects.tolist()))
+    {'cause': 1.0, 'twin': 0.0, 'silent': 0.0, 'bystander': 0.0, 'copy': 1.0}
     """
     rng = np.random.default_rng(seed)
     P = families * prompts

@@ -79,6 +79,7 @@ def against_random(
     >>> bench = mrinterp.worlds.gated_world(families=10).bench()
     >>> ranks = mrinterp.knockouts.against_random(bench, "mean", "linear", controls=3)
     >>> ranks.summary
+    'features against random directions: 1 features, 3 controls, 1 outcomes'
     """
     checked_draws(draws), checked_seed(seed)
     checked_choice(per, "per", tuple(PER))

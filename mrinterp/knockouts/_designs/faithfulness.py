@@ -83,6 +83,7 @@ def faithfulness(
     >>> ranking = ["threshold", "saturated", "linear", "silent", "idle"]
     >>> found = mrinterp.knockouts.faithfulness(bench, "zero", ranking, proportions=[0.2, 0.6, 1])
     >>> found.faithfulness.ravel().round(3)
+    array([0.34, 1.  , 1.  ])
     """
     checked_level(level), checked_draws(draws), checked_seed(seed)
     numbers = feature_numbers(bench, features)

@@ -98,6 +98,7 @@ def minimal_set(
     >>> import mrinterp
     >>> bench = mrinterp.worlds.gated_world(families=10).bench()
     >>> mrinterp.knockouts.minimal_set(bench, "zero", share=0.5).chosen
+    ('linear', 'saturated')
     """
     checked_level(level), checked_draws(draws), checked_seed(seed)
     checked_fraction(share, "share", zero=False)

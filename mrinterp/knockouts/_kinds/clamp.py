@@ -31,6 +31,18 @@ class Clamp(Kind):
         Instead: this quantile of each feature's clean values, between 0 and 1 (always inside support).
     by : {"position", "class", "all"}, optional
         Where every token has a value of its own: tokens whose quantile is taken together.
+
+    Raises
+    ------
+    InputError
+        For a quantile outside 0 to 1, or a value that is not a number.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Clamp(quantile=0.5), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "clamp"

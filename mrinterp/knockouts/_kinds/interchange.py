@@ -26,8 +26,18 @@ class Interchange(Kind):
         One per input of the bench, in the same order. Where every token has a value of its own, token by
         token among an input's own tokens, so pairs must have the same number of them.
 
+    Notes
+    -----
     Source: Geiger, Lu, Icard & Potts 2021, arXiv:2106.02997; activation patching, Vig et al. 2020,
     arXiv:2004.12265.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> world, other = (mrinterp.worlds.gated_world(seed, families=10) for seed in (0, 1))
+    >>> swap = mrinterp.knockouts.Interchange(other.inputs)
+    >>> mrinterp.knock_out(world.bench(), swap, "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "interchange"

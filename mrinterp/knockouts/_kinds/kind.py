@@ -30,10 +30,23 @@ class Kind(ABC):
     Attributes
     ----------
     name : str
+        What it is called, as in ``knock_out(bench, name)``.
     signs : tuple of float, one per swap
         -1 for swaps that go the other way (the downward half of a shift); see `KnockoutEffects.mean`.
     chosen : bool
         Whether a person chose the value: one far outside support is then refused unless asked for.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mrinterp
+    >>> class Flip(mrinterp.knockouts.Kind):
+    ...     name, label = "flip", "turned around"
+    ...     def targets(self, bench):
+    ...         return lambda features: -bench.values.T[features][:, None]
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, Flip(), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str]

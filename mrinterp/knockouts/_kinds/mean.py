@@ -25,6 +25,13 @@ class Mean(Kind):
         Where every token has a value of its own (`AllTokens`): the mean of tokens at the same position, of
         the same class, or of all. Default: class where inputs have classes, else position. A mean blind to
         position writes, at massive activations, what that position never shows.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Mean(), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "mean"

@@ -33,12 +33,22 @@ class Resample(Kind):
     donors : int
         Donors per input, drawn without replacement; one swap each.
     seed : int
+        Of the draw of donors.
     by : {"position", "class", "all"}, optional
         Where every token has a value of its own: it takes that of the donor's token at the same position
         (donors are at least as long), or of the donor's token of the same class, counted within the class (the
         last one where the donor has fewer). Default: class where inputs have classes, else position.
 
+    Notes
+    -----
     Source: Chan et al. 2022, causal scrubbing.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Resample(donors=2), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "resample"

@@ -15,7 +15,20 @@ __all__ = ["Scale"]
 
 @dataclass(frozen=True)
 class Scale(Kind):
-    """Every value times ``factor``: 0 is zero ablation, 1 changes nothing."""
+    """Every value times a factor.
+
+    Parameters
+    ----------
+    factor : float
+        0 is zero ablation, 1 changes nothing.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Scale(0.5), "linear").effect.round(6)
+    array([[1.]])
+    """
 
     name: ClassVar[str] = "scale"
     chosen: ClassVar[bool] = True

@@ -25,7 +25,7 @@ class Shift(Kind):
     Parameters
     ----------
     size : float
-        Above zero.
+        How far, in ``unit``; above zero.
     unit : {"sd", "feature"}
         Natural standard deviations of each feature, or its own units.
 
@@ -33,6 +33,13 @@ class Shift(Kind):
     -----
     The effect per unit is (Y(+size) - Y(-size)) / (2 size), the part that is odd in the shift, every input
     alike: the estimand of the within regression where the bench reads the mean over tokens.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Shift(0.5), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "shift"

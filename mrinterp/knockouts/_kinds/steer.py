@@ -23,11 +23,21 @@ class Steer(Kind):
     Parameters
     ----------
     amount : float
+        How far, in ``unit``; below zero the other way.
     unit : {"sd", "feature"}
         Natural standard deviations of each feature, or its own units: multiples of the write vector. For a
         steering vector of your own, read by nothing, make the view with `Directions.from_write`.
 
+    Notes
+    -----
     Source: Turner et al. 2023, arXiv:2308.10248.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Steer(0.2), "linear").effect.round(6)
+    array([[1.]])
     """
 
     name: ClassVar[str] = "steer"

@@ -16,7 +16,15 @@ __all__ = ["Zero"]
 
 @dataclass(frozen=True)
 class Zero(Kind):
-    """Every value set to zero, whatever the input: outside support wherever zero is not a natural value."""
+    """Every value set to zero, whatever the input: outside support wherever zero is not a natural value.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=10).bench()
+    >>> mrinterp.knock_out(bench, mrinterp.knockouts.Zero(), "threshold").mean.round(6)
+    array([[-1.]])
+    """
 
     name: ClassVar[str] = "zero"
 
