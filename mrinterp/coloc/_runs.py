@@ -99,7 +99,7 @@ def _least_squares(x: Array, d: Array, traits: Array) -> tuple[Array, Array, Arr
     total = np.einsum("nt,nt->t", y, y)
     beta = y.T @ x
     beta /= d
-    # in place: fresh pages for temporaries would take as long as the arithmetic
+    # in place: allocating temporaries would take as long as the arithmetic
     variance = beta * beta
     variance *= -d
     variance += total[:, None]
