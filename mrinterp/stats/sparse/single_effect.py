@@ -15,11 +15,9 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "best_shrinkage",
     "expected_residual_square",
     "log_bf_by_instrument",
     "place_fitted",
-    "posterior_weights",
     "update_effect",
 ]
 
