@@ -1,7 +1,7 @@
 """Mendelian randomization, colocalization and knockouts for the features of neural networks.
 
 Three doors: `Study` for a network, `from_arrays` for runs already in hand, `run_mr` (and the
-``mrinterp mr`` command) for a table of summary statistics. Everything else stands in a namespace per
+``mrinterp mr`` command) for a table of summary statistics. Everything else is in a namespace per
 subject: ``mrinterp.knockouts``, ``mrinterp.features``, ... Importing this package loads neither torch
 nor matplotlib.
 """

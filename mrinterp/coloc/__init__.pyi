@@ -1,4 +1,5 @@
 from ._abf import colocalize as colocalize
+from ._abf import finemap_abf as finemap_abf
 from ._conditional import TraitEffects as TraitEffects
 from ._conditional import clump as clump
 from ._conditional import colocalize_conditional as colocalize_conditional

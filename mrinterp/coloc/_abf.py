@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.coloc._locus_sums import TraitPriors, locus_sums
@@ -17,10 +18,20 @@ from mrinterp.results._coloc import Coloc
 from mrinterp.stats.bayes_factors.wakefield import (
     estimated_prior_variance,
     hypothesis_posterior,
+    log_bayes_factor,
     posterior_over_priors,
+    single_cause_posterior,
 )
 
-__all__ = ["LOG_ODDS_PRIOR_SD", "QUANTITATIVE_PRIOR_SD", "TYPES", "colocalize", "prior_variance"]
+__all__ = [
+    "LOG_ODDS_PRIOR_SD",
+    "QUANTITATIVE_PRIOR_SD",
+    "TYPES",
+    "colocalize",
+    "finemap_abf",
+    "prior_variance",
+    "trait_types",
+]
 
 Array = NDArray[np.float64]
 
@@ -68,6 +79,20 @@ def prior_variance(kind: str, sd: ArrayLike | None, count: int, where: str) -> A
             f"standard deviation of {where}", f"{values.min():g}", "Standard deviations must be above 0"
         )
     return np.asarray((QUANTITATIVE_PRIOR_SD * values) ** 2)
+
+
+def trait_types(types: str | Sequence[str], count: int) -> list[str]:
+    """The type of each trait, where one serves for all or each has its own.
+
+    Raises
+    ------
+    InputError
+        An unknown type, or another number of them.
+    """
+    kinds = [types] * count if isinstance(types, str) else list(types)
+    if len(kinds) != count:
+        raise InputError("types", f"{len(kinds)} for {count} traits", "Give one type per trait")
+    return [checked_choice(kind, "types", TYPES) for kind in kinds]
 
 
 def _loci_of(data: MRData, locus: Sequence[str] | str | None) -> tuple[tuple[str, ...], NDArray[np.int_]]:
@@ -215,6 +240,85 @@ def colocalize(
         assumes=_ASSUMES,
         reference=REFERENCE,
         meta=meta,
+    )
+
+
+def finemap_abf(
+    beta: ArrayLike,
+    se: ArrayLike,
+    *,
+    types: str | Sequence[str] = "quant",
+    sd: ArrayLike | None = None,
+    p1: float = 1e-4,
+    traits: Sequence[str] | None = None,
+    instruments: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Posterior of every instrument being the one cause of a trait; needs no LD.
+
+    Parameters
+    ----------
+    beta, se : array_like (T, J) or (J,)
+        Marginal effects and standard errors.
+    types : str or sequence (T,) of str
+        ``"quant"`` (quantitative) or ``"cc"`` (cases and controls: effects are log odds ratios).
+    sd : array_like (T,), optional
+        Standard deviations of quantitative traits, in the units of the effects.
+    p1 : float
+        Prior of one instrument being the cause.
+    traits, instruments : sequence of str, optional
+        Names; default ``trait 1``, ... and ``instrument 1``, ...
+
+    Returns
+    -------
+    DataFrame
+        One row per (trait, instrument): ``trait, instrument, log_bf, posterior`` and ``none``, the
+        posterior of the trait having no cause here.
+
+    Raises
+    ------
+    InputError
+        Shapes that differ, effects that are not known, or priors that sum beyond one.
+
+    Notes
+    -----
+    Not valid where several instruments of the locus act: see `finemap_summary`.
+
+    References
+    ----------
+    Wakefield 2009, Genetic Epidemiology, doi:10.1002/gepi.20359.
+
+    Examples
+    --------
+    >>> from mrinterp import coloc
+    >>> found = coloc.finemap_abf([0.9, 0.0, 0.1], [0.1, 0.1, 0.1], sd=1)
+    >>> found.loc[found["posterior"] > 0.9, "instrument"].tolist()
+    ['instrument 1']
+    """
+    b, s = (np.atleast_2d(np.asarray(a, dtype=float)) for a in (beta, se))
+    T, J = b.shape
+    names = list(traits) if traits is not None else [f"trait {t + 1}" for t in range(T)]
+    columns = list(instruments) if instruments is not None else [f"instrument {j + 1}" for j in range(J)]
+    if s.shape != b.shape or len(names) != T or len(columns) != J:
+        found = f"effects {b.shape}, errors {s.shape}, {len(names)} traits, {len(columns)} instruments"
+        raise InputError("effects", found, "Give one error per effect and one name per trait and instrument")
+    if not (np.isfinite(b).all() and np.all(s > 0) and np.isfinite(s).all()):
+        raise InputError("effects", "values that are not finite, or an error of 0", "Drop the instrument")
+    Priors(p1, 0.0, 0.0).per_instrument(J)
+    spread = [None] * T if sd is None else np.broadcast_to(np.asarray(sd, dtype=float), (T,))
+    prior = [
+        prior_variance(kind, each, 1, f"the trait {name!r}")
+        for kind, each, name in zip(trait_types(types, T), spread, names, strict=True)
+    ]
+    log_bf = log_bayes_factor(b, s * s, np.array(prior))
+    posterior, none = single_cause_posterior(log_bf, p1)
+    return pd.DataFrame(
+        {
+            "trait": np.repeat(np.array(names, dtype=object), J),
+            "instrument": np.tile(np.array(columns, dtype=object), T),
+            "log_bf": log_bf.ravel(),
+            "posterior": posterior.ravel(),
+            "none": np.repeat(none, J),
+        }
     )
 
 

@@ -214,7 +214,7 @@ def finemap_sufficient(
     >>> from mrinterp import coloc
     >>> x = np.random.default_rng(0).normal(size=(200, 3))
     >>> x -= x.mean(0)
-    >>> y = x[:, 1]
+    >>> y = x[:, 1] + np.random.default_rng(1).normal(size=200)
     >>> coloc.finemap_sufficient(x.T @ x, y @ x, y @ y, 200)["trait"][0].members
     ('instrument 2',)
     """
@@ -305,7 +305,8 @@ def finemap_individual(
     >>> import numpy as np
     >>> from mrinterp import coloc
     >>> doses = np.random.default_rng(0).normal(size=(200, 3))
-    >>> coloc.finemap_individual(doses, doses[:, 1])["trait"][0].members
+    >>> values = doses[:, 1] + np.random.default_rng(1).normal(size=200)
+    >>> coloc.finemap_individual(doses, values)["trait"][0].members
     ('instrument 2',)
     """
     x: Array = np.asarray(doses, dtype=float)

@@ -10,7 +10,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.tests.chi2_mixture import neglog10p_chi2_mixture
 
-__all__ = ["heidi", "heidi_statistics"]
+__all__ = ["heidi"]
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mrinterp.coloc._abf import LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD, TYPES
+from mrinterp.coloc._abf import LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD, trait_types
 from mrinterp.core.checks import checked_choice, checked_fraction
 from mrinterp.core.errors import InputError
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
@@ -92,10 +92,7 @@ def cluster_traits(
     """
     beta, se = np.asarray(beta, float), np.asarray(se, float)
     names, columns = _check(beta, se, traits, instruments, branch)
-    kinds = [types] * len(beta) if isinstance(types, str) else list(types)
-    if len(kinds) != len(beta):
-        raise InputError("types", f"{len(kinds)} for {len(beta)} traits", "Give one type per trait")
-    log_odds = [checked_choice(kind, "types", TYPES) == "cc" for kind in kinds]
+    log_odds = [kind == "cc" for kind in trait_types(types, len(beta))]
     sd = np.where(log_odds, LOG_ODDS_PRIOR_SD, QUANTITATIVE_PRIOR_SD)
     log_bf = log_bayes_factor(beta, se * se, (sd * sd)[:, None])
     checked_fraction(p1, "p1", zero=False, one=False)

@@ -18,7 +18,7 @@ from mrinterp.stats.bayes_factors.wakefield import (
     pairwise_log_sums,
 )
 
-__all__ = ["LocusSums", "TraitPriors", "locus_sums"]
+__all__ = ["TraitPriors", "locus_sums"]
 
 Array = NDArray[np.float64]
 

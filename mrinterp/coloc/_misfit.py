@@ -13,7 +13,7 @@ from mrinterp.stats.sparse.ld_mismatch import Spectrum, inconsistency, spectrum
 from mrinterp.stats.sparse.sparsity import forward_selection
 from mrinterp.stats.tests.tails import neglog10p_chi2
 
-__all__ = ["locus_statuses", "one_cause_misfit"]
+__all__ = ["locus_statuses"]
 
 Array = NDArray[np.float64]
 

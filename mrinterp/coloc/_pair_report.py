@@ -117,48 +117,47 @@ def report_pair(
 ) -> PairReport:
     """Colocalize one exposure with one outcome, and say everything that LD and sample sizes allow.
 
-        With LD, whether one sparse cause describes each locus; with LD and sample sizes (one locus), the
-        colocalization of every credible set of one trait with every one of the other.
+    With LD, whether one sparse cause describes each locus; with LD and sample sizes (one locus), the
+    colocalization of every credible set of one trait with every one of the other.
 
-        Parameters
-        ----------
-        data : MRData
-            One exposure and one outcome; ``ld`` None means that LD is not known here. Sample sizes are
-            ``n_x`` and ``n_y``.
-        type_x, type_y : str
-            ``"quant"`` or ``"cc"`` (effects are log odds ratios).
-        sd_x, sd_y : float, optional
-            Standard deviations of quantitative traits, in the units of the effects.
-        prior : str
-            Size of effects, ``"assumed"`` or ``"estimated"``: see `colocalize`.
-        priors : Priors or HypothesisPriors, optional
-            Prior of the hypotheses; default `HypothesisPriors()`.
-        ld_y : array_like (J, J), optional
-            LD in the outcome's data, where it differs.
+    Parameters
+    ----------
+    data : MRData
+        One exposure and one outcome; ``ld`` None means that LD is not known here. Sample sizes are
+        ``n_x`` and ``n_y``.
+    type_x, type_y : str
+        ``"quant"`` or ``"cc"`` (effects are log odds ratios).
+    sd_x, sd_y : float, optional
+        Standard deviations of quantitative traits, in the units of the effects.
+    prior : str
+        Size of effects, ``"assumed"`` or ``"estimated"``: see `colocalize`.
+    priors : Priors or HypothesisPriors, optional
+        Prior of the hypotheses; default `HypothesisPriors()`.
+    ld_y : array_like (J, J), optional
+        LD in the outcome's data, where it differs.
 
-        Returns
-        -------
-        PairReport
+    Returns
+    -------
+    PairReport
 
-        Raises
-        ------
-        InputError
-            Several exposures or outcomes, and what `colocalize` and `finemap_summary` refuse.
+    Raises
+    ------
+    InputError
+        Several exposures or outcomes, and what `colocalize` and `finemap_summary` refuse.
 
-        Notes
-        -----
-        Not valid where the report says that several instruments act and the signals are not compared.
+    Notes
+    -----
+    Not valid where the report says that several instruments act and the signals are not compared.
 
-        Examples
-        --------
-        >>> import numpy as np
-    from numpy.typing import ArrayLike
-        >>> from mrinterp import coloc, tables
-        >>> effects = [0.9, 0.0, 0.1], [0.1] * 3, [0.8, 0.1, 0.0], [0.1] * 3
-        >>> data = tables.summary_from_arrays(*effects, ld=np.eye(3))
-        >>> report = coloc.report_pair(data, sd_x=1, sd_y=1)
-        >>> report.coloc["exposure", "outcome"].verdict
-        'the two share a cause'
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import coloc, tables
+    >>> effects = [0.9, 0.0, 0.1], [0.1] * 3, [0.8, 0.1, 0.0], [0.1] * 3
+    >>> data = tables.summary_from_arrays(*effects, ld=np.eye(3))
+    >>> report = coloc.report_pair(data, sd_x=1, sd_y=1)
+    >>> report.coloc["exposure", "outcome"].verdict
+    'the two share a cause'
     """
     F, O, _ = data.shape
     if (F, O) != (1, 1):

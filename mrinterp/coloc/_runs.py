@@ -99,7 +99,7 @@ def _least_squares(x: Array, d: Array, traits: Array) -> tuple[Array, Array, Arr
     total = np.einsum("nt,nt->t", y, y)
     beta = y.T @ x
     beta /= d
-    # in place: fresh pages for temporaries would take as long as the arithmetic
+    # in place: allocating temporaries would take as long as the arithmetic
     variance = beta * beta
     variance *= -d
     variance += total[:, None]
@@ -154,7 +154,7 @@ def screen_runs(
     >>> doses = np.random.default_rng(0).normal(size=(200, 5))
     >>> noise = np.random.default_rng(1).normal(size=(200, 2))
     >>> x, y = doses[:, :1] + noise[:, :1], doses[:, :1] + noise[:, 1:]
-    >>> coloc.screen_runs(doses, x, y)[0, 0].argmax()  # H4: one shared cause
+    >>> int(coloc.screen_runs(doses, x, y)[0, 0].argmax())  # H4: one shared cause
     4
     """
     first, second = np.asarray(features, dtype=float), np.asarray(outcomes, dtype=float)

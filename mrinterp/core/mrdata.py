@@ -39,17 +39,33 @@ class MRData(Shown):
     design : str
         ``"between"`` (errors confounded by the prompts: correct for overlap) or ``"paired"``
         (within-prompt changes, whose shared errors are mostly causal: do not subtract them).
-    n_x, n_y : ndarray, optional
+    n_x, n_y : ndarray (F,) and (O,), optional
         Sample sizes (clusters, for runs) per exposure and outcome.
+    unit : str
+        Unit of the outcomes, for sentences.
     info : DataFrame
         One row per instrument, whatever else is known (locus, kind, alleles, frequency).
     dropped : DataFrame
         Columns ``instrument, reason``: what did not survive harmonization.
+    meta : dict
+        How the data were made (``harmonize``: its action and tolerance).
 
     Raises
     ------
     InputError
         Where shapes disagree or a standard error is not positive.
+
+    Notes
+    -----
+    An effect of nan means that the instrument is missing for that trait. `mrinterp.tables.read` and
+    `mrinterp.tables.summary_from_arrays` make it from tables and arrays, `SumStats.to_mrdata` from runs.
+
+    Examples
+    --------
+    >>> from mrinterp import tables
+    >>> data = tables.summary_from_arrays([0.1, 0.2], [0.01, 0.01], [0.05, 0.1], [0.02, 0.02])
+    >>> data.shape  # exposures, outcomes, instruments
+    (1, 1, 2)
     """
 
     beta_x: Array

@@ -52,24 +52,44 @@ class Panel(Shown):
     runs : DataFrame
         ``run, prompt, family, split, kind``; ``kind == "clean"`` marks the unperturbed run of a prompt.
     doses : ndarray (N, J)
+        Dose of every instrument in every run, as assigned.
     features : ndarray (N, F)
+        Values of the features.
     bypass : ndarray (N, R)
-        In nested order: the first r columns are the bypass at rank r.
+        What passes the features by, in nested order: the first r columns are the bypass at rank r.
     outcomes : ndarray (N, O)
+        Values of the outcomes.
     instruments : DataFrame
         ``instrument, kind, locus, allele, unit, placebo``.
     feature_names, outcome_names, bypass_names : tuple of str
+        One name per column.
     labels : tuple of str
         What each feature responds to, in words.
     rank : int
         Bypass rank chosen before estimation was read.
     units : dict
         ``feature`` and ``outcome`` units.
+    meta : dict
+        How the runs were made.
 
     Raises
     ------
     InputError
         Where lengths disagree or values are not finite; names the array, the row and the column.
+
+    Notes
+    -----
+    `mrinterp.from_arrays` makes one from arrays, `mrinterp.Study` from a network.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mrinterp
+    >>> doses = np.array([[0.0], [1.0], [0.0], [1.0]])
+    >>> runs = {"prompt": [0, 0, 1, 1], "family": [0, 0, 1, 1], "clean": doses[:, 0] == 0}
+    >>> panel = mrinterp.from_arrays(doses=doses, features=2 * doses, outcomes=3 * doses, **runs)
+    >>> panel.changes().features.ravel()  # against the clean run of the same prompt
+    array([2., 2.])
     """
 
     runs: pd.DataFrame

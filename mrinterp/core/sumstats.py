@@ -49,6 +49,26 @@ class SumStats(Shown):
     ld : ndarray (J, J), optional
         Correlation of the doses in the scan: the design's linkage disequilibrium (nan where a dose
         does not vary).
+
+    Raises
+    ------
+    InputError
+        Where shapes disagree.
+
+    Notes
+    -----
+    `mrinterp.scan.marginal_scan` makes it from a `Panel`; `to_mrdata` hands it to estimators.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import mrinterp
+    >>> doses = np.tile([0.0, 1.0, 2.0], 4)[:, None]
+    >>> noise = np.random.default_rng(0).normal(size=(12, 1))
+    >>> runs = {"prompt": np.repeat(range(4), 3), "family": np.repeat(range(4), 3), "clean": doses[:, 0] == 0}
+    >>> panel = mrinterp.from_arrays(doses=doses, features=doses + noise, outcomes=doses - noise, **runs)
+    >>> mrinterp.scan.marginal_scan(panel).to_mrdata().shape  # exposures, outcomes, instruments
+    (1, 1, 1)
     """
 
     beta: NDArray

@@ -110,7 +110,7 @@ def read(
 
 
 def _given(given: Given) -> tuple[list[str], list[tuple[str | None, Table]]]:
-    """What was given, told apart: names of traits, and tables with their traits' names where given."""
+    """Names of traits, and tables with the names of their traits (None where not given)."""
     if isinstance(given, Mapping):
         return [], list(given.items())
     names: list[str] = []

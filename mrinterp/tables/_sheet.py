@@ -1,4 +1,4 @@
-"""A table as it lies in a file or a data frame: cells with their line numbers, before anything is interpreted."""
+"""A table as a file or a data frame holds it: cells with their line numbers, before anything is interpreted."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from mrinterp.coloc._abf import colocalize
+from mrinterp.coloc._abf import colocalize, finemap_abf
 from mrinterp.coloc._conditional import TraitEffects, colocalize_conditional
 from mrinterp.coloc._finemap import finemap_summary
 from mrinterp.coloc._hyprcoloc import cluster_traits
@@ -18,7 +18,6 @@ from mrinterp.stats.bayes_factors.wakefield import (
     hypothesis_log_sums,
     hypothesis_posterior,
     log_bayes_factor,
-    single_cause_posterior,
     trait_sd_from_frequency,
     variance_from_frequency,
 )
@@ -114,11 +113,16 @@ def test_abf_from_p_values(name: str) -> None:
 @pytest.mark.parametrize("name", COLOC)
 def test_single_trait_fine_mapping(name: str, trait: int) -> None:
     case = load_case(name)
-    result = run(case, Priors())
-    log_bf = (result.log_bf_x, result.log_bf_y)[trait - 1]
-    posterior, none = single_cause_posterior(log_bf, 1e-4)
+    d, m = case.frame("data.csv"), case.meta
+    found = finemap_abf(
+        d[f"beta_{trait}"],
+        np.sqrt(d[f"varbeta_{trait}"]),
+        types=m[f"type_{trait}"],
+        sd=m.get(f"sdY_{trait}"),
+        instruments=list(d.snp),
+    )
     expected = np.array(case.results(f"coloc.finemap.abf.{trait}")["SNP.PP"])
-    np.testing.assert_allclose(np.append(posterior[0], none[0]), expected, rtol=1e-8)
+    np.testing.assert_allclose(np.append(found["posterior"], found["none"].iloc[0]), expected, rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", COLOC)

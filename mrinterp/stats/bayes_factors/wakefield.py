@@ -1,7 +1,7 @@
 """Approximate Bayes factors and the five colocalization hypotheses, on plain arrays in log space.
 
-Traits are on leading axes, instruments on the last. All pairs of features and outcomes are
-served by matrix products; blocks bound the memory.
+Traits are on leading axes, instruments on the last. All pairs of features and outcomes come from a
+few matrix products; blocks bound the memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _UNDERFLOW = 1e-280  # sums below this are computed again in log space
-_BLOCK_ELEMENTS = 2_000_000
+_BLOCK_ELEMENTS = 2_000_000  # doubles of one intermediate block (16 MB)
+_FRACTION_WITH_CAUSE = 0.1  # prior of a locus having a cause, while the size of effects is estimated
 
 
 def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: ArrayLike) -> Array:
@@ -51,7 +52,7 @@ def log_bayes_factor(beta: ArrayLike, variance: ArrayLike, prior_variance: Array
     """
     beta, v = np.asarray(beta, dtype=float), np.asarray(variance, dtype=float)
     w = np.asarray(prior_variance, dtype=float)
-    # 1 - r = V / (V + W); r z^2 = (1 - (1 - r)) b^2 / V. In place: fresh pages would take longer than the logs
+    # 1 - r = V / (V + W); r z^2 = (1 - (1 - r)) b^2 / V. In place: allocating would take longer than the logs
     rest = np.add(v, w, out=np.empty(np.broadcast_shapes(beta.shape, v.shape, w.shape)))
     np.divide(v, rest, out=rest)
     out = np.log(rest)
@@ -338,14 +339,21 @@ def trait_sd_from_frequency(variance: Array, frequency: Array, n: ArrayLike) -> 
 
 
 def variance_from_frequency(frequency: ArrayLike, n: ArrayLike, case_fraction: float | None = None) -> Array:
-    """Error variance of an effect on a trait of unit variance (or a log odds ratio) from frequency and n."""
+    """Error variance of an effect on a trait of unit variance (or a log odds ratio) from frequency and n.
+
+    Not valid for rare alleles in small samples, nor for trait values far from normal.
+    """
     f = np.asarray(frequency, dtype=float)
     v = 1.0 / (2.0 * np.asarray(n, dtype=float) * f * (1.0 - f))
     return np.asarray(v if case_fraction is None else v / (case_fraction * (1.0 - case_fraction)))
 
 
 def estimated_prior_variance(
-    beta: Array, variance: Array, locus: NDArray[np.int_], share: float = 0.1, points: int = 61
+    beta: Array,
+    variance: Array,
+    locus: NDArray[np.int_],
+    share: float = _FRACTION_WITH_CAUSE,
+    points: int = 61,
 ) -> Array:
     """Prior variance of the effects of each trait that makes its loci most likely.
 
@@ -358,11 +366,15 @@ def estimated_prior_variance(
         Effects and error variances.
     locus : ndarray (J,) of int
         Locus of each instrument, 0 to K - 1.
+    share : float
+        Prior probability of a locus having a cause.
+    points : int
+        Points of the grid: with 61 two neighbors differ by less than a quarter in the usual range.
 
     Returns
     -------
     ndarray (T,)
-        Zero where no value beats no effect at all.
+        Zero where no value is more likely than no effect at all.
     """
     order = np.argsort(locus, kind="stable")
     beta, variance = beta[:, order], variance[:, order]
@@ -370,6 +382,7 @@ def estimated_prior_variance(
     size = np.diff(np.append(starts, len(order)))
     scale = np.median(variance, axis=-1)
     z2 = beta * beta / variance
+    # from effects lost in the noise (1% of the error variance) to ten times the largest squared z
     exponents = np.linspace(-2.0, max(2.0, np.log10(max(float(z2.max()), 1.0)) + 1.0), points)
     loglik = np.zeros((len(beta), points))
     for g, e in enumerate(exponents):

@@ -11,8 +11,8 @@ __all__ = ["IndexSet", "credible_sets"]
 
 Array = NDArray[np.float64]
 
-_BLOCK_ELEMENTS = 4_000_000
-_ROUNDING = 1e-12
+_BLOCK_ELEMENTS = 4_000_000  # doubles of one (effects, instruments) block (32 MB)
+_ROUNDING = 1e-12  # a sum of weights may fall short of the coverage by this much
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +36,14 @@ def credible_sets(
     alpha : ndarray (T, L, J)
         Posterior weights of each effect.
     present : ndarray (T, L) of bool
-        Effects that are there at all (others have no set).
+        Which effects have any evidence; the others have no set.
     ld : ndarray (J, J)
         Correlation of the instruments.
     coverage : float
+        Probability that a set must reach.
     min_abs_corr : float
-        A set with a smaller absolute correlation between any two members is dropped: its effect is
-        not located.
+        A set with a smaller absolute correlation between any two members is dropped: it does not say
+        where its effect is.
 
     Returns
     -------

@@ -11,7 +11,8 @@ __all__ = ["Spectrum", "inconsistency", "spectrum", "swapped_alleles"]
 
 Array = NDArray[np.float64]
 
-_BLOCK_ELEMENTS = 2_000_000
+_BLOCK_ELEMENTS = 2_000_000  # doubles of one (traits, instruments) block (16 MB)
+_LEAST_MIXED = 1e-3  # below it, directions without variance would decide what is predicted
 _SEARCH_STEPS = 40  # the interval shrinks to 4e-9
 
 
@@ -36,8 +37,8 @@ def spectrum(ld: Array) -> Spectrum:
 def inconsistency(z: Array, decomposed: Spectrum, floor: float = 1e-8) -> Array:
     """Maximum likelihood s in z ~ N(0, (1 - s) R + s I), one per trait, shape (T,).
 
-    Near 0 where the matrix comes from the data of the z-scores; a foreign matrix, flipped alleles or
-    mixed sample sizes raise it. Directions without variance under R count from ``floor`` up.
+    Near 0 where the matrix comes from the data of the z-scores; a matrix from other data, swapped
+    alleles or mixed sample sizes raise it. Eigenvalues below ``floor`` are rounding and taken as 0.
 
     References
     ----------
@@ -93,7 +94,7 @@ def swapped_alleles(
         Beyond the threshold, and less than half as far off with the other sign: the mark of swapped
         alleles. (A true cause is far from its prediction too, but not on the wrong side.)
     """
-    mixed = decomposed.mixed(np.maximum(s, 1e-3))
+    mixed = decomposed.mixed(np.maximum(s, _LEAST_MIXED))
     precision = (1.0 / mixed) @ (decomposed.vector**2).T  # diagonal of the inverse
     whitened = ((z @ decomposed.vector) / mixed) @ decomposed.vector.T
     root = np.sqrt(precision)

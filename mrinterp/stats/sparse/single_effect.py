@@ -15,11 +15,9 @@ import numpy as np
 from numba import njit
 
 __all__ = [
-    "best_shrinkage",
     "expected_residual_square",
     "log_bf_by_instrument",
     "place_fitted",
-    "posterior_weights",
     "update_effect",
 ]
 
@@ -27,12 +25,12 @@ FIXED, OPTIMIZED, EXPECTED = 0, 1, 2
 """How a prior variance moves: not at all, to its maximum likelihood, to the expected square of the effect (in
 the order of `mrinterp.stats.sparse.susie.PRIOR_VARIANCES`)."""
 
-_MAX_STEPS = 8
-_GRID = 9
-_BISECTIONS = 60
-_PRECISION = 1e-12
-_NEWTON_PRECISION = 1e-5
-_SMALLEST_EXPONENT = -700.0
+_MAX_STEPS = 8  # Newton or fixed-point steps before a grid is searched instead
+_GRID = 9  # points of that grid, 0 included
+_BISECTIONS = 60  # halvings that take any interval below the precision of a double
+_PRECISION = 1e-12  # step at which a fixed point or a bisection has arrived
+_NEWTON_PRECISION = 1e-5  # the same for a Newton step, whose error is the square of the step
+_SMALLEST_EXPONENT = -700.0  # exp of less underflows
 _REORDERED = {"reassoc", "contract", "nsz"}  # lets sums run in parallel lanes
 
 
@@ -85,7 +83,7 @@ def _newton(k, g_top, centred, prior, log_norm, weight):  # type: ignore[no-unty
     """Follow the stationary point of the likelihood from ``k``; 0 where that leads to no maximum.
 
     Newton steps where they lead to a maximum, otherwise the fixed point ``k = 1 - 1 / (2 E[g])``, which
-    comes down to the largest maximum from above. Where that creeps, a grid is searched instead.
+    comes down to the largest maximum from above. Where that is too slow, a grid is searched instead.
     """
     upper = 1.0 - 0.5 / g_top
     for _ in range(_MAX_STEPS):

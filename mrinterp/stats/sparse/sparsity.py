@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ForwardSelection", "forward_selection", "greedy_clumps"]
+__all__ = ["forward_selection", "greedy_clumps"]
 
 Array = NDArray[np.float64]
 

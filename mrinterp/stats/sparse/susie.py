@@ -2,8 +2,8 @@
 
 All forms of input (individual data, sufficient statistics, z-scores) come down to standardized
 instruments with a common correlation matrix ``ld``: ``X'X = (n - 1) ld``. The work per iteration
-and effect is one matrix product for the traits that have the effect; effects that are absent cost
-one look per iteration and trait, however many they are.
+and effect is one matrix product for the traits that have the effect; absent effects cost one
+comparison per iteration and trait together, however many they are.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def sum_of_single_effects(
     tol : float
         A trait is done when its evidence bound rises by less.
     max_iter : int
-        Iterations after which a trait is given up (``converged`` False).
+        Iterations after which the fit of a trait stops (``converged`` False).
     start : SusieFit, optional
         Where to start from.
 
@@ -169,7 +169,8 @@ def sum_of_single_effects(
 
     Notes
     -----
-    The result is a fixed point, not always the global maximum of the bound. The loops over
+    Not valid where the correlation matrix comes from other data than the cross-products. The result is a
+    fixed point, not always the global maximum of the bound. The loops over
     instruments are compiled by the first call on a machine (some seconds), then loaded from a cache.
 
     References
