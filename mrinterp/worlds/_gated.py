@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.features._units import Units
+from mrinterp.knockouts._bench import Bench
 from mrinterp.outcomes._outcome import Outcome
 from mrinterp.outcomes._projection_and_callable import CallableOutcome
 
@@ -41,7 +43,27 @@ class GatedNetwork(torch.nn.Module):
 class GatedWorld:
     """The network with inputs, ready for a bench, and what setting each unit to zero must do.
 
-    ``zero_change`` (F,): mean outcome change over the inputs.
+    Attributes
+    ----------
+    adapter : TorchAdapter
+        The network, ready to be run and edited.
+    site : str
+        Where its five units are read and written.
+    view : Units
+        The units by name: ``linear, silent, saturated, threshold, idle``.
+    inputs : ModelInputs
+        P inputs, no tokens.
+    outcome : Outcome
+        The network's one output.
+    family : ndarray (P,) of int
+        The family of every input.
+    zero_change : ndarray (F,)
+        Mean outcome change over the inputs when each unit is set to zero, as it must be.
+
+    Examples
+    --------
+    >>> mrinterp.worlds.gated_world(families=10).bench().prompts
+    40
     """
 
     adapter: TorchAdapter
@@ -51,6 +73,22 @@ class GatedWorld:
     outcome: Outcome
     family: NDArray[np.int_]
     zero_change: NDArray[np.float64]
+
+    def bench(self, **options: Any) -> Bench:
+        """A bench of the network on its inputs.
+
+        Parameters
+        ----------
+        **options
+            Of `mrinterp.knockouts.Bench`, such as ``block`` or ``folder``.
+
+        Returns
+        -------
+        Bench
+            Five features and one outcome on P inputs, errors clustered by family.
+        """
+        given = {"family": self.family, **options}
+        return Bench(self.adapter, self.site, self.view, self.inputs, self.outcome, **given)
 
 
 def gated_world(
