@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.edits._confounder_removal import remove_confounder
-from mrinterp.edits._pruning import prune, pruning
+from mrinterp.edits._pruning import measure_pruning, prune
 from mrinterp.edits._vestigial_features import vestigial_features
 from mrinterp.features._directions import Directions
 from mrinterp.features._units import Units
@@ -99,7 +99,7 @@ def main() -> None:
     lines += ["", "## Vestigial units", "", str(vestigial)]
     if vestigial.names:
         pruned = prune(units, vestigial)
-        lines += ["", str(pruned), "", str(pruning(held_out, pruned, len(vestigial.names)))]  # type: ignore[arg-type]
+        lines += ["", str(pruned), "", str(measure_pruning(held_out, pruned, len(vestigial.names)))]  # type: ignore[arg-type]
     text = "\n".join(lines) + "\n"
     (HERE / "results" / "edit_out.md").write_text(text)
     print(text)

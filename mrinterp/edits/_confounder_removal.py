@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.attribution._method import token_mean
-from mrinterp.core.checks import checked_draws, checked_level, checked_seed
-from mrinterp.core.errors import InputError, near_misses
-from mrinterp.edits._edited_network import edited_outcomes
-from mrinterp.edits._fold_out import fold_out
+from mrinterp.core.checks import checked_choice, checked_draws, checked_level, checked_seed
+from mrinterp.core.errors import InputError
+from mrinterp.edits._fold_out import edited_outcomes, fold_out
 from mrinterp.edits._prune_units import PrunedNetwork
 from mrinterp.edits._weight_edit import WeightEdit
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import outside_support, replacement_values
 from mrinterp.knockouts._outcome_rope import resolutions
 from mrinterp.results._check import NotApplicable
@@ -30,14 +28,15 @@ Array = NDArray[np.float64]
 
 def remove_confounder(
     bench: Bench,
-    features: Sequence[str],
+    features: Features,
     group: ArrayLike,
+    *,
     value: float | ArrayLike | None = None,
     how: str = "either",
     edited: WeightEdit | PrunedNetwork | torch.nn.Module | None = None,
+    level: float = 0.95,
     draws: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
     allow_off_support: bool = False,
 ) -> ConfounderRemoval:
     """Hold the features of a spurious cue at one value and compare outcomes, input by input.
@@ -47,8 +46,8 @@ def remove_confounder(
     bench : Bench
         Inputs on which the edit is judged (not those on which the features were found), with outcomes such
         as `CorrectAnswer` and `ExampleLoss`. Versions of one input with and without the cue are a family.
-    features : sequence of str
-        Names of the view's features that carry the cue.
+    features : names or numbers
+        The view's features that carry the cue.
     group : array (P,) of str
         What the cue says about each input: ``agrees``, ``conflicts`` or ``absent``.
     value : float or array (k,), optional
@@ -59,10 +58,17 @@ def remove_confounder(
         otherwise writes the features on every run (``meta["why"]`` says why).
     edited : WeightEdit, PrunedNetwork or Module, optional
         A network edited before (for example by `project_out`), to be judged instead.
-    draws, seed, level
-        Of the family bootstrap and the intervals.
+    level : float
+        Of the intervals.
+    draws, seed : int
+        Of the family bootstrap.
     allow_off_support : bool
         Hold features at a value far outside what inputs show all the same; it is then flagged.
+
+    Returns
+    -------
+    ConfounderRemoval
+        Outcomes before and after on every input, and their change by group with intervals.
 
     Raises
     ------
@@ -74,21 +80,31 @@ def remove_confounder(
     -----
     The gain is not the edit's doing alone if inputs were chosen by the network's own errors: choose
     groups by the cue and the label only.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.edits import remove_confounder
+    >>> from mrinterp.worlds import gated_world
+    >>> bench = gated_world().bench()
+    >>> cue = np.where(np.arange(bench.prompts) % 2, "conflicts", "absent")
+    >>> removal = remove_confounder(bench, ["silent"], cue, draws=50)
+    >>> removal.how, removal.table["change"].abs().max()
+    ('run time', 0.0)
     """
-    checked_level(level)
-    checked_draws(draws), checked_seed(seed)
-    numbers = _numbers(bench, features)
+    checked_level(level), checked_draws(draws), checked_seed(seed)
+    numbers = feature_numbers(bench, features)
+    names = [bench.view.names[f] for f in numbers]
     words = _groups(group, bench.prompts)
     if bench.sampled:
         raise InputError(
             "outcome", "sampled: before and after would differ by their draws", "Give the computed outcome"
         )
-    if how not in ("either", "weights", "run time"):
-        raise InputError("how", repr(how), "Give 'either', 'weights' or 'run time'")
+    checked_choice(how, "how", ("either", "weights", "run time"))
     held = _held_at(bench, numbers, words, value)
     asked = allow_off_support or value is None or edited is not None
     written = replacement_values(bench, numbers, held, asked)
-    label = f"{', '.join(features)} held at {', '.join(f'{v:.3g}' for v in held)}"
+    label = f"{', '.join(names)} held at {', '.join(f'{v:.3g}' for v in held)}"
     meta: dict[str, object] = {"value": held.tolist(), "draws": draws, "seed": seed}
     if edited is None:
         meta["outside_support"] = outside_support(bench, numbers, written)
@@ -112,7 +128,7 @@ def remove_confounder(
         done = "weights"
     floor = resolutions(bench)
     return ConfounderRemoval(
-        features=tuple(features),
+        features=tuple(names),
         outcomes=bench.outcome.names,
         how=done,
         label=label,
@@ -124,18 +140,6 @@ def remove_confounder(
         level=level,
         meta=meta,
     )
-
-
-def _numbers(bench: Bench, features: Sequence[str]) -> NDArray[np.int_]:
-    known = list(bench.view.names)
-    if isinstance(features, str) or not len(features) or len(set(features)) < len(features):
-        raise InputError("features", repr(features), "Give a list of distinct names, at least one")
-    for name in features:
-        if name not in known:
-            raise InputError(
-                f"feature {name!r}", "not in the view", near_misses(name, known) or f"{known[:8]}"
-            )
-    return np.array([known.index(name) for name in features])
 
 
 def _groups(group: ArrayLike, count: int) -> NDArray[np.str_]:

@@ -11,8 +11,14 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._torch_module import INPUT, TorchAdapter
 from mrinterp.core.errors import InputError
-from mrinterp.edits._linear_layer import input_axis, is_linear
-from mrinterp.edits._weight_edit import WeightEdit, checked, duplicate, replace_parameter
+from mrinterp.edits._weight_edit import (
+    WeightEdit,
+    checked,
+    duplicate,
+    input_axis,
+    is_linear,
+    replace_parameter,
+)
 
 __all__ = ["cut_units", "linear_readers"]
 
@@ -24,10 +30,11 @@ def cut_units(
     site: str,
     units: Sequence[int],
     example: Mapping[str, torch.Tensor],
+    *,
     values: ArrayLike = 0.0,
     readers: Sequence[str] | None = None,
 ) -> WeightEdit:
-    """A copy of a network in which some units of a site say the same on every input.
+    """A copy of a network in which some units of a site count as a constant, whatever the input.
 
     Parameters
     ----------
@@ -36,10 +43,11 @@ def cut_units(
     site : str
         Where the units are: a module's output, or ``path:input`` (`TorchAdapter`).
     units : sequence of int
+        Their numbers at the site, from 0.
     example : mapping of str to tensor
         Keyword inputs on which readers are found and the copy is held against the run-time ablation.
     values : float or array (k,)
-        What each unit is taken to be: 0 for zero ablation, its mean for mean ablation. It goes into the
+        What each unit is held at: 0 for zero ablation, its mean for mean ablation. It goes into the
         readers' biases.
     readers : sequence of str, optional
         Linear layers that take the site's activation as input. Default: found by running the example.
@@ -54,6 +62,15 @@ def cut_units(
     InputError
         For units that the site does not have, a site that no linear layer reads or that something else reads
         too (a residual stream read by a LayerNorm), or a reader without a bias to keep a mean in.
+
+    Examples
+    --------
+    >>> from mrinterp.edits import cut_units
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)).eval()
+    >>> example = {"input": torch.randn(4, 2)}
+    >>> cut_units(network, "1", [0, 2], example, values=0.5).changed
+    ('2.weight', '2.bias')
     """
     adapter = TorchAdapter(module)
     activation, found = linear_readers(adapter, site, example)

@@ -1,4 +1,4 @@
-"""Edit features out of a network for good, where the weights beside their site can do it."""
+"""Edit features of a bench out of its network for good, where weights can do it; outcomes of an edited network."""
 
 from __future__ import annotations
 
@@ -8,19 +8,27 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mrinterp.adapters._adapter import Edit
+from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.attribution._method import blocks
 from mrinterp.core.errors import InputError
 from mrinterp.edits._cut_units import cut_units
-from mrinterp.edits._linear_layer import is_linear, output_axis
-from mrinterp.edits._weight_edit import WeightEdit, checked, duplicate, replace_parameter
+from mrinterp.edits._weight_edit import (
+    WeightEdit,
+    checked,
+    duplicate,
+    is_linear,
+    output_axis,
+    replace_parameter,
+)
 from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
+from mrinterp.outcomes._outcome import outcome_values
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["fold_out"]
+__all__ = ["edited_outcomes", "fold_out"]
 
 Array = NDArray[np.float64]
 
@@ -37,6 +45,7 @@ def fold_out(
     values : ndarray (k,)
         What each is held at.
     label : str
+        Words for the edit.
 
     Returns
     -------
@@ -45,7 +54,7 @@ def fold_out(
         whose output the site is; compared on the bench's first block with the run-time edit.
     NotApplicable
         Where weights cannot do it, and why: another kind of feature (an SAE latent is not linear in the
-        activation), a rule that moves all tokens by one amount, or no linear layer beside the site.
+        activation), a position that moves all tokens by one amount, or no linear layer beside the site.
     """
     if not isinstance(bench.adapter, TorchAdapter):
         return NotApplicable(f"a {type(bench.adapter).__name__} does not show its weights", "weight edit")
@@ -59,7 +68,7 @@ def fold_out(
     try:
         if isinstance(view, Units):
             units = view.index.tolist()
-            return cut_units(bench.adapter.module, bench.site, units, example, values)
+            return cut_units(bench.adapter.module, bench.site, units, example, values=values)
         if isinstance(view, Directions):
             return _without_directions(bench.adapter, bench.site, view, values, example, label)
     except InputError as e:
@@ -109,3 +118,25 @@ def _without_directions(
         replace_parameter(new, "bias", hold(bias.detach().double()[None])[0])
     edit: Edit = lambda h: hold(h).to(h.dtype)  # noqa: E731
     return checked(adapter.module, edited, {site: edit}, example, label)
+
+
+def edited_outcomes(bench: Bench, network: torch.nn.Module | Adapter) -> NDArray[np.float64]:
+    """Outcomes (P, O) of another network on the inputs of a bench, in the bench's blocks.
+
+    Raises
+    ------
+    InputError
+        For a bench whose outcome is sampled: before and after would differ by their draws.
+    """
+    if bench.sampled:
+        raise InputError(
+            "outcome", "sampled: before and after would differ by their draws", "Give the computed outcome"
+        )
+    adapter = TorchAdapter(network) if isinstance(network, torch.nn.Module) else network
+    parts = []
+    for rows in blocks(bench.prompts, bench.block):
+        inputs = bench.inputs.take(rows)
+        with torch.inference_mode():
+            output = adapter.run(inputs.tensors).output
+        parts.append(outcome_values(bench.outcome_of(rows), output, inputs.mask_or_ones))
+    return np.concatenate(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,13 +13,41 @@ from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._site_output import first_tensor
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
-from mrinterp.edits._linear_layer import is_linear, output_axis
-from mrinterp.edits._stream_writers import stream_writers
-from mrinterp.edits._weight_edit import WeightEdit, checked, duplicate, replace_parameter
+from mrinterp.edits._weight_edit import (
+    WeightEdit,
+    checked,
+    duplicate,
+    is_linear,
+    output_axis,
+    replace_parameter,
+)
 
-__all__ = ["project_out"]
+__all__ = ["WRITERS", "project_out", "stream_writers"]
 
 Array = NDArray[np.float64]
+
+_LLAMA = (r"embed_tokens", r"layers\.\d+\.self_attn\.o_proj", r"layers\.\d+\.mlp\.down_proj")
+_BERT = (
+    r"embeddings\.LayerNorm",
+    r"encoder\.layer\.\d+\.attention\.output\.LayerNorm",
+    r"encoder\.layer\.\d+\.output\.LayerNorm",
+)
+WRITERS: dict[str, tuple[str, ...]] = {
+    "gpt2": (r"wte", r"wpe", r"h\.\d+\.attn\.c_proj", r"h\.\d+\.mlp\.c_proj"),
+    "gpt_neox": (r"embed_in", r"layers\.\d+\.attention\.dense", r"layers\.\d+\.mlp\.dense_4h_to_h"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gemma": _LLAMA,
+    "bert": _BERT,
+    "roberta": _BERT,
+}
+"""Ends of the dotted paths of all writers, by Hugging Face model type.
+
+In pre-norm networks these are embeddings and output projections. In post-norm ones (BERT) every sum
+is normalized at once, so that what stands in the stream was written by a LayerNorm.
+"""
 
 LEFT = 1e-4
 """Length along the directions, over that of the stream, above which a writer must have been missed (one
@@ -29,6 +58,7 @@ def project_out(
     module: torch.nn.Module,
     directions: ArrayLike,
     example: Mapping[str, torch.Tensor],
+    *,
     writers: Sequence[str] | None = None,
     stream: Sequence[str] | None = None,
 ) -> WeightEdit:
@@ -47,7 +77,7 @@ def project_out(
         normalizations. Default: known by the Hugging Face model type (`stream_writers`).
     stream : sequence of str, optional
         Sites where the stream is looked at afterwards, to find writers that were not named. Default: the layers
-        of every stack; where there are none, the result says that nobody looked.
+        of every stack; where there are none, the result says that this was not checked.
 
     Returns
     -------
@@ -68,6 +98,16 @@ def project_out(
     unembedding are untied, because what the unembedding reads is not what is ablated.
 
     Source: Arditi et al. 2024, arXiv:2406.11717 (weight orthogonalization).
+
+    Examples
+    --------
+    >>> from mrinterp.edits import project_out
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)).eval()
+    >>> example = {"input": torch.randn(4, 2)}
+    >>> edit = project_out(network, [1.0, 0.0, 0.0], example, writers=["0"], stream=["0"])
+    >>> edit.module[0](example["input"])[:, 0].tolist()
+    [0.0, 0.0, 0.0, 0.0]
     """
     given = np.atleast_2d(np.asarray(directions, dtype=float))
     span = _span(given)
@@ -83,8 +123,54 @@ def project_out(
         _project(edited.get_submodule(path), path, span)
     label = f"{len(span)} direction{'s' if len(span) > 1 else ''} projected out of {len(paths)} writers"
     looked = _refuse_left(edited, span, example, _layers(edited) if stream is None else tuple(stream))
-    label += "" if looked else " (whether others write it is not known: name sites of the stream)"
+    label += "" if looked else " (whether other modules write them was not checked: name sites of the stream)"
     return checked(module, edited, {path: _removed(span) for path in paths}, example, label)
+
+
+def stream_writers(module: torch.nn.Module) -> tuple[str, ...]:
+    """Dotted paths of all modules that write into the residual stream of a network of a known type.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        A Hugging Face network: its ``config.model_type`` says what it is.
+
+    Returns
+    -------
+    tuple of str
+        What `project_out` takes as ``writers``.
+
+    Raises
+    ------
+    InputError
+        For a network of another type, or one with layers that the table does not have (cross-attention).
+
+    Notes
+    -----
+    Known by name, not by running the network: not valid for one whose modules were exchanged.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from types import SimpleNamespace
+    >>> from mrinterp.edits import stream_writers
+    >>> network = torch.nn.ModuleDict({"wte": torch.nn.Embedding(5, 2), "ln_f": torch.nn.LayerNorm(2)})
+    >>> network.config = SimpleNamespace(model_type="gpt2")
+    >>> stream_writers(network)
+    ('wte',)
+    """
+    config = getattr(module, "config", None)
+    kind = getattr(config, "model_type", None)
+    if kind not in WRITERS:
+        raise InputError(
+            "writers",
+            f"not known for {type(module).__name__}" + (f" of type {kind!r}" if kind else ""),
+            f"Name every module that writes into the stream (known types: {', '.join(WRITERS)})",
+        )
+    if getattr(config, "add_cross_attention", False):
+        raise InputError("writers", "the network has cross-attention", "Name every module that writes")
+    ends = re.compile(rf"(.*\.)?({'|'.join(WRITERS[kind])})")
+    return tuple(name for name, _ in module.named_modules() if ends.fullmatch(name))
 
 
 def _span(given: Array) -> Array:
@@ -94,7 +180,7 @@ def _span(given: Array) -> Array:
     _, singular, rows = np.linalg.svd(given, full_matrices=False)
     if not singular[0] > 0:
         raise InputError("directions", "all zero", "Give a direction with a length")
-    return rows[singular > 1e-10 * singular[0]]
+    return rows[singular > 1e-10 * singular[0]]  # float64: what is smaller is rounding of dependent rows
 
 
 def _project(writer: torch.nn.Module, path: str, span: Array) -> None:
@@ -135,7 +221,7 @@ def _check_width(width: int, span: Array, path: str) -> None:
         raise InputError(
             f"writer {path!r}",
             f"writes {width} coordinates, the directions have {span.shape[1]}",
-            "Match them",
+            "Give directions of the width that the module writes",
         )
 
 

@@ -16,8 +16,14 @@ from mrinterp.adapters._torch_module import INPUT, TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
 from mrinterp.edits._cut_units import cut_units, linear_readers
-from mrinterp.edits._linear_layer import input_axis, is_linear, output_axis
-from mrinterp.edits._weight_edit import checked, duplicate, replace_parameter
+from mrinterp.edits._weight_edit import (
+    checked,
+    duplicate,
+    input_axis,
+    is_linear,
+    output_axis,
+    replace_parameter,
+)
 
 __all__ = ["PrunedNetwork", "prune_units"]
 
@@ -31,14 +37,31 @@ class PrunedNetwork:
     Parameters
     ----------
     module : torch.nn.Module
+        The copy; the network that was given is untouched.
     label : str
+        What was done, in words.
     site : str
+        Where the units were.
     units : tuple of int
         The units that were taken out, by their numbers in the network that was given.
     writers, readers : tuple of str
         Linear layers that lost rows, and columns.
     difference, scale : float
         Largest difference of any output from the run-time ablation on the example, and largest output.
+
+    Notes
+    -----
+    ``difference`` is measured on the example only. What pruning costs on other inputs: `measure_pruning`.
+
+    Examples
+    --------
+    >>> from mrinterp.edits import PrunedNetwork, prune_units
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)).eval()
+    >>> example = {"input": torch.randn(4, 2)}
+    >>> pruned = prune_units(network, "1", [0], example)
+    >>> isinstance(pruned, PrunedNetwork), pruned.writers, pruned.readers
+    (True, ('0',), ('2',))
     """
 
     module: torch.nn.Module
@@ -105,6 +128,7 @@ def prune_units(
     site: str,
     units: Sequence[int],
     example: Mapping[str, torch.Tensor],
+    *,
     values: ArrayLike = 0.0,
     writers: Sequence[str] | None = None,
 ) -> PrunedNetwork:
@@ -118,21 +142,40 @@ def prune_units(
         Where the units are, between linear layers: a hidden layer's output, or ``path:input`` of the layer
         that reads it.
     units : sequence of int
+        Their numbers at the site, from 0.
     example : mapping of str to tensor
         Keyword inputs on which the copy is held against the run-time ablation.
     values : float or array (k,)
-        What each unit is taken to have said: zero, or its mean, which goes into the readers' biases.
+        What each unit is held at: zero, or its mean, which goes into the readers' biases.
     writers : sequence of str, optional
         Linear layers whose rows the units are. Default: the last one of the site's width before the site, or
         the last two (gated layers).
+
+    Returns
+    -------
+    PrunedNetwork
+        The smaller network, compared with the run-time ablation on the example.
 
     Raises
     ------
     InputError
         As `cut_units`; for all units of the site, or where taking the rows out does not do what the
         ablation does (a normalization over the units stands between).
+
+    Examples
+    --------
+    >>> from mrinterp.edits import prune_units
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)).eval()
+    >>> example = {"input": torch.randn(4, 2)}
+    >>> prune_units(network, "1", [0, 2], example).module
+    Sequential(
+      (0): Linear(in_features=2, out_features=1, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=1, out_features=1, bias=True)
+    )
     """
-    cut = cut_units(module, site, units, example, values)
+    cut = cut_units(module, site, units, example, values=values)
     adapter = TorchAdapter(module)
     activation, readers = linear_readers(adapter, site, example)
     chosen = sorted(int(u) for u in units)
@@ -192,7 +235,7 @@ def _rows(adapter: TorchAdapter, path: str) -> int:
 def _take_out(
     module: torch.nn.Module, writers: Sequence[str], readers: Sequence[str], units: Sequence[int]
 ) -> None:
-    """Remove rows of the writers and columns of the readers; every linear layer keeps its own books."""
+    """Remove rows of the writers and columns of the readers; every linear layer states its new size."""
     for path in writers:
         layer = module.get_submodule(path)
         _narrow(layer, "weight", units, output_axis(layer))

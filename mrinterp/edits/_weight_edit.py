@@ -17,10 +17,18 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
 
-__all__ = ["WeightEdit", "checked", "duplicate", "replace_parameter"]
+__all__ = [
+    "WeightEdit",
+    "checked",
+    "duplicate",
+    "input_axis",
+    "is_linear",
+    "output_axis",
+    "replace_parameter",
+]
 
 ROUNDINGS = 256
-"""Outputs may differ by this many roundings of the largest one: sums are taken in another order."""
+"""Outputs may differ by this many roundings of the largest one: sums are taken in another order, layer after layer."""
 
 LARGEST = 0.05
 """And by no more than this share of it: half-precision weights are rounded coarsely, but not that coarsely."""
@@ -37,6 +45,7 @@ class WeightEdit:
     module : torch.nn.Module
         The copy; the network that was given is untouched.
     label : str
+        What was done, in words.
     changed : tuple of str
         Parameters whose values differ.
     sites : tuple of str
@@ -45,6 +54,21 @@ class WeightEdit:
         Largest difference of any output between the two, on the example inputs.
     scale : float
         Largest output there, in the same units.
+
+    Notes
+    -----
+    ``difference`` is measured on the example only. It is not valid for inputs that take another way through the
+    network (another length, another branch).
+
+    Examples
+    --------
+    >>> from mrinterp.edits import WeightEdit, cut_units
+    >>> import torch
+    >>> network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1)).eval()
+    >>> example = {"input": torch.randn(4, 2)}
+    >>> edit = cut_units(network, "1", [0], example)
+    >>> isinstance(edit, WeightEdit), edit.changed
+    (True, ('2.weight',))
     """
 
     module: torch.nn.Module
@@ -91,7 +115,7 @@ class WeightEdit:
         check_format(str(folder), header, "weight edit")
         module = duplicate(like)
         try:
-            # An edited parameter is no longer tied to what it was tied to.
+            # An edited parameter is no longer tied to another one, so it needs memory of its own before loading.
             for name in header["changed"]:
                 path, _, leaf = name.rpartition(".")
                 owner = module.get_submodule(path)
@@ -113,6 +137,21 @@ def replace_parameter(owner: torch.nn.Module, name: str, value: torch.Tensor) ->
     old = getattr(owner, name)
     new = torch.nn.Parameter(value.to(old.dtype).to(old.device), requires_grad=old.requires_grad)
     setattr(owner, name, new)
+
+
+def is_linear(module: torch.nn.Module) -> bool:
+    """Whether a module is a `torch.nn.Linear` or a ``Conv1D`` (GPT-2's linear layer, weights turned round)."""
+    return isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
+
+
+def input_axis(layer: torch.nn.Module) -> int:
+    """Axis of a linear layer's weight that runs over what it reads."""
+    return 1 if isinstance(layer, torch.nn.Linear) else 0
+
+
+def output_axis(layer: torch.nn.Module) -> int:
+    """Axis of a linear layer's weight that runs over what it writes."""
+    return 1 - input_axis(layer)
 
 
 def checked(
@@ -139,6 +178,7 @@ def checked(
             "Wrap the network so that it returns a tensor, a tuple or a mapping of tensors, and check the example",
         )
     difference, scale, eps = _compared(wanted, got)
+    # 1e-30: outputs that are all zero allow no difference at all.
     if not difference <= min(ROUNDINGS * eps, LARGEST) * max(scale, 1e-30):
         raise InputError(
             label,

@@ -15,7 +15,7 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.edits._confounder_removal import remove_confounder
-from mrinterp.edits._edited_network import edited_outcomes
+from mrinterp.edits._fold_out import edited_outcomes
 from mrinterp.edits._prune_units import prune_units
 from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap

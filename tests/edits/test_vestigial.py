@@ -15,7 +15,7 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.edits._prune_units import PrunedNetwork, prune_units
-from mrinterp.edits._pruning import prune, pruning
+from mrinterp.edits._pruning import measure_pruning, prune
 from mrinterp.edits._vestigial_features import vestigial_features
 from mrinterp.edits._weight_edit import WeightEdit
 from mrinterp.features._directions import Directions
@@ -175,7 +175,7 @@ class TestFinding:
         [
             (lambda k: vestigial_features([]), "none"),
             (lambda k: vestigial_features(k, correction="bonferoni"), "Known: holm"),
-            (lambda k: vestigial_features(k, alpha=1.5), "between 0 and 1"),
+            (lambda k: vestigial_features(k, level=1.5), "between 0 and 1"),
             (lambda k: vestigial_features(k, rope=-1.0), "above zero"),
             (
                 lambda k: vestigial_features(
@@ -199,7 +199,7 @@ class TestPruning:
         assert pruned.module.fall.weight.shape == (2, 6)
         assert (pruned.module.rise.out_features, pruned.module.fall.in_features) == (6, 6)
         held_out = _bench(seed=9)
-        cost = pruning(held_out, pruned, len(v.names))
+        cost = measure_pruning(held_out, pruned, len(v.names))
         fewer = 6 * (WIDTH + 1) + 2 * 6
         assert cost.parameters_before - cost.parameters_after == fewer
         assert cost.bytes_before - cost.bytes_after == 8 * fewer
@@ -215,7 +215,7 @@ class TestPruning:
         bench = _bench()
         units = [4, 1, 8]
         mean = bench.values.mean(axis=0)[units]
-        pruned = prune_units(bench.adapter.module, "bend", units, bench.inputs.tensors, mean)
+        pruned = prune_units(bench.adapter.module, "bend", units, bench.inputs.tensors, values=mean)
         written = bench.sweep(np.array([units]), np.repeat(mean[None, :, None], 120, 2), "held").outcome[0]
         with torch.inference_mode():
             np.testing.assert_allclose(pruned.module(**bench.inputs.tensors), written, rtol=1e-12)
@@ -223,7 +223,7 @@ class TestPruning:
 
     def test_pruning_a_cause_is_measured_as_a_loss(self) -> None:
         bench = _bench()
-        cost = pruning(_bench(seed=9), prune(bench, ["0", "1"]), 2)
+        cost = measure_pruning(_bench(seed=9), prune(bench, ["0", "1"]), 2)
         assert (cost.table["verdict"] != "negligible").any()
         assert (cost.table["changed"] > 0.9).any()
         assert "not negligible: outside" in str(cost)
@@ -234,16 +234,16 @@ class TestPruning:
 
     def test_zero_or_mean(self) -> None:
         bench = _bench()
-        zero, mean = (pruning(bench, prune(bench, ["0"], v), 1) for v in ("zero", "mean"))
+        zero, mean = (measure_pruning(bench, prune(bench, ["0"], value=v), 1) for v in ("zero", "mean"))
         assert np.abs(mean.table["change"]).max() < 1e-12, "at its mean a linearly read unit keeps the mean"
         assert np.abs(zero.table["change"]).max() > 1e-3
 
     def test_directions_are_emptied_and_not_removed(self) -> None:
         read = np.linalg.qr(np.random.default_rng(3).standard_normal((HIDDEN, 2)))[0].T
         bench = _bench(site="rise", view=Directions(read))
-        made = prune(bench, ["direction1"], "zero")
+        made = prune(bench, ["direction1"], value="zero")
         assert isinstance(made, WeightEdit)
-        cost = pruning(bench, made, 1)
+        cost = measure_pruning(bench, made, 1)
         assert cost.parameters_before == cost.parameters_after
         swept = bench.sweep(np.array([[1]]), np.zeros((1, 1, 120)), "zero").outcome[0]
         np.testing.assert_allclose(cost.after, swept, atol=1e-10)
@@ -303,7 +303,7 @@ class TestPruning:
     )
     def test_bad_input(self, features: Any, value: str, words: str) -> None:
         with pytest.raises(InputError, match=words):
-            prune(_bench(), features, value)
+            prune(_bench(), features, value=value)
 
     def test_more_bad_input(self) -> None:
         bench = _bench()
@@ -321,14 +321,14 @@ class TestPruning:
             prune(bench, "10")
         none = prune(_bench(view=Directions(np.eye(HIDDEN)[:1])), ["direction0"])
         with pytest.raises(InputError, match=r"edit: .*not a linear layer"):
-            pruning(bench, none, 1)
+            measure_pruning(bench, none, 1)
         pruned = prune(bench, ["0"])
         with pytest.raises(InputError, match="removed: 0"):
-            pruning(bench, pruned, 0)
+            measure_pruning(bench, pruned, 0)
         with pytest.raises(InputError, match="sampled"):
-            pruning(_bench(sampling=Sampling("normal", 2, 0.1, 0.0, 0)), pruned, 1)
+            measure_pruning(_bench(sampling=Sampling("normal", 2, 0.1, 0.0, 0)), pruned, 1)
         with pytest.raises(InputError, match="level"):
-            pruning(bench, pruned, 1, level=95)
+            measure_pruning(bench, pruned, 1, level=95)
 
 
 def test_kept_on_disk(found: Any, tmp_path: Path) -> None:
@@ -337,6 +337,6 @@ def test_kept_on_disk(found: Any, tmp_path: Path) -> None:
     again = VestigialFeatures.load(tmp_path / "v")
     assert again.names == v.names
     assert str(again) == str(v)
-    cost = pruning(bench, prune(bench, v), len(v.names))
+    cost = measure_pruning(bench, prune(bench, v), len(v.names))
     cost.save(tmp_path / "c")
     assert str(Pruning.load(tmp_path / "c")) == str(cost)

@@ -15,10 +15,8 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.edits._cut_units import cut_units
-from mrinterp.edits._edited_network import edited_outcomes
-from mrinterp.edits._fold_out import fold_out
-from mrinterp.edits._project_out import project_out
-from mrinterp.edits._stream_writers import stream_writers
+from mrinterp.edits._fold_out import edited_outcomes, fold_out
+from mrinterp.edits._project_out import project_out, stream_writers
 from mrinterp.edits._weight_edit import WeightEdit
 from mrinterp.features._directions import Directions
 from mrinterp.features._units import Units
@@ -186,7 +184,7 @@ class TestDirections:
 
     def test_nobody_looked_at_the_stream_is_said(self) -> None:
         d, network = np.arange(1.0, 9.0), Residual().eval()
-        assert "whether others write it is not known" in str(project_out(network, d, X, writers=["embed"]))
+        assert "was not checked" in str(project_out(network, d, X, writers=["embed"]))
         looked = project_out(network, d, X, writers=["embed", "fall"], stream=["embed", "fall"])
         assert "not known" not in str(looked)
         with pytest.raises(InputError, match=r"stream at 'fall'.*still holds"):
@@ -234,7 +232,7 @@ class TestUnits:
     def test_decoder_units(self, decoder: Any, values: Any) -> None:
         before = state(decoder)
         site = "transformer.h.1.mlp.act"
-        made = cut_units(decoder, site, [3, 50], TEXT, values)
+        made = cut_units(decoder, site, [3, 50], TEXT, values=values)
 
         def write(h: Any) -> Any:
             h = h.clone()
@@ -278,7 +276,7 @@ class TestUnits:
 
     def test_plain_network_and_refusals(self) -> None:
         network = Residual().eval()
-        made = cut_units(network, "act", [0, 11], X, [0.5, 0.1])
+        made = cut_units(network, "act", [0, 11], X, values=[0.5, 0.1])
         assert made.changed == ("fall.weight", "fall.bias")
         assert torch.equal(
             out(cut_units(network, "act", [0], X, readers=["fall"]).module, X),
@@ -293,7 +291,7 @@ class TestUnits:
             (Residual(), [1], 0.0, "training mode"),
         ):
             with pytest.raises(InputError, match=words):
-                cut_units(module, "act", units, X, values)
+                cut_units(module, "act", units, X, values=values)
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
     def test_a_site_that_something_else_reads_is_refused_in_any_precision(self, dtype: Any) -> None:

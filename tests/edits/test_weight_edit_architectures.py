@@ -10,9 +10,8 @@ import pytest
 import torch
 
 from mrinterp.edits._cut_units import cut_units
-from mrinterp.edits._project_out import project_out
+from mrinterp.edits._project_out import WRITERS, project_out, stream_writers
 from mrinterp.edits._prune_units import PrunedNetwork, prune_units
-from mrinterp.edits._stream_writers import WRITERS, stream_writers
 
 pytestmark = pytest.mark.needs("transformers")
 WIDTH = 24

@@ -35,7 +35,7 @@ DESIGNS: dict[str, Callable[..., Any]] = {
         BENCH, v, [0, 1], outcome="first", random_sets=2, draws=20, share=0.1, **o
     ),
     "faithfulness": lambda v, **o: faithfulness(BENCH, v, [0, 1], draws=20, **o),
-    "confounder": lambda v, **o: remove_confounder(BENCH, ["0"], CUE, v, draws=20, **o),
+    "confounder": lambda v, **o: remove_confounder(BENCH, ["0"], CUE, value=v, draws=20, **o),
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from mrinterp.attribution._all_methods import all_methods
 from mrinterp.attribution._beside_knockout import beside_knockout
 from mrinterp.core.errors import InputError
-from mrinterp.edits._pruning import prune, pruning
+from mrinterp.edits._pruning import measure_pruning, prune
 from mrinterp.edits._vestigial_features import vestigial_features
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._knock_out import knock_out
@@ -75,7 +75,7 @@ def test_vestigial_features_by_size(tmp_path: Path) -> None:
 
 def test_pruning_by_outcome(tmp_path: Path) -> None:
     bench = _bench()
-    cost = pruning(_bench(seed=9), prune(bench, ["0", "6"]), 2)
+    cost = measure_pruning(_bench(seed=9), prune(bench, ["0", "6"]), 2)
     ax = pruning_figure(cost)
     points = [line.get_xdata()[0] for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(points, cost.table["change"] / cost.table["rope"])
