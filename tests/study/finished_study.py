@@ -12,7 +12,8 @@ from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
-from mrinterp.diagnostics._agreement import agreement, verdict_table
+from mrinterp.diagnostics._agreement import agreement
+from mrinterp.effects._verdict import verdict_table
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
