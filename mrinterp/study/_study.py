@@ -353,7 +353,7 @@ class Study(Steps):
         Raises
         ------
         InputError
-            For families of which something was read before, or a name that the plan has given to a knockout.
+            For families of which something was read before, or a name that another knockout has.
 
         Notes
         -----
@@ -369,7 +369,12 @@ class Study(Steps):
         def run() -> KnockoutEffects:
             return knock_out(bench, kind, **options)
 
-        return self.folder.keep_knockout(name, KnockoutEffects.load, run)
+        found = self.folder.keep_knockout(name, KnockoutEffects.load, run)
+        if found.kind != (kind if isinstance(kind, str) else kind.name):
+            raise InputError(
+                "name", f"{name!r} holds a knockout of kind {found.kind!r}", "Choose another name"
+            )
+        return found
 
     def rerun(self, out: str | Path) -> pd.DataFrame:
         """Repeat a finished run from its provenance in another folder; compare claim by claim.
