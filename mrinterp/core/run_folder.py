@@ -215,7 +215,7 @@ class RunFolder:
         return {"planned": "selected" if existed else plan["planned"], "existed": existed}
 
     def _check_families(self, name: str, made: Knockout, plan: dict[str, Any]) -> None:
-        ran = self._families_in_words(sorted({str(f) for f in made.prompts["family"]}))
+        ran = self._families_in_words(sorted({str(f) for f in made.inputs["family"]}))
         if ran != plan["families"]:
             found = f"ran on {ran['count']} families that are not the {plan['families']['count']} it was planned on"
             raise InputError(f"knockout {name!r}", found, "Run it on the families that were planned")

@@ -27,7 +27,7 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 
 if TYPE_CHECKING:
     from mrinterp.models._cut import CutNetwork
-    from mrinterp.models._plan_network import OpenNetwork
+    from mrinterp.models._plan_network import StudyNetwork
 
 __all__ = ["Steps"]
 
@@ -59,7 +59,7 @@ class Steps(ABC):
         return found
 
     @cached_property
-    def _opened(self) -> OpenNetwork:
+    def _opened(self) -> StudyNetwork:
         from mrinterp.models._plan_network import open_study_network
 
         return open_study_network(self.plan, self.source)

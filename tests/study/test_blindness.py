@@ -61,7 +61,16 @@ def _rewrite(folder: Path, **changes: Any) -> None:
 
 def _estimate() -> Estimates:
     one = np.ones((1, 1))
-    return Estimates("m", "m", ("f",), ("o",), one, one, np.array([["ok"]], dtype=object), one.astype(int))
+    return Estimates(
+        method="m",
+        label="m",
+        exposures=("f",),
+        outcomes=("o",),
+        beta=one,
+        se=one,
+        status=np.array([["ok"]], dtype=object),
+        n_instruments=one.astype(int),
+    )
 
 
 def test_reading_an_estimate_first_carries_out_what_comes_before(
