@@ -218,6 +218,11 @@ class KnockoutsSection(Section):
         " control; 0 leaves them out.",
     )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the study's knockouts are called in tables and in the run folder, in the order they are run."""
+        return ("shift", *(k.named for k in self.kinds), *(("random",) if self.random_controls else ()))
+
     @field_validator("kinds")
     @classmethod
     def _told_apart(cls, value: tuple[KindSection, ...]) -> tuple[KindSection, ...]:

@@ -1,39 +1,66 @@
-"""The folder of a run: what is finished is kept whole, what was fixed once stays fixed."""
+"""The folder of a run: what is finished is kept whole, what was fixed once stays fixed, and the order is recorded."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
+
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import Plan, differences
+from mrinterp.core.history import OUTCOME_NUMBERS, appended, how_planned, uses_outcomes
+from mrinterp.core.knockout_room import K, Knockout, Room, one_name
+from mrinterp.core.plan import KnockoutsSection, Plan, differences
 from mrinterp.core.provenance import Provenance, earlier_plans
-from mrinterp.core.storage import FORMAT_VERSION, digest, digest_files, read_header, write_json
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    digest,
+    digest_files,
+    read_header,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+)
 
 __all__ = ["RunFolder"]
 
 T = TypeVar("T")
+COLLECTIONS = ("panel", "sumstats", "estimates", "knockouts")
+"""Folders whose entries are results of their own."""
+SCANNED = ("estimation", "replication")
+"""Splits that are scanned after the knockouts are frozen."""
 
 
 class RunFolder:
-    """Steps and header of a run.
+    """Steps, header and record of a run.
 
     Parameters
     ----------
     path : Path
         May not exist yet.
+
+    Notes
+    -----
+    Numbers that use outcomes of families beyond discovery (`OUTCOME_NUMBERS`) are refused until the digests of the
+    plan's knockouts are frozen in the header. The record (``history`` in ``study.json``) only grows: one event a
+    step, in the order in which they came, without a clock, so that the same plan gives the same bytes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
+        self._made: set[str] = set()
 
     @property
     def work(self) -> Path:
         """Where finished shards of unfinished steps wait."""
         return self.path / ".work"
+
+    # -- results -----------------------------------------------------------------------------------
 
     def kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
         """A step's result: reopened where it is finished, made and saved whole where it is not.
@@ -41,19 +68,53 @@ class RunFolder:
         Raises
         ------
         InputError
-            If what is there is damaged.
+            If what is there is damaged; or for a number that uses outcomes, before the knockouts are frozen.
         """
         folder = self.path / name
         if not folder.exists():
+            self.place(name)
             make().save(folder)
             shutil.rmtree(self.work / name.rsplit("/", 1)[-1], ignore_errors=True)
+        return self._loaded(folder, load)
+
+    def kept_table(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A step's table (Parquet), made where it is not there."""
+        if not (self.path / name).exists():
+            write_table(self.place(name), make())
+        return self._loaded(self.path / name, read_table)
+
+    def kept_json(self, name: str, make: Callable[[], Any]) -> Any:
+        """A step's plain values (JSON), made where they are not there."""
+        if not (self.path / name).exists():
+            write_json(self.place(name), make())
+        return read_json(self.path / name)
+
+    def place(self, name: str) -> Path:
+        """Where a step may write a result of this name.
+
+        Raises
+        ------
+        InputError
+            For a number that uses outcomes of families beyond discovery, before the knockouts are frozen.
+        """
+        if uses_outcomes(name) and not self.frozen:
+            raise InputError(
+                str(self.path / name),
+                "uses outcomes of families beyond discovery, and the digest of the blind knockouts is not frozen yet",
+                "Run the knockouts first: Study.run() carries out every step in order",
+            )
+        self._made.add(name)
+        return self.path / name
+
+    def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
         try:
-            return load(folder)
+            return load(path)
         except InputError:
             raise
         except (OSError, ValueError, KeyError) as e:
-            fix = "Delete this folder and run again: only what is missing is made anew"
-            raise InputError(str(folder), f"damaged ({str(e).splitlines()[0]})", fix) from e
+            what = "folder" if path.is_dir() else "file"
+            fix = f"Delete this {what} and run again: only what is missing is made anew"
+            raise InputError(str(path), f"damaged ({str(e).splitlines()[0]})", fix) from e
 
     def finish(self) -> None:
         """Clear away what only unfinished steps need."""
@@ -63,9 +124,210 @@ class RunFolder:
         """Delete the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
+    # -- knockouts ---------------------------------------------------------------------------------
+
+    def plan_knockouts(self, names: Sequence[str], families: Iterable[Any]) -> None:
+        """Record which knockouts will be run on which families, and what was readable when this was decided.
+
+        They are ``blind`` if the plan names them, rules and candidates are hashed, the families are those of the
+        knockout split, and no number that uses outcomes of families beyond discovery exists; else ``selected``.
+        The folder finds this out by itself. Planning the same again changes nothing.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Results that `keep_knockout` will be given; planned together, they may share families.
+        families : iterable
+            Families of the prompts that the knockouts run on, as in the design.
+
+        Raises
+        ------
+        InputError
+            For a name planned before on other families; or, for knockouts that the study's plan does not name,
+            families of which something was read before.
+        """
+        header, wanted = self.header, sorted({str(f) for f in families})
+        stated = self._families_in_words(wanted)
+        for name in map(one_name, names):
+            before = self._event("plan knockouts", name)
+            if before is not None and before["families"] != stated:
+                found = "was planned on other families"
+                raise InputError(f"knockout {name!r}", found, "Give the new one another name")
+        new = [n for n in names if self._event("plan knockouts", n) is None]
+        if not new:
+            return
+        own = set(new) <= set(self._planned_names())
+        seen = self._families_read()
+        read = sorted(set(wanted) & seen)
+        if read and not own:
+            raise InputError(
+                f"knockouts {', '.join(new)}",
+                f"{len(read)} of {len(wanted)} families were read before, for example {read[0]!r}",
+                "Choose families of which nothing was read, so that what is found on them can judge",
+            )
+        existed = self.readable()
+        hashed = bool(header["rules_hash"] and header["candidates_hash"])
+        blind = own and hashed and not existed and not read and set(wanted) <= self._families_of("knockout")
+        planned = "blind" if blind else "selected"
+        more: dict[str, Any] = {"names": new, "planned": planned, "existed": existed, "families": stated}
+        self._append("plan knockouts", ("rules", "candidates", "basis", *existed), {}, **more)
+
+    def keep_knockout(self, name: str, load: Callable[[Path], K], make: Callable[[], K]) -> K:
+        """One planned knockout: reopened where it is finished, else run and saved with how it was planned.
+
+        ``meta`` of what is saved says ``planned`` (``blind`` or ``selected``), ``existed`` (what was readable)
+        and ``families``.
+
+        Raises
+        ------
+        InputError
+            For one that was not planned, or ran on other families; or one that changed after it was frozen.
+        """
+        plan, path = self._event("plan knockouts", one_name(name)), self.path / "knockouts" / name
+        if plan is None and self.finished and path.exists():  # of an older version, which planned unrecorded
+            self.check_frozen(name)
+            return self._loaded(path, load)
+        if plan is None:
+            fix = "Plan it first (plan_knockouts), so that what is readable by then is recorded"
+            raise InputError(f"knockout {name!r}", "was not planned in this folder", fix)
+        if not path.exists():
+            made: Any = make()
+            self._check_families(name, made, plan)
+            stated = {**self._standing(name, plan), "families": plan["families"]}
+            replace(made, meta={**made.meta, **stated}).save(path)
+        self.check_frozen(name)
+        found = self._loaded(path, load)
+        if self._event("keep knockout", name) is None:
+            written, standing = digest_files(path), self._standing(name, plan)
+            more = {} if name in self._planned_names() else {"knockouts": {name: written}}
+            event = {**standing, "families": plan["families"]}
+            self._append("keep knockout", ("network", "basis"), {f"knockouts/{name}": written}, more, **event)
+        return found
+
+    def _standing(self, name: str, plan: dict[str, Any]) -> dict[str, Any]:
+        """Whether a knockout is blind when it is stored, and what was readable then."""
+        kept = self._event("keep knockout", name)
+        if kept is not None:  # made once more: how it was chosen does not change
+            return {"planned": kept["planned"], "existed": kept["existed"]}
+        existed = plan["existed"]
+        if plan["planned"] == "blind":
+            existed = self.readable()
+        return {"planned": "selected" if existed else plan["planned"], "existed": existed}
+
+    def _check_families(self, name: str, made: Knockout, plan: dict[str, Any]) -> None:
+        ran = self._families_in_words(sorted({str(f) for f in made.inputs["family"]}))
+        if ran != plan["families"]:
+            found = f"ran on {ran['count']} families that are not the {plan['families']['count']} it was planned on"
+            raise InputError(f"knockout {name!r}", found, "Run it on the families that were planned")
+
+    def freeze_knockouts(self) -> None:
+        """Fix the digests of the plan's knockouts; what changes later is found out, not fixed anew.
+
+        Raises
+        ------
+        InputError
+            If one of them is missing, or is not the one whose digest was fixed before.
+        """
+        names = self._planned_names()
+        for name in names:
+            if not (self.path / "knockouts" / name).exists():
+                raise InputError(
+                    str(self.path), f"the knockout {name!r} is missing", "Run the knockouts first"
+                )
+            self.check_frozen(name)
+        if self._event("freeze") is None:
+            digests = {n: digest_files(self.path / "knockouts" / n) for n in names}
+            fixed = {"knockouts": digests | self.header["knockouts"]}
+            read = [f"knockouts/{n}" for n in names]
+            self._append("freeze", read, {}, fixed, names=list(names), existed=self.readable())
+
+    def check_frozen(self, name: str) -> None:
+        """Refuse a knockout that is not the one whose digest was frozen."""
+        frozen = self.header["knockouts"].get(name)
+        if frozen is not None and frozen != digest_files(self.path / "knockouts" / name):
+            found = f"{name!r} changed after it was frozen"
+            raise InputError(str(self.path / "knockouts"), found, "Delete the run folder and run again")
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the digests of all knockouts of the plan are fixed."""
+        if not (self.path / "study.json").exists():
+            return False
+        return set(self._planned_names()) <= set(self.header.get("knockouts", {}))
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has its answer, with the knockouts frozen."""
+        return (self.path / "results.parquet").exists() and self.frozen
+
+    def planned(self, name: str) -> str:
+        """``blind`` where the record proves it of a stored knockout, else ``selected``."""
+        return how_planned(self.header, name)
+
+    def knockout_room(self) -> Room:
+        """What the knockouts are handed: a place for their own results and shards, and no more."""
+
+        def keep(name: str, load: Callable[[Path], Any], make: Callable[[], Any]) -> Any:
+            return self.keep_knockout(name, load, make)
+
+        return Room(keep, self.work / "knockouts")
+
+    def readable(self) -> list[str]:
+        """Numbers in the folder that use outcomes of families beyond discovery, by name.
+
+        Knockouts that the study's plan names, once they are planned, are not among them: they do not choose each
+        other.
+        """
+        found = [n for name in OUTCOME_NUMBERS for n in self._entries(name)]
+        found += [f".work/{s}" for s in SCANNED if (self.work / s).exists()]
+        own, stored = self._planned_names(), self._entries("knockouts")
+        beyond = [
+            n for n in stored if n.split("/")[1] not in own or not self._event("plan knockouts", n[10:])
+        ]
+        return [*found, *beyond]
+
+    def _entries(self, name: str) -> list[str]:
+        """A part of the folder by name, a collection by its entries; nothing where it is not there."""
+        path = self.path / name
+        if name in COLLECTIONS and path.is_dir():
+            return [f"{name}/{p.name}" for p in sorted(path.iterdir()) if not p.name.startswith(".")]
+        return [name] if path.exists() else []
+
+    def _planned_names(self) -> tuple[str, ...]:
+        return KnockoutsSection.model_validate(self.header["plan"].get("knockouts", {})).names
+
+    def _families_of(self, *splits: str) -> set[str]:
+        """Families of some splits of the design, as text."""
+        runs = read_table(self.path / "design" / "runs.parquet")
+        return set(runs.loc[runs["split"].isin(splits), "family"].astype(str))
+
+    def _families_read(self) -> set[str]:
+        """Families of which an outcome was read: by a step, or by a knockout that was planned."""
+        splits = ["discovery"] if any((self.path / n).exists() for n in ("basis", "sae")) else []
+        splits += [s for s in SCANNED if (self.path / "panel" / s).exists() or (self.work / s).exists()]
+        read = self._families_of(*splits)
+        for event in self._history:
+            if event["step"] == "plan knockouts":
+                said = event["families"]
+                read |= self._families_of(*said["splits"]) | set(said["names"])
+        return read
+
+    def _families_in_words(self, families: list[str]) -> dict[str, Any]:
+        """Whole splits by name, single families by theirs, with count and digest of all."""
+        left, splits = set(families), []
+        runs = read_table(self.path / "design" / "runs.parquet")
+        for split, group in runs.groupby("split", sort=True):
+            whole = set(group["family"].astype(str))
+            if whole <= set(families):
+                splits.append(str(split))
+                left -= whole
+        return {"splits": splits, "names": sorted(left), "count": len(families), "digest": digest(families)}
+
+    # -- header and record -------------------------------------------------------------------------
+
     @property
     def header(self) -> dict[str, Any]:
-        """What ``study.json`` holds: plan, hashes, provenance."""
+        """What ``study.json`` holds: plan, hashes, record of the steps, provenance."""
         if not (self.path / "study.json").is_file():
             raise InputError(
                 str(self.path),
@@ -99,31 +361,20 @@ class RunFolder:
                 "Give another --out, or delete the folder to start anew",
             )
 
-    def fix_header(self, plan: Plan, source: Path, design: str, model: str) -> None:
-        """Write ``study.json``: plan, hashes as far as they are fixed by now, provenance.
-
-        Digests and the count of earlier plans are fixed once: what changes later is found out, not
-        fixed anew.
+    def fix_rules(self, plan: Plan, source: Path, design: str, model: str) -> None:
+        """Write ``study.json`` with the hash of the rules: plan, design and network.
 
         Raises
         ------
         InputError
-            If network, design or basis are not those the run was begun with.
+            If network or design, or a basis that was fixed before, are not those the run was begun with.
         """
+        before = self.header if (self.path / "study.json").exists() else {}
         rules = digest({"plan": plan.to_dict(), "design": design, "model": model})
-        basis, path = self.path / "basis", self.path / "study.json"
-        candidates = digest({"rules": rules, "basis": digest_files(basis)}) if basis.exists() else ""
-        before = self.header if path.exists() else {}
-        for name, now, what in (
-            ("rules_hash", rules, "network or design"),
-            ("candidates_hash", candidates, "basis"),
-        ):
-            if before.get(name) and now and before[name] != now:
-                raise InputError(
-                    str(self.path),
-                    f"its {what} is not the one it was begun with",
-                    "Run into another --out, or delete the folder",
-                )
+        self._unchanged(before, "rules_hash", rules, "network or design")
+        candidates = before.get("candidates_hash", "")
+        if candidates and (self.path / "basis").exists():
+            self._unchanged(before, "candidates_hash", self._candidates(rules), "basis")
         earlier = before.get("earlier_plans")
         if earlier is None:
             earlier = earlier_plans(self.path, model, plan.to_dict()["outcome"], rules)
@@ -135,14 +386,87 @@ class RunFolder:
             "source": str(source),
             "rules_hash": rules,
             "candidates_hash": candidates,
-            "knockouts": self._knockout_digests() | before.get("knockouts", {}),
+            "knockouts": before.get("knockouts", {}),
             "earlier_plans": earlier,
             "provenance": asdict(Provenance(model, design, rules, candidates, seeds, command="mrinterp run")),
+            "history": before.get("history", []),
         }
-        write_json(path, header)
+        if not any(e["step"] == "rules" for e in header["history"]):
+            existed = [
+                n for name in ("sae", "basis", *OUTCOME_NUMBERS, "knockouts") for n in self._entries(name)
+            ]
+            wrote = {"design": self._digest("design")}
+            header["history"] = appended(
+                header["history"], "rules", ("study file", "network"), wrote, digest=rules, existed=existed
+            )
+        write_json(self.path / "study.json", header)
 
-    def _knockout_digests(self) -> dict[str, str]:
-        folder = self.path / "knockouts"
-        if not folder.exists():
-            return {}
-        return {p.name: digest_files(p) for p in sorted(folder.iterdir()) if not p.name.startswith(".")}
+    def fix_candidates(self) -> None:
+        """Add the hash of candidates, dictionary and rank to the header; fixed once."""
+        header = self.header
+        candidates = self._candidates(header["rules_hash"])
+        self._unchanged(header, "candidates_hash", candidates, "basis")
+        if self._event("candidates") is None:
+            origin = header["provenance"] | {"candidates": candidates}
+            fixed = {"candidates_hash": candidates, "provenance": origin}
+            existed = self.readable()
+            self._append("candidates", ("rules", "basis"), {}, fixed, digest=candidates, existed=existed)
+
+    def _candidates(self, rules: str) -> str:
+        return digest({"rules": rules, "basis": digest_files(self.path / "basis")})
+
+    def _unchanged(self, before: dict[str, Any], name: str, now: str, what: str) -> None:
+        if before.get(name) and before[name] != now:
+            raise InputError(
+                str(self.path),
+                f"its {what} is not the one it was begun with",
+                "Run into another --out, or delete the folder",
+            )
+
+    def record(self, step: str, read: Iterable[str], writes: Iterable[str]) -> None:
+        """Add a finished step to the record: what it read, and the digests of what it wrote.
+
+        What stands there already with the same digest is not added again.
+        """
+        known = {name: value for event in self._history for name, value in event["wrote"].items()}
+        names = [n for name in writes for n in self._entries(name)]
+        asked = [n for n in names if n not in known or self._was_made(n)]
+        new = {n: value for n in asked if (value := self._digest(n)) != known.get(n)}
+        if new:
+            self._append(step, read, new)
+
+    def _was_made(self, name: str) -> bool:
+        return any(m == name or m.startswith(f"{name}/") for m in self._made)
+
+    def _digest(self, name: str) -> str:
+        path = self.path / name
+        return digest_files(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+
+    @property
+    def _history(self) -> list[dict[str, Any]]:
+        return self.header.get("history", []) if (self.path / "study.json").exists() else []
+
+    def _event(self, step: str, name: str = "") -> dict[str, Any] | None:
+        """The first event of a step; of a knockout's, the one that names it."""
+
+        def fits(event: dict[str, Any]) -> bool:
+            return event["step"] == step and (
+                not name or name in event.get("names", ()) or f"knockouts/{name}" in event["wrote"]
+            )
+
+        return next((e for e in self._history if fits(e)), None)
+
+    def _append(
+        self,
+        step: str,
+        read: Iterable[str],
+        wrote: dict[str, str],
+        fixed: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> None:
+        """One more event, and what is fixed with it, in one whole write of the header."""
+        header = self.header
+        for key, value in (fixed or {}).items():
+            header[key] = {**header[key], **value} if isinstance(value, dict) else value
+        history = appended(header.get("history", []), step, read, wrote, **more)
+        write_json(self.path / "study.json", {**header, "history": history})

@@ -11,16 +11,16 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.effects._verdict import verdicts
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.agreement.agreement import FEWEST, agree
 from mrinterp.stats.agreement.agreement_bootstrap import SCORES, Prediction, bootstrap_scores, scores
 from mrinterp.stats.clustered.least_squares import families_of
-from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["agreement", "verdict_table"]
+__all__ = ["agreement"]
 
 Array = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def agreement(
         raise InputError("draws", f"{draws}", "Give at least two draws of the bootstrap, better 1000")
     rope = _region(rope, len(knockout.outcomes))
     summary, joined = [], []
-    truth = _verdicts(*knockout.interval(), rope, knockout)
+    truth = verdicts(*knockout.interval(), rope, knockout)
     redrawn = _redrawn(knockout, draws, seed)
     for e in estimates:
         _check_same(e, knockout)
@@ -91,6 +91,7 @@ def agreement(
     meta = {
         "knockout": knockout.kind,
         "knockout_digest": digest,
+        "knockout_planned": knockout.meta.get("planned", "not recorded"),
         "rope": rope.tolist(),
         "screen": screen,
         "screen_significant": int(significant.sum()),
@@ -100,13 +101,6 @@ def agreement(
         "resampled": "features" if redrawn is None else "features and knockout families",
     }
     return Agreement(scores=pd.DataFrame(summary), joined=table, misled=misled, meta=meta)
-
-
-def _verdicts(lower: Array, upper: Array, rope: Array, knockout: KnockoutEffects) -> NDArray[np.object_]:
-    """Verdicts (F, O) of intervals; none on outcomes that have no slope at the clean run."""
-    words = verdict(lower, upper, rope[None, :])
-    words[:, knockout.extremal_at_clean] = NOT_APPLICABLE
-    return words
 
 
 def _region(rope: ArrayLike, outcomes: int) -> Array:
@@ -142,7 +136,7 @@ def _joined(e: Estimates, knockout: KnockoutEffects, rope: Array, truth: NDArray
         ["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]
     ]
     return frame.assign(
-        verdict=_verdicts(e.ci_lower, e.ci_upper, rope, knockout).ravel(),
+        verdict=verdicts(e.ci_lower, e.ci_upper, rope, knockout).ravel(),
         knockout=knockout.effect.ravel(),
         knockout_se=knockout.se.ravel(),
         knockout_lower=lower.ravel(),
@@ -251,31 +245,3 @@ def _undefined(p: Prediction) -> str:
         who = "causal" if not p.causal.any() else "negligible"
         reasons.append(f"AUROC and AUPRC: the knockout finds no feature {who}")
     return "; ".join(reasons)
-
-
-def verdict_table(
-    primary: Estimates, knockout: KnockoutEffects, rope: np.ndarray, labels: tuple[str, ...]
-) -> pd.DataFrame:
-    """The answer: per feature the effect with interval, the knockout, and both verdicts; largest first."""
-    frame = primary.to_frame()
-    O = len(primary.outcomes)
-    lower, upper = knockout.interval()
-    out = pd.DataFrame(
-        {
-            "feature": frame["exposure"],
-            "label": np.repeat(np.array(labels, dtype=object), O),
-            "outcome": frame["outcome"],
-            "effect": frame["estimate"],
-            "ci_lower": frame["ci_lower"],
-            "ci_upper": frame["ci_upper"],
-            "neglog10p": frame["neglog10p"],
-            "verdict": _verdicts(primary.ci_lower, primary.ci_upper, rope, knockout).ravel(),
-            "knockout": knockout.effect.ravel(),
-            "knockout_lower": lower.ravel(),
-            "knockout_upper": upper.ravel(),
-            "knockout_verdict": _verdicts(lower, upper, rope, knockout).ravel(),
-            "status": frame["status"],
-        }
-    )
-    order = np.argsort(-np.abs(out["effect"].to_numpy()), kind="stable")
-    return out.iloc[order].reset_index(drop=True)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import pandas as pd
+
+from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["LABELS", "rungs", "without_tsls"]
+__all__ = ["named_rungs", "rank_path_of", "rungs", "without_tsls"]
 
 LABELS = {
     "replication": "within regression, other families",
@@ -22,7 +25,8 @@ LABELS = {
 """Labels of rungs that share a method with another."""
 
 MORE_DOSES = 5
-"""Doses beyond one per feature that dose-based estimators ask for."""
+"""Doses beyond one per feature that two-stage least squares asks for: five degrees of freedom for its
+overidentification test."""
 
 
 def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
@@ -88,3 +92,22 @@ def rungs(
     makers["replication"] = again(e.kind)
     makers |= {f"replication_{kind}": again(kind) for kind in sumstats if kind != e.kind}
     return makers
+
+
+def named_rungs(estimates: Mapping[str, Estimates]) -> list[Estimates]:
+    """Every rung under its own name as the method, with the label by which pages and figures call it."""
+    return [replace(e, method=name, label=LABELS.get(name, e.label)) for name, e in estimates.items()]
+
+
+def rank_path_of(plan: Plan, panel: Panel, basis: Basis) -> pd.DataFrame:
+    """The primary estimate of every feature over bypass ranks, up to what families and runs carry.
+
+    With a bootstrap in the plan the path uses CR3 errors: a bootstrap at every rank would cost as many runs of it.
+    """
+    from mrinterp.mr._runs.within import rank_path
+
+    e = plan.estimation
+    grid = sorted({r for r in basis.path["rank"] if r <= basis.meta["ceiling"]} | {basis.rank})
+    return rank_path(
+        panel.select(kinds=(e.kind,)), grid, "CR3" if e.covariance == "bootstrap" else e.covariance
+    )

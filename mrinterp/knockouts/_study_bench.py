@@ -17,9 +17,13 @@ __all__ = ["random_dictionary", "study_bench"]
 
 
 def study_bench(
-    network: CutNetwork, design: Design, dictionary: Dictionary, folder: Path | None = None
+    network: CutNetwork,
+    design: Design,
+    dictionary: Dictionary,
+    folder: Path | None = None,
+    split: str = "knockout",
 ) -> Bench:
-    """The clean prompts of the knockout split, with the dictionary's features.
+    """The clean prompts of one split, with the dictionary's features.
 
     Parameters
     ----------
@@ -27,8 +31,18 @@ def study_bench(
         On all inputs of the design.
     folder : Path, optional
         Where finished shards are kept.
+    split : str
+        Of the design.
+
+    Raises
+    ------
+    InputError
+        For a split that the design does not have.
     """
-    runs = design.runs.iloc[design.rows("knockout", ("clean",))]
+    if not len(design.rows(split, ("clean",))):
+        known = ", ".join(dict.fromkeys(design.runs["split"].astype(str)))
+        raise InputError("split", f"{split!r} is not in the design", f"Choose one of {known}")
+    runs = design.runs.iloc[design.rows(split, ("clean",))]
     rows = runs["input"].to_numpy()
     return Bench(
         network.adapter,
@@ -54,13 +68,16 @@ def random_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:
     Raises
     ------
     InputError
-        For none, or more directions than the site has dimensions.
+        For no directions at all, or more than the site has dimensions.
     """
     width = basis.dictionary.write.shape[1]
     if not 0 < count <= width:
         raise InputError(
-            "knockouts.random_controls", f"{count} directions of a site of width {width}", f"1 to {width}"
+            "knockouts.random_controls",
+            f"{count} directions of a site of width {width}",
+            f"Ask for 1 to {width}",
         )
+    # 8: a stream of its own under the study's seed, shared with no other step.
     rng = np.random.default_rng([seed, 8])
     raw = rng.standard_normal((count, len(basis.support))) @ (
         np.sqrt(basis.support_variance)[:, None] * basis.support

@@ -8,8 +8,8 @@ from typing import Any
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
+from mrinterp.core.knockout_room import Room
 from mrinterp.core.plan import Plan
-from mrinterp.core.run_folder import RunFolder
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import random_dictionary, study_bench
@@ -20,7 +20,7 @@ __all__ = ["study_knockouts"]
 
 
 def study_knockouts(
-    plan: Plan, network: Callable[[], CutNetwork], design: Design, basis: Basis, folder: RunFolder
+    plan: Plan, network: Callable[[], CutNetwork], design: Design, basis: Basis, room: Room
 ) -> dict[str, KnockoutEffects]:
     """The matched shift, the plan's other kinds, and random directions shifted; finished kinds are reopened.
 
@@ -28,6 +28,8 @@ def study_knockouts(
     ----------
     network : callable
         Opens the network on all inputs of the design; asked for only where something is left to run.
+    room : Room
+        Keeps these results. No estimate can be reached through it.
 
     Returns
     -------
@@ -50,12 +52,12 @@ def study_knockouts(
     @cache
     def bench(random: bool) -> Bench:
         if not random:
-            return study_bench(network(), design, basis.dictionary, folder.work / "knockouts")
+            return study_bench(network(), design, basis.dictionary, room.work("features"))
         drawn = random_dictionary(basis, options.random_controls, seed)
-        return study_bench(network(), design, drawn, folder.work / "knockouts_random")
+        return study_bench(network(), design, drawn, room.work("random"))
 
     def run(name: str) -> KnockoutEffects:
         kind, given = chosen[name]
         return knock_out(bench(name == "random"), kind, **(given | {"seed": seed}))
 
-    return {k: folder.kept(f"knockouts/{k}", KnockoutEffects.load, partial(run, k)) for k in chosen}
+    return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in options.names}

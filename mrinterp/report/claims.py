@@ -11,6 +11,7 @@ import numpy as np
 from mrinterp.core.plan import MIN_FAMILIES
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
+from mrinterp.report.order import caution
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._estimates import Estimates
 
@@ -206,6 +207,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
                 f" {s['coverage_upper']:.0%}): read the intervals as too narrow."
             )
     out += _held_back(study)
+    out += caution(study)
     earlier = study.header["earlier_plans"]
     if earlier:
         out.append(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from mrinterp.core.design import SPLITS
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
+from mrinterp.report.order import blind
 
 __all__ = ["flow"]
 
@@ -18,8 +19,10 @@ _ROLES = {
     "discovery": "features, bypass and its rank are learned here",
     "estimation": "effects are estimated here",
     "replication": "the same estimate on other families",
-    "knockout": "features are changed by hand here, before any estimate exists",
+    "knockout": "features are changed by hand here",
 }
+BLIND = ", before any estimate exists"
+"""What is added to the role of the knockout split where the record of the run proves it."""
 _FEATURE_KINDS = {
     "layer": "units",
     "heads": "directions of attention heads",
@@ -106,7 +109,7 @@ def _splits(study: FinishedStudy) -> list[dict[str, Any]]:
             out.append(
                 {
                     "split": split,
-                    "role": _ROLES[split],
+                    "role": _ROLES[split] + (BLIND if split == "knockout" and blind(study) else ""),
                     "families": runs["family"].nunique(),
                     "prompts": runs["prompt"].nunique(),
                     "runs": [int(counts.get(k, 0)) for k in kinds],

@@ -19,6 +19,7 @@ from mrinterp.report.finished import FinishedStudy, drawn_methods
 from mrinterp.report.flow import flow
 from mrinterp.report.kinds import kinds_section
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
+from mrinterp.report.order import blind, order_in_words, recorded_order
 from mrinterp.report.provenance import provenance
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
@@ -61,6 +62,11 @@ def page_html(study: FinishedStudy) -> str:
     rows = features(study)
     return environment.get_template("page.html.j2").render(
         title=study.header["plan"]["title"],
+        order={
+            "blind": blind(study),
+            "sentence": order_in_words(study),
+            "candidates_first": recorded_order(study).candidates_first,
+        },
         outcomes=list(ropes(study)),
         answer=answer(study, rows),
         features=rows,

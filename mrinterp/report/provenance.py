@@ -6,28 +6,32 @@ import json
 from typing import Any
 
 from mrinterp.report.finished import FinishedStudy
+from mrinterp.report.order import recorded_order
 
 __all__ = ["provenance", "study_file"]
+
+ORDER_UNKNOWN = "no record shows when it was fixed"
 
 
 def provenance(study: FinishedStudy) -> dict[str, Any]:
     """What the last section prints."""
-    header = study.header
+    header, order = study.header, recorded_order(study)
     origin = header["provenance"]
+    rules, candidates, frozen = (
+        words if shown else ORDER_UNKNOWN
+        for shown, words in (
+            (order.rules_first, "fixed before discovery was read"),
+            (order.candidates_first, "fixed before estimation was read"),
+            (order.frozen_first, "frozen before it was joined with any estimate"),
+        )
+    )
     hashes = [
-        ("rules", header["rules_hash"], "plan, design, network; fixed before discovery was read"),
-        (
-            "candidates",
-            header["candidates_hash"],
-            "rules, features, bypass, rank; fixed before estimation was read",
-        ),
+        ("rules", header["rules_hash"], f"plan, design, network; {rules}"),
+        ("candidates", header["candidates_hash"], f"rules, features, bypass, rank; {candidates}"),
         ("network", origin["model"], "weights of the network"),
         ("design", origin["design"], "prompts, doses, instruments and splits"),
     ]
-    hashes += [
-        (f"knockout: {name}", value, "frozen before it was joined with any estimate")
-        for name, value in sorted(header["knockouts"].items())
-    ]
+    hashes += [(f"knockout: {name}", value, frozen) for name, value in sorted(header["knockouts"].items())]
     return {
         "hashes": hashes,
         "seeds": sorted(origin["seeds"].items()),

@@ -14,6 +14,7 @@ from mrinterp.report.claims import ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences
 from mrinterp.report.numbers import Precision
+from mrinterp.report.order import blind, caution
 
 __all__ = ["cost_text", "rerun_text", "summary_text"]
 
@@ -40,9 +41,10 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             "",
             _tested(study, top),
             "",
-            "Held against the blind knockouts:",
+            f"Held against the {blind(study)}knockouts:",
             *(f"  {line}" for line in held),
             "",
+            *caution(study),
             *_checks(study),
             *_ending(study),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def test_a_far_value_is_refused_unless_the_plan_asks_for_it(study: Study, tmp_pa
         data["knockouts"]["kinds"] = [{"kind": "clamp", "value": 1e4, **more}]
         again = Study(read_plan(data)[0], study.source, tmp_path / f"run{len(more)}")
         for name in ("design", "basis"):
-            again.__dict__[name] = getattr(study, name)
+            shutil.copytree(study.out / name, again.out / name)
         return again
 
     with pytest.raises(InputError, match=r"clamped to 10000 is far outside.*allow_off_support"):

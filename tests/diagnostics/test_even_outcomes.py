@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from mrinterp.adapters._torch_module import TorchAdapter
-from mrinterp.diagnostics._agreement import agreement, verdict_table
+from mrinterp.diagnostics._agreement import agreement
+from mrinterp.effects._verdict import verdict_table
 from mrinterp.features._units import WholeLayer
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds

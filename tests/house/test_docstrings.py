@@ -15,7 +15,7 @@ from tests.house.test_public_face import FACES
 SECTION = re.compile(r"^(\w[\w ]*)\n-{3,}$", flags=re.MULTILINE)
 NAMED = sorted(
     (face, name)
-    for face, names in {**FACES, "mrinterp.study": {"Study": "mrinterp.study"}}.items()
+    for face, names in FACES.items()
     for name in names
     if face != "mrinterp" and not inspect.ismodule(getattr(importlib.import_module(face), name))
 )

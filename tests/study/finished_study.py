@@ -10,9 +10,11 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
+from mrinterp.core.history import appended
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
-from mrinterp.diagnostics._agreement import agreement, verdict_table
+from mrinterp.diagnostics._agreement import agreement
+from mrinterp.effects._verdict import verdict_table
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
@@ -123,10 +125,28 @@ def _header(text: str, outcome: str) -> dict[str, Any]:
         "rules_hash": "a" * 64,
         "candidates_hash": "b" * 64,
         "knockouts": {"shift": "c" * 64},
+        "history": _history(),
         "earlier_plans": 2,
         "format_version": 1,
         "provenance": provenance,
     }
+
+
+def _history() -> list[dict[str, Any]]:
+    """The record of a run whose steps came in their order."""
+    history: list[dict[str, Any]] = []
+    for step, wrote, more in (
+        ("rules", {"design": "d"}, {"existed": []}),
+        ("discovery", {"basis": "b"}, {}),
+        ("candidates", {}, {"existed": []}),
+        ("plan knockouts", {}, {"names": ["shift"], "planned": "blind", "existed": []}),
+        ("keep knockout", {"knockouts/shift": "c" * 64}, {"planned": "blind", "existed": []}),
+        ("freeze", {}, {"names": ["shift"], "existed": []}),
+        ("scan", {"panel/estimation": "p"}, {}),
+        ("estimates", {"estimates/within": "e"}, {}),
+    ):
+        history = appended(history, step, (), wrote, **more)
+    return history
 
 
 def _estimates(names: tuple[str, ...], outcome: str, effect: np.ndarray, parts: bool) -> dict[str, Estimates]:

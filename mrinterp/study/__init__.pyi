@@ -1,0 +1,3 @@
+from ._stages import STAGES as STAGES
+from ._stages import Stage as Stage
+from ._study import Study as Study

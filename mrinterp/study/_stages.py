@@ -1,0 +1,157 @@
+"""The story of a study: its stages, what each may read and what it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mrinterp.study._steps import Steps
+
+__all__ = ["STAGES", "Stage"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a study.
+
+    Parameters
+    ----------
+    name, says : str
+        What it is called, and what happens in it.
+    reads, writes : tuple of str
+        What it may read, and the parts of the run folder that it writes. Every stage may read the plan.
+    outcomes_of : tuple of str
+        Splits whose outcomes it reads from the network. No split stands in two stages before the estimates.
+    carry_out : callable
+        Does it; what is finished is reopened.
+
+    Examples
+    --------
+    >>> from mrinterp.study import STAGES
+    >>> [stage.name for stage in STAGES][:6]
+    ['rules', 'discovery', 'candidates', 'knockouts', 'freeze', 'kinds']
+    """
+
+    name: str
+    says: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    outcomes_of: tuple[str, ...]
+    carry_out: Callable[[Steps], object]
+
+
+STAGES = (
+    Stage(
+        "rules",
+        "Prompts, families, splits and perturbations are drawn; plan, network and design are hashed.",
+        reads=("network",),
+        writes=("design",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._fix_rules(),
+    ),
+    Stage(
+        "discovery",
+        "Features, bypass bases and their rank are learned on the discovery families.",
+        reads=("network", "design"),
+        writes=("sae", "basis"),
+        outcomes_of=("discovery",),
+        carry_out=lambda steps: steps._learn_basis(),
+    ),
+    Stage(
+        "candidates",
+        "Candidates, dictionary and rank are hashed, before any other family is read.",
+        reads=("basis",),
+        writes=(),
+        outcomes_of=(),
+        carry_out=lambda steps: steps.folder.fix_candidates(),
+    ),
+    Stage(
+        "knockouts",
+        "The plan's knockouts are run blind, on families of their own, with no estimate in sight.",
+        reads=("network", "design", "basis"),
+        writes=("knockouts",),
+        outcomes_of=("knockout",),
+        carry_out=lambda steps: steps._plan_and_run_knockouts(),
+    ),
+    Stage(
+        "freeze",
+        "The digests of the knockouts are fixed; from here on estimates may exist.",
+        reads=("knockouts",),
+        writes=(),
+        outcomes_of=(),
+        carry_out=lambda steps: steps.folder.freeze_knockouts(),
+    ),
+    Stage(
+        "kinds",
+        "Kinds of knockout are compared, and tested against the region of practical equivalence.",
+        reads=("basis", "knockouts"),
+        writes=("kinds", "equivalence.parquet"),
+        outcomes_of=(),
+        carry_out=lambda steps: (steps._compare_kinds(), steps._test_equivalence()),
+    ),
+    Stage(
+        "scan",
+        "The estimation families are run; marginal effects per kind of perturbation.",
+        reads=("network", "design", "basis"),
+        writes=("panel/estimation", "sumstats"),
+        outcomes_of=("estimation",),
+        carry_out=lambda steps: (steps._scan("estimation"), steps._marginal_effects()),
+    ),
+    Stage(
+        "checks",
+        "Did the perturbations reach the site, and can the runs tell the features apart?",
+        reads=("network", "basis", "panel", "sumstats"),
+        writes=("checks.json",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._check(),
+    ),
+    Stage(
+        "replication scan",
+        "The replication families are run: other prompts, all kinds of perturbation.",
+        reads=("network", "design", "basis"),
+        writes=("panel/replication",),
+        outcomes_of=("replication",),
+        carry_out=lambda steps: steps._scan("replication"),
+    ),
+    Stage(
+        "estimates",
+        "Every rung of the ladder, the gradient and the replication among them.",
+        reads=("network", "design", "basis", "panel", "sumstats", "checks.json"),
+        writes=("estimates",),
+        outcomes_of=("estimation",),
+        carry_out=lambda steps: steps._estimate(),
+    ),
+    Stage(
+        "agreement",
+        "Estimates and knockouts are joined: how well did each method predict them?",
+        reads=("basis", "knockouts", "estimates"),
+        writes=("agreement",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._hold_against_knockouts(),
+    ),
+    Stage(
+        "results",
+        "The answer, feature by feature, and its path over bypass ranks.",
+        reads=("basis", "panel", "knockouts", "estimates"),
+        writes=("rank_path.parquet", "results.json", "results.parquet"),
+        outcomes_of=(),
+        carry_out=lambda steps: (steps._follow_ranks(), steps._answer()),
+    ),
+    Stage(
+        "figures",
+        "The figures, as files.",
+        reads=("everything above",),
+        writes=("figures",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._draw(),
+    ),
+    Stage(
+        "report",
+        "The page.",
+        reads=("everything above",),
+        writes=("report.html",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._write_page(),
+    ),
+)
+"""The story of a study, in the only order in which it can be carried out."""

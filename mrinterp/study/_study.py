@@ -1,0 +1,460 @@
+"""A whole study, stage after stage; every result is kept on disk, and a run goes on where it stopped."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import Panel
+from mrinterp.core.plan import Plan, read_plan
+from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.study_path import study_path
+from mrinterp.core.sumstats import SumStats
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._kind_comparison import KindComparison
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.study._stages import STAGES, Stage
+from mrinterp.study._steps import Steps
+
+if TYPE_CHECKING:
+    from mrinterp.features._sae import SparseAutoencoder
+    from mrinterp.knockouts._bench import Bench
+    from mrinterp.knockouts._kinds.kind import Kind
+
+__all__ = ["Study"]
+
+
+class Study(Steps):
+    """One study: a plan, and the folder in which it is carried out.
+
+    Parameters
+    ----------
+    plan : Plan
+        What the study file says.
+    source : Path
+        Folder that the plan's relative paths start from.
+    out : Path
+        Run folder. If it holds an unfinished run of the same plan, that run goes on.
+
+    Notes
+    -----
+    The order is the argument, and `STAGES` is the order: the rules are hashed before discovery is read; candidates,
+    dictionary and rank before any other family is read; knockouts are planned and run while no estimate exists, and
+    their digests are frozen before one may be stored. Reading a result early (``Study.from_toml(f).estimates``)
+    carries out the earlier stages first. What was done when is recorded in ``study.json``; a knockout is `blind` only
+    where that record proves it.
+
+    Not valid as a test of a claim: what is found by changing the plan after its results were read. Other plans on the
+    same network and outcome beside the run folder are counted and printed.
+
+    Examples
+    --------
+    >>> from mrinterp import Study
+    >>> study = Study.from_toml("minilm_sentiment", out="runs/example")
+    >>> study.plan.title
+    'MiniLM: what drives the positive-minus-negative direction'
+    >>> print(study)
+    MiniLM: what drives the positive-minus-negative direction
+      folder: runs/example
+      stage:  not begun
+    """
+
+    def __init__(self, plan: Plan, source: Path, out: Path) -> None:
+        super().__init__(plan, source, out)
+        self._carried_out: set[str] = set()
+
+    @classmethod
+    def from_toml(cls, path: str | Path, out: str | Path | None = None) -> Study:
+        """Open a study file, or one that ships with the package by its bare name.
+
+        Parameters
+        ----------
+        path : str or Path
+            For example ``"study.toml"``, or ``"minilm_sentiment"``.
+        out : str or Path, optional
+            Run folder; default ``runs/<name of the file>``.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            Names the key of the study file, what was found and the fix.
+        """
+        path = study_path(path)
+        plan, source = read_plan(path)
+        return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem)
+
+    @classmethod
+    def open(cls, out: str | Path) -> Study:
+        """Reopen a run folder.
+
+        Parameters
+        ----------
+        out : str or Path
+            What an earlier run has written.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            If it is not a run folder, or one from a newer version.
+        """
+        header = RunFolder(Path(out)).header
+        plan, _ = read_plan(header["plan"])
+        return cls(plan, Path(header["source"]), Path(out))
+
+    # -- carrying it out ---------------------------------------------------------------------------
+
+    def run(self) -> Study:
+        """Carry out every stage that is not done yet, and return the study.
+
+        Returns
+        -------
+        Study
+            This one.
+
+        Raises
+        ------
+        InputError
+            For a folder of another plan or network, or input that cannot be used; a folder that did not exist before
+            is removed again.
+        """
+        self._carry_out(STAGES)
+        self.folder.finish()
+        return self
+
+    def _carry_out(self, stages: tuple[Stage, ...]) -> None:
+        self.folder.check_same_plan(self.plan)
+        existed = self.out.exists()
+        try:
+            for stage in stages:
+                if stage.name not in self._carried_out:
+                    stage.carry_out(self)
+                    self.folder.record(stage.name, stage.reads, stage.writes)
+                    self._carried_out.add(stage.name)
+        except InputError:
+            if not existed and self.out.exists():
+                self.folder.remove()
+            raise
+
+    def _reach(self, name: str) -> None:
+        """Carry out everything up to and including a stage; a finished run is only read."""
+        self.folder.check_same_plan(self.plan)
+        if not self.folder.finished:
+            names = [stage.name for stage in STAGES]
+            self._carry_out(STAGES[: names.index(name) + 1])
+
+    def _draw(self) -> None:
+        from mrinterp.report.figures import write_figures
+
+        write_figures(self, self.folder.place("figures"))
+
+    def _write_page(self) -> None:
+        from mrinterp.report.page import write_page
+
+        write_page(self, self.folder.place("report.html"))
+
+    # -- what it found -----------------------------------------------------------------------------
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What ``study.json`` holds: plan, hashes, record of the steps (``history``), provenance."""
+        return self.folder.header
+
+    @property
+    def design(self) -> Design:
+        """Prompts, families, splits, instruments and doses."""
+        self._reach("rules")
+        return self._make_design()
+
+    @property
+    def basis(self) -> Basis:
+        """Dictionary, bypass bases and rank, learned on the discovery split."""
+        self._reach("discovery")
+        return self._learn_basis()
+
+    @property
+    def autoencoder(self) -> SparseAutoencoder | None:
+        """The plan's sparse autoencoder, from its folder or trained on discovery and kept under ``sae``;
+        None where features are not latents."""
+        self._reach("discovery")
+        return self._network.sae
+
+    @property
+    def rope(self) -> np.ndarray:
+        """Half width of the region of practical equivalence per outcome, (O,): the plan's fraction of the outcome's
+        standard deviation, per standard deviation of a feature."""
+        self._reach("discovery")
+        return self._rope()
+
+    @property
+    def knockouts(self) -> dict[str, KnockoutEffects]:
+        """The matched shift, the plan's other kinds, and random directions shifted, on their own split.
+
+        Reading them freezes their digests. ``meta["planned"]`` says ``blind`` where the record of the run folder
+        proves it, else ``selected``.
+        """
+        self._reach("freeze")
+
+        def labelled() -> dict[str, KnockoutEffects]:
+            planned = {name: {"planned": self.folder.planned(name)} for name in self._run_knockouts()}
+            return {
+                name: e
+                if planned[name].items() <= e.meta.items()
+                else replace(e, meta=e.meta | planned[name])
+                for name, e in self._run_knockouts().items()
+            }
+
+        return self._remembered("knockouts, labelled", labelled)
+
+    @property
+    def kinds(self) -> KindComparison:
+        """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
+        self._reach("kinds")
+        return self._compare_kinds()
+
+    @property
+    def equivalence(self) -> pd.DataFrame:
+        """Two one-sided tests of every kind of knockout against the plan's region (`KnockoutEffects.equivalence`),
+        with ``kind`` as the first column: which effects are shown to be negligible, and which are only small."""
+        self._reach("kinds")
+        table = self._test_equivalence()
+        return table[["kind", *(c for c in table if c != "kind")]]
+
+    @property
+    def against_random(self) -> AgainstRandom | NotApplicable:
+        """Every feature's matched shift, ranked among random directions shifted as far; not applicable where
+        the plan asks for no random directions."""
+        if "random" not in self.knockouts:
+            return NotApplicable(
+                "knockouts.random_controls is 0 in the plan", "ranks among random directions"
+            )
+        return AgainstRandom.of(self.knockouts["shift"], self.knockouts["random"], per="unit")
+
+    @property
+    def panel(self) -> Panel:
+        """Runs of the estimation split."""
+        self._reach("scan")
+        return self._scan("estimation")
+
+    @property
+    def sumstats(self) -> dict[str, SumStats]:
+        """Marginal effects per kind of perturbation, estimation split."""
+        self._reach("scan")
+        return self._marginal_effects()
+
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        """Manipulation check and what identifies the primary estimate."""
+        self._reach("checks")
+        return self._check()
+
+    @property
+    def replication_panel(self) -> Panel:
+        """Runs of the replication split: other families, all kinds of perturbation."""
+        self._reach("replication scan")
+        return self._scan("replication")
+
+    @property
+    def estimates(self) -> dict[str, Estimates]:
+        """Every rung of the ladder by name; ``replication``: the primary on other families,
+        ``replication_<kind>``: on other families and a held-out kind of perturbation."""
+        self._reach("estimates")
+        return self._estimate()
+
+    @property
+    def agreement(self) -> Agreement:
+        """Estimates held against the matched shift, whose digest was frozen before."""
+        self._reach("agreement")
+        return self._hold_against_knockouts()
+
+    @property
+    def rank_path(self) -> pd.DataFrame:
+        """Estimate and interval of every feature over bypass ranks."""
+        self._reach("results")
+        return self._follow_ranks()
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The answer: feature, effect with interval, knockout, verdicts."""
+        self._reach("results")
+        return self._answer()
+
+    # -- beyond the plan ---------------------------------------------------------------------------
+
+    def bench(self, folder: Path | None = None, split: str = "knockout") -> Bench:
+        """The study's features on clean prompts, for kinds and designs of knockout beyond the plan's.
+
+        Parameters
+        ----------
+        folder : Path, optional
+            Where finished shards of long designs are kept, so that a kill costs little.
+        split : str
+            Whose prompts: ``knockout``, or another split of the design.
+
+        Returns
+        -------
+        Bench
+            One unit of a feature is that of the study. `knock_out`, `dose_response`, `epistasis`, `rescue`,
+            `direct_effect` and the other designs take it as their first argument.
+
+        Raises
+        ------
+        InputError
+            If the folder holds a run of another plan, or for a split that the design does not have.
+
+        Notes
+        -----
+        It needs the features, which are fixed on the discovery split, and no estimate: an unfinished study is carried
+        out no further than that. What is found on it is not part of the run and is not recorded: a design chosen
+        after the report was read is exploratory. `keep_knockout` makes a knockout part of the run.
+        """
+        from mrinterp.knockouts._study_bench import study_bench
+
+        self._reach("candidates")
+        return study_bench(self._network, self.design, self.basis.dictionary, folder, split)
+
+    def keep_knockout(self, name: str, bench: Bench, kind: str | Kind, **options: Any) -> KnockoutEffects:
+        """Run a knockout beyond the plan's and keep it in the run folder, with what was readable when it was chosen.
+
+        Parameters
+        ----------
+        name : str
+            What it is called in the run folder, under ``knockouts``.
+        bench : Bench
+            From `Study.bench` of a split of which nothing was read yet, or a `Bench.subset` of it.
+        kind : str or Kind
+            As in `knock_out`.
+        **options
+            As in `knock_out`.
+
+        Returns
+        -------
+        KnockoutEffects
+            ``meta["planned"]`` is ``selected``: such a knockout can judge a claim, it sets no interval.
+
+        Raises
+        ------
+        InputError
+            For families of which something was read before, or a name that another knockout has.
+
+        Notes
+        -----
+        The run folder, not the caller, says how it was planned.
+        """
+        from mrinterp.knockouts._knock_out import knock_out
+
+        if name in self.plan.knockouts.names:
+            raise InputError("name", f"{name!r} is a knockout of the study's plan", "Choose another name")
+        self._reach("candidates")
+        self.folder.plan_knockouts((name,), bench.family)
+
+        def run() -> KnockoutEffects:
+            return knock_out(bench, kind, **options)
+
+        found = self.folder.keep_knockout(name, KnockoutEffects.load, run)
+        if found.kind != (kind if isinstance(kind, str) else kind.name):
+            raise InputError(
+                "name", f"{name!r} holds a knockout of kind {found.kind!r}", "Choose another name"
+            )
+        return found
+
+    def rerun(self, out: str | Path) -> pd.DataFrame:
+        """Repeat a finished run from its provenance in another folder; compare claim by claim.
+
+        Parameters
+        ----------
+        out : str or Path
+            Folder of the repetition.
+
+        Returns
+        -------
+        DataFrame
+            One row per claim: `mrinterp.diagnostics._rerun.compare_claims`.
+
+        Raises
+        ------
+        InputError
+            If this run is not finished, or ``out`` is its own folder.
+        """
+        from mrinterp.diagnostics._rerun import compare_claims
+
+        if not (self.out / "results.parquet").exists():
+            raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
+        if Path(out).resolve() == self.out.resolve():
+            raise InputError("--out", "the run folder itself", "Repeat into another folder")
+        again = Study(self.plan, self.source, Path(out)).run()
+        return compare_claims(self.results, again.results)
+
+    def cost(self) -> dict[str, float]:
+        """What the study will cost; two blocks are run and timed, nothing is written.
+
+        Returns
+        -------
+        dict
+            Forward passes, seconds and bytes: `mrinterp.scan._cost.scan_cost`.
+        """
+        from mrinterp.instruments.design import make_design
+        from mrinterp.scan._cost import scan_cost
+
+        opened, features = self._opened, self.plan.features
+        design = make_design(self.plan, self.source, lambda: opened.embedding_width)
+        network = opened.network(design)
+        given = opened.plan_features(network.width)
+        chosen = features.latents or range(features.count)
+        return scan_cost(network, design, len(given.names if given else chosen), self.plan)
+
+    # -- how it prints -----------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> str:
+        """The last stage that the run folder records; ``not begun`` without one."""
+        if not (self.out / "study.json").is_file():
+            return "not begun"
+        if self.folder.finished:
+            return "finished"
+        done = {event["step"] for event in self.header.get("history", [])}
+        reached = [s.name for s in STAGES if s.name in done or (s.name == "knockouts" and "freeze" in done)]
+        return f"{reached[-1]}: {len(reached)} of {len(STAGES)} stages done" if reached else "not begun"
+
+    def _facts(self) -> dict[str, str]:
+        """What `print` and a notebook show, by name; nothing is carried out for it."""
+        facts = {"folder": str(self.out), "stage": self.stage}
+        if self.stage == "finished":
+            table = self.folder.kept_table("results.parquet", self._answer)
+            verdicts = table["verdict"].value_counts()
+            outcomes = ", ".join(dict.fromkeys(table["outcome"].astype(str)))
+            facts["tested"] = f"{table['feature'].nunique()} features on {outcomes}"
+            facts["verdicts"] = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+            facts["knockouts"] = self.folder.planned("shift")
+        return facts
+
+    def __repr__(self) -> str:
+        facts = self._facts()
+        width = max(map(len, facts)) + 1
+        return "\n".join([self.plan.title, *(f"  {k + ':':<{width}} {v}" for k, v in facts.items())])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(k)}</th>"
+            f"<td style='text-align:left'>{html.escape(v)}</td></tr>"
+            for k, v in self._facts().items()
+        )
+        return f"<table><caption>{html.escape(self.plan.title)}</caption>{rows}</table>"
