@@ -281,3 +281,20 @@ def test_sandwich_errors_are_hc3(method: str) -> None:
     close(column(ours.beta), theirs.params[-4:], 1e-10)
     close(column(ours.se), theirs.bse[-4:], 1e-10)
     assert (ours.df == 90 - X.shape[1]).all()
+
+
+@pytest.mark.parametrize("sufficient", [False, True])
+def test_statistics_go_over_into_their_limit_where_another_effect_runs_off(sufficient: bool) -> None:
+    """Below -0.12 the least objective is reached as the other effect grows without bound (singular by rounding)."""
+    data, _ = linked(108, J=10, se=1.0)
+    xx, xy = (data.error_covariance()[:, :2, cols] for cols in (slice(2), slice(2, 3)))
+    errors = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, xx, xy, needed=4)
+    assert isinstance(errors, JointData)
+    moments = marginal_moments(errors, 0, np.asarray(data.ld), np.eye(10), None, None)
+    values = np.linspace(-0.27, 0.0, 28)
+    with np.errstate(over="ignore"):
+        found = dense_effect_statistics(moments, 0, values, minimize_dense(moments).theta, sufficient)
+    assert 0 < np.ptp(found.ar[:10]) + 1e-12 < 1e-6 < np.ptp(found.ar[16:])
+    for statistic, step in ((found.lm, 0.1), (found.rank, 0.2)):
+        assert np.abs(np.diff(statistic)).max() < step
+        assert np.abs(np.diff(statistic[:15], n=2)).max() < 0.01
