@@ -10,6 +10,7 @@ import pytest
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._multivariable.joint_data import JointData, joint_data
 from mrinterp.mr._multivariable.mv_gmm import independent_moments, marginal_moments
 from mrinterp.stats.profile.dense_profile import minimize_dense
@@ -96,7 +97,7 @@ def test_gmm(case: str, variant: str) -> None:
     data = sized(loaded, entry)
     ours = estimate(data, "mv_gmm", overdispersion=entry.args["robust"], errors="standard")
     F, _, J = data.shape
-    prepared = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, needed=F + 1)
+    prepared = joint_data(Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), needed=F + 1)
     assert isinstance(prepared, JointData)
     moments = independent_moments(prepared, data.n_x, data.n_y)
     theirs = np.array(entry.results["estimate"])[None]
@@ -205,7 +206,9 @@ def test_the_least_statistic_given_one_effect_is_found() -> None:
     from scipy.optimize import minimize
 
     data, _ = linked(2, F=3, J=18)
-    prepared = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, *_covariances(data), needed=4)
+    prepared = joint_data(
+        Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), *_covariances(data), needed=4
+    )
     assert isinstance(prepared, JointData)
     moments = marginal_moments(prepared, 0, data.ld, np.eye(18), None, None)  # type: ignore[arg-type]
     centre = minimize_dense(moments).theta
@@ -288,7 +291,7 @@ def test_statistics_go_over_into_their_limit_where_another_effect_runs_off(suffi
     """Below -0.12 the least objective is reached as the other effect grows without bound (singular by rounding)."""
     data, _ = linked(108, J=10, se=1.0)
     xx, xy = (data.error_covariance()[:, :2, cols] for cols in (slice(2), slice(2, 3)))
-    errors = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, xx, xy, needed=4)
+    errors = joint_data(Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), xx, xy, needed=4)
     assert isinstance(errors, JointData)
     moments = marginal_moments(errors, 0, np.asarray(data.ld), np.eye(10), None, None)
     values = np.linspace(-0.27, 0.0, 28)
