@@ -22,6 +22,7 @@ from paired_runs import Peer, arguments, cpu_seconds, in_turn, recorded_seconds
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import find, registered
 from mrinterp.stats.loops.fused_sums import egger_sums, ivw_sums
 from mrinterp.stats.loops.row_threads import row_threads
@@ -187,7 +188,7 @@ def many_outcomes() -> list[Row]:
     sy = rng.uniform(0.5, 2.0, (outcomes, 1)) * rng.uniform(0.01, 0.02, instruments)
     y = rng.normal(0, 0.1, (outcomes, exposures)) @ x + sy * rng.normal(size=sy.shape)
     kernel = find("mrbee").kernel
-    ours = wall(lambda: kernel(x, sx, y, sy))
+    ours = wall(lambda: kernel(Effects(x, sx, y, sy)))
     seconds = float(np.median([ours() for _ in range(9)]))
     work = f"mrbee, {outcomes:,} outcomes, {exposures} exposures, {instruments} instruments"
     return [row(work, "0.2 seconds", "1", seconds, 0.2)]
@@ -197,7 +198,7 @@ def against_r(timings: Path) -> list[Row]:
     x, sx, y, sy = simulate(1, J)
 
     def ours(method: str, **options: object) -> float:
-        return cpu_seconds(lambda: find(method).kernel(x, sx, y, sy, **options))
+        return cpu_seconds(lambda: find(method).kernel(Effects(x, sx, y, sy), **options))
 
     peer = "R, recorded on another machine: "
     presso = recorded_seconds(timings, "mr_presso.200.nb250") * 40

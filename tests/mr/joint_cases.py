@@ -11,6 +11,7 @@ import pytest
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, find
 from mrinterp.stats.profile.likelihood import (
     KnownErrors,
@@ -120,7 +121,9 @@ def fit_of(method: str, data: MRData, **arrays: Any) -> Fit:
     given = {k: getattr(data, k) for k in ("beta_x", "se_x", "beta_y", "se_y")} | arrays
     options = {k: v for k, v in given.items() if k in find(method).options}
     with np.errstate(all="ignore"):
-        return find(method).kernel(*(given[k] for k in ("beta_x", "se_x", "beta_y", "se_y")), **options)
+        return find(method).kernel(
+            Effects(*(given[k] for k in ("beta_x", "se_x", "beta_y", "se_y"))), **options
+        )
 
 
 def hint(entry: Entry) -> dict[str, float]:

@@ -7,8 +7,9 @@ import pytest
 from numba import njit
 from scipy import optimize, special, stats
 
+from mrinterp.mr._engine import effects
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import find
-from mrinterp.mr._univariable import regression
 from mrinterp.stats.loops.random_normals import mixed_bits, standard_normal
 from mrinterp.stats.loops.row_threads import by_rows, row_threads
 from mrinterp.stats.loops.vector_exp import vector_exp
@@ -32,9 +33,9 @@ def test_fused_sums_equal_matrix_products(method: str, monkeypatch: pytest.Monke
     x, sx, y, sy = arrays()
     x[3, 4] = -0.0
     x[5, 6] = 0.0
-    plain = find(method).kernel(x, sx, y, sy)
-    monkeypatch.setattr(regression, "_MANY", 1)
-    fused = find(method).kernel(x, sx, y, sy)
+    plain = find(method).kernel(Effects(x, sx, y, sy))
+    monkeypatch.setattr(effects, "_MANY", 1)
+    fused = find(method).kernel(Effects(x, sx, y, sy))
     np.testing.assert_allclose(fused.beta, plain.beta, rtol=1e-11)
     np.testing.assert_allclose(fused.se, plain.se, rtol=1e-11)
     for name, value in plain.details.items():
@@ -63,7 +64,9 @@ def test_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
                "cml": {"n": 50_000}, "robust_egger": {}}  # fmt: skip
     for threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
-        results.append([find(m).kernel(x, sx, y, sy, **options).se for m, options in methods.items()])
+        results.append(
+            [find(m).kernel(Effects(x, sx, y, sy), **options).se for m, options in methods.items()]
+        )
     for one, two in zip(*results, strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -248,7 +251,7 @@ def test_mrmix_error_counts_membership() -> None:
     covered, given = [], []
     for d in range(D):
         y = theta * gamma[d] + (rng.random(J) < 0.3) * rng.normal(0, 0.05, J) + 0.01 * rng.normal(size=J)
-        fit = find("mrmix").kernel(gamma[d : d + 1] + 0.01 * rng.normal(size=(1, J)), s, y[None], s)
+        fit = find("mrmix").kernel(Effects(gamma[d : d + 1] + 0.01 * rng.normal(size=(1, J)), s, y[None], s))
         miss = abs(fit.beta[0, 0] - theta)
         covered.append(miss < 1.96 * fit.se[0, 0])
         given.append(miss < 1.96 * fit.details["se_given_membership"][0, 0])

@@ -10,6 +10,7 @@ import pytest
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._multivariable.joint_data import JointData, joint_data
 from mrinterp.mr._multivariable.mv_gmm import independent_moments, marginal_moments
 from mrinterp.stats.profile.dense_profile import minimize_dense
@@ -96,7 +97,7 @@ def test_gmm(case: str, variant: str) -> None:
     data = sized(loaded, entry)
     ours = estimate(data, "mv_gmm", overdispersion=entry.args["robust"], errors="standard")
     F, _, J = data.shape
-    prepared = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, needed=F + 1)
+    prepared = joint_data(Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), needed=F + 1)
     assert isinstance(prepared, JointData)
     moments = independent_moments(prepared, data.n_x, data.n_y)
     theirs = np.array(entry.results["estimate"])[None]
@@ -205,7 +206,9 @@ def test_the_least_statistic_given_one_effect_is_found() -> None:
     from scipy.optimize import minimize
 
     data, _ = linked(2, F=3, J=18)
-    prepared = joint_data(data.beta_x, data.se_x, data.beta_y, data.se_y, *_covariances(data), needed=4)
+    prepared = joint_data(
+        Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), *_covariances(data), needed=4
+    )
     assert isinstance(prepared, JointData)
     moments = marginal_moments(prepared, 0, data.ld, np.eye(18), None, None)  # type: ignore[arg-type]
     centre = minimize_dense(moments).theta
@@ -281,3 +284,20 @@ def test_sandwich_errors_are_hc3(method: str) -> None:
     close(column(ours.beta), theirs.params[-4:], 1e-10)
     close(column(ours.se), theirs.bse[-4:], 1e-10)
     assert (ours.df == 90 - X.shape[1]).all()
+
+
+@pytest.mark.parametrize("sufficient", [False, True])
+def test_statistics_go_over_into_their_limit_where_another_effect_runs_off(sufficient: bool) -> None:
+    """Below -0.12 the least objective is reached as the other effect grows without bound (singular by rounding)."""
+    data, _ = linked(108, J=10, se=1.0)
+    xx, xy = (data.error_covariance()[:, :2, cols] for cols in (slice(2), slice(2, 3)))
+    errors = joint_data(Effects(data.beta_x, data.se_x, data.beta_y, data.se_y), xx, xy, needed=4)
+    assert isinstance(errors, JointData)
+    moments = marginal_moments(errors, 0, np.asarray(data.ld), np.eye(10), None, None)
+    values = np.linspace(-0.27, 0.0, 28)
+    with np.errstate(over="ignore"):
+        found = dense_effect_statistics(moments, 0, values, minimize_dense(moments).theta, sufficient)
+    assert 0 < np.ptp(found.ar[:10]) + 1e-12 < 1e-6 < np.ptp(found.ar[16:])
+    for statistic, step in ((found.lm, 0.1), (found.rank, 0.2)):
+        assert np.abs(np.diff(statistic)).max() < step
+        assert np.abs(np.diff(statistic[:15], n=2)).max() < 0.01

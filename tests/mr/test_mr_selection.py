@@ -11,12 +11,13 @@ from scipy import stats
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.heterogeneity_stop import heterogeneity_stop
 from mrinterp.mr._engine.registry import find
-from mrinterp.mr._univariable.heterogeneity_stop import heterogeneity_stop
 
 
 def hetpen(b: np.ndarray, g: np.ndarray, t: np.ndarray, **options: float) -> tuple[float, float, float]:
-    fit = find("hetpen").kernel(b[None], np.full((1, len(b)), 1e-3), g[None], t[None], **options)
+    fit = find("hetpen").kernel(Effects(b[None], np.full((1, len(b)), 1e-3), g[None], t[None]), **options)
     return float(fit.beta[0, 0]), float(fit.ci_lower[0, 0]), float(fit.ci_upper[0, 0])
 
 

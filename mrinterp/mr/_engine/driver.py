@@ -14,6 +14,7 @@ from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.default_method import default_method
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.option_check import check_options
 from mrinterp.mr._engine.registry import Estimator, find, registered
 from mrinterp.mr._engine.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
@@ -125,7 +126,7 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
         keywords = {**options, **_given(data, how, rows, cols, used, level)}
         impossible = _impossible(keywords)
         with np.errstate(all="ignore"):
-            fit = how.kernel(*_arrays(data, rows, cols, used), **keywords)
+            fit = how.kernel(_effects(data, rows, cols, used), **keywords)
         result.put(rows, cols, used, fit)
         if impossible is not None and fit.meta.get("uses_error_correlation", True):
             result.forbid(rows, cols, impossible, NO_CORRELATION)
@@ -147,12 +148,9 @@ def _of_runs(panel: Panel, how: Estimator, level: float, options: dict[str, Any]
     return replace(found, level=level, ci_lower=None, ci_upper=None)
 
 
-def _arrays(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> tuple[Array, Array, Array, Array]:
+def _effects(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> Effects:
     parts = (data.beta_x[rows], data.se_x[rows], data.beta_y[cols], data.se_y[cols])
-    if used is None:
-        return parts
-    a, b, c, d = (p[:, used] for p in parts)
-    return a, b, c, d
+    return Effects(*(parts if used is None else (p[:, used] for p in parts)))
 
 
 def _patterns(usable: Mask) -> list[tuple[NDArray[np.int_], Mask]]:

@@ -20,7 +20,7 @@ __all__ = ["Estimator", "Fit", "estimator", "find", "registered"]
 Array = NDArray[np.float64]
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
-"""Arrays in and a `Fit` out, or for run-level methods a `Panel` in and `Estimates` out."""
+"""`Effects` in and a `Fit` out, or for run-level methods a `Panel` in and `Estimates` out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +56,8 @@ class Estimator:
     label : str
         What tables and sentences print.
     kind : str
-        ``"univariable"`` (kernel of ``beta_x (F, J), se_x, beta_y (O, J), se_y``; every pair on
-        its own), ``"multivariable"`` (the same arrays, the F exposures jointly) or ``"run"``
+        ``"univariable"`` (kernel of `Effects`; every pair of exposure and outcome on its own),
+        ``"multivariable"`` (the same, the F exposures jointly) or ``"run"``
         (kernel of a `Panel`'s within-prompt changes).
     assumes : tuple of str
         What must hold, in words that complete the sentence "Assumes ...".

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
-from mrinterp.mr._univariable.regression import choice
 from mrinterp.stats.profile.inference import positive_inverse
 from mrinterp.stats.profile.likelihood import KnownErrors, minimize_profile
 from mrinterp.stats.profile.losses import LOSSES, Loss, find_loss

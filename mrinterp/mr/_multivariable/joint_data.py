@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.stats.profile.likelihood import KnownErrors
 from mrinterp.stats.profile.strength import lambda_str
@@ -150,10 +151,7 @@ def _shared_weights(weight: Array) -> Array | None:
 
 
 def joint_data(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     sigma_xx: Array | None = None,
     sigma_xy: Array | None = None,
     *,
@@ -163,8 +161,8 @@ def joint_data(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-    beta_y, se_y : ndarray (O, J)
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     sigma_xx : ndarray (J, F, F), optional
         Covariance of the errors of the exposure effects; from ``se_x``, uncorrelated, by default.
     sigma_xy : ndarray (J, F, O), optional
@@ -177,19 +175,19 @@ def joint_data(
     JointData, or Fit
         A fit without estimates where no outcome can be estimated; its status says why.
     """
-    b = np.ascontiguousarray(beta_x.T, dtype=float)
+    b = np.ascontiguousarray(effects.beta_x.T, dtype=float)
     J, K = b.shape
-    O = len(beta_y)
+    O = len(effects.beta_y)
     xx = (
-        np.einsum("kj,kl->jkl", np.asarray(se_x, float) ** 2, np.eye(K))
+        np.einsum("kj,kl->jkl", np.asarray(effects.se_x, float) ** 2, np.eye(K))
         if sigma_xx is None
         else np.asarray(sigma_xx, float)
     )
     why = _exposure_problem(b, xx, needed)
     if why:
         return failed_fit(K, O, why)
-    g = np.asarray(beta_y, dtype=float)
-    syy = np.asarray(se_y, dtype=float) ** 2
+    g = np.asarray(effects.beta_y, dtype=float)
+    syy = np.asarray(effects.se_y, dtype=float) ** 2
     xy = None if sigma_xy is None else np.ascontiguousarray(np.asarray(sigma_xy, float).transpose(2, 0, 1))
     problem = _outcome_problems(g, syy, xx, xy)
     bad = np.array([p != "" for p in problem], bool)

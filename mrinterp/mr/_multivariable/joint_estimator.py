@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._multivariable.joint_data import joint_data
-from mrinterp.mr._univariable.regression import choice
 
 __all__ = ["joint_estimator"]
 
@@ -22,10 +23,8 @@ Method = Callable[..., Fit]
 _DATA = """    data : JointData
         Effects with their errors.
 """
-_ARRAYS = """    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures per dose unit, and their standard errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+_ARRAYS = """    effects : Effects
+        Of J instruments on F exposures and O outcomes.
 """
 _COVARIANCES = """    sigma_xx : ndarray (J, F, F), optional
         Covariance of the errors of the exposure effects (uncorrelated by default).
@@ -50,7 +49,7 @@ def joint_estimator(
 ) -> Callable[[Method], Method]:
     """Declare the decorated method of `JointData` as the multivariable estimator ``name``.
 
-    The kernel that is registered takes ``beta_x (F, J), se_x, beta_y (O, J), se_y``, the covariances of the
+    The kernel that is registered takes `Effects`, the covariances of the
     errors and the method's own keywords; checks and lays out the arrays (`joint_data`), so that the method
     sees none that it cannot handle; blanks outcomes that cannot be estimated and says why.
 
@@ -74,10 +73,7 @@ def joint_estimator(
 
     def declare(method: Method) -> Method:
         def kernel(
-            beta_x: Array,
-            se_x: Array,
-            beta_y: Array,
-            se_y: Array,
+            effects: Effects,
             *,
             sigma_xx: Array | None = None,
             sigma_xy: Array | None = None,
@@ -85,8 +81,8 @@ def joint_estimator(
             **options: Any,
         ) -> Fit:
             choice("distribution", distribution, ("normal", "t"))
-            needed = len(beta_x) + beyond
-            data = joint_data(beta_x, se_x, beta_y, se_y, sigma_xx, sigma_xy, needed=needed)
+            needed = len(effects.beta_x) + beyond
+            data = joint_data(effects, sigma_xx, sigma_xy, needed=needed)
             if isinstance(data, Fit):
                 return data
             fit = method(data, **options)
@@ -95,7 +91,7 @@ def joint_estimator(
             df: Any = np.inf
             if distribution == "t":
                 df = fit.df if np.isfinite(fit.df).all() else float(data.size[0] - data.size[1])
-            words = np.full(len(beta_y), "ok", dtype=object) if fit.status is None else fit.status
+            words = np.full(len(effects.beta_y), "ok", dtype=object) if fit.status is None else fit.status
             return replace(fit, df=df, status=data.finish(words))
 
         kernel.__name__, kernel.__qualname__, kernel.__module__ = name, name, method.__module__
@@ -116,7 +112,7 @@ def joint_estimator(
 
 
 def _signature(kernel: Method, method: Method, covariances: bool, intervals: bool) -> inspect.Signature:
-    """The four arrays, the covariances, the method's keywords, and the distribution where it is a choice."""
+    """The effects, the covariances, the method's keywords, and the distribution where it is a choice."""
     shared = inspect.signature(kernel).parameters
     arrays = [p for p in shared.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     errors = [shared["sigma_xx"], shared["sigma_xy"]] if covariances else []

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
-from mrinterp.mr._univariable.regression import choice
 from mrinterp.stats.profile.inference import positive_inverse
 from mrinterp.stats.profile.likelihood import minimize_profile
 

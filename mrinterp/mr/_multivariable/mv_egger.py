@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice, p_value, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._multivariable.mv_ivw import (
     COLLINEAR,
@@ -18,7 +20,6 @@ from mrinterp.mr._multivariable.mv_ivw import (
     weighted_fit,
     whitening_problem,
 )
-from mrinterp.mr._univariable.regression import choice, p_value, residual_df
 
 __all__ = ["mv_egger"]
 
@@ -37,10 +38,7 @@ Array = NDArray[np.float64]
     min_instruments=2,
 )
 def mv_egger(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     orientate: int = 1,
     model: str = "random",
@@ -52,10 +50,8 @@ def mv_egger(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures, jointly in the model, and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes; weights are 1/syy.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. Weights are 1/syy.
     orientate : int
         Exposure (counted from 1) whose effects are made positive; the estimate depends on it.
     model : {"random", "fixed", "unfloored", "sandwich"}
@@ -77,28 +73,30 @@ def mv_egger(
     Not valid where pleiotropy
     follows the strength for the orienting exposure, or conditionally weak instruments.
     """
-    F, J = beta_x.shape
+    (F, O), J = effects.shape, effects.count
     if not 1 <= int(orientate) <= F:
         raise InputError("option 'orientate'", str(orientate), f"Give the number of an exposure, 1 to {F}")
     choice("model", model, MODELS)
-    sign = np.where(beta_x[int(orientate) - 1] < 0, -1.0, 1.0)
-    design = np.concatenate([np.ones((1, J)), sign * beta_x]).T
+    sign = np.where(effects.beta_x[int(orientate) - 1] < 0, -1.0, 1.0)
+    design = np.concatenate([np.ones((1, J)), sign * effects.beta_x]).T
     if collinear(design):
-        alone = collinear(beta_x.T)
+        alone = collinear(effects.beta_x.T)
         return no_fit(
             F,
-            len(beta_y),
+            O,
             COLLINEAR if alone else "effects on the exposures are collinear with the intercept",
         )
     problem = whitening_problem(ld)
     if problem:
-        return no_fit(F, len(beta_y), problem)
-    fit = weighted_fit(design, sign * beta_y, se_y, None if ld is None else sign[:, None] * ld * sign)
+        return no_fit(F, O, problem)
+    fit = weighted_fit(
+        design, sign * effects.beta_y, effects.se_y, None if ld is None else sign[:, None] * ld * sign
+    )
     df = J - F - 1
-    shape = (F, len(beta_y))
+    shape = effects.shape
     intercept, intercept_se = fit.beta[0], scaled_errors(fit, df, model)[0]
     details = {
-        **strength(beta_x, se_x, len(beta_y), sigma),
+        **strength(effects, sigma),
         "intercept": np.broadcast_to(intercept, shape),
         "intercept_se": np.broadcast_to(intercept_se, shape),
         "intercept_p": np.broadcast_to(

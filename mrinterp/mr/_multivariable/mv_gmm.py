@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from mrinterp.mr._engine.inference import choice, heterogeneity
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
-from mrinterp.mr._univariable.regression import choice, heterogeneity
 from mrinterp.stats.profile.dense_profile import DenseErrors, joint_effects, minimize_dense
 from mrinterp.stats.profile.inference import many_weak_covariance, matching_overdispersion
 from mrinterp.stats.profile.likelihood import KnownErrors, minimize_profile

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice, heterogeneity, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import choice, heterogeneity, mean_f, residual_df
 from mrinterp.stats.profile.strength import conditional_f_statistics
 from mrinterp.stats.tests.tails import neglog10p_t
 
@@ -120,10 +121,7 @@ def infer(fit: WeightedFit, df: int, model: str, distribution: str, details: dic
     min_instruments=0,
 )
 def mv_ivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     model: str = "random",
     distribution: str = "normal",
@@ -134,10 +132,8 @@ def mv_ivw(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures, jointly in the model, and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes; weights are 1/syy.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. Weights are 1/syy.
     model : {"random", "fixed", "unfloored", "sandwich"}
         Errors multiplied by max(1, sigma), 1 or sigma, sigma^2 = Q / (J - F); or HC3 errors from the
         residuals themselves, which hold where pleiotropy is not proportional to the outcome's errors.
@@ -157,22 +153,22 @@ def mv_ivw(
     scenario of ``benchmarks/mr_simulations.py``; with ``model="random"`` not where pleiotropy is
     of one size and errors are not (type-I error then exceeds 5%).
     """
-    F, J = beta_x.shape
-    if collinear(beta_x.T):
-        return no_fit(F, len(beta_y), COLLINEAR)
+    (F, O), J = effects.shape, effects.count
+    if collinear(effects.beta_x.T):
+        return no_fit(F, O, COLLINEAR)
     problem = whitening_problem(ld)
     if problem:
-        return no_fit(F, len(beta_y), problem)
-    fit = weighted_fit(beta_x.T, beta_y, se_y, ld)
-    return infer(fit, J - F, model, distribution, strength(beta_x, se_x, len(beta_y), sigma))
+        return no_fit(F, O, problem)
+    fit = weighted_fit(effects.beta_x.T, effects.beta_y, effects.se_y, ld)
+    return infer(fit, J - F, model, distribution, strength(effects, sigma))
 
 
-def strength(beta_x: Array, se_x: Array, outcomes: int, sigma: Array | None = None) -> dict[str, Array]:
+def strength(effects: Effects, sigma: Array | None = None) -> dict[str, Array]:
     """Mean and conditional F of each exposure, (F, O)."""
-    F = len(beta_x)
-    shape = (F, outcomes)
-    conditional = conditional_f_statistics(beta_x, se_x, None if sigma is None else sigma[:, :F, :F])
+    F = len(effects.beta_x)
+    own = None if sigma is None else sigma[:, :F, :F]
+    conditional = conditional_f_statistics(effects.beta_x, effects.se_x, own)
     return {
-        "f": np.broadcast_to(mean_f(beta_x, se_x), shape),
-        "conditional_f": np.broadcast_to(conditional[:, None], shape),
+        "f": effects.mean_f(),
+        "conditional_f": np.broadcast_to(conditional[:, None], effects.shape),
     }

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.inference import choice, heterogeneity
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
-from mrinterp.mr._univariable.regression import choice, heterogeneity
 from mrinterp.stats.profile.inference import many_weak_covariance
 from mrinterp.stats.profile.likelihood import minimize_profile
 

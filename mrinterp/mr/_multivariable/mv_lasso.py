@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.heterogeneity_stop import heterogeneity_stop
+from mrinterp.mr._engine.inference import choice, heterogeneity
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
-from mrinterp.mr._univariable.heterogeneity_stop import heterogeneity_stop
-from mrinterp.mr._univariable.regression import choice, heterogeneity
 
 __all__ = ["mv_lasso"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._multivariable.mv_ivw import COLLINEAR, collinear, no_fit, strength
-from mrinterp.mr._univariable.regression import choice, residual_df
 from mrinterp.mr._univariable.robust import mm_regression
 from mrinterp.stats.loops.row_threads import by_rows
 
@@ -28,10 +29,7 @@ Array = NDArray[np.float64]
     min_instruments=2,
 )
 def mv_robust(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     model: str = "random",
     errors: str = "small_sample",
@@ -43,10 +41,8 @@ def mv_robust(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures, jointly in the model, and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes; weights are 1/syy.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. Weights are 1/syy.
     model : {"random", "fixed"}
         Errors divided by min(1, scale), or by the scale (one effect, known errors).
     errors : {"small_sample", "influence"}
@@ -67,16 +63,15 @@ def mv_robust(
     choice("model", model, ("random", "fixed"))
     choice("errors", errors, ("small_sample", "influence"))
     choice("distribution", distribution, ("normal", "t"))
-    F, J = beta_x.shape
-    O = len(beta_y)
-    if collinear(beta_x.T):
+    (F, O), J = effects.shape, effects.count
+    if collinear(effects.beta_x.T):
         return no_fit(F, O, COLLINEAR)
     beta, se, scale = np.empty((O, F)), np.empty((O, F)), np.empty(O)
 
     def fit(first: int, last: int) -> None:
         with np.errstate(all="ignore"):
             for o in range(first, last):
-                X, y = (beta_x / se_y[o]).T, beta_y[o] / se_y[o]
+                X, y = (effects.beta_x / effects.se_y[o]).T, effects.beta_y[o] / effects.se_y[o]
                 beta[o : o + 1], se[o : o + 1], scale[o : o + 1] = mm_regression(
                     X[None], y[None], seed, errors
                 )
@@ -87,6 +82,6 @@ def mv_robust(
         beta.T,
         se.T,
         residual_df(distribution, J - F),
-        details={"scale": np.broadcast_to(scale, (F, O)), **strength(beta_x, se_x, O, sigma)},
+        details={"scale": np.broadcast_to(scale, (F, O)), **strength(effects, sigma)},
         meta={"uses_error_correlation": False},
     )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
@@ -20,7 +21,6 @@ from mrinterp.mr._multivariable.mv_gmm import (
     independent_moments,
     marginal_moments,
 )
-from mrinterp.mr._univariable.regression import choice
 from mrinterp.stats.profile.dense_profile import minimize_dense
 from mrinterp.stats.profile.inference import many_weak_covariance, matching_overdispersion
 from mrinterp.stats.profile.likelihood import minimize_profile

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, choice
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["cml"]
@@ -75,10 +76,7 @@ def _choose(theta: Array, se: Array, bic: Array, average: bool) -> tuple[float, 
     subtracts="shared",
 )
 def cml(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     average: bool = False,
     perturbations: int = 0,
@@ -93,10 +91,8 @@ def cml(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     average : bool
         Average over q by BIC weights instead of taking the best.
     perturbations : int
@@ -118,7 +114,7 @@ def cml(
     random starts. Errors are from the observed information over the valid set and do not count its
     selection: use ``perturbations``. Not valid where the largest agreeing group is an invalid one.
     """
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
+    shape, J = effects.shape, effects.count
     size = _sample_size(n, n_x, n_y, shape)
     if size is None:
         why = "needs the sample sizes for its BIC: give them in the table, or the option n"
@@ -126,7 +122,7 @@ def cml(
         return Fit(nothing, nothing, status=np.full(shape, why, dtype=object))
     most = J - 2 if most_invalid is None else int(most_invalid)
     choice("average", str(average), ("True", "False"))
-    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
+    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
     r = np.zeros(len(b)) if rho is None else np.asarray(rho, float).reshape(-1)
     rng_key = np.random.default_rng(seed).standard_normal((2, max(perturbations, 0), J))
     out, flags = np.full((len(b), 4), np.nan), np.zeros(b.shape, bool)

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells
 from mrinterp.stats.tests.tails import critical_value, neglog10p_chi2
 
 __all__ = ["conmix"]
@@ -88,10 +88,7 @@ def _valid(r: Array, sr: Array, psi: float, theta: float) -> NDArray[np.bool_]:
     divides=True,
 )
 def conmix(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     psi: float | None = None,
     lower: float | None = None,
@@ -103,10 +100,8 @@ def conmix(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures; their errors are not used.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. Errors of the exposures are not used.
     psi : float, optional
         Spread of the ratios of invalid instruments; 1.5 sd of the ratios by default.
     lower, upper, step : float, optional
@@ -118,8 +113,8 @@ def conmix(
     over-dispersion within the valid group, floored at 1; it may be a union of ``intervals`` pieces,
     of which the outermost limits are given. p divides the drop by phi^2 likewise.
     """
-    shape = (len(beta_x), len(beta_y))
-    b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape = effects.shape
+    b, _, g, t = effects.cells()
     ratio, error = g / b, t / np.abs(b)
     out = np.empty((len(b), 7))
     flags = np.empty(b.shape, bool)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import mean_f
 
 __all__ = ["divw", "pivw"]
 
@@ -18,21 +18,25 @@ _ASSUMES = (
 )
 
 
-def _moments(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> dict[str, Array]:
+def _moments(effects: Effects) -> dict[str, Array]:
     """The sums both estimators are made of, (F, O) or (O,)."""
-    w, b2, s2 = 1.0 / (se_y * se_y), beta_x * beta_x, se_x * se_x
+    w, b2, s2 = (
+        1.0 / (effects.se_y * effects.se_y),
+        effects.beta_x * effects.beta_x,
+        effects.se_x * effects.se_x,
+    )
     w2 = w * w
     return {
         "w": w.sum(axis=1),
-        "bg": beta_x @ (w * beta_y).T,
-        "gg": (w * beta_y * beta_y).sum(axis=1),
+        "bg": effects.beta_x @ (w * effects.beta_y).T,
+        "gg": (w * effects.beta_y * effects.beta_y).sum(axis=1),
         "bb": b2 @ w.T,
         "ss": s2 @ w.T,
         "w2bb": b2 @ w2.T,
         "w2_s2_b2s2": (s2 * (b2 + s2)) @ w2.T,
         "v2": (4.0 * b2 * s2 - 2.0 * s2 * s2) @ w2.T,
-        "v12": 2.0 * ((beta_x * s2) @ (w2 * beta_y).T),
-        "J": np.float64(beta_x.shape[1]),
+        "v12": 2.0 * ((effects.beta_x * s2) @ (w2 * effects.beta_y).T),
+        "J": np.float64(effects.count),
     }
 
 
@@ -57,9 +61,9 @@ def _fit(m: dict[str, Array], theta: Array, tau2: Array, denominator: Array, con
     return Fit(theta, se, status=status.astype(object), details=details)
 
 
-def _condition(beta_x: Array, se_x: Array, shape: tuple[int, ...]) -> Array:
-    J = beta_x.shape[1]
-    return np.broadcast_to((mean_f(beta_x, se_x) - 1.0) * np.sqrt(J), shape)
+def _condition(effects: Effects) -> Array:
+    """kappa sqrt(J), kappa = mean F - 1 of each exposure, (F, O)."""
+    return np.asarray((effects.mean_f() - 1.0) * np.sqrt(effects.count))
 
 
 @estimator(
@@ -70,15 +74,13 @@ def _condition(beta_x: Array, se_x: Array, shape: tuple[int, ...]) -> Array:
     blocked=False,
     subtracts="own",
 )
-def divw(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, overdispersion: bool = True) -> Fit:
+def divw(effects: Effects, *, overdispersion: bool = True) -> Fit:
     """Sum w b g / Sum w (b^2 - s^2), weights 1/syy.
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     overdispersion : bool
         Whether balanced pleiotropy of variance tau^2 enters the error.
 
@@ -87,11 +89,11 @@ def divw(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, overdispersi
     kappa sqrt(J) = (mean F - 1) sqrt(J) should be above 20. Not valid with selected instruments
     (winner's curse) or correlated errors of exposure and outcome.
     """
-    m = _moments(beta_x, se_x, beta_y, se_y)
+    m = _moments(effects)
     denominator = m["bb"] - m["ss"]
     theta = m["bg"] / denominator
     tau2 = _overdispersion(m, theta) if overdispersion else np.zeros_like(theta)
-    return _fit(m, theta, tau2, denominator, _condition(beta_x, se_x, theta.shape))
+    return _fit(m, theta, tau2, denominator, _condition(effects))
 
 
 @estimator(
@@ -103,10 +105,7 @@ def divw(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, overdispersi
     subtracts="own",
 )
 def pivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     penalty: float = 1.0,
     overdispersion: bool = True,
@@ -125,9 +124,9 @@ def pivw(
     mu2p = mu2/2 + sign(mu2) sqrt(mu2^2/4 + lambda v2), mu1p = mu1 + (v12/v2)(mu2p - mu2),
     theta = mu1p/mu2p, where v2 and v12 estimate the variance of mu2 and its covariance with mu1.
     """
-    m = _moments(beta_x, se_x, beta_y, se_y)
+    m = _moments(effects)
     mu2 = m["bb"] - m["ss"]
     mu2p = mu2 / 2.0 + np.where(mu2 < 0, -1.0, 1.0) * np.sqrt(mu2 * mu2 / 4.0 + penalty * m["v2"])
     theta = (m["bg"] + m["v12"] / m["v2"] * (mu2p - mu2)) / mu2p
     tau2 = _overdispersion(m, theta) if overdispersion else np.zeros_like(theta)
-    return _fit(m, theta, tau2, mu2p, _condition(beta_x, se_x, theta.shape))
+    return _fit(m, theta, tau2, mu2p, _condition(effects))

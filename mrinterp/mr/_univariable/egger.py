@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, row_blocks
+from mrinterp.mr._engine.inference import choice, heterogeneity, p_value, residual_df, wider_inference
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._univariable.ivw import inverse_ld, joint_mean_f
-from mrinterp.mr._univariable.regression import (
-    choice,
-    fused,
-    heterogeneity,
-    p_value,
-    residual_df,
-    row_blocks,
-    wider_inference,
-)
 
 __all__ = ["egger", "egger_correlated"]
 
@@ -29,25 +22,28 @@ _REFERENCE = "Bowden, Davey Smith & Burgess 2015 Int J Epidemiol, doi:10.1093/ij
 _EQUAL = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
 
 
-def _sums(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, w: Array) -> Array:
+def _sums(effects: Effects, w: Array) -> Array:
     """Sums over instruments oriented to b >= 0, (7, F, O).
 
     Sum w|b|, w b^2, w sign(b) g, w b g, (b/s)^2, |b| t / s^2 and t^2 / s^2.
     """
-    weighted = w * beta_y
-    if fused(beta_x, beta_y):
+    weighted = w * effects.beta_y
+    if effects.fused():
         from mrinterp.stats.loops.fused_sums import egger_sums
 
-        return egger_sums(beta_x, se_x, w, weighted, se_y)
-    out = np.empty((7, len(beta_x), len(beta_y)))
-    for rows in row_blocks(*beta_x.shape):
-        b, precision = beta_x[rows], 1.0 / (se_x[rows] * se_x[rows])
+        return egger_sums(effects.beta_x, effects.se_x, w, weighted, effects.se_y)
+    out = np.empty((7, len(effects.beta_x), len(effects.beta_y)))
+    for rows in row_blocks(*effects.beta_x.shape):
+        b, precision = effects.beta_x[rows], 1.0 / (effects.se_x[rows] * effects.se_x[rows])
         size = np.abs(b)
         sign = np.copysign(1.0, b + 0.0)  # a negative zero counts as positive, like zero
         out[0, rows], out[1, rows] = size @ w.T, (b * b) @ w.T
         out[2, rows], out[3, rows] = sign @ weighted.T, b @ weighted.T
         out[4, rows] = (b * b * precision).sum(axis=1, keepdims=True)
-        out[5, rows], out[6, rows] = (size * precision) @ se_y.T, precision @ (se_y * se_y).T
+        out[5, rows], out[6, rows] = (
+            (size * precision) @ effects.se_y.T,
+            precision @ (effects.se_y * effects.se_y).T,
+        )
     return out
 
 
@@ -98,10 +94,7 @@ def _infer(
 
 @estimator("egger", "MR-Egger", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, blocked=False)
 def egger(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     distribution: str = "t",
     level: float = 0.95,
@@ -110,10 +103,9 @@ def egger(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors; an effect of 0 counts as positive.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes; weights are 1/syy.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. An effect of 0 on the
+        exposure counts as positive; weights are 1/syy.
     distribution : {"t", "normal", "wider"}
         Reference of the intervals: t on J - 2 degrees of freedom; normal; or the more cautious of
         normal with the floored and t with the unfloored error.
@@ -123,11 +115,11 @@ def egger(
     Errors are multiplied by max(1, sqrt(Q / (J - 2))). The slope is diluted by about ``i2_gx``
     (below .9: correct or distrust it). Not valid where pleiotropy follows instrument strength.
     """
-    J = beta_x.shape[1]
-    w = 1.0 / (se_y * se_y)
+    J = effects.count
+    w = 1.0 / (effects.se_y * effects.se_y)
     total = w.sum(axis=1)
-    x, xx, y, xy, z2, lean, noise = _sums(beta_x, se_x, beta_y, se_y, w)
-    yy = (w * beta_y * beta_y).sum(axis=1)
+    x, xx, y, xy, z2, lean, noise = _sums(effects, w)
+    yy = (w * effects.beta_y * effects.beta_y).sum(axis=1)
     spread = xx - x * x / total
     cross = xy - x * y / total
     slope = cross / spread
@@ -147,10 +139,7 @@ def egger(
     min_instruments=3,
 )
 def egger_correlated(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     ld: Array,
     distribution: str = "t",
@@ -167,8 +156,8 @@ def egger_correlated(
     -----
     Other shapes and options as in `egger`. Not valid with an ``ld`` close to singular.
     """
-    J = beta_x.shape[1]
-    F, O = len(beta_x), len(beta_y)
+    J = effects.count
+    F, O = len(effects.beta_x), len(effects.beta_y)
     inverse = inverse_ld(ld)
     if inverse is None:
         nothing = np.full((F, O), np.nan)
@@ -180,9 +169,9 @@ def egger_correlated(
         return Fit(nothing, nothing, status=status)
     # Flipping an instrument flips its row of the design, of the outcome and of ld alike: flip the
     # constant's column instead and leave ld as it is.
-    sign = np.where(beta_x < 0, -1.0, 1.0)
-    one, x = sign[:, None, :] / se_y, beta_x[:, None, :] / se_y
-    y = np.broadcast_to(beta_y / se_y, x.shape)
+    sign = np.where(effects.beta_x < 0, -1.0, 1.0)
+    one, x = sign[:, None, :] / effects.se_y, effects.beta_x[:, None, :] / effects.se_y
+    y = np.broadcast_to(effects.beta_y / effects.se_y, x.shape)
     one_inv, x_inv = one @ inverse, x @ inverse
 
     def dot(a: Array, b: Array) -> Array:
@@ -194,7 +183,7 @@ def egger_correlated(
     slope = cross / spread
     intercept = (s1y - slope * s1x) / s11
     q = np.maximum(syy - s1y * s1y / s11 - slope * cross, 0.0)
-    more = {"f": joint_mean_f(beta_x, se_x, inverse, O)}
+    more = {"f": joint_mean_f(effects, inverse)}
     slope_se, intercept_se = 1.0 / np.sqrt(spread), np.sqrt(sxx / (s11 * spread))
     equal = spread <= 1e-12 * sxx
     return _infer(slope, slope_se, intercept, intercept_se, q, J, distribution, level, more, equal)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import p_value
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, p_value
 
 __all__ = ["grip"]
 
@@ -39,15 +40,13 @@ def _adjusted_slope(b: Array, s: Array, g: Array, t: Array) -> Array:
     min_instruments=3,
     divides=True,
 )
-def grip(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> Fit:
+def grip(effects: Effects) -> Fit:
     """Weighted regression of g b on b^2 with intercept, weights 1/(b^2 syy).
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
 
     Notes
     -----
@@ -60,8 +59,8 @@ def grip(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> Fit:
     (E b^4 = beta^4 + 6 beta^2 s^2 + 3 s^4 for a normal error). Not valid with weak instruments, where
     the plain slope is diluted.
     """
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     x, y, w = b * b, g * b, 1.0 / (b * b * t * t)
     total = w.sum(axis=1)
     mx, my = (w * x).sum(axis=1) / total, (w * y).sum(axis=1) / total

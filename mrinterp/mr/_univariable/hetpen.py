@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from mrinterp.core.errors import InputError
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells
 from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["hetpen"]
@@ -87,10 +87,7 @@ def _one(
     divides=True,
 )
 def hetpen(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     prior: float = 0.5,
     psi: float | None = None,
@@ -103,10 +100,9 @@ def hetpen(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures; their errors are not used. At most 14 instruments.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of at most 14 instruments on F exposures and O outcomes. Errors of the exposures
+        are not used.
     prior : float
         Prior probability that an instrument is valid.
     psi : float, optional
@@ -145,12 +141,12 @@ def hetpen(
         raise InputError("option 'prior'", f"{prior:g}", "Give a probability between 0 and 1")
     if psi is not None and not psi > 0.0:
         raise InputError("option 'psi'", f"{psi:g}", "Give a spread above 0, in the unit of the effect")
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
+    shape, J = effects.shape, effects.count
     if J > MOST:
         why = f"enumerates all subsets: at most {MOST} instruments, here {J}; choose the strongest"
         nothing = np.full(shape, np.nan)
         return Fit(nothing, nothing, status=np.full(shape, why, dtype=object))
-    b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
+    b, _, g, t = effects.cells()
     grid: Array | None = None
     if lower is not None and upper is not None and step is not None:
         grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)

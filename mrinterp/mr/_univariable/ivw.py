@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance, row_blocks
+from mrinterp.mr._engine.inference import choice, heterogeneity, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import (
-    cells,
-    choice,
-    delta_variance,
-    fused,
-    heterogeneity,
-    mean_f,
-    residual_df,
-    row_blocks,
-)
 
 __all__ = ["ivw", "ivw_correlated", "ivw_fixed", "ivw_random", "wald"]
 
@@ -39,47 +31,42 @@ def _sums(beta_x: Array, beta_y: Array, weights: Array) -> tuple[Array, Array, A
     return xx, xy, np.einsum("oj,oj->o", weighted, beta_y)
 
 
-def _slope(
-    beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, weights: str, rho: Array | None
-) -> tuple[Array, Array, Array, Array]:
+def _slope(effects: Effects, weights: str, rho: Array | None) -> tuple[Array, Array, Array, Array]:
     """Slope, its error for unit residual variance, Q, and the mean F, each (F, O)."""
     choice("weights", weights, ("first", "second"))
-    shape = (len(beta_x), len(beta_y))
+    shape = effects.shape
     if weights == "first":
-        w = 1.0 / (se_y * se_y)
-        if fused(beta_x, beta_y):
+        w = 1.0 / (effects.se_y * effects.se_y)
+        if effects.fused():
             from mrinterp.stats.loops.fused_sums import ivw_sums
 
-            xx, xy, f = ivw_sums(beta_x, se_x, w, w * beta_y)
-            yy, f = np.einsum("oj,oj->o", w * beta_y, beta_y), f / beta_x.shape[1]
+            xx, xy, f = ivw_sums(effects.beta_x, effects.se_x, w, w * effects.beta_y)
+            yy, f = np.einsum("oj,oj->o", w * effects.beta_y, effects.beta_y), f / effects.count
         else:
-            xx, xy, yy = _sums(beta_x, beta_y, w)
-            f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+            xx, xy, yy = _sums(effects.beta_x, effects.beta_y, w)
+            f = effects.mean_f()
         slope = xy / xx
         return slope, 1.0 / np.sqrt(xx), np.maximum(yy - slope * xy, 0.0), f
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    b, s, g, t = effects.cells()
     w = 1.0 / delta_variance(b, s, g, t, 0.0 if rho is None else rho.reshape(-1, 1))
     w = np.where(b == 0, 0.0, w)
     xx, xy = (w * b * b).sum(axis=1), (w * b * g).sum(axis=1)
     slope = xy / xx
     q = (w * (g - slope[:, None] * b) ** 2).sum(axis=1)
-    f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+    f = effects.mean_f()
     return slope.reshape(shape), (1.0 / np.sqrt(xx)).reshape(shape), q.reshape(shape), f
 
 
 def _fit(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     model: str,
     weights: str,
     distribution: str,
     rho: Array | None,
 ) -> Fit:
     choice("distribution", distribution, ("normal", "t"))
-    J = beta_x.shape[1]
-    slope, unit_se, q, f = _slope(beta_x, se_x, beta_y, se_y, weights, rho)
+    J = effects.count
+    slope, unit_se, q, f = _slope(effects, weights, rho)
     sigma = np.sqrt(q / (J - 1)) if J > 1 else np.ones_like(q)
     scale = {"fixed": np.ones_like(q), "floored": np.maximum(sigma, 1.0), "unfloored": sigma}[model]
     status = None
@@ -108,10 +95,7 @@ def _fit(
     blocked=False,
 )
 def ivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     distribution: str = "normal",
@@ -121,10 +105,8 @@ def ivw(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     weights : {"first", "second"}
         1/syy, or the reciprocal of the second-order variance, which also uses ``rho``.
     distribution : {"normal", "t"}
@@ -138,7 +120,7 @@ def ivw(
     errors of exposure and outcome come from the same runs and instruments are weak: the estimate
     is then drawn toward the confounded association.
     """
-    return _fit(beta_x, se_x, beta_y, se_y, "floored", weights, distribution, rho)
+    return _fit(effects, "floored", weights, distribution, rho)
 
 
 @estimator(
@@ -150,17 +132,14 @@ def ivw(
     blocked=False,
 )
 def ivw_fixed(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     distribution: str = "normal",
     rho: Array | None = None,
 ) -> Fit:
     """`ivw` with the residual variance taken as 1. Not valid under heterogeneity (Q above J - 1)."""
-    return _fit(beta_x, se_x, beta_y, se_y, "fixed", weights, distribution, rho)
+    return _fit(effects, "fixed", weights, distribution, rho)
 
 
 @estimator(
@@ -171,17 +150,14 @@ def ivw_fixed(
     blocked=False,
 )
 def ivw_random(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     distribution: str = "normal",
     rho: Array | None = None,
 ) -> Fit:
     """`ivw` with the residual variance as estimated, even below 1 (then too narrow as a rule)."""
-    return _fit(beta_x, se_x, beta_y, se_y, "unfloored", weights, distribution, rho)
+    return _fit(effects, "unfloored", weights, distribution, rho)
 
 
 @estimator(
@@ -192,9 +168,7 @@ def ivw_random(
     min_instruments=1,
     divides=True,
 )
-def wald(
-    beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, order: int = 1, rho: Array | None = None
-) -> Fit:
+def wald(effects: Effects, *, order: int = 1, rho: Array | None = None) -> Fit:
     """Ratio g/b of the strongest instrument of each exposure (largest |b|/s).
 
     Parameters
@@ -207,12 +181,12 @@ def wald(
     Shapes as in `ivw`. Not valid for a weak instrument (F below 10): its interval can be unbounded.
     """
     choice("order", str(order), ("1", "2"))
-    best = np.argmax(np.abs(beta_x / se_x), axis=1)
-    b = np.take_along_axis(beta_x, best[:, None], axis=1)
-    s = np.take_along_axis(se_x, best[:, None], axis=1)
-    g, t = beta_y[:, best].T, se_y[:, best].T
+    best = np.argmax(np.abs(effects.beta_x / effects.se_x), axis=1)
+    b = np.take_along_axis(effects.beta_x, best[:, None], axis=1)
+    s = np.take_along_axis(effects.se_x, best[:, None], axis=1)
+    g, t = effects.beta_y[:, best].T, effects.se_y[:, best].T
     variance = t * t if order == 1 else delta_variance(b, s, g, t, 0.0 if rho is None else rho)
-    flags = np.zeros((len(beta_x), len(beta_y), beta_x.shape[1]), bool)
+    flags = np.zeros((len(effects.beta_x), len(effects.beta_y), effects.count), bool)
     np.put_along_axis(flags, np.broadcast_to(best[:, None, None], (*flags.shape[:2], 1)), True, axis=2)
     f = np.broadcast_to((b / s) ** 2, g.shape)
     return Fit(
@@ -231,10 +205,7 @@ def wald(
     reference="Burgess, Dudbridge & Thompson 2016 Stat Med, doi:10.1002/sim.6835",
 )
 def ivw_correlated(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     ld: Array,
     model: str = "random",
@@ -258,22 +229,22 @@ def ivw_correlated(
     """
     choice("model", model, ("random", "fixed"))
     choice("distribution", distribution, ("normal", "t"))
-    J = beta_x.shape[1]
-    shape = (len(beta_x), len(beta_y))
+    J = effects.count
+    shape = effects.shape
     inverse = inverse_ld(ld)
     if inverse is None:
         status = np.full(
             shape, "the correlation between the instruments is singular: drop copies of an instrument", object
         )
         return Fit(np.full(shape, np.nan), np.full(shape, np.nan), status=status)
-    x = beta_x[:, None, :] / se_y
-    y = beta_y / se_y
+    x = effects.beta_x[:, None, :] / effects.se_y
+    y = effects.beta_y / effects.se_y
     x_inv = x @ inverse
     xx, xy = np.einsum("foj,foj->fo", x_inv, x), np.einsum("foj,oj->fo", x_inv, y)
     slope = xy / xx
     q = np.maximum(np.einsum("oj,ji,oi->o", y, inverse, y) - slope * xy, 0.0)
     scale = np.maximum(np.sqrt(q / (J - 1)), 1.0) if model == "random" else np.ones_like(q)
-    details = {**heterogeneity(q, J - 1), "f": joint_mean_f(beta_x, se_x, inverse, len(beta_y))}
+    details = {**heterogeneity(q, J - 1), "f": joint_mean_f(effects, inverse)}
     return Fit(slope, scale / np.sqrt(xx), residual_df(distribution, J - 1), details=details)
 
 
@@ -285,8 +256,8 @@ def inverse_ld(ld: Array) -> Array | None:
     return np.asarray((vectors / values) @ vectors.T)
 
 
-def joint_mean_f(beta_x: Array, se_x: Array, inverse: Array, outcomes: int) -> Array:
+def joint_mean_f(effects: Effects, inverse: Array) -> Array:
     """F of all instruments jointly, z' ld^-1 z / J, (F, O)."""
-    z = beta_x / se_x
-    f = np.einsum("fj,ji,fi->f", z, inverse, z) / beta_x.shape[1]
-    return np.broadcast_to(f[:, None], (len(beta_x), outcomes))
+    z = effects.beta_x / effects.se_x
+    f = np.einsum("fj,ji,fi->f", z, inverse, z) / effects.count
+    return np.broadcast_to(f[:, None], effects.shape)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.heterogeneity_stop import heterogeneity_stop
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.heterogeneity_stop import heterogeneity_stop
-from mrinterp.mr._univariable.regression import cells, choice
 
 __all__ = ["lasso"]
 
@@ -100,10 +101,7 @@ def _choose_lambda(b: Array, g: Array, w: Array, unit: Array) -> Array:
     min_instruments=3,
 )
 def lasso(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     lam: float | None = None,
     distribution: str = "normal",
@@ -112,10 +110,8 @@ def lasso(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     lam : float, optional
         Penalty lambda; by default chosen by `heterogeneity_stop` on a path of 100 from the smallest
         that calls all instruments valid down to 1e-4 of it, evenly on the log scale.
@@ -136,8 +132,8 @@ def lasso(
     2016 (10.1080/01621459.2014.994705). Not valid where half of the instruments or more are invalid.
     """
     choice("distribution", distribution, ("normal", "t"))
-    shape = (len(beta_x), len(beta_y))
-    b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape = effects.shape
+    b, _, g, t = effects.cells()
     w, unit = 1.0 / (t * t), _thresholds(b, t)
     chosen = _choose_lambda(b, g, w, unit) if lam is None else np.full(len(b), float(lam))
     valid, penalized = _valid(b, g, w, chosen[:, None] * unit * (1 + 1e-10))

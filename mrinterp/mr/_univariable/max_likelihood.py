@@ -7,8 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice, heterogeneity, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, choice, heterogeneity, residual_df
 
 __all__ = ["max_likelihood"]
 
@@ -87,10 +88,7 @@ def fit_profile(b: Array, s: Array, g: Array, t: Array, rho: Array) -> tuple[Arr
     subtracts="shared",
 )
 def max_likelihood(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     model: str = "random",
     distribution: str = "normal",
@@ -100,10 +98,8 @@ def max_likelihood(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     model : {"random", "fixed"}
         Error from the observed information, multiplied by max(1, sqrt(Q / (J - 1))) or not.
     distribution : {"normal", "t"}
@@ -118,8 +114,8 @@ def max_likelihood(
     """
     choice("model", model, ("random", "fixed"))
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = np.zeros(len(b)) if rho is None else np.asarray(rho, float).reshape(-1)
     theta, se, q = fit_profile(b, s, g, t, r)
     if model == "random":

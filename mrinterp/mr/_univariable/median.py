@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance
+from mrinterp.mr._engine.inference import choice, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, choice, delta_variance, mean_f, residual_df
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
@@ -38,7 +39,7 @@ def _medians(ratio: Array, weights: Array) -> Array:
 
 
 def _fit(
-    arrays: tuple[Array, Array, Array, Array],
+    effects: Effects,
     weights: str | None,
     penalty: float | None,
     draws: int,
@@ -49,15 +50,16 @@ def _fit(
     from mrinterp.stats.robust.ratio_medians import ratio_medians
     from mrinterp.stats.robust.weighted_median import bootstrap_sd
 
-    beta_x, se_x, beta_y, se_y = arrays
     choice("distribution", distribution, ("normal", "t"))
-    shape, df = (len(beta_x), len(beta_y)), residual_df(distribution, beta_x.shape[1] - 1)
+    shape, df = effects.shape, residual_df(distribution, effects.count - 1)
     known = weights in (None, "first")
     if known:
-        beta, f = ratio_medians(beta_x, se_x, beta_y, se_y, weights is not None)
+        beta, f = ratio_medians(
+            effects.beta_x, effects.se_x, effects.beta_y, effects.se_y, weights is not None
+        )
         if penalty is None and draws < 2:
             return Fit(beta, np.full(shape, np.nan), df, details={"f": f})
-    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
+    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
     r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
     ratio = g / b
     w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])
@@ -77,7 +79,7 @@ def _fit(
             )
 
         by_rows(bootstrap, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
-    f = np.broadcast_to(mean_f(beta_x, se_x), shape)
+    f = effects.mean_f()
     return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
 
 
@@ -90,10 +92,7 @@ def _fit(
     divides=True,
 )
 def simple_median(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -104,10 +103,8 @@ def simple_median(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     draws, seed : int
         Parametric bootstrap of the error; with fewer than 2 draws there is none.
     distribution : {"normal", "t"}
@@ -120,7 +117,7 @@ def simple_median(
     Not valid where half of the instruments or more are invalid; the bootstrap error is heavy-tailed
     where instruments are weak (F below 10).
     """
-    return _fit((beta_x, se_x, beta_y, se_y), None, None, draws, seed, rho, distribution)
+    return _fit(effects, None, None, draws, seed, rho, distribution)
 
 
 @estimator(
@@ -132,10 +129,7 @@ def simple_median(
     divides=True,
 )
 def weighted_median(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     draws: int = 1000,
@@ -155,7 +149,7 @@ def weighted_median(
     -----
     Other parameters and limits as in `simple_median`.
     """
-    return _fit((beta_x, se_x, beta_y, se_y), weights, None, draws, seed, rho, distribution)
+    return _fit(effects, weights, None, draws, seed, rho, distribution)
 
 
 @estimator(
@@ -167,10 +161,7 @@ def weighted_median(
     divides=True,
 )
 def penalized_weighted_median(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     penalty: float = 20.0,
@@ -190,4 +181,4 @@ def penalized_weighted_median(
     -----
     Other parameters and limits as in `weighted_median`.
     """
-    return _fit((beta_x, se_x, beta_y, se_y), weights, float(penalty), draws, seed, rho, distribution)
+    return _fit(effects, weights, float(penalty), draws, seed, rho, distribution)

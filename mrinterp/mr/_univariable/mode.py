@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance
+from mrinterp.mr._engine.inference import choice, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, choice, delta_variance, residual_df
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.robust.density import density_modes, silverman_bandwidth
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
@@ -41,7 +42,7 @@ def _penalized_modes(
 
 
 def _fit(
-    arrays: tuple[Array, Array, Array, Array],
+    effects: Effects,
     weighted: bool,
     error: str,
     phi: float,
@@ -54,9 +55,8 @@ def _fit(
 ) -> Fit:
     choice("error", error, ("delta", "nome"))
     choice("distribution", distribution, ("t", "normal"))
-    beta_x, _, beta_y, _ = arrays
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(*arrays)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = 0.0 if rho is None else rho.reshape(-1, 1)
     ratio = g / b
     variance = (delta_variance(b, s, g, t, r) if error == "delta" else t * t) / (b * b)
@@ -88,10 +88,7 @@ def _fit(
     "simple_mode", "Simple mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True
 )
 def simple_mode(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     phi: float = 1.0,
     error: str = "delta",
@@ -105,10 +102,8 @@ def simple_mode(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     phi : float
         Multiplier of the bandwidth 0.9 min(sd, 1.4826 mad) / J^(1/5).
     error : {"delta", "nome"}
@@ -127,18 +122,14 @@ def simple_mode(
     512 points. The mad of a bootstrap of modes is no consistent standard error: the interval is
     indicative, and heavy-tailed where instruments are weak.
     """
-    arrays = (beta_x, se_x, beta_y, se_y)
-    return _fit(arrays, False, error, phi, None, points, draws, seed, distribution, rho)
+    return _fit(effects, False, error, phi, None, points, draws, seed, distribution, rho)
 
 
 @estimator(
     "weighted_mode", "Weighted mode", assumes=_ASSUMES, reference=_REFERENCE, min_instruments=3, divides=True
 )
 def weighted_mode(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     phi: float = 1.0,
     error: str = "delta",
@@ -160,5 +151,4 @@ def weighted_mode(
     -----
     Other parameters and limits as in `simple_mode`; ``error`` also chooses the weights.
     """
-    arrays = (beta_x, se_x, beta_y, se_y)
-    return _fit(arrays, True, error, phi, penalty, points, draws, seed, distribution, rho)
+    return _fit(effects, True, error, phi, penalty, points, draws, seed, distribution, rho)

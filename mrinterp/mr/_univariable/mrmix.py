@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["mixture_error", "mrmix"]
@@ -149,10 +149,7 @@ def _one(rows: tuple[Array, ...], spread: float, points: int, grid: Array | None
     subtracts="own",
 )
 def mrmix(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     spread: float = 1.0,
     points: int = 31,
@@ -164,10 +161,8 @@ def mrmix(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     spread : float
         Least variance of the paths of invalid instruments, in units of the median error variance:
         without it the two groups cannot be told apart where all instruments are valid.
@@ -186,8 +181,8 @@ def mrmix(
     regular (all instruments valid) ``se_given_membership`` takes its place. Not valid where the largest
     agreeing group is an invalid one, nor with few instruments.
     """
-    shape = (len(beta_x), len(beta_y))
-    b, s, g, t = (np.ascontiguousarray(a) for a in cells(beta_x, se_x, beta_y, se_y))
+    shape = effects.shape
+    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
     grid: Array | None = None
     if lower is not None and upper is not None and step is not None:
         grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance
+from mrinterp.mr._engine.inference import choice, p_value, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells, choice, delta_variance, p_value, residual_df
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["line", "penalized_egger", "penalized_ivw", "penalty_weights"]
@@ -41,10 +42,7 @@ def line(b: Array, g: Array, w: Array) -> tuple[Array, Array, Array, Array, Arra
     divides=True,
 )
 def penalized_ivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     penalty: float = 100.0,
@@ -56,10 +54,8 @@ def penalized_ivw(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     weights : {"first", "second"}
         1/syy or the reciprocal second-order variance (with ``rho``).
     penalty : float
@@ -77,8 +73,8 @@ def penalized_ivw(
     choice("weights", weights, ("first", "second"))
     choice("model", model, ("random", "fixed"))
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = 0.0 if rho is None else rho.reshape(-1, 1)
     w = 1.0 / (t * t if weights == "first" else delta_variance(b, s, g, t, r))
     centre = np.median(g / b, axis=1)[:, None]
@@ -103,10 +99,7 @@ def penalized_ivw(
     min_instruments=3,
 )
 def penalized_egger(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     penalty: float = 100.0,
     distribution: str = "normal",
@@ -116,8 +109,8 @@ def penalized_egger(
     Parameters and limits as in `penalized_ivw`; t has J - 2 degrees of freedom.
     """
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, _, g, t = effects.cells()
     g, b = np.where(b < 0, -g, g), np.abs(b)
     w = 1.0 / (t * t)
     intercept, slope, *_ = line(b, g, w)

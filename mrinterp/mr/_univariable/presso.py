@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import cells
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["presso"]
@@ -73,10 +73,7 @@ def _distortion_p(
     min_instruments=4,
 )
 def presso(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     draws: int = 1000,
     seed: int = 0,
@@ -87,10 +84,8 @@ def presso(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     draws, seed : int
         Simulation of the global test and of the distortion test.
     alpha : float
@@ -106,8 +101,8 @@ def presso(
     Distortion = (raw - corrected) / |corrected|, against removing as many instruments at random.
     Not valid where half of the instruments or more are invalid.
     """
-    shape = (len(beta_x), len(beta_y))
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape = effects.shape
+    b, s, g, t = effects.cells()
     J = b.shape[1]
     w = 1.0 / (t * t)
     loo = _without_each(w, b, g)

@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance
+from mrinterp.mr._engine.inference import choice, heterogeneity, p_value, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
-from mrinterp.mr._univariable.regression import (
-    cells,
-    choice,
-    delta_variance,
-    heterogeneity,
-    p_value,
-    residual_df,
-)
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["radial_egger", "radial_ivw"]
@@ -60,10 +54,7 @@ def _outliers(q: Array, alpha: float, shape: tuple[int, int]) -> dict[str, NDArr
     divides=True,
 )
 def radial_ivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "modified",
     floor: bool = True,
@@ -75,10 +66,8 @@ def radial_ivw(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     weights : {"first", "second", "modified", "iterative"}
         W = b^2/syy; the second-order variance (with ``rho``); b^2/(syy + theta^2 sxx) at the
         first-order theta; or the same iterated to its own theta.
@@ -96,8 +85,8 @@ def radial_ivw(
     a list of what to look at.
     """
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = np.zeros((len(b), 1)) if rho is None else rho.reshape(-1, 1)
     w = _weights(b, s, g, t, weights, r)
     total = w.sum(axis=1)
@@ -126,10 +115,7 @@ def radial_ivw(
     divides=True,
 )
 def radial_egger(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "modified",
     floor: bool = True,
@@ -144,8 +130,8 @@ def radial_egger(
     -----
     t on J - 2 degrees of freedom. Not valid where pleiotropy follows instrument strength.
     """
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = np.zeros((len(b), 1)) if rho is None else rho.reshape(-1, 1)
     if weights in ("modified", "iterative"):
         choice("weights", weights, ("first", "second", "modified"))

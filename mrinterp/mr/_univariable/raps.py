@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._univariable.max_likelihood import minimize_on_line
-from mrinterp.mr._univariable.regression import cells, choice
 from mrinterp.stats.profile.losses import LOSSES, Loss, find_loss
 
 __all__ = ["raps"]
@@ -83,10 +84,7 @@ def _errors(
     subtracts="own",
 )
 def raps(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     loss: str = "huber",
     overdispersion: bool = True,
@@ -95,10 +93,8 @@ def raps(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     loss : {"huber", "tukey", "l2"}
         How residuals count (Huber's constant 1.345, Tukey's 4.685).
     overdispersion : bool
@@ -111,8 +107,8 @@ def raps(
     errors (use a profile score that knows it), nor with directional pleiotropy.
     """
     choice("loss", loss, LOSSES)
-    shape = (len(beta_x), len(beta_y))
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape = effects.shape
+    b, s, g, t = effects.cells()
     how = find_loss(loss)
     w = 1.0 / (t * t)
     xx = (w * b * b).sum(axis=1)

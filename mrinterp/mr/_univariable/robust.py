@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects, delta_variance
+from mrinterp.mr._engine.inference import choice, p_value, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._univariable.penalized import line, penalty_weights
-from mrinterp.mr._univariable.regression import cells, choice, delta_variance, p_value, residual_df
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["mm_regression", "robust_egger", "robust_ivw"]
@@ -197,10 +198,7 @@ def _all_cells(
     divides=True,
 )
 def robust_ivw(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     weights: str = "first",
     penalty: float | None = None,
@@ -214,10 +212,8 @@ def robust_ivw(
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     weights : {"first", "second"}
         1/syy or the reciprocal second-order variance (with ``rho``).
     penalty : float, optional
@@ -244,8 +240,8 @@ def robust_ivw(
     choice("model", model, ("random", "fixed"))
     choice("errors", errors, _ERRORS)
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, s, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, s, g, t = effects.cells()
     r = 0.0 if rho is None else rho.reshape(-1, 1)
     w = 1.0 / (t * t if weights == "first" else delta_variance(b, s, g, t, r))
     if penalty is not None:
@@ -271,10 +267,7 @@ def robust_ivw(
     min_instruments=3,
 )
 def robust_egger(
-    beta_x: Array,
-    se_x: Array,
-    beta_y: Array,
-    se_y: Array,
+    effects: Effects,
     *,
     penalty: float | None = None,
     errors: str = "small_sample",
@@ -289,8 +282,8 @@ def robust_egger(
     """
     choice("errors", errors, _ERRORS)
     choice("distribution", distribution, ("normal", "t"))
-    shape, J = (len(beta_x), len(beta_y)), beta_x.shape[1]
-    b, _, g, t = cells(beta_x, se_x, beta_y, se_y)
+    shape, J = effects.shape, effects.count
+    b, _, g, t = effects.cells()
     g, b = np.where(b < 0, -g, g), np.abs(b)
     w = 1.0 / (t * t)
     if penalty is not None:

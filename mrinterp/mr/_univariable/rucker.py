@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.inference import p_value
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._univariable.egger import egger
 from mrinterp.mr._univariable.ivw import ivw_fixed
-from mrinterp.mr._univariable.regression import p_value
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
 __all__ = ["rucker"]
@@ -27,15 +28,13 @@ Array = NDArray[np.float64]
     min_instruments=3,
     blocked=False,
 )
-def rucker(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, alpha: float = 0.05) -> Fit:
+def rucker(effects: Effects, *, alpha: float = 0.05) -> Fit:
     """IVW unless Q falls by more than chance when an intercept is added; errors random if Q is large.
 
     Parameters
     ----------
-    beta_x, se_x : ndarray (F, J)
-        Effects on the exposures and their errors.
-    beta_y, se_y : ndarray (O, J)
-        The same for the outcomes.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes.
     alpha : float
         Level of the three tests (Q, Q of Egger, their difference).
 
@@ -44,8 +43,8 @@ def rucker(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, alpha: flo
     ``model`` is 1 (IVW, fixed), 2 (IVW, random), 3 (Egger, fixed) or 4 (Egger, random). Normal
     inference. A choice made by tests on the same data does not hold its level.
     """
-    J = beta_x.shape[1]
-    straight, tilted = ivw_fixed(beta_x, se_x, beta_y, se_y), egger(beta_x, se_x, beta_y, se_y)
+    J = effects.count
+    straight, tilted = ivw_fixed(effects), egger(effects)
     q, q_egger = straight.details["q"], tilted.details["q"]
     sigma, sigma_egger = np.sqrt(q / (J - 1)), np.sqrt(q_egger / (J - 2))
     q_diff = np.maximum(q - q_egger, 0.0)

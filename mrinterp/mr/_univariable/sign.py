@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
 
 __all__ = ["sign"]
@@ -20,20 +21,21 @@ Array = NDArray[np.float64]
     reference="Dixon & Mood 1946 J Am Stat Assoc, doi:10.1080/01621459.1946.10501898",
     min_instruments=6,
 )
-def sign(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array, *, level: float = 0.95) -> Fit:
+def sign(effects: Effects, *, level: float = 0.95) -> Fit:
     """Twice the share of instruments with concordant signs, minus 1: from -1 to 1, not an effect size.
 
     Parameters
     ----------
-    beta_x, beta_y : ndarray (F, J), (O, J)
-        Effects; instruments with a zero on either side do not count. Errors are not used.
+    effects : Effects
+        Of J instruments on F exposures and O outcomes. Instruments with a zero
+        on either side do not count. Errors are not used.
 
     Notes
     -----
     Exact binomial p and Clopper-Pearson limits. At least six instruments must count. The number is
     a concordance, not a causal effect in units.
     """
-    x, y = np.sign(beta_x), np.sign(beta_y)
+    x, y = np.sign(effects.beta_x), np.sign(effects.beta_y)
     n = np.abs(x) @ np.abs(y).T
     k = (n + x @ y.T) / 2.0
     most = np.maximum(k, n - k)

@@ -17,6 +17,10 @@ Array = NDArray[np.float64]
 
 _DENSE_DOUBLES = 1 << 23
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
+_FARTHEST = 1e5
+"""Largest nuisance effect, in errors of the outcome per error of the exposure, at which statistics are computed.
+
+Their distance from the limit falls as 1/effect (1e-5 here); rounding grows as its square (1e10 times 1e-16)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +120,8 @@ def dense_effect_statistics(
 
     ``values`` (N,) hypothesized values; ``centre`` (K,) the minimum of the objective. ``sufficient``
     standardizes by symmetric roots of the two covariances. Values go in blocks whose (r, r) matrices stay
-    below 64 MB; the data hold K^2 r^2 doubles.
+    below 64 MB; the data hold K^2 r^2 doubles. Where the objective keeps falling while another effect grows
+    without bound, as it can far from the estimate, ``lm`` and ``rank`` are those of their limit.
     """
     r, K = data.beta_x.shape
     size = max(1, _DENSE_DOUBLES // (r * max(r, K * K)))
@@ -130,7 +135,7 @@ def dense_effect_statistics(
 def _dense_block(
     data: DenseErrors, exposure: int, values: Array, centre: Array, sufficient: bool
 ) -> WeakStatistics:
-    at = _constrained_minimum(data, exposure, values, centre)
+    at = _within_reach(data, exposure, _constrained_minimum(data, exposure, values, centre))
     rest = [i for i in range(len(centre)) if i != exposure]
     contrast = np.zeros_like(at.theta)
     contrast[:, exposure] = 1.0
@@ -243,6 +248,22 @@ def _constrained_minimum(data: DenseErrors, exposure: int, values: Array, centre
         point = point.put(active[better], trial.take(np.flatnonzero(better)))
         active = active[better & (promised > 1e-10)]
     return point
+
+
+def _within_reach(data: DenseErrors, exposure: int, point: _DensePoint) -> _DensePoint:
+    """The same with nuisance effects that ran off drawn back along their direction to `_FARTHEST`; ``ar`` stays.
+
+    Beyond it the covariance of the freed exposure effects is a difference of two matrices that agree in all
+    their digits: indefinite, or singular, by rounding alone.
+    """
+    per_unit = np.sqrt(np.einsum("kkii->k", data.sigma_xx) / np.trace(data.sigma_yy))
+    size = np.delete(np.abs(point.theta) * per_unit, exposure, axis=1).max(axis=1, initial=0.0)
+    far = np.flatnonzero(size > _FARTHEST)
+    if not len(far):
+        return point
+    theta = point.theta[far] * (_FARTHEST / size[far])[:, None]
+    theta[:, exposure] = point.theta[far, exposure]
+    return point.put(far, replace(_dense_point(data, theta), ar=point.ar[far]))
 
 
 def _ridge_solve(gram: Array, right: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What the regression estimators share: sums over instruments, errors, strength, heterogeneity."""
+"""What estimators of summary statistics share: checked words, heterogeneity, p-values and intervals."""
 
 from __future__ import annotations
 
@@ -12,21 +12,14 @@ from mrinterp.stats.tests.t_tail import two_sided_t
 from mrinterp.stats.tests.tails import critical_value, neglog10p_normal, neglog10p_t
 
 __all__ = [
-    "cells",
     "choice",
-    "delta_variance",
-    "fused",
     "heterogeneity",
-    "mean_f",
     "p_value",
     "residual_df",
-    "row_blocks",
     "wider_inference",
 ]
 
 Array = NDArray[np.float64]
-_IN_CACHE = 1 << 16
-_MANY = 1 << 20
 
 
 def choice(name: str, value: object, known: tuple[str, ...]) -> None:
@@ -52,42 +45,6 @@ def _elsewhere(value: str, known: tuple[str, ...]) -> str:
     words = {"simple": ("first", "nome"), "delta": ("second",), "t-dist": ("t",), "default": ("random",)}
     here = [w for w in words.get(value, ()) if w in known]
     return f"It is called {here[0]!r} here (one of {', '.join(known)})" if here else ""
-
-
-def cells(beta_x: Array, se_x: Array, beta_y: Array, se_y: Array) -> tuple[Array, Array, Array, Array]:
-    """Every pair of (exposure, outcome) as a row: four arrays (F * O, J), outcomes fastest."""
-    F, J = beta_x.shape
-    O = beta_y.shape[0]
-    shape = (F, O, J)
-    b, s = (np.broadcast_to(a[:, None, :], shape).reshape(F * O, J) for a in (beta_x, se_x))
-    g, t = (np.broadcast_to(a[None, :, :], shape).reshape(F * O, J) for a in (beta_y, se_y))
-    return b, s, g, t
-
-
-def row_blocks(rows: int, J: int) -> list[slice]:
-    """Slices of rows whose (rows, J) temporaries stay in the processor's cache."""
-    size = max(1, _IN_CACHE // max(J, 1))
-    return [slice(i, min(i + size, rows)) for i in range(0, rows, size)]
-
-
-def fused(beta_x: Array, beta_y: Array) -> bool:
-    """Whether compiled loops that read each array once beat matrix products: many exposures, few outcomes."""
-    return beta_x.size >= _MANY and len(beta_y) <= 4
-
-
-def mean_f(beta_x: Array, se_x: Array) -> Array:
-    """Mean over instruments of (b / s)^2, per exposure, (F, 1)."""
-    out = np.empty((len(beta_x), 1))
-    for rows in row_blocks(*beta_x.shape):
-        z = beta_x[rows] / se_x[rows]
-        out[rows, 0] = np.einsum("fj,fj->f", z, z)
-    return out / beta_x.shape[1]
-
-
-def delta_variance(b: Array, s: Array, g: Array, t: Array, rho: Array | float = 0.0) -> Array:
-    """Variance of the ratio g/b times b^2 to second order: t^2 + g^2 s^2/b^2 - 2 rho g s t/b."""
-    ratio = g / b
-    return np.asarray(t * t + ratio * ratio * s * s - 2.0 * rho * ratio * s * t)
 
 
 def residual_df(distribution: str, df: float) -> float:
