@@ -37,9 +37,9 @@ class Changes:
     features: Array
     bypass: Array
     outcomes: Array
-    prompt: NDArray
-    family: NDArray
-    kind: NDArray
+    prompt: NDArray[Any]
+    family: NDArray[Any]
+    kind: NDArray[Any]
     absorbed: int
 
 
@@ -93,10 +93,10 @@ class Panel(Shown):
     """
 
     runs: pd.DataFrame
-    doses: NDArray
-    features: NDArray
-    bypass: NDArray
-    outcomes: NDArray
+    doses: NDArray[Any]
+    features: NDArray[Any]
+    bypass: NDArray[Any]
+    outcomes: NDArray[Any]
     instruments: pd.DataFrame
     feature_names: tuple[str, ...]
     outcome_names: tuple[str, ...]

@@ -71,15 +71,15 @@ class SumStats(Shown):
     (1, 1, 1)
     """
 
-    beta: NDArray
-    se: NDArray
+    beta: NDArray[Any]
+    se: NDArray[Any]
     traits: pd.DataFrame
     instruments: pd.DataFrame
     dof: NDArray[np.float64]
     clusters: int
-    error_cov: NDArray | None = None
+    error_cov: NDArray[Any] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
-    ld: NDArray | None = None
+    ld: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.traits), len(self.instruments))

@@ -258,7 +258,8 @@ def bivariate_log_bayes_factors(
 
     def log_density(ax: Array, ay: Array) -> Array:
         det = ax * ay - c * c
-        return -0.5 * (np.log(det) + (xx * ay + yy * ax - 2.0 * c * xy) / det)
+        density: Array = -0.5 * (np.log(det) + (xx * ay + yy * ax - 2.0 * c * xy) / det)
+        return density
 
     null = log_density(vx, vy)
     wx, wy = vx + np.asarray(w_x, float), vy + np.asarray(w_y, float)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +37,7 @@ class Monotonicity:
 
 def monotonicity(
     values: Array,
-    family: NDArray,
+    family: NDArray[Any],
     floor: ArrayLike = 0.0,
     level: float = 0.95,
     draws: int = 1000,
@@ -122,7 +123,7 @@ class Ramp:
 
 
 def fit_ramp(
-    dose: Array, values: Array, family: NDArray, draws: int = 1000, seed: int = 0, tie: float = 1e-9
+    dose: Array, values: Array, family: NDArray[Any], draws: int = 1000, seed: int = 0, tie: float = 1e-9
 ) -> Ramp:
     """The flat - straight - flat curve nearest to the mean effects, and its knots over family draws.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -19,7 +21,7 @@ BLOCK = 4_000_000
 
 def family_draws(
     values: Array,
-    family: NDArray,
+    family: NDArray[Any],
     draws: int = 1000,
     seed: int = 0,
     weights: ArrayLike = 1.0,
@@ -89,7 +91,7 @@ def percentile_interval(
 def bootstrap_ratio(
     numerator: Array,
     denominator: ArrayLike,
-    family: NDArray,
+    family: NDArray[Any],
     draws: int = 1000,
     seed: int = 0,
     level: float = 0.95,

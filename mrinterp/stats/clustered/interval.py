@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class ClusteredInterval:
     critical: float
 
 
-def clustered_interval(values: Array, family: NDArray, level: float = 0.95) -> ClusteredInterval:
+def clustered_interval(values: Array, family: NDArray[Any], level: float = 0.95) -> ClusteredInterval:
     """Equal-weight mean over the rows of values (N, ...), with its interval by t (`clustered_mean`)."""
     mean, se, df = clustered_mean(values, family)
     critical = float(critical_value(level, df)) if df else float("nan")

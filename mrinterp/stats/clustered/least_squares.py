@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class ClusteredFit:
     residual: Array
 
 
-def families_of(family: NDArray) -> tuple[NDArray[np.int_], NDArray]:
+def families_of(family: NDArray[Any]) -> tuple[NDArray[np.int_], NDArray[Any]]:
     """Codes 0..C-1 of the families, and their names in sorted order."""
     names, codes = np.unique(np.asarray(family), return_inverse=True)
     return codes.astype(int), names
@@ -63,7 +64,7 @@ def _rows(codes: NDArray[np.int_]) -> Iterator[NDArray[np.int_]]:
 def clustered_least_squares(
     Z: Array,
     Y: Array,
-    family: NDArray,
+    family: NDArray[Any],
     p: int,
     covariance: str = "CR3",
     absorbed: int = 0,
@@ -162,7 +163,7 @@ def _leave_family_out(root: Array, u: Array) -> tuple[Array, float]:
     return u + left @ (grow[:, None] * along), float(h.max(initial=0.0))
 
 
-def clustered_mean(values: Array, family: NDArray) -> tuple[Array, Array, float]:
+def clustered_mean(values: Array, family: NDArray[Any]) -> tuple[Array, Array, float]:
     """Equal-weight mean over rows of values (N, ...), its error clustered by family, and degrees of freedom.
 
     Notes
@@ -177,7 +178,7 @@ def clustered_mean(values: Array, family: NDArray) -> tuple[Array, Array, float]
     return mean, np.sqrt((scores**2).sum(axis=0)), df
 
 
-def mean_scores(values: Array, family: NDArray) -> tuple[Array, Array, float]:
+def mean_scores(values: Array, family: NDArray[Any]) -> tuple[Array, Array, float]:
     """Mean over rows of values (N, ...), what each of C families adds to its error (C, ...), and degrees of
     freedom: the sum of two means' products of scores is their covariance (see `clustered_mean`)."""
     values = np.asarray(values, dtype=float)
@@ -195,7 +196,7 @@ def mean_scores(values: Array, family: NDArray) -> tuple[Array, Array, float]:
 
 
 def marginal_slopes(
-    z: Array, x: Array, family: NDArray, covariance: str = "CR3"
+    z: Array, x: Array, family: NDArray[Any], covariance: str = "CR3"
 ) -> tuple[Array, Array, Array, Array]:
     """Slope of every trait on every dose, one at a time, errors clustered by family.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ def paired_change(
     before: Array,
     after: Array,
     members: NDArray[np.bool_],
-    family: NDArray,
+    family: NDArray[Any],
     floor: float | Array = 0.0,
     draws: int = 2000,
     seed: int = 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class ClusteredProportion:
 
 
 def clustered_proportion(
-    hits: NDArray, family: NDArray, counted: NDArray | None = None, level: float = 0.95
+    hits: NDArray[Any], family: NDArray[Any], counted: NDArray[Any] | None = None, level: float = 0.95
 ) -> ClusteredProportion:
     """Share of hits, with an interval for rows that come in families.
 
@@ -87,7 +88,7 @@ def _effective(hits: Array, counts: Array, rows: Array, families: NDArray[np.int
     return np.asarray(p * (1 - p) * total**2 / (square * families / np.maximum(families - 1, 1)))
 
 
-def _family_sums(values: Array, family: NDArray) -> Array:
+def _family_sums(values: Array, family: NDArray[Any]) -> Array:
     """Sums (R, C) of values (R, N) over the rows of each family, families in sorted order."""
     codes, names = families_of(family)
     sums = np.zeros((len(names), len(values)))

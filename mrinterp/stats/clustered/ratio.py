@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ class ClusteredRatio:
 
 
 def clustered_ratio(
-    numerator: Array, denominator: Array, family: NDArray, level: float = 0.95
+    numerator: Array, denominator: Array, family: NDArray[Any], level: float = 0.95
 ) -> ClusteredRatio:
     """Mean of ``numerator`` over mean of ``denominator``, both (P, ...), on the same rows.
 
@@ -71,7 +72,7 @@ def clustered_ratio(
 def bootstrap_interval(
     numerator: Array,
     denominator: Array,
-    family: NDArray,
+    family: NDArray[Any],
     level: float = 0.95,
     draws: int = 1000,
     seed: int = 0,

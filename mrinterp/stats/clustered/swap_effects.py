@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -46,7 +47,7 @@ class SwapEffects:
 def swap_effects(
     amount: Array,
     change: Array,
-    family: NDArray,
+    family: NDArray[Any],
     signs: ArrayLike,
     floor: ArrayLike = 0.0,
     draws: int = 1000,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ __all__ = ["through_origin"]
 Array = NDArray[np.float64]
 
 
-def through_origin(x: Array, y: Array, family: NDArray) -> tuple[Array, Array, Array]:
+def through_origin(x: Array, y: Array, family: NDArray[Any]) -> tuple[Array, Array, Array]:
     """Slope of outcome changes on feature changes, feature by feature.
 
     Parameters

@@ -29,7 +29,7 @@ class DenseErrors:
 
     def omega(self, theta: Array) -> Array:
         """Covariance of e(theta), (r, r)."""
-        out = self.sigma_yy + np.einsum("k,l,klij->ij", theta, theta, self.sigma_xx, optimize=True)
+        out: Array = self.sigma_yy + np.einsum("k,l,klij->ij", theta, theta, self.sigma_xx, optimize=True)
         if self.sigma_xy is not None:
             half = np.einsum("k,kij->ij", theta, self.sigma_xy)
             out = out - half - half.T
@@ -37,7 +37,7 @@ class DenseErrors:
 
     def error_covariance(self, theta: Array) -> Array:
         """Cov(b_k, -e(theta)), (K, r, r): half of omega's derivative."""
-        out = np.einsum("l,klij->kij", theta, self.sigma_xx)
+        out: Array = np.einsum("l,klij->kij", theta, self.sigma_xx)
         return out if self.sigma_xy is None else out - self.sigma_xy
 
     def overdispersed(self, tau2: float) -> DenseErrors:

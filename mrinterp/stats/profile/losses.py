@@ -45,7 +45,7 @@ def _normal_mean(f: Callable[[Array], Array], kink: float) -> float:
 
     edges = [0.0, kink, 40.0] if np.isfinite(kink) else [0.0, 8.0, 40.0]
     return 2.0 * sum(
-        integrate.quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0] for a, b in pairwise(edges)
+        float(integrate.quad(integrand, a, b, epsabs=1e-14, epsrel=1e-13)[0]) for a, b in pairwise(edges)
     )
 
 

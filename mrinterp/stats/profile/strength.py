@@ -111,7 +111,7 @@ def joint_rank_statistic(beta_x: Array, se_x: Array, sigma_xx: Array | None = No
             starts.append(-weakest[rest] / weakest[k])
         ends = minimize_profile(data.take(np.zeros(len(starts), int)), np.array(starts))
         best = min(best, 2.0 * float(ends.value.min()))
-    return best / (J - K + 1)
+    return float(best / (J - K + 1))
 
 
 def lambda_str(beta_x: Array, se_x: Array, sigma_xx: Array | None = None) -> float:

@@ -281,4 +281,5 @@ def _inverse_root(a: Array) -> Array:
     """Symmetric inverse square roots of positive definite matrices (N, r, r)."""
     values, vectors = np.linalg.eigh((a + a.transpose(0, 2, 1)) / 2)
     half = vectors / np.sqrt(np.maximum(values, 1e-300))[:, None, :]
-    return np.matmul(half, vectors.transpose(0, 2, 1))
+    root: Array = np.matmul(half, vectors.transpose(0, 2, 1))
+    return root

@@ -33,7 +33,8 @@ def _coefficients(df: float) -> Array:
             steps = int(a)
             least = a - steps + 1.0
             ladder = np.prod(1.0 + 0.5 / (least + np.arange(steps - 1)))
-            return np.array(series) * (2.0 / np.sqrt(np.pi) * special.poch(least, 0.5) * ladder)
+            scale = float(2.0 / np.sqrt(np.pi) * special.poch(least, 0.5) * ladder)
+            return np.array(series) * scale
     return np.empty(0)
 
 
