@@ -13,7 +13,7 @@ PYTEST_ARGS ?= -n 2 --dist loadfile
 
 help:
 	@echo "make demo   install into $(VENV) and run the shipped study on MiniLM (results in demo/)"
-	@echo "make test   linters, types and all tests that this machine can run; lists what it cannot"
+	@echo "make test   linters, types and all tests that this machine can run, with their coverage; lists what it cannot"
 	@echo "make clean  remove $(VENV), demo/ and caches"
 
 install: $(VENV)/.installed
@@ -29,12 +29,13 @@ demo: install
 	$(BIN)/mrinterp run minilm_sentiment --out demo
 
 lint: install
-	$(BIN)/ruff check mrinterp tests benchmarks
-	$(BIN)/ruff format --check -q mrinterp tests benchmarks
+	$(BIN)/ruff check mrinterp tests benchmarks docs
+	$(BIN)/ruff format --check -q mrinterp tests benchmarks docs
 	$(BIN)/mypy
 
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=
+	@echo "coverage of mrinterp: $$($(BIN)/coverage report --format=total)%"
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .mypy_cache build *.egg-info
+	rm -rf $(VENV) demo .coverage .pytest_cache .ruff_cache .mypy_cache build *.egg-info

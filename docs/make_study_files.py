@@ -1,0 +1,134 @@
+"""Write docs/study_files.md: every key of a study file, from the types that read it.
+
+    python docs/make_study_files.py
+
+A test fails while the page differs from what this writes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import types
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from mrinterp.core.plan import Plan
+from mrinterp.core.plan_kind import KIND_KEYS
+from mrinterp.core.plan_model import FEATURE_KEYS, MODEL_KEYS
+from mrinterp.core.plan_outcome import OUTCOME_KEYS
+from mrinterp.core.section import Section
+
+PAGE = Path(__file__).with_name("study_files.md")
+HEAD = """# Study files
+
+<!-- Written by `python docs/make_study_files.py` from the types in mrinterp/core/plan*.py: edit those. -->
+
+A study is one TOML file: the network, what is read from it, what is asked of it, and every choice of the analysis,
+fixed before anything is read. A key that is unknown, or that does not belong to its kind, is refused with the
+nearest known key. Paths start from the folder of the study file. `mrinterp run study.toml --dry-run` reads the file,
+checks it, and prints what the study would cost. A whole file stands in the [README](../README.md); the one of the demo
+is [minilm_sentiment.toml](../mrinterp/studies/minilm_sentiment.toml).
+
+Keys without a default must be given.
+"""
+KINDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
+    "model": MODEL_KEYS,
+    "features": FEATURE_KEYS,
+    "outcome": OUTCOME_KEYS,
+    "knockouts.kinds": KIND_KEYS,
+}
+TITLES = {
+    "": "At the top of the file",
+    "outcome": "`[outcome]`, or several `[[outcomes]]`",
+    "knockouts.kinds": "One of `kinds` in `[knockouts]`",
+}
+PLAIN = {str: "text", int: "integer", float: "number", bool: "true or false", Any: "any value"}
+BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+
+
+def page() -> str:
+    """The page as it must be."""
+    return HEAD + "".join(_section(place, kind) for place, kind in _sections(Plan).items())
+
+
+def _sections(kind: type[Section], place: str = "") -> dict[str, type[Section]]:
+    found = {place: kind}
+    for name, field in kind.model_fields.items():
+        for part in _parts(field.annotation):
+            found |= _sections(part, f"{place}.{name}" if place else name)
+    return found
+
+
+def _parts(annotation: Any) -> list[type[Section]]:
+    """The sections that an annotation holds."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return [annotation]
+    return [s for a in get_args(annotation) for s in _parts(a)]
+
+
+def _section(place: str, kind: type[Section]) -> str:
+    own = {n: f for n, f in kind.model_fields.items() if not _parts(f.annotation) or n == "kinds"}
+    lines = [f"\n## {TITLES.get(place, f'`[{place}]`')}\n", inspect.cleandoc(kind.__doc__ or "") + "\n"]
+    lines += ["| key | value | default | what it says |", "|---|---|---|---|"] if own else []
+    for name, field in own.items():
+        cells = (f"`{name}`", _value(field), _default(field), field.description or "")
+        lines.append("| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |")
+    if place in KINDS:
+        lines += ["\n| `kind` | needs | may have |", "|---|---|---|"]
+        for name, (needs, may) in KINDS[place].items():
+            lines.append(f"| `{name}` | {_keys(needs)} | {_keys(may)} |")
+        shared = set(own) - {"kind"} - {k for n, m in KINDS[place].values() for k in (*n, *m)}
+        if shared:
+            lines.append(f"\nKeys of every kind: {_keys(tuple(k for k in own if k in shared))}.")
+    return "\n".join(lines) + "\n"
+
+
+def _keys(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{n}`" for n in names)
+
+
+def _value(field: FieldInfo) -> str:
+    """What may stand there, in words."""
+    bounds = [
+        f"{BOUNDS[name]} {getattr(part, name)}"
+        for part in field.metadata
+        for name in BOUNDS
+        if getattr(part, name, None) is not None
+    ]
+    return ", ".join([_type(field.annotation), *bounds])
+
+
+def _type(annotation: Any) -> str:
+    origin, inside = get_origin(annotation), get_args(annotation)
+    if annotation in PLAIN:
+        return PLAIN[annotation]
+    if origin is Literal:
+        return ", ".join(f"`{json.dumps(v)}`" for v in inside)
+    if origin in (Union, types.UnionType):
+        return " or ".join(_type(a) for a in inside if a is not type(None))
+    if origin is tuple:
+        return f"list of {_type(inside[0])}"
+    if origin is dict:
+        return f"table of {_type(inside[1])}"
+    if _parts(annotation):
+        return "name or table (see below)"
+    return _type(inside[0])  # Annotated
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "must be given"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, tuple) and value and isinstance(value[0], Section):
+        value = [v.model_dump(mode="json") for v in value]
+    if value in (None, "", (), {}):
+        return ""
+    return f"`{json.dumps(value)}`"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
