@@ -1,4 +1,4 @@
-"""What the README names exists: public names, commands, files."""
+"""What the README and docs/ promise is so: names, commands, options, files, measured numbers."""
 
 from __future__ import annotations
 
@@ -6,66 +6,115 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 import mrinterp
 from mrinterp.cli import cli
 from mrinterp.core.plan import Plan
 from mrinterp.knockouts._kinds.registry import KINDS
+from tests.house.test_public_face import FACES
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
+}
+README = PAGES["README.md"]
+KNOCKOUTS = PAGES["docs/knockouts.md"]
+EVERYTHING = "\n".join(PAGES.values())
+PUBLIC = {name for names in FACES.values() for name in names}
+LONGEST = 200
+"""Lines of the README."""
 
 
 def _functions() -> list[str]:
     """Names in the column ``function`` of the table of questions."""
-    table = TEXT.split("| question | function |", 1)[1].split("\n\n", 1)[0]
+    table = KNOCKOUTS.split("| question | function |", 1)[1].split("\n\n", 1)[0]
     rows = [line.split("|") for line in table.split("\n")[2:]]
     return [name for row in rows for name in re.findall(r"`(\w+)`", row[2])]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= LONGEST
 
 
 def test_every_function_of_the_questions_is_public() -> None:
     named = _functions()
     assert len(named) > 20
-    assert not set(named) - set(mrinterp.__all__)
+    assert not set(named) - PUBLIC
     assert len(named) == len(set(named))
 
 
 def test_every_public_design_answers_a_question() -> None:
-    designs = {n for n, home in mrinterp._HOMES.items() if home.startswith("knockouts.designs")}
+    designs = {n for n, home in FACES["mrinterp.knockouts"].items() if "._designs." in home}
+    assert len(designs) > 8
     assert not designs - set(_functions())
 
 
-def test_every_public_name_that_is_mentioned_exists() -> None:
-    named = set(re.findall(r"\bmrinterp\.(\w+)\b(?!/)", TEXT)) - {"bench"}
-    assert {"Study", "within", "from_arrays"} <= named
-    assert not named - set(mrinterp.__all__)
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_public_name_that_is_mentioned_exists(page: str) -> None:
+    for dotted in re.findall(r"(?<![\w/.])mrinterp((?:\.\w+)+)\b(?![/\w])", PAGES[page]):
+        value = mrinterp
+        for part in dotted.strip(".").split("."):
+            assert hasattr(value, part), f"mrinterp{dotted}"
+            value = getattr(value, part)
 
 
-def test_every_file_that_is_mentioned_exists() -> None:
-    named = set(re.findall(r"\b(?:benchmarks|tests|notebooks|mrinterp)/[\w/.]+\.\w+\b", TEXT))
-    assert len(named) > 10
+def test_the_doors_are_mentioned() -> None:
+    for door in ("mrinterp.Study", "mrinterp.from_arrays", "mrinterp.run_mr", "the_silent_twin.ipynb"):
+        assert door in README
+
+
+def test_every_namespace_has_its_row() -> None:
+    rows = set(re.findall(r"^\| `mrinterp\.(\w+)` \|", README, flags=re.MULTILINE))
+    assert rows == {face.split(".")[1] for face in FACES if face != "mrinterp"} | {"positions"}
+
+
+@pytest.mark.parametrize("page", sorted(PAGES))
+def test_every_file_that_is_mentioned_exists(page: str) -> None:
+    named = set(
+        re.findall(r"(?<![\w/])(?:benchmarks|tests|notebooks|mrinterp|docs)/[\w/.]+\.\w+\b", PAGES[page])
+    )
     assert not [name for name in named if not (ROOT / name).exists()]
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", PAGES[page])
+    assert not [link for link in links if not (ROOT / page).parent.joinpath(link).exists()]
 
 
 def test_every_verb_and_option_that_is_mentioned_exists() -> None:
-    calls = re.findall(r"^mrinterp (\w+)(.*)$", TEXT, flags=re.MULTILINE)
+    calls = re.findall(r"(?:^|`)mrinterp (\w+)([^\n`]*)", EVERYTHING, flags=re.MULTILINE)
     assert {verb for verb, _ in calls} == set(cli.commands)
     for verb, rest in calls:
         known = {o for p in cli.commands[verb].params for o in p.opts}
         assert set(re.findall(r"(--[\w-]+)", rest.split("#")[0])) <= known, (verb, rest)
 
 
+def test_every_target_of_make_that_is_mentioned_exists() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([\w-]+):", makefile, flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake (demo|test|lint|install|clean|help)\b", EVERYTHING)) <= targets
+
+
 def test_every_kind_of_knockout_is_named() -> None:
-    line = TEXT.split("Kinds: ", 1)[1].split(", or a `Kind`", 1)[0]
+    line = KNOCKOUTS.split("Kinds: ", 1)[1].split(", or a `Kind`", 1)[0]
     assert tuple(re.findall(r"`(\w+)`", line)) == tuple(KINDS)
 
 
-def test_the_study_file_is_one() -> None:
-    files = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", TEXT, flags=re.DOTALL)]
+def test_study_files_are_study_files() -> None:
+    files = [tomllib.loads(block) for block in re.findall(r"```toml\n(.*?)```", EVERYTHING, flags=re.DOTALL)]
     whole = next(made for made in files if "title" in made)
+    assert len(files) > 1
     for made in files:  # a section shown alone stands in the file shown whole
         assert Plan.model_validate(whole | made).features.folder == "sae_h6"
 
 
+def _table_rows(text: str) -> set[str]:
+    return {line for line in text.split("\n") if line.startswith("|")}
+
+
 def test_the_agreement_is_the_one_that_was_measured() -> None:
     measured = (ROOT / "benchmarks" / "results" / "minilm_agreement.md").read_text(encoding="utf-8")
-    assert not [line for line in measured.split("\n") if line and line not in TEXT]
+    notebook = PAGES["docs/laboratory_notebook.md"]
+    assert not [line for line in measured.split("\n") if line and line not in notebook]
+    cited = README.split("| method |", 1)[1].split("\n\n", 1)[0]
+    assert len(_table_rows(cited)) > 3
+    assert not _table_rows(cited) - _table_rows(measured)
