@@ -48,6 +48,11 @@ def test_snippets_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             exec(code, names)
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebooks_use_public_names(path: Path) -> None:
+    assert not re.findall(r"mrinterp\.[\w.]*\b_\w+", path.read_text(encoding="utf-8"))
+
+
 def test_most_snippets_run() -> None:
     marks = [mark for found in SNIPPETS.values() for mark, _ in found]
     assert marks.count("") > 2
