@@ -85,8 +85,8 @@ def integrated_gradients(
     >>> from mrinterp.attribution import integrated_gradients
     >>> from mrinterp.worlds import gated_world
     >>> found = integrated_gradients(gated_world().bench(), target="zero")
-    >>> round(found["linear", "output"].beta, 6), round(found.meta["completeness_error"], 1)
-    (1.0, 1.0)
+    >>> round(found["linear", "output"].beta, 6), found.meta["completeness_error"] > 1  # a step was missed
+    (1.0, True)
     """
     numbers = feature_numbers(bench, features)
     if steps < 1:

@@ -89,7 +89,7 @@ def remove_confounder(
     >>> bench = gated_world().bench()
     >>> cue = np.where(np.arange(bench.prompts) % 2, "conflicts", "absent")
     >>> removal = remove_confounder(bench, ["silent"], cue, draws=50)
-    >>> removal.how, removal.table["change"].abs().max()
+    >>> removal.how, removal.table["change"].abs().max().item()
     ('run time', 0.0)
     """
     checked_level(level), checked_draws(draws), checked_seed(seed)

@@ -76,7 +76,7 @@ def vestigial_features(
     >>> from mrinterp.edits import vestigial_features
     >>> from mrinterp.knockouts import knock_out
     >>> from mrinterp.worlds import gated_world
-    >>> found = vestigial_features(knock_out(gated_world().bench(), "mean", draws=20))
+    >>> found = vestigial_features(knock_out(gated_world().bench(), "zero", draws=20))
     >>> found.names
     ('silent', 'idle')
     """

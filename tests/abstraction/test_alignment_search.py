@@ -266,7 +266,7 @@ class _Opaque(torch.nn.Module):
         ({"dimensions": {"lefft": 1, "right": 1}}, "'lefft'.*Did you mean 'left'"),
         ({"site": "7"}, "site '7'"),
         ({"base": BASE[:-1]}, "599 base inputs, 600 source inputs"),
-        ({"source": np.full(600, 3)}, "input 3 serves all pairs"),
+        ({"source": np.full(600, 3)}, "input 3 is the source of all pairs"),
         ({"source": SOURCE[:, :1]}, "per variable"),
         ({"family": np.zeros(500)}, "0 of 1|of 1"),
         ({"family": np.zeros(4)}, "family"),
@@ -304,7 +304,7 @@ def test_unknown_variables_are_named(
     ("name", "value"),
     [(n, 0) for n in ("steps", "batch", "starts", "rate", "draws", "block")]
     + [
-        ("random", -1),
+        ("random_subspaces", -1),
         ("seed", -1),
         ("steps", 2.5),
         ("penalty", float("nan")),

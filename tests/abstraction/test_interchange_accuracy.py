@@ -295,7 +295,7 @@ BASE, SOURCE = PAIRS["left"]
     [
         (lambda: _accuracy(_aligned("left"), BASE, SOURCE[:-1]), "300 base inputs, 299 source inputs"),
         (lambda: _accuracy(_aligned("left"), [], []), "0 base inputs"),
-        (lambda: _accuracy(_aligned("left"), BASE, np.full(300, 5)), "input 5 serves all pairs"),
+        (lambda: _accuracy(_aligned("left"), BASE, np.full(300, 5)), "input 5 is the source of all pairs"),
         (
             lambda: _accuracy(_aligned("left"), BASE + 399, SOURCE),
             "base: [0-9]+. Give numbers of inputs, from 0 to 399",
@@ -328,7 +328,7 @@ BASE, SOURCE = PAIRS["left"]
             "80 coordinates of several variables, width 40",
         ),
         (lambda: held_out_families(np.arange(3)), "1 of 3"),
-        (lambda: draw_pairs(TASK.model, TASK.settings, "left", 0), "at least one pair"),
+        (lambda: draw_pairs(TASK.model, TASK.settings, "left", 0), "count: 0. Give a whole number"),
         (lambda: draw_pairs(TASK.model, TASK.settings, "lef", 5), "'lef'"),
         (lambda: draw_pairs(TASK.model, TASK.settings, "left", 5, group=np.arange(400)), "several inputs"),
     ],
@@ -342,7 +342,7 @@ def test_settings_of_another_length_are_refused() -> None:
     fewer = {k: v[:-1] for k, v in TASK.settings.items()}
     with pytest.raises(InputError, match="399 rows for 400 inputs"):
         replace(TASK, settings=fewer)
-    with pytest.raises(InputError, match="True is none of the classes"):
+    with pytest.raises(InputError, match="True is not one of the classes"):
         replace(TASK, classes=ClassScores((0, 2)))
 
 

@@ -58,7 +58,7 @@ def test_scores_of_classes_are_read_from_what_networks_return() -> None:
         (lambda: ClassScores((0, 1), targets=(1, 2, 3)), "3 for 2 labels"),
         (lambda: ClassScores((0, 1), targets=(0, 9))(torch.zeros(2, 5), torch.ones(2, 1)), "column 9 of 5"),
         (lambda: ClassScores((0, 1, 2))(torch.zeros(2, 1), torch.ones(2, 1)), "1 scores for 3 labels"),
-        (lambda: ClassScores((0, 1)).codes([0, 2]), "2 is none of the classes"),
+        (lambda: ClassScores((0, 1)).codes([0, 2]), "2 is not one of the classes"),
     ],
 )
 def test_classes_that_do_not_fit(make: Callable[[], Any], words: str) -> None:

@@ -51,7 +51,7 @@ def test_training_refuses_what_does_not_fit() -> None:
     def train(alignment: Any = (plant,), **options: Any) -> Any:
         return train_with_interchange(plain_network(), TASK, alignment, **options)
 
-    with pytest.raises(InputError, match="steps 0"):
+    with pytest.raises(InputError, match="steps: 0"):
         train(steps=0)
     with pytest.raises(InputError, match="site '9'"):
         train([AlignedVariable("left", "9", plant.view)])

@@ -311,8 +311,8 @@ class TestBadInput:
         ("change", "words"),
         [
             ({"features": ["high corners"]}, "Did you mean 'high corner'"),
-            ({"features": []}, "at least one"),
-            ({"features": "high corner"}, "list of distinct names"),
+            ({"features": []}, "at least one|at least 1"),
+            ({"features": ["high corner", "high corner"]}, "given 2 times"),
             ({"group": ["agrees"] * 600}, "no input whose cue conflicts"),
             ({"group": ["conflicts"] * 3}, "for 600 inputs"),
             ({"group": ["conflicts"] * 599 + ["maybe"]}, "group of input 599: 'maybe'"),
