@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import find
 from mrinterp.stats.robust.ratio_medians import ratio_medians
 from mrinterp.stats.robust.weighted_crossing import weighted_crossing
@@ -123,8 +124,8 @@ def test_estimate_does_not_depend_on_draws_blocks_or_threads(
     y, sy = rng.normal(0, 0.05, (1, 300)), np.full((1, 300), 0.01)
     kernel = find(method).kernel
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    one = kernel(x, sx, y, sy, draws=0).beta
+    one = kernel(Effects(x, sx, y, sy), draws=0).beta
     monkeypatch.setenv("NUMBA_NUM_THREADS", "2")
-    np.testing.assert_array_equal(kernel(x, sx, y, sy, draws=0).beta, one)
-    np.testing.assert_array_equal(kernel(x, sx, y, sy, draws=2).beta, one)
-    np.testing.assert_array_equal(kernel(x[7:9], sx[7:9], y, sy, draws=0).beta, one[7:9])
+    np.testing.assert_array_equal(kernel(Effects(x, sx, y, sy), draws=0).beta, one)
+    np.testing.assert_array_equal(kernel(Effects(x, sx, y, sy), draws=2).beta, one)
+    np.testing.assert_array_equal(kernel(Effects(x[7:9], sx[7:9], y, sy), draws=0).beta, one[7:9])
