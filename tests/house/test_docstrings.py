@@ -69,5 +69,5 @@ def test_the_example_of_a_public_name_runs(face: str, name: str) -> None:
     tests = doctest.DocTestFinder(recurse=False).find(value, name, globs={}) if callable(value) else []
     for test in tests:
         heard: list[str] = []
-        doctest.DocTestRunner(optionflags=options).run(test, out=heard.append)
+        doctest.DocTestRunner(verbose=False, optionflags=options).run(test, out=heard.append)
         assert not heard, "".join(heard)
