@@ -8,7 +8,7 @@ from typing import Any
 
 from mrinterp.core.storage import digest
 
-__all__ = ["OUTCOME_NUMBERS", "Order", "appended", "doubts_about", "how_planned", "order_of", "uses_outcomes"]
+__all__ = ["OUTCOME_NUMBERS", "Order", "appended", "how_planned", "order_of", "uses_outcomes"]
 
 OUTCOME_NUMBERS = (
     "panel",
