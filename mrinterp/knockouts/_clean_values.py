@@ -37,7 +37,7 @@ def clean_activation(bench: Bench, rows: Rows) -> torch.Tensor:
 
 
 def clean_token_values(bench: Bench, features: Rows) -> Array:
-    """Clean values at every token that the bench's rule writes, (f, P, T); nan at all others.
+    """Clean values at every token that the bench's position writes, (f, P, T); nan at all others.
 
     One forward pass over the inputs, unless the bench holds them already.
     """

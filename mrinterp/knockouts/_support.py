@@ -56,7 +56,7 @@ def check_support(
 
     Notes
     -----
-    Ranges are taken per group of tokens: classes where inputs have them, else positions. A rule that reads
+    Ranges are taken per group of tokens: classes where inputs have them, else positions. A bench that reads
     one value per input has one range for that value, and its tokens, each moved by the same amount, are
     held against their own positions' ranges besides (``outside``).
 

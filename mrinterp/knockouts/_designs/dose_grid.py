@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_values, spread
@@ -104,7 +105,10 @@ def _by_quantile(bench: Bench, quantiles: Sequence[float]) -> list[Targets]:
 
 def _given(doses: ArrayLike, features: int) -> Array:
     """Doses (F, D) that a person chose."""
-    made = np.asarray(doses, dtype=float)
+    try:
+        made = np.asarray(doses, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError("doses", shown(doses), "Give at least 3 numbers, from low to high") from None
     made = made[None] if made.ndim == 1 else made
     if made.ndim != 2 or made.shape[0] not in (1, features) or made.shape[1] < 3:
         raise InputError(

@@ -25,8 +25,8 @@ KINDS: dict[str, type[Kind]] = {
 """Every kind, by its name."""
 
 
-def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
-    """The kind of a name with its options; a kind itself is handed back.
+def kind_named(kind: str | Kind, options: dict[str, Any], argument: str = "kind") -> Kind:
+    """The kind of a name with its options; a kind itself is handed back. ``argument`` is named in messages.
 
     Raises
     ------
@@ -42,10 +42,10 @@ def kind_named(kind: str | Kind, options: dict[str, Any]) -> Kind:
         return kind
     if not isinstance(kind, str):
         found = f"the class {kind.__name__}" if isinstance(kind, type) else shown(kind)
-        raise InputError("kind", found, f"Give a name ({', '.join(KINDS)}), or a kind such as Mean()")
+        raise InputError(argument, found, f"Give a name ({', '.join(KINDS)}), or a kind such as Mean()")
     if kind not in KINDS:
         fix = f"{near_misses(kind, KINDS)} Known: {', '.join(KINDS)}"
-        raise InputError("kind", repr(kind), fix.strip())
+        raise InputError(argument, repr(kind), fix.strip())
     known = [option.name for option in fields(KINDS[kind])]
     for name in options:
         if name not in known:

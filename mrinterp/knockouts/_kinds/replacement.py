@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import own_tokens
@@ -39,18 +41,18 @@ def replacement_values(
         For an unknown kind or one that swaps several values per prompt, another shape, infinite values,
         or a value that a person chose far outside support without asking for it.
     """
-    kind = kind_named(values, {}) if isinstance(values, str | Kind) else None
+    kind = kind_named(values, {}, "values") if isinstance(values, str | Kind | type) else None
     if kind is not None:
         swaps = kind.targets(bench)(numbers)
         if swaps.shape[1] != 1:
             raise InputError(
-                "values of the knockout",
+                "values",
                 f"{kind.label}: {swaps.shape[1]} values per prompt",
                 "Designs write one: choose one donor, or a kind that goes one way",
             )
         made = swaps[:, 0]
     else:
-        made = np.asarray(values(bench, numbers) if callable(values) else values, dtype=float)
+        made = _numbers(values(bench, numbers) if callable(values) else values)
     # Zero is an ablation like the mean; any other bare number was chosen by somebody.
     chosen = kind.chosen if kind is not None else made.ndim <= 1 and bool(made.any())
     full = (len(numbers), *bench.values.shape[:-1])
@@ -60,16 +62,25 @@ def replacement_values(
         m not in (1, n) for m, n in zip(made.shape, full, strict=False)
     ):
         raise InputError(
-            "values of the knockout",
+            "values",
             f"shape {np.shape(made)} for {full[0]} features and {full[1]} prompts",
             f"Give a number, one per feature, or {full}",
         )
     if np.isinf(made).any():
-        raise InputError("values of the knockout", "infinite", "Write finite values")
+        raise InputError("values", "infinite", "Write finite values")
     made = np.ascontiguousarray(np.broadcast_to(made, full))
     if chosen and not allow_off_support:
         _refuse_far(bench, numbers, made)
     return made
+
+
+def _numbers(values: Any) -> Array:
+    """Values as an array of numbers; None is refused, because numpy would take it for nan."""
+    try:
+        return np.asarray(values if values is not None else "none", dtype=float)
+    except (TypeError, ValueError):
+        fix = "Give a kind of knockout, a number, one per feature, or an array of them"
+        raise InputError("values", shown(values), fix) from None
 
 
 def outside_support(bench: Bench, numbers: Rows, values: Array) -> dict[str, float]:
@@ -98,7 +109,7 @@ def _refuse_far(bench: Bench, numbers: Rows, values: Array) -> None:
     if (far > FAR).any():
         k = int(np.argmax(far))
         raise InputError(
-            f"values of the knockout: {bench.view.names[numbers[k]]!r}",
+            f"values: {bench.view.names[numbers[k]]!r}",
             f"{far[k]:.2g} widths of its natural range beyond it",
             "Write a value that it shows, or allow_off_support=True (it is then flagged)",
         )

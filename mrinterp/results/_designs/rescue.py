@@ -33,9 +33,9 @@ class RescuedShare:
         What was given back.
     outcome : str
         Name of the outcome.
-    damage : str
+    corruption : str
         What was done, in words.
-    damage_effect : float
+    corruption_effect : float
         What that did to the outcome, in its units.
     share : float
         Share of it that was recovered.
