@@ -55,8 +55,8 @@ def all_methods(
     --------
     >>> from mrinterp.attribution import all_methods
     >>> from mrinterp.worlds import gated_world
-    >>> scores = all_methods(gated_world().bench(), "silent", target="zero")
-    >>> round(scores["gradient"].beta.item(), 6), scores["correlation"].beta.item() > 0.9
+    >>> scores = all_methods(gated_world(families=10).bench(), "silent", target="zero")
+    >>> round(scores["gradient"].beta.item(), 6), scores["correlation"].beta.item() > 0.5
     (0.0, True)
     """
     return AttributionScores(

@@ -80,7 +80,7 @@ def linear_probe(
     --------
     >>> from mrinterp.attribution import linear_probe
     >>> from mrinterp.worlds import gated_world
-    >>> found = linear_probe(gated_world().bench(), "linear")
+    >>> found = linear_probe(gated_world(families=10).bench(), "linear")
     >>> round(found["linear", "output"].beta, 2), found.details["held_out"].item() > 0.99
     (1.0, True)
     """
