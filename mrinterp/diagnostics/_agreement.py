@@ -60,11 +60,31 @@ def agreement(
         errors. Positive are features that the knockout finds causal, negative those that it finds
         negligible (co-activated: candidates without an effect); indeterminate ones are left out.
 
+    Returns
+    -------
+    Agreement
+        Scores of every method against the knockout with bootstrap intervals, and the features that the screen misjudged.
+
     Raises
     ------
     InputError
         For no estimates, other features or outcomes than the knockout's, a region of another shape, fewer
         than two draws, or another ranking.
+
+    Notes
+    -----
+    Not valid as a test of the estimates where the knockouts were chosen after the estimates were seen, or
+    where they are of another estimand than the estimates (a knockout to zero against a slope).
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from mrinterp.diagnostics import agreement
+    >>> from mrinterp.results import example
+    >>> knockout = example("KnockoutEffects")
+    >>> estimates = replace(example("Estimates"), exposures=knockout.features, outcomes=knockout.outcomes)
+    >>> type(agreement([estimates], knockout, rope=0.1, draws=50)).__name__
+    'Agreement'
     """
     if ranked_by not in ("effect", "z"):
         raise InputError("ranked_by", repr(ranked_by), "Rank features by 'effect' or by 'z'")

@@ -58,6 +58,20 @@ def steiger_test(
     under which the outcome would. Not valid where instruments act on the outcome around the exposure, nor
     evidence where direction is given by structure: a site that precedes the outcome is its cause or
     nothing. Source: Hemani, Tilling & Davey Smith 2017 PLoS Genet, doi:10.1371/journal.pgen.1007081.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.diagnostics import steiger_test
+    >>> beta = np.array([[0.3, 0.5, 0.4]])
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=np.full((1, 3), 0.02), beta_y=0.2 * beta, se_y=np.full((1, 3), 0.02),
+    ...     exposures=("feature",), outcomes=("outcome",), instruments=("a", "b", "c"),
+    ...     n_x=np.array([1000.0]), n_y=np.array([1000.0]),
+    ... )
+    >>> steiger_test(data).verdict
+    'passed'
     """
     name = "direction (Steiger)"
     x, y = _at(data.exposures, exposure, "exposure"), _at(data.outcomes, outcome, "outcome")
@@ -102,12 +116,46 @@ def steiger_by_instrument(
 ) -> pd.DataFrame | NotApplicable:
     """The same instrument by instrument: those that explain the outcome better are suspect.
 
+    Parameters
+    ----------
+    data : MRData
+        With sample sizes ``n_x`` and ``n_y``.
+    exposure, outcome : str, optional
+        Names; the first of each by default.
+    trait_correlation : float, optional
+        Correlation of the two traits, where both were measured in the same runs; independent samples
+        by default.
+
     Returns
     -------
     DataFrame
         ``instrument, r2_x, r2_y, z, neglog10p, direction`` (``forward`` where r2_x is larger, else
         ``reverse``), one row per instrument; `NotApplicable` without sample sizes. Dropping the reverse
         ones and estimating from the same numbers biases the estimate towards the asserted direction.
+
+    Raises
+    ------
+    InputError
+        For an unknown trait.
+
+    Notes
+    -----
+    As `steiger_test`, one instrument at a time: not valid where the instrument acts on the outcome around
+    the exposure.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp import MRData
+    >>> from mrinterp.diagnostics import steiger_by_instrument
+    >>> beta = np.array([[0.3, 0.5, 0.4]])
+    >>> data = MRData(
+    ...     beta_x=beta, se_x=np.full((1, 3), 0.02), beta_y=0.2 * beta, se_y=np.full((1, 3), 0.02),
+    ...     exposures=("feature",), outcomes=("outcome",), instruments=("a", "b", "c"),
+    ...     n_x=np.array([1000.0]), n_y=np.array([1000.0]),
+    ... )
+    >>> list(steiger_by_instrument(data)["direction"])
+    ['forward', 'forward', 'forward']
     """
     x, y = _at(data.exposures, exposure, "exposure"), _at(data.outcomes, outcome, "outcome")
     if data.n_x is None or data.n_y is None:

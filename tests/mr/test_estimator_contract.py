@@ -18,7 +18,8 @@ from mrinterp.results import Estimates
 
 SUMMARY = sorted(n for n, e in registered().items() if e.kind != "run")
 RUN = sorted(registered("run"))
-DRAWN = {"mode", "mode_weighted", "mode_nome", "presso", "mv_presso", "cml_dp", "mv_cml", "mv_cml_dp"}
+DRAWN = {"presso", "mv_presso", "mv_cml"}
+"""Methods whose draws or starts belong to an instrument's place in the table."""
 
 
 @cache

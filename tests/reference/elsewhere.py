@@ -14,8 +14,9 @@ TESTS = Path(__file__).parents[1]
 def _named() -> dict[str, list[re.Pattern[str]]]:
     """Per test file, the strings in it (f-strings with any text in their holes) that could name a method."""
     out: dict[str, list[re.Pattern[str]]] = {}
-    files = [*sorted(TESTS.glob("test_*.py")), *sorted(TESTS.glob("reference/test_*.py"))]
-    for path in sorted(files, key=lambda file: "reference" not in file.name):  # those that say so first
+    for path in sorted(
+        sorted(TESTS.rglob("test_*.py")), key=lambda file: "reference" not in file.name
+    ):  # those that say so first
         patterns = []
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.JoinedStr):

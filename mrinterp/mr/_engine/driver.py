@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_level
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
@@ -104,6 +105,7 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
     InputError
         For an unknown method or option, or a method of the other kind of data.
     """
+    level = checked_level(level)
     how = find(method)
     check_options(how, options, GIVEN)
     if isinstance(data, Panel):

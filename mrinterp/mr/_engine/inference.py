@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.checks import checked_choice
+from mrinterp.core.errors import InputError
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.tests.t_tail import two_sided_t
 from mrinterp.stats.tests.tails import critical_value, neglog10p_normal, neglog10p_t
@@ -30,14 +31,10 @@ def choice(name: str, value: object, known: tuple[str, ...]) -> None:
     InputError
         With the closest known values.
     """
-    if value not in known:
-        raise InputError(
-            f"option {name!r}",
-            f"{value!r}",
-            _elsewhere(str(value), known)
-            or near_misses(str(value), known)
-            or f"Use one of {', '.join(known)}",
-        )
+    elsewhere = _elsewhere(str(value), known)
+    if value not in known and elsewhere:
+        raise InputError(f"option {name!r}", f"{value!r}", elsewhere)
+    checked_choice(value, f"option {name!r}", known)
 
 
 def _elsewhere(value: str, known: tuple[str, ...]) -> str:

@@ -198,6 +198,7 @@ def _relative_size(errors: KnownErrors) -> Array:
 def _overdispersion(errors: KnownErrors, theta: Array, loss: Loss, omega: Array) -> Array:
     """tau2 >= 0 (N,) that minimizes Sum omega [rho(t) + (delta/2) log v]: a grid, then Newton-safe bisection."""
     e, v, _ = errors.residuals(theta)
+    # From a thousandth of the usual variance (less changes no weight) to the largest squared residual.
     low = 1e-3 * np.median(v, axis=1)
     high = np.maximum((e * e).max(axis=1), 10.0 * low)
     grid = low[:, None] * (high / low)[:, None] ** np.linspace(0.0, 1.0, 40)

@@ -18,6 +18,7 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 _BLOCK_DOUBLES = 1 << 23
+"""Numbers (64 MB) of one working array."""
 
 
 def outcome_blocks(outcomes: int, per_outcome: int) -> list[NDArray[np.int_]]:

@@ -149,6 +149,7 @@ def _fit_kept(data: JointData, rows: NDArray[np.int_], kept: Bools, floor: bool)
 def _distortion_p(data: JointData, o: int, removed: int, seen: Array, draws: int, seed: int) -> Array:
     """Per exposure, the share of random removals of as many instruments that move the estimate as much (K,)."""
     J, K, _ = data.size
+    # [seed, 1]: a stream of its own, so that this test's draws are not those of the global one.
     kept = np.argsort(np.random.default_rng([seed, 1]).random((draws, J)), axis=1) >= removed
     a = data.weight[o] * kept
     outer = (data.b[:, :, None] * data.b[:, None, :]).reshape(J, K * K)

@@ -15,6 +15,7 @@ __all__ = ["cml"]
 Array = NDArray[np.float64]
 
 _ANGLES = 64
+"""Candidates besides the instruments' ratios, spread over the whole line."""
 
 
 def _shares(b: Array, s: Array, g: Array, t: Array, rho: float, theta: Array) -> Array:

@@ -52,6 +52,7 @@ def _distortion_p(
     w: Array, b: Array, g: Array, raw: float, removed: int, seen: float, draws: int, seed: int
 ) -> float:
     """Share of random removals of as many instruments that move the estimate as much."""
+    # The number removed is part of the seed, so that this test's draws are not those of the global one.
     rng = np.random.default_rng([seed, removed])
     J = len(b)
     order = np.argsort(rng.random((draws, J)), axis=1)

@@ -46,9 +46,10 @@ def _tau2(b: Array, s: Array, g: Array, t: Array, theta: Array, loss: Loss) -> A
         z = np.sqrt(e2 / v)
         return np.asarray((s2 / v * (z * loss.psi(z) - loss.delta)).sum(axis=1))
 
+    # At the upper end every standardized residual is below 1.
     low, high = np.zeros(len(b)), e2.max(axis=1) + base.max(axis=1)
     none = score(low) <= 0
-    for _ in range(70):
+    for _ in range(70):  # to 2^-70 of the bracket, beyond a double's digits
         middle = (low + high) / 2
         positive = score(middle) > 0
         low, high = np.where(positive, middle, low), np.where(positive, high, middle)
@@ -116,6 +117,7 @@ def raps(
     ivw = (w * b * g).sum(axis=1) / xx
     centre = np.where(np.isfinite(centre), centre, ivw)
     q = (w * np.square(g - ivw[:, None] * b)).sum(axis=1)
+    # Three errors of IVW, and how far it lies from the median ratio: half of the angles searched fall within it.
     scale = 3.0 * np.sqrt(np.maximum(q / b.shape[1], 1.0) / xx) + np.abs(centre - ivw)
     tau2 = np.zeros(len(b))
     theta = _theta(b, s, g, t, tau2, how, centre, scale)
@@ -134,7 +136,7 @@ def _alternate(
     """tau^2 given theta, theta given tau^2, until neither moves; rows that have settled drop out."""
     theta, tau2 = theta.copy(), np.zeros(len(b))
     active = np.arange(len(b))
-    for _ in range(200):
+    for _ in range(200):  # the bound is for a cell that goes to and fro
         rows = (b[active], s[active], g[active], t[active])
         new_tau2 = _tau2(*rows, theta[active], loss)
         new_theta = _theta(*rows, new_tau2, loss, centre[active], scale[active])
