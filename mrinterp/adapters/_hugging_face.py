@@ -13,7 +13,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError, near_misses
 
-__all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "padded_inputs", "torch_device"]
+__all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "torch_device"]
 
 HEADS = {
     "encoder": "AutoModel",

@@ -24,7 +24,6 @@ __all__ = [
     "checked_draws",
     "checked_fraction",
     "checked_level",
-    "checked_names",
     "checked_number",
     "checked_numbers_of",
     "checked_seed",

@@ -9,7 +9,10 @@ from pydantic import Field, model_validator
 from mrinterp.core.errors import InputError
 from mrinterp.core.section import Section, refuse_unused_keys
 
-__all__ = ["FeaturesSection", "ModelSection", "TrainSection"]
+__all__ = [
+    "FeaturesSection",
+    "ModelSection",
+]
 
 # For each kind: keys that it needs, keys that it may have.
 _STORED = ((), ("package", "folder", "hub", "revision"))

@@ -13,7 +13,7 @@ from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import Latents
 from mrinterp.features._sae import Autoencoder
 
-__all__ = ["Standardized", "dictionary_view"]
+__all__ = ["dictionary_view"]
 
 
 class Standardized(TokenFeatureView):

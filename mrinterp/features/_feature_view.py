@@ -16,7 +16,13 @@ from mrinterp.core.errors import InputError
 from mrinterp.positions import SelectedTokens
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["ChannelMap", "FeatureView", "TokenFeatureView", "edit_of", "read_back", "writable"]
+__all__ = [
+    "ChannelMap",
+    "FeatureView",
+    "TokenFeatureView",
+    "edit_of",
+    "read_back",
+]
 
 
 class FeatureView(Protocol):

@@ -16,7 +16,6 @@ __all__ = [
     "drawn_doses",
     "instrument_table",
     "noise_directions",
-    "noisy_classes",
     "position_classes",
 ]
 

@@ -22,7 +22,9 @@ from mrinterp.instruments.doses import (
 )
 from mrinterp.instruments.splits import split_families
 
-__all__ = ["prompt_table_design", "read_prompts"]
+__all__ = [
+    "prompt_table_design",
+]
 
 _COLUMNS = ("prompt", "family", "corrupted", "perturbation", "label", "continuation")
 _PER_INPUT = ("label", "continuation")

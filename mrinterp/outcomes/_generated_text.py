@@ -15,7 +15,9 @@ from mrinterp.core.errors import InputError
 from mrinterp.outcomes._logit_outcomes import logits_of
 from mrinterp.outcomes._outcome import check_outcome
 
-__all__ = ["GeneratedOutcome", "generate"]
+__all__ = [
+    "GeneratedOutcome",
+]
 
 
 @dataclass(frozen=True)

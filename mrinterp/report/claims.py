@@ -15,7 +15,12 @@ from mrinterp.report.order import caution
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["Feature", "answer", "features", "ropes", "short_name"]
+__all__ = [
+    "Feature",
+    "answer",
+    "features",
+    "ropes",
+]
 
 SHOWN_CLAIMS = 10
 _VERDICTS = ("causal", "negligible", "indeterminate", "not applicable")

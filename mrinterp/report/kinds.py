@@ -11,7 +11,7 @@ from mrinterp.report.claims import Feature, ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import Cell, Precision, plain
 
-__all__ = ["KindsOfFeature", "kinds_section", "kinds_sentences"]
+__all__ = ["kinds_section", "kinds_sentences"]
 
 _DIFFER = -np.log10(0.05)
 

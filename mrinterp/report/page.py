@@ -24,7 +24,7 @@ from mrinterp.report.provenance import provenance
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 
-__all__ = ["page_html", "write_page"]
+__all__ = ["write_page"]
 
 RANK_PATHS = 8
 _LABEL_LENGTH = 36

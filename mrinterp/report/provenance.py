@@ -8,7 +8,9 @@ from typing import Any
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.order import recorded_order
 
-__all__ = ["provenance", "study_file"]
+__all__ = [
+    "provenance",
+]
 
 ORDER_UNKNOWN = "no record shows when it was fixed"
 

@@ -13,7 +13,12 @@ from sklearn.utils.extmath import randomized_svd
 
 from mrinterp.core.basis import Dictionary
 
-__all__ = ["choose_rank", "mean_bypass", "nested_order", "position_bypass", "rank_grid"]
+__all__ = [
+    "choose_rank",
+    "mean_bypass",
+    "nested_order",
+    "position_bypass",
+]
 
 Array = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.storage import whole_file
 from mrinterp.models._cut import CutNetwork, CutReading
 
-__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "block_noise", "raw_reading", "read_runs", "sharded"]
+__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded"]
 
 SHARD_BLOCKS = 16
 """Canonical blocks per shard: an interrupted run loses at most the shard that it was working on."""

@@ -23,7 +23,7 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.positions import MEAN_OF_TOKENS
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["StudySAE", "fit_sae", "open_sae", "sae_digest", "sae_facts"]
+__all__ = ["open_sae", "sae_facts"]
 
 SAMPLE = 256
 """Sentences on which the reconstruction is judged."""

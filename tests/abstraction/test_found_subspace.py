@@ -78,7 +78,15 @@ def found(task: Any) -> AlignmentSearch:
     held = held_out_families(asked.families, 0.3, seed=0)
     base, source = draw_pairs(asked.model, asked.settings, "side", 900, group=held)
     return search_alignment(
-        adapter, asked, {"side": 1}, SITE, base, source, position=TokenIndex(TOKEN), random_subspaces=2, draws=50
+        adapter,
+        asked,
+        {"side": 1},
+        SITE,
+        base,
+        source,
+        position=TokenIndex(TOKEN),
+        random_subspaces=2,
+        draws=50,
     )
 
 

@@ -12,7 +12,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._outcome_rope import span_status
 from mrinterp.stats.clustered.ratio import bootstrap_interval, clustered_ratio
 
-__all__ = ["Shares", "shares_of"]
+__all__ = ["shares_of"]
 
 Array = NDArray[np.float64]
 

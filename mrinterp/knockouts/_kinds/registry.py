@@ -25,7 +25,7 @@ KINDS: dict[str, type[Kind]] = {
 """Every kind, by its name."""
 
 
-def kind_named(kind: str | Kind, options: dict[str, Any], argument: str = "kind") -> Kind:
+def kind_named(kind: str | Kind | type, options: dict[str, Any], argument: str = "kind") -> Kind:
     """The kind of a name with its options; a kind itself is handed back. ``argument`` is named in messages.
 
     Raises

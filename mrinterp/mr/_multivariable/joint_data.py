@@ -12,7 +12,11 @@ from mrinterp.mr._engine.registry import Fit
 from mrinterp.stats.profile.likelihood import KnownErrors
 from mrinterp.stats.profile.strength import lambda_str
 
-__all__ = ["JointData", "failed_fit", "joint_data", "outcome_blocks", "status_grid"]
+__all__ = [
+    "JointData",
+    "joint_data",
+    "outcome_blocks",
+]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

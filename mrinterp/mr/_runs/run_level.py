@@ -14,7 +14,7 @@ from mrinterp.mr._engine.registry import find
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.least_squares import families_of, share_left
 
-__all__ = ["MIN_PARTIAL_VARIANCE", "RunData", "aliased_sets", "run_data"]
+__all__ = ["MIN_PARTIAL_VARIANCE", "RunData", "run_data"]
 
 Array = NDArray[np.float64]
 

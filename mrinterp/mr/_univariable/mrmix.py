@@ -9,7 +9,7 @@ from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.stats.loops.row_threads import by_rows
 
-__all__ = ["mixture_error", "mrmix"]
+__all__ = ["mrmix"]
 
 Array = NDArray[np.float64]
 

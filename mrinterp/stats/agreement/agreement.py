@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from mrinterp.stats.agreement.deming import deming_error, deming_slope, error_variance_ratio
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["FEWEST", "PairAgreement", "agree"]
+__all__ = ["FEWEST", "agree"]
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["YorkLine", "york_line"]
+__all__ = ["york_line"]
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 __all__ = [
-    "ClusteredFit",
     "clustered_least_squares",
     "clustered_mean",
     "families_of",

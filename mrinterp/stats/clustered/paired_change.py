@@ -12,7 +12,7 @@ from mrinterp.stats.clustered.family_draws import bootstrap_ratio
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["PairedChange", "paired_change"]
+__all__ = ["paired_change"]
 
 Array = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrinterp.stats.clustered.least_squares import families_of
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["ClusteredProportion", "clustered_proportion"]
+__all__ = ["clustered_proportion"]
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from mrinterp.stats.clustered.family_draws import family_draws, percentile_inter
 from mrinterp.stats.clustered.least_squares import mean_scores
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["ClusteredRatio", "bootstrap_interval", "clustered_ratio"]
+__all__ = ["bootstrap_interval", "clustered_ratio"]
 
 Array = NDArray[np.float64]
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
-__all__ = ["by_rows", "row_threads"]
+__all__ = [
+    "by_rows",
+]
 
 
 def row_threads() -> int:

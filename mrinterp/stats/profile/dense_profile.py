@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
-__all__ = ["DenseErrors", "DenseMinimum", "joint_effects", "minimize_dense"]
+__all__ = ["DenseErrors", "joint_effects", "minimize_dense"]
 
 Array = NDArray[np.float64]
 

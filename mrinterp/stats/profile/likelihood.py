@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from mrinterp.stats.profile.losses import Loss, find_loss
 
-__all__ = ["KnownErrors", "ProfileMinimum", "minimize_profile", "profile_derivatives", "profile_value"]
+__all__ = [
+    "KnownErrors",
+    "minimize_profile",
+    "profile_derivatives",
+]
 
 Array = NDArray[np.float64]
 

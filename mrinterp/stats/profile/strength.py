@@ -7,7 +7,11 @@ from numpy.typing import NDArray
 
 from mrinterp.stats.profile.likelihood import KnownErrors, minimize_profile
 
-__all__ = ["conditional_f_statistics", "joint_rank_statistic", "lambda_str", "sized_covariance"]
+__all__ = [
+    "conditional_f_statistics",
+    "joint_rank_statistic",
+    "lambda_str",
+]
 
 Array = NDArray[np.float64]
 

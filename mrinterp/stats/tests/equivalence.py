@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.stats.tests.tails import critical_value, log10_tail_t
 
-__all__ = ["NOT_APPLICABLE", "VERDICTS", "Equivalence", "tost", "verdict"]
+__all__ = ["NOT_APPLICABLE", "VERDICTS", "tost", "verdict"]
 
 Array = NDArray[np.float64]
 
