@@ -14,6 +14,7 @@ from . import plots as plots
 from . import positions as positions
 from . import results as results
 from . import scan as scan
+from . import stats as stats
 from . import tables as tables
 from . import worlds as worlds
 from .core.errors import InputError as InputError

@@ -65,11 +65,23 @@ def conditional_f_statistics(
     divisor : {"df", "instruments"}
         J - K + 1, or J (as the R package MVMR divides).
 
+    Returns
+    -------
+    ndarray (K,)
+
     Notes
     -----
     F_k = Sum_j (d'b_j)^2 / (d'Sxx_j d) / (J - K + 1) with d = 1 at k and minus the unweighted least
     squares coefficients of b_k on the other exposures. With one exposure it is the mean F. Not valid
     where J < K. Source: Sanderson, Spiller & Bowden 2021 Stat Med, doi:10.1002/sim.9133.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.stats import conditional_f_statistics
+    >>> beta_x = np.array([[0.4, 0.1, 0.3, 0.2], [0.1, 0.4, 0.2, 0.3]])
+    >>> conditional_f_statistics(beta_x, np.full((2, 4), 0.1)).round(2)
+    array([3.85, 3.85])
     """
     K, J = beta_x.shape
     covariance = _covariance(se_x, sigma_xx)
@@ -87,8 +99,30 @@ def conditional_f_statistics(
 def joint_rank_statistic(beta_x: Array, se_x: Array, sigma_xx: Array | None = None) -> float:
     """Least of Sum_j (d'b_j)^2 / (d'Sxx_j d) over directions d, divided by J - K + 1.
 
-    One number for all exposures: it is large only when no combination of them is weakly moved. Arrays
-    as in `conditional_f_statistics`; minimized from each exposure's conditional contrast.
+    One number for all exposures: it is large only when no combination of them is weakly moved.
+
+    Parameters
+    ----------
+    beta_x, se_x : ndarray (K, J)
+        Effects per dose unit and their standard errors.
+    sigma_xx : ndarray (J, K, K), optional
+        Covariance of the errors; uncorrelated by default.
+
+    Returns
+    -------
+    float
+
+    Notes
+    -----
+    Minimized from each exposure's conditional contrast. Not valid where J < K.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.stats import joint_rank_statistic
+    >>> beta_x = np.array([[0.4, 0.1, 0.3, 0.2], [0.1, 0.4, 0.2, 0.3]])
+    >>> round(joint_rank_statistic(beta_x, np.full((2, 4), 0.1)), 2)
+    2.0
     """
     K, J = beta_x.shape
     covariance = _covariance(se_x, sigma_xx)

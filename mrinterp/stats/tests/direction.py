@@ -28,7 +28,27 @@ def correlations_from_effects(beta: Array, se: Array, n: ArrayLike) -> Array:
 
 
 def correlations_from_p(neglog10p: Array, n: ArrayLike) -> Array:
-    """Size of the correlation from a slope's two-sided -log10 p on n - 2 degrees of freedom, any shape."""
+    """Size of the correlation from a slope's two-sided -log10 p on n - 2 degrees of freedom.
+
+    Parameters
+    ----------
+    neglog10p : ndarray
+        Two-sided -log10 p of the slopes, any shape.
+    n : array
+        Sample sizes, broadcast to ``neglog10p``.
+
+    Returns
+    -------
+    ndarray
+        Sizes of the correlations, without their signs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.stats import correlations_from_p
+    >>> correlations_from_p(np.array([8.0, 300.0]), 5000).round(3)
+    array([0.081, 0.49 ])
+    """
     wanted, size = np.broadcast_arrays(np.asarray(neglog10p, float), np.asarray(n, float))
     df = size - 2.0
     low, high = np.zeros(wanted.shape), np.ones(wanted.shape)
@@ -48,8 +68,31 @@ def correlations_from_p(neglog10p: Array, n: ArrayLike) -> Array:
 def correlations_from_frequency(beta: Array, frequency: ArrayLike, sd: ArrayLike = 1.0) -> Array:
     """Correlation b sqrt(2 p (1 - p)) / sd of an allele's count with a trait of standard deviation ``sd``.
 
-    ``frequency`` p of the allele, in Hardy-Weinberg proportions; needs no sample size, but ignores the
-    error of b, so that small effects look larger than they are.
+    Parameters
+    ----------
+    beta : ndarray
+        Effects b per allele, any shape.
+    frequency : array
+        Frequency p of the allele, broadcast to ``beta``.
+    sd : array
+        Standard deviation of the trait, in the unit of ``beta``.
+
+    Returns
+    -------
+    ndarray
+        Correlations, in the shape of ``beta``.
+
+    Notes
+    -----
+    Holds in Hardy-Weinberg proportions. Needs no sample size, but ignores the error of b, so that small
+    effects look larger than they are.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from mrinterp.stats import correlations_from_frequency
+    >>> correlations_from_frequency(np.array([0.1, -0.2]), 0.5).round(3)
+    array([ 0.071, -0.141])
     """
     p = np.asarray(frequency, float)
     return np.asarray(beta * np.sqrt(2.0 * p * (1.0 - p)) / np.asarray(sd, float))
