@@ -49,7 +49,7 @@ def through_origin(x: Array, y: Array, family: NDArray[Any]) -> tuple[Array, Arr
     safe = np.where(varies, total, 1.0)
     beta = np.where(varies[:, None], cross.sum(axis=0) / safe[:, None], np.nan)
     h = square / safe
-    # A family that carries all the change determines the slope alone: no error can be had.
+    # A family that carries all the change determines the slope alone: nothing is left to estimate an error from.
     alone = (h > 1.0 - 1e-8).any(axis=0) | ~varies
     grow = 1.0 / np.where(alone, 1.0, 1.0 - np.where(alone, 0.0, h))
     score = (cross - square[:, :, None] * beta) * grow[:, :, None]
