@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import checked_draws, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.effects._verdict import verdicts
 from mrinterp.results._agreement import Agreement
@@ -90,8 +91,7 @@ def agreement(
         raise InputError("ranked_by", repr(ranked_by), "Rank features by 'effect' or by 'z'")
     if not estimates:
         raise InputError("estimates", "none given", "Give the estimates of at least one method")
-    if draws < 2:
-        raise InputError("draws", f"{draws}", "Give at least two draws of the bootstrap, better 1000")
+    checked_draws(draws), checked_seed(seed)
     rope = _region(rope, len(knockout.outcomes))
     summary, joined = [], []
     truth = verdicts(*knockout.interval(), rope, knockout)

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.stats import false_discovery_control
 
-from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.results._result import Axis, Result, Shape
@@ -200,12 +200,7 @@ class AgainstRandom(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> RankAmongRandom | NotApplicable:
         """One feature and one outcome; NotApplicable where nothing was moved, or nothing to compare with."""
-        for name, known in zip(key, (self.features, self.outcomes), strict=True):
-            if name not in known:
-                raise InputError(
-                    f"against_random[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
-                )
-        f, o = self.features.index(key[0]), self.outcomes.index(key[1])
+        f, o = self._at(key, self.features, self.outcomes)
         size = np.abs(self.control[np.isfinite(self.control[:, o]), o])
         if not np.isfinite(self.p[f, o]):
             why = self.flags[f] if len(size) else "no random direction has an effect"

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Named, Result, Shape
 from mrinterp.results._sentences import first_lines
@@ -245,9 +244,8 @@ class Estimates(Result):
         super().__post_init__()
 
     def __getitem__(self, key: tuple[str, str]) -> Estimate:
+        f, o = self._at(key, self.exposures, self.outcomes)
         exposure, outcome = key
-        f = self._position(exposure, self.exposures, "feature")
-        o = self._position(outcome, self.outcomes, "outcome")
         return Estimate(
             method=self.method,
             label=self.label,
@@ -289,15 +287,6 @@ class Estimates(Result):
         known = np.isfinite(self.ci_lower[f, o]) and np.isfinite(self.ci_upper[f, o])
         place = f"largest effect {self.exposures[f]} on {self.outcomes[o]}"
         return f"{place}: {self.beta[f, o]:.4g}{interval if known else ''}"
-
-    def _position(self, name: str, names: tuple[str, ...], what: str) -> int:
-        if name not in names:
-            raise InputError(
-                f"estimates[{name!r}]",
-                f"no such {what}",
-                near_misses(name, names) or f"Known: {list(names)[:8]}",
-            )
-        return names.index(name)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome): the JSON contract's columns, then the method's own."""

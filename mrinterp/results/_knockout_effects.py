@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import checked_level
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest_files
 from mrinterp.results._result import Axis, Result, Rows, Shape, unknown
@@ -46,10 +47,8 @@ BOOTSTRAPS = {"effect_bootstrap": "boot", "mean_bootstrap": "mean_boot"}
 
 
 def _critical(level: float, df: ArrayLike) -> Array:
-    """Critical value of t; refuses what is no confidence level."""
-    if not isinstance(level, int | float | np.number) or not 0 < level < 1:
-        raise InputError("level", f"{level!r}", "Give a confidence level between 0 and 1, such as 0.95")
-    return critical_value(level, df)
+    """Critical value of t; refuses anything but a confidence level."""
+    return critical_value(checked_level(level), df)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -290,7 +289,7 @@ class KnockoutEffects(Result):
         }
         if not isinstance(of, str) or of not in tested:
             raise InputError("of", repr(of), "Give 'effect' or 'mean'")
-        if not isinstance(level, int | float | np.number) or not 0.5 < level < 1:
+        if checked_level(level) <= 0.5:
             raise InputError("level", f"{level!r}", "Give a confidence level between 0.5 and 1, such as 0.95")
         value, se, df, scale = tested[of]
         region = self._region(rope_sd, scale) if rope is None else self._given_region(rope)

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.shown import Shown
 from mrinterp.core.storage import (
     FORMAT_VERSION,
@@ -162,6 +162,14 @@ class Result(Shown, ABC):
     def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
         frame = self.to_frame()
         return frame.head(rows), len(frame)
+
+    def _at(self, key: Any, *axes: tuple[str, ...]) -> tuple[int, ...]:
+        """Places of the names of a key, one on each axis; refuses another key and unknown names."""
+        where = f"{type(self).__name__}[{key!r}]"
+        if not isinstance(key, tuple) or len(key) != len(axes):
+            example = ", ".join(repr(names[0]) if names else "..." for names in axes)
+            raise InputError(where, f"not {len(axes)} names", f"Give one of each: [{example}]")
+        return tuple(_place(where, name, names) for name, names in zip(key, axes, strict=True))
 
     def save(self, folder: Path) -> None:
         """Write into ``folder``, whole or not at all."""
@@ -368,6 +376,13 @@ class _Checked:
                 f"the lower end {low[at]:.6g} lies above the upper end {high[at]:.6g}{place}",
                 "Give the lower end of every interval first",
             )
+
+
+def _place(where: str, name: str, names: tuple[str, ...]) -> int:
+    if name not in names:
+        few = ", ".join(map(repr, names[:8])) + (" ..." if len(names) > 8 else "")
+        raise InputError(where, f"no {name!r}", near_misses(str(name), names) or f"There are {few}")
+    return names.index(name)
 
 
 def _ends(names: list[str]) -> list[tuple[str, str]]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
@@ -137,12 +136,7 @@ class DirectEffect(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> Mediation | NotApplicable:
         """One feature and one outcome; NotApplicable where one family leaves no error."""
-        for name, known in zip(key, (self.features, self.outcomes), strict=True):
-            if name not in known:
-                raise InputError(
-                    f"direct_effect[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
-                )
-        f, o = self.features.index(key[0]), self.outcomes.index(key[1])
+        f, o = self._at(key, self.features, self.outcomes)
         if self.status != "ok":
             return NotApplicable(self.status, f"mediation of {key[0]} on {key[1]}")
         return Mediation(

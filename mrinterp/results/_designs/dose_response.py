@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines
@@ -168,12 +167,7 @@ class DoseResponse(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> DoseCurve | NotApplicable:
         """One feature and one outcome; NotApplicable for a feature that never varies."""
-        for name, known in zip(key, (self.features, self.outcomes), strict=True):
-            if name not in known:
-                raise InputError(
-                    f"dose_response[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
-                )
-        f, o = self.features.index(key[0]), self.outcomes.index(key[1])
+        f, o = self._at(key, self.features, self.outcomes)
         if self.status[f] != "ok":
             return NotApplicable(self.status[f], f"dose-response of {key[0]} on {key[1]}")
         t0, t1, t2 = map(float, self.threshold[:, f, o])

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines
@@ -143,10 +142,7 @@ class Rescue(Result):
     def __getitem__(self, key: tuple[str, str]) -> RescuedShare | NotApplicable:
         """What restoring ``key[0]`` recovers of outcome ``key[1]``; NotApplicable where the corruption did nothing measurable,
         or where the corruption had not moved what was restored."""
-        for name, known in zip(key, (self.restored, self.outcomes), strict=True):
-            if name not in known:
-                raise InputError(f"rescue[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}")
-        s, o = self.restored.index(key[0]), self.outcomes.index(key[1])
+        s, o = self._at(key, self.restored, self.outcomes)
         if self.status[o] != "ok":
             return NotApplicable(str(self.status[o]), f"rescue of {key[1]} by {key[0]}")
         if self.moved[s] <= STILL:

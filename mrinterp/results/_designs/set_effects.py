@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines, off_support_largest, off_support_words
@@ -133,12 +132,7 @@ class SetEffects(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> SetShares | NotApplicable:
         """One set and one outcome; NotApplicable where knocking everything out moves it too little."""
-        for name, known in zip(key, (self.sets, self.outcomes), strict=True):
-            if name not in known:
-                raise InputError(
-                    f"set_effects[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
-                )
-        s, o = self.sets.index(key[0]), self.outcomes.index(key[1])
+        s, o = self._at(key, self.sets, self.outcomes)
         if self.status[o] != "ok":
             return NotApplicable(str(self.status[o]), f"necessity and sufficiency of {key[0]} for {key[1]}")
         n0, n1, n2 = map(float, self.necessity[:, s, o])

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import InputError, near_misses
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines, off_support_shares, off_support_words
@@ -147,12 +146,7 @@ class Specificity(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> SpecificityVerdict | NotApplicable:
         """One feature and one target; NotApplicable where an outcome never varies or there is no error."""
-        for name, known in zip(key, (self.features, self.targets), strict=True):
-            if name not in known:
-                raise InputError(
-                    f"specificity[{key}]", f"no {name!r}", near_misses(name, known) or f"{known}"
-                )
-        f, t = self.features.index(key[0]), self.targets.index(key[1])
+        f, t = self._at(key, self.features, self.targets)
         T = len(self.targets)
         reasons = [s for s in (self.status[t], *self.status[T:]) if s != "ok"]
         if reasons:
