@@ -16,6 +16,7 @@ from mrinterp.knockouts._designs.direct_effect import direct_effect
 from mrinterp.knockouts._designs.dose_response import dose_response
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.plots._plot import FIGURES, plot
+from mrinterp.results._result import Result
 from tests.edits.test_vestigial import _bench
 
 
@@ -26,8 +27,11 @@ def test_every_type_has_its_figure(name: str) -> None:
     first = next(iter(inspect.signature(drawn).parameters))
     result = typing.get_type_hints(drawn)[first]
     assert result.__name__ == name
-    assert all(hasattr(result, way) for way in ("to_frame", "save", "load"))
-    assert "__str__" in vars(result), "it prints as sentences"
+    ways = (
+        ("to_frame", "save", "load", "__str__") if issubclass(result, Result) else ("summary", "_repr_html_")
+    )
+    assert all(hasattr(result, way) for way in ways)
+    assert result.__str__ is not object.__str__, "it prints as sentences"
 
 
 def test_knockout_effects(tmp_path: Path) -> None:
@@ -59,7 +63,7 @@ def test_what_cannot_be_drawn(tmp_path: Path) -> None:
 
 def test_options_that_a_figure_does_not_have_are_refused() -> None:
     effects = knock_out(_bench(), "mean", features=["0"], draws=20)
-    with pytest.raises(InputError, match=r"'mots'.*KnockoutEffects has none such.*Did you mean 'most'"):
+    with pytest.raises(InputError, match=r"'mots'.*KnockoutEffects has no such option.*Did you mean 'most'"):
         plot(effects, mots=3)
     with pytest.raises(InputError, match=r"'most': 0.*at least 1"):
         plot(effects, most=0)

@@ -241,7 +241,7 @@ class TestAutoencoders:
         sae.weights["b_enc"][0] += 1
         shutil.rmtree(copy / "sae")
         write_sae(sae, copy / "sae")
-        with pytest.raises(InputError, match="not the one that the basis was fixed with"):
+        with pytest.raises(InputError, match="differs from the one that the basis was made with"):
             Study(trained.plan, trained.source, copy).run()
 
     @staticmethod
