@@ -102,7 +102,7 @@ def test_equal_estimates_still_have_coverage_and_signs() -> None:
         ({"estimates": []}, "none given"),
         ({"rope": [0.1, 0.2]}, "for 1 outcomes"),
         ({"rope": -1.0}, "at least 0"),
-        ({"draws": 1}, "two draws"),
+        ({"draws": 1}, "Give 2 to"),
     ],
 )
 def test_arguments_that_cannot_be_used_are_refused(options: dict[str, Any], words: str) -> None:
