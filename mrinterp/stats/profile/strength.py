@@ -122,7 +122,7 @@ def joint_rank_statistic(beta_x: Array, se_x: Array, sigma_xx: Array | None = No
     >>> from mrinterp.stats import joint_rank_statistic
     >>> beta_x = np.array([[0.4, 0.1, 0.3, 0.2], [0.1, 0.4, 0.2, 0.3]])
     >>> round(joint_rank_statistic(beta_x, np.full((2, 4), 0.1)), 2)
-    2.0
+    3.33
     """
     K, J = beta_x.shape
     covariance = _covariance(se_x, sigma_xx)
