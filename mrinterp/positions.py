@@ -61,6 +61,30 @@ class SelectedTokens:
         return chosen / chosen.sum(1, keepdim=True)
 
 
+def checked_mask(mask: torch.Tensor) -> torch.Tensor:
+    """A mask of tokens, one on a run's own and zero on padding; anything else is refused.
+
+    Raises
+    ------
+    InputError
+        Names the first run and token, and what stands there.
+    """
+    if mask.dtype == torch.bool:
+        return mask
+    odd = (mask != 0) & (mask != 1)
+    if bool(odd.any()):
+        place = odd.nonzero()[0].tolist()
+        value = float(mask[tuple(place)])
+        added = " (it looks like a mask that is added to attention scores)" if value < -1 else ""
+        where = ", ".join(f"{axis} {i}" for axis, i in zip(("run", "token"), place, strict=False))
+        raise InputError(
+            f"mask, {where}",
+            f"{value:g}{added}",
+            "Give 1 on a run's own tokens and 0 on padding, as (runs, tokens)",
+        )
+    return mask
+
+
 class Position(ABC):
     """Where features are read and written: the base of all positions.
 
@@ -100,11 +124,11 @@ class Position(ABC):
         Raises
         ------
         InputError
-            Where a run has no token that the position selects; names the run.
+            For a mask that is not 0/1, or where a run has no token that the position selects; names the run.
         """
         if mask.ndim != 2:
             raise InputError("mask", f"{mask.ndim} dimensions", "Give (runs, tokens)")
-        own = mask.bool()
+        own = checked_mask(mask).bool()
         selected = self.select(own, classes) & own
         empty = ~selected.any(1)
         if empty.any():

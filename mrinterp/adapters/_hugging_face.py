@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from mrinterp.adapters._input_checks import check_length
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError, near_misses
@@ -72,7 +73,8 @@ class HuggingFaceNetwork:
         Raises
         ------
         InputError
-            For a network without a tokenizer, no texts, an empty text, or one longer than ``length``.
+            For a network without a tokenizer, a length beyond its positions, no texts, an empty text, or one longer
+            than ``length``.
         """
         if self.tokenizer is None:
             raise InputError(
@@ -80,6 +82,9 @@ class HuggingFaceNetwork:
                 "the network's folder has no tokenizer",
                 "Give the network token ids, or save its tokenizer in the same folder",
             )
+        check_length(
+            self.adapter.module, length, "length", "Pad to {most} or less (and shorten longer texts)"
+        )
         return {k: v.to(self.device) for k, v in padded_inputs(self.tokenizer, texts, length).items()}
 
 

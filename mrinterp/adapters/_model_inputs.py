@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.positions import Position, SelectedTokens
+from mrinterp.positions import Position, SelectedTokens, checked_mask
 
 __all__ = ["ModelInputs"]
 
@@ -24,7 +25,7 @@ class ModelInputs:
     tensors : mapping of str to tensor (N, ...)
         Keyword arguments of the network.
     mask : tensor (N, tokens), optional
-        One on an input's own tokens; None for inputs without a token axis.
+        One on an input's own tokens, zero on padding; None for inputs without a token axis.
     classes : tensor (N, tokens) of int, optional
         Token class of every token, -1 on padding.
     class_names : tuple of str
@@ -33,7 +34,8 @@ class ModelInputs:
     Raises
     ------
     InputError
-        For tensors that do not hold the same number of inputs.
+        For tensors that do not hold the same number of inputs, or a mask that is not 0/1 or marks tokens which the
+        network's ``attention_mask`` hides.
 
     Examples
     --------
@@ -50,6 +52,28 @@ class ModelInputs:
     class_names: tuple[str, ...] = field(default=())
 
     def __post_init__(self) -> None:
+        self._check_sizes()
+        if self.mask is not None:
+            object.__setattr__(self, "mask", _own_tokens(self.mask, self.tensors.get("attention_mask")))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def take(self, rows: Sequence[int] | NDArray[np.int_]) -> ModelInputs:
+        """Some inputs, in the given order."""
+        index = torch.from_numpy(np.array(rows, dtype=np.int64))
+        taken = copy.copy(self)  # its mask is known to be good
+        parts = {
+            "tensors": {name: value[index.to(value.device)] for name, value in self.tensors.items()},
+            "mask": None if self.mask is None else self.mask[index.to(self.mask.device)],
+            "classes": None if self.classes is None else self.classes[index.to(self.classes.device)],
+        }
+        for name, value in parts.items():
+            object.__setattr__(taken, name, value)
+        taken._check_sizes()
+        return taken
+
+    def _check_sizes(self) -> None:
         parts = {**self.tensors, "mask": self.mask, "classes": self.classes}
         sizes = {name: len(value) for name, value in parts.items() if value is not None}
         if not self.tensors or len(set(sizes.values())) != 1 or not len(self):
@@ -58,19 +82,6 @@ class ModelInputs:
                 ", ".join(f"{n} of {name}" for name, n in sizes.items()) or "none given",
                 "Give every tensor one row per input, at least one input",
             )
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
-
-    def take(self, rows: Sequence[int] | NDArray[np.int_]) -> ModelInputs:
-        """Some inputs, in the given order."""
-        index = torch.from_numpy(np.array(rows, dtype=np.int64))
-        return ModelInputs(
-            {name: value[index.to(value.device)] for name, value in self.tensors.items()},
-            None if self.mask is None else self.mask[index.to(self.mask.device)],
-            None if self.classes is None else self.classes[index.to(self.classes.device)],
-            self.class_names,
-        )
 
     def at(self, position: Position | None) -> SelectedTokens | None:
         """The tokens that a position selects in these inputs; None without a token axis.
@@ -95,3 +106,22 @@ class ModelInputs:
             return self.mask
         first = next(iter(self.tensors.values()))
         return torch.ones(len(self), 1, dtype=torch.long, device=first.device)
+
+
+def _own_tokens(mask: torch.Tensor, hidden: torch.Tensor | None) -> torch.Tensor:
+    """The mask as whole numbers or truth values (sums in half precision end at 2048), checked."""
+    if mask.ndim != 2:
+        raise InputError(
+            "mask", f"shape {tuple(mask.shape)}", "Give (inputs, tokens), 1 on an input's own tokens"
+        )
+    checked = checked_mask(mask)
+    if hidden is not None and hidden.shape == mask.shape and bool(((hidden == 0) | (hidden == 1)).all()):
+        padding = mask.bool().to(hidden.device) & (hidden == 0)
+        if bool(padding.any()):
+            row, token = padding.nonzero()[0].tolist()
+            raise InputError(
+                f"mask, input {row}, token {token}",
+                "1, where attention_mask is 0: the network does not see that token",
+                "Give 1 on an input's own tokens and 0 on padding (some libraries mark padding instead)",
+            )
+    return checked if checked.dtype in (torch.bool, torch.int64) else checked.long()

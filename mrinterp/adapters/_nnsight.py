@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
-from mrinterp.adapters._site_output import check_reached, edited, first_tensor, with_first
+from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites
+from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._site_output import edited, first_tensor, with_first
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["NNsightAdapter"]
@@ -55,8 +58,7 @@ class NNsightAdapter:
                 ) from None
             model = NNsight(model)
         module: torch.nn.Module = model._module
-        if any(m.training for m in module.modules()):
-            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        check_hookable(module)
         self.model = model
         self._sites = [name for name, _ in module.named_modules() if name]
 
@@ -92,18 +94,32 @@ class NNsightAdapter:
         sites = list(dict.fromkeys([*read, *write]))
         for site in sites:
             self.check(site)
-        model, kept, result = self.model, {}, {}
-        with model.trace() as tracer:
-            with tracer.invoke(**inputs):
-                result["output"] = model.output
+        model, result = self.model, {}
+        check_not_training(self.module.named_modules())
+        # nnsight hands out a module's first call; calls are counted, and what is read is always copied.
+        held = HeldActivations(read, OverwrittenSites())
+        with ExitStack() as counting:
             for site in sites:
-                with tracer.invoke():
-                    envoy = model.get(site)
-                    output = envoy.output
-                    value = first_tensor(output, site)
-                    if site in write:
-                        value = edited(write[site], value, site)
-                        envoy.output = with_first(output, value)
-                    kept[site] = value
-        check_reached(sites, kept)
-        return Run(result["output"], {site: kept[site] for site in read})
+                module = self.module.get_submodule(site)
+                counting.callback(module.register_forward_pre_hook(_counted(site, held)).remove)
+            with model.trace() as tracer:
+                with tracer.invoke(**inputs):
+                    result["output"] = model.output
+                for site in sites:
+                    with tracer.invoke():
+                        envoy = model.get(site)
+                        output = envoy.output
+                        value = first_tensor(output, site)
+                        if site in write:
+                            value = held.keep(site, edited(write[site], value, site), True)
+                            envoy.output = with_first(output, value)
+                        else:
+                            held.keep(site, value, False)
+        return Run(result["output"], held.activations(sites, read))
+
+
+def _counted(site: str, held: HeldActivations) -> Any:
+    def hook(*_: Any) -> None:
+        held.is_meant(site)
+
+    return hook

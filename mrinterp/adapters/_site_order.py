@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from mrinterp.adapters._adapter import Adapter
-from mrinterp.adapters._torch_module import INPUT, TorchAdapter
+from mrinterp.adapters._site_address import INPUT, module_path
+from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 
 __all__ = ["later_sublayers", "refuse_lost", "site_order"]
@@ -27,26 +29,32 @@ def site_order(adapter: Adapter, inputs: Mapping[str, torch.Tensor]) -> dict[str
     """Place of every site of a `TorchAdapter` in the order in which a run fills it; empty for others.
 
     A module's output is filled when the module returns (so a layer comes after everything inside it),
-    its input, ``path:input``, when it is called. Sites that a run does not reach are absent.
+    its input, ``path:input``, when it is called. Of a module that runs several times every call has a place,
+    ``path@1``, ``path@2``, ..., and the path alone has none. Sites that a run does not reach are absent.
     """
     if not isinstance(adapter, TorchAdapter):
         return {}
-    order: dict[str, int] = {}
-
-    def note(site: str) -> Any:
-        return lambda *_: order.__setitem__(site, len(order)) if site not in order else None
-
+    passed: list[tuple[str, str]] = []
     handles = []
+
+    def note(path: str, at: str) -> Any:
+        return lambda *_: passed.append((path, at))
+
     try:
-        for site in adapter.sites():
-            module = adapter.submodule(site)
-            handles.append(module.register_forward_pre_hook(note(site + INPUT)))
-            handles.append(module.register_forward_hook(note(site)))
+        for path in adapter.sites():
+            module = adapter.submodule(path)
+            handles.append(module.register_forward_pre_hook(note(path, INPUT)))
+            handles.append(module.register_forward_hook(note(path, "")))
         with torch.inference_mode():
             adapter.run(inputs)
     finally:
         for handle in handles:
             handle.remove()
+    times, seen, order = Counter(passed), Counter[tuple[str, str]](), {}
+    for place, (path, at) in enumerate(passed):
+        seen[path, at] += 1
+        call = f"@{seen[path, at]}" if times[path, at] > 1 else ""
+        order[f"{path}{call}{at}"] = place
     return order
 
 
@@ -87,15 +95,16 @@ def later_sublayers(order: Mapping[str, int], site: str) -> tuple[str, ...]:
     """
     if site not in order:
         raise InputError(f"site {site!r}", "not reached by a run of the network", "Give a site that it runs")
-    found = {s for s in order if not s.endswith(INPUT) and SUBLAYERS.search(s)}
+    found = {s for s in order if not s.endswith(INPUT) and SUBLAYERS.search(module_path(s))}
+    paths = {module_path(s) for s in found}
     # Of modules within each other (attention > attention.output.dense) the innermost match is kept, and
     # of one that hands on to a projection beside it (ViT's attention.attention) the projection: it is
     # what is added to the residual.
     inner = [
         s
         for s in found
-        if not any(o.startswith(s + ".") for o in found)
-        and s.rpartition(".")[0] + ".output.dense" not in found
+        if not any(path.startswith(module_path(s) + ".") for path in paths)
+        and module_path(s).rpartition(".")[0] + ".output.dense" not in paths
     ]
     later = sorted((s for s in inner if order[s] > order[site]), key=order.__getitem__)
     return tuple(s for s in later if not _inside(site, s, later[0], inner))
@@ -103,10 +112,11 @@ def later_sublayers(order: Mapping[str, int], site: str) -> tuple[str, ...]:
 
 def _inside(site: str, sublayer: str, following: str, sublayers: list[str]) -> bool:
     """Whether ``site`` lies inside the sublayer that follows it."""
-    path = site.removesuffix(INPUT)
-    holds_one = any(s.startswith(path + ".") for s in sublayers)
+    path = module_path(site)
+    paths = [module_path(s) for s in sublayers]
+    holds_one = any(s.startswith(path + ".") for s in paths)
     normalizes_stream = "LayerNorm" in path.rpartition(".")[2]
-    if sublayer != following or path in sublayers or holds_one or normalizes_stream:
-        return site.endswith(INPUT) and path == sublayer
-    layer = re.match(r"(.*\.\d+)(\.|$)", sublayer)
-    return path.startswith((layer.group(1) if layer else sublayer) + ".")
+    if sublayer != following or path in paths or holds_one or normalizes_stream:
+        return site.endswith(INPUT) and site.removesuffix(INPUT) == sublayer
+    layer = re.match(r"(.*\.\d+)(\.|$)", module_path(sublayer))
+    return path.startswith((layer.group(1) if layer else module_path(sublayer)) + ".")

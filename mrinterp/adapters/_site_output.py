@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,11 +12,11 @@ import torch
 from mrinterp.adapters._adapter import Edit
 from mrinterp.core.errors import InputError
 
-__all__ = ["check_reached", "edited", "first_tensor", "with_first"]
+__all__ = ["edited", "first_tensor", "with_first"]
 
 
 def first_tensor(output: Any, site: str) -> torch.Tensor:
-    """The output itself, or the first entry of a tuple, list or named output.
+    """The output itself, or the first entry of a tuple, list, dict, dataclass or named output.
 
     Raises
     ------
@@ -22,8 +24,9 @@ def first_tensor(output: Any, site: str) -> torch.Tensor:
         Where that is not a tensor.
     """
     value = output if isinstance(output, torch.Tensor) else None
-    if value is None and hasattr(output, "__getitem__") and len(output):
-        value = next(iter(output.values())) if hasattr(output, "values") else output[0]
+    if value is None:
+        key = _first_key(output)
+        value = None if key is None else getattr(output, key) if _has_fields(output) else output[key]
     if not isinstance(value, torch.Tensor):
         raise InputError(
             f"site {site!r}",
@@ -37,13 +40,33 @@ def with_first(output: Any, value: torch.Tensor) -> Any:
     """The same kind of output with its activation replaced."""
     if isinstance(output, torch.Tensor):
         return value
-    if hasattr(output, "values"):
+    key = _first_key(output)
+    if isinstance(output, Mapping) or _has_fields(output):
         replaced = copy.copy(output)
-        replaced[next(iter(output))] = value
+        if isinstance(output, Mapping):
+            replaced[key] = value
+        if _has_fields(output) or key in getattr(replaced, "__dict__", {}):
+            object.__setattr__(
+                replaced, str(key), value
+            )  # a frozen one, or a dict whose keys are attributes too
         return replaced
     if hasattr(output, "_fields"):
         return type(output)(value, *output[1:])
     return type(output)([value, *output[1:]])
+
+
+def _first_key(output: Any) -> Any:
+    """Under which name or number the activation stands; None where there is none."""
+    if isinstance(output, Mapping):
+        return next(iter(output), None)
+    if _has_fields(output):
+        return next((field.name for field in dataclasses.fields(output)), None)
+    return 0 if isinstance(output, Sequence) and not isinstance(output, str) and len(output) else None
+
+
+def _has_fields(output: Any) -> bool:
+    """Whether it is a dataclass that is not a mapping as well."""
+    return dataclasses.is_dataclass(output) and not isinstance(output, Mapping)
 
 
 def edited(edit: Edit, value: torch.Tensor, site: str) -> torch.Tensor:
@@ -62,20 +85,3 @@ def edited(edit: Edit, value: torch.Tensor, site: str) -> torch.Tensor:
             "Return the whole activation, every run of the batch",
         )
     return result
-
-
-def check_reached(wanted: Any, reached: Any) -> None:
-    """Refuse a run that did not pass through a site it was to read or write.
-
-    Raises
-    ------
-    InputError
-        Names the first such site.
-    """
-    for site in wanted:
-        if site not in reached:
-            raise InputError(
-                f"site {site!r}",
-                "the forward pass does not run it",
-                "Choose a site on the way from input to output",
-            )

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._freed_memory import keep_freed_memory
-from mrinterp.adapters._site_output import check_reached, edited, first_tensor, with_first
+from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites, held_pass
+from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._site_address import INPUT, module_path
+from mrinterp.adapters._site_output import edited, first_tensor, with_first
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["INPUT", "TorchAdapter"]
 
-INPUT = ":input"
-"""After a module's path: the site is what goes into the module, not what comes out."""
+_ABSENT = object()
+"""Stands for a ``forward`` that is not on the instance."""
 
 
 class TorchAdapter:
@@ -25,14 +28,23 @@ class TorchAdapter:
     Parameters
     ----------
     module : torch.nn.Module
-        In evaluation mode: a module in training mode (dropout on) is refused.
+        In evaluation mode and not compiled: see Raises.
+
+    Raises
+    ------
+    InputError
+        For a module in training mode (dropout on), one that torch.compile or TorchScript has compiled, or a
+        ``DataParallel``.
 
     Notes
     -----
-    A site's activation is the module's output, or the first tensor of a tuple it returns; with
+    A site's activation is the module's output, or the first entry of a tuple, dict or dataclass that it returns; with
     ``:input`` after the path it is the module's first input (at ``h.0.attn.c_proj:input`` the outputs of
-    the attention heads are concatenated). Edits replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
-    Where the module has in-place layers, what is read is copied before they overwrite it.
+    the attention heads are concatenated). Of a module that a pass runs several times (a shared layer, a loop) each
+    call is a site of its own: ``layer@1``, ``layer@2``, ``layer@2:input``; the path alone is then refused.
+    Edits replace the activation of every run of the batch; hooks are gone when `run` returns or raises.
+    What the network changes in place after a site (a residual added to it, an in-place layer) is read as it was at the
+    site. A pass in which that is noticed for the first time is run twice, edits included.
 
     Examples
     --------
@@ -45,29 +57,33 @@ class TorchAdapter:
     """
 
     def __init__(self, module: torch.nn.Module) -> None:
-        if any(m.training for m in module.modules()):
-            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        check_hookable(module)
         keep_freed_memory()
         self.module = module
-        self._in_place = any(getattr(m, "inplace", False) for m in module.modules())
-        self._modules = {name: m for name, m in module.named_modules() if name}
+        self._parts = tuple(module.named_modules())
+        # A module under two names is one site; both names address it.
+        self._modules = {name: m for name, m in module.named_modules(remove_duplicate=False) if name}
+        self._overwritten = OverwrittenSites()
+        # Made in inference mode, they can be changed in place in inference mode only.
+        self._inference_only = any(t.is_inference() for t in (*module.parameters(), *module.buffers()))
 
     def sites(self) -> list[str]:
         """Dotted paths of all submodules."""
-        return list(self._modules)
+        return [name for name, _ in self._parts if name]
 
     def submodule(self, site: str) -> torch.nn.Module:
-        """The submodule at a dotted path.
+        """The submodule of a site.
 
         Raises
         ------
         InputError
             With near misses, where there is none.
         """
-        if site not in self._modules:
-            fix = near_misses(site, self._modules) or "List the sites with adapter.sites()"
+        path = module_path(site)
+        if path not in self._modules:
+            fix = near_misses(path, self._modules) or "List the sites with adapter.sites()"
             raise InputError(f"site {site!r}", f"no such module in {type(self.module).__name__}", fix)
-        return self._modules[site]
+        return self._modules[path]
 
     @property
     def hash(self) -> str:
@@ -76,12 +92,19 @@ class TorchAdapter:
 
     def check(self, site: str) -> None:
         """Refuse a site that does not exist, with near misses."""
-        self.submodule(site.removesuffix(INPUT))
+        self.submodule(site)
 
     def can_resume(self, site: str) -> bool:
         """Whether the site is a layer of a stack whose earlier layers can be passed over."""
         parent, _, index = site.rpartition(".")
         return index.isdigit() and isinstance(self._modules.get(parent), torch.nn.ModuleList)
+
+    def layers_until(self, site: str) -> list[torch.nn.Module]:
+        """The layers of a stack from the first to the one at ``site``."""
+        parent, _, index = site.rpartition(".")
+        stack = self._modules[parent]
+        assert isinstance(stack, torch.nn.ModuleList)
+        return list(stack)[: int(index) + 1]
 
     @contextmanager
     def resumed(self, site: str, value: torch.Tensor, as_tuple: bool = False) -> Iterator[None]:
@@ -91,24 +114,26 @@ class TorchAdapter:
         a full run bit for bit where the stack is a plain sequence, which callers check by comparing once.
         ``as_tuple`` for layers that return a tuple.
         """
-        parent, _, index = site.rpartition(".")
-        stack = self._modules[parent]
-        assert isinstance(stack, torch.nn.ModuleList)
-        layers = list(stack)[: int(index) + 1]
+        layers = self.layers_until(site)
+        # What stands on the instance (a library's or the user's own forward) is put back, not taken away.
+        stood = [(layer, vars(layer).get("forward", _ABSENT)) for layer in dict.fromkeys(layers)]
 
         def hand_on(hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
             return (hidden,) if as_tuple else hidden
 
         def start(_hidden: torch.Tensor, *_: Any, **__: Any) -> Any:
-            return (value,) if as_tuple else value
+            first = value.clone()  # the network may change it in place
+            return (first,) if as_tuple else first
 
         try:
             for layer in layers:
-                layer.forward = start if layer is layers[-1] else hand_on  # type: ignore[method-assign,assignment]
+                vars(layer)["forward"] = start if layer is layers[-1] else hand_on
             yield
         finally:
-            for layer in layers:
-                vars(layer).pop("forward", None)
+            for layer, forward in stood:
+                vars(layer).pop("forward", None) if forward is _ABSENT else vars(layer).update(
+                    forward=forward
+                )
 
     def run(
         self,
@@ -118,47 +143,50 @@ class TorchAdapter:
     ) -> Run:
         """Run the module once: see `Adapter.run`."""
         write = write or {}
-        kept: dict[str, torch.Tensor] = {}
-        handles = []
         sites = list(dict.fromkeys([*read, *write]))
-        try:
-            for site in sites:
-                copy = self._in_place and site in read
-                if site.endswith(INPUT):
-                    before = _input_hook(site, kept, write.get(site), copy)
-                    module = self.submodule(site.removesuffix(INPUT))
-                    handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-                else:
-                    hook = _hook(site, kept, write.get(site), copy)
-                    handles.append(self.submodule(site).register_forward_hook(hook))
-            output = self.module(**inputs)
-        finally:
-            for handle in handles:
-                handle.remove()
-        check_reached(sites, kept)
-        return Run(output, {site: kept[site] for site in read})
+        modules = [self.submodule(site) for site in sites]
+        check_not_training(self._parts)
+        # Tensors made in inference mode cannot be changed in place outside it.
+        given = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
+
+        def forward(held: HeldActivations) -> Any:
+            with ExitStack() as hooks:
+                for site, module in zip(sites, modules, strict=True):
+                    if site.endswith(INPUT):
+                        before = _input_hook(site, held, write.get(site))
+                        handle = module.register_forward_pre_hook(before, with_kwargs=True)
+                    else:
+                        handle = module.register_forward_hook(_hook(site, held, write.get(site)))
+                    hooks.callback(handle.remove)
+                return self.module(**given)
+
+        output, held = held_pass(forward, read, self._overwritten, self._inference_only)
+        return Run(output, held.activations(sites, read))
 
 
-def _hook(site: str, keep: dict[str, torch.Tensor], edit: Edit | None, copy: bool) -> Any:
+def _hook(site: str, held: HeldActivations, edit: Edit | None) -> Any:
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+        if not held.is_meant(site):
+            return None
         value = first_tensor(output, site)
-        if edit is not None:
-            value = edited(edit, value, site)
-        keep[site] = value.clone() if copy else value
-        return None if edit is None else with_first(output, value)
+        if edit is None:
+            held.keep(site, value, False)
+            return None
+        return with_first(output, held.keep(site, edited(edit, value, site), True))
 
     return hook
 
 
-def _input_hook(site: str, keep: dict[str, torch.Tensor], edit: Edit | None, copy: bool) -> Any:
+def _input_hook(site: str, held: HeldActivations, edit: Edit | None) -> Any:
     def hook(_module: torch.nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if not held.is_meant(site):
+            return None
         key = None if inputs else next(iter(named), None)
         value = first_tensor(inputs if key is None else (named[key],), site)
-        if edit is not None:
-            value = edited(edit, value, site)
-        keep[site] = value.clone() if copy else value
         if edit is None:
+            held.keep(site, value, False)
             return None
+        value = held.keep(site, edited(edit, value, site), True)
         return ((value, *inputs[1:]), named) if key is None else (inputs, {**named, key: value})
 
     return hook

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
-from mrinterp.adapters._site_output import check_reached, edited
+from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites, held_pass
+from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._site_output import edited
 from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["TransformerLensAdapter"]
@@ -59,10 +61,10 @@ class TransformerLensAdapter:
                     f"{type(model).__name__} has no {attribute}",
                     "Give a HookedRootModule or a bridge, or use TorchAdapter",
                 )
-        parts = model.modules() if hasattr(model, "modules") else [model]
-        if any(getattr(part, "training", False) for part in parts):
-            raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
+        if isinstance(model, torch.nn.Module):
+            check_hookable(model)
         self.model = model
+        self._overwritten = OverwrittenSites()
 
     @property
     def module(self) -> torch.nn.Module:
@@ -95,13 +97,17 @@ class TransformerLensAdapter:
         points: dict[int, list[str]] = {}
         for name in names:
             points.setdefault(id(self._point(name)), []).append(name)
-        kept: dict[str, torch.Tensor] = {}
-        hooks = [(same[0], _hook(same, kept, write)) for same in points.values()]
+        if isinstance(self.model, torch.nn.Module):
+            check_not_training(self.model.named_modules())
         rest = dict(inputs)
         first = [rest.pop("input_ids")] if "input_ids" in rest else []
-        output = self.model.run_with_hooks(*first, fwd_hooks=hooks, **rest)
-        check_reached(names, kept)
-        return Run(output, {name: kept[name] for name in read})
+
+        def forward(held: HeldActivations) -> Any:
+            hooks = [(same[0], _hook(same, held, write)) for same in points.values()]
+            return self.model.run_with_hooks(*first, fwd_hooks=hooks, **rest)
+
+        output, held = held_pass(forward, read, self._overwritten)
+        return Run(output, held.activations(names, read))
 
     def _point(self, name: str) -> Any:
         if name not in self.model.hook_dict:
@@ -110,13 +116,17 @@ class TransformerLensAdapter:
         return self.model.hook_dict[name]
 
 
-def _hook(names: list[str], kept: dict[str, torch.Tensor], write: Mapping[str, Edit]) -> Any:
+def _hook(names: list[str], held: HeldActivations, write: Mapping[str, Edit]) -> Any:
     def hook(tensor: torch.Tensor, hook: Any = None) -> torch.Tensor | None:
-        value = tensor
+        meant = [held.is_meant(name) for name in names]  # every name counts the call
+        if not all(meant):
+            return None
+        value, changed = tensor, False
         for name in names:
             if name in write:
-                value = edited(write[name], value, name)
-        kept.update(dict.fromkeys(names, value))
-        return None if value is tensor else value
+                value, changed = edited(write[name], value, name), True
+        for name in names:
+            value = held.keep(name, value, changed)
+        return value if changed else None
 
     return hook

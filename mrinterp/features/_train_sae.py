@@ -17,7 +17,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.features._latents import reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_folder import write_sae
-from mrinterp.outcomes._outcome import Outcome, outcome_values
+from mrinterp.outcomes._outcome import Outcome, check_is_outcome, outcome_values
 from mrinterp.positions import SelectedTokens
 from mrinterp.results._check import NotApplicable
 
@@ -232,6 +232,8 @@ def loss_recovered(
     >>> loss_recovered(sae, TorchAdapter(net), "0", {"input": torch.ones(5, 2)}, Logit(1))
     array([1.])
     """
+
+    check_is_outcome(outcome)
 
     def replaced(h: torch.Tensor, by: torch.Tensor) -> torch.Tensor:
         by = by.to(h.dtype)

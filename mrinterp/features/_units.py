@@ -73,14 +73,16 @@ class AttentionHeads(Units):
     """Attention heads of a concatenated head output (runs, tokens, heads * head width).
 
     The site is where the heads' outputs are concatenated: the input of the attention's output
-    projection. Every coordinate of a head is one feature.
+    projection. Every coordinate of a head is one feature. Heads are counted from the site: where queries share keys
+    and values (grouped-query attention), the keys and values have fewer heads than the queries. Where the network
+    says how many heads it has, a bench refuses other ones.
 
     Parameters
     ----------
     heads : sequence of int
         Numbers of the heads, from 0.
     head_count : int
-        Heads of the layer.
+        Heads at the site.
     width : int
         Width of the site, a multiple of ``head_count``.
 
@@ -106,7 +108,7 @@ class AttentionHeads(Units):
         size = width // head_count
         units = [h * size + i for h in heads for i in range(size)]
         super().__init__(units, width, [f"head{h}:{i}" for h in heads for i in range(size)])
-        self.head_width = size
+        self.head_count, self.head_width = head_count, size
 
 
 class WholeLayer(Units):

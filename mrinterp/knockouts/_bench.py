@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,14 +15,19 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.adapters._adapter import Adapter, Edit
+from mrinterp.adapters._held_activations import same_bits
+from mrinterp.adapters._input_checks import check_inputs
 from mrinterp.adapters._kept_activations import IN_MEMORY, KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._site_order import refuse_lost, site_order
+from mrinterp.adapters._site_output import first_tensor
 from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
+from mrinterp.knockouts._bench_arguments import one_per_prompt, outcome_set, stream, with_span
 from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
-from mrinterp.models._resumption import Resumption
+from mrinterp.models._resumption import Resumption, far_values
+from mrinterp.models._site_heads import check_heads
 from mrinterp.outcomes._outcome import Outcome, Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position, SpanMask, TokenClass
@@ -83,8 +86,10 @@ class Bench:
     Raises
     ------
     InputError
-        For families or names of prompts that do not match the inputs, a block below one, or a position that
-        can be read but not written (the maximum over tokens).
+        For families or names of prompts that do not match the inputs, a block below one, a position that
+        can be read but not written (the maximum over tokens), heads that the site does not hold, or inputs that the
+        network cannot be right on (longer than its positions, padded on the left where positions are counted from
+        the padding, random numbers drawn in every pass).
 
     Notes
     -----
@@ -118,15 +123,15 @@ class Bench:
         if isinstance(
             position, SpanMask
         ):  # a mask of the whole batch, kept with the inputs to be taken apart
-            inputs, position = _with_span(inputs, position), TokenClass(1)
+            inputs, position = with_span(inputs, position), TokenClass(1)
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
         self.block, self.folder = checked_count(block, "block", unit="runs per forward pass"), folder
-        self.outcome = _outcome_set(outcome, sampling)
+        self.outcome = outcome_set(outcome, sampling)
         self.position = MEAN_OF_TOKENS if position is None and inputs.mask is not None else position
         self.each = isinstance(self.position, AllTokens)
         self.prompts, self.features = len(inputs), len(view.names)
-        self.family = _one_per_prompt(family, "family", self.prompts)
-        named = _one_per_prompt(prompt, "prompt", self.prompts)
+        self.family = one_per_prompt(family, "family", self.prompts)
+        named = one_per_prompt(prompt, "prompt", self.prompts)
         self.table = pd.DataFrame({"prompt": named, "family": self.family})
         if self.position is not None and self.position.pooling == "max":
             raise InputError(
@@ -135,6 +140,8 @@ class Bench:
                 "Knock out at a token, a class, a span, the mean or all tokens",
             )
         self.first = first
+        check_heads(view, adapter, site)
+        check_inputs(adapter, site, inputs, self.outcome.new_tokens)
         self._resumption = Resumption.before(adapter, first or site)
         self._clean_pass()
 
@@ -228,7 +235,7 @@ class Bench:
             self.dtype = run.activations[self.site].dtype
             values.append(read.double().cpu().numpy())
             outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
-            drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (_stream("clean"), rows)))
+            drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (stream("clean"), rows)))
             start = None if resumption is None else resumption.activation(inputs, outcome)
             if start is None:
                 resumption = None
@@ -239,6 +246,27 @@ class Bench:
         self.computed = np.concatenate(outcomes)
         self.clean = np.concatenate(drawn)
         self._start = starts if resumption is not None else None
+
+    @cached_property
+    def site_is_read(self) -> bool:
+        """Whether a large edit of the whole site changes anything on the first block: an outcome or the network's output.
+
+        A module may return several things of which the network uses another one than the site.
+        """
+        rows = np.arange(min(self.block, self.prompts))
+        inputs, computed = self.inputs.take(rows), self.outcome_of(rows).computed
+        with torch.inference_mode(), self.begun(rows):
+            clean, edited = (
+                self.adapter.run(inputs.tensors, write=write).output
+                for write in ({}, {self.site: far_values})
+            )
+            mask = inputs.mask_or_ones
+            if not same_bits(computed(clean, mask), computed(edited, mask)):
+                return True
+            try:
+                return not same_bits(first_tensor(clean, "output"), first_tensor(edited, "output"))
+            except InputError:
+                return False
 
     @property
     def sampled(self) -> bool:
@@ -351,7 +379,7 @@ class Bench:
         inputs = self.inputs.take(prompt)
         with torch.inference_mode(), self.begun(prompt):
             run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
-        draw = (_stream(what), index)
+        draw = (stream(what), index)
         values = self.outcome_of(prompt).values(self.adapter, inputs, run.output, edits, draw)
         return values, run.activations.get(self.site)
 
@@ -461,38 +489,3 @@ class _Sweep:
         if np.isinf(values).any():
             arm = int(np.argwhere(np.isinf(values))[0, 0])
             raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")
-
-
-def _stream(what: str) -> int:
-    """Stream of a sampled outcome's draws, one per sweep."""
-    return zlib.crc32(what.encode())
-
-
-def _one_per_prompt(given: ArrayLike | None, name: str, prompts: int) -> NDArray[Any]:
-    """One known value per prompt; their numbers where none are given."""
-    column = np.arange(prompts) if given is None else np.asarray(given)
-    if column.shape != (prompts,):
-        raise InputError(
-            name, f"shape {column.shape} for {prompts} prompts", "Give one value for every prompt"
-        )
-    missing = np.flatnonzero(pd.isna(column))
-    if len(missing):
-        where = f"{name} of prompt {missing[0]}"
-        raise InputError(where, f"{column[missing[0]]}", "Give one value for every prompt")
-    return column
-
-
-def _with_span(inputs: ModelInputs, position: SpanMask) -> ModelInputs:
-    if inputs.mask is None:
-        found = f"{position} on inputs without a token axis"
-        raise InputError("position", found, "Leave the position out")
-    chosen = position.select(inputs.mask.bool(), None)
-    classes = torch.where(inputs.mask.bool(), chosen.long(), -1)
-    return replace(inputs, classes=classes, class_names=("outside", "span"))
-
-
-def _outcome_set(outcome: Outcome | OutcomeSet, sampling: Sampling | None) -> OutcomeSet:
-    parts = outcome.parts if isinstance(outcome, OutcomeSet) else (outcome,)
-    if sampling is None:
-        return outcome if isinstance(outcome, OutcomeSet) else OutcomeSet(parts)
-    return OutcomeSet(parts, [replace(sampling, number=i) for i in range(len(parts))])

@@ -35,6 +35,11 @@ HELD = 8_000_000
 OFF = 0.01
 """Read-back error, in natural standard deviations, from which a write did not do what it was to do."""
 
+UNREAD = (
+    "the run does not read what was edited: however large the edit of the site, its output stays the same (the module"
+    " may return several things, of which the network uses another)"
+)
+
 
 def knock_out(
     bench: Bench,
@@ -177,7 +182,12 @@ def _joined_effects(
         **{f.name: getattr(effects, f.name) for f in fields(SwapEffects)},
     )
     measurable = np.asarray(found.measurable.any(axis=1))
-    return replace(found, flags=_flags(kind, positions, support, not_written, measurable))
+    # Not one bit of any outcome, whatever was written: it may be that nothing reads the site.
+    silent = (
+        bool(support.moved.any()) and not found.rms_change[support.moved].any() and not bench.site_is_read
+    )
+    why = UNREAD if silent else "not measurable: outcome changes are below the noise floor"
+    return replace(found, flags=_flags(kind, positions, support, not_written, measurable, why))
 
 
 def _ran(
@@ -218,6 +228,7 @@ def _flags(
     support: Support,
     not_written: NDArray[np.bool_],
     measurable: NDArray[np.bool_],
+    why: str,
 ) -> tuple[str, ...]:
     """Words per feature: what to know before its numbers are used."""
     words = []
@@ -227,7 +238,7 @@ def _flags(
         if not support.moved[f]:
             said.append("nothing to change: the value written is the clean one on every input")
         elif not measurable[f]:
-            said.append("not measurable: outcome changes are below the noise floor")
+            said.append(why)
         if support.far[f] > FAR:
             said.append(asked)
         if not_written[f] and support.moved[f]:

@@ -23,6 +23,7 @@ from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import ReconstructionError
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._resumption import Resumption
+from mrinterp.models._site_heads import check_heads
 from mrinterp.models._token_activation import TokenActivation, token_activation
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import Position
@@ -129,6 +130,7 @@ class CutNetwork:
         """The same network, its features read through another view."""
         if isinstance(view, Dictionary):
             view = dictionary_view(view, self.sae)
+        check_heads(view, self.adapter, self.site)
         return replace(self, view=view)
 
     @cached_property

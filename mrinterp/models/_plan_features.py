@@ -16,6 +16,7 @@ from mrinterp.features._directions import Directions, Subspace
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
 from mrinterp.models._plan_adapter import AdaptedNetwork
 from mrinterp.models._plan_files import read_numbers
+from mrinterp.models._site_heads import check_heads, heads_at
 
 __all__ = ["PlanFeatures", "plan_features"]
 
@@ -55,7 +56,7 @@ def plan_features(
     if section.kind == "layer":
         return _units(WholeLayer(width), width)
     if section.kind == "heads":
-        return _heads(section, width, network)
+        return _heads(section, width, network, site)
     if section.kind in ("directions", "subspace"):
         return _from_file(section, width, folder, site)
     if section.kind in ("embedding", "token"):
@@ -68,20 +69,20 @@ def _units(view: Units, width: int) -> PlanFeatures:
     return PlanFeatures(tuple(n.replace(":", ".") for n in view.names), rows, rows)
 
 
-def _heads(section: FeaturesSection, width: int, network: AdaptedNetwork) -> PlanFeatures:
-    config = getattr(network.module, "config", getattr(network.module, "cfg", None))
-    known = [getattr(config, name, None) for name in ("num_attention_heads", "n_head", "n_heads")]
-    count = section.head_count or next((k for k in known if isinstance(k, int)), None)
+def _heads(section: FeaturesSection, width: int, network: AdaptedNetwork, site: str) -> PlanFeatures:
+    held = heads_at(network.adapter, site, width)
+    count = section.head_count or (held[0][0] if held else None)
     if count is None:
         raise InputError(
             "features.head_count",
-            "missing, and the network's configuration does not say how many heads there are",
+            "missing, and the network's configuration does not say how many heads the site holds",
             "Add head_count",
         )
     chosen = section.heads or ()
     if len(set(chosen)) < len(chosen) or not chosen:
         raise InputError("features.heads", f"{list(chosen)}", "Give distinct heads, at least one")
     view = AttentionHeads(chosen, count, width)
+    check_heads(view, network.adapter, site)
     if section.coordinates == "all":
         return _units(view, width)
     slices = tuple(view.index.numpy().reshape(len(chosen), -1))

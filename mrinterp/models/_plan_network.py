@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._input_checks import check_inputs, check_length
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
@@ -125,11 +126,13 @@ class StudyNetwork:
         position = named_position(self.plan.features.position, inputs.class_names)
         inputs.at(position)
         model = self.plan.model
+        made = OutcomeSet(outcomes, self.sampling)
+        check_inputs(self.adapter, model.site, inputs, made.new_tokens)
         return CutNetwork(
             self.adapter,
             model.site,
             inputs,
-            OutcomeSet(outcomes, self.sampling),
+            made,
             position,
             model.embedding,
             model.beside,
@@ -150,12 +153,19 @@ def open_study_network(plan: Plan, folder: Path) -> StudyNetwork:
     Raises
     ------
     InputError
-        For a network that is not there, an unknown site, or an outcome that cannot be made.
+        For a network that is not there, an unknown site, a padded length beyond the network's positions, or an
+        outcome that cannot be made.
     """
     adapted = load_plan_network(plan.model, folder)
     for site in (plan.model.site, plan.model.embedding, plan.model.beside):
         if site is not None:
             adapted.adapter.check(site)
+    check_length(
+        adapted.adapter.module,
+        plan.model.padded_length or 0,
+        "model.padded_length",
+        "Set it to {most} or less (and shorten longer prompts)",
+    )
     outcomes = tuple(
         None if section.kind in PER_INPUT else plain_outcome(section, adapted, folder, plan.seed)
         for section in plan.outcome

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.features._feature_view import FeatureView
-from mrinterp.outcomes._outcome import Outcome, check_outcome
+from mrinterp.outcomes._outcome import Outcome, check_is_outcome, check_outcome
 from mrinterp.positions import Position
 from mrinterp.results._check import NotApplicable
 
@@ -65,6 +65,7 @@ def write_gradient(
 
     Source: Simonyan et al. 2013, arXiv:1312.6034.
     """
+    check_is_outcome(outcome)
     positions = inputs.at(position)
     box: dict[str, torch.Tensor] = {}
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
+from mrinterp.outcomes._outcome import named_entry
 from mrinterp.positions import LAST_TOKEN, Position
 
 __all__ = [
@@ -25,15 +26,15 @@ __all__ = [
 def logits_of(output: Any) -> torch.Tensor:
     """Logits of a network's output, in float32 or better.
 
-    The output itself where it is a tensor, its ``logits``, or the first tensor of a tuple.
+    The output itself where it is a tensor, its ``logits`` (an attribute, or an entry of a dict), or the first tensor of a tuple.
 
     Raises
     ------
     InputError
         Where there are none.
     """
-    logits = output if isinstance(output, torch.Tensor) else getattr(output, "logits", None)
-    if logits is None and isinstance(output, tuple) and isinstance(output[0], torch.Tensor):
+    logits = output if isinstance(output, torch.Tensor) else named_entry(output, "logits")
+    if logits is None and isinstance(output, tuple | list) and output and isinstance(output[0], torch.Tensor):
         logits = output[0]
     if logits is None or logits.ndim not in (2, 3):
         found = type(output).__name__ if logits is None else f"logits of shape {tuple(logits.shape)}"

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
+from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
 
-__all__ = ["AnchorProjection", "Outcome", "Sampling", "check_outcome", "outcome_values", "sentence_embedding"]
+__all__ = [
+    "AnchorProjection",
+    "Outcome",
+    "Sampling",
+    "check_is_outcome",
+    "check_outcome",
+    "hidden_of",
+    "named_entry",
+    "outcome_values",
+    "sentence_embedding",
+]
 
 
 class Outcome(Protocol):
@@ -103,6 +115,28 @@ class Sampling:
         return out
 
 
+def named_entry(output: Any, name: str) -> Any:
+    """An entry of a network's output by its name, in a dict or as an attribute; None without it."""
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+
+
+def hidden_of(output: Any, where: str) -> torch.Tensor:
+    """Last hidden states of a network's output: itself, by their name, or the first entry of a tuple or list.
+
+    Raises
+    ------
+    InputError
+        Where there are none; names ``where``.
+    """
+    hidden = output if isinstance(output, torch.Tensor) else named_entry(output, "last_hidden_state")
+    if hidden is None and isinstance(output, tuple | list) and output:
+        hidden = output[0]
+    if not isinstance(hidden, torch.Tensor):
+        found = f"{type(output).__name__} without last_hidden_state"
+        raise InputError(where, found, "Load the network without a head (encoder), or use CallableOutcome")
+    return hidden
+
+
 def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
     """Token mean of the last hidden state, scaled to length one: the embedding that anchors are made of.
 
@@ -131,15 +165,13 @@ def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
     >>> sentence_embedding(hidden, torch.tensor([[1, 1, 0]])).round(decimals=4).tolist()
     [[0.6..., 0.8...]]
     """
-    if getattr(output, "logits", None) is not None:
+    if named_entry(output, "logits") is not None:
         raise InputError(
             "outcome",
             "anchors need a sentence embedding, the network gives logits",
             "Load it with model.kind = 'encoder', or choose an outcome of logits",
         )
-    hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output
-    if not isinstance(hidden, torch.Tensor):
-        hidden = hidden[0]
+    hidden = hidden_of(output, "outcome")
     hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
     weight = mask.unsqueeze(-1).to(hidden.dtype)
     mean = (hidden * weight).sum(1) / weight.sum(1)
@@ -191,6 +223,35 @@ class AnchorProjection:
 
     def __repr__(self) -> str:
         return f"AnchorProjection({self.names[0]!r})"
+
+
+def check_is_outcome(given: Any) -> None:
+    """Refuse what is not an outcome, with the way to make one of it.
+
+    Raises
+    ------
+    InputError
+        For a function, a class in place of its instance, or anything else without names and a call.
+    """
+    names = getattr(given, "names", None)
+    if isinstance(given, type):
+        raise InputError("outcome", f"the class {given.__name__}", f"Give an instance, {given.__name__}(...)")
+    if isinstance(names, tuple) and names and (callable(given) or hasattr(given, "draw")):
+        return
+    if callable(given):
+        called = getattr(given, "__name__", type(given).__name__)
+        known = called.isidentifier()
+        raise InputError(
+            "outcome",
+            f"the function {called}" if known else "a function without a name",
+            f"Give CallableOutcome('{called if known else 'name'}', {called if known else 'function'}) of"
+            " mrinterp.outcomes; the function takes (output, mask) and returns one number per run",
+        )
+    raise InputError(
+        "outcome",
+        shown(given),
+        "Give an outcome of mrinterp.outcomes, such as Logit(0); several as OutcomeSet([...])",
+    )
 
 
 def check_outcome(values: np.ndarray, names: tuple[str, ...], runs: int) -> None:

@@ -14,7 +14,7 @@ from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 from mrinterp.outcomes._generated_text import GeneratedOutcome
-from mrinterp.outcomes._outcome import Outcome, Sampling, outcome_values
+from mrinterp.outcomes._outcome import Outcome, Sampling, check_is_outcome, outcome_values
 
 __all__ = ["OutcomeSet"]
 
@@ -34,7 +34,7 @@ class OutcomeSet:
     Raises
     ------
     InputError
-        For no outcome, or two of one name.
+        For no outcome, two of one name, or something that is not an outcome (a plain function).
 
     Examples
     --------
@@ -49,6 +49,8 @@ class OutcomeSet:
         self, parts: Sequence[Outcome | GeneratedOutcome], sampling: Sequence[Sampling | None] | None = None
     ) -> None:
         self.parts = tuple(parts)
+        for part in self.parts:
+            check_is_outcome(part)
         self.sampling = tuple(sampling) if sampling is not None else (None,) * len(self.parts)
         self.names = tuple(name for part in self.parts for name in part.names)
         if not self.names or len(set(self.names)) < len(self.names):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
+from mrinterp.outcomes._outcome import hidden_of
 from mrinterp.positions import MEAN_OF_TOKENS, Position
 
 __all__ = ["CallableOutcome", "Projection"]
@@ -46,8 +47,7 @@ class Projection:
 
     def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
         """Outcomes (runs, 1)."""
-        hidden = getattr(output, "last_hidden_state", output)
-        hidden = hidden if isinstance(hidden, torch.Tensor) else hidden[0]
+        hidden = hidden_of(output, f"outcome {self.name!r}")
         if hidden.shape[-1:] != self.direction.shape:
             raise InputError(
                 f"outcome {self.name!r}",
