@@ -187,7 +187,7 @@ def test_tokens_of_another_vocabulary_and_masks_that_are_added_are_refused() -> 
     ):
         _bench(adapter, ModelInputs({**inputs.tensors, "input_ids": ids}, inputs.mask))
     added = (1.0 - inputs.mask) * torch.finfo(torch.float32).min
-    with pytest.raises(mrinterp.InputError, match="attention_mask: holds -3.4.*not 0/1"):
+    with pytest.raises(mrinterp.InputError, match=r"attention_mask: holds -3.4.*not 0/1"):
         _bench(adapter, ModelInputs({**inputs.tensors, "attention_mask": added}, inputs.mask))
 
 

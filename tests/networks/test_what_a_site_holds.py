@@ -93,7 +93,7 @@ def test_each_call_of_a_repeated_module_is_a_site(made: Callable[[], Any]) -> No
         run = adapter.run(inputs.tensors, read=[f"layer@{call}"], write={f"layer@{call}": torch.zeros_like})
         torch.testing.assert_close(run.output, net.once(by_hand))
         assert not run.activations[f"layer@{call}"].any()
-    with pytest.raises(mrinterp.InputError, match="runs it 3 times. Calls count from @1 to @3"):
+    with pytest.raises(mrinterp.InputError, match=r"runs it 3 times\. Calls count from @1 to @3"):
         adapter.run(inputs.tensors, read=["layer@4"])
     with pytest.raises(mrinterp.InputError, match="Did you mean"):
         adapter.check("layr@2")
