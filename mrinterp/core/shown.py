@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
 
@@ -17,17 +18,17 @@ WIDEST_WORDS = 60
 """Characters of one table cell: status words may be whole sentences."""
 
 
-class Shown:
+class Shown(ABC):
     """Base of what prints in one line (`summary`), and as a table of at most `ROWS_SHOWN` rows in a notebook."""
 
     @property
+    @abstractmethod
     def summary(self) -> str:
         """What it is and how large, in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _first_rows(self, rows: int) -> tuple[pd.DataFrame, int]:
         """The first rows of the table, and how many there are in all."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.summary}>"

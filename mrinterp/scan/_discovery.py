@@ -87,12 +87,7 @@ def learn_basis(
         bar.update()
         change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
         _refuse_constant_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
-        most, seed = plan.estimation.max_rank, plan.seed
-        directions = {"mean": mean_bypass(dictionary, change["mean"])}
-        directions["position"] = position_bypass(change["position"], 2 * most, seed)
-        for part in ("error", "beside", "beside_position"):
-            if part in change:
-                directions[part] = position_bypass(change[part], most if part == "error" else 2 * most, seed)
+        directions = _bypass_directions(dictionary, change, plan.estimation.max_rank, plan.seed)
         bar.update()
         bypass = np.concatenate([change[part] @ found.T for part, found in directions.items()], axis=1)
         order = nested_order(change["features"], bypass, change["outcome"])
@@ -100,39 +95,70 @@ def learn_basis(
         ceiling = _ceiling(design, plan, len(dictionary.names))
         rank, path = choose_rank(change["features"], bypass[:, order], change["outcome"], family, ceiling)
         bar.update()
-    found = describe_features(
-        read["features"][noise_free], design.doses[rows[noise_free]], design.instruments
-    )
-    named = zip(dictionary.names, found, strict=True)
-    dictionary = replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in named))
     support, variance = _token_support(network, design, rows[noise_free], folder)
-    spread = read["outcome"][noise_free].std(axis=0)
-    meta = {
-        "ceiling": ceiling,
-        "position_classes": design.settings["position_classes"],
-        # Noise-free runs of an outcome that is measured against them (a divergence) may all be alike.
-        "outcome_sd": np.where(spread > 0, spread, read["outcome"].std(axis=0)).tolist(),
-        "natural_runs": int(noise_free.sum()),
-        "feature_change_sd": float(np.sqrt((change["features"] ** 2).mean())),
-    }
-    if network.sae is not None:
-        meta["sae"] = sae_facts(network, design)
     if network.beside is not None:
         _refuse_downstream(viewed, dictionary, design)
-    further = {part: d for part, d in directions.items() if part not in ("mean", "position")}
-    mean_rows, position_rows = directions["mean"], directions["position"]
+    meta = _meta(network, design, read["outcome"], noise_free, change["features"], ceiling)
     return Basis(
-        dictionary=dictionary,
-        mean_directions=mean_rows,
-        position_directions=position_rows,
+        dictionary=_labelled(dictionary, read["features"][noise_free], rows[noise_free], design, labels),
+        mean_directions=directions.pop("mean"),
+        position_directions=directions.pop("position"),
         order=order,
         rank=rank,
         path=path,
         support=support,
         support_variance=variance,
         meta=meta,
-        further=further,
+        further=directions,
     )
+
+
+def _bypass_directions(
+    dictionary: Dictionary, change: dict[str, Array], most: int, seed: int
+) -> dict[str, Array]:
+    """Directions of the bypass by part of the cut: what is left of the site, of its error, of what runs beside."""
+    directions = {"mean": mean_bypass(dictionary, change["mean"])}
+    directions["position"] = position_bypass(change["position"], 2 * most, seed)
+    for part in ("error", "beside", "beside_position"):
+        if part in change:
+            directions[part] = position_bypass(change[part], most if part == "error" else 2 * most, seed)
+    return directions
+
+
+def _labelled(
+    dictionary: Dictionary,
+    values: Array,
+    rows: NDArray[np.int_],
+    design: Design,
+    labels: dict[str, str] | None,
+) -> Dictionary:
+    """The dictionary with its labels: imported ones first, else what moves each feature."""
+    found = describe_features(values, design.doses[rows], design.instruments)
+    named = zip(dictionary.names, found, strict=True)
+    return replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in named))
+
+
+def _meta(
+    network: CutNetwork,
+    design: Design,
+    outcome: Array,
+    noise_free: NDArray[np.bool_],
+    feature_change: Array,
+    ceiling: int,
+) -> dict[str, object]:
+    """What later stages read of the discovery split beside the bases."""
+    spread = outcome[noise_free].std(axis=0)
+    meta: dict[str, object] = {
+        "ceiling": ceiling,
+        "position_classes": design.settings["position_classes"],
+        # Noise-free runs of an outcome that is measured against them (a divergence) may all be alike.
+        "outcome_sd": np.where(spread > 0, spread, outcome.std(axis=0)).tolist(),
+        "natural_runs": int(noise_free.sum()),
+        "feature_change_sd": float(np.sqrt((feature_change**2).mean())),
+    }
+    if network.sae is not None:
+        meta["sae"] = sae_facts(network, design)
+    return meta
 
 
 def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:

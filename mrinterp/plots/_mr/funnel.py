@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots._mr.scatter import oriented, pair_of, short_label
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._mr.scatter import drawn_estimates, legend_below, oriented, pair_of, short_label
+from mrinterp.plots._style import axes, spare
 from mrinterp.results._estimates import Estimates
 
 __all__ = ["mr_funnel"]
@@ -62,19 +62,13 @@ def mr_funnel(
     moves = b > 0
     ratio, precision = g[moves] / b[moves], b[moves] / t[moves]
     ax.plot(ratio, precision, "o", ms=3.5, color="#444444", zorder=3)
-    drawn = 0
-    for k, result in enumerate(results):
-        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
+    for k, (result, f, o, color) in enumerate(drawn_estimates(results, exposure, outcome)):
         beta = result.beta[f, o]
-        if not np.isfinite(beta):
-            continue
-        color = LINE_COLORS[k % len(LINE_COLORS)]
         ax.axvline(beta, color=color, lw=1.4, label=short_label(result), zorder=2)
-        if not drawn and len(precision):
+        if k == 0 and len(precision):
             heights = np.linspace(precision.max() / 40.0, precision.max() * 1.05, 200)
             for side in (-1.959964, 1.959964):
                 ax.plot(beta + side / heights, heights, ":", color=color, lw=1.0, zorder=1)
-        drawn += 1
     if len(ratio) > 2:
         left, right = np.quantile(ratio, [0.02, 0.98])
         room = 0.35 * (right - left) + 1e-12
@@ -83,7 +77,6 @@ def mr_funnel(
     ax.set_xlabel(f"ratio of one instrument: effect on {outcome} per unit of {exposure}")
     ax.set_ylabel("1 / error of the ratio")
     ax.set_title("Funnel: precise instruments on top", loc="left")
-    if drawn:
-        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
+    legend_below(ax)
     spare(ax)
     return ax

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["mr_scatter", "oriented", "pair_of", "short_label"]
+__all__ = ["drawn_estimates", "legend_below", "mr_scatter", "oriented", "pair_of", "short_label"]
 
 Array = NDArray[np.float64]
 
@@ -52,6 +52,22 @@ def pair_of(
 def short_label(result: Estimates) -> str:
     """The method's name without what stands in brackets."""
     return result.label.split(" (")[0]
+
+
+def drawn_estimates(
+    results: Sequence[Estimates], exposure: str, outcome: str
+) -> Iterator[tuple[Estimates, int, int, str]]:
+    """The results that have an estimate of this pair, each with its row, its column and its color."""
+    for k, result in enumerate(results):
+        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
+        if np.isfinite(result.beta[f, o]):
+            yield result, f, o, LINE_COLORS[k % len(LINE_COLORS)]
+
+
+def legend_below(ax: Axes) -> None:
+    """Names of the estimates under the axes, where there are any."""
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
 
 
 def mr_scatter(
@@ -100,26 +116,15 @@ def mr_scatter(
     )
     right = 1.05 * float((b + s).max()) if len(b) else 1.0
     ends = np.array([0.0, right])
-    for k, result in enumerate(results):
-        f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
-        slope = result.beta[f, o]
-        if not np.isfinite(slope):
-            continue
+    for result, f, o, color in drawn_estimates(results, exposure, outcome):
         start = float(result.details["intercept"][f, o]) if "intercept" in result.details else 0.0
-        ax.plot(
-            ends,
-            start + slope * ends,
-            color=LINE_COLORS[k % len(LINE_COLORS)],
-            lw=1.6,
-            label=short_label(result),
-            zorder=3,
-        )
+        line = start + result.beta[f, o] * ends
+        ax.plot(ends, line, color=color, lw=1.6, label=short_label(result), zorder=3)
     ax.axhline(0, color="#dddddd", lw=0.8, zorder=0)
     ax.set_xlim(0 if (b - s).min(initial=0.0) >= 0 else None, right)
     ax.set_xlabel(f"effect of the instrument on {exposure}")
     ax.set_ylabel(f"effect on {outcome}")
     ax.set_title("Instruments and what each estimator makes of them", loc="left")
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
+    legend_below(ax)
     spare(ax)
     return ax
