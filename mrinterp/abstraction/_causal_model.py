@@ -136,7 +136,7 @@ class CausalModel:
     variables : sequence of Variable
         In any order.
     output : str, optional
-        The variable that the network's answer is held against; default the last one given.
+        The variable that the network's answer is compared with; default the last one given.
 
     Raises
     ------

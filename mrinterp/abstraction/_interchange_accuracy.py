@@ -64,7 +64,7 @@ def interchange_accuracy(
         activations fill few of its dimensions. For a subspace that was searched for, the strong control is
         the same search on a random network (`search_alignment`).
     wrong : sequence of str, optional
-        Control: the same edit held against the labels that interchanging another variable would give.
+        Control: the same edit compared with the labels that interchanging another variable would give.
         Default all other variables and inputs but the output (none for several variables together; named
         ones then take the first variable's sources).
     shuffles : int
@@ -84,7 +84,7 @@ def interchange_accuracy(
     -------
     InterchangeAccuracy
         Rows besides the alignment and the controls above: ``whole site`` (everything at the site
-        interchanged), ``no edit`` (the clean answer held against the counterfactual label), ``majority
+        interchanged), ``no edit`` (the clean answer compared with the counterfactual label), ``majority
         label`` (always the most frequent counterfactual label: chance).
 
     Raises
@@ -191,7 +191,7 @@ def _wrong_variables(
     pairs: tuple[Rows, Rows],
     codes: Rows,
 ) -> None:
-    """Arms of the same edit, held against the labels that interchanging another variable would give."""
+    """Arms of the same edit, compared with the labels that interchanging another variable would give."""
     wrong = [wrong] if isinstance(wrong, str) else wrong
     if wrong is None:
         wrong = (

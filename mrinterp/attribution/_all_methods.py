@@ -26,7 +26,7 @@ def all_methods(
     Parameters
     ----------
     bench : Bench
-        The inputs, features and outcome of the knockouts that they are held against.
+        The inputs, features and outcome of the knockouts that they are compared with.
     features : names or numbers, optional
         Of which features results are returned; default all of the view.
     target : "mean", "zero", Kind, array or ModelInputs
@@ -39,7 +39,7 @@ def all_methods(
     AttributionScores
         ``correlation``, ``linear_probe``, ``gradient``, ``gradient_times_activation``,
         ``attribution_patching``, ``integrated_gradients``: each the effect of one unit more of the
-        feature, so that all can be held against one knockout (`beside_knockout`).
+        feature, so that all can be compared with one knockout (`beside_knockout`).
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Estimates held against knockouts, after the knockouts' digest is frozen."""
+"""Estimates compared with knockouts, after the knockouts' digest is frozen."""
 
 from __future__ import annotations
 

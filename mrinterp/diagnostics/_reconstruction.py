@@ -35,5 +35,5 @@ def reconstruction_check(facts: Mapping[str, Any]) -> Check:
         neglog10p=float("nan"),
         verdict="passed" if explained >= ENOUGH else "warning",
         note=f"{facts['summary']}; {len(facts['dead'])} of {facts['latents']} latents dead on discovery; {kept}."
-        " What it leaves over stands among the bypass.",
+        " What it does not reconstruct is part of the bypass.",
     )

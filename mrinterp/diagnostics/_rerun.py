@@ -23,6 +23,20 @@ def compare_claims(before: pd.DataFrame, after: pd.DataFrame) -> pd.DataFrame:
         ``verdict, verdict_again, knockout, knockout_again`` and ``same``: ``identical`` (same
         numbers), ``agrees`` (same verdicts, effect within a tenth of a standard error),
         ``differs``, or ``missing`` from one of the two.
+
+    Notes
+    -----
+    The same study file with the same seeds should come out ``identical``. On other families or another seed
+    this is no test of replication: both runs have errors, and only the first one's are in ``difference``.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp.diagnostics import compare_claims
+    >>> claim = {"feature": "a", "outcome": "y", "effect": 1.0, "ci_lower": 0.8, "ci_upper": 1.2}
+    >>> claim |= {"verdict": "causal", "knockout": 1.1, "knockout_verdict": "causal"}
+    >>> compare_claims(pd.DataFrame([claim]), pd.DataFrame([claim | {"effect": 1.005}]))["same"].tolist()
+    ['agrees']
     """
     keys = ["feature", "outcome"]
     columns = [*keys, "effect", "ci_lower", "ci_upper", "verdict", "knockout", "knockout_verdict"]

@@ -45,7 +45,7 @@ def cut_units(
     units : sequence of int
         Their numbers at the site, from 0.
     example : mapping of str to tensor
-        Keyword inputs on which readers are found and the copy is held against the run-time ablation.
+        Keyword inputs on which readers are found and the copy is compared with the run-time ablation.
     values : float or array (k,)
         What each unit is held at: 0 for zero ablation, its mean for mean ablation. It goes into the
         readers' biases.

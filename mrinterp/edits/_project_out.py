@@ -71,7 +71,7 @@ def project_out(
     directions : array (k, width) or (width,)
         Their span is removed; length and order do not matter.
     example : mapping of str to tensor
-        Keyword inputs on which the copy is held against the run-time ablation.
+        Keyword inputs on which the copy is compared with the run-time ablation.
     writers : sequence of str, optional
         Dotted paths of all modules whose output is added to the stream: linear layers, embeddings,
         normalizations. Default: known by the Hugging Face model type (`stream_writers`).

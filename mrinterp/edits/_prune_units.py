@@ -144,7 +144,7 @@ def prune_units(
     units : sequence of int
         Their numbers at the site, from 0.
     example : mapping of str to tensor
-        Keyword inputs on which the copy is held against the run-time ablation.
+        Keyword inputs on which the copy is compared with the run-time ablation.
     values : float or array (k,)
         What each unit is held at: zero, or its mean, which goes into the readers' biases.
     writers : sequence of str, optional

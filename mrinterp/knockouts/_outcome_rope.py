@@ -34,7 +34,7 @@ def outcome_sd(bench: Bench) -> NDArray[np.float64]:
 def outcome_rope(bench: Bench, rope_sd: float, name: str = "rope_sd") -> NDArray[np.float64]:
     """Half width (O,) of the region of practical equivalence, ``rope_sd`` standard deviations of the outcome.
 
-    0 for an outcome that never varies between prompts: its effects are then held against zero.
+    0 for an outcome that never varies between prompts: its effects are then compared with zero.
 
     Raises
     ------

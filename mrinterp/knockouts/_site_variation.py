@@ -1,4 +1,4 @@
-"""Where the activations of a site vary: what a write direction is held against, and random directions in it."""
+"""Where the activations of a site vary: what a write direction is compared with, and random directions in it."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def check_support(
     -----
     Ranges are taken per group of tokens: classes where inputs have them, else positions. A bench that reads
     one value per input has one range for that value, and its tokens, each moved by the same amount, are
-    held against their own positions' ranges besides (``outside``).
+    compared with their own positions' ranges besides (``outside``).
 
     Massive activations: Sun et al. 2024, arXiv:2402.17762, at a lower ratio than theirs (a thousand).
     """

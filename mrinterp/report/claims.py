@@ -239,6 +239,6 @@ def _held_back(study: FinishedStudy) -> list[str]:
     if not more:
         return []
     return [
-        f"Families and runs carry {ceiling} components of the rest of the cut; on the discovery split more of them"
+        f"Families and runs support {ceiling} components of the rest of the cut; on the discovery split more of them"
         f" explained {' and '.join(more)} better. Paths through what is not held fixed stay in every estimate."
     ]

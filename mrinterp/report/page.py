@@ -164,7 +164,7 @@ def _kinds(study: FinishedStudy, outcome: str, names: dict[str, str], labels: di
 
 
 def _random(study: FinishedStudy, outcome: str, names: dict[str, str]) -> str:
-    """Effects held against random directions; nothing where the study has none, or none with a number."""
+    """Effects compared with random directions; nothing where the study has none, or none with a number."""
     held = study.against_random
     if not isinstance(held, AgainstRandom) or outcome not in held.outcomes:
         return ""

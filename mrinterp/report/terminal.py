@@ -41,7 +41,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             "",
             _tested(study, top),
             "",
-            f"Held against the {blind(study)}knockouts:",
+            f"Compared with the {blind(study)}knockouts:",
             *(f"  {line}" for line in held),
             "",
             *caution(study),

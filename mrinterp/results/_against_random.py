@@ -1,4 +1,4 @@
-"""Candidate features held against random directions of the same site, knocked out in the same way."""
+"""Candidate features compared with random directions of the same site, knocked out in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Estimates held against knockouts, method by method."""
+"""Estimates compared with knockouts, method by method."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ class Check:
     name : str
         What was checked, for example ``"first stage"``.
     null_in_words : str
-        The hypothesis that the statistic is held against.
+        The hypothesis that the statistic is compared with.
     statistic, df, neglog10p : float
         Test statistic, its degrees of freedom and -log10 p (nan where there is no test).
     verdict : str

@@ -1,4 +1,4 @@
-"""What the network did when a feature was changed by hand: the truth that estimates are held against."""
+"""What the network did when a feature was changed by hand: the truth that estimates are compared with."""
 
 from __future__ import annotations
 

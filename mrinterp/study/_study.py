@@ -281,7 +281,7 @@ class Study(Steps):
 
     @property
     def agreement(self) -> Agreement:
-        """Estimates held against the matched shift, whose digest was frozen before."""
+        """Estimates compared with the matched shift, whose digest was frozen before."""
         self._reach("agreement")
         return self._hold_against_knockouts()
 

@@ -1,4 +1,4 @@
-"""Faithfulness and completeness curves, CPR and CMD: held against numbers worked out by hand."""
+"""Faithfulness and completeness curves, CPR and CMD: compared with numbers worked out by hand."""
 
 from __future__ import annotations
 

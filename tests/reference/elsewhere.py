@@ -1,4 +1,4 @@
-"""Which published results are held against ours by tests outside this folder, read from their sources."""
+"""Which published results are compared with ours by tests outside this folder, read from their sources."""
 
 from __future__ import annotations
 

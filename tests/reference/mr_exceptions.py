@@ -98,7 +98,7 @@ KINDS: dict[str, tuple[str, Evidence]] = {
 
 @dataclass(frozen=True)
 class Differs:
-    """Fields of one entry that are not held against the published number."""
+    """Fields of one entry that are not compared with the published number."""
 
     kind: str
     method_id: str

@@ -39,7 +39,7 @@ P_FROM_DETAILS = {"Q_p": "q_p", "Q_pval": "q_p", "intercept_p": "intercept_p"}
 
 @dataclass(frozen=True)
 class Ours:
-    """Our method, its options, and the published fields that it is held against."""
+    """Our method, its options, and the published fields that it is compared with."""
 
     method: str
     options: dict[str, Any] = field(default_factory=dict)

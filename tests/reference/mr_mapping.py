@@ -239,7 +239,7 @@ REMARKS: dict[str, str] = {
     " others have the density 1 / (sqrt(2 pi) psi). The paper's abstract (more instruments weigh more, unless"
     " heterogeneous) does not fix psi; the published numbers come out with psi = 1, which depends on the unit of the"
     " data and is used here. By default ours is 1.5 standard deviations of the ratios.",
-    "mrmix.default": "theta alone is held against ours, on the published grid, with sigma^2 at least the median error"
+    "mrmix.default": "theta alone is compared with ours, on the published grid, with sigma^2 at least the median error"
     " variance: without a bound, where all instruments are valid, any share with any small sigma^2 fits alike. pi0,"
     " sigma^2, the error, z and p are not compared: the published mixture is not fitted to convergence (see the"
     " exceptions), and the published error, which we could not derive from the paper's text, is not the asymptotic one"

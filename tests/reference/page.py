@@ -143,7 +143,7 @@ def main(folder: Path) -> None:
         "",
         f"{len(entries)} published results on {frame['case'].nunique()} cases; {count['agrees']} numbers agree within"
         f" their tolerance, {count['exception']} differ on purpose, {count['differs']} differ.",
-        f"{count['tested elsewhere']} further results are held against ours by the tests named below,"
+        f"{count['tested elsewhere']} further results are compared with ours by the tests named below,"
         f" {count['not covered']} are not covered.",
         "",
         "Differences are relative. Every number is a row of `reference_agreement.csv`.",

@@ -1,4 +1,4 @@
-"""Harmonization held against TwoSampleMR's, row by row, for the three ways to treat palindromes."""
+"""Harmonization compared with TwoSampleMR's, row by row, for the three ways to treat palindromes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every number that published packages gave on the reference cases, held against ours.
+"""Every number that published packages gave on the reference cases, compared with ours.
 
 Each entry brings its own tolerance. `mr_mapping.NOT_COVERED` lists what none of ours answers, and
 `mr_exceptions.EXCEPTIONS` where ours differs on purpose, with evidence that this file computes.

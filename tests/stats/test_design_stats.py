@@ -1,4 +1,4 @@
-"""Kernels behind the knockout designs, held against independent computations."""
+"""Kernels behind the knockout designs, compared with independent computations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Areas and rank concordances, held against scikit-learn and scipy."""
+"""Areas and rank concordances, compared with scikit-learn and scipy."""
 
 from __future__ import annotations
 

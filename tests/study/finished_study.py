@@ -49,7 +49,7 @@ class Finished:
 
     @property
     def against_random(self) -> AgainstRandom | NotApplicable:
-        """Features held against two random directions."""
+        """Features compared with two random directions."""
         if "random" not in self.knockouts:
             return NotApplicable("none was asked for", "ranks among random directions")
         random = replace(self.knockouts["random"], kind="shift")

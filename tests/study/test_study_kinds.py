@@ -1,4 +1,4 @@
-"""One path from a study file to a network: every kind of feature and outcome, held against what is known."""
+"""One path from a study file to a network: every kind of feature and outcome, compared with what is known."""
 
 from __future__ import annotations
 

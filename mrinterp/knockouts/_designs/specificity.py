@@ -1,4 +1,4 @@
-"""Effects on the outcomes meant, held against effects on negative controls."""
+"""Effects on the outcomes meant, compared with effects on negative controls."""
 
 from __future__ import annotations
 

@@ -46,9 +46,9 @@ def compare_kinds(kinds: Sequence[KnockoutEffects] | Mapping[str, KnockoutEffect
     Notes
     -----
     On the same inputs the estimates are correlated: their covariance is that of the inputs' contributions,
-    summed by family (leave one family out), and Q is Wald's (`correlated_heterogeneity`), held against
+    summed by family (leave one family out), and Q is Wald's (`correlated_heterogeneity`), compared with
     Hotelling's T^2 with one family more than the kinds have degrees of freedom on average. On other
-    families Q is Cochran's, held against Welch's F. A kind without an effect in a cell (nothing was moved) is left out of that
+    families Q is Cochran's, compared with Welch's F. A kind without an effect in a cell (nothing was moved) is left out of that
     cell's test, which ``compared`` counts. So is every kind where the outcome is least or largest at the clean run: slopes
     do not speak of it.
 

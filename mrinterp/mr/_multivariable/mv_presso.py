@@ -63,7 +63,7 @@ def mv_presso(
     Leave-one-out fits are closed form: the residual without instrument j is e_j/(1 - h_j). Each draw of the
     global test redraws all effects around b_j and b_j'theta_-j and refits. The residual of the outlier
     test at the observed theta_-j is exactly normal with variance [theta_-j;-1]'Sigma_j[theta_-j;-1], so
-    that its p needs no draws. The distortion of each exposure is held against removing as many
+    that its p needs no draws. The distortion of each exposure is compared with removing as many
     instruments at random. Not valid where half of the instruments or more are invalid. Exposures' errors
     enter the null, not the estimate: it serves either design where instruments are strong. After outliers
     are removed its level does not hold under balanced pleiotropy of all instruments (type-I error .12 to

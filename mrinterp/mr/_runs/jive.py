@@ -37,7 +37,7 @@ def jive(panel: Panel, rank: int | None = None) -> Estimates:
     panel : Panel
         Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
-        Bypass components; lowered to what the doses carry (the status says so).
+        Bypass components; lowered to what the doses can identify (the status says so).
 
     Returns
     -------
@@ -80,7 +80,7 @@ def ujive(panel: Panel, rank: int | None = None) -> Estimates:
     panel : Panel
         Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
-        Bypass components; lowered to what the doses carry (the status says so).
+        Bypass components; lowered to what the doses can identify (the status says so).
 
     Returns
     -------

@@ -87,7 +87,7 @@ def liml(panel: Panel, rank: int | None = None) -> Estimates:
     panel : Panel
         Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
-        Bypass components; lowered to what the doses carry (the status says so).
+        Bypass components; lowered to what the doses can identify (the status says so).
 
     Returns
     -------
@@ -129,7 +129,7 @@ def gmm(panel: Panel, rank: int | None = None) -> Estimates:
     panel : Panel
         Perturbed runs with the clean run of their prompt, or several runs per prompt.
     rank : int, optional
-        Bypass components; lowered to what the doses carry (the status says so).
+        Bypass components; lowered to what the doses can identify (the status says so).
 
     Returns
     -------

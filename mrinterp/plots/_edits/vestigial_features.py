@@ -1,4 +1,4 @@
-"""Which features can be shown to do nothing: their least favorable effect, held against practical equivalence."""
+"""Which features can be shown to do nothing: their least favorable effect, compared with practical equivalence."""
 
 from __future__ import annotations
 

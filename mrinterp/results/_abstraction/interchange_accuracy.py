@@ -128,7 +128,7 @@ class InterchangeAccuracy(Result):
     def with_arm(
         self, alignment: str, detail: str, hits: Array, read_back: float = np.nan, undecided: float = np.nan
     ) -> InterchangeAccuracy:
-        """The same with one more control on the same pairs, held against the same labels."""
+        """The same with one more control on the same pairs, compared with the same labels."""
         row = pd.DataFrame([[alignment, detail, read_back, undecided, "ok"]], columns=self.arms.columns)
         return replace(
             self,

@@ -21,7 +21,7 @@ VERDICTS = {
     "causal": "not negligible: outside {:.2g} either way",
     "indeterminate": "indeterminate: neither inside nor outside {:.2g} either way",
 }
-"""Words for the change held against the region of practical equivalence."""
+"""Words for the change compared with the region of practical equivalence."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -75,7 +75,7 @@ def swap_effects(
     Effect per unit: least squares through the origin over all swaps of all inputs, so that a swap between
     equal values weighs nothing; where every input is moved by the same amount (a shift) all inputs weigh
     alike. Error: leave one family out (CR3), degrees of freedom by Satterthwaite's approximation, so that
-    a feature that moved in three families of forty is held against t on about two. ``r2`` is uncentred:
+    a feature that moved in three families of forty is compared with t on about two. ``r2`` is uncentred:
     1 - sum (change - effect x amount)^2 / sum change^2, one where the outcome is linear in the feature with
     the same slope on all inputs. Not measurable (nan) where nothing was moved.
     """

@@ -82,7 +82,7 @@ def correlated_heterogeneity(
     Notes
     -----
     Q = (D b)' (D V D')^+ (D b) with D the differences from the first estimate. The covariance is estimated
-    from C families, so Q is held against Hotelling's T^2: Q (C - r) / (r (C - 1)) is F on r and C - r
+    from C families, so Q is compared with Hotelling's T^2: Q (C - r) / (r (C - 1)) is F on r and C - r
     degrees of freedom, r the rank of D V D'. I^2 = 1 - r / Q is on the same scale as Cochran's. Differences
     whose error is nothing but rounding leave the test; where such a difference is itself more than ten
     roundings the estimates differ for certain, and q is infinite. nan where an estimate is not
