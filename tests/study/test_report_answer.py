@@ -20,7 +20,7 @@ def test_answer_comes_first_and_says_how_it_held() -> None:
     start = words[words.index("A study", 10) :]
     assert "Of 5 features tested, 3 are causal" in start[:200]
     assert "confirms 2 of the 3 causal claims and contradicts 1." in words
-    assert "It finds 1 more feature causal that the estimate does not." in words
+    assert "It also finds 1 feature causal that the estimate does not." in words
     assert "1 of 3 causal claims (33%) come out with the same sign and an interval that excludes 0" in words
     assert "1 have the same sign and an interval that includes 0; 1 the opposite sign" in words
     assert (
@@ -154,7 +154,7 @@ def test_fit_that_lies_beyond_the_ceiling_is_a_caution() -> None:
     finished = study()
     path = finished.basis.path.assign(rank=[0, 4, 12], feature_r2=[0.0, 0.2, 0.6])
     held_back = words_of(page_html(replace(finished, basis=replace(finished.basis, path=path))))
-    assert "carry 8 components of the rest of the cut" in held_back
+    assert "support 8 components of the rest of the cut" in held_back
     assert (
         "explained the features (R\N{SUPERSCRIPT TWO} 0.20 with 4, up to 0.60 with more) better" in held_back
     )
