@@ -196,13 +196,13 @@ def _ran(
     """Write values (f, S, P[, T]): effects, and worst read-back, leakage and natural spread (f,) each."""
     f, S = values.shape[:2]
     clean = clean_values(bench, features)
-    swept = bench.sweep(np.repeat(features, S)[:, None], values.reshape(f * S, 1, *values.shape[2:]), what)
+    edited = bench.sweep(np.repeat(features, S)[:, None], values.reshape(f * S, 1, *values.shape[2:]), what)
     amount = np.nan_to_num(values - clean[:, None])
     if bench.each:
         amount = amount.sum(axis=-1) / own_tokens(bench.inputs).sum(axis=1)
-    change = swept.outcome.reshape(f, S, bench.prompts, -1) - bench.clean
+    change = edited.outcome.reshape(f, S, bench.prompts, -1) - bench.clean
     effects = swap_effects(amount, change, bench.family, kind.signs, floor, *drawn)
-    worst = [x.reshape(f, S).max(axis=1) for x in (swept.read_back, swept.leakage)]
+    worst = [x.reshape(f, S).max(axis=1) for x in (edited.read_back, edited.leakage)]
     return effects, worst[0], worst[1], spread(clean)
 
 

@@ -100,7 +100,7 @@ def direct_effect(
     K = len(numbers)
     new = replacement_values(bench, numbers, values, allow_off_support)
     sites = _sites(bench, freeze)
-    swept = knock_out_sets(bench, numbers, new, np.arange(K)[:, None], "total effects")
+    edited = knock_out_sets(bench, numbers, new, np.arange(K)[:, None], "total effects")
     held = bench.activations(list(sites)) if sites else {}
 
     def edits(arm: Rows, prompt: Rows) -> Mapping[str, Edit]:
@@ -109,7 +109,7 @@ def direct_effect(
 
     key = digest([numbers, hashlib.sha256(new.tobytes()).hexdigest(), sites])
     frozen = bench.run(K + 1, edits, "direct effects", key)
-    total, direct = swept.outcome - bench.clean, frozen[:K] - bench.clean
+    total, direct = edited.outcome - bench.clean, frozen[:K] - bench.clean
     t, d, gap = (
         clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (total, direct, total - direct)
     )
@@ -132,7 +132,7 @@ def direct_effect(
         level=level,
         noise_floor=bench.noise_floor(),
         freeze_error=float(np.abs(frozen[K] - bench.clean).max()),
-        read_back_error=swept.read_back,
+        read_back_error=edited.read_back,
         status="ok" if gap.df else ONE_FAMILY,
         meta={"outside_support": outside_support(bench, numbers, new)},
     )

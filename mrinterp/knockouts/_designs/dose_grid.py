@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 HELD = 8_000_000
-"""Values swept at a time."""
+"""Values whose runs are made at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +76,7 @@ class DoseGrid:
             _refuse_outside(bench, self.numbers, np.concatenate(dose), share)
         return np.concatenate(dose), share
 
-    def swept(self, bench: Bench) -> tuple[Array, Array]:
+    def edited(self, bench: Bench) -> tuple[Array, Array]:
         """Outcome changes (P, F, D, O), and the worst read-back error (F,)."""
         parts = []
         for k, block in enumerate(self.blocks):

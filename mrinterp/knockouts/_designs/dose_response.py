@@ -96,7 +96,7 @@ def dose_response(
     numbers = feature_numbers(bench, features)
     grid = DoseGrid.of(bench, numbers, doses, quantiles)
     dose, outside = grid.checked(bench, allow_off_support)
-    change, read_back = grid.swept(bench)
+    change, read_back = grid.edited(bench)
     mean = clustered_interval(change, bench.family, level)
     low, high = percentile_interval(
         family_draws(change, bench.family, draws, seed), level, len(np.unique(bench.family))

@@ -109,10 +109,10 @@ def epistasis(
     i, j = _positions(bench, numbers, pairs).T
     new = replacement_values(bench, numbers, values, allow_off_support)
     alone = np.stack([np.arange(K), np.full(K, -1)], axis=1)
-    swept = knock_out_sets(
+    edited = knock_out_sets(
         bench, numbers, new, np.concatenate([alone, np.stack([i, j], axis=1)]), "double knockouts"
     )
-    change = swept.outcome - bench.clean
+    change = edited.outcome - bench.clean
     single, joint = change[:K], change[K:]
     beyond = joint - single[i] - single[j]
     one, two, inter = (
@@ -142,11 +142,11 @@ def epistasis(
         df=inter.df,
         level=level,
         noise_floor=bench.noise_floor(),
-        read_back_error=swept.read_back,
+        read_back_error=edited.read_back,
         status="ok" if inter.df else ONE_FAMILY,
         meta={
             "correction": correction,
-            "leakage": float(swept.leakage.max(initial=0.0)),
+            "leakage": float(edited.leakage.max(initial=0.0)),
             "outside_support": outside_support(bench, numbers, new),
         },
     )

@@ -148,11 +148,11 @@ def _nested(
     proper = np.unique(np.concatenate([[0], sizes[sizes < n]]))
     first = np.arange(n) < proper[:, None]
     members = np.concatenate([~first, first[proper > 0]])
-    swept = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
+    edited = knock_out_sets(bench, numbers, new, slots_of(members), "faithfulness")
     # The whole network is the clean run, and its complement the empty one: not run again.
-    kept = dict(zip(proper.tolist(), swept.outcome, strict=False)) | {n: bench.clean}
-    rest = dict(zip(proper[proper > 0].tolist(), swept.outcome[len(proper) :], strict=True))
-    return kept, rest | {0: bench.clean, n: kept[0]}, float(swept.read_back.max(initial=0.0))
+    kept = dict(zip(proper.tolist(), edited.outcome, strict=False)) | {n: bench.clean}
+    rest = dict(zip(proper[proper > 0].tolist(), edited.outcome[len(proper) :], strict=True))
+    return kept, rest | {0: bench.clean, n: kept[0]}, float(edited.read_back.max(initial=0.0))
 
 
 def _normalized(means: Array) -> Array:

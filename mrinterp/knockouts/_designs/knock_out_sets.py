@@ -13,7 +13,7 @@ __all__ = ["knock_out_sets", "slots_of"]
 Array = NDArray[np.float64]
 
 CHUNK = 1 << 23
-"""Values held at once (64 MiB): arms are swept in chunks of a size that depends on nothing else."""
+"""Values held at once (64 MiB): arms run in chunks of a size that depends on nothing else."""
 
 
 def knock_out_sets(

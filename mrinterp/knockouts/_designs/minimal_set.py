@@ -177,8 +177,8 @@ class _Half:
 
     def _change(self, knocked: Members, what: str) -> Array:
         """Outcome changes (A, P, O) of knocking sets out."""
-        swept = knock_out_sets(self.bench, self.numbers, self.values, slots_of(knocked), what)
-        return swept.outcome - self.bench.clean
+        edited = knock_out_sets(self.bench, self.numbers, self.values, slots_of(knocked), what)
+        return edited.outcome - self.bench.clean
 
     def carried(self, sets: Members, what: str) -> Array:
         """What each set carries of the outcome, prompt by prompt (P, A)."""

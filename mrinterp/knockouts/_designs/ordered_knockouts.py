@@ -124,12 +124,12 @@ def _curves(
     # Arm (r, k) holds the features whose rank in order r is below k; all orders share the last.
     members = ranks[:, None, :] < np.arange(1, K)[None, :, None]
     members = np.concatenate([members.reshape(-1, K), np.ones((1, K), dtype=bool)])
-    swept = knock_out_sets(bench, numbers, new, slots_of(members), "ordered knockouts")
-    change = swept.outcome - bench.clean
+    edited = knock_out_sets(bench, numbers, new, slots_of(members), "ordered knockouts")
+    change = edited.outcome - bench.clean
     curves = np.zeros((len(ranks), K + 1, *change.shape[1:]))
     curves[:, 1:K] = change[:-1].reshape(len(ranks), K - 1, *change.shape[1:])
     curves[:, K] = change[-1]
-    return curves, float(swept.read_back.max(initial=0.0))
+    return curves, float(edited.read_back.max(initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,8 +86,8 @@ def set_effects(
     S, n = members.shape
     new = replacement_values(bench, numbers, values, allow_off_support)
     arms = np.concatenate([np.ones((1, n), dtype=bool), members, ~members])
-    swept = knock_out_sets(bench, numbers, new, slots_of(arms), "sets of features")
-    change = (swept.outcome - bench.clean).transpose(1, 0, 2)
+    edited = knock_out_sets(bench, numbers, new, slots_of(arms), "sets of features")
+    change = (edited.outcome - bench.clean).transpose(1, 0, 2)
     span, noised, denoised = change[:, 0], change[:, 1 : S + 1], change[:, S + 1 :]
     lost_and_kept = np.concatenate([noised, span[:, None] - denoised], axis=1)
     found = shares_of(bench, lost_and_kept, span, "knocking everything out", level, draws, seed)
@@ -115,7 +115,7 @@ def set_effects(
         df=found.df,
         level=level,
         noise_floor=bench.noise_floor(),
-        read_back_error=float(swept.read_back.max(initial=0.0)),
+        read_back_error=float(edited.read_back.max(initial=0.0)),
         meta={"draws": draws, "seed": seed, "outside_support": outside_support(bench, numbers, new)},
     )
 

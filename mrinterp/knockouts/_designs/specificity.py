@@ -96,10 +96,10 @@ def specificity(
     chosen, T = _outcomes(bench, targets, controls)
     numbers = feature_numbers(bench, features)
     new = replacement_values(bench, numbers, values, allow_off_support)
-    swept = knock_out_sets(bench, numbers, new, np.arange(len(numbers))[:, None], "specificity")
+    edited = knock_out_sets(bench, numbers, new, np.arange(len(numbers))[:, None], "specificity")
     sd = outcome_sd(bench)[chosen]
     with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.where(sd > 0, (swept.outcome - bench.clean)[..., chosen] / sd, np.nan)
+        change = np.where(sd > 0, (edited.outcome - bench.clean)[..., chosen] / sd, np.nan)
     change = change.transpose(1, 0, 2)
     found = clustered_interval(change, bench.family, level)
     df, sign = found.df, np.sign(found.mean)
@@ -129,7 +129,7 @@ def specificity(
         df=df,
         level=level,
         noise_floor=bench.noise_floor(),
-        read_back_error=swept.read_back,
+        read_back_error=edited.read_back,
         status=status,
         meta={"rope": rope, "outside_support": outside_support(bench, numbers, new)},
     )
