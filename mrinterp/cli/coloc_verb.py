@@ -6,6 +6,8 @@ import json
 
 import click
 
+from mrinterp.cli.verbs import say
+
 __all__ = ["coloc"]
 
 
@@ -99,7 +101,9 @@ def coloc(
         priors=Priors(p1, p2, p12),
         ld_y=None if ld_2 is None else read_ld(ld_2, locus.instruments),
     )
+    for note in locus.notes:
+        say(note, err=as_json)
     if as_json:
-        click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
+        say(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
         return
-    click.echo(str(report))
+    say(str(report))

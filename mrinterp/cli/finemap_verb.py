@@ -6,6 +6,8 @@ import json
 
 import click
 
+from mrinterp.cli.verbs import say
+
 __all__ = ["finemap"]
 
 
@@ -92,6 +94,6 @@ def finemap(
         options=options,
     )
     if as_json:
-        click.echo(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
+        say(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
         return
-    click.echo(str(result))
+    say(str(result))

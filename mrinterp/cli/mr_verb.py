@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from mrinterp.cli.verbs import say
 from mrinterp.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,11 +32,11 @@ def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
         ("univariable", "One exposure at a time:"),
         ("multivariable", "\nSeveral exposures jointly:"),
     ):
-        click.echo(words)
+        say(words)
         for name, e in registered(kind).items():
             given = ", ".join(o for o in e.options if o not in _FROM_TABLE)
             options = f"  [{given}]" if given else ""
-            click.echo(f"  {name:<26}{e.label}{options}")
+            say(f"  {name:<26}{e.label}{options}")
     ctx.exit()
 
 
@@ -79,6 +81,35 @@ def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     help="Palindromic alleles: 1 forward strand, 2 infer from frequencies, 3 drop.",
 )
 @click.option(
+    "--no-alleles",
+    is_flag=True,
+    help="Match instruments by name alone: effects of the other allele keep the wrong sign.",
+)
+@click.option(
+    "--p-threshold",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Only instruments associated with an exposure at a smaller p, such as 5e-8.",
+)
+@click.option(
+    "--clump",
+    is_flag=True,
+    help="Of correlated instruments keep the strongest: by --ld, else by the columns chromosome and position.",
+)
+@click.option(
+    "--clump-r2",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.001,
+    show_default=True,
+    help="With --ld: squared correlation above which the weaker one goes.",
+)
+@click.option(
+    "--clump-kb",
+    type=click.FloatRange(0),
+    default=10_000.0,
+    show_default=True,
+    help="Without --ld: kilobases within which the weaker one goes.",
+)
+@click.option(
     "--option", "options", multiple=True, help="method.option=value, for example egger.distribution=normal."
 )
 @click.option(
@@ -101,28 +132,29 @@ def mr(
     outcomes: tuple[str, ...],
     ld: str | None,
     error_corr: str | None,
-    action: int,
     options: tuple[str, ...],
     level: float,
     unit: str,
     leave_one_out: bool,
     plot: str | None,
     as_json: bool,
+    **selection: Any,
 ) -> None:
     """Estimate causal effects from a TABLE of summary statistics; needs no model.
 
     TABLE (CSV, TSV or Parquet) has the columns SNP or instrument, beta_exposure, se_exposure,
     beta_outcome, se_outcome; several exposures as beta_x1, se_x1, ... With --outcome FILE, TABLE
     is the exposure's table and both are harmonized by allele; every instrument that is lost is
-    printed with its reason (with --json, to standard error).
+    printed with its reason (with --json, to standard error). Exit code 2 where nothing that was asked
+    for could be estimated.
     """
-    from mrinterp.cli.mr_words import methods_for, parse_options, set_aside_sentences
+    from mrinterp.cli.mr_words import lost_sentences, methods_for, nothing_estimated, parse_options
     from mrinterp.mr._engine.driver import run_mr
     from mrinterp.mr._engine.leave_one_out import leave_one_out as without_each
     from mrinterp.tables._read import read
 
     data = read(
-        table, exposure=exposures, outcome=outcomes, ld=ld, error_corr=error_corr, action=action, unit=unit
+        table, exposure=exposures, outcome=outcomes, ld=ld, error_corr=error_corr, unit=unit, **selection
     )
     names = methods_for(table, data, methods)
     chosen = parse_options(options, names)
@@ -132,22 +164,32 @@ def mr(
     )
     if plot is not None:
         _write_figures(plot, data, results, repeats)
-    lost = [f"Dropped {row.instrument}: {row.reason}." for row in data.dropped.itertuples(index=False)]
-    lost += set_aside_sentences(data)
     if as_json:
-        _print_json(results, repeats, lost)
+        _print_json(data, results, repeats, lost_sentences(data))
     else:
-        _print_sentences(table, unit, data, results, repeats, lost)
+        _print_sentences(table, unit, data, results, repeats, lost_sentences(data))
+    failed = nothing_estimated(results)
+    if failed:
+        say(f"mrinterp: {failed}", err=True)
+        sys.exit(2)
 
 
-def _print_json(results: list[Estimates], repeats: list[tuple[str, Estimates]], lost: list[str]) -> None:
-    """One list of objects on standard output; what was lost on standard error."""
+def _print_json(
+    data: MRData, results: list[Estimates], repeats: list[tuple[str, Estimates]], lost: list[str]
+) -> None:
+    """One list of objects on standard output; what was converted or lost on standard error."""
     from mrinterp.cli.mr_words import records
+    from mrinterp.tables._harmonize import NOT_HARMONIZED
 
-    for line in lost:
-        click.echo(line, err=True)
-    rows = records(results) + [r for out, e in repeats for r in records([e], left_out=out)]
-    click.echo(json.dumps(rows, indent=1, allow_nan=False))
+    for line in [*data.meta.get("notes", []), *lost]:
+        say(line, err=True)
+    more = (
+        {"alleles": "not compared (--no-alleles)"}
+        if data.meta.get("notes", [""])[:1] == [NOT_HARMONIZED]
+        else {}
+    )
+    rows = records(results, **more) + [r for out, e in repeats for r in records([e], left_out=out, **more)]
+    say(json.dumps(rows, indent=1, allow_nan=False))
 
 
 def _print_sentences(
@@ -160,17 +202,22 @@ def _print_sentences(
 ) -> None:
     """What the table holds, how strong it is, what was lost; then a sentence per effect."""
     from mrinterp.cli.mr_words import sentences, strength_sentences
+    from mrinterp.tables._harmonize import NOT_HARMONIZED
 
     F, O, J = data.shape
+    notes = list(data.meta.get("notes", []))
+    first = [notes.pop(0)] if notes[:1] == [NOT_HARMONIZED] else []
     lines = [
+        *first,
         f"{table}: {J} instrument{'s' * (J > 1)}, {F} exposure{'s' * (F > 1)}, {O} outcome{'s' * (O > 1)}.",
         f"Effects are in {unit or 'the unit of the outcome'} per unit of the exposure, as in the table.",
+        *notes,
         *strength_sentences(data),
         *lost,
         *(f"\n{line}" for line in sentences(results)),
         *(f"\nWithout {out}: {line}" for out, e in repeats for line in sentences([e])),
     ]
-    click.echo("\n".join(lines))
+    say("\n".join(lines))
 
 
 def _write_figures(
@@ -194,4 +241,4 @@ def _write_figures(
     written = write_mr_figures(Path(folder), data, single, repeats, first)
     pairs = len(data.exposures) * len(data.outcomes)
     hidden = f" (the first {MOST_PAIRS} of {pairs} pairs)" if pairs > MOST_PAIRS else ""
-    click.echo(f"{len(written)} figures in {folder}{hidden}", err=True)
+    say(f"{len(written)} figures in {folder}{hidden}", err=True)

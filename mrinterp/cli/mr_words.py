@@ -17,14 +17,18 @@ from mrinterp.mr._engine.registry import find
 from mrinterp.results._estimates import Estimate, Estimates
 
 __all__ = [
+    "lost_sentences",
     "methods_for",
+    "nothing_estimated",
     "parse_options",
     "records",
     "sentences",
-    "set_aside_sentences",
     "strength_sentences",
 ]
 
+_NAMED = 20
+"""Instruments that one sentence names."""
+_SWITCHES = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 _APART = ("outliers", "instrument_used")
 _RUCKER_MODELS = {
     1: "IVW, fixed effects",
@@ -75,11 +79,8 @@ def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
             raise InputError(
                 f"option {text!r}", f"method {method!r} is not asked for", f"Add --method {method}"
             )
-        try:
-            parsed = json.loads(value)
-        except json.JSONDecodeError:
-            parsed = value.strip()
         default = find(method).options.get(option)
+        parsed = _parsed(value.strip(), default)
         if isinstance(default, float) and isinstance(parsed, int) and not isinstance(parsed, bool):
             parsed = float(parsed)
         if (
@@ -94,6 +95,21 @@ def parse_options(texts: Sequence[str], methods: Sequence[str]) -> dict[str, dic
             )
         out.setdefault(method, {})[option] = parsed
     return out
+
+
+def _parsed(value: str, default: Any) -> Any:
+    """A value as it is written in JSON, in Python, or as a plain word."""
+    word = value.lower()
+    if word in ("true", "false") or (isinstance(default, bool) and word in _SWITCHES):
+        return _SWITCHES[word]
+    if isinstance(default, bool) and word in ("0", "1"):
+        return word == "1"
+    if word in ("none", "null"):
+        return None
+    try:
+        return json.loads(value)
+    except (json.JSONDecodeError, RecursionError):
+        return value.strip("'")
 
 
 def _number(value: float) -> float | None:
@@ -152,7 +168,32 @@ def strength_sentences(data: MRData) -> list[str]:
     return out
 
 
-def set_aside_sentences(data: MRData) -> list[str]:
+def nothing_estimated(results: Sequence[Estimates]) -> str:
+    """A sentence where not one cell of any method came out, with the first reason; otherwise empty."""
+    reasons = []
+    for result in results:
+        frame = result.to_frame()
+        if (np.isfinite(frame["estimate"]) | (frame["status"] == "ok")).any():
+            return ""
+        reasons += list(frame["status"])
+    return f"nothing that was asked for could be estimated ({reasons[0] if reasons else 'no method'})"
+
+
+def lost_sentences(data: MRData) -> list[str]:
+    """Every instrument that was dropped, with its reason; many with one reason in one sentence."""
+    out = []
+    for reason, names in data.dropped.groupby("reason", sort=False)["instrument"]:
+        if len(names) > _NAMED:
+            shown = ", ".join(names.iloc[:_NAMED])
+            out.append(
+                f"Dropped {len(names):,} instruments: {reason} ({shown} and {len(names) - _NAMED:,} more)."
+            )
+        else:
+            out += [f"Dropped {name}: {reason}." for name in names]
+    return out + _set_aside_sentences(data)
+
+
+def _set_aside_sentences(data: MRData) -> list[str]:
     """Instruments of the table that cannot count for a trait, with the reason."""
     out = []
     sides = ((data.exposures, data.beta_x, data.se_x), (data.outcomes, data.beta_y, data.se_y))
@@ -164,8 +205,8 @@ def set_aside_sentences(data: MRData) -> list[str]:
             ):
                 names = [data.instruments[j] for j in np.flatnonzero(where)]
                 if names:
-                    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-                    out.append(f"Set aside for {trait}: {', '.join(names[:20])}{more} ({why}).")
+                    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+                    out.append(f"Set aside for {trait}: {', '.join(names[:_NAMED])}{more} ({why}).")
     return out
 
 

@@ -6,6 +6,8 @@ import sys
 
 import click
 
+from mrinterp.cli.verbs import say
+
 __all__ = ["rerun", "run"]
 
 
@@ -27,7 +29,7 @@ def run(study: str, out: str | None, top: int, dry_run: bool) -> None:
     from mrinterp.study import Study
 
     opened = Study.from_toml(study, out)
-    click.echo(cost_text(opened.cost()) if dry_run else summary_text(opened.run(), top))
+    say(cost_text(opened.cost()) if dry_run else summary_text(opened.run(), top))
 
 
 @click.command("rerun", short_help="Repeat a finished run and compare claim by claim.")
@@ -43,6 +45,6 @@ def rerun(run_dir: str, out: str | None) -> None:
 
     study = Study.open(run_dir)
     claims = study.rerun(out or f"{run_dir.rstrip('/')}-rerun")
-    click.echo(rerun_text(claims, study.header["provenance"]["versions"]))
+    say(rerun_text(claims, study.header["provenance"]["versions"]))
     if not claims["same"].isin(["identical", "agrees"]).all():
         sys.exit(1)

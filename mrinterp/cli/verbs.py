@@ -7,8 +7,14 @@ from typing import Any
 import click
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.printable import printable
 
-__all__ = ["Verbs"]
+__all__ = ["Verbs", "say"]
+
+
+def say(text: str, err: bool = False) -> None:
+    """Print; control characters of names and paths are written out, so that the terminal does not obey them."""
+    click.echo(printable(text, lines=True), err=err)
 
 
 class Verbs(click.Group):
@@ -22,13 +28,13 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except InputError as e:
-            click.echo(f"mrinterp: {e}", err=True)
+            say(f"mrinterp: {e}", err=True)
             ctx.exit(2)
         except OSError as e:
             if e.filename is None:
                 raise
             found = (e.strerror or str(e)).lower()
-            click.echo(f"mrinterp: {e.filename}: {found}. Check the path and its permissions", err=True)
+            say(f"mrinterp: {e.filename}: {found}. Check the path and its permissions", err=True)
             ctx.exit(2)
         except KeyboardInterrupt:
             kept = "; what is finished is kept, the same command goes on from there"

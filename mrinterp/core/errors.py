@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from mrinterp.core.printable import printable
+
 __all__ = ["InputError", "near_misses"]
 
 
@@ -23,7 +25,7 @@ class InputError(ValueError):
 
     def __init__(self, where: str, found: str, fix: str) -> None:
         self.where, self.found, self.fix = where, found, fix
-        super().__init__(f"{where}: {found}. {fix}")
+        super().__init__(printable(f"{where}: {found}. {fix}", lines=True))
 
 
 def near_misses(name: str, known: Iterable[str], n: int = 3) -> str:

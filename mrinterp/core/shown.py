@@ -8,6 +8,8 @@ from html import escape
 
 import pandas as pd
 
+from mrinterp.core.printable import printable
+
 __all__ = ["ROWS_SHOWN", "Shown", "listed"]
 
 ROWS_SHOWN = 20
@@ -31,10 +33,10 @@ class Shown(ABC):
         """The first rows of the table, and how many there are in all."""
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {self.summary}>"
+        return printable(f"<{type(self).__name__}: {self.summary}>")
 
     def __str__(self) -> str:
-        return self.summary
+        return printable(self.summary, lines=True)
 
     def _repr_html_(self) -> str:
         frame, count = self._first_rows(ROWS_SHOWN)

@@ -11,7 +11,9 @@ mpl.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 
+from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_file
 
 __all__ = ["LINE_COLORS", "METHOD_COLORS", "VERDICT_COLORS", "axes", "save", "spare"]
@@ -65,6 +67,8 @@ def spare(ax: Axes) -> None:
 def save(ax: Axes, path: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF without a clock in it, and close it."""
     figure = ax.figure
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), lines=True))  # control characters make no valid SVG
     with plt.rc_context(_SETTINGS), whole_file(path) as partial:
         figure.savefig(partial, metadata=_NO_CLOCK[path.suffix], dpi=150)  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]

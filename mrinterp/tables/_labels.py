@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.printable import printable
 
 __all__ = ["read_labels"]
 
@@ -39,4 +40,12 @@ def read_labels(path: Path) -> dict[str, str]:
             f"{frame['feature'][row]!r} appears twice",
             "Keep one row per feature",
         )
+    for column in ("feature", "label"):
+        for row, name in enumerate(frame[column]):
+            if printable(name) != name:
+                raise InputError(
+                    f"{path.name}, row {row + 1}",
+                    f"{name!r} holds a control character",
+                    "Use visible characters only",
+                )
     return dict(zip(frame["feature"], frame["label"], strict=True))

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import norm
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency, variance_from_frequency
-from mrinterp.tables._schema import instrument_column, reject_repeated
+from mrinterp.tables._align_alleles import align_alleles
+from mrinterp.tables._alleles import read_alleles
+from mrinterp.tables._effects import neglog10_p, read_effects, z_of_p
+from mrinterp.tables._schema import Columns, instrument_names, plain_columns, reject_repeated
 from mrinterp.tables._sheet import Sheet, Table, is_table, read_sheet
 
 __all__ = ["ColocTable", "FinemapTable", "read_coloc_table", "read_finemap_table", "read_ld"]
@@ -50,6 +52,8 @@ class ColocTable:
         Correlation of the instruments.
     traits : pair of str
         Names of the traits.
+    notes : tuple of str
+        What was converted or taken by convention, in sentences.
 
     Examples
     --------
@@ -72,6 +76,7 @@ class ColocTable:
     sd: Pair = (None, None)
     ld: Array | None = None
     traits: tuple[str, str] = ("trait 1", "trait 2")
+    notes: tuple[str, ...] = ()
 
     def to_mrdata(self) -> MRData:
         """The first trait as the exposure, the second as the outcome."""
@@ -150,7 +155,7 @@ def read_coloc_table(
         Sample size of each trait.
     sd : pair of float or None
         Standard deviation of each trait, in the units of the effects. Where it is not given, it is
-        derived from errors, frequencies and ``n``; with p-values only, the scale is that of the standard
+        derived from errors, frequencies and ``n``; with p-values (``p_1`` or ``neglog10_p_1``) only, the scale is that of the standard
         deviation, so that it is 1.
     case_fraction : pair of float or None
         Share of cases, where a trait is a diagnosis. A trait with only ``p_1`` and ``maf_1`` gets its
@@ -181,18 +186,24 @@ def read_coloc_table(
     """
     sheet = read_sheet(table)
     names = _instruments(sheet)
+    notes: list[str] = []
     beta, variance, frequency = [], [], []
     spread: list[float | None] = []
     for t, trait in enumerate(("1", "2")):
         frequency.append(_frequency(sheet, trait, len(names)))
-        if f"p_{trait}" in sheet.frame.columns and f"beta_{trait}" not in sheet.frame.columns:
-            effects = _from_p_values(sheet, trait, frequency[-1], n[t], case_fraction[t])
+        columns = Columns(sheet, trait).roles()
+        if {"p", "neglog10p"} & set(columns) and not {"beta", "odds_ratio"} & set(columns):
+            effects = _from_p_values(sheet, trait, columns, frequency[-1], n[t], case_fraction[t])
             beta.append(effects[0])
             variance.append(effects[1])
             spread.append(1.0)
         else:
-            beta.append(_complete(sheet, _column(sheet, f"beta_{trait}")))
-            variance.append(_variance(sheet, trait, beta[-1]))
+            beta.append(_effects(sheet, trait, columns))
+            variance.append(_variance(sheet, trait, columns, beta[-1]))
+            if t == 1:
+                beta[1], said = _one_allele(sheet, names, beta[1])
+                notes += said
+            notes += _converted(sheet, trait, columns)
             spread.append(_trait_sd(sd[t], variance[-1], frequency[-1], n[t]))
     return ColocTable(
         names,
@@ -205,7 +216,40 @@ def read_coloc_table(
         (spread[0], spread[1]),
         None if ld is None else read_ld(ld, names),
         traits,
+        tuple(notes),
     )
+
+
+def _one_allele(sheet: Sheet, names: tuple[str, ...], beta: Array) -> tuple[Array, list[str]]:
+    """Effects of the second trait on the alleles of the first, where each trait has alleles of its own."""
+    own = [read_alleles(sheet, Columns(sheet, trait)) for trait in ("1", "2")]
+    if not any(a.known for a in own):
+        return beta, []
+    shared = read_alleles(sheet, Columns(sheet), required=False)
+    x, y = (a if a.known else shared for a in own)
+    if not (x.known and y.known):
+        lacking = "1" if not x.known else "2"
+        raise InputError(
+            sheet.where,
+            f"alleles of one trait, and none of trait {lacking}",
+            f"Add 'effect_allele_{lacking}' and 'other_allele_{lacking}'",
+        )
+    pair = pd.DataFrame({"instrument": names, "beta_y": beta})
+    for side, of in (("x", x), ("y", y)):
+        pair[f"effect_allele_{side}"], pair[f"other_allele_{side}"], pair[f"eaf_{side}"] = (
+            of.effect,
+            of.other,
+            of.eaf,
+        )
+    aligned = align_alleles(pair)
+    bad = np.flatnonzero(aligned["remove"])
+    if len(bad):
+        raise InputError(
+            f"{sheet.where}, {sheet.line(int(bad[0]))}",
+            f"instrument {names[bad[0]]!r}: {aligned['reason'].iloc[bad[0]]}",
+            "Correct the alleles, or remove the row from table and LD",
+        )
+    return aligned["beta_y"].to_numpy(), [a.note for a in (x, y) if a.note]
 
 
 def _trait_sd(given: float | None, variance: Array, frequency: Array, n: float | None) -> float | None:
@@ -250,6 +294,12 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             beta, se = _complete(sheet, b), _complete(sheet, s)
             _reject_flat(sheet, s, se)
             break
+    known = plain_columns(sheet)
+    if beta is None and "z" not in columns and {"beta", "odds_ratio"} & set(known):
+        found = read_effects(sheet, known)
+        beta, se = found.beta, found.se
+        for values in (beta, se):
+            _reject_empty(sheet, known.get("beta") or known["odds_ratio"], values)
     if "z" in columns:
         z = _complete(sheet, "z")
     elif beta is not None and se is not None:
@@ -331,9 +381,9 @@ def _matrix(sheet: Sheet, names: list[str]) -> Array:
 
 
 def _instruments(sheet: Sheet) -> tuple[str, ...]:
-    column = instrument_column(sheet)
-    reject_repeated(sheet, column)
-    return tuple(sheet.text(column))
+    column, names = instrument_names(sheet)
+    reject_repeated(sheet, column, names)
+    return tuple(names)
 
 
 def _column(sheet: Sheet, name: str) -> str:
@@ -348,6 +398,11 @@ def _column(sheet: Sheet, name: str) -> str:
 
 def _complete(sheet: Sheet, column: str) -> Array:
     values = sheet.numbers(column)
+    _reject_empty(sheet, column, values)
+    return values
+
+
+def _reject_empty(sheet: Sheet, column: str, values: Array) -> None:
     empty = np.flatnonzero(np.isnan(values))
     if len(empty):
         raise InputError(
@@ -355,7 +410,6 @@ def _complete(sheet: Sheet, column: str) -> Array:
             "no value",
             "Fill the cell, or remove the row from table and LD",
         )
-    return values
 
 
 def _numbers_if_there(sheet: Sheet, column: str) -> Array | None:
@@ -390,7 +444,12 @@ def _frequency(sheet: Sheet, trait: str, count: int) -> Array:
 
 
 def _from_p_values(
-    sheet: Sheet, trait: str, frequency: Array, n: float | None, case_fraction: float | None
+    sheet: Sheet,
+    trait: str,
+    columns: dict[str, str],
+    frequency: Array,
+    n: float | None,
+    case_fraction: float | None,
 ) -> tuple[Array, Array]:
     if n is None or np.isnan(frequency).any():
         raise InputError(
@@ -399,22 +458,56 @@ def _from_p_values(
             f"Give the sample size of trait {trait} (n; --n-{trait} on the command line) and the column"
             f" 'maf_{trait}', or 'beta_{trait}' and 'varbeta_{trait}'",
         )
-    p = _complete(sheet, f"p_{trait}")
-    bad = np.flatnonzero((p <= 0) | (p > 1))
-    if len(bad):
-        raise InputError(
-            sheet.place(int(bad[0]), f"p_{trait}"), f"{p[bad[0]]:g}", "p-values lie above 0 and up to 1"
-        )
+    neglog = neglog10_p(sheet, columns)
+    assert neglog is not None
+    _reject_empty(sheet, columns["neglog10p" if "neglog10p" in columns else "p"], neglog)
     variance = variance_from_frequency(frequency, n, case_fraction)
-    return norm.isf(p / 2.0) * np.sqrt(variance), variance
+    return z_of_p(neglog) * np.sqrt(variance), variance
 
 
-def _variance(sheet: Sheet, trait: str, beta: Array) -> Array:
-    """Error variances from ``varbeta_<t>``, or from ``se_<t>`` squared."""
+def _converted(sheet: Sheet, trait: str, columns: dict[str, str]) -> list[str]:
+    """What of a trait was not taken as it is."""
+    if not {"beta", "odds_ratio"} & set(columns):
+        return [
+            f"Effects of trait {trait} come from p-values and have no sign: take nothing from a direction."
+        ]
+    out = []
+    if "odds_ratio" in columns and "beta" not in columns:
+        out.append(f"Effects of trait {trait} are the logarithms of {columns['odds_ratio']!r}.")
+    if f"varbeta_{trait}" not in sheet.frame.columns and "se" not in columns:
+        p = columns["neglog10p" if "neglog10p" in columns else "p"]
+        out.append(f"Standard errors of trait {trait} are taken from effect and {p!r} (two-sided, normal).")
+    return out
+
+
+def _effects(sheet: Sheet, trait: str, columns: dict[str, str]) -> Array:
+    """Effects from ``beta_<t>``, or the logarithms of ``odds_ratio_<t>``."""
+    if "odds_ratio" in columns and "beta" not in columns:
+        ratio = _complete(sheet, columns["odds_ratio"])
+        bad = np.flatnonzero(ratio <= 0)
+        if len(bad):
+            raise InputError(
+                sheet.place(int(bad[0]), columns["odds_ratio"]),
+                f"{ratio[bad[0]]:g}",
+                "Odds ratios are above 0",
+            )
+        return np.log(ratio)
+    return _complete(sheet, columns.get("beta") or _column(sheet, f"beta_{trait}"))
+
+
+def _variance(sheet: Sheet, trait: str, columns: dict[str, str], beta: Array) -> Array:
+    """Error variances from ``varbeta_<t>``, or from ``se_<t>`` squared, or from effect and p."""
     name = f"varbeta_{trait}"
-    if name not in sheet.frame.columns and f"se_{trait}" in sheet.frame.columns:
-        se = _complete(sheet, f"se_{trait}")
-        _reject_flat(sheet, f"se_{trait}", se)
+    if name not in sheet.frame.columns and "se" in columns:
+        se = _complete(sheet, columns["se"])
+        _reject_flat(sheet, columns["se"], se)
+        return se * se
+    if name not in sheet.frame.columns and {"p", "neglog10p"} & set(columns):
+        neglog = neglog10_p(sheet, columns)
+        column = columns["neglog10p" if "neglog10p" in columns else "p"]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            se = np.abs(beta) / z_of_p(neglog)  # type: ignore[arg-type]
+        _reject_empty(sheet, column, np.where(np.isfinite(se) & (se > 0), se, np.nan))
         return se * se
     values = _complete(sheet, _column(sheet, name))
     _reject_flat(sheet, name, values)

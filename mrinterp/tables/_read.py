@@ -15,6 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.tables._harmonize import harmonize
+from mrinterp.tables._select import associated, cautions, independent
 from mrinterp.tables._sheet import Table, is_table
 from mrinterp.tables._summary import read_correlation, read_summary
 from mrinterp.tables._traits import TraitTable, read_trait
@@ -24,7 +25,20 @@ __all__ = ["read"]
 Given = Table | Sequence[Table] | Mapping[str, Table]
 """One or several names of traits or tables; a mapping names the traits of the tables."""
 
-_ENDINGS = (".csv", ".tsv", ".txt", ".gz", ".parquet")
+_ENDINGS = (
+    ".csv",
+    ".tsv",
+    ".txt",
+    ".gz",
+    ".bgz",
+    ".parquet",
+    ".pq",
+    ".ssf",
+    ".vcf",
+    ".linear",
+    ".logistic",
+    ".assoc",
+)
 _ROUNDING = -1e-12  # an eigenvalue that is lower is no rounding error
 
 
@@ -36,6 +50,11 @@ def read(
     ld: Table | ArrayLike | None = None,
     error_corr: Table | ArrayLike | None = None,
     action: int = 2,
+    no_alleles: bool = False,
+    p_threshold: float | None = None,
+    clump: bool = False,
+    clump_r2: float = 0.001,
+    clump_kb: float = 10_000.0,
     unit: str = "",
 ) -> MRData:
     """Read summary statistics; exposure and outcome from different tables are harmonized by allele.
@@ -58,13 +77,23 @@ def read(
         traits, exposures first, as a table or an array.
     action : {1, 2, 3}
         What to do with palindromic alleles, see `harmonize`.
+    no_alleles : bool
+        Match instruments by name alone, whatever alleles the tables name. Effects may then have the wrong sign.
+    p_threshold : float, optional
+        Only instruments whose association with some exposure has a smaller p.
+    clump : bool
+        Of correlated instruments, keep the one most associated with an exposure: those with a squared
+        correlation above ``clump_r2`` where ``ld`` is given, else those within ``clump_kb`` kilobases.
+    clump_r2, clump_kb : float
+        See ``clump``.
     unit : str
         Unit of the outcomes, for sentences.
 
     Returns
     -------
     MRData
-        ``dropped`` lists every instrument that was lost, with the reason.
+        ``dropped`` lists every instrument that was lost, with the reason; ``meta["notes"]`` what was
+        converted or taken by convention, and what looks odd.
 
     Raises
     ------
@@ -97,16 +126,21 @@ def read(
             "exposure", f"{found}, without a table of the outcome", "Give the outcome's table too"
         )
     if y_tables:
-        xs = _exposures(table, x_names) + [read_trait(t, name, "exposure") for name, t in x_tables]
-        data = harmonize(xs, [read_trait(t, name, "outcome") for name, t in y_tables], action=action)
+        own = [read_trait(t, name, "exposure", no_alleles=no_alleles) for name, t in x_tables]
+        ys = [read_trait(t, name, "outcome", no_alleles=no_alleles) for name, t in y_tables]
+        xs = [*_exposures(table, x_names, no_alleles), *own]
+        data = harmonize(xs, ys, action=action, no_alleles=no_alleles)
     else:
-        data = read_summary(table, x_names or None, y_names or None)
-    return replace(
-        data,
-        ld=_instrument_correlation(data, ld),
-        error_corr=_error_correlation(data, error_corr),
-        unit=unit,
-    )
+        data = read_summary(table, x_names or None, y_names or None, action=action, no_alleles=no_alleles)
+    if ld is not None and not is_table(ld):  # in the order of all instruments
+        data, ld = replace(data, ld=_instrument_correlation(data, ld)), None
+    data = data if p_threshold is None else associated(data, p_threshold)
+    if ld is not None:
+        data = replace(data, ld=_instrument_correlation(data, ld))
+    data = independent(data, clump_r2, clump_kb) if clump else data
+    notes = [*data.meta.get("notes", []), *cautions(data)]
+    meta = {**data.meta, "notes": notes}
+    return replace(data, error_corr=_error_correlation(data, error_corr), unit=unit, meta=meta)
 
 
 def _given(given: Given) -> tuple[list[str], list[tuple[str | None, Table]]]:
@@ -127,11 +161,11 @@ def _is_file(text: str) -> bool:
     return text.lower().endswith(_ENDINGS) or Path(text).is_file()
 
 
-def _exposures(table: Table, names: Sequence[str]) -> list[TraitTable]:
+def _exposures(table: Table, names: Sequence[str], no_alleles: bool) -> list[TraitTable]:
     """The exposures of the first table: the ones named, or the one it has."""
     if len(names) < 2:
-        return [read_trait(table, names[0] if names else None, "exposure")]
-    found = [read_trait(table, name) for name in names]
+        return [read_trait(table, names[0] if names else None, "exposure", no_alleles=no_alleles)]
+    found = [read_trait(table, name, no_alleles=no_alleles) for name in names]
     if all(found[0].frame[["beta", "se"]].equals(other.frame[["beta", "se"]]) for other in found[1:]):
         raise InputError(
             f"exposures {', '.join(map(repr, names))}",

@@ -5,25 +5,47 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import zlib
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import IO, Any, TypeGuard, cast
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.printable import printable
 
-__all__ = ["MISSING", "Sheet", "Table", "is_table", "read_sheet"]
+__all__ = [
+    "MISSING",
+    "Sheet",
+    "Table",
+    "delimiter_of",
+    "is_table",
+    "not_utf8",
+    "open_bytes",
+    "read_sheet",
+    "split_lines",
+]
 
 Table = str | Path | pd.DataFrame
 """What every reader takes: the path of a file, or a data frame."""
 
-MISSING = frozenset({"", "na", "nan", "n/a", "null", "none", "."})
-"""Cells (in lower case) that mean "not known"."""
+MISSING = frozenset(
+    [
+        "", "na", "nan", "n/a", "null", "none", ".", "-", "--", "?", "#n/a", "#na", "n.a.", "n.a", "<na>",
+        "(null)", "nil", "missing", "unknown", "nr", "-nan", "+nan", "nan(ind)", "-nan(ind)", "nat", "1.#ind",
+        "-1.#ind", "1.#qnan", "-1.#qnan", "#num!", "#div/0!", "#value!", "#ref!", "#name?", "#null!",
+        "#n/a n/a", "\\n", "na_real_", "na_integer_", "na_character_", ".na", "\u2013", "\u2014"
+    ]
+)  # fmt: skip
+"""Cells (in lower case) that mean "not known": as spreadsheets, R, Python and databases write it."""
 
+_GZIPPED = (".gz", ".bgz")
 _DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": "\t", ".ssf": "\t"}
 
 
@@ -53,10 +75,37 @@ class Sheet:
         """How a message names one cell."""
         return f"{self.where}, {self.line(row)}, column {column!r}"
 
-    def text(self, column: str) -> list[str]:
-        """A column as stripped text; missing cells become the empty string."""
+    def text(self, column: str, keep: Collection[str] = ()) -> list[str]:
+        """A column as stripped text; missing cells (other than those to ``keep``) become the empty string."""
         values = ["" if v is None else str(v).strip() for v in self.frame[column].tolist()]
-        return ["" if v.lower() in MISSING else v for v in values]
+        absent = MISSING.difference(keep)
+        return ["" if v.lower() in absent else v for v in values]
+
+    def names(self, column: str) -> list[str]:
+        """A column of names: text without control characters; whole numbers as such.
+
+        Raises
+        ------
+        InputError
+            For a name that holds a control character: it would be obeyed by the terminal that shows it.
+        """
+        values = self.frame[column]
+        if values.dtype.kind == "f" and bool(np.isin(values.dropna() % 1, 0).all()):
+            return ["" if v != v else str(int(v)) for v in values.tolist()]
+        cells = self.text(column)
+        for row, cell in enumerate(cells):
+            if cell and not cell.isprintable() and printable(cell) != cell:
+                raise InputError(
+                    self.place(row, column),
+                    f"{_shown(cell)} holds a control character",
+                    "Write the name with visible characters only",
+                )
+        return cells
+
+    def rows(self, kept: NDArray[np.bool_]) -> Sheet:
+        """The same table with fewer rows."""
+        frame = self.frame.loc[kept].reset_index(drop=True)
+        return Sheet(self.where, frame, None if self.lines is None else self.lines[kept])
 
     def numbers(self, column: str, infinite: bool = False) -> NDArray[np.float64]:
         """A column as numbers, nan where missing; with ``infinite`` infinite ones are let through.
@@ -128,33 +177,76 @@ def read_sheet(table: Table) -> Sheet:
         return _frame_sheet(table, "data frame")
     path = Path(table)
     where = str(path)
-    try:
+    with _reading(where):
         raw = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(where, "no such file", "Check the path") from None
-    except OSError as e:
-        raise InputError(
-            where, f"cannot be read ({e.strerror or e})", "Check the path and its permissions"
-        ) from None
     suffixes = [s.lower() for s in path.suffixes]
     if suffixes and suffixes[-1] in (".parquet", ".pq"):
         return _read_parquet(where, raw)
-    if suffixes and suffixes[-1] == ".gz":
-        raw, suffixes = _gunzip(where, raw), suffixes[:-1]
+    if suffixes and suffixes[-1] in _GZIPPED:
+        raw = _gunzip(where, raw)
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as e:
-        line = raw[: e.start].count(b"\n") + 1
-        raise InputError(
-            f"{where}, line {line}",
-            f"byte {raw[e.start]:#04x} is not UTF-8 text",
-            "Save the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')",
-        ) from None
-    delimiter = _DELIMITERS.get(suffixes[-1] if suffixes else "", ",")
-    first = text.split("\n", 1)[0]
-    if delimiter not in first:
-        delimiter = next((d for d in ("\t", ",", ";") if d in first), delimiter)
-    return _parse(where, text, delimiter)
+        raise not_utf8(where, raw[: e.start].count(b"\n") + 1, raw[e.start]) from None
+    if text.startswith("##"):  # as a VCF begins; emptied, so that lines keep their numbers
+        head = list(itertools.takewhile(lambda line: line.startswith("##"), text.split("\n")))
+        text = "\n" * len(head) + text.split("\n", len(head))[-1] if len(head) < text.count("\n") + 1 else ""
+    return _parse(where, text, delimiter_of(path, text.lstrip("\r\n").split("\n", 1)[0]))
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """A file that cannot be opened is one message."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(where, "no such file", "Check the path") from None
+    except (OSError, ValueError) as e:
+        reason = getattr(e, "strerror", None) or e
+        raise InputError(where, f"cannot be read ({reason})", "Check the path and its permissions") from None
+
+
+def open_bytes(path: Path) -> IO[bytes]:
+    """A file of text, unzipped where its name ends so.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing or cannot be opened.
+    """
+    with _reading(str(path)):
+        raw: IO[bytes] = path.open("rb")
+        return cast(IO[bytes], gzip.open(raw)) if path.suffix.lower() in _GZIPPED else raw
+
+
+def not_utf8(where: str, line: int, byte: int) -> InputError:
+    """The message of a line that is no text."""
+    return InputError(
+        f"{where}, line {line}",
+        f"byte {byte:#04x} is not UTF-8 text",
+        "Save the table as UTF-8 (in a spreadsheet: 'CSV UTF-8')",
+    )
+
+
+def delimiter_of(path: Path, header: str) -> str:
+    """What separates the cells: by the name's ending, else what the header shows; blanks where nothing else."""
+    suffixes = [s.lower() for s in path.suffixes if s.lower() not in _GZIPPED]
+    usual = _DELIMITERS.get(suffixes[-1] if suffixes else "", ",")
+    if usual in header:
+        return usual
+    return next((d for d in ("\t", ",", ";", "|", " ") if d in header.strip()), usual)
+
+
+def split_lines(lines: Iterable[str], delimiter: str) -> list[list[str]]:
+    """Cells of lines; blanks separate in any number."""
+    return list(_reader(lines, delimiter))
+
+
+def _reader(lines: Iterable[str], delimiter: str) -> Any:
+    if delimiter == " ":
+        tidy = (" ".join(line.split(None)) if '"' not in line else line.strip() for line in lines)
+        return csv.reader(tidy, delimiter=" ", strict=True, skipinitialspace=True)
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
 def _gunzip(where: str, raw: bytes) -> bytes:
@@ -199,7 +291,7 @@ def _check_header(where: str, header: list[str], rows: int) -> None:
 def _parse(where: str, text: str, delimiter: str) -> Sheet:
     if not text.strip():
         raise InputError(where, "the file is empty", "Give a table with a header and one row per instrument")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    reader = _reader(io.StringIO(text, newline=""), delimiter)
     rows: list[list[str]] = []
     lines: list[int] = []
     header: list[str] | None = None

@@ -10,9 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
+from mrinterp.tables._alleles import Alleles, read_alleles, reject_unread_sets
+from mrinterp.tables._effects import read_effects
+from mrinterp.tables._matrix_file import NamedMatrix, read_matrix
+from mrinterp.tables._own_alleles import align_own_alleles
 from mrinterp.tables._schema import (
-    INSTRUMENT_NAMES,
-    instrument_column,
+    Columns,
+    instrument_names,
     plain_columns,
     reject_repeated,
     trait_columns,
@@ -26,7 +30,12 @@ _SHARED = ("effect_allele", "other_allele", "eaf", "locus", "kind", "chromosome"
 
 
 def read_summary(
-    table: Table, exposures: Sequence[str] | None = None, outcomes: Sequence[str] | None = None
+    table: Table,
+    exposures: Sequence[str] | None = None,
+    outcomes: Sequence[str] | None = None,
+    *,
+    action: int = 2,
+    no_alleles: bool = False,
 ) -> MRData:
     """Read one table with exposures and outcomes side by side.
 
@@ -37,6 +46,10 @@ def read_summary(
         t, ``beta_<t>`` and ``se_<t>`` (or TwoSampleMR's ``beta.<t>``, ``se.<t>``).
     exposures, outcomes : sequence of str, optional
         Traits to use. By default ``outcome`` is the outcome and every other trait an exposure.
+    action : {1, 2, 3}
+        Palindromic alleles, see `harmonize`; only where traits carry alleles of their own.
+    no_alleles : bool
+        Take effects as they are, whatever alleles the columns name.
 
     Returns
     -------
@@ -52,7 +65,9 @@ def read_summary(
 
     Notes
     -----
-    Effects are taken as they are: nothing is aligned by allele. For two tables see `read`.
+    Where traits carry alleles of their own (``effect_allele.exposure``, ``effect_allele.outcome``), effects are put
+    on the first trait's; otherwise they are taken as they are. Rows of a table that has ``mr_keep`` were
+    harmonized before: strands and palindromic alleles are left as they are. For two tables see `read`.
 
     Examples
     --------
@@ -64,35 +79,33 @@ def read_summary(
     (1, 1, 2)
     """
     sheet = read_sheet(table)
-    column = instrument_column(sheet)
+    column, names = instrument_names(sheet)
     traits = traits_of(sheet.frame.columns)
     if not traits:
-        found = (
-            "effects of a single trait"
-            if "beta" in plain_columns(sheet)
-            else "no effects of exposure and outcome"
-        )
+        plain = {"beta", "odds_ratio"} & set(plain_columns(sheet))
+        found = "effects of a single trait" if plain else "no effects of exposure and outcome"
         raise InputError(
             sheet.where,
             found,
             "Give columns beta_exposure, se_exposure, beta_outcome, se_outcome, or two tables to harmonize",
         )
     xs, ys = _choose(sheet, traits, exposures, outcomes)
-    kept, dropped = _keep(sheet, column)
-    names = [n for n, k in zip(sheet.text(column), kept, strict=True) if k]
-    reject_repeated(sheet, column, kept)
-    beta = np.empty((len(xs) + len(ys), int(kept.sum())))
-    se = np.empty_like(beta)
-    n: list[float] = []
-    for t, trait in enumerate([*xs, *ys]):
-        columns = trait_columns(sheet, trait)
-        beta[t] = sheet.numbers(columns["beta"], infinite=True)[kept]
-        se[t] = sheet.positive(columns["se"], infinite=True)[kept]
-        n.append(_typical(sheet.numbers(columns["n"])[kept]) if "n" in columns else np.nan)
-    absent = np.isnan(beta) | np.isnan(se)
-    beta[absent] = se[absent] = np.nan
+    kept, dropped = _keep(sheet, names)
+    reject_repeated(sheet, column, names, kept)
+    sheet, names = sheet.rows(kept), [n for n, k in zip(names, kept, strict=True) if k]
+    columns = [trait_columns(sheet, trait) for trait in (*xs, *ys)]
+    alleles = [read_alleles(sheet, Columns(sheet, trait), not no_alleles) for trait in (*xs, *ys)]
+    shared = read_alleles(sheet, Columns(sheet), required=False)
+    if not (no_alleles or shared.known or any(a.known for a in alleles)):
+        reject_unread_sets(sheet)
+    effects = [read_effects(sheet, c, a.eaf) for c, a in zip(columns, alleles, strict=True)]
+    beta, se = (np.array([getattr(e, name) for e in effects]) for name in ("beta", "se"))
+    beta[np.isnan(se)] = se[np.isnan(beta)] = np.nan
+    n = [_typical(sheet.numbers(c["n"])) if "n" in c else np.nan for c in columns]
     F = len(xs)
-    return MRData(
+    info = _info(sheet, names, shared)
+    notes = [note for a in (*alleles, shared) if (note := a.note)] + [x for e in effects for x in e.notes]
+    data = MRData(
         beta_x=beta[:F],
         se_x=se[:F],
         beta_y=beta[F:],
@@ -102,9 +115,12 @@ def read_summary(
         instruments=tuple(names),
         n_x=None if np.isnan(n[:F]).all() else np.array(n[:F]),
         n_y=None if np.isnan(n[F:]).all() else np.array(n[F:]),
-        info=_info(sheet, names, kept),
+        info=info,
         dropped=dropped,
+        meta={"notes": list(dict.fromkeys(notes))},
     )
+    own = [a if a.known else shared for a in alleles]
+    return align_own_alleles(data, own, 1 if "mr_keep" in sheet.frame else action, sheet.where, no_alleles)
 
 
 def _typical(values: NDArray[np.float64]) -> float:
@@ -144,27 +160,31 @@ def _choose(
     return xs, ys
 
 
-def _keep(sheet: Sheet, column: str) -> tuple[NDArray[np.bool_], pd.DataFrame]:
+def _keep(sheet: Sheet, instruments: list[str]) -> tuple[NDArray[np.bool_], pd.DataFrame]:
     empty = pd.DataFrame(columns=["instrument", "reason"])
     if "mr_keep" not in sheet.frame.columns:
         return np.ones(len(sheet.frame), bool), empty
     kept = np.array([v.lower() not in ("false", "f", "0") for v in sheet.text("mr_keep")])
     if not kept.any():
         raise InputError(sheet.where, "'mr_keep' is false in every row", "Keep at least one instrument")
-    names = np.array(sheet.text(column), dtype=object)[~kept]
+    names = np.array(instruments, dtype=object)[~kept]
     return kept, pd.DataFrame({"instrument": names, "reason": "mr_keep is false in the table"}) if len(
         names
     ) else empty
 
 
-def _info(sheet: Sheet, names: list[str], kept: NDArray[np.bool_]) -> pd.DataFrame:
+def _info(sheet: Sheet, names: list[str], shared: Alleles) -> pd.DataFrame:
+    """What else is known of the instruments; alleles where all traits share them."""
     info = pd.DataFrame({"instrument": names})
+    if shared.known:
+        info["effect_allele"], info["other_allele"], info["eaf"] = shared.effect, shared.other, shared.eaf
     lower = {str(c).lower(): str(c) for c in sheet.frame.columns}
     for name in _SHARED:
         column = lower.get(name) or lower.get(f"{name}_exposure") or lower.get(f"{name}.exposure")
-        if column is not None:
-            values = sheet.numbers(column) if name == "eaf" else np.array(sheet.text(column), dtype=object)
-            info[name] = values[kept]
+        if column is not None and name not in info:
+            info[name] = (
+                sheet.numbers(column) if name == "eaf" else np.array(sheet.names(column), dtype=object)
+            )
     return info
 
 
@@ -268,39 +288,46 @@ def read_correlation(table: Table, names: Sequence[str], what: str = "instrument
     >>> tables.read_correlation(pd.DataFrame({"a": [1, 0.5], "b": [0.5, 1]}), ["b"])
     array([[1.]])
     """
-    sheet = read_sheet(table)
-    columns = [str(c) for c in sheet.frame.columns]
-    lower = [c.lower() for c in columns]
-    labels = columns
-    if len(columns) == len(sheet.frame) + 1 and (lower[0] in INSTRUMENT_NAMES or lower[0] in ("", "trait")):
-        labels = columns[1:]
-    if len(labels) != len(sheet.frame):
+    found = read_matrix(table)
+    labels = list(found.columns)
+    if len(labels) != len(found.values):
         raise InputError(
-            sheet.where,
-            f"{len(sheet.frame)} rows and {len(labels)} columns",
+            found.where,
+            f"{len(found.values)} rows and {len(labels)} columns",
             f"Give a square matrix with one row and one column for each of the {what}",
         )
-    matrix = np.stack([sheet.numbers(c) for c in labels], axis=1)
-    _check_correlation(sheet, labels, matrix)
-    missing = [n for n in names if n not in labels]
+    _check_correlation(found)
+    place = {label: i for i, label in enumerate(labels)}
+    missing = [n for n in names if n not in place]
     if missing:
         raise InputError(
-            sheet.where,
+            found.where,
             f"{len(missing)} of {len(names)} {what} are not in the header, first {missing[0]!r}",
             near_misses(missing[0], labels) or f"Name the columns after the {what}",
         )
-    order = [labels.index(n) for n in names]
-    return matrix[np.ix_(order, order)]
+    order = [place[n] for n in names]
+    if order == list(range(len(labels))):
+        return found.values
+    return found.values[np.ix_(order, order)]
 
 
-def _check_correlation(sheet: Sheet, labels: list[str], matrix: NDArray[np.float64]) -> None:
+_ROWS_AT_ONCE = 256  # rows of a large matrix that are checked together
+
+
+def _check_correlation(found: NamedMatrix) -> None:
     fix = "Give correlations: symmetric, 1 on the diagonal, between -1 and 1"
-    for bad, found in (
-        (np.isnan(matrix), "an empty cell"),
-        (np.abs(matrix) > 1 + 1e-8, "a correlation outside [-1, 1]"),
-        (np.abs(matrix - matrix.T) > 1e-6, "not symmetric"),
-        (np.abs(np.diag(np.diag(matrix) - 1)) > 1e-6, "a diagonal that is not 1"),
-    ):
-        if bad.any():
-            row, col = np.argwhere(bad)[0]
-            raise InputError(sheet.place(int(row), labels[int(col)]), f"{found} ({matrix[row, col]:g})", fix)
+    matrix = found.values
+    for start in range(0, len(matrix), _ROWS_AT_ONCE):
+        rows = matrix[start : start + _ROWS_AT_ONCE]
+        diagonal = np.arange(start, start + len(rows))[:, None] == np.arange(len(matrix))
+        for bad, words in (
+            (np.isnan(rows), "an empty cell"),
+            (np.abs(rows) > 1 + 1e-8, "a correlation outside [-1, 1]"),
+            (np.abs(rows - matrix[:, start : start + len(rows)].T) > 1e-6, "not symmetric"),
+            (diagonal & (np.abs(rows - 1) > 1e-6), "a diagonal that is not 1"),
+        ):
+            if bad.any():
+                row, col = np.argwhere(bad)[0]
+                raise InputError(
+                    found.place(start + int(row), int(col)), f"{words} ({rows[row, col]:g})", fix
+                )

@@ -78,13 +78,15 @@ def test_unknown_alleles_are_matched_with_what_is_known_on_the_strand_as_given()
         ("A", "", 0.3, "A", "G", 0.3, 1.0),  # same effect allele
         ("A", "", 0.3, "G", "A", 0.7, 1.0),  # crossed
         ("A", "", 0.3, "T", "C", 0.3, 1.0),  # would need the other strand
-        ("A", "G", 0.3, "", "", 0.3, 1.0),  # by name
+        ("A", "G", 0.3, "", "", 0.3, 1.0),  # nothing to go by
         ("A", "G", 0.3, "A", "", 0.3, 1.0),
         ("A", "G", 0.3, "", "A", 0.3, 1.0),  # crossed
     ]
     out = align_alleles(pair(rows))
-    assert out["keep"].tolist() == [True, True, False, True, True, True]
+    assert out["keep"].tolist() == [True, True, False, False, True, True]
     assert out["beta_y"].tolist() == [1.0, -1.0, 1.0, 1.0, 1.0, -1.0]
+    assert "not known in one of the tables" in out["reason"][3]
+    assert align_alleles(pair(rows), by_name=True)["beta_y"].tolist() == [1.0] * 6
 
 
 def test_sequences_meet_insertion_codes() -> None:
