@@ -12,7 +12,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.tables._schema import INSTRUMENT_NAMES, ROLES, Columns, normal
 from mrinterp.tables._sheet import Sheet
 
-__all__ = ["Alleles", "read_alleles", "reject_unread_sets", "unread_alleles"]
+__all__ = ["Alleles", "read_alleles", "reject_unread_sets"]
 
 EFFECT = (
     "effectallele", "ea", "effallele", "testedallele", "testallele", "assessedallele", "codedallele", "riskallele",
@@ -93,7 +93,7 @@ def read_alleles(sheet: Sheet, columns: Columns, required: bool = True) -> Allel
     """
     effect, others, convention = _roles(sheet, columns, required)
     if effect is None and required:
-        unknown = unread_alleles(sheet, columns)
+        unknown = _unread_alleles(sheet, columns)
         if unknown:
             raise _not_understood(sheet, unknown)
     count = len(sheet.frame)
@@ -210,7 +210,7 @@ def _frequency(
     return np.full(len(cells), np.nan), None
 
 
-def unread_alleles(sheet: Sheet, columns: Columns) -> list[str]:
+def _unread_alleles(sheet: Sheet, columns: Columns) -> list[str]:
     """Columns that hold alleles, by name or by content, and are none of the known ones."""
     roles = {name for names in ROLES.values() for name in names} | set(INSTRUMENT_NAMES)
     out = []
@@ -237,7 +237,7 @@ def reject_unread_sets(sheet: Sheet) -> None:
     InputError
         Naming the columns.
     """
-    unknown = unread_alleles(sheet, Columns(sheet))
+    unknown = _unread_alleles(sheet, Columns(sheet))
     if len(unknown) > 2:
         raise _not_understood(sheet, unknown)
 

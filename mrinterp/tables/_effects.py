@@ -14,7 +14,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.tables._schema import listed_columns
 from mrinterp.tables._sheet import Sheet
 
-__all__ = ["Effects", "neglog10_p", "read_effects", "z_of_p"]
+__all__ = ["neglog10_p", "read_effects", "z_of_p"]
 
 Array = NDArray[np.float64]
 

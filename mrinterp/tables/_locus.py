@@ -12,10 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
-from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency, variance_from_frequency
-from mrinterp.tables._align_alleles import align_alleles
-from mrinterp.tables._alleles import read_alleles
-from mrinterp.tables._effects import neglog10_p, read_effects, z_of_p
+from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency
+from mrinterp.tables._effects import read_effects
+from mrinterp.tables._locus_columns import (
+    complete,
+    converted,
+    effects_of,
+    frequencies_of,
+    from_p_values,
+    on_one_allele,
+    reject_empty,
+    reject_flat,
+    variances_of,
+)
 from mrinterp.tables._schema import Columns, instrument_names, plain_columns, reject_repeated
 from mrinterp.tables._sheet import Sheet, Table, is_table, read_sheet
 
@@ -23,11 +32,6 @@ __all__ = ["ColocTable", "FinemapTable", "read_coloc_table", "read_finemap_table
 
 Array = NDArray[np.float64]
 Pair = tuple[float | None, float | None]
-
-# A column of variances whose z-scores are far below chance, while read as standard errors they would be
-# ordinary, was mislabeled. Null effects have a median squared z of 0.45.
-_LOWEST_TYPICAL_Z2, _HIGHEST_TYPICAL_Z2 = 0.05, 100.0
-_ENOUGH_ROWS = 8  # fewer rows do not show the scale of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,20 +194,20 @@ def read_coloc_table(
     beta, variance, frequency = [], [], []
     spread: list[float | None] = []
     for t, trait in enumerate(("1", "2")):
-        frequency.append(_frequency(sheet, trait, len(names)))
+        frequency.append(frequencies_of(sheet, trait, len(names)))
         columns = Columns(sheet, trait).roles()
         if {"p", "neglog10p"} & set(columns) and not {"beta", "odds_ratio"} & set(columns):
-            effects = _from_p_values(sheet, trait, columns, frequency[-1], n[t], case_fraction[t])
+            effects = from_p_values(sheet, trait, columns, frequency[-1], n[t], case_fraction[t])
             beta.append(effects[0])
             variance.append(effects[1])
             spread.append(1.0)
         else:
-            beta.append(_effects(sheet, trait, columns))
-            variance.append(_variance(sheet, trait, columns, beta[-1]))
+            beta.append(effects_of(sheet, trait, columns))
+            variance.append(variances_of(sheet, trait, columns, beta[-1]))
             if t == 1:
-                beta[1], said = _one_allele(sheet, names, beta[1])
+                beta[1], said = on_one_allele(sheet, names, beta[1])
                 notes += said
-            notes += _converted(sheet, trait, columns)
+            notes += converted(sheet, trait, columns)
             spread.append(_trait_sd(sd[t], variance[-1], frequency[-1], n[t]))
     return ColocTable(
         names,
@@ -218,38 +222,6 @@ def read_coloc_table(
         traits,
         tuple(notes),
     )
-
-
-def _one_allele(sheet: Sheet, names: tuple[str, ...], beta: Array) -> tuple[Array, list[str]]:
-    """Effects of the second trait on the alleles of the first, where each trait has alleles of its own."""
-    own = [read_alleles(sheet, Columns(sheet, trait)) for trait in ("1", "2")]
-    if not any(a.known for a in own):
-        return beta, []
-    shared = read_alleles(sheet, Columns(sheet), required=False)
-    x, y = (a if a.known else shared for a in own)
-    if not (x.known and y.known):
-        lacking = "1" if not x.known else "2"
-        raise InputError(
-            sheet.where,
-            f"alleles of one trait, and none of trait {lacking}",
-            f"Add 'effect_allele_{lacking}' and 'other_allele_{lacking}'",
-        )
-    pair = pd.DataFrame({"instrument": names, "beta_y": beta})
-    for side, of in (("x", x), ("y", y)):
-        pair[f"effect_allele_{side}"], pair[f"other_allele_{side}"], pair[f"eaf_{side}"] = (
-            of.effect,
-            of.other,
-            of.eaf,
-        )
-    aligned = align_alleles(pair)
-    bad = np.flatnonzero(aligned["remove"])
-    if len(bad):
-        raise InputError(
-            f"{sheet.where}, {sheet.line(int(bad[0]))}",
-            f"instrument {names[bad[0]]!r}: {aligned['reason'].iloc[bad[0]]}",
-            "Correct the alleles, or remove the row from table and LD",
-        )
-    return aligned["beta_y"].to_numpy(), [a.note for a in (x, y) if a.note]
 
 
 def _trait_sd(given: float | None, variance: Array, frequency: Array, n: float | None) -> float | None:
@@ -291,17 +263,17 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
     beta = se = None
     for b, s in (("bhat", "shat"), ("beta", "se")):
         if {b, s} <= columns:
-            beta, se = _complete(sheet, b), _complete(sheet, s)
-            _reject_flat(sheet, s, se)
+            beta, se = complete(sheet, b), complete(sheet, s)
+            reject_flat(sheet, s, se)
             break
     known = plain_columns(sheet)
     if beta is None and "z" not in columns and {"beta", "odds_ratio"} & set(known):
         found = read_effects(sheet, known)
         beta, se = found.beta, found.se
         for values in (beta, se):
-            _reject_empty(sheet, known.get("beta") or known["odds_ratio"], values)
+            reject_empty(sheet, known.get("beta") or known["odds_ratio"], values)
     if "z" in columns:
-        z = _complete(sheet, "z")
+        z = complete(sheet, "z")
     elif beta is not None and se is not None:
         z = beta / se
     else:
@@ -386,138 +358,5 @@ def _instruments(sheet: Sheet) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _column(sheet: Sheet, name: str) -> str:
-    if name not in sheet.frame.columns:
-        raise InputError(
-            sheet.where,
-            f"no column {name!r} among {[str(c) for c in sheet.frame.columns][:12]}",
-            f"Add the column {name!r}",
-        )
-    return name
-
-
-def _complete(sheet: Sheet, column: str) -> Array:
-    values = sheet.numbers(column)
-    _reject_empty(sheet, column, values)
-    return values
-
-
-def _reject_empty(sheet: Sheet, column: str, values: Array) -> None:
-    empty = np.flatnonzero(np.isnan(values))
-    if len(empty):
-        raise InputError(
-            sheet.place(int(empty[0]), column),
-            "no value",
-            "Fill the cell, or remove the row from table and LD",
-        )
-
-
 def _numbers_if_there(sheet: Sheet, column: str) -> Array | None:
     return sheet.numbers(column) if column in sheet.frame.columns else None
-
-
-def _reject_flat(sheet: Sheet, column: str, values: Array) -> None:
-    flat = np.flatnonzero(values <= 0)
-    if len(flat):
-        raise InputError(
-            sheet.place(int(flat[0]), column),
-            f"{values[flat[0]]:g}",
-            "Errors must be above 0; remove the row of an instrument that does not vary (monomorphic)",
-        )
-
-
-def _frequency(sheet: Sheet, trait: str, count: int) -> Array:
-    column = next((c for c in (f"maf_{trait}", "maf") if c in sheet.frame.columns), None)
-    if column is None:
-        return np.full(count, np.nan)
-    values = sheet.numbers(column)
-    flat = np.flatnonzero((values <= 0) | (values >= 1))
-    if len(flat):
-        found = values[flat[0]]
-        what = f"frequency {found:g}" + (" (the instrument is monomorphic)" if found in (0.0, 1.0) else "")
-        raise InputError(
-            sheet.place(int(flat[0]), column),
-            what,
-            "Remove instruments that do not vary; frequencies lie between 0 and 1",
-        )
-    return values
-
-
-def _from_p_values(
-    sheet: Sheet,
-    trait: str,
-    columns: dict[str, str],
-    frequency: Array,
-    n: float | None,
-    case_fraction: float | None,
-) -> tuple[Array, Array]:
-    if n is None or np.isnan(frequency).any():
-        raise InputError(
-            f"{sheet.where}, column 'p_{trait}'",
-            "p-values without sample size or allele frequencies",
-            f"Give the sample size of trait {trait} (n; --n-{trait} on the command line) and the column"
-            f" 'maf_{trait}', or 'beta_{trait}' and 'varbeta_{trait}'",
-        )
-    neglog = neglog10_p(sheet, columns)
-    assert neglog is not None
-    _reject_empty(sheet, columns["neglog10p" if "neglog10p" in columns else "p"], neglog)
-    variance = variance_from_frequency(frequency, n, case_fraction)
-    return z_of_p(neglog) * np.sqrt(variance), variance
-
-
-def _converted(sheet: Sheet, trait: str, columns: dict[str, str]) -> list[str]:
-    """What of a trait was not taken as it is."""
-    if not {"beta", "odds_ratio"} & set(columns):
-        return [
-            f"Effects of trait {trait} come from p-values and have no sign: take nothing from a direction."
-        ]
-    out = []
-    if "odds_ratio" in columns and "beta" not in columns:
-        out.append(f"Effects of trait {trait} are the logarithms of {columns['odds_ratio']!r}.")
-    if f"varbeta_{trait}" not in sheet.frame.columns and "se" not in columns:
-        p = columns["neglog10p" if "neglog10p" in columns else "p"]
-        out.append(f"Standard errors of trait {trait} are taken from effect and {p!r} (two-sided, normal).")
-    return out
-
-
-def _effects(sheet: Sheet, trait: str, columns: dict[str, str]) -> Array:
-    """Effects from ``beta_<t>``, or the logarithms of ``odds_ratio_<t>``."""
-    if "odds_ratio" in columns and "beta" not in columns:
-        ratio = _complete(sheet, columns["odds_ratio"])
-        bad = np.flatnonzero(ratio <= 0)
-        if len(bad):
-            raise InputError(
-                sheet.place(int(bad[0]), columns["odds_ratio"]),
-                f"{ratio[bad[0]]:g}",
-                "Odds ratios are above 0",
-            )
-        return np.log(ratio)
-    return _complete(sheet, columns.get("beta") or _column(sheet, f"beta_{trait}"))
-
-
-def _variance(sheet: Sheet, trait: str, columns: dict[str, str], beta: Array) -> Array:
-    """Error variances from ``varbeta_<t>``, or from ``se_<t>`` squared, or from effect and p."""
-    name = f"varbeta_{trait}"
-    if name not in sheet.frame.columns and "se" in columns:
-        se = _complete(sheet, columns["se"])
-        _reject_flat(sheet, columns["se"], se)
-        return se * se
-    if name not in sheet.frame.columns and {"p", "neglog10p"} & set(columns):
-        neglog = neglog10_p(sheet, columns)
-        column = columns["neglog10p" if "neglog10p" in columns else "p"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            se = np.abs(beta) / z_of_p(neglog)  # type: ignore[arg-type]
-        _reject_empty(sheet, column, np.where(np.isfinite(se) & (se > 0), se, np.nan))
-        return se * se
-    values = _complete(sheet, _column(sheet, name))
-    _reject_flat(sheet, name, values)
-    if len(beta) >= _ENOUGH_ROWS:
-        typical, squared = np.median(beta**2 / values), np.median(beta**2 / values**2)
-        if typical < _LOWEST_TYPICAL_Z2 and _LOWEST_TYPICAL_Z2 < squared < _HIGHEST_TYPICAL_Z2:
-            raise InputError(
-                f"{sheet.where}, column {name!r}",
-                f"standard errors by their scale: as variances the median squared z is {typical:.2g}, as"
-                f" standard errors {squared:.2g}",
-                f"Name the column 'se_{trait}', or square it",
-            )
-    return values
