@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import read_json, whole_folder, write_json
 from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.features._sae_settings import USE, folded, refuse_settings, setting, truth
 
 __all__ = ["read_sae", "write_sae"]
 
@@ -35,7 +38,10 @@ def read_sae(folder: str | Path, width: int | None = None) -> SparseAutoencoder:
     Notes
     -----
     Both layouts of ``cfg.json`` are read: the flat one and, from version 6 of SAELens on, the one
-    with ``metadata``. ``apply_b_dec_to_input`` defaults to true, as it does there.
+    with ``metadata``. ``apply_b_dec_to_input`` defaults to true, as it does there. Factors that were fitted after
+    training (``finetuning_scaling_factor``) are taken into the decoder. What the SAE was trained on (its site, its
+    positions, its context, special tokens) stays in its settings; a bench and a study refuse tokens and sites that
+    its training left out. An SAE of one attention head is refused.
 
     Examples
     --------
@@ -68,19 +74,17 @@ def read_sae(folder: str | Path, width: int | None = None) -> SparseAutoencoder:
         weights = load_file(path)
     except (SafetensorError, OSError) as e:
         raise InputError(str(path), f"cannot be read ({e})", "Copy the file again") from None
-    scaling = weights.pop("scaling_factor", None)
-    if config.get("finetuning_scaling_factor") and scaling is not None and bool((scaling != 1).any()):
-        raise InputError(
-            str(folder), "finetuning_scaling_factor is on", "Fold scaling_factor into W_dec and switch it off"
-        )
+    where = str(folder / "cfg.json")
+    refuse_settings(where, config)
+    weights, config = _scaled(where, weights, config)
     architecture, k = _architecture(folder, config)
     sae = SparseAutoencoder(
         architecture,
         {name: value.float() for name, value in weights.items()},
         k,
-        bool(config.get("apply_b_dec_to_input", True)),
+        truth(where, config, "apply_b_dec_to_input", True),
         _normalization(folder, config),
-        bool(config.get("rescale_acts_by_decoder_norm", False)),
+        truth(where, config, "rescale_acts_by_decoder_norm", False),
         config,
     )
     _check_sizes(folder, config, sae, width)
@@ -110,6 +114,9 @@ def write_sae(sae: SparseAutoencoder, folder: str | Path, **metadata: Any) -> No
     """
     from safetensors.torch import save_file
 
+    # On what it may be used stays known.
+    use = {name: setting(sae.settings, name) for name in USE}
+    metadata = {name: value for name, value in use.items() if value is not None} | metadata
     config: dict[str, Any] = {
         "architecture": sae.architecture,
         "d_in": sae.width,
@@ -127,6 +134,25 @@ def write_sae(sae: SparseAutoencoder, folder: str | Path, **metadata: Any) -> No
         weights = {k: v.detach().cpu().float().contiguous().clone() for k, v in sae.weights.items()}
         save_file(dict(sorted(weights.items())), partial / "sae_weights.safetensors")
         write_json(partial / "cfg.json", config)
+
+
+def _scaled(
+    where: str, weights: dict[str, torch.Tensor], config: dict[str, Any]
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Weights and settings with the factors that were fitted after training taken into the decoder, where they are on."""
+    factors = [weights.pop(name, None) for name in ("scaling_factor", "finetuning_scaling_factor")]
+    factor = next((f for f in factors if f is not None), None)
+    if factor is None or not truth(where, config, "finetuning_scaling_factor", False):
+        return weights, config
+    if bool((factor != 1).any()) and config.get("rescale_acts_by_decoder_norm"):
+        raise InputError(
+            where,
+            "finetuning_scaling_factor together with rescale_acts_by_decoder_norm",
+            "Fold scaling_factor into the weights and switch it off",
+        )
+    if "W_dec" in weights and factor.numel() == len(weights["W_dec"]):
+        weights = folded(weights, factor.to(weights["W_dec"]))
+    return weights, config | {"finetuning_scaling_factor": False}
 
 
 def _architecture(folder: Path, config: dict[str, Any]) -> tuple[str, int | None]:

@@ -24,6 +24,7 @@ from mrinterp.adapters._site_output import first_tensor
 from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
+from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.knockouts._bench_arguments import one_per_prompt, outcome_set, stream, with_span
 from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
 from mrinterp.models._resumption import Resumption, far_values
@@ -142,6 +143,7 @@ class Bench:
         self.first = first
         check_heads(view, adapter, site)
         check_inputs(adapter, site, inputs, self.outcome.new_tokens)
+        check_sae_use(view, adapter, site, inputs, self.position)
         self._resumption = Resumption.before(adapter, first or site)
         self._clean_pass()
 

@@ -22,6 +22,7 @@ from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import ReconstructionError
 from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._site_heads import check_heads
 from mrinterp.models._token_activation import TokenActivation, token_activation
@@ -131,6 +132,7 @@ class CutNetwork:
         if isinstance(view, Dictionary):
             view = dictionary_view(view, self.sae)
         check_heads(view, self.adapter, self.site)
+        check_sae_use(view, self.adapter, self.site, self.inputs, self.position)
         return replace(self, view=view)
 
     @cached_property

@@ -18,6 +18,7 @@ from mrinterp.core.run_folder import RunFolder
 from mrinterp.features._latents import reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_folder import read_sae, write_sae
+from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.features._train_sae import loss_recovered, train_topk_sae
 from mrinterp.models._cut import CutNetwork
 from mrinterp.positions import MEAN_OF_TOKENS
@@ -68,6 +69,7 @@ def open_sae(
     features = plan.features
     if features.kind == "sae":
         sae = read_sae(source / str(features.folder), network.width)
+        check_sae_use(sae, network.adapter, network.site, network.inputs, network.position)
     elif features.kind == "train_sae":
         sae = run.kept("sae", StudySAE.load, lambda: fit_sae(network, design, plan)).sae
     else:
