@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for, source_values
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.checks import checked_seed
@@ -131,7 +131,7 @@ def shuffled_network(adapter: Adapter, seed: int = 0) -> TorchAdapter:
             "Give the adapter of a re-initialized network, or False for no such control",
         )
     generator = torch.Generator().manual_seed(seed)
-    module = copy.deepcopy(adapter.module)
+    module = duplicate(adapter.module)
     with torch.no_grad():
         for parameter in module.parameters():
             order = torch.randperm(parameter.numel(), generator=generator).to(parameter.device)

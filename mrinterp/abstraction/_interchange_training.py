@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from tqdm import tqdm
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for
 from mrinterp.abstraction._interchange_pairs import LabelledPairs, draw_pairs, labelled_pairs
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.checks import checked_count, checked_number, checked_seed
 from mrinterp.core.errors import InputError
@@ -128,7 +128,7 @@ def train_with_interchange(
     checked_seed(seed)
     if not checked_number(rate, "rate") > 0:
         raise InputError("rate", f"{rate:g}", "Give a step size above 0")
-    adapter = TorchAdapter(copy.deepcopy(module))
+    adapter = TorchAdapter(duplicate(module))
     for a in alignment:
         adapter.check(a.site)
     pairs = _pairs(task, alignment, seed)

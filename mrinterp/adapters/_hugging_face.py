@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,8 +193,6 @@ def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str
 def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
     from transformers.utils import logging
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     options = {
         "local_files_only": True,
         "use_safetensors": True,
@@ -201,7 +200,7 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
         "output_loading_info": True,
     }
     try:
-        with torch.random.fork_rng(devices=[]):
+        with _quietly(logging), torch.random.fork_rng(devices=[]):
             # Weights that the folder lacks and no outcome reads (a pooler) are drawn: always alike.
             torch.manual_seed(0)
             model, info = loader.from_pretrained(path, **options)
@@ -218,6 +217,20 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
             f"It was saved without a {head} head: choose another head",
         )
     return model.to(dtype)
+
+
+@contextmanager
+def _quietly(logging: Any) -> Iterator[None]:
+    """Without transformers's log and progress bar; both are then as they were."""
+    verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bar:
+            logging.enable_progress_bar()
 
 
 def load_tokenizer(folder: Path) -> Any:

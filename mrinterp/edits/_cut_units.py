@@ -9,12 +9,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.adapters._adapter import Edit
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import INPUT, TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.edits._weight_edit import (
     WeightEdit,
     checked,
-    duplicate,
     input_axis,
     is_linear,
     replace_parameter,

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Adapter, Edit
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.attribution._method import blocks
 from mrinterp.core.errors import InputError
@@ -16,7 +17,6 @@ from mrinterp.edits._cut_units import cut_units
 from mrinterp.edits._weight_edit import (
     WeightEdit,
     checked,
-    duplicate,
     is_linear,
     output_axis,
     replace_parameter,

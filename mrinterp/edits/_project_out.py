@@ -10,13 +10,13 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.adapters._adapter import Edit
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._site_output import first_tensor
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.edits._weight_edit import (
     WeightEdit,
     checked,
-    duplicate,
     is_linear,
     output_axis,
     replace_parameter,

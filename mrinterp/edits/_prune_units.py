@@ -11,14 +11,15 @@ import torch
 from numpy.typing import ArrayLike
 from safetensors.torch import load_model, save_model
 
+from mrinterp.adapters._duplicate import duplicate
+from mrinterp.adapters._site_address import INPUT, call_number
 from mrinterp.adapters._site_order import site_order
-from mrinterp.adapters._torch_module import INPUT, TorchAdapter
+from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
 from mrinterp.edits._cut_units import cut_units, linear_readers
 from mrinterp.edits._weight_edit import (
     checked,
-    duplicate,
     input_axis,
     is_linear,
     output_axis,
@@ -221,7 +222,10 @@ def _candidates(
     before = [
         path
         for path, place in sorted(order.items(), key=lambda item: item[1])
-        if place <= at and not path.endswith(INPUT) and _rows(adapter, path) == width
+        if place <= at
+        and not path.endswith(INPUT)
+        and call_number(path) is None  # a layer that runs several times writes elsewhere too
+        and _rows(adapter, path) == width
     ]
     return [tuple(before[-k:]) for k in (1, 2) if len(before) >= k]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from safetensors.torch import load_model, save_model
 
 from mrinterp.adapters._adapter import Edit
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
@@ -20,7 +20,6 @@ from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole
 __all__ = [
     "WeightEdit",
     "checked",
-    "duplicate",
     "input_axis",
     "is_linear",
     "output_axis",
@@ -125,11 +124,6 @@ class WeightEdit:
             first = str(e).strip().splitlines()[0]
             raise InputError(str(folder), first, "Give a network of the same architecture") from None
         return module
-
-
-def duplicate(module: torch.nn.Module) -> torch.nn.Module:
-    """A copy that shares no memory, with parameters tied as they were."""
-    return copy.deepcopy(module)
 
 
 def replace_parameter(owner: torch.nn.Module, name: str, value: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ import torch
 
 import mrinterp
 from mrinterp.adapters import ModelInputs, TorchAdapter
+from mrinterp.adapters._duplicate import duplicate
 from mrinterp.features import Units
 from mrinterp.knockouts import Bench
 from mrinterp.outcomes import CallableOutcome, CorrectAnswer, Logit
@@ -290,3 +291,24 @@ def test_a_random_network_is_named_and_the_generator_left_alone() -> None:
     with pytest.raises(mrinterp.InputError, match="draws random numbers in every pass"):
         _bench(_Drops().eval(), "h.1")
     assert _bench(_Seeds().eval(), "h.1").prompts == RUNS
+
+
+@pytest.mark.parametrize("kind", [k for k in NETWORKS if k not in ("a layer twice", "past the layers")])
+def test_a_copy_shares_nothing_or_is_refused(kind: str) -> None:
+    """A replaced forward may hold on to the layers that it was taken from."""
+    net = NETWORKS[kind]()
+    ids = _inputs().tensors["ids"]
+    plain, before = net(ids).detach(), _state(net)
+    try:
+        made = duplicate(net)
+    except mrinterp.InputError as error:
+        assert "so that a copy would run those" in str(error)
+        assert kind in ("a lambda on every layer", "a wrapped function", "one layer of three", "the parent's")
+    else:
+        assert torch.equal(made(ids), plain)
+        with torch.no_grad():
+            for parameter in made.parameters():
+                parameter.mul_(1.5)
+        assert (made(ids) - plain).abs().max() > 1e-3
+    assert torch.equal(net(ids), plain)
+    assert _state(net) == before
