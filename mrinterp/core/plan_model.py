@@ -85,7 +85,8 @@ class ModelSection(Section):
     )
     site: str = Field(
         description="Where features are read and written: the dotted path of a module, whose output is meant (with"
-        " `:input` after it, what goes into it), or the name of a hook point.",
+        " `:input` after it, what goes into it; with `@2` after it, its second run, where a pass runs it several times),"
+        " or the name of a hook point.",
     )
     beside: str | None = Field(
         default=None,
@@ -97,7 +98,10 @@ class ModelSection(Section):
         description="Dotted path of the word embedding, where noise is added.",
     )
     padded_length: int = Field(
-        default=32, ge=4, le=4096, description="Length, in tokens, that every input is padded to."
+        default=32,
+        ge=4,
+        le=4096,
+        description="Length, in tokens, that every input is padded to; at most what the network has positions for.",
     )
     block: int = Field(
         default=64,
@@ -168,7 +172,8 @@ class FeaturesSection(Section):
     head_count: int | None = Field(
         default=None,
         ge=1,
-        description="For `heads`: how many heads the layer has; left out, what the network's configuration says.",
+        description="For `heads`: how many heads the site holds; left out, what the network says (keys and values that"
+        " queries share have fewer heads).",
     )
     coordinates: Literal["leading", "all"] = Field(
         default="leading",
