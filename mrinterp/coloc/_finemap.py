@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.coloc._susie_fit import StandardizedProducts, SusieOptions, fit_effects
@@ -41,17 +43,19 @@ def finemap_summary(
     ----------
     z : array_like (T, J) or (J,)
         Marginal z-scores.
-    ld : array_like (J, J) or None
-        Correlation of the instruments, shared by all traits; None means independent instruments.
+    ld : array_like (J, J), DataFrame or None
+        Correlation of the instruments, shared by all traits; a data frame is aligned by its names. None
+        means independent instruments.
     n : array_like, optional
         Sample size, one or one per trait; without it effects are assumed small.
     se, variance_y : array_like, optional
         Standard errors (T, J) and trait variances (T,): give both for effects in the table's units
         and the fit of the individual data.
     traits, instruments : sequence of str, optional
-        Names; default ``trait``, or ``trait 1``, ..., and ``instrument 1``, ...
+        Names; default ``trait``, or ``trait 1``, ..., and those of the index of ``z`` or of the matrix, or
+        ``instrument 1``, ...
     ld_names : sequence of str, optional
-        Names that came with the matrix: they must be those of the instruments, in the same order.
+        Names that came with the matrix, which is aligned by them: see `mrinterp.tables.read_ld`.
     prior_weights : array_like (J,), optional
         Prior weight of each instrument; default equal.
     options : SusieOptions, optional
@@ -85,9 +89,9 @@ def finemap_summary(
     """
     options = options or SusieOptions()
     scores: Array = np.atleast_2d(np.asarray(z, dtype=float))
-    names, columns = _names(scores.shape, traits, instruments)
+    names, columns = _names(scores.shape, traits, _instrument_names(z, ld, instruments))
     _check_z(scores, names, columns)
-    matrix = np.eye(len(columns)) if ld is None else validate_ld(np.asarray(ld, float), columns, ld_names)
+    matrix = np.eye(len(columns)) if ld is None else validate_ld(ld, columns, ld_names)
     T = len(scores)
     scale = np.ones_like(scores)
     if n is None:
@@ -330,6 +334,16 @@ def finemap_individual(
         options or SusieOptions(),
         check=False,
     )
+
+
+def _instrument_names(z: Any, ld: Any, given: Sequence[str] | None) -> Sequence[str] | None:
+    """Names as given, or those that a pandas object of z-scores or of correlations carries."""
+    if given is not None:
+        return given
+    carried = z.index if isinstance(z, pd.Series) else z.columns if isinstance(z, pd.DataFrame) else None
+    if carried is None and isinstance(ld, pd.DataFrame):
+        carried = ld.columns
+    return None if carried is None or isinstance(carried, pd.RangeIndex) else [str(c) for c in carried]
 
 
 def _names(

@@ -2,55 +2,229 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import InputError, near_misses
 
-__all__ = ["validate_ld"]
+__all__ = ["alleles_of", "counted_names", "row_order", "validate_ld"]
+
+Array = NDArray[np.float64]
+Alleles = tuple[str, str]
 
 _MOST_NEGATIVE = -2e-6  # smallest eigenvalue per instrument that rounding of a printed matrix explains
+_ALLELE = r"(?:[ACGT]+|[DI]|<[^>]+>|-)"
+_WITH_ALLELES = re.compile(rf"(.+?)[_:|]({_ALLELE})(?:[_:|/]({_ALLELE}))?")
+_COMPLEMENT = str.maketrans("ACGT", "TGCA")
+_COUNTERS = ("", "V", "X", "Unnamed: ", "column ", "instrument ")  # of R, of pandas, ours
 
 
 def validate_ld(
-    ld: NDArray[np.float64], instruments: Sequence[str], names: Sequence[str] | None = None, where: str = "ld"
-) -> NDArray[np.float64]:
-    """Check a correlation matrix against the instruments it is to go with.
+    ld: ArrayLike | pd.DataFrame,
+    instruments: Sequence[str],
+    names: Sequence[str] | None = None,
+    where: str = "ld",
+    *,
+    alleles: Sequence[Alleles] | None = None,
+) -> Array:
+    """Bring a correlation matrix into the order and signs of the instruments it is to go with, and check it.
 
     Parameters
     ----------
-    ld : ndarray (J, J)
-        Correlations.
+    ld : array_like (J, J), or DataFrame
+        Correlations; the columns of a data frame are names.
     instruments : sequence of str
         The instruments of the table, in its order.
     names : sequence of str, optional
-        Names that came with the matrix. Where some are instruments, all must be, in the same order.
+        Names that came with the matrix: it is aligned by them (`ld_alignment`), and may hold more.
     where : str
         What to call the matrix in messages.
+    alleles : sequence (J,) of pairs of str, optional
+        Effect allele and other allele of each instrument in the table, "" where not known.
 
     Returns
     -------
     ndarray (J, J)
-        The matrix, made exactly symmetric.
+        The matrix, aligned and made exactly symmetric.
 
     Raises
     ------
     InputError
-        Wrong shape, not finite, another order than the table, monomorphic instruments, a diagonal
+        Wrong shape, not finite, names that are not the instruments', monomorphic instruments, a diagonal
         that is not 1, not symmetric, not positive semidefinite.
     """
-    ld = np.asarray(ld, dtype=float)
+    if isinstance(ld, pd.DataFrame):
+        columns = [str(c) for c in ld.columns]
+        matrix = ld.to_numpy(dtype=float)
+        if not isinstance(ld.index, pd.RangeIndex):
+            matrix = matrix[row_order([str(r) for r in ld.index], columns, where)]
+        names = columns if names is None else names
+    else:
+        matrix = np.asarray(ld, dtype=float)
     J = len(instruments)
-    if ld.shape != (J, J):
+    size = J if names is None else len(names)
+    if matrix.shape != (size, size):
         raise InputError(
             where,
-            f"shape {ld.shape} for {J} instruments",
+            f"shape {matrix.shape} for {size} instruments",
             "Give one row and column per instrument of the table",
         )
     if names is not None:
-        _check_order(list(names), list(instruments), where)
+        order, sign = ld_alignment(names, instruments, where, alleles)
+        if (order != np.arange(size)[: len(order)]).any() or len(order) < size:
+            matrix = matrix[np.ix_(order, order)]
+        if (sign < 0).any():
+            matrix = matrix * np.outer(sign, sign)
+    return _checked(matrix, instruments, where)
+
+
+def row_order(rows: Sequence[str], columns: Sequence[str], where: str) -> NDArray[np.int_]:
+    """Which row goes with each column of a matrix that names both.
+
+    Raises
+    ------
+    InputError
+        Where the two do not name the same, or a name stands twice.
+    """
+    place = {name: i for i, name in enumerate(rows)}
+    lacking = [name for name in columns if name not in place]
+    if len(rows) != len(columns) or len(place) != len(rows) or lacking:
+        found = f"column {lacking[0]!r} has no row of that name" if lacking else "a row that is named twice"
+        raise InputError(where, found, "Name rows and columns alike, each instrument once")
+    return np.array([place[name] for name in columns], dtype=int)
+
+
+def counted_names(names: Sequence[str]) -> bool:
+    """Whether names only count columns (V1, V2, ...; 0, 1, ...), as programs write where there are none."""
+    return any(
+        list(names) == [f"{word}{i + first}" for i in range(len(names))]
+        for word in _COUNTERS
+        for first in (0, 1)
+    )
+
+
+def alleles_of(info: pd.DataFrame) -> list[Alleles] | None:
+    """Effect and other allele of each row, "" where not known; None where the table has no alleles at all."""
+    if "effect_allele" not in info.columns:
+        return None
+    pairs = info.reindex(columns=["effect_allele", "other_allele"])
+    known = [["" if pd.isna(a) else str(a).upper() for a in pairs[c]] for c in pairs.columns]
+    return list(zip(*known, strict=True)) if any(known[0]) else None
+
+
+def ld_alignment(
+    names: Sequence[str],
+    instruments: Sequence[str],
+    where: str = "ld",
+    alleles: Sequence[Alleles] | None = None,
+) -> tuple[NDArray[np.int_], Array]:
+    """Where each instrument stands among the names of a matrix, and the sign its correlations take.
+
+    A name may carry alleles behind the instrument's own (``rs1_A_G``, ``rs1:A:G``, ``rs1_A``, the counted one
+    first). Where both sides know them, an instrument that counts the other allele changes sign; letters of the
+    other strand are understood. A name that is the instrument's own, alleles and all, says nothing about what was
+    counted. Names that only count (V1, V2, ...) are no names: taken by position.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of the matrix.
+    instruments : sequence (J,) of str
+        Of the table.
+    where : str
+        What to call the matrix in messages.
+    alleles : sequence (J,) of pairs of str, optional
+        Effect and other allele in the table, "" where not known; else those in the instrument's own name.
+
+    Returns
+    -------
+    order : ndarray (J,) of int
+    sign : ndarray (J,)
+        1 or -1.
+
+    Raises
+    ------
+    InputError
+        An instrument without a row, or with several; alleles that are not those of the table.
+    """
+    exact = {name: i for i, name in enumerate(names)}
+    if len(exact) < len(names):
+        twice = next(name for i, name in enumerate(names) if exact[name] != i)
+        raise InputError(where, f"{twice!r} stands twice among its names", "Name every instrument once")
+    by_stem: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        by_stem.setdefault(split_name(name)[0], []).append(i)
+    missing = [name for name in instruments if name not in exact and split_name(name)[0] not in by_stem]
+    if len(missing) == len(instruments) == len(names) and counted_names(names):
+        return np.arange(len(names)), np.ones(len(names))
+    if missing:
+        raise InputError(
+            where,
+            f"{len(missing)} of {len(instruments)} instruments are not among its names, first {missing[0]!r}",
+            near_misses(missing[0], names) or "Name its columns after the instruments of the table",
+        )
+    order, sign = np.empty(len(instruments), dtype=int), np.ones(len(instruments))
+    for j, name in enumerate(instruments):
+        if name in exact:
+            order[j] = exact[name]
+            continue
+        stem, own = split_name(name)
+        given = alleles[j] if alleles is not None and alleles[j][0] else own
+        order[j], sign[j] = _place(name, by_stem[stem], given, names, where)
+    if len(set(order.tolist())) < len(order):
+        raise InputError(where, "two instruments of the table share a row", "Name every instrument once")
+    return order, sign
+
+
+def split_name(name: str) -> tuple[str, Alleles]:
+    """A name without its alleles, and these ("" where there are none)."""
+    match = _WITH_ALLELES.fullmatch(name)
+    if match is None:
+        return name, ("", "")
+    return match[1], (match[2], match[3] or "")
+
+
+def _place(
+    instrument: str, candidates: list[int], given: Alleles, names: Sequence[str], where: str
+) -> tuple[int, float]:
+    """The one candidate that has the instrument's alleles, and the sign."""
+    fits = [(i, s) for i in candidates if (s := _sign(given, split_name(names[i])[1]))]
+    if len(fits) == 1:
+        return fits[0]
+    alleles = "/".join(a for a in given if a) or "not known"
+    seen = ", ".join(repr(names[i]) for i in candidates[:3])
+    raise InputError(
+        f"{where}, instrument {instrument!r}",
+        f"{seen}, while its alleles in the table are {alleles}",
+        "Give table and matrix the same alleles, and each instrument one row"
+        if not fits
+        else "Give the alleles in the table, which tell rows of one name apart, or keep one of them",
+    )
+
+
+def _sign(given: Alleles, named: Alleles) -> float:
+    """1 for the same counted allele, -1 for the other one, 0 for different alleles; 1 where a side has none."""
+    if not given[0] or not named[0]:
+        return 1.0
+    for effect, other in (given, tuple(a.translate(_COMPLEMENT) for a in given)):
+        for counted, rest, sign in ((*named, 1.0), (*named[::-1], -1.0)):
+            if _may_be(counted, effect) and _may_be(rest, other) and (counted == effect or rest == other):
+                return sign
+    return 0.0
+
+
+def _may_be(one: str, other: str) -> bool:
+    """Whether two alleles are the same, as far as both are known."""
+    return not one or not other or one == other
+
+
+def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
+    """The matrix made exactly symmetric, after checking that it is a correlation matrix."""
+    J = len(instruments)
     dead = [str(instruments[j]) for j in range(J) if not np.isfinite(ld[j]).any() or ld[j, j] == 0.0]
     if dead:
         raise InputError(
@@ -89,23 +263,3 @@ def validate_ld(
             "Compute all correlations on the same runs, without gaps, or shrink them toward the identity",
         )
     return ld
-
-
-def _check_order(names: list[str], instruments: list[str], where: str) -> None:
-    known = set(instruments)
-    shared = [n for n in names if n in known]
-    if not shared or names == instruments:
-        return
-    if len(shared) < len(names):
-        missing = next(n for n in names if n not in known)
-        raise InputError(
-            f"{where}, column {missing!r}",
-            "no such instrument in the table",
-            "Give both files the same instruments",
-        )
-    j = next(j for j, (a, b) in enumerate(zip(names, instruments, strict=True)) if a != b)
-    raise InputError(
-        f"{where}, column {j + 1}",
-        f"{names[j]!r} where the table has {instruments[j]!r}: rows in another order than the table",
-        "Sort both by the same instrument names",
-    )

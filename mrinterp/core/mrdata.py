@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.ld import alleles_of, validate_ld
 from mrinterp.core.shown import Shown, listed
 
 __all__ = ["MRData"]
@@ -34,8 +35,9 @@ class MRData(Shown):
         instruments; exposures first. None means independent (two samples without overlap).
     sigma : ndarray (J, F + O, F + O), optional
         Covariance of those errors, instrument by instrument; takes precedence.
-    ld : ndarray (J, J), optional
-        Correlation between instruments. None means independent.
+    ld : ndarray (J, J) or DataFrame, optional
+        Correlation between instruments; a data frame is aligned by its names. None means independent, or
+        not known.
     design : str
         ``"between"`` (errors confounded by the prompts: correct for overlap) or ``"paired"``
         (within-prompt changes, whose shared errors are mostly causal: do not subtract them).
@@ -102,6 +104,8 @@ class MRData(Shown):
             value = getattr(self, name)
             if value is None:
                 continue
+            if name == "ld" and isinstance(value, pd.DataFrame):
+                value = validate_ld(value, self.instruments, alleles=alleles_of(self.info))
             value = np.asarray(value, dtype=float)
             if value.shape != shape:
                 raise InputError(

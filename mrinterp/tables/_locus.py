@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.ld import validate_ld
+from mrinterp.core.ld import alleles_of, counted_names, row_order, validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency
 from mrinterp.tables._effects import read_effects
@@ -58,6 +58,8 @@ class ColocTable:
         Names of the traits.
     notes : tuple of str
         What was converted or taken by convention, in sentences.
+    alleles : sequence (J,) of pairs of str, optional
+        Effect and other allele of each instrument, where the table names them.
 
     Examples
     --------
@@ -81,6 +83,7 @@ class ColocTable:
     ld: Array | None = None
     traits: tuple[str, str] = ("trait 1", "trait 2")
     notes: tuple[str, ...] = ()
+    alleles: Sequence[tuple[str, str]] | None = None
 
     def to_mrdata(self) -> MRData:
         """The first trait as the exposure, the second as the outcome."""
@@ -154,7 +157,7 @@ def read_coloc_table(
         CSV, TSV, Parquet or data frame; one row per instrument. The columns ``maf_1, maf_2`` (allele
         frequencies), ``position`` and ``locus`` are optional.
     ld : str, Path, DataFrame or array_like (J, J), optional
-        Correlation of the instruments, in the order of the table: see `read_ld`.
+        Correlation of the instruments, matched by name: see `read_ld`.
     n : pair of float or None
         Sample size of each trait.
     sd : pair of float or None
@@ -218,9 +221,10 @@ def read_coloc_table(
         tuple(sheet.text("locus")) if "locus" in sheet.frame.columns else None,
         n,
         (spread[0], spread[1]),
-        None if ld is None else read_ld(ld, names),
+        None if ld is None else read_ld(ld, names, _alleles(sheet, Columns(sheet, "1").roles())),
         traits,
         tuple(notes),
+        _alleles(sheet, Columns(sheet, "1").roles()),
     )
 
 
@@ -239,7 +243,7 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
     table : str, Path or DataFrame
         CSV, TSV, Parquet or data frame; one row per instrument. The column ``position`` is optional.
     ld : str, Path, DataFrame or array_like (J, J), optional
-        Correlation of the instruments, in the order of the table: see `read_ld`.
+        Correlation of the instruments, matched by name: see `read_ld`.
 
     Returns
     -------
@@ -283,19 +287,27 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             "Add z, or bhat and shat",
         )
     position = _numbers_if_there(sheet, "position")
-    return FinemapTable(names, z, beta, se, position, None if ld is None else read_ld(ld, names))
+    return FinemapTable(names, z, beta, se, position, None if ld is None else read_ld(ld, names, _alleles(sheet, known)))
 
 
-def read_ld(table: Table | ArrayLike, instruments: Sequence[str]) -> Array:
-    """Read the correlation matrix of a locus, rows and columns in the order of its table.
+def read_ld(
+    table: Table | ArrayLike,
+    instruments: Sequence[str],
+    alleles: Sequence[tuple[str, str]] | None = None,
+) -> Array:
+    """Read a correlation matrix and align it, by name, with the instruments of a table.
 
     Parameters
     ----------
     table : str, Path, DataFrame or array_like (J, J)
-        A header row of names, or a plain array. A first column of names is accepted. Where the header
-        names no instrument of the table (V1, V2 ...), columns are taken by position.
+        A header row of names, or a plain array. A first column of names is accepted; other orders and more
+        instruments than the table's too. Alleles behind a name (``rs1_A_G``) are understood. Only headers
+        that count (V1, V2, ...) are taken by position.
     instruments : sequence of str
         Instruments of the table, in its order.
+    alleles : sequence of pairs of str, optional
+        Effect and other allele of each in the table: where the matrix names alleles too, correlations get the
+        table's signs.
 
     Returns
     -------
@@ -304,12 +316,8 @@ def read_ld(table: Table | ArrayLike, instruments: Sequence[str]) -> Array:
     Raises
     ------
     InputError
-        A matrix of another size or order, or one that is no correlation matrix: not symmetric, not
+        A matrix that lacks an instrument, or that is no correlation matrix: not symmetric, not
         positive semidefinite, a diagonal that is not 1, instruments that do not vary.
-
-    See Also
-    --------
-    read_correlation : selects and sorts rows and columns by name.
 
     Examples
     --------
@@ -319,29 +327,26 @@ def read_ld(table: Table | ArrayLike, instruments: Sequence[str]) -> Array:
     array([[1. , 0.5],
            [0.5, 1. ]])
     """
-    instruments = tuple(instruments)
     if not is_table(table):
         return validate_ld(np.asarray(table, dtype=float), instruments)
+    if isinstance(table, pd.DataFrame) and not isinstance(table.index, pd.RangeIndex):
+        return validate_ld(table, instruments, alleles=alleles)
     sheet = read_sheet(table)
     names = [str(c) for c in sheet.frame.columns]
-    if len(names) == len(instruments) + 1:
-        rows = sheet.text(names[0])
-        known = set(instruments)
-        if rows != list(instruments) and known & set(rows):
-            j = next(j for j, (a, b) in enumerate(zip(rows, instruments, strict=False)) if a != b)
-            raise InputError(
-                sheet.place(j, names[0]),
-                f"{rows[j]!r} where the table has {instruments[j]!r}: rows in another order than the table",
-                "Sort both by the same instrument names",
-            )
-        names = names[1:]
-    if len(names) != len(instruments) or len(sheet.frame) != len(instruments):
+    rows = sheet.text(names[0]) if len(names) == len(sheet.frame) + 1 else None
+    names = names if rows is None else names[1:]
+    if len(names) != len(sheet.frame):
         raise InputError(
             sheet.where,
             f"{len(sheet.frame)} rows and {len(names)} columns for {len(instruments)} instruments",
             "Give one row and one column per instrument of the table",
         )
-    return validate_ld(_matrix(sheet, names), instruments, names, where=sheet.where)
+    matrix = _matrix(sheet, names)
+    if rows is not None and not counted_names(rows):
+        if counted_names(names):
+            names = rows
+        matrix = matrix[row_order(rows, names, sheet.where)]
+    return validate_ld(matrix, instruments, names, sheet.where, alleles=alleles)
 
 
 def _matrix(sheet: Sheet, names: list[str]) -> Array:
@@ -350,6 +355,14 @@ def _matrix(sheet: Sheet, names: list[str]) -> Array:
         return sheet.frame[names].to_numpy(dtype=object).astype(float)
     except ValueError:
         return np.column_stack([sheet.numbers(name) for name in names])  # names the cell, or reads 'NA'
+
+
+def _alleles(sheet: Sheet, columns: Mapping[str, str]) -> list[tuple[str, str]] | None:
+    """Effect and other allele of each row, by a trait's own columns or the table's."""
+    known = {
+        role: column for role, column in {**plain_columns(sheet), **columns}.items() if role.endswith("_allele")
+    }
+    return alleles_of(pd.DataFrame({role: sheet.text(column) for role, column in known.items()}))
 
 
 def _instruments(sheet: Sheet) -> tuple[str, ...]:

@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.ld import validate_ld
+from mrinterp.core.ld import alleles_of, validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.tables._harmonize import harmonize
+from mrinterp.tables._locus import read_ld
 from mrinterp.tables._select import associated, cautions, independent
 from mrinterp.tables._sheet import Table, is_table
 from mrinterp.tables._summary import read_correlation, read_summary
@@ -179,8 +180,8 @@ def _instrument_correlation(data: MRData, given: Any) -> NDArray[np.float64] | N
     if given is None:
         return None
     if is_table(given):
-        return read_correlation(given, data.instruments)
-    return validate_ld(np.asarray(given, dtype=float), data.instruments)
+        return read_ld(given, data.instruments, alleles_of(data.info))
+    return validate_ld(given, data.instruments)
 
 
 def _error_correlation(data: MRData, given: Any) -> NDArray[np.float64] | None:

@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.tables._alleles import Alleles, read_alleles, reject_unread_sets
 from mrinterp.tables._effects import read_effects
@@ -242,7 +243,7 @@ def summary_from_arrays(
         outcomes=_numbered("outcome", outcomes, len(y)),
         instruments=names,
         error_corr=None if error_corr is None else np.asarray(error_corr, float),
-        ld=None if ld is None else np.asarray(ld, float),
+        ld=None if ld is None else validate_ld(ld, names),
         info=pd.DataFrame({"instrument": names}),
     )
 
@@ -279,7 +280,7 @@ def read_correlation(table: Table, names: Sequence[str], what: str = "instrument
 
     See Also
     --------
-    read_ld : for a locus, where the matrix must be in the order of the table.
+    read_ld : for instruments, which understands alleles in names.
 
     Examples
     --------

@@ -191,8 +191,12 @@ def test_finemap_refuses_bad_input(sumstats, tmp_path: Path) -> None:
 
     r = matrix.to_numpy()
     names = list(frame.snp)
-    assert with_ld(r, names).exit_code == 0
-    refused(with_ld(r, [names[1], names[0], *names[2:]]), "another order", "'s2'")
+    plain = with_ld(r, names)
+    assert plain.exit_code == 0
+    order = np.random.default_rng(3).permutation(len(names))
+    assert with_ld(r[np.ix_(order, order)], [names[i] for i in order]).output == plain.output
+    refused(with_ld(r, [f"x{name}" for name in names]), "200 of 200 instruments", "'s1'")
+    refused(with_ld(r, [f"V{len(names) - i}" for i in range(len(names))]), "200 of 200 instruments")
     refused(with_ld(r + np.triu(np.full(r.shape, 0.1), 1)), "not symmetric")
     refused(with_ld(np.where(np.eye(200) > 0, 1.0, np.sign(r) * 0.9)), "positive semidefinite")
     flat = r.copy()

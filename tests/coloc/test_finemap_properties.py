@@ -12,7 +12,6 @@ import pytest
 from mrinterp.coloc import _susie_fit as susie_fit
 from mrinterp.coloc._finemap import SusieOptions, finemap_individual, finemap_sufficient, finemap_summary
 from mrinterp.core.errors import InputError
-from mrinterp.core.ld import validate_ld
 from mrinterp.results._fine_mapping import FineMapping
 from mrinterp.stats.sparse.credible_sets import credible_sets
 from mrinterp.stats.sparse.single_effect import best_shrinkage, posterior_weights
@@ -242,17 +241,6 @@ def test_bad_ld_is_refused(study, change, message: str) -> None:
     locus, y, _ = study
     with pytest.raises(InputError, match=message):
         finemap_summary(locus.z_scores(y), change(locus.ld), 500)
-
-
-def test_ld_in_another_order_is_refused(study) -> None:
-    locus, _, _ = study
-    names = [f"i{j}" for j in range(60)]
-    shuffled = ["i1", "i0", *names[2:]]
-    with pytest.raises(InputError, match="another order"):
-        validate_ld(locus.ld, names, shuffled)
-    with pytest.raises(InputError, match="no such instrument"):
-        validate_ld(locus.ld, names, ["other", *names[1:]])
-    validate_ld(locus.ld, names, [f"V{j}" for j in range(60)])
 
 
 @pytest.mark.parametrize(
