@@ -130,8 +130,8 @@ def main() -> None:
     dense = rng.normal(0, PRIOR_SD, (2000, J))
     bx, by = observe(rng, dense, 0.7 * dense, np.eye(J), 0.0)
     pp = posterior(bx, by, None)
-    caught = (one_cause_misfit(bx * np.sqrt(RUNS), None)[2] > 1) | (
-        one_cause_misfit(by * np.sqrt(RUNS), None)[2] > 1
+    caught = (one_cause_misfit(bx * np.sqrt(RUNS), np.eye(bx.shape[1])).causes > 1) | (
+        one_cause_misfit(by * np.sqrt(RUNS), np.eye(by.shape[1])).causes > 1
     )
     frame = pd.DataFrame(rows)
     arguments.out.mkdir(parents=True, exist_ok=True)

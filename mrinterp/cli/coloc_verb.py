@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
+import numpy as np
 
 from mrinterp.cli.verbs import say
 
@@ -13,7 +15,9 @@ __all__ = ["coloc"]
 
 @click.command("coloc", short_help="Do two traits of a locus share their cause?")
 @click.argument("table")
-@click.option("--ld", help="Correlation of the instruments: header row of names, rows in the order of TABLE.")
+@click.option(
+    "--ld", help="Correlation of the instruments, matched by the names in its header (rs1, rs1_A_G)."
+)
 @click.option("--ld-2", help="The same in the data of trait 2, where it differs.")
 @click.option(
     "--type-1",
@@ -99,11 +103,19 @@ def coloc(
         sd_y=locus.sd[1],
         prior="estimated" if estimate_prior else "assumed",
         priors=Priors(p1, p2, p12),
-        ld_y=None if ld_2 is None else read_ld(ld_2, locus.instruments),
+        ld_y=None if ld_2 is None else read_ld(ld_2, locus.instruments, locus.alleles),
     )
     for note in locus.notes:
         say(note, err=as_json)
     if as_json:
+<<<<<<< HEAD
         say(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
         return
     say(str(report))
+=======
+        click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
+    else:
+        click.echo(str(report))
+    if all(n == 1 for n in np.bincount(report.coloc.locus)):
+        sys.exit(2)  # nothing that was asked for exists
+>>>>>>> fb818d8 (z-scores are tested against the LD before anything is made of them; coloc says undecided, all five posteriors, and what it could not check)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
@@ -16,9 +17,9 @@ __all__ = ["finemap"]
 @click.option(
     "--ld",
     required=True,
-    help="Correlation of the instruments: header row of names, rows in the order of TABLE.",
+    help="Correlation of the instruments, matched by the names in its header (rs1, rs1_A_G).",
 )
-@click.option("--n", type=float, help="Sample size (number of runs, or of families).")
+@click.option("--n", type=float, help="Sample size (number of runs, or of families); large effects need it.")
 @click.option("--var-y", type=float, help="Variance of the trait: effects come out in the units of bhat.")
 @click.option("--max-effects", type=int, default=10, show_default=True, help="Largest number of causes.")
 @click.option(
@@ -94,6 +95,14 @@ def finemap(
         options=options,
     )
     if as_json:
+<<<<<<< HEAD
         say(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
         return
     say(str(result))
+=======
+        click.echo(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
+    else:
+        click.echo(str(result))
+    if result.status[0] != "ok" and not result.sets[0]:
+        sys.exit(2)  # what was asked for is withheld; the status says why
+>>>>>>> fb818d8 (z-scores are tested against the LD before anything is made of them; coloc says undecided, all five posteriors, and what it could not check)

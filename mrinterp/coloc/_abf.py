@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.coloc._locus_sums import TraitPriors, locus_sums
-from mrinterp.coloc._misfit import locus_statuses
+from mrinterp.coloc._misfit import check_loci
 from mrinterp.coloc._priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
 from mrinterp.core.checks import checked_choice, checked_fraction
 from mrinterp.core.errors import InputError
@@ -135,14 +135,15 @@ def colocalize(
     correlated_errors: bool = False,
     check_misfit: bool = True,
     misfit_alpha: float = 1e-3,
+    ld_y: ArrayLike | None = None,
 ) -> Coloc:
     """Posterior of no cause, one trait's cause, two causes, one shared cause: all pairs, all loci.
 
     Parameters
     ----------
     data : MRData
-        Effects of J instruments on F exposures and O outcomes, with errors; ``ld`` None means
-        independent instruments.
+        Effects of J instruments on F exposures and O outcomes, with errors, and where they are known the LD
+        and the sample sizes ``n_x, n_y``, for the check of misfit.
     locus : sequence of str or str, optional
         Locus of each instrument, declared beforehand: one name per instrument, or a column of
         ``data.info``. By default the column ``locus`` where there is one, else all is one locus.
@@ -154,18 +155,22 @@ def colocalize(
         Size of effects: ``"assumed"`` (0.15 standard deviations, or 0.2 log odds) or ``"estimated"``:
         each trait's prior variance by maximum likelihood over its loci (needs 20 instruments).
     priors : Priors or HypothesisPriors, optional
-        Prior of the hypotheses; default `HypothesisPriors()`: shared out over the instruments of each
-        locus.
+        Prior of the hypotheses; default `Priors()`, as on the command line. For loci of few instruments,
+        such as a design has, `HypothesisPriors()`: shared out over the instruments of each locus.
     shares : sequence of float
         Prior grid over pi4 / (pi3 + pi4), always computed.
     correlated_errors : bool
         Use the bivariate Bayes factors with ``data.error_corr`` (or ``data.sigma``): for traits
         measured on the same runs.
     check_misfit : bool
-        Test whether one sparse cause describes each locus. Cells where it does not carry the reason
-        in ``status`` and are answered by `NotApplicable`.
+        Test whether LD and z-scores belong together, and whether one sparse cause describes each locus.
+        Cells where it does not carry the reason in ``status`` and are answered by `NotApplicable`. Without LD
+        nothing can be tested, which ``meta["unchecked"]`` and the printed pair say. Effects that explain much
+        of a trait need its sample size.
     misfit_alpha : float
         Significance level of that test.
+    ld_y : array_like (J, J) or DataFrame, optional
+        LD in the outcomes' data, where it differs, for the same check.
 
     Returns
     -------
@@ -179,7 +184,7 @@ def colocalize(
     Notes
     -----
     Not valid where several instruments of a locus act (see ``status``), nor with loci chosen after
-    looking at the effects. With correlated errors and LD, H3 is summed over all pairs of instruments:
+    looking at the effects; not defined for a locus of one instrument. A verdict needs a posterior of .8. With correlated errors and LD, H3 is summed over all pairs of instruments:
     J**2 terms per pair.
 
     References
@@ -203,13 +208,11 @@ def colocalize(
     )
     sums = locus_sums(data, x, y, label, len(names), correlated_errors)
     grid = np.asarray(shares, float)
-    per_locus, p12s = _prior_arrays(priors or HypothesisPriors(), label, len(names), grid)
+    per_locus, p12s = _prior_arrays(priors or Priors(), label, len(names), grid)
     p1, p2, p12 = per_locus.T
     posterior = hypothesis_posterior(sums.log_sums, p1, p2, p12)
     sensitivity = posterior_over_priors(sums.log_sums, p1, p2, p12s)
-    status, misfit = (
-        locus_statuses(data, label, names, misfit_alpha) if check_misfit else (np.array("ok", object), {})
-    )
+    checks = check_loci(data, label, names, misfit_alpha, check_misfit, ld_y)
     meta = {
         "type_x": type_x,
         "type_y": type_y,
@@ -218,7 +221,8 @@ def colocalize(
         "prior_variance_x": x.prior.tolist(),
         "prior_variance_y": y.prior.tolist(),
         "p12_grid": p12s.tolist(),
-        "misfit": misfit,
+        "misfit": checks.misfit,
+        "unchecked": checks.unchecked,
     }
     return Coloc(
         method="bivariate ABF" if correlated_errors else "ABF",
@@ -233,7 +237,7 @@ def colocalize(
         sensitivity=sensitivity,
         sign=sums.sign,
         top=sums.top,
-        status=status,
+        status=checks.status,
         locus=label,
         log_bf_x=sums.log_bf_x,
         log_bf_y=sums.log_bf_y,

@@ -323,7 +323,7 @@ def colocalize_conditional(
     max_signals : int
         Largest number of signals of one trait.
     priors : Priors or HypothesisPriors, optional
-        Prior of the hypotheses; default `HypothesisPriors()`.
+        Prior of the hypotheses; default `Priors()`.
     shares : sequence of float
         Prior grid over pi4 / (pi3 + pi4), always computed.
     type_x, type_y : str

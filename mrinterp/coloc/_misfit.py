@@ -3,60 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.ld import EXPLAINED, SMALLEST, check_ld, validate_ld
 from mrinterp.core.mrdata import MRData
-from mrinterp.stats.sparse.ld_mismatch import Spectrum, inconsistency, spectrum
-from mrinterp.stats.sparse.sparsity import forward_selection
+from mrinterp.results._coloc import ONE_INSTRUMENT
+from mrinterp.stats.sparse.ld_mismatch import adjusted_z, causes_needed, chi2_left, spectrum
 from mrinterp.stats.tests.tails import neglog10p_chi2
 
-__all__ = ["locus_statuses"]
+__all__ = ["check_loci", "one_cause_misfit"]
 
 Array = NDArray[np.float64]
 
 _MOST_CAUSES = 5  # beyond so many, "sparse" is the wrong picture and the locus is called dense
 _FEW_TRAITS = 20  # up to so many traits, the fit of each is listed
-_SMALLEST_EIGENVALUE = 1e-2  # directions with less variance amplify rounding and mismatch of the matrix
+_NO_LD = (
+    "whether one sparse cause describes the locus can only be tested with LD (the identity matrix where"
+    " instruments are independent)"
+)
+
+GIVE_N = "; give n_{} (--n-{} on the command line)"
 
 
-def locus_statuses(
-    data: MRData, label: NDArray[np.int_], names: Sequence[str], alpha: float
-) -> tuple[NDArray[np.object_], dict[str, dict[str, Any]]]:
-    """``"ok"`` or why colocalization does not apply, (F, O, K), and the test of each locus and trait.
+@dataclass(frozen=True, eq=False)
+class LocusChecks:
+    """``status`` (F, O, K): "ok" or why colocalization does not apply; per locus, the ``misfit`` of each trait
+    and what of the check is left open (``unchecked``)."""
+
+    status: NDArray[np.object_]
+    misfit: dict[str, dict[str, Any]] = field(default_factory=dict)
+    unchecked: dict[str, str] = field(default_factory=dict)
+
+
+def check_loci(
+    data: MRData,
+    label: NDArray[np.int_],
+    names: Sequence[str],
+    alpha: float,
+    asked: bool = True,
+    ld_y: ArrayLike | None = None,
+) -> LocusChecks:
+    """Which cells colocalization does not apply to, and what could not be tested.
 
     ``label`` (J,) is the locus of each instrument, 0 to K - 1 in the order of ``names``; ``alpha`` the
-    significance level of the test. Where there are many traits, only those that fail are listed.
+    significance level of the test, which is left out where it is not ``asked`` for. Where there are many traits,
+    only those that fail are listed.
     """
-    status = np.full((len(data.exposures), len(data.outcomes), len(names)), "ok", dtype=object)
-    numbers: dict[str, dict[str, Any]] = {name: {} for name in names}
-    traits = (*data.exposures, *data.outcomes)
+    ld_x = None if data.ld is None or not asked else validate_ld(data.ld, data.instruments)
+    other = None if ld_y is None else validate_ld(ld_y, data.instruments, where="ld_y")
+    F, O = len(data.exposures), len(data.outcomes)
+    out = LocusChecks(np.full((F, O, len(names)), "ok", dtype=object))
     for k, place in enumerate(names):
         members = np.flatnonzero(label == k)
-        ld = None if data.ld is None else data.ld[np.ix_(members, members)]
-        z = np.concatenate(
-            [(b / s)[:, members] for b, s in ((data.beta_x, data.se_x), (data.beta_y, data.se_y))]
-        )
-        chi2, p, causes, df = one_cause_misfit(z, ld, alpha)
-        shown = causes > 1 if len(traits) > _FEW_TRAITS else np.ones(len(traits), bool)
-        for t in np.flatnonzero(shown):
-            row = {"chi2": float(chi2[t]), "df": df, "neglog10p": float(p[t]), "causes": int(causes[t])}
-            numbers[place][traits[t]] = row
-        for t in np.flatnonzero(causes > 1):
-            why = _reason(traits[t], int(causes[t]), float(chi2[t]), df, float(p[t]))
-            first = len(data.exposures)
-            cells = status[t, :, k] if t < first else status[:, t - first, k]
-            cells[cells == "ok"] = why
-    return status, numbers
+        if len(members) < 2:
+            out.status[:, :, k] = ONE_INSTRUMENT
+        elif asked and ld_x is None:
+            out.unchecked[place] = _NO_LD
+        elif ld_x is not None:
+            _check_locus(data, (ld_x, ld_x if other is None else other), members, k, place, alpha, out)
+    return out
 
 
-def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> str:
-    left = f"(one cause leaves chi2 {chi2:.4g} on {df}, p = 1e-{neglog10p:.0f})"
-    if causes <= _MOST_CAUSES:
+def _check_locus(
+    data: MRData,
+    matrices: tuple[Array, Array],
+    members: NDArray[np.int_],
+    k: int,
+    place: str,
+    alpha: float,
+    out: LocusChecks,
+) -> None:
+    instruments = [data.instruments[j] for j in members]
+    out.misfit[place] = {}
+    many = len(data.exposures) + len(data.outcomes) > _FEW_TRAITS
+    open_: list[str] = []
+    for side, traits, beta, se, n in (
+        (0, data.exposures, data.beta_x, data.se_x, data.n_x),
+        (1, data.outcomes, data.beta_y, data.se_y, data.n_y),
+    ):
+        z, ld = (beta / se)[:, members], matrices[side][np.ix_(members, members)]
+        found = check_ld(z, ld, instruments, n)
+        fit = one_cause_misfit(z, ld, alpha, n)
+        for t, trait in enumerate(traits):
+            number = {
+                "chi2": float(fit.chi2[t]),
+                "df": fit.df,
+                "neglog10p": float(fit.neglog10p[t]),
+                "causes": int(fit.causes[t]),
+            }
+            why = ""
+            if found.reasons[t]:
+                why = f"{trait}: {found.reasons[t]}"
+            elif fit.causes[t] > 1:
+                why = _reason(trait, fit, t) + ("" if n is not None else GIVE_N.format("xy"[side], side + 1))
+            elif fit.unsized[t] or found.unsized[t]:
+                open_.append(
+                    f"z of {trait} up to {np.abs(z[t]).max():.3g} is one cause only if its effect is large, for"
+                    f" which the sample size is needed{GIVE_N.format('xy'[side], side + 1)}"
+                )
+            if why or not many:
+                out.misfit[place][trait] = number
+            cells = out.status[t, :, k] if side == 0 else out.status[:, t, k]
+            cells[cells == "ok"] = why or "ok"
+    if open_:
+        out.unchecked[place] = "; ".join(open_)
+
+
+@dataclass(frozen=True, eq=False)
+class OneCauseFit:
+    """Heterogeneity ``chi2`` (T,) on ``df`` that the best single cause leaves, -log10 p (T,; nan where there is
+    one direction only), ``causes`` needed (T,; 6 for more than 5), and ``unsized`` (T,): one, if large."""
+
+    chi2: Array
+    df: int
+    neglog10p: Array
+    causes: NDArray[np.int_]
+    unsized: NDArray[np.bool_]
+
+
+def _reason(trait: str, fit: OneCauseFit, t: int) -> str:
+    left = f"(one cause leaves chi2 {fit.chi2[t]:.4g} on {fit.df}, p = 1e-{fit.neglog10p[t]:.0f})"
+    if fit.causes[t] <= _MOST_CAUSES:
         return (
-            f"{trait} needs {causes} causes in this locus {left}: colocalize its signals one by one"
+            f"{trait} needs {fit.causes[t]} causes in this locus {left}: colocalize its signals one by one"
             " (fine-map both traits, then compare credible sets), or split the locus"
         )
     return (
@@ -65,9 +138,7 @@ def _reason(trait: str, causes: int, chi2: float, df: int, neglog10p: float) -> 
     )
 
 
-def one_cause_misfit(
-    z: Array, ld: Array | None, alpha: float = 1e-3
-) -> tuple[Array, Array, NDArray[np.int_], int]:
+def one_cause_misfit(z: Array, ld: Array, alpha: float = 1e-3, n: Array | None = None) -> OneCauseFit:
     """Test the z-scores of each trait in one locus against a single cause.
 
     What the best single cause leaves of the z-scores is compared with noise of covariance
@@ -80,47 +151,34 @@ def one_cause_misfit(
     ----------
     z : ndarray (T, J)
         z-scores of the instruments of the locus.
-    ld : ndarray (J, J) or None
-        Their correlation; None means independent.
+    ld : ndarray (J, J)
+        Their correlation.
     alpha : float
         Significance level of the test.
+    n : ndarray (T,), optional
+        Sample sizes: z-scores of large effects are adjusted, and errors shrink by what the causes explain.
+        Where they are not known, more than one cause is needed only if it is so whatever they are.
 
     Returns
     -------
-    chi2 : ndarray (T,)
-        Heterogeneity left by the best single cause.
-    neglog10p : ndarray (T,)
-        nan where the locus has one direction only and nothing can be tested.
-    causes : ndarray (T,) of int
-        Causes needed: 1 (at most one), 2 to 5, or 6 for "more: dense".
-    df : int
+    OneCauseFit
     """
-    causes = np.ones(len(z), dtype=int)
-    decomposed = None if ld is None else spectrum(ld)
-    rank = z.shape[-1] if decomposed is None else int((decomposed.value > _SMALLEST_EIGENVALUE).sum())
-    if rank < 2:
-        return np.zeros(len(z)), np.full(len(z), np.nan), causes, 0
-    chi2 = _chi2_left(z, ld, decomposed, 1)
-    p = neglog10p_chi2(chi2, np.full(len(z), rank - 1.0))
-    bad = np.flatnonzero(p > -np.log10(alpha))
-    causes[bad] = _MOST_CAUSES + 1
-    for k in range(2, min(_MOST_CAUSES, rank - 1) + 1):
-        if not len(bad):
-            break
-        fits = neglog10p_chi2(
-            _chi2_left(z[bad], ld, decomposed, k), np.full(len(bad), float(rank - k))
-        ) <= -np.log10(alpha)
-        causes[bad[fits]] = k
-        bad = bad[~fits]
-    return chi2, p, causes, rank - 1
-
-
-def _chi2_left(z: Array, ld: Array | None, decomposed: Spectrum | None, causes: int) -> Array:
-    """Chi-square of what the best causes, picked one after the other, leave of the z-scores."""
-    if decomposed is None:
-        square = np.sort(z * z, axis=-1)
-        return np.asarray(square[:, : square.shape[1] - causes].sum(-1))
-    rest = forward_selection(z, ld, causes).residual_z
-    kept = decomposed.value > _SMALLEST_EIGENVALUE
-    mixed = decomposed.mixed(inconsistency(rest, decomposed))[:, kept]
-    return np.asarray(((rest @ decomposed.vector[:, kept]) ** 2 / mixed).sum(-1))
+    decomposed = spectrum(ld)
+    scores = z if n is None else adjusted_z(z, np.asarray(n, float))
+    size = None if n is None else np.asarray(n, float)
+    chi2, df = chi2_left(scores, ld, decomposed, 1, size, mixed=True)
+    T = len(z)
+    unsized = np.zeros(T, dtype=bool)
+    if df < 1:
+        return OneCauseFit(np.zeros(T), 0, np.full(T, np.nan), np.ones(T, dtype=int), unsized)
+    p = neglog10p_chi2(chi2, np.full(T, float(df)))
+    causes = causes_needed(scores, ld, decomposed, min(_MOST_CAUSES, df), size, alpha=alpha, mixed=True)
+    causes[causes > min(_MOST_CAUSES, df)] = _MOST_CAUSES + 1
+    for explained in EXPLAINED if n is None else ():
+        bad = np.flatnonzero(causes > 1)
+        assumed = (z[bad] ** 2).max(-1) * (1.0 - explained) / explained
+        bad, assumed = bad[assumed > SMALLEST], assumed[assumed > SMALLEST]
+        one = causes_needed(adjusted_z(z[bad], assumed), ld, decomposed, 1, assumed, alpha=alpha, mixed=True)
+        unsized[bad[one == 1]] = True
+        causes[bad[one == 1]] = 1
+    return OneCauseFit(chi2, df, p, causes, unsized)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from mrinterp.coloc._abf import colocalize
@@ -13,9 +12,10 @@ from mrinterp.coloc._finemap import finemap_traits
 from mrinterp.coloc._priors import HypothesisPriors, Priors
 from mrinterp.coloc._signals import colocalize_signals
 from mrinterp.core.errors import InputError
+from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._coloc import Coloc
+from mrinterp.results._coloc import ONE_INSTRUMENT, Coloc
 
 __all__ = ["PairReport", "report_pair"]
 
@@ -31,8 +31,8 @@ class PairReport:
     misfit : tuple (K,) of NotApplicable or None
         Per locus: None where one sparse cause describes it, otherwise why the numbers do not apply (or
         why that could not be checked).
-    checked : bool
-        Whether LD was known, so that the fit could be checked.
+    checked : tuple (K,) of bool
+        Whether the fit could be checked, for which LD is needed.
     signals : Coloc, NotApplicable or None
         Every credible set against every other; None where it was not tried.
 
@@ -41,12 +41,12 @@ class PairReport:
     >>> from mrinterp import coloc, tables
     >>> data = tables.summary_from_arrays([0.9, 0.0], [0.1] * 2, [0.8, 0.1], [0.1] * 2)
     >>> print(coloc.report_pair(data, sd_x=1, sd_y=1).sentences()[0][:51])
-    exposure and outcome: the two share a cause (PP.H3
+    exposure and outcome: the two share a cause (PP.H0
     """
 
     coloc: Coloc
     misfit: tuple[NotApplicable | None, ...]
-    checked: bool
+    checked: tuple[bool, ...]
     signals: Coloc | NotApplicable | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class PairReport:
         for k in range(len(self.coloc.loci)):
             row = self.coloc.pair(0, 0, k).to_dict()
             why = self.misfit[k]
-            row["applies"] = None if not self.checked else why is None
+            row["applies"] = None if not self.checked[k] else why is None
             row["misfit"] = None if why is None else why.to_dict()
             rows.append(row)
         out: dict[str, Any] = rows[0] if len(rows) == 1 else {"loci": rows}
@@ -91,11 +91,9 @@ class PairReport:
         out = []
         for k in range(len(self.coloc.loci)):
             why = self.misfit[k]
-            if why is not None and self.checked:
+            if why is not None and self.checked[k] and why.reason != ONE_INSTRUMENT:
                 out.append(f"Careful: {why}.")
             out.append(str(self.coloc.pair(0, 0, k)))
-            if why is not None and not self.checked:
-                out.append(f"Not checked: {why}.")
         if isinstance(self.signals, Coloc):
             rows, columns = self.signals.posterior.shape[:2]
             out += [str(self.signals.pair(f, o)) for f in range(rows) for o in range(columns)]
@@ -132,7 +130,7 @@ def report_pair(
     prior : str
         Size of effects, ``"assumed"`` or ``"estimated"``: see `colocalize`.
     priors : Priors or HypothesisPriors, optional
-        Prior of the hypotheses; default `HypothesisPriors()`.
+        Prior of the hypotheses; default `Priors()`.
     ld_y : array_like (J, J), optional
         LD in the outcome's data, where it differs.
 
@@ -164,28 +162,23 @@ def report_pair(
         raise InputError(
             "data", f"{F} exposures and {O} outcomes", "Give one of each: data.select([exposure], [outcome])"
         )
-    ld = data.ld
-    known = ld is not None
     result = colocalize(
-        data,
-        type_x=type_x,
-        type_y=type_y,
-        sd_x=sd_x,
-        sd_y=sd_y,
-        priors=priors,
-        prior=prior,
-        check_misfit=known,
+        data, type_x=type_x, type_y=type_y, sd_x=sd_x, sd_y=sd_y, priors=priors, prior=prior, ld_y=ld_y
     )
-    if known:
-        misfit = tuple(
-            None if s == "ok" else NotApplicable(str(s), "colocalization") for s in result.status[0, 0]
-        )
-    else:
-        reason = "whether one sparse cause describes the locus can only be tested with LD"
-        misfit = tuple(NotApplicable(reason, "the misfit check") for _ in result.loci)
+    misfit: list[NotApplicable | None] = []
+    checked = []
+    for place, status in zip(result.loci, result.status[0, 0], strict=True):
+        left_open = result.meta["unchecked"].get(place, "") if status == "ok" else ""
+        checked.append(not left_open)
+        if left_open:
+            misfit.append(NotApplicable(left_open, "the misfit check"))
+        else:
+            misfit.append(None if status == "ok" else NotApplicable(str(status), "colocalization"))
     signals: Coloc | NotApplicable | None = None
-    if ld is not None and data.n_x is not None and data.n_y is not None and len(result.loci) == 1:
+    if data.ld is not None and data.n_x is not None and data.n_y is not None and len(result.loci) == 1:
         x = finemap_traits(data, "exposures")
-        y = finemap_traits(data if ld_y is None else replace(data, ld=np.asarray(ld_y, float)), "outcomes")
+        y = finemap_traits(
+            data if ld_y is None else replace(data, ld=validate_ld(ld_y, data.instruments)), "outcomes"
+        )
         signals = colocalize_signals(x, y, priors=priors)
-    return PairReport(result, misfit, known, signals)
+    return PairReport(result, tuple(misfit), tuple(checked), signals)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.coloc._priors import SHARE_GRID, HypothesisPriors, Priors, p12_over_grid
 from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._coloc import Coloc
+from mrinterp.results._coloc import ONE_INSTRUMENT, Coloc
 from mrinterp.results._fine_mapping import FineMapping
 from mrinterp.stats.bayes_factors.wakefield import (
     hypothesis_log_sums,
@@ -89,7 +89,7 @@ def colocalize_signals(
     x, y : FineMapping
         On the same instruments.
     priors : Priors or HypothesisPriors, optional
-        Prior of the hypotheses; default `HypothesisPriors()`.
+        Prior of the hypotheses; default `Priors()`.
     shares : sequence of float
         Prior grid over pi4 / (pi3 + pi4), always computed.
 
@@ -126,10 +126,9 @@ def colocalize_signals(
     for fit in (x, y):
         rows = [(t, number, s) for t, sets in enumerate(fit.sets) for number, s in enumerate(sets, start=1)]
         if not rows:
-            return NotApplicable(
-                f"no credible set for {', '.join(fit.traits[:5])}: nothing to colocalize signal by signal",
-                "colocalization of credible sets",
-            )
+            why = [f"{t}: {s}" for t, s in zip(fit.traits, fit.status, strict=True) if s != "ok"]
+            none = f"no credible set for {', '.join(fit.traits[:5])}: nothing to colocalize signal by signal"
+            return NotApplicable("; ".join(why[:5]) or none, "colocalization of credible sets")
         names = tuple(signal_name(fit.traits[t], number) for t, number, _ in rows)
         log_bf = np.array([fit.log_bf_variable[t, s.effect] for t, _, s in rows])
         sides.append(Signals(names, log_bf, np.sign(np.array([fit.z[t] for t, _, _ in rows]))))
@@ -168,7 +167,7 @@ def compare_signals(
     instruments : sequence of str
         Names of the J instruments.
     priors : Priors or HypothesisPriors, optional
-        Prior of the hypotheses; default `HypothesisPriors()`.
+        Prior of the hypotheses; default `Priors()`.
     shares : sequence of float
         Prior grid over pi4 / (pi3 + pi4), always computed.
     method : str
@@ -203,7 +202,7 @@ def compare_signals(
             raise InputError("signals", found, "Give one column per instrument")
     J = len(instruments)
     log_sums, sign = hypothesis_log_sums(x.log_bf, y.log_bf, x.sign, y.sign)
-    p = (priors or HypothesisPriors()).per_instrument(J)
+    p = (priors or Priors()).per_instrument(J)
     grid = p12_over_grid(J, p.p1, p.p2, np.asarray(shares, float))
     posterior = hypothesis_posterior(log_sums, p.p1, p.p2, p.p12)
     sensitivity = posterior_over_priors(log_sums, p.p1, p.p2, grid)
@@ -220,7 +219,7 @@ def compare_signals(
         sensitivity=sensitivity[:, :, None],
         sign=sign[:, :, None],
         top=np.array([(row + y.log_bf).argmax(-1) for row in x.log_bf])[:, :, None],
-        status=np.array("ok", dtype=object),
+        status=np.array("ok" if J > 1 else ONE_INSTRUMENT, dtype=object),
         locus=np.zeros(J, dtype=int),
         log_bf_x=x.log_bf,
         log_bf_y=y.log_bf,

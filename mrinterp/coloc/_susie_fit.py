@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.coloc._misfit import one_cause_misfit
 from mrinterp.core.checks import checked_choice, checked_count, checked_fraction, checked_number
+from mrinterp.core.ld import LDCheck, check_ld
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.stats.sparse.credible_sets import IndexSet, credible_sets
-from mrinterp.stats.sparse.ld_mismatch import inconsistency, spectrum, swapped_alleles
 from mrinterp.stats.sparse.susie import NEGLIGIBLE, PRIOR_VARIANCES, SusieFit, pip, sum_of_single_effects
 
 __all__ = ["StandardizedProducts", "SusieOptions", "fit_effects"]
@@ -26,7 +27,6 @@ _ASSUMES = (
     "few causes act in the locus, each on its own",
     "the correlation matrix is that of the data behind the statistics",
 )
-_MISMATCH = 0.1  # inconsistency (share of the identity) above which the matrix is said to be from other data
 _BLOCK_ELEMENTS = 20_000_000  # doubles of one (traits, effects, instruments) array
 _MOST_ROUNDS = 20  # refinements of a trait, each from a better fit than the one before
 _LEAST = 1e-300  # what must be above 0
@@ -201,7 +201,11 @@ def _label(
 
     alpha, variance, log_bf = joined("alpha"), joined("prior_variance"), joined("log_bf")
     converged = joined("converged")
-    mismatch, swapped = _ld_fit(problem)
+    ld = _checked(problem) if problem.summary else None
+    sets = sets if ld is None else [found if _holds(ld, t) else [] for t, found in enumerate(sets)]
+    swapped = (
+        {} if ld is None else {name: list(x) for name, x in zip(problem.traits, ld.swapped, strict=True) if x}
+    )
     return FineMapping(
         traits=problem.traits,
         instruments=problem.instruments,
@@ -215,10 +219,10 @@ def _label(
         elbo=joined("elbo"),
         n_iterations=joined("n_iterations"),
         converged=converged,
-        inconsistency=mismatch,
+        inconsistency=np.full(len(problem.z), np.nan) if ld is None else ld.share,
         z=problem.z,
         sets=_named_sets(problem, sets, log_bf),
-        status=_statuses(problem, converged, mismatch, swapped, options.max_iter),
+        status=_statuses(problem, converged, ld, options.max_iter),
         assumes=_ASSUMES,
         reference=REFERENCE,
         meta={
@@ -229,40 +233,35 @@ def _label(
     )
 
 
-def _ld_fit(problem: StandardizedProducts) -> tuple[Array, dict[str, list[str]]]:
-    """Inconsistency of the LD with each trait's z-scores, and instruments whose sign looks swapped."""
-    swapped: dict[str, list[str]] = {}
-    if not problem.summary:
-        return np.full(len(problem.z), np.nan), swapped
-    z, size = problem.z, problem.n[:, None]
+def _checked(problem: StandardizedProducts) -> LDCheck:
+    """Whether z-scores and LD belong together; without sample sizes, one large cause is unsized too."""
+    found = check_ld(problem.z, problem.ld, problem.instruments, problem.n)
     if np.all(problem.n > 2):
-        z = z * np.sqrt((size - 1.0) / (z**2 + size - 2.0))
-    decomposed = spectrum(problem.ld)
-    mismatch = inconsistency(z, decomposed)
-    flagged = swapped_alleles(z, decomposed, mismatch)[1]
-    for t in np.flatnonzero(flagged.any(1)):
-        swapped[problem.traits[t]] = [problem.instruments[j] for j in np.flatnonzero(flagged[t])]
-    return mismatch, swapped
+        return found
+    return replace(found, unsized=found.unsized | one_cause_misfit(problem.z, problem.ld).unsized)
+
+
+def _holds(ld: LDCheck, t: int) -> bool:
+    """Whether z-scores and LD agree, as they were fitted."""
+    return not ld.reasons[t] and not ld.unsized[t]
 
 
 def _statuses(
-    problem: StandardizedProducts,
-    converged: NDArray[np.bool_],
-    mismatch: Array,
-    swapped: dict[str, list[str]],
-    max_iter: int,
+    problem: StandardizedProducts, converged: NDArray[np.bool_], ld: LDCheck | None, max_iter: int
 ) -> tuple[str, ...]:
     out = []
-    for t, name in enumerate(problem.traits):
+    for t in range(len(problem.traits)):
         notes = []
+        if ld is not None and ld.reasons[t]:
+            notes.append(f"no credible sets: {ld.reasons[t]}")
+        if ld is not None and ld.unsized[t]:
+            largest = np.abs(problem.z[t]).max()
+            notes.append(
+                f"no credible sets: z up to {largest:.3g} fits the LD only as a large effect, for which the sample"
+                " size is needed; give n (--n on the command line)"
+            )
         if not converged[t]:
             notes.append(f"not converged in {max_iter} iterations: no credible sets; raise max_iter or tol")
-        if mismatch[t] > _MISMATCH:
-            found = f"inconsistency {mismatch[t]:.2f}"
-            notes.append(f"the LD does not belong to these z-scores ({found}); use LD of the same data")
-        if name in swapped:
-            names = ", ".join(swapped[name][:5])
-            notes.append(f"the sign of z contradicts its neighbors at {names}: alleles swapped?")
         out.append("; ".join(notes) or "ok")
     return tuple(out)
 

@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.stats.sparse.ld_mismatch import (
+    Spectrum,
+    adjusted_z,
+    causes_needed,
+    dense_inconsistency,
+    inconsistency,
+    null_gain,
+    spectrum,
+    swapped_signs,
+)
 
-__all__ = ["alleles_of", "counted_names", "row_order", "validate_ld"]
+__all__ = [
+    "EXPLAINED",
+    "SMALLEST",
+    "LDCheck",
+    "alleles_of",
+    "check_ld",
+    "counted_names",
+    "row_order",
+    "validate_ld",
+]
 
 Array = NDArray[np.float64]
 Alleles = tuple[str, str]
@@ -21,6 +41,21 @@ _ALLELE = r"(?:[ACGT]+|[DI]|<[^>]+>|-)"
 _WITH_ALLELES = re.compile(rf"(.+?)[_:|]({_ALLELE})(?:[_:|/]({_ALLELE}))?")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 _COUNTERS = ("", "V", "X", "Unnamed: ", "column ", "instrument ")  # of R, of pandas, ours
+_INCONSISTENT = 0.1  # share of the identity above which a matrix is said to be from other data
+_EVIDENCE = 10.8  # fall of the deviance by that share, or by other signs, that chance gives in 1 of 1,000
+_FEW_CAUSES = 5  # so many are an account of z-scores that is simpler than a wrong matrix
+EXPLAINED = (
+    0.1,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.6,
+    0.7,
+    0.8,
+    0.9,
+)  # variance explained by the strongest instrument, where n is not known
+SMALLEST = 1000.0  # no smaller sample is supposed then: in a small one every z is a large effect
 
 
 def validate_ld(
@@ -263,3 +298,107 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
             "Compute all correlations on the same runs, without gaps, or shrink them toward the identity",
         )
     return ld
+
+
+@dataclass(frozen=True, eq=False)
+class LDCheck:
+    """Whether a correlation matrix belongs to the z-scores of T traits.
+
+    ``share`` (T,) of the identity that it would need; ``reasons`` (T,) "" or why z-scores and matrix
+    contradict each other; ``swapped`` (T,) names of instruments whose sign is the other one; ``unsized`` (T,)
+    of bool where they agree only if effects are large, which needs the sample size.
+    """
+
+    share: Array
+    reasons: tuple[str, ...]
+    swapped: tuple[tuple[str, ...], ...]
+    unsized: NDArray[np.bool_]
+
+
+def check_ld(
+    z: Array, ld: Array, instruments: Sequence[str], n: Array | None = None, *, dense: bool = False
+) -> LDCheck:
+    """Test z-scores against the correlation matrix that is said to be theirs.
+
+    Parameters
+    ----------
+    z : ndarray (T, J)
+        Marginal z-scores.
+    ld : ndarray (J, J)
+        Correlation of the instruments.
+    instruments : sequence (J,) of str
+        Names, for the reasons.
+    n : ndarray (T,), optional
+        Sample sizes: z-scores of large effects are adjusted. Where they are not known, a contradiction must
+        hold whatever they are.
+    dense : bool
+        Whether most instruments may act, as in Mendelian randomization; else few, as in fine-mapping. (Effects
+        of many look like a foreign matrix to a test that expects few.)
+
+    Returns
+    -------
+    LDCheck
+    """
+    decomposed = spectrum(ld)
+    known = n is not None and bool(np.all(np.isfinite(n) & (n > 2)))
+    sizes = np.asarray(n, float) if known else None
+    share, foreign, swapped = _tested(
+        z if sizes is None else adjusted_z(z, sizes), ld, decomposed, sizes, dense
+    )
+    bad = foreign | swapped.any(-1)
+    unsized = np.zeros(len(z), dtype=bool)
+    for explained in () if known else EXPLAINED:
+        open_ = np.flatnonzero(bad & ~unsized)
+        if not len(open_):
+            break
+        size = (z[open_] ** 2).max(-1) * (1.0 - explained) / explained
+        open_, size = open_[size > SMALLEST], size[size > SMALLEST]
+        _, foreign_too, swapped_too = _tested(adjusted_z(z[open_], size), ld, decomposed, size, dense)
+        unsized[open_] = ~foreign_too & ~swapped_too.any(-1)
+    swapped &= ~unsized[:, None]
+    names = tuple(tuple(str(instruments[int(j)]) for j in np.flatnonzero(row)) for row in swapped)
+    reasons = tuple(
+        _contradiction(float(one), found, known) if wrong else ""
+        for one, found, wrong in zip(share, names, bad & ~unsized, strict=True)
+    )
+    return LDCheck(share, reasons, names, unsized)
+
+
+def _tested(
+    z: Array, ld: Array, decomposed: Spectrum, n: Array | None, dense: bool
+) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Share of the identity (T,), where it is too large (T,), and signs that contradict the others (T, J)."""
+    if dense:
+        share, gain = dense_inconsistency(z, decomposed)
+    else:
+        share = inconsistency(z, decomposed)
+        gain = null_gain(z, decomposed, share)
+    swapped, swap_gain = swapped_signs(z, decomposed)
+    foreign = (share >= _INCONSISTENT) & (gain > _EVIDENCE)
+    by_sign = swap_gain > _EVIDENCE
+    # a few causes, near each other and opposite, look the same: the simpler account holds
+    most = min(_FEW_CAUSES, len(ld) // 2)
+    rows = np.flatnonzero(foreign | by_sign)
+    if len(rows):
+        size = None if n is None else n[rows]
+        plain = causes_needed(z[rows], ld, decomposed, most, size)
+        other = np.where(swapped[rows], -z[rows], z[rows])
+        flipped = causes_needed(other, ld, decomposed, most, size) + swapped[rows].sum(-1)
+        foreign[rows] &= plain > most
+        by_sign[rows] &= (plain > most) | (flipped < plain)
+    swapped[~by_sign | (foreign & (gain > swap_gain))] = False
+    return share, foreign, swapped
+
+
+def _contradiction(share: float, swapped: tuple[str, ...], sized: bool) -> str:
+    if swapped:
+        more = f" and {len(swapped) - 5} more" if len(swapped) > 5 else ""
+        return (
+            f"the sign of z contradicts the LD at {', '.join(swapped[:5])}{more}: alleles swapped? Give effects"
+            " and LD for the same alleles"
+        )
+    return (
+        f"the LD does not belong to these z-scores (inconsistency {share:.2f}): another order, other alleles,"
+        " other data (or very many causes); use LD of the same data"
+        + ("" if sized else ", and give the sample size")
+    )

@@ -15,12 +15,19 @@ from mrinterp.results._check import NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 from mrinterp.results._sentences import first_lines
 
-__all__ = ["HYPOTHESES", "Coloc", "ColocPair"]
+__all__ = ["HYPOTHESES", "ONE_INSTRUMENT", "VERDICT_THRESHOLD", "Coloc", "ColocPair"]
 
 Array = NDArray[np.float64]
 
 HYPOTHESES: tuple[str, ...] = ("H0", "H1", "H2", "H3", "H4")
 """No cause; a cause for trait 1 only; for trait 2 only; two distinct causes; one shared cause."""
+
+VERDICT_THRESHOLD = 0.8
+"""Posterior that a hypothesis needs before it is called a finding (Giambartolomei et al. 2014 use it for H4)."""
+
+ONE_INSTRUMENT = (
+    "one instrument: two different causes are impossible, so that nothing speaks for a shared one"
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -50,13 +57,15 @@ class ColocPair:
         Posterior of each being the shared cause, given H4.
     top : str
         The likeliest shared cause.
+    unchecked : str
+        Why it is not known whether one sparse cause describes the locus; "" where it is.
 
     Examples
     --------
     >>> from mrinterp.results import example
     >>> one = example("Coloc").pair(0, 0)
-    >>> one.verdict
-    'the two share a cause'
+    >>> one.verdict, float(one.posterior.max()) < 0.8
+    ('undecided', True)
     """
 
     exposure: str
@@ -69,10 +78,17 @@ class ColocPair:
     instruments: tuple[str, ...]
     instrument_posterior: Array | None
     top: str
+    unchecked: str = ""
 
     @property
     def verdict(self) -> str:
-        """The leading hypothesis in words, and whether the prior decides it."""
+        """The hypothesis whose posterior is .8 or more, in words; else ``"undecided"``."""
+        if len(self.instruments) < 2:
+            return "not applicable"
+        return self._leading if self.posterior.max() >= VERDICT_THRESHOLD else "undecided"
+
+    @property
+    def _leading(self) -> str:
         words = (
             "neither trait has a cause here",
             f"only {self.exposure} has a cause here",
@@ -101,16 +117,29 @@ class ColocPair:
         rows = ("share", "p12", "pp_h3", "pp_h4")
         out["sensitivity"] = [dict(zip(rows, map(float, row), strict=True)) for row in self.sensitivity]
         out["verdict"] = self.verdict
+        out["verdict_threshold"] = VERDICT_THRESHOLD
         return out
 
     def __str__(self) -> str:
+        place = f" at {self.locus}" if self.locus else ""
+        pair = f"{self.exposure} and {self.outcome}{place}"
+        if len(self.instruments) < 2:
+            return f"{pair}: not applicable ({ONE_INSTRUMENT})."
+        verdict = self.verdict
+        if verdict == "undecided":
+            verdict = (
+                f"undecided, no hypothesis reaches {VERDICT_THRESHOLD:g}; the likeliest: {self._leading}"
+            )
         low, high = self.sensitivity[:, 3].min(), self.sensitivity[:, 3].max()
         direction = "the same direction" if self.sign > 0 else "opposite directions"
-        place = f" at {self.locus}" if self.locus else ""
+        n, (p1, p2, p12) = len(self.instruments), self.priors
+        share = p12 / (p12 + max(n - 1, 1) * p1 * p2)
+        five = ", ".join(f"PP.{h} {p:.3g}" for h, p in zip(HYPOTHESES, self.posterior, strict=True))
         return (
-            f"{self.exposure} and {self.outcome}{place}: {self.verdict} (PP.H3 {self.posterior[3]:.3g}, "
-            f"PP.H4 {self.posterior[4]:.3g}; {low:.3g} to {high:.3g} over the priors). If shared, the"
+            f"{pair}: {verdict} ({five}; PP.H4 {low:.3g} to {high:.3g} over priors of H4 given two causes or"
+            f" one of {self.sensitivity[0, 0]:g} to {self.sensitivity[-1, 0]:g}, here {share:.2g}). If shared, the"
             f" likeliest cause is {self.top}, which moves them in {direction}."
+            + (f" Not checked: {self.unchecked}." if self.unchecked else "")
         )
 
 
@@ -151,7 +180,7 @@ class Coloc(Result):
     --------
     >>> from mrinterp.results import example
     >>> print(example("Coloc").summary)
-    colocalization of 3 features with 2 outcomes at 5 loci: a shared cause leads in 5 of 30 cells
+    colocalization of 3 features with 2 outcomes at 5 loci: a shared cause in 0 of 30 cells
     """
 
     KIND: ClassVar[str] = "coloc"
@@ -220,6 +249,7 @@ class Coloc(Result):
             instruments=tuple(self.instruments[j] for j in members),
             instrument_posterior=self.instrument_posterior(f, o, k),
             top=self.instruments[self.top[f, o, k]],
+            unchecked=self.meta.get("unchecked", {}).get(self.loci[k], ""),
         )
 
     def instrument_posterior(self, f: int, o: int, k: int = 0) -> Array | None:
@@ -233,10 +263,10 @@ class Coloc(Result):
     def summary(self) -> str:
         """What it is and how large, in one line."""
         applies = self.status == "ok"
-        shared = int((applies & (self.posterior.argmax(axis=-1) == 4)).sum())
+        shared = int((applies & (self.posterior[..., 4] >= VERDICT_THRESHOLD)).sum())
         text = (
             f"colocalization of {len(self.exposures):,} features with {len(self.outcomes):,} outcomes at"
-            f" {len(self.loci):,} loci: a shared cause leads in {shared:,} of {int(applies.sum()):,} cells"
+            f" {len(self.loci):,} loci: a shared cause in {shared:,} of {int(applies.sum()):,} cells"
         )
         absent = int((~applies).sum())
         return text + (f"; does not apply to {absent:,}" if absent else "")

@@ -98,7 +98,7 @@ class FineMapping(Result):
     z : ndarray (T, J)
         Marginal z-scores.
     sets : tuple (T) of tuple of CredibleSet
-        Empty for a trait whose fit did not converge.
+        Empty for a trait whose fit did not converge, or whose z-scores contradict the LD.
     status : tuple (T) of str
         ``"ok"``, or what keeps the fit from being trusted.
     assumes : tuple of str
@@ -226,7 +226,7 @@ class FineMapping(Result):
     def __str__(self) -> str:
         found = [str(s) for sets in self.sets for s in sets]
         notes = [f"{t}: {s}" for t, s in zip(self.traits, self.status, strict=True) if s != "ok"]
-        return first_lines([f"{self.summary}.", *found, *notes], 1 + len(found) + len(notes))
+        return first_lines([*notes, f"{self.summary}.", *found], 1 + len(found) + len(notes))
 
     @property
     def summary(self) -> str:

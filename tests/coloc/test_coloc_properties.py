@@ -143,7 +143,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_sensitivity_spans_the_prior_grid_and_prior_share_is_honoured() -> None:
     data = random_data(np.random.default_rng(6), scale=0.0)
-    result = colocalize(data, sd_x=1.0, sd_y=1.0)
+    result = colocalize(data, sd_x=1.0, sd_y=1.0, priors=HypothesisPriors())
     h4 = result.sensitivity[..., 1]
     assert np.all(np.diff(h4, axis=-1) > 0)  # more prior on sharing, more posterior
     p1, p2, p12 = result.priors[0]
@@ -257,6 +257,7 @@ def test_dense_effects_answer_not_applicable() -> None:
         exposures=("dense", "sparse"),
         outcomes=("y",),
         instruments=names,
+        ld=np.eye(J),
     )
     result = colocalize(data, sd_x=30.0, sd_y=30.0)
     answer = result["dense", "y"]
@@ -274,10 +275,12 @@ def test_misfit_check_holds_its_level_and_counts_causes() -> None:
     locus = simulate_locus(rng, 2000, 40)
     one = locus.z_scores(simulate_traits(rng, locus, [np.array([7])] * 300, 0.2))
     two = locus.z_scores(simulate_traits(rng, locus, [np.array([7, 32])] * 60, 0.3))
-    _, p, causes, _ = one_cause_misfit(one, locus.ld, alpha=0.05)
-    assert (causes > 1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
-    assert np.all(p >= 0)
-    assert np.median(one_cause_misfit(two, locus.ld)[2]) == 2
+    size = np.full(300, 2000.0)
+    for n in (None, size):
+        fit = one_cause_misfit(one, locus.ld, alpha=0.05, n=n)
+        assert (fit.causes > 1).mean() <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+        assert np.all(fit.neglog10p >= 0)
+        assert np.median(one_cause_misfit(two, locus.ld, n=None if n is None else size[:60]).causes) == 2
 
 
 def test_estimated_prior_finds_the_size_of_effects() -> None:

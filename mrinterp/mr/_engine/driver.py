@@ -16,6 +16,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.default_method import default_method
 from mrinterp.mr._engine.effects import Effects
+from mrinterp.mr._engine.ld_guard import LDGuard
 from mrinterp.mr._engine.option_check import check_options
 from mrinterp.mr._engine.registry import Estimator, find, registered
 from mrinterp.mr._engine.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
@@ -120,7 +121,7 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
     blocks = (
         _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
     )
-    ld_problem = _ld_problem(data, how)
+    ld_problem, guard = _ld_problem(data, how), LDGuard(data)
     for rows, cols, used in blocks:
         if ld_problem:
             result.fail(rows, cols, ld_problem)
@@ -132,7 +133,20 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
         result.put(rows, cols, used, fit)
         if impossible is not None and fit.meta.get("uses_error_correlation", True):
             result.forbid(rows, cols, impossible, NO_CORRELATION)
+        if data.ld is not None and "ld" in how.options:
+            _withhold(result, rows, cols, *guard.reasons(used), jointly=how.kind == "multivariable")
     return result.estimates(options, level)
+
+
+def _withhold(result: ResultTable, rows: Rows, cols: Rows, of_x: Any, of_y: Any, *, jointly: bool) -> None:
+    """Take back the cells of traits whose effects contradict the correlation between the instruments."""
+    x, y = of_x[rows], of_y[cols]
+    if jointly and (x != "").any():
+        x = np.full(len(x), next(why for why in x if why), dtype=object)
+    where = (x != "")[:, None] | (y != "")[None, :]
+    if where.any():
+        why = np.where((x != "")[:, None], x[:, None], y[None, :])
+        result.forbid(rows, cols, where, why)
 
 
 def _of_runs(panel: Panel, how: Estimator, level: float, options: dict[str, Any]) -> Estimates:

@@ -52,8 +52,8 @@ class ResultTable:
     def fail(self, rows: Rows, cols: Rows, why: str) -> None:
         self.status[self._cells(rows, cols)] = why
 
-    def forbid(self, rows: Rows, cols: Rows, where: Mask, why: str) -> None:
-        """Take back the cells of a block where ``where`` is True, and say why."""
+    def forbid(self, rows: Rows, cols: Rows, where: Mask, why: Any) -> None:
+        """Take back the cells of a block where ``where`` is True, and say why (one word, or one per cell)."""
         at = self._cells(rows, cols)
         for values in (self.beta, self.se, *self.own.values(), *self.details.values()):
             values[at] = np.where(where, np.nan, values[at])

@@ -96,7 +96,7 @@ def mv_egger(
     shape = effects.shape
     intercept, intercept_se = fit.beta[0], scaled_errors(fit, df, model)[0]
     details = {
-        **strength(effects, sigma),
+        **strength(effects, sigma, ld),
         "intercept": np.broadcast_to(intercept, shape),
         "intercept_se": np.broadcast_to(intercept_se, shape),
         "intercept_p": np.broadcast_to(

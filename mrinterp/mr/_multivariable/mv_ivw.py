@@ -11,6 +11,7 @@ from scipy import linalg
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.inference import choice, heterogeneity, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.mr._univariable.ivw import joint_mean_f
 from mrinterp.stats.profile.strength import conditional_f_statistics
 from mrinterp.stats.tests.tails import neglog10p_t
 
@@ -160,15 +161,15 @@ def mv_ivw(
     if problem:
         return no_fit(F, O, problem)
     fit = weighted_fit(effects.beta_x.T, effects.beta_y, effects.se_y, ld)
-    return infer(fit, J - F, model, distribution, strength(effects, sigma))
+    return infer(fit, J - F, model, distribution, strength(effects, sigma, ld))
 
 
-def strength(effects: Effects, sigma: Array | None = None) -> dict[str, Array]:
-    """Mean and conditional F of each exposure, (F, O)."""
+def strength(effects: Effects, sigma: Array | None = None, ld: Array | None = None) -> dict[str, Array]:
+    """F of all instruments (per instrument) and conditional F of each exposure, (F, O)."""
     F = len(effects.beta_x)
     own = None if sigma is None else sigma[:, :F, :F]
-    conditional = conditional_f_statistics(effects.beta_x, effects.se_x, own)
+    conditional = conditional_f_statistics(effects.beta_x, effects.se_x, own, ld=ld)
     return {
-        "f": effects.mean_f(),
+        "f": effects.mean_f() if ld is None else joint_mean_f(effects, np.asarray(np.linalg.inv(ld), float)),
         "conditional_f": np.broadcast_to(conditional[:, None], effects.shape),
     }

@@ -15,6 +15,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
+_RIDGE = 1e-12  # of each variance: errors that correlate perfectly have a Cholesky factor too
+
 
 def _covariance(se_x: Array, sigma_xx: Array | None) -> Array:
     if sigma_xx is not None:
@@ -52,7 +54,11 @@ def sized_covariance(
 
 
 def conditional_f_statistics(
-    beta_x: Array, se_x: Array, sigma_xx: Array | None = None, divisor: str = "df"
+    beta_x: Array,
+    se_x: Array,
+    sigma_xx: Array | None = None,
+    divisor: str = "df",
+    ld: Array | None = None,
 ) -> Array:
     """Strength of the instruments for each exposure given the others, (K,).
 
@@ -64,6 +70,8 @@ def conditional_f_statistics(
         Covariance of the errors; uncorrelated by default. See `sized_covariance` for known sample sizes.
     divisor : {"df", "instruments"}
         J - K + 1, or J (as the R package MVMR divides).
+    ld : ndarray (J, J), optional
+        Correlation of the instruments; independent by default. Needs full rank.
 
     Returns
     -------
@@ -89,10 +97,19 @@ def conditional_f_statistics(
         contrasts = np.ones((1, 1))
     else:
         # rows of the inverse Gram matrix are proportional to (1 at k, -delta)
-        inverse = np.linalg.pinv(beta_x @ beta_x.T, hermitian=True)
+        gram = beta_x @ (beta_x.T if ld is None else np.linalg.solve(ld, beta_x.T))
+        inverse = np.linalg.pinv(gram, hermitian=True)
         contrasts = inverse / np.diag(inverse)[:, None]
-    variance = np.einsum("ka,jab,kb->kj", contrasts, covariance, contrasts, optimize=True)
-    q = ((contrasts @ beta_x) ** 2 / variance).sum(axis=1)
+    left = contrasts @ beta_x
+    if ld is None:
+        variance = np.einsum("ka,jab,kb->kj", contrasts, covariance, contrasts, optimize=True)
+        q = (left**2 / variance).sum(axis=1)
+    else:
+        ridge = _RIDGE * np.einsum("jkk->jk", covariance)
+        root = np.linalg.cholesky(covariance + ridge[:, :, None] * np.eye(K))
+        along = np.einsum("ka,jab->kjb", contrasts, root)
+        whole = ld * np.einsum("kib,kjb->kij", along, along)
+        q = np.einsum("kj,kj->k", left, np.linalg.solve(whole, left[:, :, None])[:, :, 0])
     return np.asarray(q / (J if divisor == "instruments" else J - K + 1))
 
 

@@ -1,4 +1,4 @@
-"""Does a correlation matrix belong to these z-scores? Inconsistency and single instruments out of line."""
+"""Does a correlation matrix belong to these z-scores? Its inconsistency, and instruments whose sign is the other one."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import special
 
-__all__ = ["Spectrum", "inconsistency", "spectrum", "swapped_alleles"]
+from mrinterp.stats.sparse.sparsity import forward_selection
+from mrinterp.stats.tests.tails import neglog10p_chi2
+
+__all__ = [
+    "Spectrum",
+    "adjusted_z",
+    "causes_needed",
+    "chi2_left",
+    "dense_inconsistency",
+    "inconsistency",
+    "null_gain",
+    "spectrum",
+    "swapped_signs",
+]
 
 Array = NDArray[np.float64]
 
 _BLOCK_ELEMENTS = 2_000_000  # doubles of one (traits, instruments) block (16 MB)
 _LEAST_MIXED = 1e-3  # below it, directions without variance would decide what is predicted
+_EFFECTS = np.concatenate([[0.0], 10.0 ** np.arange(-2.0, 7.0)])
+"""Sizes of effects, as n times the variance of one instrument's effect, at which likelihoods are compared."""
+_SHARES = np.array([0.0, 0.03, 0.1, 0.3, 1.0])
+_SMALLEST_EIGENVALUE = 1e-2  # directions with less variance amplify rounding of the matrix
+_LEAST_GAIN = 4.0  # a flip that lowers the deviance by less is not worth following
 _SEARCH_STEPS = 40  # the interval shrinks to 4e-9
 
 
@@ -73,34 +92,173 @@ def _least_deviance(score2: Array, value: Array) -> Array:
     return np.asarray(0.5 * (low + high))
 
 
-def swapped_alleles(
-    z: Array, decomposed: Spectrum, s: Array, threshold: float = 5.0
-) -> tuple[Array, NDArray[np.bool_]]:
-    """Distance of each z from what all others predict, and those whose sign looks swapped.
+def adjusted_z(z: Array, n: Array) -> Array:
+    """Correlations of trait and instruments times the root of n - 1, from z-scores (T, J) and sizes n (T,).
+
+    For small effects these are the z-scores themselves; for large ones only they are linear in the LD.
+    """
+    size = n[:, None]
+    return np.asarray(z * np.sqrt((size - 1.0) / (z * z + size - 2.0)))
+
+
+def chi2_left(
+    z: Array, ld: Array, decomposed: Spectrum, causes: int, n: Array | None = None, mixed: bool = False
+) -> tuple[Array, int]:
+    """Chi-square of what the best causes, picked one after the other, leave of the z-scores (T,), and its df.
+
+    Parameters
+    ----------
+    z : ndarray (T, J)
+        z-scores; those of `adjusted_z` where ``n`` is given.
+    ld : ndarray (J, J)
+    decomposed : Spectrum
+        Of ``ld``.
+    causes : int
+    n : ndarray (T,), optional
+        Sample sizes. What causes explain, a share r of the trait's variance, meets the sampling error of the
+        matrix: of the same data, errors have variance 1 - r; of another sample of m, 1 + r n / m. Taken as 1 + r,
+        so that a matrix from a sample as large as the study's will do.
+    mixed : bool
+        Whether the share of the identity that makes the rest likeliest is mixed in: it takes up the
+        inconsistency of a matrix from other data, not that of very many effects.
+    """
+    picked = forward_selection(z, ld, causes)
+    kept = decomposed.value > _SMALLEST_EIGENVALUE
+    rest = picked.residual_z
+    share = inconsistency(rest, decomposed) if mixed else np.zeros(len(z))
+    value = decomposed.mixed(share)[:, kept]
+    chi2 = ((rest @ decomposed.vector[:, kept]) ** 2 / value).sum(-1)
+    if n is not None:
+        explained = np.nansum(picked.chosen_z**2, axis=-1) / (n - 1.0)
+        chi2 = chi2 / (1.0 + np.minimum(explained, 1.0))
+    return np.asarray(chi2), int(kept.sum()) - causes
+
+
+def causes_needed(
+    z: Array,
+    ld: Array,
+    decomposed: Spectrum,
+    most: int,
+    n: Array | None = None,
+    *,
+    alpha: float = 1e-3,
+    mixed: bool = False,
+) -> NDArray[np.int_]:
+    """Fewest causes, 1 to ``most``, after which the rest is noise at level ``alpha``; ``most`` + 1 for more, (T,).
+
+    Arrays as in `chi2_left`.
+    """
+    needed = np.full(len(z), most + 1)
+    bad = np.arange(len(z))
+    for k in range(1, most + 1):
+        chi2, df = chi2_left(z[bad], ld, decomposed, k, None if n is None else n[bad], mixed)
+        if df < 1 or not len(bad):
+            break
+        fits = neglog10p_chi2(chi2, np.full(len(bad), float(df))) <= -np.log10(alpha)
+        needed[bad[fits]] = k
+        bad = bad[~fits]
+    return needed
+
+
+def _deviance(score2: Array, value: Array) -> Array:
+    """-2 log likelihood of squared scores under variances, up to a constant."""
+    return np.asarray((np.log(value) + score2 / value).sum(-1))
+
+
+def null_gain(z: Array, decomposed: Spectrum, s: Array) -> Array:
+    """By how much a share s of the identity lowers the deviance of each trait, against none, (T,)."""
+    score2 = (z @ decomposed.vector) ** 2
+    value = np.maximum(decomposed.value, _LEAST_MIXED)
+    least = np.maximum(decomposed.mixed(s), _LEAST_MIXED)
+    return np.asarray(_deviance(score2, value) - _deviance(score2, least))
+
+
+def dense_inconsistency(z: Array, decomposed: Spectrum) -> tuple[Array, Array]:
+    """The same as `inconsistency` where many instruments may act: share s, and how much it lowers the deviance.
+
+    z ~ N(0, (1 - s)(R + a R^2) + s (1 + a c) I): effects of any size a follow R; what does not follow it has the
+    same total (c = trace(R^2) / J). Both are chosen from a grid.
+    """
+    value, step = decomposed.value, max(1, _BLOCK_ELEMENTS // max(1, z.shape[-1]))
+    share, gain = np.empty(len(z)), np.empty(len(z))
+    follows = value + _EFFECTS[:, None] * value * value
+    apart = 1.0 + _EFFECTS * np.mean(value * value)
+    for start in range(0, len(z), step):
+        block = slice(start, start + step)
+        score2 = (z[block] @ decomposed.vector) ** 2
+        least = np.full((len(_SHARES), len(score2)), np.inf)
+        for k, s in enumerate(_SHARES):
+            for along, away in zip(follows, apart, strict=True):
+                now = _deviance(score2, (1.0 - s) * along + s * away + _LEAST_MIXED)
+                np.minimum(least[k], now, out=least[k])
+        best = least.argmin(0)
+        share[block], gain[block] = _SHARES[best], least[0] - least.min(0)
+    return share, gain
+
+
+def swapped_signs(z: Array, decomposed: Spectrum) -> tuple[NDArray[np.bool_], Array]:
+    """Instruments whose z would fit the others with the other sign, and how much that lowers the deviance.
+
+    Compares z ~ N(0, R + a R^2) for every size of effects a with the same after changes of sign, which are
+    sought one at a time, the largest gain first.
 
     Parameters
     ----------
     z : ndarray (T, J)
     decomposed : Spectrum
-    s : ndarray (T,)
-        Share of the identity that is mixed in (see `inconsistency`); at least 1e-3 is used.
-    threshold : float
-        Standardized distance beyond which an instrument is out of line.
+        Of R.
 
     Returns
     -------
-    distance : ndarray (T, J)
-    flipped : ndarray (T, J) of bool
-        Beyond the threshold, and less than half as far off with the other sign: the mark of swapped
-        alleles. (A true cause is far from its prediction too, but not on the wrong side.)
+    swapped : ndarray (T, J) of bool
+    gain : ndarray (T,)
+        Deviance without any change less that with the best, less 2 log of how many sets of so many
+        instruments there are.
     """
-    mixed = decomposed.mixed(np.maximum(s, _LEAST_MIXED))
-    precision = (1.0 / mixed) @ (decomposed.vector**2).T  # diagonal of the inverse
-    whitened = ((z @ decomposed.vector) / mixed) @ decomposed.vector.T
-    root = np.sqrt(precision)
-    distance = whitened / root
-    predicted = z - whitened / precision
-    other_sign = np.abs(-z - predicted) * root
-    return distance, (np.abs(distance) > threshold) & (predicted * z < 0.0) & (
-        other_sign < 0.5 * np.abs(distance)
-    )
+    T, J = z.shape
+    step = max(1, _BLOCK_ELEMENTS // max(1, J))
+    swapped, gain = np.zeros((T, J), dtype=bool), np.zeros(T)
+    log_sets = 2.0 * (special.gammaln(J + 1) - special.gammaln(np.arange(J + 1) + 1))
+    log_sets -= 2.0 * special.gammaln(J - np.arange(J + 1) + 1)
+    for start in range(0, T, step):
+        block = slice(start, start + step)
+        rows = z[block]
+        plain, best = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
+        for a in _EFFECTS:
+            value = decomposed.value + a * decomposed.value**2 + _LEAST_MIXED
+            start_at, least, pattern = _best_signs(rows, decomposed.vector, value, log_sets)
+            np.minimum(plain, start_at, out=plain)
+            better = least < best
+            best[better], swapped[block][better] = least[better], pattern[better]
+        gain[block] = plain - best
+    return swapped, gain
+
+
+def _best_signs(
+    z: Array, vector: Array, value: Array, log_sets: Array
+) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """Deviance as it is (T,), the least on the way of greedy changes of sign (T,), and which these are (T, J)."""
+    T, J = z.shape
+    now, flipped = z.copy(), np.zeros((T, J), dtype=bool)
+    precision = (vector * vector) @ (1.0 / value)  # diagonal of the inverse
+    whitened = ((z @ vector) / value) @ vector.T
+    deviance = np.log(value).sum() + (z * whitened).sum(-1)
+    first, best, pattern = deviance.copy(), deviance.copy(), flipped.copy()
+    going = np.arange(T)
+    for count in range(1, J // 2 + 1):
+        x = now[going]
+        change = np.where(flipped[going], np.inf, 4.0 * x * (x * precision - whitened[going]))
+        j = change.argmin(-1)
+        fall = change[np.arange(len(going)), j]
+        going, j, fall = (part[fall < -_LEAST_GAIN] for part in (going, j, fall))
+        if not len(going):
+            break
+        at, back = np.unique(j, return_inverse=True)
+        column = (vector[at] / value) @ vector.T
+        now[going, j] *= -1.0
+        flipped[going, j] = True
+        whitened[going] += 2.0 * now[going, j][:, None] * column[np.ravel(back)]
+        deviance[going] += fall
+        better = going[deviance[going] + log_sets[count] < best[going]]
+        best[better], pattern[better] = deviance[better] + log_sets[count], flipped[better]
+    return first, best, pattern
