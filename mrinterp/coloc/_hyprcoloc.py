@@ -139,7 +139,7 @@ def cluster_traits(
                 TraitCluster(
                     traits=(),
                     posterior=float("nan"),
-                    regional=float("nan"),
+                    regional=float("nan") if result is None else result.regional,
                     alignment=float("nan"),
                     candidate="",
                     explained=float("nan"),

@@ -31,7 +31,8 @@ class TraitCluster:
     dropped : str
         Trait that was set aside when no cluster was left with it (then ``traits`` is empty).
     regional : float
-        Posterior that all of them have a cause in the locus.
+        Posterior that all of them have a cause in the locus; for a trait that was set aside, the last one tested
+        with it: whether it and its last partner both have a cause here.
     alignment : float
         Posterior that these causes are one.
     explained : float
@@ -56,7 +57,10 @@ class TraitCluster:
 
     def __str__(self) -> str:
         if not self.traits:
-            return f"{self.dropped} shares its cause with none of the others."
+            return (
+                f"{self.dropped} shares its cause with none of the others (regional probability with the last"
+                f" of them {self.regional:.3g})."
+            )
         return (
             f"{listed(self.traits, 8)} share a cause (posterior {self.posterior:.3g}); the likeliest is"
             f" {self.candidate} ({self.explained:.3g} of it)."

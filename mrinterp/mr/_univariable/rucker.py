@@ -29,7 +29,7 @@ Array = NDArray[np.float64]
     blocked=False,
 )
 def rucker(effects: Effects, *, alpha: float = 0.05) -> Fit:
-    """IVW unless Q falls by more than chance when an intercept is added; errors random if Q is large.
+    """Fixed-effect IVW unless Q is large; then Egger, if an intercept lowers Q by more than chance, or random IVW.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def rucker(effects: Effects, *, alpha: float = 0.05) -> Fit:
 
     Notes
     -----
-    ``model`` is 1 (IVW, fixed), 2 (IVW, random), 3 (Egger, fixed) or 4 (Egger, random). Normal
-    inference. A choice made by tests on the same data does not hold its level.
+    ``model`` is 1 (IVW, fixed: Q within chance), 2 (IVW, random), 3 (Egger, fixed: Q of Egger within chance) or 4
+    (Egger, random). Normal inference. A choice made by tests on the same data does not hold its level.
     """
     J = effects.count
     straight, tilted = ivw_fixed(effects), egger(effects)
@@ -49,7 +49,7 @@ def rucker(effects: Effects, *, alpha: float = 0.05) -> Fit:
     sigma, sigma_egger = np.sqrt(q / (J - 1)), np.sqrt(q_egger / (J - 2))
     q_diff = np.maximum(q - q_egger, 0.0)
     q_diff_p = two_sided_p(neglog10p_chi2(q_diff, 1.0))
-    use_egger = q_diff_p <= alpha
+    use_egger = (straight.details["q_p"] <= alpha) & (q_diff_p <= alpha)  # Q decides first, as published
     random = np.where(use_egger, tilted.details["q_p"], straight.details["q_p"]) <= alpha
     unit = tilted.se / np.maximum(sigma_egger, 1.0)
     fixed_se = np.where(use_egger, unit, straight.se)
