@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.stats.sparse.ld_mismatch import (
+    TOLERATED,
     Spectrum,
     adjusted_z,
     causes_needed,
@@ -41,7 +42,6 @@ _ALLELE = r"(?:[ACGT]+|[DI]|<[^>]+>|-)"
 _WITH_ALLELES = re.compile(rf"(.+?)[_:|]({_ALLELE})(?:[_:|/]({_ALLELE}))?")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 _COUNTERS = ("", "V", "X", "Unnamed: ", "column ", "instrument ")  # of R, of pandas, ours
-_INCONSISTENT = 0.1  # share of the identity above which a matrix is said to be from other data
 _EVIDENCE = 10.8  # fall of the deviance by that share, or by other signs, that chance gives in 1 of 1,000
 _FEW_CAUSES = 5  # so many are an account of z-scores that is simpler than a wrong matrix
 EXPLAINED = (
@@ -374,7 +374,7 @@ def _tested(
         share = inconsistency(z, decomposed)
         gain = null_gain(z, decomposed, share)
     swapped, swap_gain = swapped_signs(z, decomposed)
-    foreign = (share >= _INCONSISTENT) & (gain > _EVIDENCE)
+    foreign = (share >= TOLERATED) & (gain > _EVIDENCE)
     by_sign = swap_gain > _EVIDENCE
     # a few causes, near each other and opposite, look the same: the simpler account holds
     most = min(_FEW_CAUSES, len(ld) // 2)

@@ -12,6 +12,7 @@ from mrinterp.stats.sparse.sparsity import forward_selection
 from mrinterp.stats.tests.tails import neglog10p_chi2
 
 __all__ = [
+    "TOLERATED",
     "Spectrum",
     "adjusted_z",
     "causes_needed",
@@ -26,6 +27,9 @@ __all__ = [
 Array = NDArray[np.float64]
 
 _BLOCK_ELEMENTS = 2_000_000  # doubles of one (traits, instruments) block (16 MB)
+TOLERATED = 0.1
+"""Share of the identity up to which a matrix is said to belong to z-scores."""
+
 _LEAST_MIXED = 1e-3  # below it, directions without variance would decide what is predicted
 _EFFECTS = np.concatenate([[0.0], 10.0 ** np.arange(-2.0, 7.0)])
 """Sizes of effects, as n times the variance of one instrument's effect, at which likelihoods are compared."""
@@ -199,8 +203,8 @@ def dense_inconsistency(z: Array, decomposed: Spectrum) -> tuple[Array, Array]:
 def swapped_signs(z: Array, decomposed: Spectrum) -> tuple[NDArray[np.bool_], Array]:
     """Instruments whose z would fit the others with the other sign, and how much that lowers the deviance.
 
-    Compares z ~ N(0, R + a R^2) for every size of effects a with the same after changes of sign, which are
-    sought one at a time, the largest gain first.
+    Compares z ~ N(0, .9 R + .1 I + a R^2) for every size of effects a with the same after changes of sign, which
+    are sought one at a time, the largest gain first. (.1: the inconsistency that is let pass, see `TOLERATED`.)
 
     Parameters
     ----------
@@ -225,7 +229,7 @@ def swapped_signs(z: Array, decomposed: Spectrum) -> tuple[NDArray[np.bool_], Ar
         rows = z[block]
         plain, best = np.full(len(rows), np.inf), np.full(len(rows), np.inf)
         for a in _EFFECTS:
-            value = decomposed.value + a * decomposed.value**2 + _LEAST_MIXED
+            value = decomposed.mixed(np.full(1, TOLERATED))[0] + a * decomposed.value**2
             start_at, least, pattern = _best_signs(rows, decomposed.vector, value, log_sets)
             np.minimum(plain, start_at, out=plain)
             better = least < best
