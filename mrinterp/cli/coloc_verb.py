@@ -108,14 +108,8 @@ def coloc(
     for note in locus.notes:
         say(note, err=as_json)
     if as_json:
-<<<<<<< HEAD
         say(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
-        return
-    say(str(report))
-=======
-        click.echo(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
     else:
-        click.echo(str(report))
+        say(str(report))
     if all(n == 1 for n in np.bincount(report.coloc.locus)):
         sys.exit(2)  # nothing that was asked for exists
->>>>>>> fb818d8 (z-scores are tested against the LD before anything is made of them; coloc says undecided, all five posteriors, and what it could not check)

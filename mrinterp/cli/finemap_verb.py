@@ -95,14 +95,8 @@ def finemap(
         options=options,
     )
     if as_json:
-<<<<<<< HEAD
         say(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
-        return
-    say(str(result))
-=======
-        click.echo(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
     else:
-        click.echo(str(result))
+        say(str(result))
     if result.status[0] != "ok" and not result.sets[0]:
         sys.exit(2)  # what was asked for is withheld; the status says why
->>>>>>> fb818d8 (z-scores are tested against the LD before anything is made of them; coloc says undecided, all five posteriors, and what it could not check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.ld import alleles_of, counted_names, row_order, validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency
+from mrinterp.tables._alleles import read_alleles
 from mrinterp.tables._effects import read_effects
 from mrinterp.tables._locus_columns import (
     complete,
@@ -221,10 +222,10 @@ def read_coloc_table(
         tuple(sheet.text("locus")) if "locus" in sheet.frame.columns else None,
         n,
         (spread[0], spread[1]),
-        None if ld is None else read_ld(ld, names, _alleles(sheet, Columns(sheet, "1").roles())),
+        None if ld is None else read_ld(ld, names, _alleles(sheet, "1")),
         traits,
         tuple(notes),
-        _alleles(sheet, Columns(sheet, "1").roles()),
+        _alleles(sheet, "1"),
     )
 
 
@@ -287,7 +288,9 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             "Add z, or bhat and shat",
         )
     position = _numbers_if_there(sheet, "position")
-    return FinemapTable(names, z, beta, se, position, None if ld is None else read_ld(ld, names, _alleles(sheet, known)))
+    return FinemapTable(
+        names, z, beta, se, position, None if ld is None else read_ld(ld, names, _alleles(sheet))
+    )
 
 
 def read_ld(
@@ -357,12 +360,14 @@ def _matrix(sheet: Sheet, names: list[str]) -> Array:
         return np.column_stack([sheet.numbers(name) for name in names])  # names the cell, or reads 'NA'
 
 
-def _alleles(sheet: Sheet, columns: Mapping[str, str]) -> list[tuple[str, str]] | None:
-    """Effect and other allele of each row, by a trait's own columns or the table's."""
-    known = {
-        role: column for role, column in {**plain_columns(sheet), **columns}.items() if role.endswith("_allele")
-    }
-    return alleles_of(pd.DataFrame({role: sheet.text(column) for role, column in known.items()}))
+def _alleles(sheet: Sheet, trait: str | None = None) -> list[tuple[str, str]] | None:
+    """Effect and other allele of each row, of a trait (whose alleles the effects are on) or of the table."""
+    found = read_alleles(sheet, Columns(sheet), required=False)
+    if trait is not None:
+        own = read_alleles(sheet, Columns(sheet, trait), required=False)
+        found = own if own.known else found
+    frame = pd.DataFrame({"effect_allele": found.effect, "other_allele": found.other})
+    return alleles_of(frame) if found.known else None
 
 
 def _instruments(sheet: Sheet) -> tuple[str, ...]:
