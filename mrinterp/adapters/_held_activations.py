@@ -62,7 +62,8 @@ class HeldActivations:
         An edit may return a tensor that its caller holds: where the network changes it in place, it gets a copy.
         """
         if site not in self._read:
-            return value.clone() if value.is_inference() else value
+            # Neither may be changed in place by the network: what was made in inference mode, and a gradient's leaf.
+            return value.clone() if value.is_inference() or (value.is_leaf and value.requires_grad) else value
         found = self._sites.found(site)
         # With gradients, what is read stays the tensor that the network goes on with, unless that is overwritten.
         if value.is_inference() or found or (found is None and not value.requires_grad):

@@ -26,6 +26,7 @@ from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._site_heads import check_heads
 from mrinterp.models._token_activation import TokenActivation, token_activation
+from mrinterp.models._write_gradient import CHANGED_IN_PLACE
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import Position
 
@@ -227,6 +228,11 @@ class CutNetwork:
         ----------
         outcomes : ndarray of int, optional
             Which outcomes; default all.
+
+        Raises
+        ------
+        InputError
+            For a network that changes in place what its gradient needs.
         """
         rows = np.arange(len(self.inputs)) if rows is None else rows
         inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
@@ -242,7 +248,14 @@ class CutNetwork:
             chosen = np.arange(y.shape[1]) if outcomes is None else outcomes
             parts = []
             for o in chosen.tolist():
-                (g,) = torch.autograd.grad(y[:, o].sum(), box["h"], retain_graph=True)
+                try:
+                    (g,) = torch.autograd.grad(y[:, o].sum(), box["h"], retain_graph=True)
+                except RuntimeError as e:
+                    if "inplace operation" not in str(e):
+                        raise
+                    raise InputError(
+                        f"gradient at {self.site!r}", CHANGED_IN_PLACE, "Leave the gradient out"
+                    ) from None
                 parts.append(self._activation(g, inputs).total())
         return _numpy(torch.stack(parts, 1))
 

@@ -15,9 +15,11 @@ from mrinterp.outcomes._outcome import Outcome, check_is_outcome, check_outcome
 from mrinterp.positions import Position
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["write_gradient"]
+__all__ = ["CHANGED_IN_PLACE", "write_gradient"]
 
 Array = NDArray[np.float64]
+
+CHANGED_IN_PLACE = "the network changes in place what its own gradient needs: no gradient comes back"
 
 
 def write_gradient(
@@ -55,8 +57,8 @@ def write_gradient(
         holds it: for directions the derivative along the write direction, for SAE latents along the
         decoder's row, also where the latent is zero. Zero on padding.
     NotApplicable
-        Where no gradient comes back: a discrete outcome, one computed outside torch, or an adapter
-        that runs without recording.
+        Where no gradient comes back: a discrete outcome, one computed outside torch, an adapter
+        that runs without recording, or a network that changes in place what its gradient needs.
 
     Notes
     -----
@@ -85,7 +87,12 @@ def write_gradient(
         parts = []
         for o in range(y.shape[1]):
             more = o + 1 < y.shape[1]
-            (g,) = torch.autograd.grad(y[:, o].sum(), box["leaf"], retain_graph=more, allow_unused=True)
+            try:
+                (g,) = torch.autograd.grad(y[:, o].sum(), box["leaf"], retain_graph=more, allow_unused=True)
+            except RuntimeError as e:
+                if "inplace operation" not in str(e):
+                    raise
+                return NotApplicable(CHANGED_IN_PLACE, "gradient")
             # An outcome that does not depend on the site has derivative zero.
             parts.append(torch.zeros_like(box["leaf"]) if g is None else g)
     found = y.detach().double().cpu().numpy()

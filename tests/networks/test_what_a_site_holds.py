@@ -213,6 +213,55 @@ def test_what_an_edit_hands_over_is_not_changed_by_the_network() -> None:
     assert torch.equal(given, torch.ones(RUNS, T, D))
 
 
+class _InPlaceStack(torch.nn.Module):
+    """Residual sums in place, as Falcon's."""
+
+    def __init__(self, after: Callable[[Any], Any]) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.h = torch.nn.ModuleList(torch.nn.Linear(D, D) for _ in range(3))
+        self.after, self.out = after, torch.nn.Linear(D, 2)
+
+    def forward(self, x: Any) -> Any:
+        for layer in self.h:
+            y = self.after(layer(torch.tanh(x)))
+            y += x
+            x = y
+        return self.out(x)
+
+
+def test_cuts_and_gradients_where_the_stream_is_added_in_place() -> None:
+    x = _x()[:, 0].double().numpy()
+    network = mrinterp.models.array_network(_InPlaceStack(lambda y: y).double().eval(), "h.1", x, Logit(0))
+    stream = x + network.adapter.module.h[0](torch.from_numpy(x).tanh()).detach().numpy()
+    site = network.adapter.module.h[1](torch.from_numpy(stream).tanh()).detach().numpy()
+    for _ in range(2):
+        np.testing.assert_allclose(network.run().mean, site, rtol=1e-12)
+    slope = np.empty_like(x)
+    for j in range(D):
+        step = 1e-5 * np.tile(np.eye(D)[j], (RUNS, 1))
+        slope[:, j] = (network.run(shift=step).outcome - network.run(shift=-step).outcome)[:, 0] / 2e-5
+    np.testing.assert_allclose(network.gradient()[:, 0], slope, atol=1e-5)
+    broken = mrinterp.models.array_network(_InPlaceStack(torch.tanh).double().eval(), "h.1", x, Logit(0))
+    with pytest.raises(mrinterp.InputError, match="changes in place what its own gradient needs"):
+        broken.gradient()
+
+
+def test_runs_come_first_in_every_site() -> None:
+    class _TokensFirst(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = torch.nn.Linear(D, D)
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x.transpose(0, 1)).transpose(0, 1)
+
+    # As many runs as tokens: no shape tells the two apart.
+    inputs = ModelInputs({"x": _x()[:T]}, torch.ones(T, T, dtype=torch.long))
+    with pytest.raises(mrinterp.InputError, match="its first axis is not the runs"):
+        Bench(TorchAdapter(_TokensFirst().eval()), "inner", Units([0], D), inputs, FIRST)
+
+
 def test_hook_points_that_are_overwritten_or_run_twice() -> None:
     class _Points(torch.nn.Module):
         def __init__(self) -> None:
