@@ -12,6 +12,7 @@ mpl.use("Agg", force=False)
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_file
@@ -64,11 +65,20 @@ def spare(ax: Axes) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
+def _show_controls(figure: Any) -> None:
+    """Write control characters of names out: they make no valid SVG."""
+    for text in figure.findobj(Text):
+        text.set_text(printable(text.get_text(), lines=True))
+    for axis in (a for each in figure.axes for a in (each.xaxis, each.yaxis)):
+        labels = axis.get_major_formatter()
+        if isinstance(labels, FuncFormatter | FixedFormatter):
+            axis.set_major_formatter(FuncFormatter(lambda at, n, f=labels: printable(f(at, n), lines=True)))
+
+
 def save(ax: Axes, path: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF without a clock in it, and close it."""
     figure = ax.figure
-    for text in figure.findobj(Text):
-        text.set_text(printable(text.get_text(), lines=True))  # control characters make no valid SVG
+    _show_controls(figure)
     with plt.rc_context(_SETTINGS), whole_file(path) as partial:
         figure.savefig(partial, metadata=_NO_CLOCK[path.suffix], dpi=150)  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]

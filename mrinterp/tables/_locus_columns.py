@@ -113,7 +113,8 @@ def variances_of(sheet: Sheet, trait: str, columns: dict[str, str], beta: Array)
     values = complete(sheet, _column(sheet, name))
     reject_flat(sheet, name, values)
     if len(beta) >= _ENOUGH_ROWS:
-        typical, squared = np.median(beta**2 / values), np.median(beta**2 / values**2)
+        with np.errstate(all="ignore"):  # of effects that no variance explains
+            typical, squared = np.median(beta**2 / values), np.median(beta**2 / values**2)
         if typical < _LOWEST_TYPICAL_Z2 and _LOWEST_TYPICAL_Z2 < squared < _HIGHEST_TYPICAL_Z2:
             raise InputError(
                 f"{sheet.where}, column {name!r}",
