@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import lapack
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.stats.sparse.ld_mismatch import (
@@ -37,6 +38,7 @@ __all__ = [
 Array = NDArray[np.float64]
 Alleles = tuple[str, str]
 
+_ROWS_AT_ONCE = 256  # rows of a large matrix that are compared together
 _MOST_NEGATIVE = -2e-6  # smallest eigenvalue per instrument that rounding of a printed matrix explains
 _ALLELE = r"(?:[ACGT]+|[DI]|<[^>]+>|-)"
 _WITH_ALLELES = re.compile(rf"(.+?)[_:|]({_ALLELE})(?:[_:|/]({_ALLELE}))?")
@@ -65,6 +67,7 @@ def validate_ld(
     where: str = "ld",
     *,
     alleles: Sequence[Alleles] | None = None,
+    overwrite: bool = False,
 ) -> Array:
     """Bring a correlation matrix into the order and signs of the instruments it is to go with, and check it.
 
@@ -80,6 +83,8 @@ def validate_ld(
         What to call the matrix in messages.
     alleles : sequence (J,) of pairs of str, optional
         Effect allele and other allele of each instrument in the table, "" where not known.
+    overwrite : bool
+        Whether the array may be changed instead of copied (a large one, read from a file).
 
     Returns
     -------
@@ -111,10 +116,13 @@ def validate_ld(
     if names is not None:
         order, sign = ld_alignment(names, instruments, where, alleles)
         if (order != np.arange(size)[: len(order)]).any() or len(order) < size:
-            matrix = matrix[np.ix_(order, order)]
+            matrix, overwrite = matrix[np.ix_(order, order)], True
         if (sign < 0).any():
-            matrix = matrix * np.outer(sign, sign)
-    return _checked(matrix, instruments, where)
+            matrix = matrix if overwrite else matrix.copy()
+            matrix *= sign[:, None]
+            matrix *= sign
+            overwrite = True
+    return _checked(matrix if overwrite else matrix.copy(), instruments, where)
 
 
 def row_order(rows: Sequence[str], columns: Sequence[str], where: str) -> NDArray[np.int_]:
@@ -258,7 +266,7 @@ def _may_be(one: str, other: str) -> bool:
 
 
 def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
-    """The matrix made exactly symmetric, after checking that it is a correlation matrix."""
+    """The matrix made exactly symmetric (in place), after checking that it is a correlation matrix."""
     J = len(instruments)
     dead = [str(instruments[j]) for j in range(J) if not np.isfinite(ld[j]).any() or ld[j, j] == 0.0]
     if dead:
@@ -281,16 +289,8 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
             f"{ld[j, j]:g} instead of 1",
             "Give correlations, not covariances",
         )
-    gap = np.abs(ld - ld.T)
-    if gap.max() > 1e-5:
-        i, j = np.unravel_index(int(gap.argmax()), gap.shape)
-        raise InputError(
-            f"{where}, row {i + 1}, column {j + 1}",
-            f"not symmetric: {ld[i, j]:g} against {ld[j, i]:g} across the diagonal",
-            "Compute the correlation matrix again; a one-sided triangle must be mirrored",
-        )
-    ld = 0.5 * (ld + ld.T)
-    lowest = float(np.linalg.eigvalsh(ld)[0])
+    _make_symmetric(ld, where)
+    lowest = _lowest_eigenvalue(ld, _MOST_NEGATIVE * max(J, 50))
     if lowest < _MOST_NEGATIVE * max(J, 50):
         raise InputError(
             where,
@@ -298,6 +298,32 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
             "Compute all correlations on the same runs, without gaps, or shrink them toward the identity",
         )
     return ld
+
+
+def _make_symmetric(ld: Array, where: str) -> None:
+    """The mean of the matrix and its transpose, in place and some rows at a time."""
+    for start in range(0, len(ld), _ROWS_AT_ONCE):
+        rows, columns = ld[start : start + _ROWS_AT_ONCE, start:], ld[start:, start : start + _ROWS_AT_ONCE].T
+        gap = np.abs(rows - columns)
+        if gap.max() > 1e-5:
+            i, j = np.unravel_index(int(gap.argmax()), gap.shape)
+            raise InputError(
+                f"{where}, row {start + i + 1}, column {start + j + 1}",
+                f"not symmetric: {rows[i, j]:g} against {columns[i, j]:g} across the diagonal",
+                "Compute the correlation matrix again; a one-sided triangle must be mirrored",
+            )
+        mean = 0.5 * (rows + columns)
+        ld[start : start + _ROWS_AT_ONCE, start:] = mean
+        ld[start:, start : start + _ROWS_AT_ONCE] = mean.T
+
+
+def _lowest_eigenvalue(ld: Array, least: float) -> float:
+    """The smallest eigenvalue where it is below ``least`` (< 0); 0 where a Cholesky factor shows that none is."""
+    shifted = ld.copy(order="F")
+    shifted[np.diag_indices_from(shifted)] -= least
+    _, failed = lapack.dpotrf(shifted, lower=1, overwrite_a=1)
+    del shifted
+    return float(np.linalg.eigvalsh(ld)[0]) if failed else 0.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ from mrinterp.tables._locus_columns import (
     reject_flat,
     variances_of,
 )
+from mrinterp.tables._matrix_file import read_matrix
 from mrinterp.tables._schema import Columns, instrument_names, plain_columns, reject_repeated
 from mrinterp.tables._sheet import Sheet, Table, is_table, read_sheet
 
@@ -334,30 +335,23 @@ def read_ld(
         return validate_ld(np.asarray(table, dtype=float), instruments)
     if isinstance(table, pd.DataFrame) and not isinstance(table.index, pd.RangeIndex):
         return validate_ld(table, instruments, alleles=alleles)
-    sheet = read_sheet(table)
-    names = [str(c) for c in sheet.frame.columns]
-    rows = sheet.text(names[0]) if len(names) == len(sheet.frame) + 1 else None
-    names = names if rows is None else names[1:]
-    if len(names) != len(sheet.frame):
+    found = read_matrix(table)
+    rows, names = found.rows, list(found.columns)
+    if len(names) != len(found.values):
         raise InputError(
-            sheet.where,
-            f"{len(sheet.frame)} rows and {len(names)} columns for {len(instruments)} instruments",
+            found.where,
+            f"{len(found.values)} rows and {len(names)} columns for {len(instruments)} instruments",
             "Give one row and one column per instrument of the table",
         )
-    matrix = _matrix(sheet, names)
+    matrix, where = found.values, found.where
     if rows is not None and not counted_names(rows):
         if counted_names(names):
-            names = rows
-        matrix = matrix[row_order(rows, names, sheet.where)]
-    return validate_ld(matrix, instruments, names, sheet.where, alleles=alleles)
-
-
-def _matrix(sheet: Sheet, names: list[str]) -> Array:
-    """All cells as numbers at once; nan (a monomorphic instrument) stays for `validate_ld`."""
-    try:
-        return sheet.frame[names].to_numpy(dtype=object).astype(float)
-    except ValueError:
-        return np.column_stack([sheet.numbers(name) for name in names])  # names the cell, or reads 'NA'
+            names = list(rows)
+        order = row_order(rows, names, where)
+        matrix = matrix if (order == np.arange(len(order))).all() else matrix[order]
+    del found  # a large matrix is held once
+    own = not isinstance(table, pd.DataFrame)  # a data frame stays as it is
+    return validate_ld(matrix, instruments, names, where, alleles=alleles, overwrite=own)
 
 
 def _alleles(sheet: Sheet, trait: str | None = None) -> list[tuple[str, str]] | None:

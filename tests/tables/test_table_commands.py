@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import runpy
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -198,6 +199,20 @@ def test_no_control_character_reaches_the_terminal_or_a_figure(folder: Path) -> 
     from xml.dom import minidom
 
     minidom.parse("figure.svg")
+
+
+def test_reading_a_matrix_takes_little_more_memory_than_the_matrix(folder: Path) -> None:
+    J = 700
+    at = np.arange(J)
+    ld = 0.9 ** np.abs(np.subtract.outer(at, at))
+    names = [f"rs{k}" for k in at]
+    pd.DataFrame(ld, columns=names).to_csv("large.csv", index=False, float_format="%.6f")
+    tracemalloc.start()
+    read = mrinterp.tables.read_ld("large.csv", names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(read, ld, atol=1e-6)
+    assert peak < 3 * read.nbytes + 4e6  # and the batch of text that is held at a time
 
 
 @pytest.mark.parametrize("separator", [",", "\t", ";", " "])
