@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.adapters._model_inputs import ModelInputs
-from mrinterp.core.checks import checked_values
+from mrinterp.core.array_checks import checked_values
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._kinds.kind import Kind

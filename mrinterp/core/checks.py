@@ -13,7 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 
@@ -27,7 +27,7 @@ __all__ = [
     "checked_number",
     "checked_numbers_of",
     "checked_seed",
-    "checked_values",
+    "checked_type",
     "shown",
 ]
 
@@ -247,30 +247,24 @@ def checked_numbers_of(
     return np.array(found, dtype=np.int_)
 
 
-def checked_values(values: ArrayLike, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """Finite numbers broadcast to the shape, as a new array.
+def checked_type(value: Any, name: str, wanted: type | tuple[type, ...], fix: str) -> None:
+    """Refuse a value of another type, with how to get the right one.
 
     Raises
     ------
     InputError
-        For what is no array of numbers, does not broadcast, or is not finite everywhere.
+        For anything else.
 
     Examples
     --------
-    >>> checked_values(1, "values", (2,))
-    array([1., 1.])
+    >>> checked_type(1.5, "share", float, "Give a share")
     """
-    try:
-        given = np.asarray(values, dtype=float)
-    except (TypeError, ValueError):
-        raise InputError(name, shown(values), f"Give numbers that broadcast to {shape}") from None
-    try:
-        new = np.array(np.broadcast_to(given, shape))
-    except ValueError:
-        raise InputError(name, f"shape {given.shape}", f"Give numbers that broadcast to {shape}") from None
-    if not np.isfinite(new).all():
-        raise InputError(name, f"{int((~np.isfinite(given)).sum())} not finite", "Give finite numbers")
-    return new
+    if isinstance(value, wanted):
+        return
+    kinds = wanted if isinstance(wanted, tuple) else (wanted,)
+    raise InputError(
+        name, f"{type(value).__name__} object", f"Give a {' or '.join(k.__name__ for k in kinds)}: {fix}"
+    )
 
 
 def shown(value: Any) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.array_checks import checked_array, checked_truths
+from mrinterp.core.checks import checked_choice, checked_names, shown
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import alleles_of, validate_ld
 from mrinterp.core.shown import Shown, listed
@@ -16,6 +18,44 @@ from mrinterp.core.shown import Shown, listed
 __all__ = ["MRData"]
 
 Array = NDArray[np.float64]
+
+
+def _distinct(names: Any, what: str) -> tuple[str, ...]:
+    """Names as text, each once."""
+    if isinstance(names, str) or not np.iterable(names):
+        raise InputError(f"MRData {what}", shown(names), "Give a list of names")
+    found = tuple(str(n) for n in names)
+    if len(set(found)) < len(found):
+        twice = next(n for i, n in enumerate(found) if n in found[:i])
+        raise InputError(f"MRData {what}", f"{twice!r} appears twice", "Give distinct names")
+    return found
+
+
+def _check_correlation(ld: Array, instruments: tuple[str, ...]) -> None:
+    """What is known of a correlation matrix must be one: 1 on the diagonal, and the same on both sides of it."""
+    off = np.abs(np.diag(ld) - 1.0)
+    if (off > 1e-3).any():
+        j = int(np.nanargmax(off))
+        found, fix = f"{ld[j, j]:g} instead of 1", "Give correlations, not covariances"
+        raise InputError(f"MRData ld, diagonal of {instruments[j]!r}", found, fix)
+    gap = np.abs(ld - ld.T)
+    if (gap > 1e-5).any():
+        i, k = divmod(int(np.nanargmax(gap)), len(ld))
+        raise InputError(
+            f"MRData ld, row {i + 1}, column {k + 1}",
+            f"not symmetric: {ld[i, k]:g} against {ld[k, i]:g} across the diagonal",
+            "Compute the correlation matrix again; a one-sided triangle must be mirrored",
+        )
+
+
+def _sizes(value: Any, name: str, count: int) -> Array:
+    """Sample sizes, one per trait."""
+    sizes = np.atleast_1d(checked_array(value, name, missing=True))
+    if sizes.shape != (count,):
+        raise InputError(name, f"shape {sizes.shape}", f"Give {count}, one per trait")
+    if (sizes <= 0).any():
+        raise InputError(name, f"{sizes[sizes <= 0][0]:g}", "Sample sizes are positive")
+    return sizes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -43,6 +83,11 @@ class MRData(Shown):
         (within-prompt changes, whose shared errors are mostly causal: do not subtract them).
     n_x, n_y : ndarray (F,) and (O,), optional
         Sample sizes (clusters, for runs) per exposure and outcome.
+    sigma_xy : ndarray (J, F, O), optional
+        Covariance of the exposures' errors with the outcomes', where that among exposures was not kept.
+    unmoved : ndarray (F, J) of bool, optional
+        Instruments known not to move an exposure at all (effect 0 without error, ``se_x`` nan): no instruments
+        of that exposure, and zeros beside it in a joint estimate. True throughout for a feature that never changes.
     unit : str
         Unit of the outcomes, for sentences.
     info : DataFrame
@@ -83,12 +128,17 @@ class MRData(Shown):
     design: str = "between"
     n_x: Array | None = None
     n_y: Array | None = None
+    sigma_xy: Array | None = None
+    unmoved: NDArray[np.bool_] | None = None
     unit: str = ""
     info: pd.DataFrame = field(default_factory=pd.DataFrame)
     dropped: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["instrument", "reason"]))
     meta: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for name in ("exposures", "outcomes", "instruments"):
+            object.__setattr__(self, name, _distinct(getattr(self, name), name))
+        checked_choice(self.design, "MRData design", ("between", "paired"))
         F, O, J = len(self.exposures), len(self.outcomes), len(self.instruments)
         T = F + O
         expected: dict[str, tuple[int, ...]] = {
@@ -99,6 +149,7 @@ class MRData(Shown):
             "error_corr": (T, T),
             "sigma": (J, T, T),
             "ld": (J, J),
+            "sigma_xy": (J, F, O),
         }
         for name, shape in expected.items():
             value = getattr(self, name)
@@ -106,7 +157,7 @@ class MRData(Shown):
                 continue
             if name == "ld" and isinstance(value, pd.DataFrame):
                 value = validate_ld(value, self.instruments, alleles=alleles_of(self.info))
-            value = np.asarray(value, dtype=float)
+            value = checked_array(value, f"MRData {name}", missing=name not in ("error_corr", "sigma"))
             if value.shape != shape:
                 raise InputError(
                     f"MRData {name}",
@@ -114,6 +165,11 @@ class MRData(Shown):
                     "Put traits on rows and instruments on columns",
                 )
             object.__setattr__(self, name, value)
+        if self.ld is not None:
+            _check_correlation(self.ld, self.instruments)
+        for name, count in (("n_x", F), ("n_y", O)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _sizes(getattr(self, name), f"MRData {name}", count))
         for name in ("se_x", "se_y"):
             bad = np.argwhere(getattr(self, name) <= 0)
             if len(bad):
@@ -165,18 +221,44 @@ class MRData(Shown):
         corr = np.eye(se.shape[1]) if self.error_corr is None else self.error_corr
         return np.asarray(se[:, :, None] * corr[None] * se[:, None, :])
 
+    def with_zeros_known(self) -> MRData:
+        """The same data with an error beside every zero of ``unmoved``: a millionth of the exposure's usual one,
+        so that joint estimates take such effects as known."""
+        if self.unmoved is None or not self.unmoved.any():
+            return self
+        known = np.where(np.isfinite(self.se_x), self.se_x, np.nan)
+        usual = np.array([np.median(k[np.isfinite(k)]) if np.isfinite(k).any() else np.nan for k in known])
+        tiny = 1e-6 * usual[:, None]
+        fill = self.unmoved & np.isfinite(tiny)
+        sigma = self.sigma
+        if sigma is not None:
+            sigma = sigma.copy()
+            f, j = np.nonzero(fill)
+            sigma[j, f, f] = tiny[f, 0] ** 2
+        return replace(self, se_x=np.where(fill, tiny, self.se_x), sigma=sigma)
+
     def select(
         self,
         exposures: list[str] | None = None,
         outcomes: list[str] | None = None,
         instruments: NDArray[np.bool_] | None = None,
     ) -> MRData:
-        """The same data for fewer traits or instruments (a mask over J)."""
-        xs = list(self.exposures) if exposures is None else list(exposures)
-        ys = list(self.outcomes) if outcomes is None else list(outcomes)
+        """The same data for fewer traits (names) or instruments (a mask over J)."""
+        xs = list(
+            self.exposures if exposures is None else checked_names(exposures, "exposures", self.exposures)
+        )
+        ys = list(self.outcomes if outcomes is None else checked_names(outcomes, "outcomes", self.outcomes))
         fx = [self.exposures.index(x) for x in xs]
         oy = [self.outcomes.index(y) for y in ys]
-        keep = np.ones(len(self.instruments), bool) if instruments is None else np.asarray(instruments, bool)
+        keep = np.ones(len(self.instruments), bool)
+        if instruments is not None:
+            keep = checked_truths(instruments, "instruments")
+            if len(keep) != len(self.instruments):
+                found, fix = (
+                    f"{len(keep)} truth values",
+                    f"Give one for each of {len(self.instruments)} instruments",
+                )
+                raise InputError("instruments", found, fix)
         t = np.array(fx + [len(self.exposures) + o for o in oy])
         return MRData(
             beta_x=self.beta_x[fx][:, keep],
@@ -192,6 +274,8 @@ class MRData(Shown):
             design=self.design,
             n_x=None if self.n_x is None else self.n_x[fx],
             n_y=None if self.n_y is None else self.n_y[oy],
+            sigma_xy=None if self.sigma_xy is None else self.sigma_xy[keep][:, fx][:, :, oy],
+            unmoved=None if self.unmoved is None else self.unmoved[fx][:, keep],
             unit=self.unit,
             info=self.info.loc[keep].reset_index(drop=True) if len(self.info) == len(keep) else self.info,
             dropped=self.dropped,

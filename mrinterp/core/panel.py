@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.array_checks import checked_array
+from mrinterp.core.checks import checked_choice
 from mrinterp.core.errors import InputError
 from mrinterp.core.shown import Shown, listed
 from mrinterp.core.storage import (
@@ -24,6 +26,10 @@ from mrinterp.core.storage import (
 __all__ = ["Changes", "Panel"]
 
 Array = NDArray[np.float64]
+
+
+def _is_masked(value: NDArray[Any]) -> bool:
+    return isinstance(value, np.ma.MaskedArray)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -116,6 +122,9 @@ class Panel(Shown):
         }
         for name, columns in names.items():
             value = getattr(self, name)
+            if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub" or _is_masked(value):
+                value = checked_array(value, name)
+                object.__setattr__(self, name, value)
             if value.ndim != 2 or len(value) != N:
                 raise InputError(
                     name, f"shape {value.shape} for {N} runs", f"Give one row per run: ({N}, columns)"
@@ -165,8 +174,14 @@ class Panel(Shown):
         """The runs of a split and of some kinds; clean runs always come along."""
         mask = np.ones(len(self.runs), bool)
         if split is not None:
+            checked_choice(split, "split", sorted({str(s) for s in self.runs["split"]}))
             mask &= (self.runs["split"] == split).to_numpy()
         if kinds is not None:
+            present = sorted({str(k) for k in self.runs["kind"]} - {"clean"})
+            if not set(kinds) & set(present):
+                raise InputError(
+                    "kinds", listed(list(kinds)), f"No run is of that kind; there are {listed(present)}"
+                )
             mask &= self.runs["kind"].isin([*kinds, "clean"]).to_numpy()
         return self._take(np.flatnonzero(mask))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_numbers_of
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.shown import Shown, listed
@@ -42,8 +44,12 @@ class SumStats(Shown):
         them weigh more than others.
     clusters : int
         Families in the scan.
-    error_cov : ndarray (J, T, T), optional
-        Covariance of the errors of one instrument's effects on the traits.
+    error_cov : ndarray (J, K, K), optional
+        Covariance of the errors of one instrument's effects among K traits.
+    error_traits : tuple of str, optional
+        Names of those traits; all T by default.
+    outcome_cov : ndarray (J, T, O), optional
+        Covariance of every trait's errors with the outcomes', where ``error_cov`` does not hold all traits.
     meta : dict
         Split, kinds and ``design`` (``paired`` or ``between``).
     ld : ndarray (J, J), optional
@@ -80,6 +86,8 @@ class SumStats(Shown):
     error_cov: NDArray[Any] | None = None
     meta: dict[str, Any] = field(default_factory=dict)
     ld: NDArray[Any] | None = None
+    error_traits: tuple[str, ...] | None = None
+    outcome_cov: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.traits), len(self.instruments))
@@ -132,30 +140,46 @@ class SumStats(Shown):
             }
         )
 
-    def to_mrdata(self, kind: str | None = None, with_errors: bool = True, with_ld: bool = False) -> MRData:
-        """Exposures are the feature traits, outcomes the outcome traits; placebo instruments stay out.
+    def to_mrdata(
+        self,
+        kind: str | None = None,
+        with_errors: bool = True,
+        with_ld: bool = False,
+        exposures: Sequence[str] | None = None,
+    ) -> MRData:
+        """Exposures are the feature traits (or those named), outcomes the outcome traits; placebos stay out.
 
         ``with_ld`` hands on the design's correlation between instruments: for colocalization and
         fine-mapping within a locus (``info["locus"]``), and for estimators of correlated instruments.
-        Instruments that never varied, or whose error is zero, are listed in ``dropped``.
+        Every trait keeps its own instruments: an effect whose error is zero is missing for that trait alone, and
+        where a feature did not change at all it is known to be 0 (``MRData.unmoved``). Instruments that never
+        varied, or are measured for no trait, are listed in ``dropped``.
         """
         use = ~self.instruments["placebo"].to_numpy(dtype=bool)
         if kind is not None:
             use &= (self.instruments["kind"] == kind).to_numpy()
-        measured = np.isfinite(self.beta).all(axis=0) & (np.nan_to_num(self.se) > 0).all(axis=0)
+        fx = np.flatnonzero((self.traits["role"] == "feature").to_numpy())
+        if exposures is not None:
+            features = [str(n) for n in self.traits["trait"].to_numpy()[fx]]
+            fx = fx[checked_numbers_of(exposures, "exposures", features, numbers=False)]
+        oy = np.flatnonzero((self.traits["role"] == "outcome").to_numpy())
+        beta, se = np.array(self.beta, float), np.array(self.se, float)
+        error = np.nan_to_num(se) > 0
+        zero = (beta == 0) & (se == 0)
+        beta[~error], se[~error] = np.nan, np.nan
+        still = zero & ~error
+        measured = error.any(axis=0) | still.any(axis=0)
         keep = use & measured
         names = self.instruments["instrument"].to_numpy()
         dropped = pd.DataFrame(
-            {"instrument": names[use & ~measured], "reason": "its dose did not vary, or an error is zero"}
+            {
+                "instrument": names[use & ~measured],
+                "reason": "its dose did not vary, or no error could be measured",
+            }
         )
-        fx = np.flatnonzero((self.traits["role"] == "feature").to_numpy())
-        oy = np.flatnonzero((self.traits["role"] == "outcome").to_numpy())
-        t = np.concatenate([fx, oy])
         trait = self.traits["trait"].to_numpy()
-        beta, se = np.asarray(self.beta, float), np.asarray(self.se, float)
-        sigma = None
-        if with_errors and self.error_cov is not None:
-            sigma = np.asarray(self.error_cov, float)[keep][:, t[:, None], t[None, :]]
+        beta[fx] = np.where(still[fx], 0.0, beta[fx])
+        sigma, sigma_xy = self._errors(fx, oy, keep) if with_errors else (None, None)
         return MRData(
             beta_x=beta[fx][:, keep],
             se_x=se[fx][:, keep],
@@ -165,11 +189,27 @@ class SumStats(Shown):
             outcomes=tuple(trait[oy]),
             instruments=tuple(names[keep]),
             sigma=sigma,
+            sigma_xy=sigma_xy,
+            unmoved=still[fx][:, keep] if still[fx].any() else None,
             ld=np.asarray(self.ld, float)[np.ix_(keep, keep)] if with_ld and self.ld is not None else None,
             design=self.meta.get("design", "between"),
             info=self.instruments.loc[keep].reset_index(drop=True),
             dropped=dropped,
         )
+
+    def _errors(
+        self, fx: NDArray[np.int_], oy: NDArray[np.int_], keep: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float64] | None, NDArray[np.float64] | None]:
+        """Covariance of all errors of each instrument, or where it was not kept that with the outcomes only."""
+        names = self.traits["trait"].to_numpy()
+        place = {n: i for i, n in enumerate(names if self.error_traits is None else self.error_traits)}
+        wanted = [str(n) for n in names[np.concatenate([fx, oy])]]
+        if self.error_cov is not None and all(n in place for n in wanted):
+            t = np.array([place[n] for n in wanted])
+            return np.asarray(self.error_cov, float)[keep][:, t[:, None], t[None, :]], None
+        if self.outcome_cov is not None:
+            return None, np.asarray(self.outcome_cov, float)[keep][:, fx]
+        return None, None
 
     def save(self, folder: Path) -> None:
         """Write the summary statistics into ``folder``, whole or not at all."""
@@ -181,6 +221,8 @@ class SumStats(Shown):
                 np.save(partial / "ld.npy", np.asarray(self.ld, np.float32))
             if self.error_cov is not None:
                 np.save(partial / "error_cov.npy", np.asarray(self.error_cov, np.float32))
+            if self.outcome_cov is not None:
+                np.save(partial / "outcome_cov.npy", np.asarray(self.outcome_cov, np.float32))
             write_table(partial / "traits.parquet", self.traits)
             write_table(partial / "instruments.parquet", self.instruments)
             header = {
@@ -188,6 +230,7 @@ class SumStats(Shown):
                 "format_version": FORMAT_VERSION,
                 "clusters": self.clusters,
                 "meta": self.meta,
+                "error_traits": None if self.error_traits is None else list(self.error_traits),
             }
             write_json(partial / "sumstats.json", header)
 
@@ -196,7 +239,12 @@ class SumStats(Shown):
         """Reopen what `save` wrote, memory-mapped."""
         folder = Path(folder)
         header = read_header(folder / "sumstats.json", "sumstats")
-        cov = folder / "error_cov.npy"
+        traits = header.get("error_traits")
+
+        def stored(name: str) -> NDArray[Any] | None:
+            path = folder / f"{name}.npy"
+            return np.load(path, mmap_mode="r") if path.exists() else None
+
         return cls(
             beta=np.load(folder / "beta.npy", mmap_mode="r"),
             se=np.load(folder / "se.npy", mmap_mode="r"),
@@ -204,7 +252,9 @@ class SumStats(Shown):
             instruments=read_table(folder / "instruments.parquet"),
             dof=np.load(folder / "dof.npy"),
             clusters=int(header["clusters"]),
-            error_cov=np.load(cov, mmap_mode="r") if cov.exists() else None,
+            error_cov=stored("error_cov"),
+            error_traits=None if traits is None else tuple(traits),
+            outcome_cov=stored("outcome_cov"),
             meta=header["meta"],
-            ld=np.load(folder / "ld.npy", mmap_mode="r") if (folder / "ld.npy").exists() else None,
+            ld=stored("ld"),
         )

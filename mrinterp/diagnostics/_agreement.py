@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.checks import checked_draws, checked_seed
 from mrinterp.core.errors import InputError
-from mrinterp.effects._verdict import verdicts
+from mrinterp.effects._verdict import estimate_verdicts, verdicts
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -156,7 +156,7 @@ def _joined(e: Estimates, knockout: KnockoutEffects, rope: Array, truth: NDArray
         ["method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "neglog10p", "status"]
     ]
     return frame.assign(
-        verdict=verdicts(e.ci_lower, e.ci_upper, rope, knockout).ravel(),
+        verdict=estimate_verdicts(e, rope, knockout).ravel(),
         knockout=knockout.effect.ravel(),
         knockout_se=knockout.se.ravel(),
         knockout_lower=lower.ravel(),

@@ -158,20 +158,21 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
 def _told_apart(panel: Panel) -> Check:
     """Features whose change the other columns explain have no effect of their own to be estimated."""
     data = run_data(panel)
-    lost = data.dependent()[0] < MIN_PARTIAL_VARIANCE
-    names = [panel.feature_names[s[0]] for s, gone in zip(data.sets, lost, strict=True) if gone]
+    near = data.columns[data.partial_variance() < MIN_PARTIAL_VARIANCE]
+    lost = np.unique(np.concatenate([near, data.dead, *(np.array(s.members) for s in data.sets)]).astype(int))
+    names, count = [panel.feature_names[f] for f in lost], len(panel.feature_names)
     some = f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
     return Check(
         name="features told apart",
         null_in_words="other features and the bypass explain a feature's change",
         statistic=float(len(names)),
-        df=float(len(lost)),
+        df=float(count),
         neglog10p=float("nan"),
-        verdict="passed" if not names else ("failed" if len(names) == len(lost) else "warning"),
-        note=f"{len(names)} of {len(lost)} features are not identified{some}."
+        verdict="passed" if not names else ("failed" if len(names) == count else "warning"),
+        note=f"{len(names)} of {count} features are not identified by themselves{some}."
         + (
-            " They are linear combinations of each other or of the bypass, as all coordinates of a layer-normalized"
-            " site are: list fewer, or choose components."
+            " They do not change, or are linear combinations of each other or of the bypass, as all coordinates of a"
+            " layer-normalized site are: list fewer, or choose components."
             if names
             else ""
         ),

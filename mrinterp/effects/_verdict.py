@@ -10,7 +10,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
 
-__all__ = ["verdict_table", "verdicts"]
+__all__ = ["estimate_verdicts", "verdict_table", "verdicts"]
 
 Array = NDArray[np.float64]
 
@@ -19,6 +19,15 @@ def verdicts(lower: Array, upper: Array, rope: Array, knockout: KnockoutEffects)
     """Verdicts (F, O) of intervals; none on outcomes that have no slope at the clean run."""
     words = verdict(lower, upper, rope[None, :])
     words[:, knockout.extremal_at_clean] = NOT_APPLICABLE
+    return words
+
+
+def estimate_verdicts(estimates: Estimates, rope: Array, knockout: KnockoutEffects) -> NDArray[np.object_]:
+    """Verdicts (F, O) of estimates; a member of a set of dependent features has none of its own."""
+    words = verdicts(estimates.ci_lower, estimates.ci_upper, rope, knockout)
+    for one in estimates.meta.get("dependent_sets", []):
+        rows = [estimates.exposures.index(m) for m in one["members"]]
+        words[rows, estimates.outcomes.index(one["outcome"])] = "indeterminate"
     return words
 
 
@@ -38,7 +47,7 @@ def verdict_table(
             "ci_lower": frame["ci_lower"],
             "ci_upper": frame["ci_upper"],
             "neglog10p": frame["neglog10p"],
-            "verdict": verdicts(primary.ci_lower, primary.ci_upper, rope, knockout).ravel(),
+            "verdict": estimate_verdicts(primary, rope, knockout).ravel(),
             "knockout": knockout.effect.ravel(),
             "knockout_lower": lower.ravel(),
             "knockout_upper": upper.ravel(),

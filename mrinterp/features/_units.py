@@ -39,8 +39,10 @@ class Units(TokenFeatureView):
     """
 
     def __init__(self, units: Sequence[int], width: int, names: Sequence[str] | None = None) -> None:
-        chosen = [int(u) for u in units]
+        chosen = [u.item() if hasattr(u, "item") else u for u in units]
         for u in chosen:
+            if isinstance(u, bool) or not isinstance(u, int):
+                raise InputError("units", f"{u!r}", "Units are whole numbers from 0")
             if not 0 <= u < width:
                 raise InputError(
                     f"unit {u}", f"the site has {width} units", f"Units run from 0 to {width - 1}"

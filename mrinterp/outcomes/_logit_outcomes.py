@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
 
+from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
 from mrinterp.outcomes._outcome import named_entry
 from mrinterp.positions import LAST_TOKEN, Position
@@ -109,6 +111,9 @@ class Logit:
     position: Position = LAST_TOKEN
     name: str = "logit"
 
+    def __post_init__(self) -> None:
+        _check_target(self.target, self.name)
+
     @property
     def names(self) -> tuple[str, ...]:
         """One name."""
@@ -145,6 +150,10 @@ class LogitDifference:
     negative: int
     position: Position = LAST_TOKEN
     name: str = "logit_difference"
+
+    def __post_init__(self) -> None:
+        for target in (self.positive, self.negative):
+            _check_target(target, self.name)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -186,6 +195,9 @@ class Probability:
     log: bool = False
     name: str = "probability"
 
+    def __post_init__(self) -> None:
+        _check_target(self.target, self.name)
+
     @property
     def names(self) -> tuple[str, ...]:
         """One name."""
@@ -223,6 +235,9 @@ class ClassifierMargin:
     position: Position = LAST_TOKEN
     name: str = "margin"
 
+    def __post_init__(self) -> None:
+        _check_target(self.target, self.name)
+
     @property
     def names(self) -> tuple[str, ...]:
         """One name."""
@@ -238,6 +253,12 @@ class ClassifierMargin:
         own = _column(logits, self.target, self.name)
         others = torch.arange(logits.shape[1], device=logits.device) != self.target
         return own - logits[:, others].amax(1, keepdim=True)
+
+
+def _check_target(target: Any, name: str) -> None:
+    """A token or class is named by a whole number; 1.0 or True would name one too, by chance."""
+    if isinstance(target, bool) or not isinstance(target, Integral):
+        raise InputError(f"outcome {name!r}", shown(target), "Give the whole number of a token or class")
 
 
 def _column(values: torch.Tensor, target: int, name: str) -> torch.Tensor:

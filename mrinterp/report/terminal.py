@@ -40,6 +40,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             *_largest(study, top),
             "",
             _tested(study, top),
+            *_sets(study),
             "",
             f"Compared with the {blind(study)}knockouts:",
             *(f"  {line}" for line in held),
@@ -81,6 +82,12 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _sets(study: FinishedStudy) -> list[str]:
+    """Features that the runs cannot tell apart have no verdict of their own: what holds of each set."""
+    found = study.estimates["within"].sets(list(ropes(study).values()))
+    return [f"Sets that count as one claim ({len(found)}):", *(f"  {s}" for s in found)] if found else []
 
 
 def _tested(study: FinishedStudy, top: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from mrinterp.core.shown import listed
 from mrinterp.results._result import Axis, Named, Result, Shape
 from mrinterp.results._sentences import first_lines
+from mrinterp.stats.tests.equivalence import verdict
 from mrinterp.stats.tests.tails import critical_value, neglog10p_t, two_sided_p
 
 __all__ = ["Estimate", "Estimates"]
@@ -287,6 +289,41 @@ class Estimates(Result):
         known = np.isfinite(self.ci_lower[f, o]) and np.isfinite(self.ci_upper[f, o])
         place = f"largest effect {self.exposures[f]} on {self.outcomes[o]}"
         return f"{place}: {self.beta[f, o]:.4g}{interval if known else ''}"
+
+    def sets(self, rope: Sequence[float] | None = None) -> list[str]:
+        """A sentence for each set of features that the data cannot tell apart, and outcome.
+
+        Parameters
+        ----------
+        rope : sequence of float (O,), optional
+            Half widths of the regions of practical equivalence, in units of the effect: for the verdict on copies.
+
+        Returns
+        -------
+        list of str
+            Members, how they depend on one another, and what is known of them together. ``meta["dependent_sets"]``
+            has the same as numbers.
+        """
+        out = []
+        for one in self.meta.get("dependent_sets", []):
+            text = (
+                f"{', '.join(one['members'])} on {one['outcome']}: the data cannot tell them apart"
+                f" ({'; '.join(one['depend'])})"
+            )
+            if one["rank"] == 1 and "beta" in one:
+                text += (
+                    f"; together {one['beta']:+.3g} per unit of {one['members'][0]}"
+                    f" [{one['ci_lower']:+.3g}, {one['ci_upper']:+.3g}]"
+                )
+                if rope is not None:
+                    half = rope[self.outcomes.index(one["outcome"])]
+                    text += f", {verdict(one['ci_lower'], one['ci_upper'], half)} as a set"
+            elif one["verdict"] != "no estimate":
+                text += (
+                    "; at least one of them acts" if one["verdict"] == "acts" else "; none is shown to act"
+                )
+            out.append(text + ".")
+        return out
 
     def to_frame(self) -> pd.DataFrame:
         """One row per (feature, outcome): the JSON contract's columns, then the method's own."""

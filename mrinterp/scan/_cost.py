@@ -7,6 +7,7 @@ import time
 from mrinterp.core.design import Design
 from mrinterp.core.plan import Plan
 from mrinterp.models._cut import CutNetwork
+from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
 
 __all__ = ["scan_cost"]
@@ -40,6 +41,9 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
     discovery = len(design.rows("discovery"))
     columns = features + 2 * plan.estimation.max_rank
+    estimation = design.runs.iloc[design.rows("estimation")]
+    doses, outcomes = design.doses.shape[1], sample["outcome"].shape[1]
+    marginal = scan_bytes(features, outcomes, doses, estimation["family"].nunique())
     return {
         "block": float(block),
         "scan_runs": float(scan),
@@ -47,7 +51,12 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         "runs": float(scan + swept),
         "seconds": per_run * (scan + swept),
         "seconds_per_block": per_run * block,
-        # Raw reading, its float64 copy and the projection's work space; then the projected columns.
-        "bytes": discovery * (row_bytes * 3 + columns * 16) + design.doses.nbytes,
+        # Raw reading, its float64 copy and the projection's work space, then the projected columns; or the
+        # estimation split's columns and doses with their changes, and the marginal effects with their errors.
+        "bytes": max(
+            discovery * (row_bytes * 3 + columns * 16),
+            len(estimation) * (columns + doses) * 16 + marginal,
+        )
+        + design.doses.nbytes,
         "disk": 1.5 * design.doses.nbytes + (scan - discovery) * columns * 8,
     }

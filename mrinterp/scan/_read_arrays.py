@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.array_checks import checked_truths
 from mrinterp.core.basis import Dictionary
+from mrinterp.core.checks import checked_count, checked_seed, checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.models._cut import CutNetwork
@@ -121,8 +123,18 @@ def read_arrays(
     >>> reading.features.shape, reading.bypass.shape
     ((80, 1), (80, 2))
     """
+    checked_type(network, "network", CutNetwork, "mrinterp.models.array_network makes one")
+    rank, block, seed = (
+        checked_count(rank, "rank", least=0),
+        checked_count(block, "block"),
+        checked_seed(seed),
+    )
     start, count = np.asarray(clean), len(network.inputs)
-    chosen = np.ones(count, bool) if learn is None else np.asarray(learn, dtype=bool)
+    if start.dtype.kind not in "iu":
+        raise InputError(
+            "clean", f"entries of type {start.dtype}", "Give row numbers (whole numbers from 0), one per run"
+        )
+    chosen = np.ones(count, bool) if learn is None else checked_truths(learn, "learn")
     if start.shape != (count,) or chosen.shape != (count,) or start.min() < 0 or start.max() >= count:
         raise InputError(
             "clean", f"shape {start.shape}, learn {chosen.shape}, {count} runs", "Give one row number per run"

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.array_checks import checked_array, checked_rows, checked_truths, column_names
+from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 
@@ -37,7 +39,7 @@ def from_arrays(
     Parameters
     ----------
     doses : array_like (N, J)
-        Dose of every instrument in every run, as assigned.
+        Dose of every instrument in every run, as assigned. Here as below pandas objects must have the same index.
     features : array_like (N, F)
         Value of every feature, in its own unit.
     outcomes : array_like (N, O) or (N,)
@@ -54,7 +56,7 @@ def from_arrays(
     split : array_like (N,) of str, optional
         Split of each run (``"discovery"``, ``"estimation"``, ...); default ``"estimation"``.
     instruments, feature_names, outcome_names : sequence of str, optional
-        Names; by default ``z0``, ..., ``x0``, ... and ``y0``, ...
+        Names; by default those of a DataFrame's columns, else ``z0``, ..., ``x0``, ... and ``y0``, ...
     placebo : sequence of str
         Names of instruments that edit nothing.
     rank : int, optional
@@ -67,8 +69,9 @@ def from_arrays(
     Raises
     ------
     InputError
-        For arrays of different length, values that are not finite, or a prompt in two families;
-        names the array, the row and the fix.
+        For arrays of different length or with other row labels, values that are no finite real numbers, masked or
+        missing entries, truth values that are none, a name twice, a rank that there is not, or a prompt in two
+        families; names the array, the row and the fix.
 
     Examples
     --------
@@ -80,14 +83,14 @@ def from_arrays(
     >>> panel.features.shape, panel.feature_names
     ((4, 1), ('x0',))
     """
+    given = {"doses": doses, "features": features, "outcomes": outcomes, "bypass": bypass}
+    columns = {"prompt": prompt, "family": family, "kind": kind, "split": split, "clean": clean}
+    checked_rows({**given, **columns})
     matrices = {
-        "doses": _matrix("doses", doses),
-        "features": _matrix("features", features),
-        "outcomes": _matrix("outcomes", outcomes),
+        name: _matrix(name, value) for name, value in given.items() if name != "bypass" or value is not None
     }
     N = len(matrices["features"])
-    matrices["bypass"] = np.zeros((N, 0)) if bypass is None else _matrix("bypass", bypass)
-    columns = {"prompt": prompt, "family": family, "kind": kind, "split": split, "clean": clean}
+    matrices.setdefault("bypass", np.zeros((N, 0)))
     vectors = {k: _vector(k, v) for k, v in columns.items() if v is not None}
     for name, value in {**matrices, **vectors}.items():
         if len(value) != N:
@@ -98,7 +101,7 @@ def from_arrays(
     frame["split"] = vectors.get("split", np.full(N, "estimation", dtype=object))
     frame["kind"] = vectors.get("kind", np.full(N, "perturbed", dtype=object))
     if "clean" in vectors:
-        frame.loc[vectors["clean"].astype(bool), "kind"] = "clean"
+        frame.loc[vectors["clean"], "kind"] = "clean"
     per_prompt = frame.groupby("prompt", sort=False)["family"].nunique()
     if (per_prompt > 1).any():
         which = per_prompt.index[per_prompt > 1][0]
@@ -108,7 +111,7 @@ def from_arrays(
             "A prompt belongs to exactly one family: give all its runs the same value",
         )
     J = matrices["doses"].shape[1]
-    names = _names("instruments", instruments, J, "z")
+    names = _names("instruments", instruments, column_names(doses), J, "z")
     unknown = [p for p in placebo if p not in names]
     if unknown:
         raise InputError("placebo", f"{unknown[0]!r} is not an instrument", f"Instruments: {names[:8]}")
@@ -129,18 +132,21 @@ def from_arrays(
         bypass=matrices["bypass"],
         outcomes=matrices["outcomes"],
         instruments=table,
-        feature_names=tuple(_names("feature_names", feature_names, matrices["features"].shape[1], "x")),
-        outcome_names=tuple(_names("outcome_names", outcome_names, matrices["outcomes"].shape[1], "y")),
-        bypass_names=tuple(f"bypass:{i}" for i in range(matrices["bypass"].shape[1])),
-        rank=matrices["bypass"].shape[1] if rank is None else rank,
+        feature_names=tuple(
+            _names("feature_names", feature_names, column_names(features), matrices["features"].shape[1], "x")
+        ),
+        outcome_names=tuple(
+            _names("outcome_names", outcome_names, column_names(outcomes), matrices["outcomes"].shape[1], "y")
+        ),
+        bypass_names=tuple(
+            _names("bypass", None, column_names(bypass), matrices["bypass"].shape[1], "bypass:")
+        ),
+        rank=_rank(rank, matrices["bypass"].shape[1]),
     )
 
 
-def _matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as e:
-        raise InputError(name, f"not numeric ({e})", "Give a numeric array, runs on rows") from None
+def _matrix(name: str, value: Any) -> NDArray[np.float64]:
+    array = checked_array(value, name)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:
@@ -149,20 +155,41 @@ def _matrix(name: str, value: ArrayLike) -> NDArray[np.float64]:
 
 
 def _vector(name: str, value: Any) -> NDArray[Any]:
+    if name == "clean":
+        return checked_truths(value, name)
+    if isinstance(value, np.ma.MaskedArray) and np.ma.getmaskarray(value).any():
+        row = int(np.flatnonzero(np.ma.getmaskarray(value).ravel())[0])
+        raise InputError(f"{name}, row {row}", "masked", "Fill in a value for every run")
     array = np.asarray(value)
     if array.ndim != 1:
         raise InputError(name, f"{array.ndim} dimensions", "Give one value per run")
-    if name != "clean":
-        missing = pd.isna(array)
-        if missing.any():
-            raise InputError(
-                f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Fill in a value for every run"
-            )
+    missing = pd.isna(array)
+    if missing.any():
+        raise InputError(
+            f"{name}, row {int(np.flatnonzero(missing)[0])}", "missing", "Fill in a value for every run"
+        )
     return array
 
 
-def _names(argument: str, given: Sequence[str] | None, count: int, letter: str) -> list[str]:
-    names = [f"{letter}{i}" for i in range(count)] if given is None else [str(n) for n in given]
+def _rank(rank: Any, held: int) -> int:
+    """Bypass components to adjust for: all, or some of them."""
+    if rank is None:
+        return held
+    chosen = checked_count(rank, "rank", least=0, unit="bypass components")
+    if chosen > held:
+        raise InputError("rank", f"{chosen}, and there are {held} bypass components", f"Ask for 0 to {held}")
+    return chosen
+
+
+def _names(
+    argument: str, given: Sequence[str] | None, own: list[str] | None, count: int, letter: str
+) -> list[str]:
+    """Names as given, else those of the columns, else numbered ones."""
+    if isinstance(given, str):
+        raise InputError(argument, repr(given), "Give a list of names, one per column")
+    if given is None:
+        given = own if own is not None else [f"{letter}{i}" for i in range(count)]
+    names = [str(n) for n in given]
     if len(names) != count:
         raise InputError(argument, f"{len(names)} names for {count} columns", "Give one name per column")
     repeated = [n for i, n in enumerate(names) if n in names[:i]]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.array_checks import checked_array, checked_rows
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.ld import validate_ld
 from mrinterp.core.mrdata import MRData
@@ -232,7 +233,9 @@ def summary_from_arrays(
     >>> round(run_mr(data)[0].to_frame()["estimate"].item(), 6)
     0.5
     """
-    x, sx, y, sy = (np.atleast_2d(np.asarray(a, float)) for a in (beta_x, se_x, beta_y, se_y))
+    given = {"beta_x": beta_x, "se_x": se_x, "beta_y": beta_y, "se_y": se_y}
+    checked_rows({name: value for name, value in given.items() if getattr(value, "ndim", 1) == 1})
+    x, sx, y, sy = (np.atleast_2d(checked_array(a, n, missing=True)) for n, a in given.items())
     names = _numbered("instrument", instruments, y.shape[1], always=True)
     return MRData(
         beta_x=x,
@@ -242,8 +245,12 @@ def summary_from_arrays(
         exposures=_numbered("exposure", exposures, len(x)),
         outcomes=_numbered("outcome", outcomes, len(y)),
         instruments=names,
-        error_corr=None if error_corr is None else np.asarray(error_corr, float),
-        ld=None if ld is None else validate_ld(ld, names),
+        error_corr=None if error_corr is None else checked_array(error_corr, "error_corr"),
+        ld=None
+        if ld is None
+        else validate_ld(
+            ld if isinstance(ld, pd.DataFrame) else checked_array(ld, "ld", missing=True), names
+        ),
         info=pd.DataFrame({"instrument": names}),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mrinterp.core import checks
+from mrinterp.core import array_checks, checks
 from mrinterp.core.errors import InputError
 
 NUMPY = np.float64, np.float32
@@ -141,10 +141,10 @@ def test_numbers_are_no_names_unless_asked_for():
 @pytest.mark.parametrize("bad", [[1.0, 2.0], "one", None, [np.nan] * 3, {"a": 1}])
 def test_bad_values(bad):
     with pytest.raises(InputError, match="values"):
-        checks.checked_values(bad, "values", (2, 3))
+        array_checks.checked_values(bad, "values", (2, 3))
 
 
 def test_values_are_a_copy():
     given = np.zeros((2, 3))
-    checks.checked_values(given, "values", (2, 3))[:] = 1
+    array_checks.checked_values(given, "values", (2, 3))[:] = 1
     assert not given.any()

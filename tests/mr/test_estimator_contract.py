@@ -103,6 +103,33 @@ def test_the_sign_of_the_outcome_is_the_sign_of_the_effect(name: str) -> None:
     )
 
 
+UNIT_FREE = {
+    "sign": "a concordance has no unit",
+    "pc_gmm": "its published components weigh exposures by their effects",
+}
+RESAMPLED = {n for n in SUMMARY if "draws" in registered()[n].options or n in ("mv_median",)}
+
+
+@pytest.mark.parametrize(("x", "y"), [(100.0, 1.0), (1.0, 100.0), (1e-3, 1e4)])
+@pytest.mark.parametrize("name", [n for n in SUMMARY if n not in UNIT_FREE])
+def test_units_do_not_matter(name: str, x: float, y: float) -> None:
+    """The first exposure times x and the outcome times y: the same effect, in the new units."""
+    data, size = _data(), np.array([[x], [1.0]])
+    other = replace(
+        data, beta_x=size * data.beta_x, se_x=size * data.se_x, beta_y=y * data.beta_y, se_y=y * data.se_y
+    )
+    before, after = (mrinterp.run_mr(d, [name])[0] for d in (data, other))
+    fine = 0.2 if name in RESAMPLED else 2e-3
+    known = before.status == "ok"
+    np.testing.assert_allclose(after.se[known], (before.se * y / size)[known], rtol=fine)
+    apart = np.abs(after.beta - before.beta * y / size) / (before.se * y / size)
+    assert (apart[np.isfinite(before.beta)] < 2e-3).all()
+    assert list(after.status.ravel()) == list(before.status.ravel())
+    for share in ("pip", "inclusion"):
+        if share in before.details:
+            np.testing.assert_allclose(after.details[share], before.details[share], atol=1e-3)
+
+
 @pytest.mark.parametrize("name", SUMMARY)
 def test_runs_are_refused_with_the_fix(name: str) -> None:
     with pytest.raises(

@@ -10,8 +10,8 @@ from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.registry import registered
 from mrinterp.mr._runs.jive import jive, ujive
 from mrinterp.mr._runs.run_iv import gmm, liml, tsls
-from mrinterp.mr._runs.run_level import aliased_sets
 from mrinterp.mr._runs.within import within_partialled
+from mrinterp.stats.clustered.dependence import dependent_sets
 from mrinterp.worlds._linear import linear_world
 
 METHODS = {"tsls": tsls, "liml": liml, "jive": jive, "ujive": ujive, "within_partialled": within_partialled}
@@ -127,7 +127,14 @@ def test_lowered_rank_is_said(panel: Panel) -> None:
         tsls(few)
 
 
-def test_aliased_sets() -> None:
+def test_dependent_sets() -> None:
     rng = np.random.default_rng(0)
-    a, b = rng.standard_normal((2, 50))
-    assert aliased_sets(np.c_[a, b, a, 2 * a, -b]) == [[0, 2], [1], [3], [4]]
+    a, b, c = rng.standard_normal((3, 50))
+    found = dependent_sets(np.c_[a, b, a, 2 * a, -b, 0 * a, c])
+    assert [s.members for s in found] == [(0, 2, 3), (1, 4)]
+    assert [s.rank for s in found] == [1, 1]
+    assert found[0].relations("abcdefg") == ["c = a", "d = 2 a"]
+    np.testing.assert_allclose(found[1].made_of, [[1], [-1]], rtol=1e-12)
+    three = dependent_sets(np.c_[a, c, b, b - 3 * a])
+    assert [(s.members, s.kept) for s in three] == [((0, 2, 3), (0, 2))]
+    assert three[0].relations("abcd") == ["d = -3 a + c"]

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._kept_activations import KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
-from mrinterp.core.checks import checked_number, checked_seed, checked_values
+from mrinterp.core.array_checks import checked_values
+from mrinterp.core.checks import checked_number, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
 from mrinterp.features._feature_view import FeatureView

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from mrinterp.core.checks import checked_type
 from mrinterp.core.mrdata import MRData
 
 __all__ = ["default_method", "standard_methods"]
@@ -61,6 +62,7 @@ def standard_methods(data: MRData) -> list[str]:
     >>> mrinterp.mr.standard_methods(mrinterp.scan.marginal_scan(panel).to_mrdata())
     ['mv_ivw', 'mv_egger', 'ivw']
     """
+    checked_type(data, "data", MRData, "mrinterp.scan.marginal_scan(panel).to_mrdata() makes it of runs")
     F, _, J = data.shape
     first = default_method(data)[0]
     if F > 1:

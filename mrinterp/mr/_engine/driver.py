@@ -10,17 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.checks import checked_level
+from mrinterp.core.checks import checked_level, shown
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.default_method import default_method
+from mrinterp.mr._engine.dependent_sets import with_sets
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.ld_guard import LDGuard
 from mrinterp.mr._engine.option_check import check_options
 from mrinterp.mr._engine.registry import Estimator, find, registered
 from mrinterp.mr._engine.result_table import GIVEN, NO_CORRELATION, ResultTable, Rows
 from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.dependence import dependent_sets
 
 __all__ = ["BLOCK_CELLS", "estimate", "run_mr"]
 
@@ -29,6 +31,14 @@ Mask = NDArray[np.bool_]
 
 BLOCK_CELLS = 1 << 19
 """Most (feature, outcome, instrument) cells that an expanding kernel gets at once."""
+
+DEAD = (
+    "left out: it does not change in these runs (a dead or constant feature), so that no instrument moves it"
+)
+NOT_MOVED = "left out: no instrument has an effect on the exposure"
+UNKNOWN = "left out: no effect of an instrument on the exposure is known"
+FLAT_OUTCOME = "not applicable: every effect on the outcome is exactly 0, as where it does not vary"
+NO_OUTCOME = "not applicable: the outcome does not vary, or no effect of an instrument on it is known"
 
 
 def run_mr(
@@ -83,8 +93,8 @@ def run_mr(
             f"a {type(data).__name__}",
             "Give summary statistics (mrinterp.tables reads tables of them) or runs (mrinterp.from_arrays)",
         )
-    names = [methods] if isinstance(methods, str) else methods
-    chosen = {name: dict(given) for name, given in (options or {}).items()}
+    names = None if methods is None else _listed(methods)
+    chosen = _by_method(options or {})
     if names is None:
         name, settings = ("within", {}) if isinstance(data, Panel) else default_method(data)
         names, chosen[name] = [name], {**settings, **chosen.get(name, {})}
@@ -96,6 +106,26 @@ def run_mr(
             near_misses(unknown[0], names) or f"Asked for: {', '.join(names)}",
         )
     return [estimate(data, m, level=level, **chosen.get(m, {})) for m in names]
+
+
+def _listed(methods: Any) -> list[str]:
+    """Names of methods as a list; one name alone serves as a list of one."""
+    if isinstance(methods, str):
+        return [methods]
+    if not np.iterable(methods) or not all(isinstance(m, str) for m in methods):
+        raise InputError(
+            "methods", shown(methods), "Give names of methods (mrinterp.mr.methods() lists them)"
+        )
+    return list(methods)
+
+
+def _by_method(options: Any) -> dict[str, dict[str, Any]]:
+    """Options by method, copied."""
+    if not isinstance(options, Mapping) or not all(isinstance(o, Mapping) for o in options.values()):
+        raise InputError(
+            "options", shown(options), 'Give them by method: {"egger": {"distribution": "normal"}}'
+        )
+    return {name: dict(given) for name, given in options.items()}
 
 
 def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **options: Any) -> Estimates:
@@ -117,11 +147,13 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
             "works on runs, and these are summary statistics",
             "Give it a Panel of runs, or choose a method of summary statistics",
         )
-    result = ResultTable(data, how)
+    result, guard = ResultTable(data, how), LDGuard(data)
+    if how.kind == "multivariable":
+        data = data.with_zeros_known()
     blocks = (
         _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
     )
-    ld_problem, guard = _ld_problem(data, how), LDGuard(data)
+    ld_problem = _ld_problem(data, how)
     for rows, cols, used in blocks:
         if ld_problem:
             result.fail(rows, cols, ld_problem)
@@ -135,7 +167,7 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
             result.forbid(rows, cols, impossible, NO_CORRELATION)
         if data.ld is not None and "ld" in how.options:
             _withhold(result, rows, cols, *guard.reasons(used), jointly=how.kind == "multivariable")
-    return result.estimates(options, level)
+    return with_sets(result.estimates(options, level), result.sets)
 
 
 def _withhold(result: ResultTable, rows: Rows, cols: Rows, of_x: Any, of_y: Any, *, jointly: bool) -> None:
@@ -194,15 +226,13 @@ def _univariable(
     data: MRData, how: Estimator, result: ResultTable
 ) -> Iterator[tuple[Rows, Rows, Mask | None]]:
     """Blocks of cells that share their instruments and have enough of them."""
-    x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
-    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
-    moves = data.beta_x != 0
-    still = x.any(axis=1) & ~(x & moves).any(axis=1)
+    x, y, moves = _measured(data)
+    still = np.asarray(~moves.any(axis=1))
     if still.any():
-        result.fail(np.flatnonzero(still), slice(None), "no instrument has an effect on the exposure")
-    if how.divides:
-        x &= moves
-    y_patterns = _patterns(y)
+        result.leave_out(np.flatnonzero(still), slice(None), _not_moved(data, still))
+    # what is known not to move an exposure is no instrument for it
+    x = moves if how.divides else x if data.unmoved is None else x & ~data.unmoved
+    y_patterns = _outcome_patterns(data, y, result)
     for local, xused in _patterns(x[~still]) if not still.all() else ():
         xrows = np.flatnonzero(~still)[local]
         for yrows, yused in y_patterns:
@@ -221,6 +251,31 @@ def _univariable(
                     yield rows, cols, None if used.all() else used
 
 
+def _measured(data: MRData) -> tuple[Mask, Mask, Mask]:
+    """Where effects on exposures and on outcomes are known, and where they are other than 0."""
+    x = np.isfinite(data.beta_x) & np.isfinite(data.se_x)
+    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
+    return x, y, x & (data.beta_x != 0) if data.unmoved is None else x & (data.beta_x != 0) & ~data.unmoved
+
+
+def _not_moved(data: MRData, still: Mask) -> list[str]:
+    """Why each of these exposures has no instrument."""
+    out = []
+    for f in np.flatnonzero(still):
+        dead = data.unmoved is not None and bool(data.unmoved[f].all())
+        out.append(DEAD if dead else NOT_MOVED if np.isfinite(data.beta_x[f]).any() else UNKNOWN)
+    return out
+
+
+def _outcome_patterns(data: MRData, y: Mask, result: ResultTable) -> list[tuple[NDArray[np.int_], Mask]]:
+    """Outcomes that share a pattern of usable instruments; those that nothing moves are said not to vary."""
+    varies = (y & (data.beta_y != 0)).any(axis=1)
+    for o in np.flatnonzero(~varies):
+        result.fail(slice(None), np.array([o]), FLAT_OUTCOME if y[o].any() else NO_OUTCOME)
+    rows = np.flatnonzero(varies)
+    return [(rows[local], used) for local, used in _patterns(y[rows])]
+
+
 def _too_few(needed: int, found: int) -> str:
     return f"needs at least {needed} instrument{'s' if needed > 1 else ''} and has {found}: add instruments"
 
@@ -228,23 +283,39 @@ def _too_few(needed: int, found: int) -> str:
 def _multivariable(
     data: MRData, how: Estimator, result: ResultTable
 ) -> Iterator[tuple[Rows, Rows, Mask | None]]:
-    """All exposures at once, outcomes grouped by the instruments that every exposure has too."""
-    F = len(data.exposures)
-    x = (np.isfinite(data.beta_x) & np.isfinite(data.se_x)).all(axis=0)
-    y = np.isfinite(data.beta_y) & np.isfinite(data.se_y)
-    for yrows, yused in _patterns(y):
-        used = x & yused
-        n = int(used.sum())
-        result.n_instruments[:, yrows] = n
-        if n < F + how.min_instruments:
-            result.fail(
-                slice(None),
-                yrows,
-                f"{F} exposures need at least {F + how.min_instruments} instruments and have {n}:"
-                " add instruments or leave exposures out",
-            )
-            continue
-        yield slice(0, F), _consecutive(yrows), None if used.all() else used
+    """The exposures that something moves, jointly, of dependent ones those that the others are made of;
+    outcomes grouped by the instruments that all of these exposures have too."""
+    x, y, moves = _measured(data)
+    for yrows, yused in _outcome_patterns(data, y, result):
+        alive = np.asarray(moves[:, yused].any(axis=1))
+        if not alive.all():
+            result.leave_out(np.flatnonzero(~alive), yrows, _not_moved(data, ~alive))
+        live = np.flatnonzero(alive)
+        used = x[live].all(axis=0) & yused
+        n, F = int(used.sum()), len(live)
+        result.n_instruments[np.ix_(live, yrows)] = n
+        sets = dependent_sets(data.beta_x[live][:, used].T) if n else []
+        spare = {m for s in sets for m in s.members if m not in s.kept}
+        kept = live[[k for k in range(F) if k not in spare]]
+        if n < len(kept) + how.min_instruments or (sets and n <= len(kept)):
+            result.fail(live, yrows, _too_few_joint(data, how, live, x, n))
+        elif len(kept):
+            result.sets += [(s.among(live), yrows) for s in sets]
+            yield _consecutive(kept), _consecutive(yrows), None if used.all() else used
+
+
+def _too_few_joint(data: MRData, how: Estimator, live: NDArray[np.int_], x: Mask, n: int) -> str:
+    """That there are too few instruments, and which exposure lacks most of them."""
+    text = f"{len(live)} exposures need at least {len(live) + how.min_instruments} instruments and have {n}"
+    lacking = (~x[live]).sum(axis=1)
+    if lacking.any():
+        worst = int(lacking.argmax())
+        text += (
+            f" in common ({data.exposures[live[worst]]} lacks {lacking[worst]} of {x.shape[1]}):"
+            " leave that exposure out, or measure it"
+        )
+        return text
+    return text + ": add instruments or leave exposures out"
 
 
 def _ld_problem(data: MRData, how: Estimator) -> str:
@@ -326,6 +397,10 @@ def _rho(data: MRData, rows: Rows, cols: Rows, keep: Mask) -> Array | None:
         cross = data.sigma[keep][:, :F, F:][:, rows][:, :, cols]
         scale = sd[:, :F][:, rows, None] * sd[:, F:][:, None, cols]
         return np.asarray((cross / scale).mean(axis=0))
+    if data.sigma_xy is not None:
+        scale = data.se_x[rows][:, None, :] * data.se_y[cols][None, :, :]
+        cross = data.sigma_xy[:, rows][:, :, cols].transpose(1, 2, 0)
+        return np.asarray((cross[:, :, keep] / scale[:, :, keep]).mean(axis=2))
     if data.error_corr is not None:
         return np.asarray(data.error_corr[:F, F:][rows][:, cols])
     return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from mrinterp.core.checks import checked_type
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.driver import estimate
 from mrinterp.results._estimates import Estimates
@@ -48,6 +49,7 @@ def leave_one_out(data: MRData, method: str, **options: Any) -> Iterator[tuple[s
     >>> names == list(data.instruments)
     True
     """
+    checked_type(data, "data", MRData, "mrinterp.scan.marginal_scan(panel).to_mrdata() makes it of runs")
     for j, name in enumerate(data.instruments):
         keep = np.arange(len(data.instruments)) != j
         yield name, estimate(data.select(instruments=keep), method, **options)

@@ -8,10 +8,14 @@ from collections.abc import Collection, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+from mrinterp.core.checks import MOST_DRAWS, checked_draws, checked_seed
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.mr._engine.registry import Estimator
 
 __all__ = ["check_options"]
+
+SAMPLE_SIZES = ("n",)
+"""Options that count what was measured, not what is to be computed."""
 
 _WORDS = {
     "bool": "true or false",
@@ -43,6 +47,16 @@ def check_options(how: Estimator, options: Mapping[str, Any], given: Collection[
         if name not in known:
             hint = near_misses(name, known) or f"Known: {', '.join(known) or 'none'}"
             raise InputError(f"option {name!r} of {how.name!r}", "no such option", hint)
+        if isinstance(value, Integral) and name == "seed":
+            checked_seed(value, f"option {name!r} of {how.name!r}")
+        elif isinstance(value, Integral) and name == "draws" and value != parameters[name].default:
+            checked_draws(value, f"option {name!r} of {how.name!r}")
+        elif isinstance(value, Integral) and int(value) > MOST_DRAWS and name not in SAMPLE_SIZES:
+            raise InputError(
+                f"option {name!r} of {how.name!r}",
+                f"{value}",
+                f"Give at most {MOST_DRAWS:,}: more would run for hours or fill the memory",
+            )
         kinds = [k.strip() for k in str(parameters[name].annotation).split("|")]
         if not any(_fits(value, kind) for kind in kinds):
             wanted = " or ".join(_WORDS[k] for k in kinds if k in _WORDS)

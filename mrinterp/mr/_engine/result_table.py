@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,9 @@ from mrinterp.mr._engine.error_use import PAIRED_NOTE, error_sentences, right_de
 from mrinterp.mr._engine.named_findings import is_listing, named
 from mrinterp.mr._engine.registry import Estimator, Fit
 from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.dependence import DependentSet, rounding_of
+from mrinterp.stats.clustered.least_squares import share_left
+from mrinterp.stats.tests.tails import neglog10p_normal
 
 __all__ = ["GIVEN", "NO_CORRELATION", "ResultTable", "Rows"]
 
@@ -26,6 +29,24 @@ GIVEN = ("rho", "ld", "sigma", "sigma_xx", "sigma_xy", "error_corr", "n_x", "n_y
 NO_CORRELATION = (
     "the errors of this exposure and outcome are said to correlate beyond 1: check the error correlation"
 )
+
+AT_FLOOR = (
+    "at the numerical floor: the effect is below the rounding of the effects on the outcome, so that it cannot be"
+    " told from 0; its error is that of rounding"
+)
+
+NOT_KEPT = (
+    "the errors of the exposures are independent of one another (their covariance was not kept: name the exposures as"
+    " `candidates` of marginal_scan)"
+)
+
+FLOOR = 4.0
+"""Roundings of the largest effect on the outcome below which an effect is none."""
+
+EPS = float(np.finfo(float).eps)
+
+SMALL = 1 << 18
+"""Effects up to which another pass over them costs nothing."""
 
 EQUAL = "effects on the exposure are all equal in size: slope and intercept cannot be told apart"
 AGREE = "the instruments agree exactly: the residuals have no spread to tell an error from"
@@ -45,12 +66,21 @@ class ResultTable:
         self.own: dict[str, Array] = {}
         self.flags: dict[str, list[list[Any]]] = {}
         self.meta: dict[str, Any] = {}
+        self.sets: list[tuple[DependentSet, NDArray[np.int_]]] = []
 
     def _cells(self, rows: Rows, cols: Rows) -> Any:
         return np.ix_(np.arange(self.shape[0])[rows], np.arange(self.shape[1])[cols])
 
     def fail(self, rows: Rows, cols: Rows, why: str) -> None:
         self.status[self._cells(rows, cols)] = why
+
+    def leave_out(self, rows: NDArray[np.int_], cols: Rows, why: Sequence[str]) -> None:
+        """Exposures that cost only themselves: each with its own reason, and listed."""
+        listed = self.meta.setdefault("left_out", [])
+        for f, reason in zip(rows.tolist(), why, strict=True):
+            self.fail(np.array([f]), cols, reason)
+            if {"exposure": self.data.exposures[f], "reason": reason} not in listed:
+                listed.append({"exposure": self.data.exposures[f], "reason": reason})
 
     def forbid(self, rows: Rows, cols: Rows, where: Mask, why: Any) -> None:
         """Take back the cells of a block where ``where`` is True, and say why (one word, or one per cell)."""
@@ -78,10 +108,42 @@ class ResultTable:
             status[silent] = self._reasons(rows, cols, used, silent)
         unsure = (status == "ok") & ~np.isfinite(self.se[at]) & (fit.ci_lower is None)
         status[unsure & (fit.neglog10p is None)] = "the standard error is not defined on these numbers"
+        posterior = fit.neglog10p is not None and np.isnan(fit.neglog10p).all()
+        low = None if posterior else self._below_rounding(rows, cols, used)
+        if low is not None:
+            status[low] = AT_FLOOR
         if self.data.design == "paired" and self.how.subtracts != "nothing":
             status[status == "ok"] = PAIRED_NOTE
         self.status[at] = status
         self._put_flags(rows, cols, used, fit)
+
+    def _below_rounding(self, rows: Rows, cols: Rows, used: Mask | None) -> Mask | None:
+        """Cells (f, o) whose effect and error are both below the rounding of the outcome's effects; they get the
+        error of rounding. None where there are none."""
+        at = self._cells(rows, cols)
+        beta, se = np.abs(self.beta[at]), self.se[at]
+        with np.errstate(all="ignore"):
+            near = se < 1e-5 * np.nanmax(beta, initial=0.0)
+        if not near.any() and not (self.data.beta_x.size < SMALL and np.isfinite(se).any()):
+            return None  # the usual case, told without another pass over all effects
+        keep = slice(None) if used is None else used
+        b, g = self.data.beta_x[rows][:, keep], self.data.beta_y[cols][:, keep]
+        left = share_left(b.T) if self.how.kind == "multivariable" else np.ones(len(b))
+        size = np.sqrt((b * b).mean(axis=1) * np.maximum(left, EPS))
+        step = np.abs(g).max(axis=1) * (rounding_of(g.T) + 16.0 * EPS)
+        with np.errstate(all="ignore"):
+            floor = FLOOR * step[None, :] / size[:, None]
+            low = (beta <= floor) & (se < floor)
+        if not low.any():
+            return None
+        self.se[at] = np.where(low, floor, se)
+        for name, sign in (("ci_lower", -2.0), ("ci_upper", 2.0)):
+            if name in self.own:
+                self.own[name][at] = np.where(low, self.beta[at] + sign * floor, self.own[name][at])
+        if "neglog10p" in self.own:
+            strength = neglog10p_normal(self.beta[at] / floor)
+            self.own["neglog10p"][at] = np.where(low, strength, self.own["neglog10p"][at])
+        return low
 
     def _reasons(self, rows: Rows, cols: Rows, used: Mask | None, silent: Mask) -> Any:
         """Why a kernel left these cells empty without a word, as far as the numbers tell."""
@@ -135,10 +197,13 @@ class ResultTable:
     def _about_errors(self) -> tuple[list[str], list[str], bool]:
         """What is assumed of the errors, what was known and left out (in words), and whether overlap was used."""
         data, how = self.data, self.how
-        known = data.sigma is not None or data.error_corr is not None
-        takes = bool({"rho", "sigma", "sigma_xx", "error_corr"} & set(how.options))
+        whole = data.sigma is not None or data.error_corr is not None
+        known = whole or data.sigma_xy is not None
+        takes = bool(({"rho", "sigma", "sigma_xx", "error_corr"} if whole else {"rho"}) & set(how.options))
         used = known and takes and bool(self.meta.get("uses_error_correlation", True))
         said, ignored = error_sentences(how.subtracts, known, used, data.design)
+        if known and not whole and {"sigma", "sigma_xx", "error_corr"} & set(how.options):
+            ignored.append(NOT_KEPT)
         if data.ld is not None and "ld" not in how.options:
             ignored.append("instruments are independent (their known correlation is not used)")
         return said, ignored, used

@@ -104,17 +104,18 @@ def corrected_regression(data: JointData) -> list[tuple[NDArray[np.int_], Array,
     """Groups of outcomes that share H: their positions, PSD H (K, K), c (n, K) and Sum w g^2 (n,).
 
     Weights are scaled to mean 1 within an outcome, so that the numbers compare across outcomes. One group
-    where the weights are proportional, else one per outcome (each then has its own H).
+    where the weights are proportional, else one per outcome (each then has its own H). H is made positive
+    semidefinite in units of the exposures' own size, so that their units do not matter.
     """
     J, K, O = data.size
     groups = [np.arange(O)] if data.shared is not None else [np.array([o]) for o in range(O)]
     out = []
     for rows in groups:
         w = data.shared if data.shared is not None else data.weight[rows[0]] / data.weight[rows[0]].mean()
-        h = (w @ data.corrected()).reshape(K, K)
-        values, vectors = np.linalg.eigh(h)
+        size = np.sqrt(np.maximum(w @ data.b**2, 1e-300))
+        values, vectors = np.linalg.eigh((w @ data.corrected()).reshape(K, K) / np.outer(size, size))
         floor = 1e-6 * max(values[-1], 1e-300)
-        h = (vectors * np.maximum(values, floor)) @ vectors.T
+        h = (vectors * np.maximum(values, floor)) @ vectors.T * np.outer(size, size)
         out.append((rows, h, data.cross(w, rows), (w * data.g[rows] ** 2).sum(axis=1)))
     return out
 

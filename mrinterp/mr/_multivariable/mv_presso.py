@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
+from mrinterp.mr._univariable.presso import ALL_OUT, MOST_OUT
 from mrinterp.stats.profile.likelihood import KnownErrors
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
@@ -73,7 +74,7 @@ def mv_presso(
     beta, se, raw, raw_se = (np.full((F, O), np.nan) for _ in range(4))
     rss, global_p = np.full(O, np.nan), np.full(O, np.nan)
     distortion, distortion_p = np.full((F, O), np.nan), np.full((F, O), np.nan)
-    outliers = np.zeros((O, J), bool)
+    outliers, words = np.zeros((O, J), bool), np.full(O, "ok", dtype=object)
     for rows in outcome_blocks(O, 8 * J * F):
         errors = data.outcome_errors(rows)
         w = data.weight[rows]
@@ -84,8 +85,10 @@ def mv_presso(
         z2 = apart**2 / _residual_variance(errors, left_out)
         p = np.minimum(two_sided_p(neglog10p_chi2(z2, 1.0)) * J, 1.0)
         found = (p < alpha) & (global_p[rows] < alpha)[:, None]
-        found[(~found).sum(axis=1) <= F] = False
+        all_out = (~found).sum(axis=1) <= F
+        found[all_out] = False
         outliers[rows] = found
+        words[rows] = np.select([all_out, 2 * found.sum(axis=1) > J], [ALL_OUT, MOST_OUT], "ok")
         raw[:, rows], raw_se[:, rows] = _fit_kept(data, rows, np.ones_like(found), floor)
         beta[:, rows], se[:, rows] = _fit_kept(data, rows, ~found, floor)
     for o in np.flatnonzero(outliers.any(axis=1)):  # each has its own number of removed instruments
@@ -98,7 +101,7 @@ def mv_presso(
     meta = {"draws": draws, "seed": seed}
     flags = {"outliers": np.broadcast_to(outliers, (F, O, J))}
     df = np.broadcast_to(J - F - outliers.sum(axis=1).astype(float), (F, O))
-    return Fit(beta, se, df, details=details, meta=meta, flags=flags)
+    return Fit(beta, se, df, details=details, meta=meta, flags=flags, status=words)
 
 
 def _leave_one_out(b: Array, g: Array, w: Array) -> tuple[Array, Array, Array]:

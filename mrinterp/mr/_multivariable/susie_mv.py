@@ -23,6 +23,9 @@ _ASSUMES = (
     "a set is one claim: its members cannot be told apart on these instruments",
 )
 _TINY = 1e-9
+_LEAST_ERROR = 0.1
+"""Least residual variance, in units of the outcome's known error: chance does not take an estimate so far down,
+a perfect fit would take it to 0."""
 
 
 @joint_estimator(
@@ -78,9 +81,10 @@ def susie_mv(
     for rows, h, c, yy in corrected_regression(data):
         unit = np.sqrt(np.diag(h))
         r = h / np.outer(unit, unit)
-        z = c / unit * np.sqrt(J - 1.0)
-        fit = _better_of_two_starts(z, yy, J, r, max_effects, tolerance, max_iterations)
-        result.put(rows, fit, r, np.sqrt(J - 1.0) / unit)
+        size, least = _outcome_size(data, rows, yy)
+        z = c / unit / size[:, None] * np.sqrt(J - 1.0)
+        fit = _better_of_two_starts(z, least, J, r, max_effects, tolerance, max_iterations)
+        result.put(rows, fit, r, size[:, None] * np.sqrt(J - 1.0) / unit)
     return result.fit({})
 
 
@@ -126,9 +130,11 @@ def susie_direct(
         b, g = _calibrated(data, rows, h / w.sum())
         r, unit = _joint_correlation(w, b)
         c, yy = (w * g) @ b, (w * g * g).sum(axis=1)
-        z = np.concatenate([c, w * g], axis=1) / unit * np.sqrt(J - 1.0)
+        size, least = _outcome_size(data, rows, yy)
+        yy = np.full(len(rows), float(J))
+        z = np.concatenate([c, w * g], axis=1) / unit / size[:, None] * np.sqrt(J - 1.0)
         weights = np.repeat(np.r_[np.full(F, 0.5 / F), np.full(J, 0.5 / J)][None], len(rows), axis=0)
-        fit = _strongest_start(z[:, :F], yy, J, r[:F, :F], max_effects, F + J)
+        fit = _strongest_start(z[:, :F], J, r[:F, :F], max_effects, F + J)
         for _ in range(rounds):
             fit = sum_of_single_effects(
                 z,
@@ -138,6 +144,7 @@ def susie_direct(
                 max_effects,
                 prior_weights=weights,
                 estimate_residual_variance=True,
+                least_residual_variance=least,
                 tol=tolerance,
                 max_iter=max_iterations,
                 start=fit,
@@ -151,9 +158,18 @@ def susie_direct(
             weights[:, :F], weights[:, F:] = (new / F)[:, None], ((1.0 - new) / J)[:, None]
         every = pip(fit.alpha, fit.prior_variance)
         direct[rows], share[rows] = every[:, F:], weights[:, :F].sum(axis=1)
-        result.put(rows, fit, r, np.sqrt(J - 1.0) / unit)
+        result.put(rows, fit, r, size[:, None] * np.sqrt(J - 1.0) / unit)
     details = {"direct_paths": direct.sum(axis=1), "prior_share_exposures": share}
     return result.fit(details, direct > 0.5)
+
+
+def _outcome_size(data: JointData, rows: NDArray[np.int_], yy: Array) -> tuple[Array, Array]:
+    """Root mean square of the weighted outcome effects (n,), in which they are measured so that units do not
+    matter, and the least residual variance in that unit squared."""
+    J = data.size[0]
+    square = np.maximum(yy / J, 1e-300)
+    least = _LEAST_ERROR / data.weight[rows].mean(axis=1) / square
+    return np.sqrt(square), np.clip(least, 1e-9, _LEAST_ERROR)
 
 
 def _calibrated(data: JointData, rows: NDArray[np.int_], second_moment: Array) -> tuple[Array, Array]:
@@ -173,7 +189,7 @@ def _joint_correlation(w: Array, b: Array) -> tuple[Array, Array]:
     return gram / np.outer(unit, unit), unit
 
 
-def _strongest_start(z: Array, yy: Array, J: int, r: Array, max_effects: int, columns: int) -> SusieFit:
+def _strongest_start(z: Array, J: int, r: Array, max_effects: int, columns: int) -> SusieFit:
     """One effect on each of the exposures that stand out most in the joint fit, the rest empty."""
     n, K = z.shape
     L = min(max_effects, columns)
@@ -194,7 +210,7 @@ def _strongest_start(z: Array, yy: Array, J: int, r: Array, max_effects: int, co
         blank,
         blank,
         np.zeros_like(alpha),
-        yy / J,
+        np.ones(n),
         np.full(n, -np.inf),
         np.zeros(n, int),
         np.zeros(n, bool),
@@ -202,22 +218,24 @@ def _strongest_start(z: Array, yy: Array, J: int, r: Array, max_effects: int, co
 
 
 def _better_of_two_starts(
-    z: Array, yy: Array, J: int, r: Array, max_effects: int, tolerance: float, max_iterations: int
+    z: Array, least: Array, J: int, r: Array, max_effects: int, tolerance: float, max_iterations: int
 ) -> SusieFit:
-    """The fit with the higher evidence bound, from an empty start and from the joint estimate."""
+    """The fit with the higher evidence bound, from an empty start and from the joint estimate; outcomes have
+    mean square 1."""
     fits = [
         sum_of_single_effects(
             z,
-            yy,
+            np.full(len(z), float(J)),
             np.full(len(z), float(J)),
             r,
             max_effects,
             estimate_residual_variance=True,
+            least_residual_variance=least,
             tol=tolerance,
             max_iter=max_iterations,
             start=start,
         )
-        for start in (None, _strongest_start(z, yy, J, r, max_effects, len(r)))
+        for start in (None, _strongest_start(z, J, r, max_effects, len(r)))
     ]
     better = np.flatnonzero(fits[1].elbo > fits[0].elbo)
     return fits[0].put(better, fits[1].take(better)) if len(better) else fits[0]
@@ -239,7 +257,7 @@ class _Result:
         self.sets: list[dict[str, Any]] = []
 
     def put(self, rows: NDArray[np.int_], fit: SusieFit, r: Array, unit: Array) -> None:
-        """Store posterior means per exposure in the users' units, and the credible sets."""
+        """Store posterior means per exposure in the users' units (``unit``: n, columns), and the credible sets."""
         K = self.data.size[1]
         mean = (fit.alpha * fit.mu).sum(axis=1)
         variance = (fit.shrinkage * fit.sigma2[:, None] / (self.data.size[0] - 1.0))[:, :, None]

@@ -114,6 +114,8 @@ def _jackknife(method: str, panel: Panel, rank: int | None, unbiased: bool) -> E
     Y = data.Y
     J = int(np.linalg.matrix_rank(Z.T @ Z)) if Z.shape[1] else 0
     data, note = carried_rank(data, J)
+    left = data.partial_variance()
+    data = data.full_rank()
     X = np.concatenate([data.X, data.R], axis=1)
     p, C = data.X.shape[1], data.families
     values, vectors = np.linalg.eigh(Z.T @ Z)
@@ -132,8 +134,7 @@ def _jackknife(method: str, panel: Panel, rank: int | None, unbiased: bool) -> E
         X, Y = _levels(panel, data)
     else:
         instrument = _leave_out(fitted, X, h)
-    left, dependent = data.dependent()
-    cross = np.full((X.shape[1],) * 2, np.nan) if dependent else instrument.T @ X
+    cross = instrument.T @ X
     theta = np.linalg.solve(cross, instrument.T @ Y)
     residual = Y - X @ theta
     bread = np.linalg.inv(cross)[:p]
@@ -150,7 +151,7 @@ def _jackknife(method: str, panel: Panel, rank: int | None, unbiased: bool) -> E
         df=float(C - 1),
         count=J,
         counted="instruments",
-        note=dependent or note,
+        note=note,
         partial=left,
         meta={"rank": data.R.shape[1], "instruments": J, "covariance": "CR1"},
     )
@@ -160,12 +161,13 @@ def _levels(panel: Panel, data: RunData) -> tuple[Array, Array]:
     """Features with bypass, and outcomes, of the perturbed runs: against the clean run where there is
     one (a constant per prompt, as the dummies are), else as they are."""
     if (panel.runs["kind"] == "clean").any():
-        level = run_data(panel, data.R.shape[1])
-        return np.concatenate([level.X, level.R], axis=1), level.Y
-    keep = [s[0] for s in data.sets]
+        change = panel.changes()
+        return np.concatenate(
+            [change.features[:, data.columns], change.bypass[:, data.carried]], axis=1
+        ), change.outcomes
     parts = [
-        np.asarray(panel.features, float)[:, keep],
-        np.asarray(panel.bypass, float)[:, : data.R.shape[1]],
+        np.asarray(panel.features, float)[:, data.columns],
+        np.asarray(panel.bypass, float)[:, data.carried],
     ]
     return np.concatenate(parts, axis=1), np.asarray(panel.outcomes, float)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from mrinterp.core.checks import checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.registry import estimator
 from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.dependence import changes_beyond_rounding
 from mrinterp.stats.clustered.least_squares import families_of
 
 __all__ = ["observational"]
@@ -50,6 +52,7 @@ def observational(panel: Panel) -> Estimates:
     >>> found.beta.shape
     (5, 1)
     """
+    checked_type(panel, "panel", Panel, "mrinterp.from_arrays makes one of arrays")
     chosen = panel.clean() if (panel.runs["kind"] == "clean").any() else panel
     x = np.asarray(chosen.features, dtype=float)
     y = np.asarray(chosen.outcomes, dtype=float)
@@ -68,9 +71,12 @@ def observational(panel: Panel) -> Estimates:
     score = score_xy - score_xx[:, :, None] * beta
     with np.errstate(divide="ignore", invalid="ignore"):
         se = np.sqrt((score**2).sum(axis=0) * C / (C - 1) * (N - 1) / (N - 2)) / sxx[:, None]
-    status = np.where(np.isfinite(beta), "ok", "the feature does not vary over these sentences").astype(
-        object
-    )
+    status = np.full(beta.shape, "ok", dtype=object)
+    still = ~changes_beyond_rounding(x, np.asarray(chosen.features, dtype=float))
+    flat = ~changes_beyond_rounding(y, np.asarray(chosen.outcomes, dtype=float))
+    status[still] = "the feature does not vary over these sentences"
+    status[:, flat] = "not applicable: the outcome does not vary over these sentences"
+    beta[still], se[still], beta[:, flat], se[:, flat] = np.nan, np.nan, np.nan, np.nan
     return Estimates(
         method="observational",
         label="observational slope",

@@ -170,8 +170,7 @@ def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
     if asked <= carried:
         return data, ""
     note = f"bypass rank lowered from {asked} to {carried}, so that every column has {INSTRUMENTS_PER_COLUMN} doses"
-    lowered = RunData(data.panel, data.change, data.X, data.R[:, :carried], data.Y, data.sets)
-    return lowered, note
+    return data.with_bypass(range(carried)), note
 
 
 def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | None) -> Estimates:
@@ -179,20 +178,20 @@ def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | Non
     doses = data.doses()
     J = int(np.linalg.matrix_rank(doses.T @ doses)) if doses.shape[1] else 0
     data, note = carried_rank(data, J)
+    left = data.partial_variance()
+    data = data.full_rank()
     X = np.concatenate([data.X, data.R], axis=1)
     scale = np.sqrt((X**2).mean(axis=0))
     scale[scale == 0] = 1.0
-    p, O, C, N = data.X.shape[1], data.Y.shape[1], data.families, len(X)
+    p, C, N = data.X.shape[1], data.families, len(X)
+    O = data.Y.shape[1]
     beta, se = np.full((p, O), np.nan), np.full((p, O), np.nan)
-    left, dependent = data.dependent()
-    if dependent:
-        note = dependent
-    elif method == "gmm" and C <= J:
+    if method == "gmm" and C <= J:
         note = f"not applicable: {J} instruments and {C} families give a singular weight matrix; use tsls or liml"
     else:
         family = families_of(data.change.family)[0]
         small = C / (C - 1) * (N - 1) / max(N - X.shape[1] - data.change.absorbed, 1)
-        for o in range(O):
+        for o in np.flatnonzero(~data.flat):
             beta[:, o], se[:, o] = _fit_one(method, data.Y[:, o], X / scale, doses, family, p, small)
         beta, se = beta / scale[:p, None], se / scale[:p, None]
     return data.estimates(
@@ -220,6 +219,9 @@ def _fit_one(
             iter_limit=2, **options
         )
     else:
-        result = {"tsls": IV2SLS, "liml": IVLIML}[method](y, None, X, doses).fit(**options)
+        try:
+            result = {"tsls": IV2SLS, "liml": IVLIML}[method](y, None, X, doses).fit(**options)
+        except ValueError:  # no residuals, so no ratio of them to minimize: both are then the exact solution
+            result = IVLIML(y, None, X, doses, kappa=1.0).fit(**options)
     covariance = np.asarray(result.cov)[:p, :p]
     return np.asarray(result.params)[:p], np.sqrt(np.diag(covariance) * small)

@@ -1,17 +1,27 @@
-"""What the run-level estimators share: columns, aliased sets, status, and the shape of the result."""
+"""What the run-level estimators share: columns, dependent sets, status, and the shape of the result."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_count, checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Changes, Panel
+from mrinterp.core.shown import listed
+from mrinterp.mr._engine.dependent_sets import with_sets
 from mrinterp.mr._engine.registry import find
 from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.dependence import (
+    DependentSet,
+    changes_beyond_rounding,
+    dependent_sets,
+    rounding_of,
+)
 from mrinterp.stats.clustered.least_squares import families_of, share_left
 
 __all__ = ["MIN_PARTIAL_VARIANCE", "RunData", "run_data"]
@@ -22,12 +32,30 @@ MIN_PARTIAL_VARIANCE = 1e-4
 """Share of a feature's change that the other columns must leave for its effect to be reported."""
 
 
+EPS = float(np.finfo(float).eps)
+
+FLOOR = 4.0
+"""Roundings of the outcome's largest value below which an effect of the feature's usual change is none."""
+
+SAME = 1e-9
+"""Variance, of columns scaled to length 1, of a direction in which features do not differ at all."""
+
+DEAD = "left out: it does not change in these runs (a dead or constant feature)"
+FLAT = "not applicable: the outcome does not vary in these runs"
+AT_FLOOR = (
+    "at the numerical floor: the effect is below the rounding of the outcome's values, so that it cannot be told"
+    " from 0; its error is that of rounding"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class RunData:
-    """A panel's within-prompt changes, one column per distinct feature.
+    """A panel's within-prompt changes, one column for each feature that the others do not determine.
 
-    ``X`` (N, p) features, ``R`` (N, r) bypass, ``Y`` (N, O); ``sets`` the aliased features behind
-    each of the p columns.
+    ``X`` (N, p) features, ``R`` (N, r) bypass, ``Y`` (N, O); ``columns`` (p,) and ``carried`` (r,) the features and
+    bypass components behind them. Features
+    that never change are in ``dead``; of dependent ones (``sets``) X has those that the others are made of.
+    ``flat`` (O,): the outcome never changes; ``largest`` and ``step`` (O,): size and rounding of its values.
     """
 
     panel: Panel
@@ -35,19 +63,36 @@ class RunData:
     X: Array
     R: Array
     Y: Array
-    sets: list[list[int]]
+    columns: NDArray[np.int_]
+    carried: NDArray[np.int_]
+    dead: NDArray[np.int_]
+    sets: list[DependentSet]
+    flat: NDArray[np.bool_]
+    largest: Array
+    step: Array
 
     @property
     def families(self) -> int:
         """Number of families."""
         return len(families_of(self.change.family)[1])
 
-    def dependent(self) -> tuple[Array, str]:
-        """Share of every feature's change that the other columns leave (p,), and a note where columns
-        depend on each other, so that there is no joint estimate."""
-        left = share_left(np.concatenate([self.X, self.R], axis=1))
-        which = "not applicable: features or bypass components are linear combinations of each other"
-        return left[: self.X.shape[1]], which if (left < 1e-9).any() else ""
+    def partial_variance(self) -> Array:
+        """Share of every feature's change that the other features and the bypass leave (p,)."""
+        return share_left(np.concatenate([self.X, self.R], axis=1))[: self.X.shape[1]]
+
+    def full_rank(self) -> RunData:
+        """The same without bypass components that the features and the components before them determine."""
+        p = self.X.shape[1]
+        found = dependent_sets(np.concatenate([self.X, self.R], axis=1), SAME)
+        spare = {m - p for s in found for m in s.members if m not in s.kept and m >= p}
+        zero = np.flatnonzero(~self.R.any(axis=0)).tolist()
+        return self.with_bypass([r for r in range(self.R.shape[1]) if r not in spare and r not in zero])
+
+    def with_bypass(self, keep: Sequence[int]) -> RunData:
+        """The same with some of the bypass components."""
+        if len(keep) == self.R.shape[1]:
+            return self
+        return replace(self, R=self.R[:, list(keep)], carried=self.carried[list(keep)])
 
     def doses(self) -> Array:
         """Dose changes (N, J) of the instruments that are no placebos and vary."""
@@ -70,48 +115,77 @@ class RunData:
         details: dict[str, float] | None = None,
         meta: dict[str, Any] | None = None,
     ) -> Estimates:
-        """Spread (p, O) results over the aliased features; cells that are not identified are nan."""
+        """Results (p, O) put in their places among all features; cells that are not identified are nan."""
         panel = self.panel
-        index = np.empty(len(panel.feature_names), int)
-        for k, members in enumerate(self.sets):
-            index[members] = k
-        partial = np.ones(len(self.sets)) if partial is None else partial
-        blocked = (partial < MIN_PARTIAL_VARIANCE)[:, None]
-        beta, se = np.where(blocked, np.nan, beta)[index], np.where(blocked, np.nan, se)[index]
-        shape = beta.shape
+        shape = (len(panel.feature_names), len(panel.outcome_names))
+        partial = np.ones(len(self.columns)) if partial is None else partial
+        status = np.full(shape, note or "ok", dtype=object)
+        beta, se = beta.copy(), se.copy()
+        status[self.columns] = self._checked(beta, se, partial, note or "ok")
+        status[self.dead], status[:, self.flat] = DEAD, FLAT
+        wide: dict[str, Any] = {"beta": np.full(shape, np.nan), "se": np.full(shape, np.nan)}
+        wide["beta"][self.columns], wide["se"][self.columns] = beta, se
+        left = np.full(shape[0], np.nan)
+        left[self.columns] = partial
         numbers = {k: np.full(shape, v) for k, v in (details or {}).items()}
-        numbers["partial_variance"] = np.broadcast_to(partial[index][:, None], shape)
+        numbers["partial_variance"] = np.repeat(left[:, None], shape[1], axis=1)
         numbers["families"] = np.full(shape, self.families)
         how = find(method)
-        return Estimates(
+        made = Estimates(
             method=method,
             label=label,
             exposures=panel.feature_names,
             outcomes=panel.outcome_names,
-            beta=beta,
-            se=se,
-            status=np.broadcast_to(self._status(index, partial, note)[:, None], shape),
+            **wide,
+            status=status,
             n_instruments=np.full(shape, count),
             df=np.full(shape, df),
             details=numbers,
             assumes=how.assumes,
             reference=how.reference,
             unit=f"{panel.units['outcome']} per {panel.units['feature']}",
-            meta={"counted": counted, **(meta or {})},
+            meta={"counted": counted, **(meta or {}), **self._left_out()},
+        )
+        return with_sets(made, [(s, np.arange(shape[1])) for s in self.sets])
+
+    def _checked(self, beta: Array, se: Array, partial: Array, note: str) -> NDArray[np.object_]:
+        """Status (p, O) of the fitted cells; those that are not identified are emptied, those below rounding
+        have the error of rounding."""
+        status = np.full(beta.shape, note, dtype=object)
+        blocked = partial < MIN_PARTIAL_VARIANCE
+        if blocked.any():
+            near = dependent_sets(np.concatenate([self.X, self.R], axis=1), MIN_PARTIAL_VARIANCE)
+            for k in np.flatnonzero(blocked):
+                status[k] = self._not_identified(int(k), near, partial[k])
+        beta[blocked], se[blocked] = np.nan, np.nan
+        beta[:, self.flat], se[:, self.flat] = np.nan, np.nan
+        size = np.sqrt((self.X**2).mean(axis=0))[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # rounding of the values, and of solving the equations, which grows as columns resemble one another
+            floor = FLOOR * (self.step + 16.0 * EPS * self.largest / partial[:, None]) / size
+        low = (np.abs(beta) <= floor) & (se < floor)
+        se[low] = np.broadcast_to(floor, se.shape)[low]
+        status[low] = AT_FLOOR
+        return status
+
+    def _not_identified(self, k: int, near: list[DependentSet], partial: float) -> str:
+        """Which columns a feature cannot be told from, and what to do."""
+        p = self.X.shape[1]
+        names = [self.panel.feature_names[f] for f in self.columns]
+        names += list(self.panel.bypass_names[: self.R.shape[1]])
+        others = [names[m] for s in near if k in s.members for m in s.members if m != k]
+        shown = listed(others) if others else "the other columns"
+        fix = "drop a near copy" if all(n in names[:p] for n in others) else "lower the bypass rank"
+        return (
+            f"not identified: {shown} explain{'' if len(others) != 1 else 's'} all but {partial:.1e} of its change;"
+            f" {fix}"
         )
 
-    def _status(self, index: NDArray[np.int_], partial: Array, note: str) -> NDArray[np.object_]:
-        out = np.full(len(index), note or "ok", dtype=object)
-        for f, k in enumerate(index):
-            if len(self.sets[k]) > 1:
-                others = ", ".join(self.panel.feature_names[g] for g in self.sets[k] if g != f)
-                out[f] = f"the data cannot tell it from {others}: this is the effect of the set"
-            if partial[k] < MIN_PARTIAL_VARIANCE:
-                out[f] = (
-                    f"not identified: the other columns explain all but {partial[k]:.1e} of its change;"
-                    " drop a near copy or lower the bypass rank"
-                )
-        return out
+    def _left_out(self) -> dict[str, Any]:
+        if not len(self.dead):
+            return {}
+        names = self.panel.feature_names
+        return {"left_out": [{"exposure": names[f], "reason": DEAD} for f in self.dead]}
 
 
 def run_data(panel: Panel, rank: int | None = None, deviations: bool = False) -> RunData:
@@ -127,17 +201,34 @@ def run_data(panel: Panel, rank: int | None = None, deviations: bool = False) ->
     Raises
     ------
     InputError
-        For a rank beyond the panel's components, or fewer than two families.
+        For anything but a panel, a rank below 0 or beyond the panel's components, fewer than two families, or
+        features none of which changes.
     """
+    checked_type(panel, "panel", Panel, "mrinterp.from_arrays makes one of arrays")
     change = panel.deviations() if deviations else panel.changes()
-    r = panel.rank if rank is None else rank
-    if r > change.bypass.shape[1]:
-        raise InputError(
-            "rank", f"{r}, the panel holds {change.bypass.shape[1]} bypass components", "Ask for fewer"
-        )
-    sets = aliased_sets(change.features)
+    r = checked_rank(panel.rank if rank is None else rank, change.bypass.shape[1])
+    moves = changes_beyond_rounding(change.features, np.asarray(panel.features))
+    if not moves.any():
+        raise InputError("features", "none changes in any run", "Give runs in which some feature changes")
+    live = np.flatnonzero(moves)
+    sets = [s.among(live) for s in dependent_sets(change.features[:, live], SAME)]
+    spare = [m for s in sets for m in s.members if m not in s.kept]
+    columns = np.setdiff1d(live, spare)
+    values = np.asarray(panel.outcomes, dtype=float)
+    largest = np.abs(values).max(axis=0)
     data = RunData(
-        panel, change, change.features[:, [s[0] for s in sets]], change.bypass[:, :r], change.outcomes, sets
+        panel,
+        change,
+        change.features[:, columns],
+        change.bypass[:, :r],
+        change.outcomes,
+        columns,
+        np.arange(r),
+        np.flatnonzero(~moves),
+        sets,
+        ~changes_beyond_rounding(change.outcomes, values),
+        largest,
+        largest * rounding_of(values),
     )
     if data.families < 2:
         raise InputError(
@@ -148,25 +239,15 @@ def run_data(panel: Panel, rank: int | None = None, deviations: bool = False) ->
     return data
 
 
-def aliased_sets(features: Array, tolerance: float = 1e-9) -> list[list[int]]:
-    """Groups of columns that are copies of each other, first column first.
+def checked_rank(rank: Any, held: int) -> int:
+    """A number of bypass components that the panel holds.
 
-    A copy on another scale is another exposure unit; only same-unit copies share an effect.
+    Raises
+    ------
+    InputError
+        For anything else.
     """
-    norm = np.sqrt((features**2).sum(axis=0))
-    unit = features / np.where(norm > 0, norm, 1.0)
-    alike = np.abs(unit.T @ unit - 1.0) < tolerance
-    sets: list[list[int]] = []
-    taken: set[int] = set()
-    for f in range(features.shape[1]):
-        if f in taken:
-            continue
-        close = [
-            g
-            for g in np.flatnonzero(alike[f]).tolist()
-            if np.allclose(features[:, g], features[:, f], rtol=1e-6, atol=0)
-        ]
-        members = close or [f]
-        sets.append(members)
-        taken.update(members)
-    return sets
+    chosen = checked_count(rank, "rank", least=0, unit="bypass components")
+    if chosen > held:
+        raise InputError("rank", f"{chosen}, the panel holds {held} bypass components", "Ask for fewer")
+    return chosen

@@ -7,6 +7,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mrinterp.core.checks import (
+    checked_choice,
+    checked_count,
+    checked_draws,
+    checked_number,
+    checked_seed,
+    shown,
+)
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Changes, Panel
 from mrinterp.mr._engine.registry import estimator
@@ -83,6 +91,9 @@ def within(
     >>> round(float(found["cause", "y"].beta), 1), round(float(found["twin", "y"].beta), 1)
     (1.0, 0.0)
     """
+    checked_choice(weights, "weights", ("runs", "prompts"))
+    checked_choice(covariance, "covariance", ("CR3", "CR1", "bootstrap"))
+    draws, seed = checked_draws(draws), checked_seed(seed)
     data = run_data(panel, rank)
     change = data.change
     Z, Y = np.concatenate([data.X, data.R], axis=1), data.Y
@@ -90,10 +101,6 @@ def within(
     if weights == "prompts":
         w = _prompt_weights(change)
         Z, Y = Z * w, Y * w
-    elif weights != "runs":
-        raise InputError("weights", f"{weights!r}", "Use 'runs' or 'prompts'")
-    if covariance not in ("CR1", "CR3", "bootstrap"):
-        raise InputError("covariance", f"{covariance!r}", "Use 'CR3', 'CR1' or 'bootstrap'")
     p, r = data.X.shape[1], data.R.shape[1]
     fit = clustered_least_squares(
         Z, Y, change.family, p, "CR1" if covariance == "CR1" else "CR3", change.absorbed
@@ -168,6 +175,9 @@ def within_partialled(
     >>> round(float(found["cause", "y"].beta), 1)
     1.0
     """
+    folds = checked_count(folds, "folds", least=2)
+    if ridge is not None:
+        checked_number(ridge, "ridge", least=0)
     data = run_data(panel, rank)
     codes, names = families_of(data.change.family)
     if len(names) < folds:
@@ -229,6 +239,8 @@ def rank_path(panel: Panel, ranks: list[int], covariance: str = "CR3") -> pd.Dat
     >>> path.groupby("rank")["estimate"].max().round(1).to_dict()
     {0: 1.4, 3: 1.0}
     """
+    if not np.iterable(ranks) or isinstance(ranks, str):
+        raise InputError("ranks", shown(ranks), "Give a list of ranks, such as [0, 3]")
     frames = []
     for rank in tqdm(ranks, desc="rank path", unit="rank", disable=None):
         frame = within(panel, rank, covariance).to_frame()

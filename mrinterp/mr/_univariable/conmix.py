@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.stats.tests.tails import critical_value, neglog10p_chi2
@@ -13,6 +14,12 @@ from mrinterp.stats.tests.tails import critical_value, neglog10p_chi2
 __all__ = ["conmix"]
 
 Array = NDArray[np.float64]
+
+_MOST_POINTS = 1_000_000
+
+FLAT = "the likelihood is flat: the data are as likely at any effect, so that there is no estimate"
+
+OPEN = "the interval reaches the end of the grid of effects: it may be wider than is shown (options lower, upper, step)"
 
 _POINTS = 1201
 """Points of the grid: 16 errors wide at first, so that its step is a 75th of an error."""
@@ -30,6 +37,12 @@ def _grid(
 ) -> Array:
     """The grid asked for, or 1,201 points about the best ratio, wide enough for an inflated interval."""
     if lower is not None and upper is not None and step is not None:
+        if not (step > 0 and upper > lower and (upper - lower) / step <= _MOST_POINTS):
+            raise InputError(
+                "options 'lower', 'upper', 'step' of 'conmix'",
+                f"{lower:g}, {upper:g}, {step:g}",
+                f"Give lower < upper and a positive step, at most {_MOST_POINTS:,} steps",
+            )
         return np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1))
     best = r[np.argmax(_log_likelihood(r, sr, psi, r))]
     near = np.abs(r - best) < 3.0 * sr
@@ -47,7 +60,8 @@ def _grid(
 
 
 def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[float, ...]:
-    """Estimate, limits, -log10 p, phi^2, number of intervals, and the step."""
+    """Estimate, limits, -log10 p, phi^2, number of intervals, the step, and how many ends of the grid are inside
+    the interval (3: all of the grid is)."""
     value = _log_likelihood(r, sr, psi, grid)
     at = int(np.argmax(value))
     theta, top = float(grid[at]), float(value[at])
@@ -69,6 +83,7 @@ def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[fl
         phi2,
         float(pieces),
         float(grid[1] - grid[0]) if len(grid) > 1 else np.nan,
+        3.0 if kept.all() else float(kept[0]) + float(kept[-1]),
     )
 
 
@@ -117,13 +132,19 @@ def conmix(
     shape = effects.shape
     b, _, g, t = effects.cells()
     ratio, error = g / b, t / np.abs(b)
-    out = np.empty((len(b), 7))
-    flags = np.empty(b.shape, bool)
+    out = np.full((len(b), 8), np.nan)
+    flags = np.zeros(b.shape, bool)
     for c in range(len(b)):
         r, sr = ratio[c], error[c]
         spread = psi if psi else 1.5 * r.std(ddof=1)
+        if not r.any():  # valid and invalid instruments are then alike at 0, whatever the effect
+            out[c, 7] = 3.0
+            continue
         out[c] = _one(r, sr, spread, _grid(r, sr, spread, lower, upper, step), level)
         flags[c] = _valid(r, sr, spread, out[c, 0])
+    ends, flat = out[:, 7], out[:, 7] == 3.0
+    out[flat, :7], flags[flat] = np.nan, False
+    status = np.select([flat, ends > 0], [FLAT, OPEN], "ok").astype(object)
     columns = [column.reshape(shape) for column in out.T]
     se = (columns[2] - columns[1]) / (2.0 * critical_value(level))
     return Fit(
@@ -132,6 +153,7 @@ def conmix(
         ci_lower=columns[1],
         ci_upper=columns[2],
         neglog10p=columns[3],
+        status=status.reshape(shape),
         details={"inflation": columns[4], "intervals": columns[5], "grid_step": columns[6]},
         flags={"valid": flags.reshape(*shape, -1)},
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_type
 from mrinterp.core.mrdata import MRData
 
 __all__ = ["leave_one_out_ivw"]
@@ -39,6 +40,7 @@ def leave_one_out_ivw(data: MRData) -> tuple[Array, Array]:
     >>> beta.shape == se.shape == (5, 1, len(data.instruments))
     True
     """
+    checked_type(data, "data", MRData, "mrinterp.scan.marginal_scan(panel).to_mrdata() makes it of runs")
     b, g = data.beta_x[:, None, :], data.beta_y[None, :, :]
     here = np.isfinite(b) & np.isfinite(data.se_x[:, None, :]) & np.isfinite(g) & np.isfinite(data.se_y[None])
     w = np.where(here, 1.0 / np.square(np.where(here, data.se_y[None], 1.0)), 0.0)

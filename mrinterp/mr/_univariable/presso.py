@@ -15,6 +15,13 @@ Array = NDArray[np.float64]
 
 _BLOCK = 1 << 20
 
+ALL_OUT = (
+    "all instruments (but one at most) are outliers of each other, so that none was removed: they do not agree on one"
+    " effect, and this number is not one that any part of them supports"
+)
+
+MOST_OUT = "more than half of the instruments were removed as outliers, against what the method assumes"
+
 
 def _without_each(w: Array, b: Array, g: Array) -> Array:
     """Slope through the origin without each instrument, along the last axis."""
@@ -112,7 +119,8 @@ def presso(
     global_p = _global_p(b, s, t, loo, rss, int(draws), int(seed))
     p = two_sided_p(neglog10p_chi2(residual**2 / (t * t + loo * loo * s * s), 1.0)) * J
     outliers = (p < alpha) & (global_p < alpha)[:, None]
-    outliers[(~outliers).sum(axis=1) < 2] = False
+    all_out = (~outliers).sum(axis=1) < 2
+    outliers[all_out] = False
     raw, raw_se = _fit_kept(w, b, g, np.ones_like(outliers), floor)
     beta, se = _fit_kept(w, b, g, ~outliers, floor)
     distortion = np.where(outliers.any(axis=1), (raw - beta) / np.abs(beta), np.nan)
@@ -134,4 +142,7 @@ def presso(
         se.reshape(shape),
         details={k: v.reshape(shape) for k, v in details.items()},
         flags={"outliers": outliers.reshape(*shape, J)},
+        status=np.select([all_out, 2 * outliers.sum(axis=1) > J], [ALL_OUT, MOST_OUT], "ok")
+        .astype(object)
+        .reshape(shape),
     )

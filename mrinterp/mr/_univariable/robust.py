@@ -25,6 +25,9 @@ LINE_K = 4.685061
 
 _PAIRS, _REFINED, _BLOCK = 500, 40, 1 << 20
 
+_EXACT = 1e-9
+"""Residuals, in units of the largest effect, that are none."""
+
 _ERRORS = ("small_sample", "influence")
 
 _REFERENCE = "Yohai 1987 Ann Stat, doi:10.1214/aos/1176350366; Rees et al. 2019 PLoS ONE, doi:10.1371/journal.pone.0222362"
@@ -103,7 +106,8 @@ def _s_estimate(X: Array, y: Array, seed: int) -> tuple[Array, Array]:
     from mrinterp.stats.robust.bisquare_scale import refine_scales, rough_scales
 
     C = len(X)
-    starts, X, y = _starts(X, y, seed), np.ascontiguousarray(X.transpose(0, 2, 1)), np.ascontiguousarray(y)
+    first, given = _starts(X, y, seed), X
+    starts, X, y = first, np.ascontiguousarray(X.transpose(0, 2, 1)), np.ascontiguousarray(y)
     rough = np.empty(starts.shape[:2])
     rough_scales(X, y, np.ascontiguousarray(starts), SCALE_K, 4, rough)
     for kept, steps in ((_REFINED, 8), (4, 500)):
@@ -113,7 +117,20 @@ def _s_estimate(X: Array, y: Array, seed: int) -> tuple[Array, Array]:
         refine_scales(X, y, starts, rough, SCALE_K, steps)
     scale = np.where(np.isfinite(rough) & np.isfinite(starts).all(axis=2), rough, np.inf)
     at, rows = np.argmin(scale, axis=1), np.arange(C)
-    return starts[rows, at], scale[rows, at]
+    best, least = starts[rows, at], scale[rows, at]
+    for c in np.flatnonzero(~(least > _EXACT * np.median(np.abs(y), axis=1)) | ~np.isfinite(least)):
+        best[c], least[c] = _exact_line(given[c], y[c], first[c])
+    return best, least
+
+
+def _exact_line(X: Array, y: Array, starts: Array) -> tuple[Array, float]:
+    """The line (p,) that most instruments lie on without a residual, and 0 as its scale; nan where none does."""
+    apart = np.abs(y - starts @ X.T)
+    best = int(np.argmin(np.median(apart, axis=1)))
+    on_it = apart[best] <= _EXACT * max(float(np.abs(y).max()), 1e-300)
+    if 2 * on_it.sum() <= len(y):
+        return np.full(X.shape[1], np.nan), np.inf
+    return np.linalg.lstsq(X[on_it], y[on_it], rcond=None)[0], 0.0
 
 
 def mm_regression(
@@ -127,6 +144,9 @@ def mm_regression(
     K = 1 + (p/n) Var psi'/(mean psi')^2 (Huber 1973 Ann Stat, doi:10.1214/aos/1176342503).
     """
     start, s = _s_estimate(X, y, seed)
+    exact = s == 0.0
+    if exact.any():
+        return _with_exact(X, y, seed, errors, start, exact)
     n = X.shape[1]
     beta, active = start.copy(), np.arange(len(y))
     for _ in range(500):
@@ -154,6 +174,21 @@ def mm_regression(
     covariance = inverse @ meat @ np.swapaxes(inverse, 1, 2) / n
     se = np.sqrt(np.einsum("cpp->cp", covariance))
     return np.where(ok[:, None], beta, np.nan), np.where(ok[:, None], se, np.nan), s
+
+
+def _with_exact(
+    X: Array, y: Array, seed: int, errors: str, start: Array, exact: NDArray[np.bool_]
+) -> tuple[Array, Array, Array]:
+    """`mm_regression` where some rows fit without residuals: the errors that are known (1) stand for theirs, times
+    a scale that is as good as 0."""
+    beta, se, s = start.copy(), np.empty_like(start), np.full(len(y), _EXACT)
+    rest = np.flatnonzero(~exact)
+    if len(rest):
+        beta[rest], se[rest], s[rest] = mm_regression(X[rest], y[rest], seed, errors)
+    for c in np.flatnonzero(exact):
+        on_it = np.abs(y[c] - X[c] @ beta[c]) <= _EXACT * np.abs(y[c]).max()
+        se[c] = _EXACT * np.sqrt(np.diag(np.linalg.pinv(X[c, on_it].T @ X[c, on_it])))
+    return beta, se, s
 
 
 def _huber_errors(X: Array, r: Array, s: Array) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 __all__ = [
+    "SCORES",
     "clustered_least_squares",
     "clustered_mean",
     "families_of",
@@ -46,6 +47,10 @@ class ClusteredFit:
     leverage_max: float
     partial_variance: Array
     residual: Array
+
+
+SCORES = 1 << 22
+"""Scores of families (32 MB) that are held at once."""
 
 
 def families_of(family: NDArray[Any]) -> tuple[NDArray[np.int_], NDArray[Any]]:
@@ -195,7 +200,11 @@ def mean_scores(values: Array, family: NDArray[Any]) -> tuple[Array, Array, floa
 
 
 def marginal_slopes(
-    z: Array, x: Array, family: NDArray[Any], covariance: str = "CR3"
+    z: Array,
+    x: Array,
+    family: NDArray[Any],
+    covariance: str = "CR3",
+    against: NDArray[np.int_] | None = None,
 ) -> tuple[Array, Array, Array, Array]:
     """Slope of every trait on every dose, one at a time, errors clustered by family.
 
@@ -208,12 +217,15 @@ def marginal_slopes(
     family : ndarray (N,)
     covariance : {"CR3", "CR1"}
         CR3: every family's score over 1 - h_c, factor (C-1)/C. CR1: scores as they are, factor C/(C-1).
+    against : ndarray (A,) of int, optional
+        Traits with which the error covariance of every trait is returned; all by default. Work and memory
+        grow with T A, not with T^2.
 
     Returns
     -------
     beta, se : ndarray (T, J)
-    covariance : ndarray (J, T, T)
-        Error covariance of the T slopes of each instrument, of the same kind.
+    covariance : ndarray (J, T, A)
+        Error covariance of the slopes of each instrument, of the same kind.
     dof : ndarray (J,)
         Degrees of freedom of the error (Satterthwaite): families in which the dose varies less one where it
         varies alike in all of them, fewer where some weigh more. Hold beta/se against t on these.
@@ -230,28 +242,42 @@ def marginal_slopes(
     if covariance not in ("CR1", "CR3"):
         raise ValueError(f"covariance {covariance!r}: CR1 or CR3")
     codes, names = families_of(family)
-    C, J, T = len(names), z.shape[1], x.shape[1]
-    s = np.zeros((C, J))
+    J, T = z.shape[1], x.shape[1]
+    s = np.zeros((len(names), J))
     np.add.at(s, codes, z * z)
     total = s.sum(axis=0)
     varies = total > 0
-    slope = (z.T @ x) / np.where(varies, total, 1.0)[:, None]
-    score = np.empty((J, C, T))
-    for c, rows in enumerate(_rows(codes)):
-        score[:, c] = z[rows].T @ x[rows] - s[c][:, None] * slope
     count = (s > 0).sum(axis=0)
     h = s / np.where(varies, total, 1.0)
     grow, factor = np.ones_like(h), count / np.maximum(count - 1, 1)
     if covariance == "CR3":
         alone = h > 1.0 - 1e-8  # this family determines the slope: its residual carries no information
         grow = np.where(alone, 0.0, 1.0 / np.where(alone, 1.0, 1.0 - h))
-        score *= grow.T[:, :, None]
         factor = (count - 1) / np.maximum(count, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = factor / np.where(varies, total, np.nan) ** 2
-    error = np.matmul(score.transpose(0, 2, 1), score) * scale[:, None, None]
-    beta = np.where(varies[:, None], slope, np.nan).T
-    return beta, np.sqrt(np.einsum("jtt->tj", error)), error, satterthwaite(h, grow)
+    rows = list(_rows(codes))
+
+    def of(traits: Array) -> tuple[Array, Array]:
+        """Slopes (J, B) of some traits and their scores (J, C, B)."""
+        slope = (z.T @ traits) / np.where(varies, total, 1.0)[:, None]
+        score = np.empty((J, len(rows), traits.shape[1]))
+        for c, here in enumerate(rows):
+            score[:, c] = (z[here].T @ traits[here] - s[c][:, None] * slope) * grow[c][:, None]
+        return slope, score
+
+    held = np.arange(T) if against is None else against
+    other = of(x[:, held])[1]
+    beta, se, error = np.empty((T, J)), np.empty((T, J)), np.empty((J, T, len(held)))
+    size = max(1, SCORES // max(J * len(rows), 1))
+    for first in range(0, T, size):
+        block = slice(first, min(first + size, T))
+        slope, score = of(x[:, block])
+        beta[block] = np.where(varies[:, None], slope, np.nan).T
+        se[block] = np.sqrt(np.einsum("jct,jct->jt", score, score) * scale[:, None]).T
+        np.matmul(score.transpose(0, 2, 1), other, out=error[:, block])
+    error *= scale[:, None, None]
+    return beta, se, error, satterthwaite(h, grow)
 
 
 def satterthwaite(h: Array, grow: Array) -> Array:

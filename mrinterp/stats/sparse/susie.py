@@ -127,6 +127,7 @@ def sum_of_single_effects(
     scaled_prior_variance: float = 0.2,
     prior_variance: str = "optimized",
     estimate_residual_variance: bool = False,
+    least_residual_variance: Array | None = None,
     tol: float = 1e-4,
     max_iter: int = 100,
     start: SusieFit | None = None,
@@ -156,6 +157,8 @@ def sum_of_single_effects(
         (expectation-maximization: the same maxima, many small steps, never exactly 0) or ``"fixed"``.
     estimate_residual_variance : bool
         Whether the residual variance is estimated.
+    least_residual_variance : ndarray (T,), optional
+        What an estimate of it is not less than; a perfect fit would take it to 0, where no effect is found.
     tol : float
         A trait is done when its evidence bound rises by less.
     max_iter : int
@@ -190,7 +193,7 @@ def sum_of_single_effects(
     d, total_square = np.asarray(n, float) - 1.0, np.asarray(yty, float)
     prior = np.atleast_2d(np.full(J, 1.0) if prior_weights is None else np.asarray(prior_weights, float))
     prior = np.ascontiguousarray(prior / prior.sum(-1, keepdims=True) * (1.0 - null_weight))
-    method = PRIOR_VARIANCES.index(prior_variance)
+    method, least = PRIOR_VARIANCES.index(prior_variance), least_residual_variance
     prior_scale = 0.0 if prior_variance == "optimized" else scaled_prior_variance
     s = _sweep(xty, total_square, d, L, prior, prior_scale, start, ld)
     live, effects, products = np.empty(T, int), np.empty((T, J)), np.empty((T, J))
@@ -211,7 +214,8 @@ def sum_of_single_effects(
         if not len(rows):
             break
         if estimate_residual_variance and iteration < max_iter:
-            s.sigma2[rows] = np.maximum(rss, 1e-300)[~done] / count[~done]
+            new = np.maximum(rss, 1e-300)[~done] / count[~done]
+            s.sigma2[rows] = new if least is None else np.maximum(new, least[rows])
     by_instrument = log_bf_by_instrument(s)
     return SusieFit(
         s.alpha, s.mu, s.k, s.variance, s.log_bf, by_instrument, s.sigma2, elbo, iterations, converged

@@ -1,0 +1,65 @@
+"""The marginal scan holds what grows with the features, not with their square."""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import Any
+
+import numpy as np
+
+import mrinterp
+from mrinterp.scan._marginal import scan_bytes
+from mrinterp.stats.clustered.least_squares import marginal_slopes
+
+
+def _panel(F: int, J: int) -> Any:
+    rng = np.random.default_rng(0)
+    prompt, clean = np.repeat(np.arange(20), 4), np.tile(np.arange(4) == 0, 20)
+    z = rng.integers(0, 2, (80, J)) * (~clean)[:, None]
+    x = z @ rng.standard_normal((J, F)) + rng.standard_normal((80, F))
+    return mrinterp.from_arrays(
+        doses=z, features=x, outcomes=x[:, :2] + 1, prompt=prompt, family=prompt // 2, clean=clean
+    )
+
+
+def test_covariances_with_some_traits_are_those_with_all() -> None:
+    rng = np.random.default_rng(1)
+    z, x, family = rng.standard_normal((60, 3)), rng.standard_normal((60, 7)), np.arange(60) // 6
+    beta, se, errors, dof = marginal_slopes(z, x, family)
+    some = marginal_slopes(z, x, family, against=np.array([5, 1]))
+    np.testing.assert_allclose(some[0], beta, rtol=1e-12)
+    np.testing.assert_allclose(some[1], se, rtol=1e-12)
+    np.testing.assert_allclose(some[2], errors[:, :, [5, 1]], rtol=1e-10, atol=1e-16)
+    np.testing.assert_array_equal(some[3], dof)
+    np.testing.assert_allclose(np.sqrt(np.einsum("jtt->tj", errors)), se, rtol=1e-12)
+
+
+def test_errors_are_kept_among_candidates_and_with_outcomes() -> None:
+    panel = _panel(12, 5)
+    whole = mrinterp.scan.marginal_scan(panel).to_mrdata()
+    few = mrinterp.scan.marginal_scan(panel, candidates=["x3", "x7"])
+    assert few.error_cov is not None
+    assert few.error_cov.shape == (5, 4, 4)
+    assert few.to_mrdata().sigma is None
+    chosen = few.to_mrdata(exposures=["x7", "x3"])
+    expected = whole.select(exposures=["x7", "x3"])
+    np.testing.assert_allclose(chosen.sigma, expected.sigma, rtol=1e-10)  # type: ignore[arg-type]
+    a, b = (mrinterp.run_mr(d, ["ivw"], {"ivw": {"weights": "second"}})[0] for d in (few.to_mrdata(), whole))
+    np.testing.assert_allclose(a.se, b.se, rtol=1e-10)
+    joint = mrinterp.run_mr(few.to_mrdata().select(exposures=["x0", "x1"]), ["mrbee"])[0]
+    assert any("candidates" in s for s in joint.assumes)
+
+
+def test_memory_grows_with_the_features() -> None:
+    F, J = 3000, 6
+    panel = _panel(F, J)
+    tracemalloc.start()
+    found = mrinterp.scan.marginal_scan(panel)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.error_cov is None
+    assert found.outcome_cov is not None
+    assert found.outcome_cov.shape == (J, F + 2, 2)
+    changes = 8 * 80 * (F + 2)
+    assert peak < 12 * changes + 2 * scan_bytes(F, 2, J, 10)
+    assert peak < 8 * J * F * F / 5  # a fifth of the errors of all pairs
