@@ -15,7 +15,14 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError, near_misses
 
-__all__ = ["DTYPES", "HuggingFaceNetwork", "load_network", "load_tokenizer", "torch_device"]
+__all__ = [
+    "DTYPES",
+    "HuggingFaceNetwork",
+    "load_network",
+    "load_tokenizer",
+    "padded_inputs",
+    "torch_device",
+]
 
 HEADS = {
     "encoder": "AutoModel",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from mrinterp.adapters._hugging_face import padded_inputs
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan_outcome import OutcomeSection
@@ -128,9 +129,10 @@ def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
     """Sentence embeddings of anchors (texts, width)."""
     if network.tokenizer is None:
         raise InputError("tokenizer", "the network has no tokenizer", "Give model.tokenizer, for the anchors")
-    coded = network.tokenizer(list(texts), padding=True, return_tensors="np")
-    names = ("input_ids", "attention_mask")
-    tensors = {n: torch.from_numpy(np.asarray(coded[n], dtype=np.int64)).to(network.device) for n in names}
+    # Padded on the right whatever the tokenizer's habit: absolute positions must not move.
+    longest = max(len(ids) for ids in network.tokenizer(list(texts))["input_ids"])
+    padded = padded_inputs(network.tokenizer, texts, longest)
+    tensors = {name: value.to(network.device) for name, value in padded.items()}
     with torch.inference_mode():
         return sentence_embedding(network.adapter.run(tensors).output, tensors["attention_mask"])
 

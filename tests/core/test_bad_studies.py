@@ -42,6 +42,12 @@ CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
         ("padded length 8", "Set model.padded_length to"),
     ),
     (
+        "more padding than positions",
+        {"model": {"padded_length": 25}},
+        160,
+        ("model.padded_length: 25 tokens", "the network has 24 positions", "24 or less"),
+    ),
+    (
         "perturbation that never changes the site",
         {"model": {"embedding": "encoder.layer.2"}},
         160,

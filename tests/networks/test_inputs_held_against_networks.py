@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,12 @@ import mrinterp
 from mrinterp.adapters import ModelInputs, TorchAdapter
 from mrinterp.features import AttentionHeads, Units, WholeLayer
 from mrinterp.knockouts import Bench
+from mrinterp.models._plan_adapter import AdaptedNetwork
+from mrinterp.models._plan_outcomes import embedded
 from mrinterp.outcomes import CallableOutcome, Logit, OutcomeSet
 from mrinterp.positions import LAST_TOKEN
+
+pytestmark = pytest.mark.needs("transformers")
 
 MASK = torch.tensor([[1, 1, 1, 0], [1, 1, 1, 1], [1, 0, 0, 0]])
 
@@ -137,9 +142,6 @@ def _bench(adapter: TorchAdapter, inputs: ModelInputs, site: str | None = None, 
     return Bench(adapter, site or _first_layer(adapter), view, inputs, CallableOutcome("h", _hidden), block=2)
 
 
-pytestmark = pytest.mark.needs("transformers")
-
-
 @pytest.mark.parametrize("family", ["GPT2", "Bert", "OPT", "Llama", "Falcon", "GPTNeoX", "Bloom", "Qwen2"])
 def test_left_padding_is_refused_where_it_moves_positions(family: str) -> None:
     adapter = _network(family)
@@ -165,6 +167,17 @@ def test_more_tokens_than_positions_is_a_message(family: str) -> None:
         mrinterp.InputError, match=r"13 tokens.*the network has 12 positions. Pad to at most 12"
     ):
         _bench(adapter, _texts(left=False, length=13))
+
+
+def test_anchors_are_padded_on_the_right_whatever_the_tokenizer_does(tiny_encoder: Path) -> None:
+    found = mrinterp.adapters.load_network(tiny_encoder)
+    network = AdaptedNetwork(found.adapter, found.tokenizer, found.device)
+    texts = ("the house", "the good house was what the teacher saw")
+    right = embedded(network, texts)
+    found.tokenizer.padding_side = "left"
+    assert torch.equal(embedded(network, texts), right)
+    with pytest.raises(mrinterp.InputError, match="length: 25 tokens; the network has 24 positions"):
+        found.inputs(texts, 25)
 
 
 def test_rotary_positions_end_at_the_texts_not_at_the_padding() -> None:
