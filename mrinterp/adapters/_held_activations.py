@@ -83,8 +83,10 @@ class HeldActivations:
             self._sites.note(site, True)
         return late
 
-    def activations(self, wanted: Sequence[str], read: Sequence[str]) -> dict[str, torch.Tensor]:
-        """What was read, by site, in the given order.
+    def activations(
+        self, wanted: Sequence[str], read: Sequence[str], by_call: bool = False
+    ) -> dict[str, torch.Tensor]:
+        """What was read, by site, in the given order; ``by_call`` where sites can be addressed call by call.
 
         Raises
         ------
@@ -102,10 +104,13 @@ class HeldActivations:
             number = call_number(site)
             if number is None and count > 1:
                 path, at = module_path(site), INPUT if site.endswith(INPUT) else ""
+                fix = f"Name the one that is meant: {path + '@1' + at!r} to {f'{path}@{count}{at}'!r}"
                 raise InputError(
                     f"site {site!r}",
                     f"the forward pass runs it {count} times (a layer that is shared, or a loop)",
-                    f"Name the one that is meant: {path + '@1' + at!r} to {f'{path}@{count}{at}'!r}",
+                    fix
+                    if by_call
+                    else "Use TorchAdapter, where each run has an address of its own (@1, @2, ...)",
                 )
             if number is not None and not 1 <= number <= count:
                 raise InputError(

@@ -9,7 +9,13 @@ import torch
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["check_hookable", "check_not_training"]
+__all__ = ["check_hookable", "check_still_hookable"]
+
+COMPILED = "compiled by torch.compile: compiled code may run past hooks, so that nothing is read or written"
+BEFORE = (
+    "Give the network as it was before: model._orig_mod of what torch.compile(model) returned, or a copy made without"
+    " model.compile()"
+)
 
 
 def check_hookable(module: torch.nn.Module) -> None:
@@ -27,20 +33,15 @@ def check_hookable(module: torch.nn.Module) -> None:
             found = "a TorchScript module: its layers run past hooks, so that nothing is read or written"
             raise InputError(where, found, "Give the network as it was before torch.jit")
         if _compiled(part):
-            raise InputError(
-                where,
-                "compiled by torch.compile: compiled code may run past hooks, so that nothing is read or written",
-                "Give the network as it was before: model._orig_mod of what torch.compile(model) returned, or a copy"
-                " made without model.compile()",
-            )
+            raise InputError(where, COMPILED, BEFORE)
         if isinstance(part, torch.nn.DataParallel):
             found = "DataParallel: each device runs a part of every batch"
             raise InputError(where, found, "Give the network inside it, model.module")
-    check_not_training(module.named_modules())
+    check_still_hookable(module.named_modules())
 
 
-def check_not_training(parts: Iterable[tuple[str, torch.nn.Module]]) -> None:
-    """Refuse a network of which a part is in training mode.
+def check_still_hookable(parts: Iterable[tuple[str, torch.nn.Module]]) -> None:
+    """Refuse a network of which a part is in training mode or was compiled in place: before every pass.
 
     Raises
     ------
@@ -55,13 +56,11 @@ def check_not_training(parts: Iterable[tuple[str, torch.nn.Module]]) -> None:
                 "in training mode (dropout is on, batch statistics move)",
                 "Call model.eval() first",
             )
+        if part._compiled_call_impl is not None:
+            raise InputError(f"model, part {name!r}" if name else "model", COMPILED, BEFORE)
 
 
 def _compiled(part: torch.nn.Module) -> bool:
     wrapper = hasattr(part, "_orig_mod") and type(part).__module__.startswith("torch._dynamo")
     forward: Any = vars(part).get("forward", type(part).forward)
-    return (
-        wrapper
-        or getattr(part, "_compiled_call_impl", None) is not None
-        or hasattr(forward, "_torchdynamo_orig_callable")
-    )
+    return wrapper or hasattr(forward, "_torchdynamo_orig_callable")

@@ -10,7 +10,7 @@ import torch
 
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites
-from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._hookable import check_hookable, check_still_hookable
 from mrinterp.adapters._site_output import edited, first_tensor, with_first
 from mrinterp.core.errors import InputError, near_misses
 
@@ -95,7 +95,7 @@ class NNsightAdapter:
         for site in sites:
             self.check(site)
         model, result = self.model, {}
-        check_not_training(self.module.named_modules())
+        check_still_hookable(self.module.named_modules())
         # nnsight hands out a module's first call; calls are counted, and what is read is always copied.
         held = HeldActivations(read, OverwrittenSites())
         with ExitStack() as counting:

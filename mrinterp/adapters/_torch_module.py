@@ -11,7 +11,7 @@ import torch
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._freed_memory import keep_freed_memory
 from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites, held_pass
-from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._hookable import check_hookable, check_still_hookable
 from mrinterp.adapters._site_address import INPUT, module_path
 from mrinterp.adapters._site_output import edited, first_tensor, with_first
 from mrinterp.core.errors import InputError, near_misses
@@ -145,7 +145,7 @@ class TorchAdapter:
         write = write or {}
         sites = list(dict.fromkeys([*read, *write]))
         modules = [self.submodule(site) for site in sites]
-        check_not_training(self._parts)
+        check_still_hookable(self._parts)
         # Tensors made in inference mode cannot be changed in place outside it.
         given = {name: value.clone() if value.is_inference() else value for name, value in inputs.items()}
 
@@ -161,7 +161,7 @@ class TorchAdapter:
                 return self.module(**given)
 
         output, held = held_pass(forward, read, self._overwritten, self._inference_only)
-        return Run(output, held.activations(sites, read))
+        return Run(output, held.activations(sites, read, by_call=True))
 
 
 def _hook(site: str, held: HeldActivations, edit: Edit | None) -> Any:

@@ -9,7 +9,7 @@ import torch
 
 from mrinterp.adapters._adapter import Edit, Run, weights_hash
 from mrinterp.adapters._held_activations import HeldActivations, OverwrittenSites, held_pass
-from mrinterp.adapters._hookable import check_hookable, check_not_training
+from mrinterp.adapters._hookable import check_hookable, check_still_hookable
 from mrinterp.adapters._site_output import edited
 from mrinterp.core.errors import InputError, near_misses
 
@@ -98,7 +98,7 @@ class TransformerLensAdapter:
         for name in names:
             points.setdefault(id(self._point(name)), []).append(name)
         if isinstance(self.model, torch.nn.Module):
-            check_not_training(self.model.named_modules())
+            check_still_hookable(self.model.named_modules())
         rest = dict(inputs)
         first = [rest.pop("input_ids")] if "input_ids" in rest else []
 

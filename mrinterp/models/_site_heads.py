@@ -15,8 +15,17 @@ __all__ = ["check_heads", "heads_at"]
 
 _QUERY = ("num_attention_heads", "num_heads", "n_heads", "n_head")
 _KEY_VALUE = ("num_kv_heads", "num_key_value_heads", "n_kv_heads", "n_key_value_heads")
-_WIDTH = ("head_dim", "attention_head_size", "head_size", "d_head", "v_head_dim", "qk_head_dim")
-_MIXED = ("o_proj", "c_proj", "out_proj", "dense", "out_lin", "wo", "W_O")
+_WIDTH = (
+    "head_dim",
+    "attention_head_size",
+    "head_size",
+    "d_head",
+    "v_head_dim",
+    "qk_head_dim",
+    "key_value_proj_dim",
+    "d_kv",
+)
+_MIXED = ("o_proj", "c_proj", "out_proj", "dense", "out_lin", "wo", "o", "W_O")
 """Projections after which the heads are added up."""
 
 

@@ -11,6 +11,7 @@ import torch
 
 from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
+from mrinterp.positions import checked_mask
 
 __all__ = [
     "AnchorProjection",
@@ -155,7 +156,7 @@ def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
     Raises
     ------
     InputError
-        For an output with logits.
+        For an output with logits, or a mask that is not 0/1.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def sentence_embedding(output: Any, mask: torch.Tensor) -> torch.Tensor:
         )
     hidden = hidden_of(output, "outcome")
     hidden = hidden if hidden.dtype == torch.float64 else hidden.float()
-    weight = mask.unsqueeze(-1).to(hidden.dtype)
+    weight = checked_mask(mask).unsqueeze(-1).to(hidden.dtype)
     mean = (hidden * weight).sum(1) / weight.sum(1)
     return mean / mean.norm(dim=-1, keepdim=True)
 

@@ -485,9 +485,13 @@ def test_networks_that_hooks_cannot_be_trusted_in_are_named(made: Callable[[], A
         TorchAdapter(made())
 
 
-def test_training_mode_switched_on_later_is_noticed() -> None:
+def test_training_mode_and_compilation_switched_on_later_are_noticed() -> None:
     net = _Loop().eval()
     adapter = TorchAdapter(net)
     net.train()
     with pytest.raises(mrinterp.InputError, match="training mode"):
+        adapter.run({"x": _x()})
+    net.eval()
+    net.layer.compile()
+    with pytest.raises(mrinterp.InputError, match=r"part 'layer': compiled by torch\.compile"):
         adapter.run({"x": _x()})
