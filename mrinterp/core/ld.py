@@ -394,13 +394,8 @@ def _tested(
     z: Array, ld: Array, decomposed: Spectrum, n: Array | None, dense: bool
 ) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
     """Share of the identity (T,), where it is too large (T,), and signs that contradict the others (T, J)."""
-    if dense:
-        share, gain = dense_inconsistency(z, decomposed)
-    else:
-        share = inconsistency(z, decomposed)
-        gain = null_gain(z, decomposed, share)
+    share, foreign = _foreign(z, decomposed, dense)
     swapped, swap_gain = swapped_signs(z, decomposed)
-    foreign = (share >= TOLERATED) & (gain > _EVIDENCE)
     by_sign = swap_gain > _EVIDENCE
     # a few causes, near each other and opposite, look the same: the simpler account holds
     most = min(_FEW_CAUSES, len(ld) // 2)
@@ -412,8 +407,19 @@ def _tested(
         flipped = causes_needed(other, ld, decomposed, most, size) + swapped[rows].sum(-1)
         foreign[rows] &= plain > most
         by_sign[rows] &= (plain > most) | (flipped < plain)
-    swapped[~by_sign | (foreign & (gain > swap_gain))] = False
+        by_sign[rows] &= ~(foreign[rows] & _foreign(other, decomposed, dense)[1])  # other signs do not help then
+    swapped[~by_sign] = False
     return share, foreign, swapped
+
+
+def _foreign(z: Array, decomposed: Spectrum, dense: bool) -> tuple[Array, NDArray[np.bool_]]:
+    """Share of the identity that the matrix would need (T,), and whether it is large beyond chance."""
+    if dense:
+        share, gain = dense_inconsistency(z, decomposed)
+    else:
+        share = inconsistency(z, decomposed)
+        gain = null_gain(z, decomposed, share)
+    return share, (share >= TOLERATED) & (gain > _EVIDENCE)
 
 
 def _contradiction(share: float, swapped: tuple[str, ...], sized: bool) -> str:
