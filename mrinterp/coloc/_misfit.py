@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from mrinterp.core.ld import EXPLAINED, SMALLEST, check_ld, validate_ld
 from mrinterp.core.mrdata import MRData
@@ -26,6 +27,11 @@ _NO_LD = (
     " instruments are independent)"
 )
 
+_QUIET = (
+    "its z-scores vary less around one cause than their own errors say: the errors are too large (standard errors"
+    " taken for variances?)"
+)
+_TOO_QUIET = np.log(1e-6)  # probability of so little variation
 GIVE_N = "; give n_{} (--n-{} on the command line)"
 
 
@@ -98,6 +104,8 @@ def _check_locus(
             why = ""
             if found.reasons[t]:
                 why = f"{trait}: {found.reasons[t]}"
+            elif fit.quiet[t]:
+                why = f"{trait}: {_QUIET}"
             elif fit.causes[t] > 1:
                 why = _reason(trait, fit, t) + ("" if n is not None else GIVE_N.format("xy"[side], side + 1))
             elif fit.unsized[t] or found.unsized[t]:
@@ -116,13 +124,15 @@ def _check_locus(
 @dataclass(frozen=True, eq=False)
 class OneCauseFit:
     """Heterogeneity ``chi2`` (T,) on ``df`` that the best single cause leaves, -log10 p (T,; nan where there is
-    one direction only), ``causes`` needed (T,; 6 for more than 5), and ``unsized`` (T,): one, if large."""
+    one direction only), ``causes`` needed (T,; 6 for more than 5), ``unsized`` (T,): one, if large, and ``quiet``
+    (T,): less is left than errors alone leave."""
 
     chi2: Array
     df: int
     neglog10p: Array
     causes: NDArray[np.int_]
     unsized: NDArray[np.bool_]
+    quiet: NDArray[np.bool_]
 
 
 def _reason(trait: str, fit: OneCauseFit, t: int) -> str:
@@ -170,7 +180,9 @@ def one_cause_misfit(z: Array, ld: Array, alpha: float = 1e-3, n: Array | None =
     T = len(z)
     unsized = np.zeros(T, dtype=bool)
     if df < 1:
-        return OneCauseFit(np.zeros(T), 0, np.full(T, np.nan), np.ones(T, dtype=int), unsized)
+        return OneCauseFit(np.zeros(T), 0, np.full(T, np.nan), np.ones(T, dtype=int), unsized, unsized)
+    explained = np.zeros(T) if size is None else np.minimum((scores**2).max(-1) / size, 0.99)
+    least = chi2 * (1.0 + explained) / (1.0 - explained)  # errors as a matrix of the same data has them
     p = neglog10p_chi2(chi2, np.full(T, float(df)))
     causes = causes_needed(scores, ld, decomposed, min(_MOST_CAUSES, df), size, alpha=alpha, mixed=True)
     causes[causes > min(_MOST_CAUSES, df)] = _MOST_CAUSES + 1
@@ -181,4 +193,4 @@ def one_cause_misfit(z: Array, ld: Array, alpha: float = 1e-3, n: Array | None =
         one = causes_needed(adjusted_z(z[bad], assumed), ld, decomposed, 1, assumed, alpha=alpha, mixed=True)
         unsized[bad[one == 1]] = True
         causes[bad[one == 1]] = 1
-    return OneCauseFit(chi2, df, p, causes, unsized)
+    return OneCauseFit(chi2, df, p, causes, unsized, stats.chi2.logcdf(least, df) < _TOO_QUIET)

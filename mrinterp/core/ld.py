@@ -407,7 +407,9 @@ def _tested(
         flipped = causes_needed(other, ld, decomposed, most, size) + swapped[rows].sum(-1)
         foreign[rows] &= plain > most
         by_sign[rows] &= (plain > most) | (flipped < plain)
-        by_sign[rows] &= ~(foreign[rows] & _foreign(other, decomposed, dense)[1])  # other signs do not help then
+        by_sign[rows] &= ~(
+            foreign[rows] & _foreign(other, decomposed, dense)[1]
+        )  # other signs do not help then
     swapped[~by_sign] = False
     return share, foreign, swapped
 

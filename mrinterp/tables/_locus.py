@@ -24,6 +24,7 @@ from mrinterp.tables._locus_columns import (
     on_one_allele,
     reject_empty,
     reject_flat,
+    reject_standard_errors,
     variances_of,
 )
 from mrinterp.tables._matrix_file import read_matrix
@@ -214,6 +215,7 @@ def read_coloc_table(
                 notes += said
             notes += converted(sheet, trait, columns)
             spread.append(_trait_sd(sd[t], variance[-1], frequency[-1], n[t]))
+    reject_standard_errors(sheet, variance, frequency, n, sd)
     return ColocTable(
         names,
         np.array(beta),

@@ -23,6 +23,7 @@ __all__ = [
     "on_one_allele",
     "reject_empty",
     "reject_flat",
+    "reject_standard_errors",
     "variances_of",
 ]
 
@@ -32,6 +33,10 @@ Array = NDArray[np.float64]
 # ordinary, was mislabeled. Null effects have a median squared z of 0.45.
 _LOWEST_TYPICAL_Z2, _HIGHEST_TYPICAL_Z2 = 0.05, 100.0
 _ENOUGH_ROWS = 8  # fewer rows do not show the scale of a column
+# Where every effect is strong, other numbers tell: variances go with 1 / (2 f (1 - f)), standard errors with its root.
+_SPREAD = 0.1  # standard deviation of logarithms below which a column is too even to tell
+_CLEARLY = 0.5  # scatter around the one line, relative to the other's, at which it is the one
+_RAREST, _COMMON = 0.01, (0.02, 0.6)  # dose variances: of all variants rarer than .5%, and of usual ones
 
 
 def on_one_allele(sheet: Sheet, names: tuple[str, ...], beta: Array) -> tuple[Array, list[str]]:
@@ -123,6 +128,55 @@ def variances_of(sheet: Sheet, trait: str, columns: dict[str, str], beta: Array)
                 f"Name the column 'se_{trait}', or square it",
             )
     return values
+
+
+def reject_standard_errors(
+    sheet: Sheet,
+    variance: list[Array],
+    frequency: list[Array],
+    n: tuple[float | None, float | None],
+    sd: tuple[float | None, float | None],
+) -> None:
+    """Refuse a column ``varbeta_<t>`` that holds standard errors, as frequencies, the other trait or n tell.
+
+    Raises
+    ------
+    InputError
+        Naming the column and what tells.
+    """
+    for t, trait in enumerate(("1", "2")):
+        name = f"varbeta_{trait}"
+        if name not in sheet.frame.columns or len(variance[t]) < _ENOUGH_ROWS:
+            continue
+        column, other = np.log(variance[t]), np.log(variance[1 - t])
+        dose = np.log(2.0 * frequency[t] * (1.0 - frequency[t]))
+        size, spread = n[t], sd[t]
+        found = ""
+        if np.isfinite(dose).all() and _goes_with_root(column, -dose):
+            found = "they go with the root of 1 / (2 f (1 - f)), f the allele frequencies"
+        elif np.isfinite(other).all() and _goes_with_root(column, other):
+            found = f"they go with the root of the error variances of trait {'21'[t]}"
+        elif size is not None and spread is not None:
+            implied = (
+                spread**2 / (size * np.median(variance[t])),
+                spread**2 / (size * np.median(variance[t]) ** 2),
+            )
+            if implied[0] < _RAREST and _COMMON[0] < implied[1] < _COMMON[1]:
+                found = f"as variances, n and sd make every variant rarer than {_RAREST / 2:.1%}"
+        if found:
+            raise InputError(
+                f"{sheet.where}, column {name!r}",
+                f"standard errors by their scale: {found}",
+                f"Name the column 'se_{trait}', or square it",
+            )
+
+
+def _goes_with_root(column: Array, other: Array) -> bool:
+    """Whether the logarithms of a column have half the slope on those of another, clearly rather than the same."""
+    x, y = other - other.mean(), column - column.mean()
+    if x.std() < _SPREAD or y.std() < _SPREAD / 2:
+        return False
+    return bool(np.std(y - 0.5 * x) < _CLEARLY * np.std(y - x))
 
 
 def from_p_values(

@@ -265,3 +265,34 @@ def test_python_without_ld_raises_no_alarm_and_says_so() -> None:
         assert isinstance(found, Coloc)
         assert found.status[0, 0, 0] == "ok"
         assert "only be tested with LD" in str(found["exposure", "outcome"])
+
+
+@pytest.mark.parametrize("strength", [0.0, 3.0, 70.0])
+@pytest.mark.parametrize("tells", ["frequencies", "other trait", "n and sd", "LD"])
+def test_standard_errors_in_a_column_of_variances(strength: float, tells: str, tmp_path: Path) -> None:
+    rng, n = np.random.default_rng(14), 5000
+    locus = simulate_locus(rng, n, J, 0.9, J)
+    f = np.full(J, 0.3) if tells == "LD" else rng.uniform(0.05, 0.5, J)
+    se = np.sqrt(1 / (2 * n * f * (1 - f))) * rng.uniform(0.98, 1.02, (2, J))
+    half = np.linalg.cholesky(locus.ld + 1e-9 * np.eye(J))
+    beta = (strength * locus.ld[12] + rng.standard_normal((2, J)) @ half.T) * se
+    right = pd.DataFrame({"snp": NAMES, "beta_1": beta[0], "beta_2": beta[1]})
+    right["varbeta_1"], right["varbeta_2"] = se**2
+    wrong = right.assign(varbeta_1=se[0])
+    options: dict[str, object] = {}
+    if tells == "frequencies":
+        options["--n-1"] = n
+        right, wrong = right.assign(maf_1=f), wrong.assign(maf_1=f, varbeta_2=se[1])
+    elif tells == "n and sd":
+        options["--n-1"] = n
+        wrong = wrong.assign(varbeta_2=se[1])
+    elif tells == "LD":
+        options["--ld"] = tmp_path / "ld.csv"
+        pd.DataFrame(locus.ld, NAMES, NAMES).to_csv(tmp_path / "ld.csv")
+        wrong = wrong.assign(varbeta_2=se[1])
+    given = ["--sd-1", 1, "--sd-2", 1, *(part for pair in options.items() for part in pair)]
+    for frame, bad in ((right, False), (wrong, True)):
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        text, code = run("coloc", tmp_path / "t.csv", *given)
+        assert ("standard errors" in text) == bad, text
+        assert code == (2 if bad and tells != "LD" else code)
