@@ -344,7 +344,7 @@ def main() -> None:
     if given.step == "run":
         return run(given.work, given.mutants, given.seed, given.jobs)
     shutil.rmtree(given.work, ignore_errors=True)
-    given.work.mkdir()
+    given.work.mkdir(parents=True)
     if given.jobs == 1:
         return cover(given.work, given.tests)
     parts = [given.tests[k :: given.jobs] for k in range(given.jobs)]

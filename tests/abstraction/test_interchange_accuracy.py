@@ -110,6 +110,15 @@ def test_overlapping_features_are_said_so() -> None:
     assert "overlap" in str(found)
 
 
+def test_equal_scores_answer_with_the_first_class() -> None:
+    classes = ClassScores(("a", "b", "c"))
+    scores = np.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [0.5, 0.5, 0.5], [0.0, 1.0, 2.0]])
+    assert classes.decode(scores).tolist() == [0, 1, 0, 2]
+    two = ClassScores(("no", "yes"), score=lambda output, mask: output)
+    answered = two.decode(two(torch.tensor([[0.0], [1e-6], [-1e-6]]), torch.ones(3, 1)).numpy())
+    assert answered.tolist() == [0, 1, 0], "one column: the second is the answer where it is positive, not at 0"
+
+
 def test_neither_block_nor_order_of_pairs_changes_anything() -> None:
     base, source = PAIRS["left"]
     first = _accuracy(_aligned("left"), base, source)
