@@ -171,16 +171,9 @@ def cover(work: Path, folders: list[str]) -> None:
     """Run the tests of one list of folders; keep lines by test, and seconds by test."""
     timer = Timer()
     os.environ["COVERAGE_FILE"] = str(work / "coverage")
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "--cov=mrinterp",
-        "--cov-context=test",
-        "--cov-report=",
-    ]
+    # Tests of the command line run it as a process, whose lines are not seen from here.
+    options = ["-q", "-pno:cacheprovider", "-pno:xdist", "--ignore-glob=*test_cli*"]
+    options += ["--cov=mrinterp", "--cov-context=test", "--cov-report="]
     pytest.main([*options, *folders], plugins=[timer])
     rows = [(n, s) for n, s in timer.seconds.items() if n not in timer.failed]
     pd.DataFrame(rows, columns=["test", "seconds"]).to_csv(work / "seconds.csv", index=False)
