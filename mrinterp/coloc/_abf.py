@@ -184,8 +184,8 @@ def colocalize(
     Notes
     -----
     Not valid where several instruments of a locus act (see ``status``), nor with loci chosen after
-    looking at the effects; not defined for a locus of one instrument. A verdict needs a posterior of .8. With correlated errors and LD, H3 is summed over all pairs of instruments:
-    J**2 terms per pair.
+    looking at the effects; not defined for a locus of one instrument. A verdict needs a posterior of .8.
+    With correlated errors and LD, H3 is summed over all pairs of instruments: J**2 terms per pair.
 
     References
     ----------
@@ -346,6 +346,10 @@ def _trait_priors(
             "Colocalization needs every instrument of a locus for both traits; drop the instrument",
         )
     variance = se * se
+    single = np.bincount(label).max() == 1
+    if single and (sd is None or prior == "estimated"):
+        # Nothing can be concluded from one instrument, so that the size of effects need not be known.
+        return TraitPriors(beta, variance, np.full(len(beta), QUANTITATIVE_PRIOR_SD**2))
     if checked_choice(prior, f"prior of {where}", ("assumed", "estimated")) == "estimated":
         if beta.shape[1] < _ENOUGH_INSTRUMENTS:
             raise InputError(

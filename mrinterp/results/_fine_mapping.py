@@ -232,4 +232,6 @@ class FineMapping(Result):
     def summary(self) -> str:
         """What it is and how large, in one line."""
         count = sum(len(s) for s in self.sets)
-        return f"{count} credible sets for {len(self.traits)} traits over {len(self.instruments)} instruments"
+        sets = "1 credible set" if count == 1 else f"{count} credible sets"
+        traits = "1 trait" if len(self.traits) == 1 else f"{len(self.traits)} traits"
+        return f"{sets} for {traits} over {len(self.instruments)} instruments"

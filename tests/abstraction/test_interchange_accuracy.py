@@ -116,7 +116,9 @@ def test_equal_scores_answer_with_the_first_class() -> None:
     assert classes.decode(scores).tolist() == [0, 1, 0, 2]
     two = ClassScores(("no", "yes"), score=lambda output, mask: output)
     answered = two.decode(two(torch.tensor([[0.0], [1e-6], [-1e-6]]), torch.ones(3, 1)).numpy())
-    assert answered.tolist() == [0, 1, 0], "one column: the second is the answer where it is positive, not at 0"
+    assert answered.tolist() == [0, 1, 0], (
+        "one column: the second is the answer where it is positive, not at 0"
+    )
 
 
 def test_neither_block_nor_order_of_pairs_changes_anything() -> None:

@@ -226,3 +226,13 @@ def test_small_effects_are_not_taken_for_standard_errors(tmp_path: Path) -> None
         frame["beta_1"], frame["beta_2"] = np.sqrt(variance) * rng.standard_normal((2, 60))
         frame.to_csv(tmp_path / "t.csv", index=False)
         np.testing.assert_allclose(read_coloc_table(tmp_path / "t.csv").variance[0], variance)
+
+
+def test_one_instrument_needs_no_size_of_effects_to_say_that_nothing_follows(tmp_path: Path) -> None:
+    table = tmp_path / "one.csv"
+    table.write_text("snp,beta_1,se_1,beta_2,se_2\nrs1,0.3,0.02,0.2,0.02\n")
+    for option in ([], ["--estimate-prior"]):
+        done = run("coloc", str(table), *option)
+        assert done.exit_code == 2
+        assert "not applicable (one instrument: two different causes are impossible" in done.output
+        assert "share a cause (PP" not in done.output

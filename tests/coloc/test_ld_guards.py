@@ -122,7 +122,7 @@ def test_the_terminal_says_it_before_any_set(tmp_path: Path) -> None:
     sd = ("--sd-1", 1, "--sd-2", 1)
     text, code = run("finemap", single, "--ld", ld, "--n", n)
     assert code == 0
-    assert text.startswith("1 credible sets")
+    assert text.startswith("1 credible set ")
     text, code = run("finemap", single, "--ld", ld)
     assert code == 2
     assert text.startswith("trait: no credible sets: z up to")
