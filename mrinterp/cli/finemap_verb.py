@@ -75,6 +75,8 @@ def finemap(
     from mrinterp.tables._locus import read_finemap_table
 
     locus = read_finemap_table(table, ld=ld)
+    for note in locus.notes:
+        say(note, err=as_json)
     options = SusieOptions(
         max_effects=max_effects,
         coverage=coverage,

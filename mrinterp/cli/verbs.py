@@ -27,6 +27,9 @@ class Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as e:
+            e.message = printable(e.message or "", lines=True)
+            raise
         except InputError as e:
             say(f"mrinterp: {e}", err=True)
             ctx.exit(2)

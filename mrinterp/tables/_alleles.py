@@ -26,9 +26,22 @@ OTHER = (
 ONE, TWO, ZERO = ("a1", "allele1"), ("a2", "allele2"), ("a0", "allele0", "ax")
 REFERENCE = ("ref", "refallele", "referenceallele")
 ALTERNATIVE = ("alt", "altallele", "alternateallele", "alternativeallele")
-_SECOND = {"afallele2", "acallele2", "af2", "freq2", "freqallele2", "freqa2", "a2freq", "afa2"}
+_SECOND = {
+    "markerid",
+    "missingrate",
+    "tstat",
+    "imputationinfo",
+    "afallele2",
+    "acallele2",
+    "af2",
+    "freq2",
+    "freqallele2",
+    "freqa2",
+    "a2freq",
+    "afa2",
+}
 """What SAIGE writes, whose effects belong to Allele2."""
-_FIRST = {"effect", "stderr", "freq1", "freqse", "minfreq", "maxfreq", "zscore", "weight", "direction", "hetisq", "hetpval",
+_FIRST = {"markername", "effect", "stderr", "freq1", "freqse", "minfreq", "maxfreq", "zscore", "weight", "direction", "hetisq", "hetpval",
           "af1", "a1freq", "freqa1", "afallele1", "freqallele1", "afa1", "a1frq"}  # fmt: skip
 """What METAL and its like write, whose effects belong to Allele1."""
 FREQUENCIES: dict[str, tuple[str, ...]] = {

@@ -126,6 +126,8 @@ class FinemapTable:
         Position of each instrument along the locus.
     ld : ndarray (J, J), optional
         Correlation of the instruments.
+    notes : tuple of str
+        What was converted, in sentences.
 
     Examples
     --------
@@ -141,6 +143,7 @@ class FinemapTable:
     se: Array | None = None
     position: Array | None = None
     ld: Array | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_coloc_table(
@@ -274,10 +277,10 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             beta, se = complete(sheet, b), complete(sheet, s)
             reject_flat(sheet, s, se)
             break
-    known = plain_columns(sheet)
+    known, notes = plain_columns(sheet), ()
     if beta is None and "z" not in columns and {"beta", "odds_ratio"} & set(known):
         found = read_effects(sheet, known)
-        beta, se = found.beta, found.se
+        beta, se, notes = found.beta, found.se, tuple(found.notes)
         for values in (beta, se):
             reject_empty(sheet, known.get("beta") or known["odds_ratio"], values)
     if "z" in columns:
@@ -291,9 +294,8 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             "Add z, or bhat and shat",
         )
     position = _numbers_if_there(sheet, "position")
-    return FinemapTable(
-        names, z, beta, se, position, None if ld is None else read_ld(ld, names, _alleles(sheet))
-    )
+    matrix = None if ld is None else read_ld(ld, names, _alleles(sheet))
+    return FinemapTable(names, z, beta, se, position, matrix, notes)
 
 
 def read_ld(

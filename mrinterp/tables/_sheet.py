@@ -284,6 +284,13 @@ def _check_header(where: str, header: list[str], rows: int) -> None:
         raise InputError(
             where, f"column {_shown(repeated[0])} appears twice", "Give every column its own name"
         )
+    obeyed = [name for name in header if printable(name) != name]
+    if obeyed:
+        raise InputError(
+            where,
+            f"column {_shown(obeyed[0])} holds a control character",
+            "Write the names of columns with visible characters only",
+        )
     if rows == 0:
         raise InputError(where, "a header and no rows", "Give a table with one row per instrument")
 

@@ -187,6 +187,10 @@ def _info(sheet: Sheet, names: list[str], shared: Alleles) -> pd.DataFrame:
             info[name] = (
                 sheet.numbers(column) if name == "eaf" else np.array(sheet.names(column), dtype=object)
             )
+    places = Columns(sheet).roles() | Columns(sheet, "exposure").roles()
+    for name in ("chromosome", "position"):
+        if name in places and name not in info:
+            info[name] = np.array(sheet.names(places[name]), dtype=object)
     return info
 
 

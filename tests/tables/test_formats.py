@@ -128,6 +128,7 @@ FORMATS: dict[str, Callable[[pd.DataFrame, random.Random], pd.DataFrame]] = {
         t, "CHROM=chr GENPOS=pos ID=snp ALLELE0=oa ALLELE1=ea A1FREQ=eaf N=n BETA=b SE=se LOG10P=log10p"
     ).assign(TEST="ADD", EXTRA="NA"),
     "REGENIE p": lambda t, _: spelled(t, "ID=snp ALLELE0=oa ALLELE1=ea A1FREQ=eaf BETA=b LOG10P=log10p"),
+    "SAIGE short": lambda t, _: saige(t).drop(columns=["AF_Allele2", "Tstat", "var", "p.value"]),
     "SAIGE": lambda t, _: saige(t),
     "PLINK 1": lambda t, _: spelled(t, "CHR=chr SNP=snp BP=pos A1=ea A2=oa BETA=b STAT=z P=p").assign(NMISS=900),
     "PLINK 1 OR": lambda t, _: spelled(t, "CHR=chr SNP=snp BP=pos A1=ea A2=oa OR=or SE=se L95=l95 U95=u95 P=p"),
@@ -190,7 +191,7 @@ def test_every_format_gives_the_effect_on_the_right_allele(name: str, tmp_path: 
             y["StdErr"] = outcome(seed)["se"]
         path = stored(y, tmp_path, rng, f"y{seed}")
         data = tables.read(x, exposure="x", outcome=path)
-        lacks_frequency = {"METAL p": 6, "PLINK 1": 6, "PLINK 1 OR": 6}.get(name, 0)
+        lacks_frequency = {"METAL p": 6, "SAIGE short": 6, "PLINK 1": 6, "PLINK 1 OR": 6}.get(name, 0)
         palindromes = int((truth(seed)["ea"] + truth(seed)["oa"]).isin(["AT", "CG"]).sum())
         lost = palindromes if lacks_frequency else 0
         assert len(data.instruments) == J - lost, data.dropped["reason"].tolist()
@@ -381,6 +382,9 @@ def test_control_characters_in_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'rs1\\x1b\[2J' holds a control character") as caught:
         tables.read(tmp_path / "t.csv")
     assert "\x1b" not in str(caught.value)
+    (tmp_path / "h.csv").write_text(rows.replace("rs1\x1b[2J", "a").replace("beta_exposure", "beta_ex\x07posure"))
+    with pytest.raises(InputError, match="holds a control character"):
+        tables.read(tmp_path / "h.csv")
     (tmp_path / "t.csv").write_text(rows.replace("rs1\x1b[2J", "=1+1"))
     assert tables.read(tmp_path / "t.csv").instruments == ("=1+1",)
 
