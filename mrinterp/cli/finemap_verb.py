@@ -19,8 +19,16 @@ __all__ = ["finemap"]
     required=True,
     help="Correlation of the instruments, matched by the names in its header (rs1, rs1_A_G).",
 )
-@click.option("--n", type=float, help="Sample size (number of runs, or of families); large effects need it.")
-@click.option("--var-y", type=float, help="Variance of the trait: effects come out in the units of bhat.")
+@click.option(
+    "--n",
+    type=click.FloatRange(2, 1e50, min_open=True),
+    help="Sample size (number of runs, or of families); large effects need it.",
+)
+@click.option(
+    "--var-y",
+    type=click.FloatRange(1e-50, 1e50),
+    help="Variance of the trait: effects come out in the units of bhat.",
+)
 @click.option("--max-effects", type=int, default=10, show_default=True, help="Largest number of causes.")
 @click.option(
     "--coverage", type=float, default=0.95, show_default=True, help="Probability a credible set must hold."

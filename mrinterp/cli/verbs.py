@@ -28,7 +28,7 @@ class Verbs(click.Group):
         try:
             return super().invoke(ctx)
         except click.UsageError as e:
-            e.message = printable(e.message or "", lines=True)
+            vars(e)["message"] = printable(e.message or "", lines=True)
             raise
         except InputError as e:
             say(f"mrinterp: {e}", err=True)

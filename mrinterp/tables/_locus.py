@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from mrinterp.core.checks import checked_number
 from mrinterp.core.errors import InputError
 from mrinterp.core.ld import alleles_of, counted_names, row_order, validate_ld
 from mrinterp.core.mrdata import MRData
@@ -16,6 +17,7 @@ from mrinterp.stats.bayes_factors.wakefield import trait_sd_from_frequency
 from mrinterp.tables._alleles import read_alleles
 from mrinterp.tables._effects import read_effects
 from mrinterp.tables._locus_columns import (
+    LARGEST,
     complete,
     converted,
     effects_of,
@@ -200,6 +202,10 @@ def read_coloc_table(
     sheet = read_sheet(table)
     names = _instruments(sheet)
     notes: list[str] = []
+    for what, pair, least in (("n", n, 2.0), ("sd", sd, 1 / LARGEST)):
+        for t, value in enumerate(pair):
+            if value is not None:
+                checked_number(value, f"{what} of trait {t + 1}", least=least, most=LARGEST)
     beta, variance, frequency = [], [], []
     spread: list[float | None] = []
     for t, trait in enumerate(("1", "2")):
@@ -277,7 +283,8 @@ def read_finemap_table(table: Table, *, ld: Table | ArrayLike | None = None) -> 
             beta, se = complete(sheet, b), complete(sheet, s)
             reject_flat(sheet, s, se)
             break
-    known, notes = plain_columns(sheet), ()
+    known = plain_columns(sheet)
+    notes: tuple[str, ...] = ()
     if beta is None and "z" not in columns and {"beta", "odds_ratio"} & set(known):
         found = read_effects(sheet, known)
         beta, se, notes = found.beta, found.se, tuple(found.notes)

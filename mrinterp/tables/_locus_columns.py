@@ -15,6 +15,7 @@ from mrinterp.tables._schema import Columns
 from mrinterp.tables._sheet import Sheet
 
 __all__ = [
+    "LARGEST",
     "complete",
     "converted",
     "effects_of",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+
+LARGEST = 1e50
+"""Effects, errors and sizes beyond it (or below its inverse) are slips: their squares leave what a double holds."""
 
 # A column of variances whose z-scores are far below chance, while read as standard errors they would be
 # ordinary, was mislabeled. Null effects have a median squared z of 0.45.
@@ -206,7 +210,7 @@ def frequencies_of(sheet: Sheet, trait: str, count: int) -> Array:
     if column is None:
         return np.full(count, np.nan)
     values = sheet.numbers(column)
-    flat = np.flatnonzero((values <= 0) | (values >= 1))
+    flat = np.flatnonzero((values <= 1e-12) | (values >= 1))
     if len(flat):
         found = values[flat[0]]
         what = f"frequency {found:g}" + (" (the instrument is monomorphic)" if found in (0.0, 1.0) else "")
@@ -231,6 +235,13 @@ def _column(sheet: Sheet, name: str) -> str:
 def complete(sheet: Sheet, column: str) -> Array:
     values = sheet.numbers(column)
     reject_empty(sheet, column, values)
+    large = np.flatnonzero(np.abs(values) > LARGEST)
+    if len(large):
+        raise InputError(
+            sheet.place(int(large[0]), column),
+            f"{values[large[0]]:g}",
+            "Check the unit, or remove the row from table and LD",
+        )
     return values
 
 
@@ -245,7 +256,7 @@ def reject_empty(sheet: Sheet, column: str, values: Array) -> None:
 
 
 def reject_flat(sheet: Sheet, column: str, values: Array) -> None:
-    flat = np.flatnonzero(values <= 0)
+    flat = np.flatnonzero(values <= 1 / LARGEST)
     if len(flat):
         raise InputError(
             sheet.place(int(flat[0]), column),
