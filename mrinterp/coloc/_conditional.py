@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from mrinterp.coloc._priors import SHARE_GRID, HypothesisPriors, Priors
 from mrinterp.coloc._signals import Signals, compare_signals, require_same_instruments, signal_name
 from mrinterp.core.checks import checked_choice, checked_count, checked_fraction, checked_numbers_of
 from mrinterp.core.errors import InputError
-from mrinterp.core.ld import validate_ld
+from mrinterp.core.ld import check_ld, validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._coloc import Coloc
 from mrinterp.stats.bayes_factors.wakefield import log_bayes_factor
@@ -109,6 +109,11 @@ class TraitEffects:
             raise InputError("ld", "not known", "Give the data the correlation of the instruments")
         beta, se = (data.beta_x, data.se_x) if first else (data.beta_y, data.se_y)
         return cls(trait, beta[t], se[t], data.ld, size, sd, data.instruments)
+
+    def contradiction(self) -> str:
+        """Why effects and LD do not belong together, or ""."""
+        z = (self.beta / self.se)[None]
+        return check_ld(z, self.ld, self.instruments, np.array([float(self.n)])).reasons[0]
 
     def given(self, chosen: Sequence[int]) -> tuple[Array, Array]:
         """Effects and error variances (J,) given the chosen instruments (marginal ones for none)."""
@@ -332,7 +337,8 @@ def colocalize_conditional(
     Returns
     -------
     Coloc
-        Rows and columns are signals. At the conditioned instruments a later signal has effect 0.
+        Rows and columns are signals; ``status`` says where effects contradict the LD. At the conditioned
+        instruments a later signal has effect 0.
 
     Raises
     ------
@@ -368,18 +374,18 @@ def colocalize_conditional(
         signs: list[Array] = []
         while len(rows) < max_signals:
             beta, variance = trait.given(chosen)
-            z = np.abs(beta) / np.sqrt(variance)
-            if chosen and not np.nanmax(z) > _critical_z(alpha):
+            z = np.nan_to_num(np.abs(beta) / np.sqrt(variance))
+            if chosen and not z.max() > _critical_z(alpha):
                 break
             # what is left has no effect along the conditioned instruments
             gone = np.isnan(beta)
             rows.append(log_bayes_factor(np.where(gone, 0.0, beta), np.where(gone, trait.se**2, variance), w))
             signs.append(np.nan_to_num(np.sign(beta)))
-            chosen.append(int(np.nanargmax(z)))
+            chosen.append(int(z.argmax()))
         names = tuple(signal_name(trait.name, k + 1) for k in range(len(rows)))
         sides.append(Signals(names, np.array(rows), np.array(signs)))
     assumes = ("each signal has one cause", "stepwise selection found the signals")
-    return compare_signals(
+    found = compare_signals(
         sides[0],
         sides[1],
         x.instruments,
@@ -389,6 +395,8 @@ def colocalize_conditional(
         assumes=assumes,
         reference=REFERENCE,
     )
+    why = next((f"{t.name}: {word}" for t in (x, y) if (word := t.contradiction())), "")
+    return replace(found, status=np.full(found.status.shape, why, dtype=object)) if why else found
 
 
 def _critical_z(alpha: float) -> float:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.checks import checked_count, checked_fraction
+from mrinterp.core.ld import check_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.tests.chi2_mixture import neglog10p_chi2_mixture
@@ -88,7 +89,8 @@ def heidi(
     Returns
     -------
     Check or NotApplicable
-        A failed check says that feature and outcome have different causes here (linkage).
+        A failed check says that feature and outcome have different causes here (linkage). Not applicable
+        where effects contradict the LD, or too few instruments are strong.
 
     Notes
     -----
@@ -117,6 +119,14 @@ def heidi(
     chosen = np.flatnonzero(usable)
     chosen = np.sort(chosen[np.argsort(-np.abs(z[chosen]), kind="stable")][:max_instruments])
     name = f"HEIDI {exposure} and {outcome}"
+    if one.ld is not None:
+        for trait, beta, se, n in (
+            (exposure, one.beta_x, one.se_x, one.n_x),
+            (outcome, one.beta_y, one.se_y, one.n_y),
+        ):
+            why = check_ld(beta / se, one.ld, one.instruments, n).reasons[0]
+            if why:
+                return NotApplicable(f"{trait}: {why}", name)
     if len(chosen) < _FEWEST:
         reason = f"{len(chosen)} instruments with |z| >= {min_abs_z:g} on {exposure}; comparing ratios needs {_FEWEST}"
         return NotApplicable(reason, name)

@@ -296,3 +296,16 @@ def test_standard_errors_in_a_column_of_variances(strength: float, tells: str, t
         text, code = run("coloc", tmp_path / "t.csv", *given)
         assert ("standard errors" in text) == bad, text
         assert code == (2 if bad and tells != "LD" else code)
+
+
+def test_heidi_and_conditional_signals_are_guarded_too() -> None:
+    rng, n = np.random.default_rng(15), 4000
+    locus, z = one_cause(rng, 0.1, n, traits=1)
+    se = np.full((1, J), 1 / np.sqrt(n))
+    for swap in (False, True):
+        beta = (third_swapped(z) if swap else z) * se
+        data = tables.summary_from_arrays(beta, se, beta, se, ld=locus.ld)
+        assert isinstance(coloc.heidi(data, "exposure", "outcome"), NotApplicable) == swap
+        trait = coloc.TraitEffects("t", beta[0], se[0], locus.ld, n, 1.0)
+        status = coloc.colocalize_conditional(trait, trait).status
+        assert ("contradicts the LD" in status[0, 0, 0] or "does not belong" in status[0, 0, 0]) == swap
