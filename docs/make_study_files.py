@@ -29,9 +29,14 @@ HEAD = """# Study files
 
 A study is one TOML file: the network, what is read from it, what is asked of it, and every choice of the analysis,
 fixed before anything is read. A key that is unknown, or that does not belong to its kind, is refused with the
-nearest known key. Paths start from the folder of the study file. `mrinterp run study.toml --dry-run` reads the file,
-checks it, and prints what the study would cost. A whole file stands in the [README](../README.md); the one of the demo
+nearest known key. Paths start from the folder of the study file. `mrinterp run study.toml --dry-run` checks the file
+and everything that plan and prompts already tell (features that exist, labels, runs against columns, positions, words
+that the tokenizer can tell apart, latents that are alive, memory and disk), and prints what the study would cost; a run
+checks the same before its first pass. Functions that a file names are shown and asked about before they are imported
+([SECURITY.md](../SECURITY.md)). A whole file stands in the [README](../README.md); the one of the demo
 is [minilm_sentiment.toml](../mrinterp/studies/minilm_sentiment.toml).
+
+In a template `{slot}` is a slot, and a doubled brace (`{{`, `}}`) stands for a brace.
 
 Keys without a default must be given.
 """

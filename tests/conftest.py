@@ -67,6 +67,12 @@ def pytest_terminal_summary(terminalreporter) -> None:  # type: ignore[no-untype
         terminalreporter.write_line(f"{count} tests {reason.removeprefix('Skipped: ')}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def settings_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What tests agree to is not kept among the user's own settings."""
+    os.environ["MRINTERP_CONFIG"] = str(tmp_path_factory.mktemp("settings"))
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
@@ -85,3 +91,13 @@ def tiny_study_file(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
     from tests.tiny import write_tiny_study
 
     return write_tiny_study(tmp_path_factory.mktemp("study"), tiny_encoder)
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny study, carried out once for all tests that read it or copy it; nobody writes here."""
+    from mrinterp.study import Study
+
+    out = tmp_path_factory.mktemp("finished") / "run"
+    Study.from_toml(tiny_study_file, out).run()
+    return out

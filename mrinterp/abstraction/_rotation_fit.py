@@ -21,7 +21,7 @@ from mrinterp.abstraction._rotation import Rotation
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.core.checks import checked_count, checked_number
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import whole_file
+from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.models._resumption import Resumption
 from mrinterp.positions import Position
@@ -104,8 +104,8 @@ def fit_rotation(
             else:
                 fit = _descend(site_runs, dict(dimensions), pairs, settings, start, bar)
                 if path is not None:
-                    with whole_file(path) as partial:
-                        np.savez(partial, *fit.rows.values(), losses=fit.losses, allow_pickle=False)
+                    rows = {f"arr_{k}": value for k, value in enumerate(fit.rows.values())}
+                    write_arrays(path, {**rows, "losses": fit.losses})
             if best is None or _last(fit.losses) < _last(best.losses):
                 best = fit
     assert best is not None
@@ -126,8 +126,8 @@ def _key(
 
 
 def _reopened(path: Path, variables: Sequence[str]) -> RotationFit:
-    with np.load(path) as saved:
-        return RotationFit({v: saved[f"arr_{k}"] for k, v in enumerate(variables)}, saved["losses"])
+    saved = read_arrays(path)
+    return RotationFit({v: saved[f"arr_{k}"] for k, v in enumerate(variables)}, saved["losses"])
 
 
 def _last(losses: NDArray[np.float64]) -> float:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mrinterp.cli.verbs import say
 
+if TYPE_CHECKING:
+    from mrinterp.study import Study
+
 __all__ = ["rerun", "run"]
+
+allow_code_option: Any = click.option(
+    "--allow-code", is_flag=True, help="Import the functions that the study names, without asking."
+)
 
 
 @click.command("run", short_help="Carry out a study file; an unfinished run goes on.")
@@ -19,8 +27,11 @@ __all__ = ["rerun", "run"]
 @click.option(
     "--top", type=click.IntRange(1), default=16, show_default=True, help="Features printed at the end."
 )
-@click.option("--dry-run", is_flag=True, help="Print forward passes, time and memory; run nothing.")
-def run(study: str, out: str | None, top: int, dry_run: bool) -> None:
+@click.option(
+    "--dry-run", is_flag=True, help="Check the study, print forward passes, time and memory; run nothing."
+)
+@allow_code_option
+def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) -> None:
     """Carry out a STUDY file: features, blind knockouts, scan, estimates, agreement, figures, page.
 
     STUDY is a TOML file, or the name of one that ships with the package (minilm_sentiment).
@@ -28,14 +39,16 @@ def run(study: str, out: str | None, top: int, dry_run: bool) -> None:
     from mrinterp.report.terminal import cost_text, summary_text
     from mrinterp.study import Study
 
-    opened = Study.from_toml(study, out)
+    opened = Study.from_toml(study, out, allow_code=allow_code)
+    _agree(opened, study)
     say(cost_text(opened.cost()) if dry_run else summary_text(opened.run(), top))
 
 
 @click.command("rerun", short_help="Repeat a finished run and compare claim by claim.")
 @click.argument("run_dir")
 @click.option("--out", "-o", help="Folder of the repetition; default RUN_DIR-rerun.")
-def rerun(run_dir: str, out: str | None) -> None:
+@allow_code_option
+def rerun(run_dir: str, out: str | None, allow_code: bool) -> None:
     """Repeat a finished run from its provenance and compare claim by claim.
 
     Exit code 0 if every claim came out again, 1 if one did not.
@@ -43,8 +56,37 @@ def rerun(run_dir: str, out: str | None) -> None:
     from mrinterp.report.terminal import rerun_text
     from mrinterp.study import Study
 
-    study = Study.open(run_dir)
+    study = Study.open(run_dir, allow_code=allow_code)
+    _agree(study, run_dir)
     claims = study.rerun(out or f"{run_dir.rstrip('/')}-rerun")
     say(rerun_text(claims, study.header["provenance"]["versions"]))
     if not claims["same"].isin(["identical", "agrees"]).all():
         sys.exit(1)
+
+
+def _agree(study: Study, place: str) -> None:
+    """Show the Python that a study names and ask for it, where nobody has agreed to it yet; what is agreed to is kept."""
+    from mrinterp.core.errors import InputError
+    from mrinterp.core.named_code import check_agreed, named_code, remember
+
+    code = named_code(study.plan, study.source)
+    if not study.allow_code:
+        try:
+            check_agreed(code, study.source, place)
+            return
+        except InputError as e:
+            if not _at_a_terminal():
+                raise
+            click.echo(
+                "\n  ".join(["The study would import and run this Python:", *map(str, code)]), err=True
+            )
+            if not click.confirm("Do you trust it, and everything that it does?", default=False, err=True):
+                raise InputError(e.where, "its Python was not agreed to", "Nothing was run") from None
+        study.allow_code = True
+    if code and not remember(code, study.source):
+        click.echo("mrinterp: what you agreed to could not be kept; you will be asked again", err=True)
+
+
+def _at_a_terminal() -> bool:
+    """Whether a person can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()

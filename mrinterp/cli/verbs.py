@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
@@ -34,6 +35,12 @@ class Verbs(click.Group):
             say(f"mrinterp: {e}", err=True)
             ctx.exit(2)
         except OSError as e:
+            if e.errno in (errno.ENOSPC, errno.EDQUOT):
+                say(
+                    f"mrinterp: {e.filename or 'a file'}: the disk is full. Free space and run again",
+                    err=True,
+                )
+                ctx.exit(2)
             if e.filename is None:
                 raise
             found = (e.strerror or str(e)).lower()

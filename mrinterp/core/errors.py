@@ -1,4 +1,4 @@
-"""The one exception that bad input raises."""
+"""The one exception that bad input raises, and its kind for stored files that are damaged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from mrinterp.core.printable import printable
 
-__all__ = ["InputError", "near_misses"]
+__all__ = ["DamagedError", "InputError", "near_misses"]
 
 
 class InputError(ValueError):
@@ -26,6 +26,10 @@ class InputError(ValueError):
     def __init__(self, where: str, found: str, fix: str) -> None:
         self.where, self.found, self.fix = where, found, fix
         super().__init__(printable(f"{where}: {found}. {fix}", lines=True))
+
+
+class DamagedError(InputError):
+    """A stored file that is not what was written: cut short, changed, empty or missing."""
 
 
 def near_misses(name: str, known: Iterable[str], n: int = 3) -> str:

@@ -6,9 +6,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
 from mrinterp.core.storage import digest
 
-__all__ = ["OUTCOME_NUMBERS", "Order", "appended", "how_planned", "order_of", "uses_outcomes"]
+__all__ = [
+    "OUTCOME_NUMBERS",
+    "Order",
+    "appended",
+    "families_in_words",
+    "how_planned",
+    "order_of",
+    "uses_outcomes",
+]
 
 OUTCOME_NUMBERS = (
     "panel",
@@ -28,6 +38,17 @@ OUTCOME_NUMBERS = (
 
 MADE_BEFORE = "the folder keeps no record of the order of its steps (an older version of mrinterp made it)"
 CHANGED = "the record of the order of its steps was changed after it was written"
+
+
+def families_in_words(runs: pd.DataFrame, families: list[str]) -> dict[str, Any]:
+    """Whole splits of a design by name, single families by theirs, with count and digest of all."""
+    left, splits = set(families), []
+    for split, group in runs.groupby("split", sort=True):
+        whole = set(group["family"].astype(str))
+        if whole <= set(families):
+            splits.append(str(split))
+            left -= whole
+    return {"splits": splits, "names": sorted(left), "count": len(families), "digest": digest(families)}
 
 
 def uses_outcomes(name: str) -> bool:

@@ -69,7 +69,7 @@ class ModelSection(Section):
     module: str | None = Field(
         default=None,
         description="Factory `package.module:function`, importable or beside the study file, that returns the network in"
-        " evaluation mode.",
+        " evaluation mode. It is shown and asked about before it is imported.",
     )
     arguments: dict[str, Any] = Field(
         default_factory=dict, description="Keyword arguments that the factory is called with."

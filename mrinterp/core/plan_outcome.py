@@ -86,7 +86,7 @@ class OutcomeSection(Section):
     )
     function: str | None = Field(
         default=None,
-        description="`package.module:function`; for `callable` it maps the output and the attention mask to one number"
+        description="`package.module:function`, shown and asked about before it is imported; for `callable` it maps the output and the attention mask to one number"
         " per run, for `generated` it maps one text to a number.",
     )
     new_tokens: int = Field(

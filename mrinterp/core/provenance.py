@@ -10,21 +10,37 @@ from typing import Any
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import FORMAT_VERSION, read_json
+from mrinterp.core.threads import blas_in_words, thread_counts
 
 __all__ = ["Provenance", "earlier_plans", "installed_versions"]
 
-_PACKAGES = ("mrinterp", "numpy", "scipy", "pandas", "scikit-learn", "torch", "transformers")
+_PACKAGES = (
+    *(
+        "mrinterp",
+        "numpy",
+        "scipy",
+        "pandas",
+        "pyarrow",
+        "scikit-learn",
+        "statsmodels",
+        "linearmodels",
+        "numba",
+    ),
+    *("torch", "safetensors", "transformers", "tokenizers", "transformer-lens", "nnsight", "matplotlib"),
+)
+_SURROUNDINGS = ("versions", "threads", "machine")
+"""What bytes can depend on, beside the plan and its network."""
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that numbers depend on (absent ones left out)."""
+    """Versions of Python, of the packages that stored bytes depend on (absent ones left out) and of their ``blas``."""
     versions = {"python": platform.python_version()}
     for name in _PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             continue
-    return versions
+    return versions | {"blas": blas_in_words()}
 
 
 @dataclass(frozen=True)
@@ -41,8 +57,14 @@ class Provenance:
         The plan's two hashes: fixed before discovery is read, and before estimation is read.
     seeds : dict
         Every seed, by what it drives.
+    versions, machine
+        Of everything that numbers depend on.
+    threads : dict
+        `thread_counts`.
     command : str
         What repeats the run.
+    also : list of dict
+        Other versions, machines or numbers of threads with which the run was gone on later.
     """
 
     model: str = ""
@@ -52,12 +74,25 @@ class Provenance:
     seeds: dict[str, int] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=installed_versions)
     machine: str = field(default_factory=lambda: f"{platform.system()} {platform.machine()}")
+    threads: dict[str, int] = field(default_factory=thread_counts)
     command: str = ""
+    also: list[dict[str, Any]] = field(default_factory=list)
     format_version: int = FORMAT_VERSION
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
         return asdict(self)
+
+    def after(self, before: dict[str, Any]) -> dict[str, Any]:
+        """As `to_dict`, of a run that was begun with the provenance ``before``: what differs now stands under ``also``."""
+        now = self.to_dict()
+        if not before:
+            return now
+        known = [before, *before.get("also", [])]
+        new = {k: now[k] for k in _SURROUNDINGS}
+        seen = any(all(k not in old or old[k] == value for k, value in new.items()) for old in known)
+        kept = {k: before[k] for k in _SURROUNDINGS if k in before}
+        return now | kept | {"also": known[1:] + ([] if seen else [new])}
 
 
 def earlier_plans(run: Path, model: str, outcome: dict[str, Any], rules: str) -> int:

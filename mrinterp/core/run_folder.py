@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from mrinterp.core.errors import InputError
-from mrinterp.core.history import OUTCOME_NUMBERS, appended, how_planned, uses_outcomes
+from mrinterp.core.errors import DamagedError, InputError
+from mrinterp.core.history import OUTCOME_NUMBERS, appended, families_in_words, how_planned, uses_outcomes
 from mrinterp.core.knockout_room import K, Knockout, Room, one_name
 from mrinterp.core.plan import KnockoutsSection, Plan, differences
 from mrinterp.core.provenance import Provenance, earlier_plans
+from mrinterp.core.run_place import only_process, read_study_header, refuse_others, write_study_header
 from mrinterp.core.storage import (
     FORMAT_VERSION,
+    check_sums,
     digest,
+    digest_file,
     digest_files,
-    read_header,
     read_json,
     read_table,
     write_json,
@@ -54,11 +56,22 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self._made: set[str] = set()
+        self._is_held = False
 
     @property
     def work(self) -> Path:
         """Where finished shards of unfinished steps wait."""
         return self.path / ".work"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder: `only_process`."""
+        with nullcontext() if self._is_held else only_process(self.path):
+            before, self._is_held = self._is_held, True
+            try:
+                yield
+            finally:
+                self._is_held = before
 
     # -- results -----------------------------------------------------------------------------------
 
@@ -68,7 +81,8 @@ class RunFolder:
         Raises
         ------
         InputError
-            If what is there is damaged; or for a number that uses outcomes, before the knockouts are frozen.
+            If what is there is damaged, or is not what the run stored; or for a number that uses outcomes, before the
+            knockouts are frozen.
         """
         folder = self.path / name
         if not folder.exists():
@@ -87,7 +101,7 @@ class RunFolder:
         """A step's plain values (JSON), made where they are not there."""
         if not (self.path / name).exists():
             write_json(self.place(name), make())
-        return read_json(self.path / name)
+        return self._loaded(self.path / name, read_json)
 
     def place(self, name: str) -> Path:
         """Where a step may write a result of this name.
@@ -107,22 +121,48 @@ class RunFolder:
         return self.path / name
 
     def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
+        """What is stored, once its bytes are those that were written."""
+        fix = f"Delete {path} and run again: only what is missing is made anew"
         try:
+            self._check_stored(path)
             return load(path)
+        except DamagedError as e:
+            raise DamagedError(e.where, e.found, fix) from e
         except InputError:
             raise
-        except (OSError, ValueError, KeyError) as e:
-            what = "folder" if path.is_dir() else "file"
-            fix = f"Delete this {what} and run again: only what is missing is made anew"
-            raise InputError(str(path), f"damaged ({str(e).splitlines()[0]})", fix) from e
+        except (
+            Exception
+        ) as e:  # a damaged file of an older version, without sums, breaks its reader in many ways
+            why = (str(e).splitlines() or [type(e).__name__])[0]
+            raise DamagedError(str(path), f"damaged ({why})", fix) from e
+
+    def _check_stored(self, path: Path) -> None:
+        """Hold a part of the folder against its own sums, and against the record."""
+        if path.is_dir():
+            check_sums(path)
+        elif path.is_file() and not path.stat().st_size:
+            raise DamagedError(str(path), "damaged: it is empty", "")
+        name = path.relative_to(self.path).as_posix()
+        # Knockouts are held against the digest that was frozen, by `check_frozen`.
+        elsewhere = name in self._made or name.startswith("knockouts/")
+        stored = None if elsewhere else self._stored_digest(name)
+        if stored is not None and stored != self._digest(name):
+            raise DamagedError(str(path), "damaged: not what the run stored here", "")
+
+    def _stored_digest(self, name: str) -> str | None:
+        """The digest that the record has of a part, the last one where it was made more than once."""
+        return next((e["wrote"][name] for e in reversed(self._history) if name in e["wrote"]), None)
 
     def finish(self) -> None:
         """Clear away what only unfinished steps need."""
         shutil.rmtree(self.work, ignore_errors=True)
 
-    def remove(self) -> None:
-        """Delete the folder."""
-        shutil.rmtree(self.path, ignore_errors=True)
+    def kept_so_far(self) -> str:
+        """What a person is told when a run stops; nothing where nothing was kept."""
+        if not (self.path / "study.json").exists():
+            return ""
+        on = "the same command goes on from there (with another study file, give another --out)"
+        return f"What is finished is kept in {self.path}: {on}"
 
     # -- knockouts ---------------------------------------------------------------------------------
 
@@ -147,7 +187,7 @@ class RunFolder:
             families of which something was read before.
         """
         header, wanted = self.header, sorted({str(f) for f in families})
-        stated = self._families_in_words(wanted)
+        stated = families_in_words(self._runs(), wanted)
         for name in map(one_name, names):
             before = self._event("plan knockouts", name)
             if before is not None and before["families"] != stated:
@@ -209,13 +249,11 @@ class RunFolder:
         kept = self._event("keep knockout", name)
         if kept is not None:  # made once more: how it was chosen does not change
             return {"planned": kept["planned"], "existed": kept["existed"]}
-        existed = plan["existed"]
-        if plan["planned"] == "blind":
-            existed = self.readable()
+        existed = self.readable() if plan["planned"] == "blind" else plan["existed"]
         return {"planned": "selected" if existed else plan["planned"], "existed": existed}
 
     def _check_families(self, name: str, made: Knockout, plan: dict[str, Any]) -> None:
-        ran = self._families_in_words(sorted({str(f) for f in made.inputs["family"]}))
+        ran = families_in_words(self._runs(), sorted({str(f) for f in made.inputs["family"]}))
         if ran != plan["families"]:
             found = f"ran on {ran['count']} families that are not the {plan['families']['count']} it was planned on"
             raise InputError(f"knockout {name!r}", found, "Run it on the families that were planned")
@@ -243,8 +281,11 @@ class RunFolder:
 
     def check_frozen(self, name: str) -> None:
         """Refuse a knockout that is not the one whose digest was frozen."""
-        frozen = self.header["knockouts"].get(name)
-        if frozen is not None and frozen != digest_files(self.path / "knockouts" / name):
+        frozen, path = self.header["knockouts"].get(name), self.path / "knockouts" / name
+        if frozen is None:
+            return
+        self._loaded(path, check_sums)
+        if frozen != digest_files(path):
             found = f"{name!r} changed after it was frozen"
             raise InputError(str(self.path / "knockouts"), found, "Delete the run folder and run again")
 
@@ -296,9 +337,12 @@ class RunFolder:
     def _planned_names(self) -> tuple[str, ...]:
         return KnockoutsSection.model_validate(self.header["plan"].get("knockouts", {})).names
 
+    def _runs(self) -> pd.DataFrame:
+        return read_table(self.path / "design" / "runs.parquet")
+
     def _families_of(self, *splits: str) -> set[str]:
         """Families of some splits of the design, as text."""
-        runs = read_table(self.path / "design" / "runs.parquet")
+        runs = self._runs()
         return set(runs.loc[runs["split"].isin(splits), "family"].astype(str))
 
     def _families_read(self) -> set[str]:
@@ -312,46 +356,25 @@ class RunFolder:
                 read |= self._families_of(*said["splits"]) | set(said["names"])
         return read
 
-    def _families_in_words(self, families: list[str]) -> dict[str, Any]:
-        """Whole splits by name, single families by theirs, with count and digest of all."""
-        left, splits = set(families), []
-        runs = read_table(self.path / "design" / "runs.parquet")
-        for split, group in runs.groupby("split", sort=True):
-            whole = set(group["family"].astype(str))
-            if whole <= set(families):
-                splits.append(str(split))
-                left -= whole
-        return {"splits": splits, "names": sorted(left), "count": len(families), "digest": digest(families)}
-
     # -- header and record -------------------------------------------------------------------------
 
     @property
     def header(self) -> dict[str, Any]:
         """What ``study.json`` holds: plan, hashes, record of the steps, provenance."""
-        if not (self.path / "study.json").is_file():
-            raise InputError(
-                str(self.path),
-                "not a run folder: it holds no study.json",
-                "Give a folder that mrinterp run has written",
-            )
-        header = read_header(self.path / "study.json", "study")
-        if not isinstance(header.get("plan"), dict):
-            raise InputError(
-                str(self.path), "its study.json holds no plan", "Give a folder that mrinterp run has written"
-            )
-        return header
+        return read_study_header(self.path)
 
     def check_same_plan(self, plan: Plan) -> None:
-        """Refuse a folder that holds a run of another plan.
+        """Refuse a folder that holds a run of another plan, or files that are no run's.
 
         Raises
         ------
         InputError
-            With the keys that differ; or where the path is a file.
+            With the keys that differ, or the files; or where the path is a file.
         """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(str(self.path), "a file", "Give a folder to run into (--out)")
         if not (self.path / "study.json").exists():
+            refuse_others(self.path)
             return
         changes = differences(self.header["plan"], plan.to_dict())
         if changes:
@@ -374,11 +397,12 @@ class RunFolder:
         self._unchanged(before, "rules_hash", rules, "network or design")
         candidates = before.get("candidates_hash", "")
         if candidates and (self.path / "basis").exists():
+            self._loaded(self.path / "basis", check_sums)
             self._unchanged(before, "candidates_hash", self._candidates(rules), "basis")
         earlier = before.get("earlier_plans")
         if earlier is None:
             earlier = earlier_plans(self.path, model, plan.to_dict()["outcome"], rules)
-        seeds = {"plan": plan.seed}
+        origin = Provenance(model, design, rules, candidates, {"plan": plan.seed}, command="mrinterp run")
         header = {
             "kind": "study",
             "format_version": FORMAT_VERSION,
@@ -388,7 +412,7 @@ class RunFolder:
             "candidates_hash": candidates,
             "knockouts": before.get("knockouts", {}),
             "earlier_plans": earlier,
-            "provenance": asdict(Provenance(model, design, rules, candidates, seeds, command="mrinterp run")),
+            "provenance": origin.after(before.get("provenance", {})),
             "history": before.get("history", []),
         }
         if not any(e["step"] == "rules" for e in header["history"]):
@@ -399,7 +423,7 @@ class RunFolder:
             header["history"] = appended(
                 header["history"], "rules", ("study file", "network"), wrote, digest=rules, existed=existed
             )
-        write_json(self.path / "study.json", header)
+        write_study_header(self.path, header)
 
     def fix_candidates(self) -> None:
         """Add the hash of candidates, dictionary and rank to the header; fixed once."""
@@ -430,17 +454,15 @@ class RunFolder:
         """
         known = {name: value for event in self._history for name, value in event["wrote"].items()}
         names = [n for name in writes for n in self._entries(name)]
-        asked = [n for n in names if n not in known or self._was_made(n)]
+        made = {m.split("/")[0] for m in self._made} | self._made
+        asked = [n for n in names if n not in known or n in made]
         new = {n: value for n in asked if (value := self._digest(n)) != known.get(n)}
         if new:
             self._append(step, read, new)
 
-    def _was_made(self, name: str) -> bool:
-        return any(m == name or m.startswith(f"{name}/") for m in self._made)
-
     def _digest(self, name: str) -> str:
         path = self.path / name
-        return digest_files(path) if path.is_dir() else hashlib.sha256(path.read_bytes()).hexdigest()
+        return digest_files(path) if path.is_dir() else digest_file(path)
 
     @property
     def _history(self) -> list[dict[str, Any]]:
@@ -469,4 +491,4 @@ class RunFolder:
         for key, value in (fixed or {}).items():
             header[key] = {**header[key], **value} if isinstance(value, dict) else value
         history = appended(header.get("history", []), step, read, wrote, **more)
-        write_json(self.path / "study.json", {**header, "history": history})
+        write_study_header(self.path, {**header, "history": history})

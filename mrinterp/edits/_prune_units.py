@@ -16,7 +16,14 @@ from mrinterp.adapters._site_address import INPUT, call_number
 from mrinterp.adapters._site_order import site_order
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    check_sums,
+    read_json,
+    whole_folder,
+    write_json,
+)
 from mrinterp.edits._cut_units import cut_units, linear_readers
 from mrinterp.edits._weight_edit import (
     checked,
@@ -112,6 +119,7 @@ class PrunedNetwork:
             For a folder without a pruned network, or weights that do not fit ``like``.
         """
         folder = Path(folder)
+        check_sums(folder)
         header = read_json(folder / HEADER)
         check_format(str(folder), header, "pruned network")
         module = duplicate(like)

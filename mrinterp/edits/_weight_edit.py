@@ -15,7 +15,14 @@ from mrinterp.adapters._adapter import Edit
 from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import FORMAT_VERSION, check_format, read_json, whole_folder, write_json
+from mrinterp.core.storage import (
+    FORMAT_VERSION,
+    check_format,
+    check_sums,
+    read_json,
+    whole_folder,
+    write_json,
+)
 
 __all__ = [
     "WeightEdit",
@@ -110,6 +117,7 @@ class WeightEdit:
             For a folder without an edited network, or weights that ``like`` has no place for.
         """
         folder = Path(folder)
+        check_sums(folder)
         header = read_json(folder / HEADER)
         check_format(str(folder), header, "weight edit")
         module = duplicate(like)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import read_json, whole_folder, write_json
+from mrinterp.core.storage import check_sums, read_json, whole_folder, write_json
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_settings import USE, folded, refuse_settings, setting, truth
 
@@ -58,6 +58,7 @@ def read_sae(folder: str | Path, width: int | None = None) -> SparseAutoencoder:
     from safetensors.torch import load_file
 
     folder = Path(folder)
+    check_sums(folder)
     config = read_json(folder / "cfg.json")
     if not isinstance(config, dict):
         raise InputError(str(folder / "cfg.json"), "not a table of settings", "Give the cfg.json of an SAE")
@@ -110,7 +111,7 @@ def write_sae(sae: SparseAutoencoder, folder: str | Path, **metadata: Any) -> No
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_sae(SparseAutoencoder("standard", weights), folder + "/sae", hook_name="h.3")
     ...     sorted(os.listdir(folder + "/sae"))
-    ['cfg.json', 'sae_weights.safetensors']
+    ['SHA256SUMS', 'cfg.json', 'sae_weights.safetensors']
     """
     from safetensors.torch import save_file
 

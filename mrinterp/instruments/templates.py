@@ -10,12 +10,13 @@ from mrinterp.core.errors import InputError, near_misses
 
 __all__ = ["Template", "check_fillers", "read_templates"]
 
-_SLOT = re.compile(r"\{(\w+)\}")
+_MARK = re.compile(r"\{\{|\}\}|\{(\w+)\}|[{}]")
+"""A doubled brace, which stands for one; a slot; or a brace without meaning."""
 
 
 @dataclass(frozen=True)
 class Template:
-    """One line of text with ``{slot}`` marks."""
+    """One line of text with ``{slot}`` marks, and doubled braces where a brace is meant."""
 
     text: str
     line: int
@@ -24,10 +25,12 @@ class Template:
     def fill(self, fillers: dict[str, str]) -> tuple[str, dict[str, tuple[int, int]]]:
         """The sentence, and per slot the characters (start, end) its filler occupies."""
         out, spans, position = "", {}, 0
-        for match in _SLOT.finditer(self.text):
+        for match in _MARK.finditer(self.text):
             out += self.text[position : match.start()]
-            word = fillers[match.group(1)]
-            spans[match.group(1)] = (len(out), len(out) + len(word))
+            slot = match.group(1)
+            word = match.group()[0] if slot is None else fillers[slot]
+            if slot is not None:
+                spans[slot] = (len(out), len(out) + len(word))
             out += word
             position = match.end()
         return out + self.text[position:], spans
@@ -57,7 +60,14 @@ def read_templates(path: Path, slots: list[str]) -> list[Template]:
         if not text:
             continue
         place = f"{path.name}, line {number}"
-        found = _SLOT.findall(text)
+        marks = list(_MARK.finditer(text))
+        for lone in (m for m in marks if len(m.group()) == 1):
+            raise InputError(
+                place,
+                f"a brace that is not part of a slot, at character {lone.start() + 1} ({text[lone.start() :][:20]!r})",
+                "Write {name} for a slot, without spaces, and {{ or }} where a brace is meant",
+            )
+        found = [m.group(1) for m in marks if m.group(1) is not None]
         for slot in found:
             if slot not in slots:
                 raise InputError(
@@ -70,7 +80,9 @@ def read_templates(path: Path, slots: list[str]) -> list[Template]:
                 raise InputError(
                     place,
                     f"slot {{{slot}}} occurs {found.count(slot)} times",
-                    "Use every slot exactly once per template",
+                    f"Write it once, with single braces: {{{slot}}}"
+                    if f"{{{{{slot}}}}}" in text
+                    else "Use every slot exactly once per template",
                 )
         if text in seen:
             raise InputError(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.named_code import own_file
 
 __all__ = ["named_function", "read_numbers"]
 
@@ -31,11 +32,20 @@ def named_function(name: str, key: str, folder: Path) -> Callable[..., Any]:
     Raises
     ------
     InputError
-        For a name of another form, a module that cannot be imported, or a function that it does not have.
+        For a name of another form, a module that cannot be imported, or whose name another one has by now, or a
+        function that it does not have.
     """
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise InputError(key, repr(name), "Name it as 'package.module:function'")
+    own, first = own_file(module_name, folder), module_name.partition(".")[0]
+    loaded = getattr(sys.modules.get(first), "__file__", None)
+    if own is not None and loaded is not None and Path(loaded).resolve() != own:
+        raise InputError(
+            key,
+            f"module {first!r} was imported before, from {loaded}; the study's own is {own}",
+            "Rename one of the two, or start Python anew",
+        )
     place = str(Path(folder).resolve())
     sys.path.insert(0, place)
     try:

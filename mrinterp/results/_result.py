@@ -28,6 +28,7 @@ from mrinterp.core.shown import Shown
 from mrinterp.core.storage import (
     FORMAT_VERSION,
     check_format,
+    check_sums,
     read_json,
     read_table,
     whole_folder,
@@ -190,9 +191,11 @@ class Result(Shown, ABC):
         Raises
         ------
         InputError
-            For a folder of another kind or of a newer version, or one that lacks a part.
+            For a folder of another kind or of a newer version, one that lacks a part, or a file that is not what was
+            written.
         """
         folder = Path(folder)
+        check_sums(folder)
         header = read_json(folder / cls.HEADER)
         if not isinstance(header, dict):
             raise InputError(str(folder / cls.HEADER), "holds no object", f"Give the folder of a {cls.KIND}")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
+from contextlib import suppress
+from pathlib import Path
 
 from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
 
-__all__ = ["scan_cost"]
+__all__ = ["needed_bytes", "refuse_too_large", "scan_cost"]
 
 
 def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
@@ -60,3 +65,53 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         + design.doses.nbytes,
         "disk": 1.5 * design.doses.nbytes + (scan - discovery) * columns * 8,
     }
+
+
+def needed_bytes(design: Design, plan: Plan, features: int, width: int) -> tuple[float, float]:
+    """Bytes of memory and of disk that the largest step needs, from the sizes alone: nothing is run.
+
+    Parameters
+    ----------
+    features, width : int
+        How many features the study has, and the width of the site.
+    """
+    parts = 1 + (plan.model.beside is not None)
+    classes = len(design.settings["position_classes"])
+    row = 8.0 * (features + len(plan.outcome)) + parts * width * (8 + 4 * classes)
+    discovery, knockout = len(design.rows("discovery")), len(design.rows("knockout"))
+    columns = features + min(2 * plan.estimation.max_rank, parts * width * (1 + classes))
+    memory = discovery * row * 2 + design.doses.nbytes
+    return memory, 1.5 * design.doses.nbytes + (len(design.runs) - discovery - knockout) * columns * 8
+
+
+def refuse_too_large(memory: float, disk: float, out: Path) -> None:
+    """Refuse a study that needs more memory than the machine has, or more disk than is free.
+
+    Raises
+    ------
+    InputError
+        Says how much is needed and how much there is.
+    """
+    place = next((p for p in (Path(out), *Path(out).absolute().parents) if p.is_dir()), Path.cwd())
+    usage = shutil.disk_usage(place)
+    free = usage.free if usage.total else float("inf")  # what is no disk is refused when it is written to
+    for what, needed, there in (("memory", memory, memory_of_machine()), ("disk", disk, free)):
+        if needed > there:
+            fix = "Ask for fewer prompts, runs or features" + (
+                ", or give --out on another disk" * (what == "disk")
+            )
+            found = f"needs about {needed / 2**30:.3g} GiB of {what}; there are {there / 2**30:.3g}"
+            raise InputError("the study", found, fix)
+
+
+def memory_of_machine() -> float:
+    """Bytes of memory that this process may have: the machine's, or its container's; infinite where unknown."""
+    found = [float("inf")]
+    with suppress(AttributeError, ValueError, OSError):  # systems without this question
+        found.append(float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES"))
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            found.append(float(Path(name).read_text()))
+        except (OSError, ValueError):  # no container, or one without a limit ("max")
+            continue
+    return min(found)

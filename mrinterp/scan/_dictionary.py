@@ -32,6 +32,7 @@ __all__ = [
     "head_dictionary",
     "latent_dictionary",
     "learn_dictionary",
+    "refuse_dead_latents",
     "scaled_dictionary",
 ]
 
@@ -220,6 +221,28 @@ def latent_dictionary(
     )
     measured = network.each_written(dictionary_view(blank, sae), write, rows[:SAMPLE])
     return replace(blank, measured_read_back=measured)
+
+
+def refuse_dead_latents(network: CutNetwork, design: Design, section: FeaturesSection) -> None:
+    """Refuse latents that never change over the noise-free sentences of the discovery split, read until it is known.
+
+    Raises
+    ------
+    InputError
+        As `latent_dictionary` does.
+    """
+    assert network.sae is not None
+    rows, block = _noise_free_inputs(design), int(design.settings["block"])
+    view = Latents(network.sae, network.width, section.latents)
+    moved, first = np.zeros(len(view.index), dtype=bool), None
+    wanted = len(moved) if section.latents is not None else section.count
+    for a in range(0, len(rows), block):
+        values = network.viewing(view).run(rows[a : a + block], cut=False).features
+        first = values[:1] if first is None else first
+        moved |= (values != first).any(axis=0)
+        if moved.sum() >= wanted:
+            return
+    _chosen_latents(section, view, moved.astype(float))
 
 
 def _noise_free_inputs(design: Design) -> NDArray[np.int_]:

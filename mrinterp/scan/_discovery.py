@@ -29,7 +29,7 @@ from mrinterp.scan._dictionary import (
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
-__all__ = ["learn_basis"]
+__all__ = ["check_labels", "learn_basis"]
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def learn_basis(
         outcome never changes, or a label names a feature that does not exist.
     """
     if given is None and not plan.features.sparse:
-        _check_labels(labels, feature_names(plan.model.site, plan.features.count))
+        check_labels(labels, feature_names(plan.model.site, plan.features.count))
     dictionary = latent_dictionary(network, design, plan.features, folder) if network.sae else None
     rows = design.rows("discovery")
     viewed = network.viewing(dictionary)
@@ -83,7 +83,7 @@ def learn_basis(
         if dictionary is None:
             dictionary = _linear_dictionary(plan, given, read["mean"][noise_free])
             read["features"] = _values(dictionary, read["mean"])
-        _check_labels(labels, dictionary.names)
+        check_labels(labels, dictionary.names)
         bar.update()
         change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
         _refuse_constant_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
@@ -176,7 +176,8 @@ def _values(dictionary: Dictionary, means: Array) -> Array:
     return np.asarray(dictionary_view(dictionary).read(torch.from_numpy(means)).numpy())
 
 
-def _check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None:
+def check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None:
+    """Refuse a label of a feature that does not exist."""
     for name in labels or {}:
         if name not in names:
             raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.core.design import Design
-from mrinterp.core.errors import InputError
-from mrinterp.core.storage import whole_file
+from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.models._cut import CutNetwork, CutReading
 
 __all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded"]
@@ -88,7 +86,7 @@ def sharded(
             stop = min(start + shard, count)
             path = None if folder is None else folder / f"shard-{s:05d}.npz"
             if path is not None and path.exists():
-                parts.append(_finished(path))
+                parts.append(read_arrays(path))
                 bar.update(stop - start)
                 continue
             blocks = []
@@ -98,22 +96,11 @@ def sharded(
                 bar.update(b - a)
             joined = {k: np.concatenate([x[k] for x in blocks]) for k in blocks[0]}
             if path is not None:
-                with whole_file(path) as partial:
-                    np.savez(partial, allow_pickle=False, **joined)
+                write_arrays(path, joined)
             parts.append(joined)
     if not parts:
         return {}
     return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]}
-
-
-def _finished(path: Path) -> dict[str, NDArray]:
-    """A shard's arrays, all read and checked against the file's own sums."""
-    try:
-        with np.load(path) as saved:
-            return dict(saved)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
-        fix = "Delete this file and run again: its runs are repeated"
-        raise InputError(str(path), f"damaged ({type(e).__name__}: {e})", fix) from e
 
 
 def read_runs(

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
+from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan
 from mrinterp.core.run_folder import RunFolder
-from mrinterp.core.storage import write_json
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._estimates import Estimates
@@ -44,10 +44,13 @@ class Steps(ABC):
         Folder that the plan's relative paths start from.
     out : Path
         Run folder.
+    allow_code : bool
+        Whether Python that the plan names is imported without asking.
     """
 
-    def __init__(self, plan: Plan, source: Path, out: Path) -> None:
+    def __init__(self, plan: Plan, source: Path, out: Path, allow_code: bool) -> None:
         self.plan, self.source, self.out = plan, Path(source), Path(out)
+        self.allow_code = allow_code
         self.folder = RunFolder(self.out)
         self._memory: dict[str, Any] = {}
 
@@ -62,6 +65,8 @@ class Steps(ABC):
     def _opened(self) -> StudyNetwork:
         from mrinterp.models._plan_network import open_study_network
 
+        if not self.allow_code:
+            check_agreed(named_code(self.plan, self.source), self.source, self.plan.title)
         return open_study_network(self.plan, self.source)
 
     @property
@@ -71,22 +76,44 @@ class Steps(ABC):
         from mrinterp.scan._study_sae import open_sae
 
         def put_on_the_design() -> CutNetwork:
-            design = self._make_design()
-            bare = self._opened.network(design)
+            design, bare = self._make_design(), self._bare_network
             return replace(bare, sae=open_sae(bare, design, self.plan, self.source, self.folder))
 
         return self._remembered("network", put_on_the_design)
+
+    @property
+    def _bare_network(self) -> CutNetwork:
+        """The network on the design's inputs, as it stands."""
+        return self._remembered("bare network", lambda: self._opened.network(self._drawn_design()))
+
+    def _drawn_design(self) -> Design:
+        """The design as it is stored, or drawn in memory where it is not stored yet."""
+        from mrinterp.instruments.design import make_design
+
+        if (self.out / "design").exists():
+            return self._make_design()
+        return self._remembered(
+            "drawn design", lambda: make_design(self.plan, self.source, lambda: self._opened.embedding_width)
+        )
+
+    def check_before(self) -> None:
+        """Refuse what plan and prompts already tell, before anything is run or written.
+
+        Raises
+        ------
+        InputError
+            For what a run could only find out later.
+        """
+        from mrinterp.study._before import check_before
+
+        design, opened = self._drawn_design(), self._opened
+        check_before(self.plan, self.source, self.out, opened, design, self._bare_network)
 
     def _fix_rules(self) -> None:
         self.folder.fix_rules(self.plan, self.source, self._make_design().digest, self._opened.hash)
 
     def _make_design(self) -> Design:
-        from mrinterp.instruments.design import make_design
-
-        def make() -> Design:
-            return make_design(self.plan, self.source, lambda: self._opened.embedding_width)
-
-        return self._remembered("design", lambda: self.folder.kept("design", Design.load, make))
+        return self._remembered("design", lambda: self.folder.kept("design", Design.load, self._drawn_design))
 
     def _learn_basis(self) -> Basis:
         from mrinterp.scan._discovery import learn_basis
@@ -218,11 +245,14 @@ class Steps(ABC):
 
         def answer() -> pd.DataFrame:
             primary, truth = self._estimate()["within"], self._run_knockouts()["shift"]
-            table = verdict_table(primary, truth, self._rope(), self._scan("estimation").labels)
-            write_json(self.folder.place("results.json"), table.to_dict(orient="records"))
+            return verdict_table(primary, truth, self._rope(), self._scan("estimation").labels)
+
+        def kept() -> pd.DataFrame:
+            table = self.folder.kept_table("results.parquet", answer)
+            self.folder.kept_json("results.json", lambda: table.to_dict(orient="records"))
             return table
 
-        return self._remembered("results", lambda: self.folder.kept_table("results.parquet", answer))
+        return self._remembered("results", kept)
 
     def _rope(self) -> np.ndarray:
         return self.plan.estimation.rope * np.asarray(self._learn_basis().meta["outcome_sd"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +14,13 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import DamagedError, InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.study_path import study_path
 from mrinterp.core.sumstats import SumStats
+from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import NotApplicable
@@ -46,6 +49,8 @@ class Study(Steps):
         Folder that the plan's relative paths start from.
     out : Path
         Run folder. If it holds an unfinished run of the same plan, that run goes on.
+    allow_code : bool
+        Whether Python that the plan names is imported without asking: who makes a plan in Python runs code anyway.
 
     Notes
     -----
@@ -70,12 +75,12 @@ class Study(Steps):
       stage:  not begun
     """
 
-    def __init__(self, plan: Plan, source: Path, out: Path) -> None:
-        super().__init__(plan, source, out)
+    def __init__(self, plan: Plan, source: Path, out: Path, allow_code: bool = True) -> None:
+        super().__init__(plan, source, out, allow_code)
         self._carried_out: set[str] = set()
 
     @classmethod
-    def from_toml(cls, path: str | Path, out: str | Path | None = None) -> Study:
+    def from_toml(cls, path: str | Path, out: str | Path | None = None, *, allow_code: bool = False) -> Study:
         """Open a study file, or one that ships with the package by its bare name.
 
         Parameters
@@ -84,6 +89,9 @@ class Study(Steps):
             For example ``"study.toml"``, or ``"minilm_sentiment"``.
         out : str or Path, optional
             Run folder; default ``runs/<name of the file>``.
+        allow_code : bool
+            Whether functions that the file names may be imported, which runs their code. Without it, only what was
+            agreed to before (`mrinterp run` asks) is; see SECURITY.md.
 
         Returns
         -------
@@ -96,16 +104,18 @@ class Study(Steps):
         """
         path = study_path(path)
         plan, source = read_plan(path)
-        return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem)
+        return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem, allow_code)
 
     @classmethod
-    def open(cls, out: str | Path) -> Study:
+    def open(cls, out: str | Path, *, allow_code: bool = False) -> Study:
         """Reopen a run folder.
 
         Parameters
         ----------
         out : str or Path
             What an earlier run has written.
+        allow_code : bool
+            As in `from_toml`; reading what is finished imports nothing.
 
         Returns
         -------
@@ -118,7 +128,7 @@ class Study(Steps):
         """
         header = RunFolder(Path(out)).header
         plan, _ = read_plan(header["plan"])
-        return cls(plan, Path(header["source"]), Path(out))
+        return cls(plan, Path(header["source"]), Path(out), allow_code)
 
     # -- carrying it out ---------------------------------------------------------------------------
 
@@ -133,26 +143,39 @@ class Study(Steps):
         Raises
         ------
         InputError
-            For a folder of another plan or network, or input that cannot be used; a folder that did not exist before
-            is removed again.
+            For a folder of another plan or network, or one that another process runs in; input that cannot be used.
+            What is finished by then is kept, and the message says how to go on.
         """
-        self._carry_out(STAGES)
-        self.folder.finish()
+        with self._begun():
+            self._carry_out(STAGES)
+            self.folder.finish()
         return self
 
     def _carry_out(self, stages: tuple[Stage, ...]) -> None:
+        with self._begun(), one_blas_thread():
+            try:
+                for stage in stages:
+                    if stage.name not in self._carried_out:
+                        stage.carry_out(self)
+                        self.folder.record(stage.name, stage.reads, stage.writes)
+                        self._carried_out.add(stage.name)
+            except DamagedError:
+                raise
+            except InputError as e:
+                kept = self.folder.kept_so_far()
+                raise InputError(e.where, e.found, f"{e.fix}. {kept}" if kept else e.fix) from e
+            except Exception as e:  # of a user's own function, or ours: the traceback stays
+                e.add_note(self.folder.kept_so_far() or "Nothing was finished.")
+                raise
+
+    @contextmanager
+    def _begun(self) -> Iterator[None]:
+        """The run folder, held, once everything is checked that plan and prompts already tell."""
         self.folder.check_same_plan(self.plan)
-        existed = self.out.exists()
-        try:
-            for stage in stages:
-                if stage.name not in self._carried_out:
-                    stage.carry_out(self)
-                    self.folder.record(stage.name, stage.reads, stage.writes)
-                    self._carried_out.add(stage.name)
-        except InputError:
-            if not existed and self.out.exists():
-                self.folder.remove()
-            raise
+        if not (self.out / "basis").exists() and not self._carried_out:
+            self.check_before()
+        with self.folder.held():
+            yield
 
     def _reach(self, name: str) -> None:
         """Carry out everything up to and including a stage; a finished run is only read."""
@@ -364,12 +387,13 @@ class Study(Steps):
         if name in self.plan.knockouts.names:
             raise InputError("name", f"{name!r} is a knockout of the study's plan", "Choose another name")
         self._reach("candidates")
-        self.folder.plan_knockouts((name,), bench.family)
 
         def run() -> KnockoutEffects:
             return knock_out(bench, kind, **options)
 
-        found = self.folder.keep_knockout(name, KnockoutEffects.load, run)
+        with self.folder.held(), one_blas_thread():
+            self.folder.plan_knockouts((name,), bench.family)
+            found = self.folder.keep_knockout(name, KnockoutEffects.load, run)
         if found.kind != (kind if isinstance(kind, str) else kind.name):
             raise InputError(
                 "name", f"{name!r} holds a knockout of kind {found.kind!r}", "Choose another name"
@@ -400,23 +424,33 @@ class Study(Steps):
             raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
         if Path(out).resolve() == self.out.resolve():
             raise InputError("--out", "the run folder itself", "Repeat into another folder")
-        again = Study(self.plan, self.source, Path(out)).run()
+        again = Study(self.plan, self.source, Path(out), self.allow_code).run()
         return compare_claims(self.results, again.results)
 
     def cost(self) -> dict[str, float]:
-        """What the study will cost; two blocks are run and timed, nothing is written.
+        """What the study will cost, once it is checked; two blocks are run and timed, nothing is written.
 
         Returns
         -------
         dict
             Forward passes, seconds and bytes: `mrinterp.scan._cost.scan_cost`.
-        """
-        from mrinterp.instruments.design import make_design
-        from mrinterp.scan._cost import scan_cost
 
+        Raises
+        ------
+        InputError
+            For what a run would refuse, as far as plan and prompts tell it.
+        """
+        from mrinterp.features._sae_folder import read_sae
+        from mrinterp.scan._cost import scan_cost
+        from mrinterp.scan._dictionary import refuse_dead_latents
+
+        self.folder.check_same_plan(self.plan)
+        self.check_before()
         opened, features = self._opened, self.plan.features
-        design = make_design(self.plan, self.source, lambda: opened.embedding_width)
-        network = opened.network(design)
+        design, network = self._drawn_design(), self._bare_network
+        if features.kind == "sae":
+            sae = read_sae(self.source / str(features.folder), network.width)
+            refuse_dead_latents(replace(network, sae=sae), design, features)
         given = opened.plan_features(network.width)
         chosen = features.latents or range(features.count)
         return scan_cost(network, design, len(given.names if given else chosen), self.plan)

@@ -48,24 +48,33 @@ def _mutate(text: str, rng: random.Random) -> bytes:
     return data
 
 
-def test_mutated_study_files_end_in_a_message_or_a_design(tmp_path: Path) -> None:
-    rng = random.Random(0)
-    (tmp_path / "templates.txt").write_text("\n".join(templates(160)) + "\n")
-    text = to_toml(tiny_study(tmp_path / "encoder"))
-    path = tmp_path / "study.toml"
+def mutated_studies(folder: Path, count: int, seed: int = 0) -> tuple[int, int]:
+    """Mutate a study file again and again: how many are refused in one message, and how many are designed.
+
+    ``benchmarks/damaged_folders.py`` does more of them.
+    """
+    rng = random.Random(seed)
+    (folder / "templates.txt").write_text("\n".join(templates(160)) + "\n")
+    text = to_toml(tiny_study(folder / "encoder"))
+    path = folder / "study.toml"
     refused = accepted = 0
-    for number in range(MUTANTS):
+    for number in range(count):
         path.write_bytes(_mutate(text, rng))
         try:
-            plan, folder = read_plan(path)
+            plan, source = read_plan(path)
             if plan.prompts.per_family * max(1, plan.instruments.noise.runs_per_prompt) < 100:
-                make_design(plan, folder, lambda: 24)
+                make_design(plan, source, lambda: 24)
             accepted += 1
         except InputError as error:
             refused += 1
             assert str(error).strip(), number
         except MemoryError:
             pytest.fail(f"mutant {number} was designed before its size was checked")
+    return refused, accepted
+
+
+def test_mutated_study_files_end_in_a_message_or_a_design(tmp_path: Path) -> None:
+    refused, accepted = mutated_studies(tmp_path, MUTANTS)
     assert refused > MUTANTS / 3
     assert accepted > MUTANTS / 20
 

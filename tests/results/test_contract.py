@@ -239,5 +239,8 @@ def test_rounding_does_not_turn_an_interval_around() -> None:
 def test_a_folder_that_lacks_a_part_says_which(tmp_path: Path) -> None:
     made("Epistasis").save(tmp_path / "e")
     (tmp_path / "e" / "joint.npy").unlink()
+    with pytest.raises(InputError, match=r"joint.npy: damaged: the file is missing"):
+        results.Epistasis.load(tmp_path / "e")
+    (tmp_path / "e" / "SHA256SUMS").unlink()  # as folders of older versions
     with pytest.raises(InputError, match="lacks joint"):
         results.Epistasis.load(tmp_path / "e")

@@ -56,7 +56,7 @@ def write_study(folder: Path, network: Path, **changes: Any) -> Path:
 
 def run_study(folder: Path, network: Path, **changes: Any) -> Study:
     """Write and run a small study."""
-    return Study.from_toml(write_study(folder, network, **changes), folder / "run").run()
+    return Study.from_toml(write_study(folder, network, **changes), folder / "run", allow_code=True).run()
 
 
 def prompt_table(labels: bool = False, continuation: bool = False) -> str:

@@ -14,6 +14,7 @@ import pytest
 from mrinterp.core.errors import InputError
 from mrinterp.core.history import OUTCOME_NUMBERS, order_of
 from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.run_place import write_study_header
 from mrinterp.core.storage import digest_files
 from mrinterp.report.page import page_html
 from mrinterp.report.terminal import summary_text
@@ -30,11 +31,9 @@ DOUBT = "The knockouts are not shown to be blind"
 
 
 @pytest.fixture(scope="module")
-def straight(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def straight(finished_run: Path) -> Path:
     """A run from beginning to end."""
-    out = tmp_path_factory.mktemp("straight") / "run"
-    Study.from_toml(tiny_study_file, out).run()
-    return out
+    return finished_run
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +55,9 @@ def _header(folder: Path) -> dict[str, Any]:
 
 
 def _rewrite(folder: Path, **changes: Any) -> None:
-    (folder / "study.json").write_text(json.dumps(_header(folder) | changes))
+    """Change what the header says, its own digest with it: the record must find out by itself."""
+    header = {k: v for k, v in _header(folder).items() if k != "digest"}
+    write_study_header(folder, header | changes)
 
 
 def _estimate() -> Estimates:
@@ -97,7 +98,7 @@ def test_every_stage_writes_what_it_says_and_nothing_else(tiny_study_file: Path,
     for stage in STAGES:
         study._carry_out((stage,))
         files = {str(p.relative_to(study.out)) for p in study.out.rglob("*") if p.is_file()}
-        new = {f for f in files - seen if not f.startswith(".work") and f != "study.json"}
+        new = {f for f in files - seen if not f.startswith(".") and f != "study.json"}
         beyond = {f for f in new if not any(f == w or f.startswith(f"{w}/") for w in stage.writes)}
         assert not beyond, stage.name
         assert bool(new) == bool(stage.writes), stage.name
@@ -194,6 +195,7 @@ def test_knockouts_open_no_file_of_another_room(
         ".work",
         "study.json",
         ".study.json.partial.json",
+        ".",  # the folder itself: what was renamed in it is made sure of
         "design",
     }
 
@@ -253,7 +255,7 @@ def test_a_page_of_a_folder_without_a_record_says_so(
     """As an older version left it: finished, digests frozen, nothing recorded. It reads; its page does not claim."""
     out = _copy(straight, tmp_path / "run")
     header = _header(out)
-    header.pop("history")
+    del header["history"], header["digest"]
     (out / "study.json").write_text(json.dumps(header))
     before = digest_files(out)
     study = Study.open(out)
@@ -295,6 +297,11 @@ def test_a_knockout_that_changed_is_not_opened_as_the_frozen_one(
     out = _copy(straight, tmp_path / "run")
     path = out / "knockouts" / "mean" / "knockouts.json"
     path.write_text(path.read_text().replace('"blind"', '"selected"'))
+    with pytest.raises(
+        InputError, match=r"knockouts.json: damaged: its bytes are not those that were written"
+    ):
+        Study.open(out).knockouts  # noqa: B018
+    (path.parent / "SHA256SUMS").unlink()  # as of an older version, or of who hides a change
     with pytest.raises(InputError, match="'mean' changed after it was frozen"):
         Study.open(out).knockouts  # noqa: B018
     with pytest.raises(InputError, match="'mean' changed after it was frozen"):

@@ -11,7 +11,6 @@ from click.testing import CliRunner, Result
 
 from mrinterp.cli import cli
 from mrinterp.core.storage import digest_files
-from mrinterp.study import Study
 from tests.tiny import write_tiny_study
 
 pytestmark = pytest.mark.needs("transformers")
@@ -31,10 +30,8 @@ def _refused(result: Result, *words: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("runs") / "run"
-    Study.from_toml(tiny_study_file, out).run()
-    return out
+def finished(finished_run: Path) -> Path:
+    return finished_run
 
 
 @pytest.mark.parametrize("verb", ["run", "rerun", "mr", "coloc", "finemap"])
@@ -118,22 +115,20 @@ def test_prompts_that_moved_away_are_named(finished: Path, tiny_encoder: Path, t
 
 
 @pytest.mark.parametrize(
-    ("lost", "words"),
-    [
-        ("basis/basis.json", "its basis is not the one it was begun with"),
-        ("design/design.json", "design/design.json"),
-        ("sumstats/noise/beta.npy", "sumstats/noise: damaged"),
-        ("panel/estimation/panel.parquet", "panel/estimation: damaged"),
-    ],
+    "lost",
+    ["basis/basis.json", "design/design.json", "sumstats/noise/beta.npy", "panel/estimation/panel.parquet"],
 )
 def test_a_step_that_lost_a_file_is_named_and_made_again(
-    lost: str, words: str, finished: Path, tiny_study_file: Path, tmp_path: Path
+    lost: str, finished: Path, tiny_study_file: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken"
     shutil.copytree(finished, broken)
     (broken / lost).unlink()
     shutil.rmtree(broken / "agreement")
-    _refused(_run("run", tiny_study_file, "--out", broken), str(broken), words)
+    refused = _run("run", tiny_study_file, "--out", broken)
+    _refused(
+        refused, f"{broken / lost}: damaged: the file is missing", f"Delete {(broken / lost).parent} and"
+    )
     shutil.rmtree((broken / lost).parent)
     assert _run("run", tiny_study_file, "--out", broken).exit_code == 0
     assert digest_files(broken) == digest_files(finished)

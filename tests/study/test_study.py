@@ -184,7 +184,7 @@ def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path,
     frame.to_parquet(path)
     done = cli("run", str(tiny_study_file), "--out", str(copy))
     assert done.returncode == 2
-    assert "changed after it was frozen" in done.stderr
+    assert "damaged: its bytes are not those that were written" in done.stderr
 
 
 def test_changed_network_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:

@@ -1,0 +1,160 @@
+"""What plan and prompts already tell: checked before the first pass of a network, and by a dry run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from mrinterp.core.design import SPLITS, Design
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan import Plan
+from mrinterp.models._cut import CutNetwork
+from mrinterp.models._plan_network import StudyNetwork
+from mrinterp.scan._cost import needed_bytes, refuse_too_large
+from mrinterp.scan._dictionary import feature_names
+from mrinterp.scan._discovery import check_labels
+
+__all__ = ["check_before"]
+
+
+def check_before(
+    plan: Plan, source: Path, out: Path, opened: StudyNetwork, design: Design, network: CutNetwork
+) -> None:
+    """Refuse, before hours of passes, what could only be refused after them.
+
+    Parameters
+    ----------
+    source, out : Path
+        Folder that the plan's relative paths start from, and run folder.
+    network : CutNetwork
+        On the design's inputs, which are by then tokenized, within the padded length, and have the plan's positions,
+        labels and continuations.
+
+    Raises
+    ------
+    InputError
+        For features that the site or the autoencoder does not have, labels of none of them, words that the tokenizer
+        cannot tell apart, a kind of perturbation without runs, fewer runs than features, more donors or random
+        directions than there are, or more memory or disk than the machine has.
+    """
+    names = _names(plan, source, opened, design, network.width)
+    if plan.features.labels:
+        from mrinterp.tables._labels import read_labels
+
+        check_labels(read_labels(source / plan.features.labels), names)
+    given = len(names) if not plan.features.sparse or plan.features.latents else plan.features.count
+    _refuse_same_tokens(design, network)
+    _refuse_few_runs(plan, design, given)
+    _refuse_few_donors(plan, design)
+    controls = plan.knockouts.random_controls
+    if controls > network.width:
+        raise InputError(
+            "knockouts.random_controls",
+            f"{controls} directions of a site of width {network.width}",
+            f"Ask for at most {network.width}",
+        )
+    refuse_too_large(*needed_bytes(design, plan, given, network.width), out)
+
+
+def _names(plan: Plan, source: Path, opened: StudyNetwork, design: Design, width: int) -> tuple[str, ...]:
+    """Names that features can have: all of them, or those of every latent where the most variable are chosen."""
+    features, site = plan.features, plan.model.site
+    if features.sparse:
+        return _latent_names(plan, source, width)
+    given = opened.plan_features(width)
+    if given is not None:
+        return tuple(f"{site}:{name}" for name in given.names)
+    sentences = int((design.runs["kind"].iloc[design.rows("discovery")] != "noise").sum())
+    most = min(width, sentences - 1)
+    if features.count > most:
+        raise InputError(
+            "features.count",
+            f"{features.count} components from {sentences} sentences of width {width}",
+            f"Ask for at most {most}",
+        )
+    return feature_names(site, features.count)
+
+
+def _latent_names(plan: Plan, source: Path, width: int) -> tuple[str, ...]:
+    from mrinterp.features._sae_folder import read_sae
+
+    features, train = plan.features, plan.features.train
+    if features.kind == "sae":
+        total = read_sae(source / str(features.folder), width).latents
+    else:
+        total = train.latents
+        if train.k > total:
+            raise InputError(
+                "features.train.k", f"{train.k} of {total} latents", "Keep at most all of them per token"
+            )
+    beyond = [i for i in features.latents or () if not 0 <= i < total]
+    if beyond:
+        raise InputError(
+            f"features.latents, latent {beyond[0]}",
+            f"the SAE has {total} latents",
+            f"Latents run from 0 to {total - 1}",
+        )
+    if features.latents is None and features.count > total:
+        raise InputError(
+            "features.count", f"{features.count} latents; there are {total}", f"Ask for at most {total}"
+        )
+    return tuple(f"{plan.model.site}:latent{i}" for i in features.latents or range(total))
+
+
+def _refuse_same_tokens(design: Design, network: CutNetwork) -> None:
+    """A substitution that leaves all tokens as they were cannot change anything in the network."""
+    rows = design.rows("discovery", ("slot", "pair"))
+    if not len(rows) or "input_ids" not in network.inputs.tensors:
+        return
+    ids = network.inputs.tensors["input_ids"].cpu().numpy()
+    runs = design.runs
+    clean_rows = runs["clean"].to_numpy()[rows]
+    own, clean = (runs["input"].to_numpy()[r] for r in (rows, clean_rows))
+    still = (ids[own] == ids[clean]).all(axis=1)
+    change = np.asarray(design.doses[rows], dtype=float) - np.asarray(design.doses[clean_rows], dtype=float)
+    columns = np.concatenate([design.columns("slot"), design.columns("pair")])
+    patterns, which = np.unique(change[:, columns], axis=0, return_inverse=True)
+    moved = np.bincount(which.ravel(), weights=~still, minlength=len(patterns)) > 0
+    for pattern in patterns[~moved & (patterns != 0).any(axis=1)]:
+        names = design.instruments["instrument"].iloc[columns[pattern != 0]].map(repr)
+        raise InputError(
+            f"instrument {' and '.join(names)}",
+            "never changes the site: the tokens stay those of the clean prompt (discovery split)",
+            "Give a filler that the tokenizer does not treat like another",
+        )
+
+
+def _refuse_few_runs(plan: Plan, design: Design, features: int) -> None:
+    """Every regression needs more perturbed runs than it has features, in estimation and again in replication."""
+    kinds = [k for k in ("noise", "slot", "pair") if len(design.rows("estimation", (k,)))]
+    if plan.estimation.kind not in kinds:
+        raise InputError(
+            "estimation.kind",
+            f"no {plan.estimation.kind!r} runs in the design",
+            f"Ask for runs of that kind, or choose {' or '.join(map(repr, kinds)) or 'another'}",
+        )
+    for split in ("estimation", "replication"):
+        for kind in kinds if split == "replication" else [plan.estimation.kind]:
+            runs = len(design.rows(split, (kind,)))
+            if runs <= features:
+                more = "prompts.per_family" if kind == "pair" else f"instruments.{kind}.runs_per_prompt"
+                raise InputError(
+                    f"splits.{split}",
+                    f"{runs} {kind} runs for {features} features: each regression needs more runs than columns",
+                    f"Raise {more}, add families, or ask for fewer features",
+                )
+
+
+def _refuse_few_donors(plan: Plan, design: Design) -> None:
+    wanted = max(
+        (k.swaps(plan.knockouts.donors) for k in plan.knockouts.kinds if k.kind == "resample"), default=0
+    )
+    family = design.runs["family"].iloc[design.rows(SPLITS[-1], ("clean",))]
+    fewest = int(len(family) - family.value_counts().max())
+    if wanted > fewest:
+        raise InputError(
+            "knockouts.donors",
+            f"{wanted} donors of other families wanted, {fewest} prompts of the knockout split are of other families",
+            f"Ask for at most {fewest}",
+        )

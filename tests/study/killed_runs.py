@@ -1,0 +1,109 @@
+"""Runs that are killed without warning, and runs that meet in one folder."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mrinterp.core.errors import InputError
+from mrinterp.core.storage import digest_files
+
+EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
+"""What a run does to its folder, as the interpreter's audit hooks see it."""
+REFUSED = 3
+
+
+def _run(study: Path, out: Path, kill_at: int, said: Path) -> None:
+    """Run the study; die without warning at the given event on the run folder (0: never)."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["TQDM_DISABLE"] = "1"
+    from mrinterp.study import Study
+
+    seen = itertools.count(1)
+
+    def watch(event: str, arguments: tuple[object, ...]) -> None:
+        if event in EVENTS and arguments and str(arguments[0]).startswith(str(out)) and next(seen) == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(watch)
+    try:
+        Study.from_toml(study, out).run()
+    except InputError as e:
+        said.write_text(str(e))
+        os._exit(REFUSED)
+    said.write_text(str(next(seen) - 1))
+
+
+def started(*arguments: object) -> multiprocessing.process.BaseProcess:
+    """`_run` in a forked process: the libraries are loaded already, so that it is quick."""
+    import torch  # noqa: F401  loaded before the fork
+
+    from mrinterp.models import _plan_network  # noqa: F401
+
+    process = multiprocessing.get_context("fork").Process(target=_run, args=arguments)
+    process.start()
+    return process
+
+
+def _in_a_fork(*arguments: object) -> int | None:
+    process = started(*arguments)
+    process.join()
+    return process.exitcode
+
+
+def kill_at_random(
+    study: Path, folder: Path, kills: int, seed: int = 0
+) -> tuple[int, set[tuple[str, ...]], int]:
+    """Kill runs of a study, go on with them, and compare every one that ends with a run that nobody killed.
+
+    Returns
+    -------
+    kills, stages, ended
+        How many were killed, what their folders held by then, and how many went on to their end.
+    """
+    whole, broken, said = folder / "whole", folder / "broken", folder / "said"
+    assert _in_a_fork(study, whole, 0, said) == 0, said.read_text()
+    events = int(said.read_text())
+    assert events > 100
+    rng, aside = np.random.default_rng(seed), itertools.count()
+    killed, ended, stages = 0, 0, set()
+    while killed < kills:
+        if killed % 4 == 0 and broken.exists():
+            # Every fourth kill meets a young run; the others go on from where the last one stopped.
+            broken.rename(folder / f"aside-{next(aside)}")
+        code = _in_a_fork(study, broken, int(rng.integers(1, events)), said)
+        if code == -signal.SIGKILL:
+            killed += 1
+            stages.add(tuple(sorted(p.name for p in broken.glob("*") if not p.name.startswith("."))))
+        else:
+            # It was finished before that event: compare, and start anew for the kills that are left.
+            assert code == 0, said.read_text()
+            assert digest_files(broken) == digest_files(whole)
+            ended += 1
+            broken.rename(folder / f"aside-{next(aside)}")
+    assert _in_a_fork(study, broken, 0, said) == 0, said.read_text()
+    assert digest_files(broken) == digest_files(whole)
+    return killed, stages, ended + 1
+
+
+def two_writers(study: Path, out: Path, whole: Path) -> tuple[int, int]:
+    """Start two processes on one folder: how many finished with a whole run's bytes, how many were refused."""
+    said = [out.with_name(f"{out.name}-said{i}") for i in range(2)]
+    both = [started(study, out, 0, s) for s in said]
+    for process in both:
+        process.join()
+    codes = [p.exitcode for p in both]
+    assert set(codes) <= {0, REFUSED}, codes
+    for process, code, words in zip(both, codes, said, strict=True):
+        other = both[0] if process is both[1] else both[1]
+        assert code == 0 or f"process {other.pid} on" in words.read_text(), words.read_text()
+    assert digest_files(out) == digest_files(whole)
+    return codes.count(0), codes.count(REFUSED)
