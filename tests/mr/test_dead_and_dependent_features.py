@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 import mrinterp
 from mrinterp.cli.mr_words import records, sentences
+from mrinterp.effects._verdict import estimate_verdicts
 from mrinterp.results import Estimates
 
 P, K, J = 30, 5, 14
@@ -223,6 +225,20 @@ def test_the_terminal_names_the_set_and_no_probability_of_a_member() -> None:
         assert "Posterior probability" not in text
     (entry,) = [r for r in records(mrinterp.run_mr(data, ["mv_ivw"])) if r["exposure"] == "x3"]
     assert entry["dependent_sets"][0]["members"] == ["x0", "x3"]
+
+
+def test_a_copy_is_never_called_causal_by_itself() -> None:
+    """The verdict is the set's; a study's table and its terminal print it so."""
+    found = estimated(panel(lambda x: x[:, 0]), "within")
+    words = estimate_verdicts(found, np.array([0.1]), SimpleNamespace(extremal_at_clean=np.zeros(1, bool)))  # type: ignore[arg-type]
+    assert words[:, 0].tolist() == ["indeterminate", "negligible", "causal", "indeterminate"]
+    (said,) = found.sets([0.1])
+    assert said.startswith("x0, x3 on y0: the data cannot tell them apart (x3 = x0); together +")
+    assert said.endswith("causal as a set.")
+    (summed,) = estimated(panel(lambda x: x[:, 1] + x[:, 2]), "within").sets([0.1])
+    assert summed == (
+        "x1, x2, x3 on y0: the data cannot tell them apart (x3 = x1 + x2); at least one of them acts."
+    )
 
 
 def test_fine_mapping_returns_the_whole_set() -> None:

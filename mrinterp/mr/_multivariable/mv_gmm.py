@@ -139,7 +139,9 @@ def pc_gmm(
     Notes
     -----
     With L (J, r) the loadings of the components: moments L'e(theta) with covariance L' Omega L; given sample
-    sizes, joint effects (L'AL)^-1 L'(a * b), A and a as in `mv_gmm` and r in place of J.
+    sizes, joint effects (L'AL)^-1 L'(a * b), A and a as in `mv_gmm` and r in place of J. With several exposures the
+    published weights v add effects in the exposures' units, so that the kept components, and with them the estimate,
+    depend on these units: give exposures on one scale, such as standard deviations.
     """
     choice("errors", errors, ("many_weak", "standard"))
     choice("components", components, ("eigen", "prcomp"))

@@ -79,7 +79,8 @@ def within(
     type-I error is .04 to .08 (Monte-Carlo error .02) while the cut is complete, and .64 to .82 where doses act around
     it or paths beside the features are not listed (``benchmarks/results/mr_simulations.md``). Also
     optimistic where d/N is large under CR1. Features whose changes are copies of each other are one
-    exposure under several names: they are merged, and each reports the effect of the set.
+    exposure under several names: they are merged, and each reports the effect of the set; of features that are sums
+    of others none has an effect of its own (``meta["dependent_sets"]``).
 
     Source: the within (first-difference) estimator of panel econometrics; equal to two-stage least
     squares with every run its own instrument. CR3: Bell & McCaffrey 2002.
