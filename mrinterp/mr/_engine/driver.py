@@ -176,6 +176,7 @@ def _withhold(result: ResultTable, rows: Rows, cols: Rows, of_x: Any, of_y: Any,
     if jointly and (x != "").any():
         x = np.full(len(x), next(why for why in x if why), dtype=object)
     where = (x != "")[:, None] | (y != "")[None, :]
+    where &= result.numbers(rows, cols)  # what has no number keeps its own reason
     if where.any():
         why = np.where((x != "")[:, None], x[:, None], y[None, :])
         result.forbid(rows, cols, where, why)

@@ -74,6 +74,10 @@ class ResultTable:
     def fail(self, rows: Rows, cols: Rows, why: str) -> None:
         self.status[self._cells(rows, cols)] = why
 
+    def numbers(self, rows: Rows, cols: Rows) -> Mask:
+        """Cells of a block that have an estimate, (f, o)."""
+        return np.asarray(np.isfinite(self.beta[self._cells(rows, cols)]))
+
     def leave_out(self, rows: NDArray[np.int_], cols: Rows, why: Sequence[str]) -> None:
         """Exposures that cost only themselves: each with its own reason, and listed."""
         listed = self.meta.setdefault("left_out", [])
