@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._adapter import Adapter, Run
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._position_limit import position_table_length, trained_length
 from mrinterp.adapters._site_output import first_tensor
@@ -47,7 +47,7 @@ def check_inputs(adapter: Adapter, site: str, inputs: ModelInputs, new_tokens: i
     one = inputs.take([0])
     state = _random_states(one)
     with torch.inference_mode():
-        first = adapter.run(one.tensors, read=[site])
+        first = _first_pass(adapter, one, site)
         if not all(map(torch.equal, state, _random_states(one))):
             _refuse_random(adapter, one, first.output, state)
         held = first.activations[site]
@@ -120,6 +120,20 @@ def _word_table(module: Any) -> torch.Tensor | None:
     except (AttributeError, NotImplementedError):
         return None
     return weight if isinstance(weight, torch.Tensor) and weight.ndim == 2 else None
+
+
+def _first_pass(adapter: Adapter, one: ModelInputs, site: str) -> Run:
+    try:
+        return adapter.run(one.tensors, read=[site])
+    except IndexError as e:
+        if "index out of range" not in str(e):
+            raise
+        sizes = ", ".join(f"{name} {tuple(value.shape[1:])}" for name, value in one.tensors.items())
+        raise InputError(
+            f"inputs ({sizes})",
+            "a table of the network has no row for one of their tokens or positions",
+            "Use the network's own tokenizer, and pad to no more tokens than it has positions",
+        ) from e
 
 
 def _random_states(inputs: ModelInputs) -> list[torch.Tensor]:

@@ -13,6 +13,8 @@ _TABLE = re.compile(r"^(wpe|(?!.*rel).*position.*|.*pos_emb.*|.*embed_pos.*)$", 
 """Names of tables of learned (or fixed) absolute positions; relative ones take any length."""
 _COORDINATE = re.compile(r"^[xyhw]_|row|col|bucket|axial")
 """Tables of places on a page, not of tokens in a text."""
+_NOT_TEXT = re.compile(r"vision|visual|image|patch|audio|speech")
+"""Parts of a network that read something else than text."""
 
 
 def position_table_length(module: Any) -> int | None:
@@ -25,7 +27,8 @@ def position_table_length(module: Any) -> int | None:
     found = []
     for path, part in module.named_modules():
         name = path.rpartition(".")[2]
-        if isinstance(part, torch.nn.Embedding) and _TABLE.match(name) and not _COORDINATE.search(name):
+        text = not _COORDINATE.search(name) and not _NOT_TEXT.search(path)
+        if isinstance(part, torch.nn.Embedding) and _TABLE.match(name) and text:
             # Rows before the first position: an offset (OPT, BART), or up to the padding's own row (RoBERTa).
             before = int(getattr(part, "offset", 0) or 0)
             if not before and part.padding_idx is not None:

@@ -191,6 +191,22 @@ def test_rotary_positions_end_at_the_texts_not_at_the_padding() -> None:
         _bench(adapter, _texts(left=False, length=13))
 
 
+def test_a_table_that_ends_before_the_tokens_is_a_message() -> None:
+    class _Places(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.e, self.place = torch.nn.Embedding(20, 16), torch.nn.Embedding(5, 16)
+
+        def forward(self, ids: Any) -> Any:
+            return self.e(ids) + self.place(torch.arange(ids.shape[1]))
+
+    for length, top in ((6, 20), (5, 21)):
+        ids = torch.full((4, length), top - 1)
+        inputs = ModelInputs({"ids": ids}, torch.ones_like(ids))
+        with pytest.raises(mrinterp.InputError, match="no row for one of their tokens or positions"):
+            Bench(TorchAdapter(_Places().eval()), "e", Units([0], 16), inputs, Logit(1))
+
+
 def test_tokens_of_another_vocabulary_and_masks_that_are_added_are_refused() -> None:
     adapter, inputs = _network("GPT2"), _texts(left=False)
     ids = inputs.tensors["input_ids"].clone()
