@@ -112,6 +112,18 @@ def test_knockouts_of_one_call_do_not_depend_on_the_block(made: Callable[[], Any
     np.testing.assert_allclose(found[2], found[0], rtol=1e-4, atol=1e-7)
 
 
+def test_calls_have_places_of_their_own_in_the_order_of_a_run() -> None:
+    bench = Bench(TorchAdapter(_Loop().eval()), "layer@2", Units([0], D), _inputs(), FIRST)
+    assert bench.order["layer@1"] < bench.order["layer@2:input"] < bench.order["layer@2"] < bench.order["once"]
+    assert "layer" not in bench.order
+    direct = mrinterp.knockouts.direct_effect
+    # The stream goes on beside the third call: part of the effect is direct.
+    assert direct(bench, "mean", freeze=["layer@3"]).direct.any()
+    for site, message in (("layer@1", "is not reached after layer@2"), ("layer", "runs it 3 times")):
+        with pytest.raises(mrinterp.InputError, match=message):
+            direct(bench, "mean", freeze=[site])
+
+
 def test_a_module_that_runs_as_often_as_the_input_says() -> None:
     net = _UntilLarge().eval()
     bench = Bench(TorchAdapter(net), "layer@1", Units([0], D), _inputs(), FIRST, block=8)
