@@ -114,7 +114,9 @@ def test_knockouts_of_one_call_do_not_depend_on_the_block(made: Callable[[], Any
 
 def test_calls_have_places_of_their_own_in_the_order_of_a_run() -> None:
     bench = Bench(TorchAdapter(_Loop().eval()), "layer@2", Units([0], D), _inputs(), FIRST)
-    assert bench.order["layer@1"] < bench.order["layer@2:input"] < bench.order["layer@2"] < bench.order["once"]
+    assert (
+        bench.order["layer@1"] < bench.order["layer@2:input"] < bench.order["layer@2"] < bench.order["once"]
+    )
     assert "layer" not in bench.order
     direct = mrinterp.knockouts.direct_effect
     # The stream goes on beside the third call: part of the effect is direct.

@@ -382,7 +382,9 @@ def test_control_characters_in_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'rs1\\x1b\[2J' holds a control character") as caught:
         tables.read(tmp_path / "t.csv")
     assert "\x1b" not in str(caught.value)
-    (tmp_path / "h.csv").write_text(rows.replace("rs1\x1b[2J", "a").replace("beta_exposure", "beta_ex\x07posure"))
+    (tmp_path / "h.csv").write_text(
+        rows.replace("rs1\x1b[2J", "a").replace("beta_exposure", "beta_ex\x07posure")
+    )
     with pytest.raises(InputError, match="holds a control character"):
         tables.read(tmp_path / "h.csv")
     (tmp_path / "t.csv").write_text(rows.replace("rs1\x1b[2J", "=1+1"))
