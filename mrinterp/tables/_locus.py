@@ -222,8 +222,8 @@ def read_coloc_table(
             if t == 1:
                 beta[1], said = on_one_allele(sheet, names, beta[1])
                 notes += said
-            notes += converted(sheet, trait, columns)
             spread.append(_trait_sd(sd[t], variance[-1], frequency[-1], n[t]))
+        notes += converted(sheet, trait, columns)
     reject_standard_errors(sheet, variance, frequency, n, sd)
     return ColocTable(
         names,

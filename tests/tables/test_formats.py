@@ -361,6 +361,7 @@ def test_p_beyond_double_precision_is_read_exactly(text: str, tmp_path: Path) ->
     read = tables.read_coloc_table(locus, n=(1000, 1000))
     np.testing.assert_allclose(read.beta[0], read.beta[1], rtol=1e-12)
     assert np.isfinite(read.beta).all()
+    assert ["no sign" in note for note in read.notes] == [True, True]
     if text != "1":
         z = 0.1 / found["se"].iloc[0]
         assert -norm.logsf(z) / np.log(10) - np.log10(2) == pytest.approx(want, rel=1e-9)

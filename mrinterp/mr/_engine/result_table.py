@@ -133,9 +133,9 @@ class ResultTable:
         keep = slice(None) if used is None else used
         b, g = self.data.beta_x[rows][:, keep], self.data.beta_y[cols][:, keep]
         left = share_left(b.T) if self.how.kind == "multivariable" else np.ones(len(b))
-        size = np.sqrt((b * b).mean(axis=1) * np.maximum(left, EPS))
-        step = np.abs(g).max(axis=1) * (rounding_of(g.T) + 16.0 * EPS)
         with np.errstate(all="ignore"):
+            size = np.sqrt((b * b).mean(axis=1) * np.maximum(left, EPS))
+            step = np.abs(g).max(axis=1) * (rounding_of(g.T) + 16.0 * EPS)
             floor = FLOOR * step[None, :] / size[:, None]
             low = (beta <= floor) & (se < floor)
         if not low.any():
