@@ -122,7 +122,9 @@ def test_coloc_reads_standard_errors_p_values_and_loci(table, tmp_path: Path) ->
         p_2=2 * norm.sf(np.abs(frame.beta_2) / np.sqrt(frame.varbeta_2)),
     )
     p.to_csv(tmp_path / "p.csv", index=False)
-    out = json.loads(run("coloc", tmp_path / "p.csv", "--n-1", m["N_1"], "--n-2", m["N_2"], "--json").output)
+    done = run("coloc", tmp_path / "p.csv", "--n-1", m["N_1"], "--n-2", m["N_2"], "--json")
+    out = json.loads(done.stdout)
+    assert done.stderr.count("come from p-values and have no sign") == 2
     expected = hypotheses(load_case("coloc_H4").results("coloc.abf.pvalues"))[0]
     np.testing.assert_allclose([out[f"pp_h{h}"] for h in range(5)], expected, rtol=1e-5)
     refused(run("coloc", tmp_path / "p.csv"), "--n-1")
