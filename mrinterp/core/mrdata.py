@@ -245,9 +245,13 @@ class MRData(Shown):
     ) -> MRData:
         """The same data for fewer traits (names) or instruments (a mask over J)."""
         xs = list(
-            self.exposures if exposures is None else checked_names(exposures, "exposures", self.exposures)
+            self.exposures
+            if exposures is None
+            else checked_names(exposures, "exposures", self.exposures, least=0)
         )
-        ys = list(self.outcomes if outcomes is None else checked_names(outcomes, "outcomes", self.outcomes))
+        ys = list(
+            self.outcomes if outcomes is None else checked_names(outcomes, "outcomes", self.outcomes, least=0)
+        )
         fx = [self.exposures.index(x) for x in xs]
         oy = [self.outcomes.index(y) for y in ys]
         keep = np.ones(len(self.instruments), bool)
