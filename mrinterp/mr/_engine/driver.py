@@ -32,6 +32,9 @@ Mask = NDArray[np.bool_]
 BLOCK_CELLS = 1 << 19
 """Most (feature, outcome, instrument) cells that an expanding kernel gets at once."""
 
+FEW = 3
+"""Known effects on an outcome, all exactly 0, from which it is said not to vary."""
+
 DEAD = (
     "left out: it does not change in these runs (a dead or constant feature), so that no instrument moves it"
 )
@@ -270,7 +273,9 @@ def _not_moved(data: MRData, still: Mask) -> list[str]:
 
 def _outcome_patterns(data: MRData, y: Mask, result: ResultTable) -> list[tuple[NDArray[np.int_], Mask]]:
     """Outcomes that share a pattern of usable instruments; those that nothing moves are said not to vary."""
-    varies = (y & (data.beta_y != 0)).any(axis=1)
+    zero = (y & (data.beta_y != 0)).sum(axis=1) == 0
+    # One or two effects are 0 in a rounded table of an outcome that varies.
+    varies = ~zero | ((y.sum(axis=1) > 0) & (y.sum(axis=1) < FEW))
     for o in np.flatnonzero(~varies):
         result.fail(slice(None), np.array([o]), FLAT_OUTCOME if y[o].any() else NO_OUTCOME)
     rows = np.flatnonzero(varies)

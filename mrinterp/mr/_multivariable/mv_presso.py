@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_draws
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
@@ -70,6 +71,7 @@ def mv_presso(
     are removed its level does not hold under balanced pleiotropy of all instruments (type-I error .12 to
     .15 in ``benchmarks/mr_simulations.py``).
     """
+    draws = checked_draws(draws, "option 'draws' of 'mv_presso'")
     J, F, O = data.size
     beta, se, raw, raw_se = (np.full((F, O), np.nan) for _ in range(4))
     rss, global_p = np.full(O, np.nan), np.full(O, np.nan)

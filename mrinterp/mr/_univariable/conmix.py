@@ -61,7 +61,7 @@ def _grid(
 
 def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[float, ...]:
     """Estimate, limits, -log10 p, phi^2, number of intervals, the step, and how many ends of the grid are inside
-    the interval (3: all of the grid is)."""
+    the interval (3: the likelihood is flat)."""
     value = _log_likelihood(r, sr, psi, grid)
     at = int(np.argmax(value))
     theta, top = float(grid[at]), float(value[at])
@@ -83,7 +83,7 @@ def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[fl
         phi2,
         float(pieces),
         float(grid[1] - grid[0]) if len(grid) > 1 else np.nan,
-        3.0 if kept.all() else float(kept[0]) + float(kept[-1]),
+        3.0 if np.ptp(value) == 0 else float(kept[0]) + float(kept[-1]),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import checked_draws
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
@@ -109,6 +110,7 @@ def presso(
     Distortion = (raw - corrected) / |corrected|, against removing as many instruments at random.
     Not valid where half of the instruments or more are invalid.
     """
+    draws = checked_draws(draws, "option 'draws' of 'presso'")
     shape = effects.shape
     b, s, g, t = effects.cells()
     J = b.shape[1]
@@ -116,7 +118,7 @@ def presso(
     loo = _without_each(w, b, g)
     residual = g - b * loo
     rss = (w * residual * residual).sum(axis=1)
-    global_p = _global_p(b, s, t, loo, rss, int(draws), int(seed))
+    global_p = _global_p(b, s, t, loo, rss, draws, int(seed))
     p = two_sided_p(neglog10p_chi2(residual**2 / (t * t + loo * loo * s * s), 1.0)) * J
     outliers = (p < alpha) & (global_p < alpha)[:, None]
     all_out = (~outliers).sum(axis=1) < 2
@@ -127,7 +129,7 @@ def presso(
     distortion_p = np.full(len(b), np.nan)
     for c in np.flatnonzero(outliers.any(axis=1)):
         distortion_p[c] = _distortion_p(
-            w[c], b[c], g[c], raw[c], int(outliers[c].sum()), distortion[c], int(draws), int(seed)
+            w[c], b[c], g[c], raw[c], int(outliers[c].sum()), distortion[c], draws, int(seed)
         )
     details = {
         "rss": rss,
