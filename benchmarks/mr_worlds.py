@@ -96,7 +96,8 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[MRData, Arra
     if scenario.ld:
         ld = scenario.ld ** np.abs(np.subtract.outer(np.arange(J), np.arange(J)))
         errors = errors @ np.linalg.cholesky(ld).T
-        beta, gamma = beta @ ld, gamma @ ld  # marginal effects pick up the neighbours'
+        # Marginal effects pick up the neighbours'; on the scale of z-scores, as where errors differ by frequency.
+        beta, gamma = (beta / size) @ ld * size, (gamma / size) @ ld * size
     sigma = None
     if scenario.design == "paired":
         noise = np.linalg.cholesky(corr[:F, :F]) @ errors[:F] * se_x

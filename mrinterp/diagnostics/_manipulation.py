@@ -116,7 +116,7 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
 
     Notes
     -----
-    Passing says that numbers can be computed, not that they are right: a path around the features that the
+    In the example one feature is a copy of another: neither has an effect by itself. Passing says that numbers can be computed, not that they are right: a path around the features that the
     bypass leaves out shows in none of these.
 
     Examples
@@ -124,7 +124,7 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
     >>> import mrinterp
     >>> panel = mrinterp.worlds.linear_world(0).panel
     >>> [c.verdict for c in mrinterp.diagnostics.identification_checks(panel, "perturbed", 10)]
-    ['passed', 'passed', 'passed']
+    ['passed', 'passed', 'warning']
     """
     chosen = panel.select(kinds=(kind,))
     change = chosen.changes()

@@ -147,7 +147,7 @@ def _arrays() -> dict[str, Any]:
         ({"outcomes": np.zeros(31)}, r"outcomes: 31 rows; features has 32"),
         ({"family": np.arange(32)}, r"family: prompt .* is in 4 families"),
         ({"features": np.full((32, 2), np.nan)}, r"features, row 0, column 'x0': value nan"),
-        ({"features": np.full((32, 2), "a")}, r"features: not numeric"),
+        ({"features": np.full((32, 2), "a")}, r"features: text .*Give numbers"),
         ({"clean": np.arange(32) == 0}, r"clean runs. Give every prompt exactly one"),
         ({"feature_names": ["a", "a"]}, r"'a' appears twice"),
         ({"placebo": ["q"]}, r"'q' is not an instrument"),

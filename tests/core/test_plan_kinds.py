@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -99,10 +98,7 @@ def test_a_far_value_is_refused_unless_the_plan_asks_for_it(study: Study, tmp_pa
     def with_clamp(more: dict[str, Any]) -> Study:
         data = study.plan.to_dict()
         data["knockouts"]["kinds"] = [{"kind": "clamp", "value": 1e4, **more}]
-        again = Study(read_plan(data)[0], study.source, tmp_path / f"run{len(more)}")
-        for name in ("design", "basis"):
-            shutil.copytree(study.out / name, again.out / name)
-        return again
+        return Study(read_plan(data)[0], study.source, tmp_path / f"run{len(more)}")
 
     with pytest.raises(InputError, match=r"clamped to 10000 is far outside.*allow_off_support"):
         with_clamp({}).knockouts  # noqa: B018

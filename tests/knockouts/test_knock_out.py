@@ -187,6 +187,7 @@ def test_saved_effects_reopen_and_old_ones_are_read(tmp_path: Path) -> None:
         (tmp_path / "k" / f"{name}.npy").unlink()
     (tmp_path / "k" / "effect_by_input.npy").rename(tmp_path / "k" / "per_prompt.npy")
     (tmp_path / "k" / "inputs.parquet").rename(tmp_path / "k" / "prompts.parquet")
+    (tmp_path / "k" / "SHA256SUMS").unlink()
     header = tmp_path / "k" / "knockouts.json"
     text = header.read_text().replace('"positions"', '"unread"')
     header.write_text(text.replace("{", '{"noise_floor": [0.0, null],', 1))

@@ -127,7 +127,7 @@ def test_bad_cells_cost_themselves_only(tmp_path: Path) -> None:
         ([CASES / "valid" / "data.csv", "-y", "cholesterol"], "cholesterol"),
         ([CASES / "valid" / "data.csv", "--error-corr", "2"], "between -1 and 1"),
         ([CASES / "valid" / "data.csv", "--option", "ivw.colour=1"], "no such option"),
-        ([CASES / "valid" / "data.csv", "--ld", CASES / "correlated" / "corr.csv"], "not in the header"),
+        ([CASES / "valid" / "data.csv", "--ld", CASES / "correlated" / "corr.csv"], "not among its names"),
         ([CASES / "valid"], "cannot be read"),
         ([CASES / "valid" / "data.csv", "--plot", CASES / "valid" / "data.csv"], "Name a folder"),
     ],
@@ -153,7 +153,7 @@ def test_bad_input_exits_2_with_one_message(args: list, words: str) -> None:
             "4 cells under 5 columns",
         ),
         (b"SNP,beta_exposure\n\xff\xfe,1\n", "not UTF-8"),
-        (b"\x00\x01\x02", "no rows"),
+        (b"\x00\x01\x02", "control character"),
         (b"", "empty"),
     ],
 )

@@ -99,7 +99,9 @@ def linear_readout(folder: str) -> Any:
 def decoder(folder: str) -> Any:
     """The decoder in a folder, as a plain module."""
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     return AutoModelForCausalLM.from_pretrained(folder).eval()
 
 

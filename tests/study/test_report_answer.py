@@ -73,7 +73,7 @@ def test_kinds_of_knockout_stand_side_by_side_with_test_verdicts_and_flags() -> 
 def test_flow_reasons_assumptions_and_provenance_are_there() -> None:
     words = words_of(page_html(study()))
     for said in (
-        "1 instrument of kind noise dropped: its dose did not vary, or an error is zero.",
+        "1 instrument of kind noise dropped: its dose did not vary, or no error could be measured.",
         "negative control, used for no estimate",
         "no runs of this kind in the estimation split",
         "departs from the identity by 0 at most",

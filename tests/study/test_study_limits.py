@@ -136,7 +136,7 @@ def test_a_divergence_has_no_slope_and_the_run_says_so(decoder: Path, tmp_path: 
         assert set(verdicts.filter(like="verdict").to_numpy().ravel()) == {"not applicable"}
     assert not (study.agreement.misled["outcome"] == "divergence").any()
     assert "No verdict applies to divergence" in page
-    assert "no verdict applies" in page
+    assert "have no verdict" in page
     assert "nan" not in text
 
 
@@ -151,10 +151,13 @@ def test_coordinates_that_sum_to_a_constant_are_called_not_identified(
     )
     for name in ("within", "tsls"):
         assert np.isnan(study.estimates[name].beta).all(), name
-        assert all(s.startswith("not identified") for s in study.estimates[name].status.ravel()), name
+        for status in study.estimates[name].status.ravel():
+            assert status.startswith("the data cannot tell it from"), name
+            assert "and 17 more" in status, "one set of 24, of which a status names a few"
+            assert len(status) < 500
     assert np.isfinite(study.knockouts["shift"].effect).all()
     check = next(c for c in study.checks if c["name"] == "features told apart")
     assert (check["verdict"], check["statistic"]) == ("failed", 24)
     text = summary_text(study)
-    assert "24 of 24 features are not identified" in text
+    assert "24 of 24 features are not identified by themselves" in text
     assert "nan" not in text

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.shown import listed
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.dependence import DependentSet
 
@@ -100,6 +101,10 @@ def _entry(e: Estimates, one: DependentSet, o: int) -> dict[str, Any]:
     return out
 
 
+MOST_NAMED = 6
+"""Members of a set that a status names; all of them are in ``meta["dependent_sets"]``."""
+
+
 def _words(e: Estimates, one: DependentSet, o: int, entry: dict[str, Any]) -> list[str]:
     """The status of every member."""
     own = [str(e.status[k, o]) for k in one.kept]
@@ -110,7 +115,7 @@ def _words(e: Estimates, one: DependentSet, o: int, entry: dict[str, Any]) -> li
     verdict = _verdict(entry)
     out = []
     for name in names:
-        others = ", ".join(n for n in names if n != name)
+        others = listed([n for n in names if n != name], MOST_NAMED)
         if one.rank == 1:
             text = f"the data cannot tell it from {others}: this is the effect of the set{verdict}"
         else:

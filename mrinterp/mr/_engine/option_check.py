@@ -49,7 +49,9 @@ def check_options(how: Estimator, options: Mapping[str, Any], given: Collection[
             raise InputError(f"option {name!r} of {how.name!r}", "no such option", hint)
         if isinstance(value, Integral) and name == "seed":
             checked_seed(value, f"option {name!r} of {how.name!r}")
-        elif isinstance(value, Integral) and name == "draws" and int(value) > 0:  # 0 draws: no error is asked for
+        elif (
+            isinstance(value, Integral) and name == "draws" and int(value) > 0
+        ):  # 0 draws: no error is asked for
             checked_draws(value, f"option {name!r} of {how.name!r}")
         elif isinstance(value, Integral) and int(value) > MOST_DRAWS and name not in SAMPLE_SIZES:
             raise InputError(
