@@ -93,7 +93,10 @@ def _read_text(where: str, path: Path, file: IO[bytes]) -> NamedMatrix:
         raise InputError(where, "the file is empty", "Give a header row of names and one row for each")
     (line, head), *rest = first
     delimiter = delimiter_of(path, head)
-    header = [c.strip() for c in split_lines([head], delimiter)[0]]
+    try:
+        header = [c.strip() for c in split_lines([head], delimiter)[0]]
+    except csv.Error as e:
+        raise InputError(f"{where}, line {line}", f"cannot be read ({e})", "Check its quotes") from None
     columns = len(header)
     values = np.full((columns, columns), np.nan)
     labels: list[str] = []

@@ -240,3 +240,12 @@ def test_mutated_command_lines_end_in_one_message() -> None:
     """The small version of benchmarks/mutated_commands.py."""
     campaign = runpy.run_path(str(ROOT / "benchmarks" / "mutated_commands.py"))["campaign"]
     assert campaign(60, seed=11) == []
+
+
+def test_an_open_quote_in_the_header_of_a_matrix_is_named(tmp_path: Path) -> None:
+    from mrinterp.core.errors import InputError
+    from mrinterp.tables._locus import read_ld
+
+    (tmp_path / "ld.csv").write_text('"a,b\n1,0\n0,1\n')
+    with pytest.raises(InputError, match=r"line 1: cannot be read .* Check its quotes"):
+        read_ld(tmp_path / "ld.csv", ("a", "b"))
