@@ -130,17 +130,8 @@ def main() -> None:
     def bench_of(nouns: list[str]) -> tuple[Bench, ModelInputs]:
         given, flipped = (inputs_of(network, sentences(nouns, f)) for f in (False, True))
         family = np.repeat(np.arange(len(nouns)), len(OPPOSITE))
-        made = Bench(
-            network.adapter,
-            SITE,
-            view,
-            given,
-            outcome,
-            position=AllTokens(),
-            family=family,
-            first="embeddings",
-        )
-        return made, flipped
+        settings: dict[str, Any] = {"position": AllTokens(), "family": family, "first": "embeddings"}
+        return Bench(network.adapter, SITE, view, given, outcome, **settings), flipped
 
     lines = ["# Every knockout design, once", SETTING]
 

@@ -150,13 +150,7 @@ def harmonize(
             "harmonize action", repr(action), "Use 1 (forward strand), 2 (infer) or 3 (drop palindromes)"
         )
     for side in (xs, ys):
-        for position, table in enumerate(side):
-            if table.trait in [t.trait for t in side[:position]]:
-                raise InputError(
-                    table.where,
-                    f"trait {table.trait!r} is given twice",
-                    "Give each trait once, under its own name",
-                )
+        _refuse_twice(side)
     tables = [*xs, *ys]
     by_name = _by_name(tables, no_alleles)
     drop: dict[str, str] = {}
@@ -206,6 +200,17 @@ def harmonize(
             "notes": _notes(tables, by_name, no_alleles) + _contrary(contrary),
         },
     )
+
+
+def _refuse_twice(side: list[TraitTable]) -> None:
+    """Refuse two tables of one trait on the same side."""
+    for position, table in enumerate(side):
+        if table.trait in [t.trait for t in side[:position]]:
+            raise InputError(
+                table.where,
+                f"trait {table.trait!r} is given twice",
+                "Give each trait once, under its own name",
+            )
 
 
 def _by_name(tables: list[TraitTable], no_alleles: bool) -> bool:
