@@ -1,8 +1,9 @@
 """Positions: at which tokens of a site a feature is read and written.
 
 `LAST_TOKEN` and `MEAN_OF_TOKENS` serve most studies. `TokenIndex` takes one token by its number, `TokenClass` the tokens
-of one class (a slot of the templates), `SpanMask` a span that you mark, `AllTokens` each token by itself, `MaxOfTokens`
-the largest value (it can be read but not written). An own position is a subclass of `Position` with a method `select`.
+of one class (a slot of the templates), `SpanMask` a span that you mark, `AllTokens` each token by itself, `EachToken`
+each of the tokens that another position takes the mean of, `MaxOfTokens` the largest value (it can be read but not
+written). An own position is a subclass of `Position` with a method `select`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ __all__ = [
     "LAST_TOKEN",
     "MEAN_OF_TOKENS",
     "AllTokens",
+    "EachToken",
     "LastToken",
     "MaxOfTokens",
     "MeanOfTokens",
@@ -308,6 +310,33 @@ class AllTokens(Position):
     def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
         """All tokens."""
         return mask
+
+
+@dataclass(frozen=True)
+class EachToken(Position):
+    """Each of the tokens of another position by itself: values (runs, tokens * features), zero at all other tokens.
+
+    Parameters
+    ----------
+    of : Position
+        Whose tokens; how it pools them does not matter.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.features import Units
+    >>> from mrinterp.positions import EachToken, TokenClass
+    >>> activation, classes = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[0, 1, 1]])
+    >>> Units([0], 1).read(activation, EachToken(TokenClass(1)).at(torch.ones(1, 3), classes)).tolist()
+    [[0.0, 3.0, 9.0]]
+    """
+
+    pooling: ClassVar[str] = "each"
+    of: Position
+
+    def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+        """The other position's tokens."""
+        return self.of.select(mask, classes)
 
 
 LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()

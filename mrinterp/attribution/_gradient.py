@@ -10,11 +10,11 @@ from mrinterp.attribution._method import (
     FLAT,
     Target,
     attribution_estimates,
-    gradients,
     per_unit,
     target_values,
 )
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._bench_gradient import gradients
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates

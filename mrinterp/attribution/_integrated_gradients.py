@@ -10,17 +10,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.attribution._method import (
-    DRAWN,
     Target,
     attribution_estimates,
-    beside_drawn,
-    blocks,
-    gradients,
     per_unit,
     target_values,
 )
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._bench_gradient import DRAWN, beside_drawn, blocks, gradients
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.models._write_gradient import write_gradient
 from mrinterp.results._check import NotApplicable

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,19 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.array_checks import checked_values
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._bench_gradient import DRAWN
+from mrinterp.knockouts._clean_values import written_tokens
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.mean import Mean
 from mrinterp.knockouts._kinds.replacement import replacement_values
-from mrinterp.models._write_gradient import write_gradient
-from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.least_squares import clustered_mean
 from mrinterp.stats.clustered.through_origin import through_origin
 
 __all__ = [
-    "DRAWN",
     "FLAT",
     "Target",
     "attribution_estimates",
-    "beside_drawn",
-    "blocks",
-    "gradients",
     "per_unit",
     "target_values",
     "token_mean",
@@ -44,7 +40,6 @@ FLAT = (
     "the gradient is zero on every prompt: a step, a saturated unit or no path to the outcome;"
     " only a knockout tells which"
 )
-DRAWN = "the outcome is sampled: no gradient flows through random draws"
 NO_ERROR = "no standard error: the change comes from fewer than two families"
 UNMOVED = "the value put in equals the clean one on every prompt: choose another target"
 
@@ -53,8 +48,7 @@ def token_mean(bench: Bench, values: Array) -> Array:
     """One value per prompt and feature, (P, F), of values (P, F) or (P, T, F): the mean over own tokens."""
     if not bench.each:
         return values
-    assert bench.inputs.mask is not None
-    own = bench.inputs.mask.bool().cpu().numpy()
+    own = written_tokens(bench)
     return np.asarray((values * own[:, :, None]).sum(axis=1) / own.sum(axis=1)[:, None])
 
 
@@ -106,49 +100,6 @@ def _of_kind(bench: Bench, kind: Kind) -> Array:
     """What a kind of knockout writes, shaped as the bench's values; where it leaves them, the clean ones."""
     values = np.moveaxis(replacement_values(bench, np.arange(bench.features), kind), 0, -1)
     return np.where(np.isnan(values), bench.values, values)
-
-
-def blocks(count: int, block: int) -> Iterator[NDArray[np.int_]]:
-    """Rows 0..count-1, a canonical block at a time."""
-    for a in range(0, count, block):
-        yield np.arange(a, min(a + block, count))
-
-
-def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicable:
-    """Derivative of every outcome by every feature's written value, (P, F, O) or (P, T, F, O); nan for a sampled one.
-
-    Parameters
-    ----------
-    values : ndarray shaped as the bench's, optional
-        Where the derivative is taken, all features written at once. Default: the clean values.
-    """
-    if len(bench.outcome.sampled_names) == len(bench.outcome.names):
-        return NotApplicable(DRAWN, "gradient")
-    parts = []
-    for rows in blocks(bench.prompts, bench.block):
-        at = None if values is None else values[rows].reshape(len(rows), -1)
-        with bench.begun(rows):
-            found = write_gradient(
-                bench.adapter,
-                bench.site,
-                bench.view,
-                bench.inputs.take(rows),
-                bench.outcome_of(rows).computed,
-                bench.position,
-                at,
-            )
-        if isinstance(found, NotApplicable):
-            return found
-        parts.append(np.moveaxis(found[1], 1, -1))
-    return beside_drawn(bench, np.concatenate(parts).reshape(*bench.values.shape, -1))
-
-
-def beside_drawn(bench: Bench, computed: Array) -> Array:
-    """Numbers (..., O) of all outcomes from those of the computed ones, nan for sampled ones."""
-    drawn = np.isin(bench.outcome.names, bench.outcome.sampled_names)
-    found = np.full((*computed.shape[:-1], len(drawn)), np.nan)
-    found[..., ~drawn] = computed
-    return found
 
 
 def per_unit(bench: Bench, moved: Array, predicted: Array) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from mrinterp.core.plan_outcome import OutcomeSection
 from mrinterp.core.section import Fraction, Section
 from mrinterp.core.storage import digest
 
-__all__ = ["MIN_FAMILIES", "Plan", "differences", "read_plan"]
+__all__ = ["HELD_OUT", "MIN_FAMILIES", "Plan", "differences", "read_plan"]
 
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
@@ -176,7 +176,13 @@ class EstimationSection(Section):
         default=0.02,
         gt=0,
         description="Half-width of the region of practical equivalence: effects closer to zero count as none, in"
-        " standard deviations of the outcome per standard deviation of the feature.",
+        " standard deviations of the outcome per natural standard deviation of the feature (a contrast over 2.563).",
+    )
+    rests_on: Literal["auto", "contrast", "mr"] = Field(
+        default="auto",
+        description="What claims rest on: `contrast` (knockouts to the high and the low natural value of each token, made"
+        " more precise by a gradient where there is one), `mr` (instruments, widened by their measured bias: a local slope,"
+        " which can never show that there is no effect) or `auto`, the one with the weakest assumptions: `contrast`.",
     )
     bootstrap_draws: int = Field(
         default=200,
@@ -186,11 +192,27 @@ class EstimationSection(Section):
     )
 
 
+HELD_OUT = ("judge", "again")
+"""Contrasts on replication families: one half judges the claim, the other half estimates it once more."""
+
+
 class KnockoutsSection(Section):
     """The blind knockouts."""
 
+    families: int = Field(
+        default=0,
+        ge=0,
+        description="Families of the knockout split on which features are knocked out, at least 10 for a claim; 0 takes as"
+        " many as `width` needs by a pilot on 5 discovery families, whose numbers are not used again.",
+    )
+    width: float = Field(
+        default=0.5,
+        gt=0,
+        description="Half-width of the intervals of contrasts that the pilot aims at, in half-widths of the region of"
+        " practical equivalence.",
+    )
     prompts_per_family: int = Field(
-        default=4, ge=1, description="Prompts per family in the knockout split, at most so many of a table."
+        default=4, ge=1, description="Prompts per family that are knocked out, at most so many of a table."
     )
     size: float = Field(
         default=1.0,
@@ -221,7 +243,13 @@ class KnockoutsSection(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """What the study's knockouts are called in tables and in the run folder, in the order they are run."""
-        return ("shift", *(k.named for k in self.kinds), *(("random",) if self.random_controls else ()))
+        return (
+            "contrast",
+            *HELD_OUT,
+            "shift",
+            *(k.named for k in self.kinds),
+            *(("random",) if self.random_controls else ()),
+        )
 
     @field_validator("kinds")
     @classmethod

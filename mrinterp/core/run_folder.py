@@ -170,7 +170,7 @@ class RunFolder:
         """Record which knockouts will be run on which families, and what was readable when this was decided.
 
         They are ``blind`` if the plan names them, rules and candidates are hashed, the families are those of the
-        knockout split, and no number that uses outcomes of families beyond discovery exists; else ``selected``.
+        knockout or the replication split, and no number that uses outcomes of families beyond discovery exists; else ``selected``.
         The folder finds this out by itself. Planning the same again changes nothing.
 
         Parameters
@@ -207,7 +207,8 @@ class RunFolder:
             )
         existed = self.readable()
         hashed = bool(header["rules_hash"] and header["candidates_hash"])
-        blind = own and hashed and not existed and not read and set(wanted) <= self._families_of("knockout")
+        known = self._families_of("knockout", "replication")
+        blind = own and hashed and not existed and not read and set(wanted) <= known
         planned = "blind" if blind else "selected"
         more: dict[str, Any] = {"names": new, "planned": planned, "existed": existed, "families": stated}
         self._append("plan knockouts", ("rules", "candidates", "basis", *existed), {}, **more)
@@ -426,7 +427,7 @@ class RunFolder:
         write_study_header(self.path, header)
 
     def fix_candidates(self) -> None:
-        """Add the hash of candidates, dictionary and rank to the header; fixed once."""
+        """Add the hash of candidates, dictionary, rank, levels and pilot to the header; fixed once."""
         header = self.header
         candidates = self._candidates(header["rules_hash"])
         self._unchanged(header, "candidates_hash", candidates, "basis")
@@ -437,7 +438,11 @@ class RunFolder:
             self._append("candidates", ("rules", "basis"), {}, fixed, digest=candidates, existed=existed)
 
     def _candidates(self, rules: str) -> str:
-        return digest({"rules": rules, "basis": digest_files(self.path / "basis")})
+        fixed = {"rules": rules, "basis": digest_files(self.path / "basis")}
+        if (self.path / "contrast_levels").exists():
+            fixed["contrast_levels"] = digest_files(self.path / "contrast_levels")
+            fixed["pilot"] = digest_file(self.path / "pilot.json")
+        return digest(fixed)
 
     def _unchanged(self, before: dict[str, Any], name: str, now: str, what: str) -> None:
         if before.get(name) and before[name] != now:

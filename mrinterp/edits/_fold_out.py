@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
-from mrinterp.attribution._method import blocks
 from mrinterp.core.errors import InputError
 from mrinterp.edits._cut_units import cut_units
 from mrinterp.edits._weight_edit import (
@@ -25,6 +24,7 @@ from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._bench_gradient import blocks
 from mrinterp.outcomes._outcome import outcome_values
 from mrinterp.results._check import NotApplicable
 

@@ -1,4 +1,5 @@
 from ._bench import Bench as Bench
+from ._contrast_levels import contrast_levels as contrast_levels
 from ._designs.against_random import against_random as against_random
 from ._designs.corruption import Corruption as Corruption
 from ._designs.direct_effect import direct_effect as direct_effect
@@ -7,12 +8,14 @@ from ._designs.epistasis import epistasis as epistasis
 from ._designs.faithfulness import faithfulness as faithfulness
 from ._designs.minimal_set import minimal_set as minimal_set
 from ._designs.ordered_knockouts import ordered_knockouts as ordered_knockouts
+from ._designs.rectified_contrast import rectified_contrast as rectified_contrast
 from ._designs.rescue import rescue as rescue
 from ._designs.set_effects import set_effects as set_effects
 from ._designs.specificity import specificity as specificity
 from ._edited_runs import EditedRuns as EditedRuns
 from ._kinds.clamp import Clamp as Clamp
 from ._kinds.compare_kinds import compare_kinds as compare_kinds
+from ._kinds.contrast import Contrast as Contrast
 from ._kinds.interchange import Interchange as Interchange
 from ._kinds.kind import Kind as Kind
 from ._kinds.mean import Mean as Mean

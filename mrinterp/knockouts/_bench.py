@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +32,7 @@ from mrinterp.models._resumption import Resumption, far_values
 from mrinterp.models._site_heads import check_heads
 from mrinterp.outcomes._outcome import Outcome, Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import MEAN_OF_TOKENS, AllTokens, Position, SpanMask, TokenClass
+from mrinterp.positions import MEAN_OF_TOKENS, EachToken, Position, SpanMask, TokenClass
 from mrinterp.scan._reader import sharded
 
 __all__ = ["Bench"]
@@ -121,15 +122,13 @@ class Bench:
         folder: Path | None = None,
         first: str | None = None,
     ) -> None:
-        if isinstance(
-            position, SpanMask
-        ):  # a mask of the whole batch, kept with the inputs to be taken apart
+        if isinstance(position, SpanMask):  # of the whole batch: kept with the inputs, to be taken apart
             inputs, position = with_span(inputs, position), TokenClass(1)
         self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
         self.block, self.folder = checked_count(block, "block", unit="runs per forward pass"), folder
         self.outcome = outcome_set(outcome, sampling)
         self.position = MEAN_OF_TOKENS if position is None and inputs.mask is not None else position
-        self.each = isinstance(self.position, AllTokens)
+        self.each = getattr(self.position, "pooling", "") == "each"
         self.prompts, self.features = len(inputs), len(view.names)
         self.family = one_per_prompt(family, "family", self.prompts)
         named = one_per_prompt(prompt, "prompt", self.prompts)
@@ -153,6 +152,21 @@ class Bench:
             f"Bench(site={self.site!r}, features={self.features}, outcomes={len(self.outcome.names)},"
             f" prompts={self.prompts}, families={families})"
         )
+
+    @cached_property
+    def by_token(self) -> Bench:
+        """The same bench, each token of its position by itself: values (P, T, F), zero where it selects nothing.
+
+        This one where that is so already; else one more pass over the clean inputs.
+        """
+        if self.each or self.position is None:
+            return self
+        made = copy.copy(self)
+        for name in ("by_token", "digest"):  # what is remembered of a bench, and is another for this one
+            made.__dict__.pop(name, None)
+        made.position, made.each = EachToken(self.position), True
+        made.values = made.read(self.inputs)
+        return made
 
     @property
     def resumes(self) -> bool:

@@ -10,7 +10,7 @@ from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.knockouts._bench import Bench
 from mrinterp.positions import AllTokens
 
-__all__ = ["ROUNDING", "clean_activation", "clean_token_values", "clean_values", "own_tokens", "spread"]
+__all__ = ["ROUNDING", "clean_activation", "clean_token_values", "clean_values", "spread", "written_tokens"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -19,15 +19,20 @@ ROUNDING = 1e-6
 """Share of a feature's largest value that is nothing but rounding: float32 has seven digits."""
 
 
-def own_tokens(inputs: ModelInputs) -> NDArray[np.bool_]:
-    """Which places hold a token of the input itself, (P, T); (P, 1) without a token axis."""
-    return inputs.mask_or_ones.bool().cpu().numpy()
+def written_tokens(bench: Bench, inputs: ModelInputs | None = None) -> NDArray[np.bool_]:
+    """Which tokens of a bench's inputs (or of others) its position selects, (P, T); (P, 1) without a token axis."""
+    given = bench.inputs if inputs is None else inputs
+    if given.mask is None:
+        return np.ones((len(given), 1), dtype=bool)
+    positions = given.at(bench.position)
+    assert positions is not None
+    return positions.selected.cpu().numpy()
 
 
 def clean_values(bench: Bench, features: Rows) -> Array:
     """What a bench reads without edits: (f, P), or (f, P, T) with nan on padding where tokens have their own."""
     values = np.moveaxis(bench.values[..., features], -1, 0)
-    return np.where(own_tokens(bench.inputs), values, np.nan) if bench.each else values
+    return np.where(written_tokens(bench), values, np.nan) if bench.each else values
 
 
 def clean_activation(bench: Bench, rows: Rows) -> torch.Tensor:

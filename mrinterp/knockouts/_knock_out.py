@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from mrinterp.core.checks import checked_draws, checked_seed, shown
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._clean_values import ROUNDING, clean_values, own_tokens, spread
+from mrinterp.knockouts._clean_values import ROUNDING, clean_values, spread, written_tokens
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._kinds.resample import Resample
-from mrinterp.knockouts._outcome_rope import outcome_sd, resolutions
+from mrinterp.knockouts._outcome_rope import label_sizes, outcome_sd, resolutions
 from mrinterp.knockouts._site_variation import site_variation
 from mrinterp.knockouts._support import FAR, MASSIVE, Support, check_support
 from mrinterp.knockouts._token_groups import token_groups
@@ -58,7 +58,7 @@ def knock_out(
     bench : Bench
         The network, its inputs, features and outcomes.
     kind : str or Kind
-        What is written: ``shift, zero, mean, resample, clamp, scale, steer, interchange``, or one of your own.
+        What is written: ``contrast, shift, zero, mean, resample, clamp, scale, steer, interchange``, or one of your own.
     features : names or numbers, optional
         Default all of the view.
     draws : int
@@ -99,14 +99,15 @@ def knock_out(
         raise InputError("bench", shown(bench), "Give a Bench, for example Study.bench()")
     drawn = checked_draws(draws), checked_seed(seed)
     made = kind_named(kind, {"seed": seed} | options if kind == Resample.name else options)
+    bench = bench.by_token if made.each_token else bench
     numbers = feature_numbers(bench, features)
     aim = made.targets(bench)
 
     def written(rows: Rows) -> Array:
         values = _checked(bench, made, np.asarray(aim(rows), dtype=float), len(rows))
-        return np.where(own_tokens(bench.inputs), values, np.nan) if bench.each else values
+        return np.where(written_tokens(bench), values, np.nan) if bench.each else values
 
-    tokens = own_tokens(bench.inputs).shape[1]
+    tokens = bench.inputs.mask_or_ones.shape[1]
     step = max(1, HELD // (len(made.signs) * bench.prompts * tokens))
     parts = [slice(a, min(a + step, len(numbers))) for a in range(0, len(numbers), step)]
     variation = site_variation(bench)
@@ -172,6 +173,7 @@ def _joined_effects(
             "bootstrap": list(drawn),
             "sampled_outcomes": list(bench.outcome.sampled_names),
             "extremal_at_clean": list(bench.outcome.flat_at_clean_names),
+            "labels": label_sizes(bench),
             "two_sided": sum(kind.signs) == 0,
         },
         feature_sd=natural,
@@ -199,7 +201,7 @@ def _ran(
     edited = bench.sweep(np.repeat(features, S)[:, None], values.reshape(f * S, 1, *values.shape[2:]), what)
     amount = np.nan_to_num(values - clean[:, None])
     if bench.each:
-        amount = amount.sum(axis=-1) / own_tokens(bench.inputs).sum(axis=1)
+        amount = amount.sum(axis=-1) / written_tokens(bench).sum(axis=1)
     change = edited.outcome.reshape(f, S, bench.prompts, -1) - bench.clean
     effects = swap_effects(amount, change, bench.family, kind.signs, floor, *drawn)
     worst = [x.reshape(f, S).max(axis=1) for x in (edited.read_back, edited.leakage)]

@@ -13,6 +13,7 @@ from mrinterp.stats.tests.tails import critical_value
 
 __all__ = [
     "ONE_FAMILY",
+    "label_sizes",
     "outcome_rope",
     "outcome_sd",
     "resolutions",
@@ -23,12 +24,25 @@ ONE_FAMILY = (
     "all prompts are of one family, so that no standard error can be estimated; give at least two families"
 )
 
+LABEL_PROMPTS = 8
+"""Prompts beyond which two values are those of a label, and not of few prompts."""
+
 
 def outcome_sd(bench: Bench) -> NDArray[np.float64]:
     """Standard deviation (O,) of the clean outcomes over prompts; 0 where they never vary."""
     if bench.prompts < 2:
         return np.zeros(bench.clean.shape[1])
     return np.asarray(bench.clean.std(axis=0, ddof=1))
+
+
+def label_sizes(bench: Bench) -> dict[str, float]:
+    """Difference between the two values of every outcome that is a label: computed without a draw, with two values."""
+    found = {}
+    for o, name in enumerate(bench.outcome.names):
+        values = np.unique(bench.computed[:, o])
+        if len(values) == 2 and name not in bench.outcome.sampled_names and bench.prompts > LABEL_PROMPTS:
+            found[name] = float(np.ptp(values))
+    return found
 
 
 def outcome_rope(bench: Bench, rope_sd: float, name: str = "rope_sd") -> NDArray[np.float64]:

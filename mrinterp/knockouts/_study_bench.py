@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
@@ -13,7 +16,7 @@ from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.knockouts._bench import Bench
 from mrinterp.models._cut import CutNetwork
 
-__all__ = ["random_dictionary", "study_bench"]
+__all__ = ["clean_runs", "random_dictionary", "study_bench"]
 
 
 def study_bench(
@@ -21,9 +24,10 @@ def study_bench(
     design: Design,
     dictionary: Dictionary,
     folder: Path | None = None,
-    split: str = "knockout",
+    split: str | Sequence[str] = "knockout",
+    rows: NDArray[np.int_] | None = None,
 ) -> Bench:
-    """The clean prompts of one split, with the dictionary's features.
+    """The clean prompts of one split, or of several, with the dictionary's features.
 
     Parameters
     ----------
@@ -31,31 +35,49 @@ def study_bench(
         On all inputs of the design.
     folder : Path, optional
         Where finished shards are kept.
-    split : str
+    split : str or sequence of str
         Of the design.
+    rows : ndarray of int, optional
+        Which of these prompts, by number; default all.
 
     Raises
     ------
     InputError
         For a split that the design does not have.
     """
-    if not len(design.rows(split, ("clean",))):
-        known = ", ".join(dict.fromkeys(design.runs["split"].astype(str)))
-        raise InputError("split", f"{split!r} is not in the design", f"Choose one of {known}")
-    runs = design.runs.iloc[design.rows(split, ("clean",))]
-    rows = runs["input"].to_numpy()
+    runs = clean_runs(design, split)
+    runs = runs if rows is None else runs.iloc[rows]
+    inputs = runs["input"].to_numpy()
     return Bench(
         network.adapter,
         network.site,
         dictionary_view(dictionary, network.sae),
-        network.inputs.take(rows),
-        network.outcome.take(rows),
+        network.inputs.take(inputs),
+        network.outcome.take(inputs),
         position=network.position,
         prompt=runs["prompt"].to_numpy(),
         family=runs["family"].to_numpy(),
         block=int(design.settings["block"]),
         folder=folder,
     )
+
+
+def clean_runs(design: Design, split: str | Sequence[str]) -> pd.DataFrame:
+    """Clean runs of some splits, one after the other.
+
+    Raises
+    ------
+    InputError
+        For a split that the design does not have.
+    """
+    found = []
+    for name in [split] if isinstance(split, str) else split:
+        rows = design.rows(name, ("clean",))
+        if not len(rows):
+            known = ", ".join(dict.fromkeys(design.runs["split"].astype(str)))
+            raise InputError("split", f"{name!r} is not in the design", f"Choose one of {known}")
+        found.append(design.runs.iloc[rows])
+    return pd.concat(found)
 
 
 def random_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:

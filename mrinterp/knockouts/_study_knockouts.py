@@ -2,39 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.knockout_room import Room
-from mrinterp.core.plan import Plan
+from mrinterp.core.plan import HELD_OUT, Plan
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._kinds.contrast import Contrast
+from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import random_dictionary, study_bench
 from mrinterp.models._cut import CutNetwork
+from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._knockout_effects import KnockoutEffects
 
 __all__ = ["study_knockouts"]
 
+Rows = NDArray[np.int_]
+
+
+BY_TOKEN = ("resample", "mean", "zero", "clamp", "scale")
+"""Kinds that write every token by itself, whatever the study reads: a change of a mean is far smaller than theirs."""
+
 
 def study_knockouts(
-    plan: Plan, network: Callable[[], CutNetwork], design: Design, basis: Basis, room: Room
+    plan: Plan,
+    network: Callable[[], CutNetwork],
+    design: Design,
+    basis: Basis,
+    levels: ContrastLevels,
+    rows: Mapping[str, tuple[str, Rows]],
+    room: Room,
 ) -> dict[str, KnockoutEffects]:
-    """The matched shift, the plan's other kinds, and random directions shifted; finished kinds are reopened.
+    """Natural contrasts, the matched shift, the plan's other kinds, and random directions shifted; finished kinds are
+    reopened.
 
     Parameters
     ----------
     network : callable
         Opens the network on all inputs of the design; asked for only where something is left to run.
+    levels : ContrastLevels
+        Of the contrasts, from discovery.
+    rows : mapping of str to (split, ndarray of int)
+        Prompts that are knocked out: ``knockout, judge, again`` (`knocked_out`).
     room : Room
         Keeps these results. No estimate can be reached through it.
 
     Returns
     -------
     dict of str to KnockoutEffects
-        ``shift``, one entry per kind of the plan by its name, and ``random`` where it asks for random controls.
+        ``contrast``; ``judge`` and ``again``, contrasts on replication families; ``shift``, one entry per kind of the
+        plan by its name, and ``random`` where it asks for random controls.
 
     Raises
     ------
@@ -45,19 +69,23 @@ def study_knockouts(
     options, seed = plan.knockouts, plan.seed
     # One unit of a feature is its natural standard deviation on the discovery split.
     matched = {"size": options.size, "unit": "feature", "allow_off_support": True}
-    chosen: dict[str, tuple[str, dict[str, Any]]] = {"shift": ("shift", matched)}
+    contrast: tuple[str | Kind, dict[str, Any]] = (Contrast(levels=levels), {})
+    chosen: dict[str, tuple[str | Kind, dict[str, Any]]] = dict.fromkeys(("contrast", *HELD_OUT), contrast)
+    chosen |= {"shift": ("shift", matched)}
     chosen |= {k.named: (k.kind, k.options(options.donors, seed)) for k in options.kinds}
     chosen |= {"random": ("shift", matched)} if options.random_controls else {}
 
     @cache
-    def bench(random: bool) -> Bench:
-        if not random:
-            return study_bench(network(), design, basis.dictionary, room.work("features"))
-        drawn = random_dictionary(basis, options.random_controls, seed)
-        return study_bench(network(), design, drawn, room.work("random"))
+    def bench(what: str, of: str) -> Bench:
+        drawn = (
+            random_dictionary(basis, options.random_controls, seed) if what == "random" else basis.dictionary
+        )
+        split, chosen_rows = rows[of]
+        return study_bench(network(), design, drawn, room.work(what), split, chosen_rows)
 
     def run(name: str) -> KnockoutEffects:
         kind, given = chosen[name]
-        return knock_out(bench(name == "random"), kind, **(given | {"seed": seed}))
+        made = bench("random" if name == "random" else "features", name if name in HELD_OUT else "knockout")
+        return knock_out(made.by_token if kind in BY_TOKEN else made, kind, **(given | {"seed": seed}))
 
     return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in options.names}

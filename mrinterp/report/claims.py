@@ -13,18 +13,19 @@ from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
 from mrinterp.results._against_random import AgainstRandom
-from mrinterp.results._estimates import Estimates
 
 __all__ = [
     "Feature",
     "answer",
     "features",
+    "resting",
     "ropes",
+    "unit",
 ]
 
 SHOWN_CLAIMS = 10
-_VERDICTS = ("causal", "negligible", "indeterminate", "not applicable")
-_BEARINGS = ("confirmed", "not decided", "contradicted")
+_VERDICTS = ("causal", "negligible", "not negligible: sign varies", "indeterminate", "not applicable")
+_BEARINGS = ("confirmed", "size not resolved", "size disagrees", "contradicted", "no knockout")
 _ABSENT = Cell()
 _MORE_FIT = 0.02
 """Gain in cross-validated R2 beyond the ceiling that a reader should know of."""
@@ -45,9 +46,10 @@ class Feature:
     knockout: Cell
     knockout_verdict: str
     against: str
-    """How the knockout bears on a causal claim: confirmed, not decided or contradicted."""
+    """How knockouts on other families bear on a causal claim, in sign and size."""
     replication: Cell
     replicated: str
+    resampled: str
     gradient: Cell
     univariable: Cell
     status: str
@@ -66,67 +68,88 @@ def ropes(study: FinishedStudy) -> dict[str, float]:
 
 def features(study: FinishedStudy) -> list[Feature]:
     """All tested features, largest effect first."""
-    primary, screen = primary_and_screen(study)
+    _, screen = primary_and_screen(study)
     rope, table = ropes(study), study.results
     names = list(dict.fromkeys(table["feature"]))
     sd = dict(zip(rope, np.atleast_1d(study.basis.meta.get("outcome_sd", np.nan)), strict=False))
     rows = []
     for r in table.to_dict(orient="records"):
-        p, key = Precision.of(rope[r["outcome"]]), (r["feature"], r["outcome"])
-        other, replicated = _replication(study.estimates.get("replication"), key, r["effect"], p)
+        p = Precision.of(rope[r["outcome"]])
         rows.append(
             Feature(
                 r["feature"],
                 short_name(r["feature"], names),
                 r["label"],
                 r["outcome"],
-                study.estimates[primary].unit,
+                unit(study) + (", per firing" if r["per_firing"] else ""),
                 p.cell(r["effect"], r["ci_lower"], r["ci_upper"]),
                 plain(abs(r["effect"]) / sd.get(r["outcome"], np.nan)),
                 str(r["verdict"]),
                 p.cell(r["knockout"], r["knockout_lower"], r["knockout_upper"]),
                 str(r["knockout_verdict"]),
-                _against(r),
-                other,
-                replicated,
-                _cell(study.estimates.get("gradient"), key, p),
-                _cell(study.estimates.get(screen), key, p),
+                str(r["confirmed"]),
+                p.cell(r["replication"], r["replication_lower"], r["replication_upper"]),
+                _replicated(r),
+                p.signed(r["resampled"]).removeprefix("+"),
+                _rung(r, "gradient", p),
+                _rung(r, screen, p),
                 str(r["status"]),
             )
         )
     return rows
 
 
-def _cell(estimates: Estimates | None, key: tuple[str, str], precision: Precision) -> Cell:
-    if estimates is None or key[0] not in estimates.exposures or key[1] not in estimates.outcomes:
+def unit(study: FinishedStudy) -> str:
+    """What effects are in: that of the rung that claims rest on."""
+    return study.estimates[str(study.results["rests_on"].iloc[0])].unit
+
+
+_RESTS = {
+    "rectified": "knockouts to the high and the low natural value of every token on {families} families drawn blind"
+    " ({chosen}), with a gradient on all {all_families}",
+    "site_experiment": "all features set to high or low at random",
+    "within_calibrated": "instruments, widened by the bias that was measured against matched shifts: local slopes",
+    "within": "instruments alone, whose bias was not measured: local slopes",
+}
+
+
+def resting(study: FinishedStudy) -> str:
+    """What claims rest on, why, and how many passes it took, in one sentence or two."""
+    name = str(study.results["rests_on"].iloc[0])
+    meta = study.estimates[name].meta
+    words = _RESTS.get(name, name).format(
+        families=meta.get("families", ""),
+        all_families=meta.get("all_families", ""),
+        chosen=f"chosen by {study.pilot.get('chosen_by', 'the plan')}",
+    )
+    return f"They rest on {words}."
+
+
+def passes_in_words(study: FinishedStudy) -> str:
+    """Passes of the network behind the claims, by kind; nothing where they were not counted."""
+    counted = study.estimates[str(study.results["rests_on"].iloc[0])].meta.get("passes", {})
+    words = {
+        "forward": "forward passes",
+        "resumed": "resumed at the edited layer",
+        "backward": "backward passes",
+    }
+    return ", ".join(f"{counted[k]:,} {w}" for k, w in words.items() if counted.get(k))
+
+
+def _rung(row: Mapping[Any, Any], name: str, precision: Precision) -> Cell:
+    """What a rung says on the scale of contrasts."""
+    if name not in row:
         return _ABSENT
-    e = estimates[key]
-    return precision.cell(e.beta, e.ci_lower, e.ci_upper)
+    return precision.cell(row[name], row[f"{name}_lower"], row[f"{name}_upper"])
 
 
-def _replication(
-    estimates: Estimates | None, key: tuple[str, str], effect: float, precision: Precision
-) -> tuple[Cell, str]:
-    """The estimate on other families, and how it bears on the first one."""
-    cell = _cell(estimates, key, precision)
-    if estimates is None or cell is _ABSENT or not cell.interval:
-        return cell, "no estimate"
-    e = estimates[key]
-    apart = e.ci_lower > 0 or e.ci_upper < 0
-    if np.sign(e.beta) != np.sign(effect):
-        return cell, "opposite sign, interval excludes 0" if apart else "opposite sign, interval includes 0"
-    return cell, "same sign, interval excludes 0" if apart else "same sign, interval includes 0"
-
-
-def _against(row: Mapping[Any, Any]) -> str:
-    """How the knockout bears on a causal claim."""
-    if row["verdict"] != "causal":
-        return ""
-    opposite = row["knockout"] * row["effect"] < 0
-    excludes = row["knockout_lower"] > 0 or row["knockout_upper"] < 0
-    if row["knockout_verdict"] == "negligible" or (opposite and excludes):
-        return "contradicted"
-    return "confirmed" if row["knockout_verdict"] == "causal" else "not decided"
+def _replicated(row: Mapping[Any, Any]) -> str:
+    """How the estimate on other families bears on the first one."""
+    value, lower, upper = (row[f"replication{end}"] for end in ("", "_lower", "_upper"))
+    if not np.isfinite([value, lower, upper]).all():
+        return "no estimate"
+    sign = "same" if np.sign(value) == np.sign(row["effect"]) else "opposite"
+    return f"{sign} sign, interval {'excludes' if lower > 0 or upper < 0 else 'includes'} 0"
 
 
 def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
@@ -143,19 +166,21 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "contradicted": [r for r in claims if r.against == "contradicted"],
         "replication": _rerun(study, claims),
         "ropes": [
-            (outcome, Precision.of(v).signed(v).removeprefix("+"), study.estimates["within"].unit)
+            (outcome, Precision.of(v).signed(v).removeprefix("+"), unit(study))
             for outcome, v in ropes(study).items()
         ],
         "rope_fraction": plan["estimation"]["rope"],
         "random": _baseline(study),
         "cautions": _cautions(study),
+        "resting": resting(study),
+        "passes": passes_in_words(study),
         "described": any(r.label for r in rows),
     }
 
 
 def _rerun(study: FinishedStudy, claims: list[Feature]) -> dict[str, Any] | None:
     """Share of the causal claims that the replication split repeats."""
-    if "replication" not in study.estimates:
+    if study.results["replication"].isna().all():
         return None
     counts = {
         "repeated": sum(c.replicated == "same sign, interval excludes 0" for c in claims),
@@ -164,8 +189,7 @@ def _rerun(study: FinishedStudy, claims: list[Feature]) -> dict[str, Any] | None
         "missing": sum(c.replicated == "no estimate" for c in claims),
     }
     share = plain(counts["repeated"] / len(claims), ".0%") if claims else ""
-    kind = study.header["plan"]["estimation"]["kind"]
-    return counts | {"share": share, "claims": len(claims), "kind": kind}
+    return counts | {"share": share, "claims": len(claims)}
 
 
 def _baseline(study: FinishedStudy) -> dict[str, Any] | None:
@@ -207,9 +231,9 @@ def _cautions(study: FinishedStudy) -> list[str]:
     for s in summary[summary["method"] == primary].to_dict(orient="records"):
         if s["coverage_upper"] < 0.95:
             out.append(
-                f"On this run 95% intervals of estimate and knockout together covered {s['coverage']:.0%}"
-                f" of the knockouts of {s['outcome']} ({s['coverage_lower']:.0%} to"
-                f" {s['coverage_upper']:.0%}): read the intervals as too narrow."
+                f"On this run 95% intervals of MR and matched shift together covered {s['coverage']:.0%}"
+                f" of the shifts of {s['outcome']} ({s['coverage_lower']:.0%} to {s['coverage_upper']:.0%}): read the"
+                " intervals of MR as too narrow; no claim rests on them."
             )
     out += _held_back(study)
     out += caution(study)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
-from mrinterp.report.claims import ropes
+from mrinterp.report.claims import resting, ropes, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences
 from mrinterp.report.numbers import Precision
@@ -20,7 +20,7 @@ __all__ = ["cost_text", "rerun_text", "summary_text"]
 
 
 def summary_text(study: FinishedStudy, top: int = 16) -> str:
-    """Feature, effect with interval and unit, knockout, verdict; then how well each method agreed.
+    """Feature, effect with interval and unit, verdict, what other families say; then how well each method agreed.
 
     Parameters
     ----------
@@ -29,20 +29,21 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     top : int
         Features shown, largest effects first; the rest is counted and lies in the run folder.
     """
-    outcomes, unit = list(study.estimates["within"].outcomes), study.basis.dictionary.unit
+    outcomes = list(study.estimates["within"].outcomes)
     held = [*_agreement(study), *kinds_sentences(study), _read_back(study)]
     held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
     return "\n".join(
         [
             study.header["plan"]["title"],
-            f"Effects on {', '.join(outcomes)}, in outcome units per {unit} of the feature.",
+            f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
+            resting(study),
             "",
             *_largest(study, top),
             "",
             _tested(study, top),
             *_sets(study),
             "",
-            f"Compared with the {blind(study)}knockouts:",
+            f"Local slopes, compared with the {blind(study)}matched shifts:",
             *(f"  {line}" for line in held),
             "",
             *caution(study),
@@ -61,9 +62,9 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
         *named,
         "effect",
         "95% interval",
-        "knockout",
         "verdict",
-        "knockout says",
+        "other families",
+        "say",
     )
     rows = [head]
     for r in study.results.head(top).to_dict("records"):
@@ -75,9 +76,9 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 *(r[n] for n in named),
                 f"{r['effect']:+.{d}f}" if known else "none",
                 f"[{r['ci_lower']:+.{d}f}, {r['ci_upper']:+.{d}f}]" if known else "not identified",
-                f"{r['knockout']:+.{d}f}",
                 r["verdict"],
-                r["knockout_verdict"],
+                f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
+                r["confirmed"] or r["knockout_verdict"],
             )
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]

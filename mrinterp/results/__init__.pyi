@@ -9,6 +9,7 @@ from ._check import Check as Check
 from ._check import NotApplicable as NotApplicable
 from ._coloc import Coloc as Coloc
 from ._coloc import ColocPair as ColocPair
+from ._contrast_levels import ContrastLevels as ContrastLevels
 from ._designs.direct_effect import DirectEffect as DirectEffect
 from ._designs.direct_effect import Mediation as Mediation
 from ._designs.dose_response import DoseCurve as DoseCurve

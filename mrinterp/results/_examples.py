@@ -19,6 +19,7 @@ from mrinterp.results._attribution_scores import AttributionScores
 from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._coloc import Coloc
+from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.direct_effect import DOWNSTREAM, DirectEffect
 from mrinterp.results._designs.dose_response import SHAPES, DoseResponse
 from mrinterp.results._designs.epistasis import CALLS, Epistasis
@@ -297,6 +298,19 @@ def _kind_comparison(maker: _Maker, made: Given) -> Given:
             "df": np.full(made["effect"].shape, 20.0), "families": 21}  # fmt: skip
 
 
+def _contrast_levels(maker: _Maker, made: Given) -> Given:
+    low = np.zeros((maker.sizes["F"], maker.sizes["K"]))
+    rare = np.full(len(low), np.nan)
+    return {
+        "low": low,
+        "high": low + 1.0,
+        "usual": rare,
+        "fires": rare,
+        "families": 40,
+        "quantiles": (0.1, 0.9),
+    }
+
+
 def _knockout_effects(maker: _Maker, made: Given) -> Given:
     P = maker.sizes["P"]
     inputs = pd.DataFrame({"prompt": np.arange(P), "family": np.arange(P)})
@@ -443,6 +457,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "Faithfulness": (Faithfulness, _faithfulness),
     "FineMapping": (FineMapping, _fine_mapping),
     "InterchangeAccuracy": (InterchangeAccuracy, _interchange_accuracy),
+    "ContrastLevels": (ContrastLevels, _contrast_levels),
     "KindComparison": (KindComparison, _kind_comparison),
     "KnockoutEffects": (KnockoutEffects, _knockout_effects),
     "MinimalSet": (MinimalSet, _minimal_set),

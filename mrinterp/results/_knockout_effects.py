@@ -33,13 +33,13 @@ EXTREMAL = (
 NOT_MOVED = "nothing was moved"
 NO_ERROR = "no interval: all change comes from one family"
 
-CELLS = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change")
+CELLS = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change", "rms_bound")
 """Columns of the stored table that are numbers of shape (F, O)."""
 
 CHECKS = ("read_back_error", "leakage", "off_support", "outside_range")
 """Columns that say how well a feature was written, (F,)."""
 
-ROWS = ("effect_df", "moved_by", "feature_sd", *CHECKS)
+ROWS = ("effect_df", "moved_by", "mean_move", "feature_sd", *CHECKS)
 """Columns that are numbers of shape (F,)."""
 
 BOOTSTRAPS = {"effect_bootstrap": "boot", "mean_bootstrap": "mean_boot"}
@@ -107,8 +107,13 @@ class KnockoutEffects(Result):
         where one draw cannot say whether an input changed.
     rms_change : ndarray (F, O)
         Root mean square outcome change of a swap.
+    rms_bound : ndarray (F, O)
+        Lower bound of the same, one-sided at 95%, over families like these.
     moved_by : ndarray (F,)
         Root mean square change of the feature in a swap.
+    mean_move : ndarray (F,)
+        Change of the feature that ``mean`` belongs to: mean over swaps, with their signs, and over the inputs that were
+        moved. In a contrast high less low, as the bench reads the feature.
     feature_sd : ndarray (F,), outcome_sd : ndarray (O,)
         Natural standard deviations: of the clean values over inputs (and tokens), divisor their number; of the
         clean outcomes.
@@ -177,6 +182,8 @@ class KnockoutEffects(Result):
     share_changed: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
     rms_change: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
     moved_by: Annotated[Array, Shape("F")] = field(default_factory=unknown)
+    rms_bound: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    mean_move: Annotated[Array, Shape("F")] = field(default_factory=unknown)
     feature_sd: Annotated[Array, Shape("F")] = field(default_factory=unknown)
     outcome_sd: Annotated[Array, Shape("O")] = field(default_factory=unknown)
     positions: Annotated[tuple[str, ...], Axis("K")] = ()
@@ -367,12 +374,13 @@ class KnockoutEffects(Result):
             "r2": self.r2,
             "share_changed": self.share_changed,
             "rms_change": self.rms_change,
+            "rms_bound": self.rms_bound,
         }
         for name, value in cells.items():
             frame[name] = value.ravel()
         frame["measurable"] = self.measurable.ravel()
         O = len(self.outcomes)
-        for name in ("effect_df", "moved_by", "feature_sd", *CHECKS):
+        for name in ROWS:
             frame[name] = np.repeat(getattr(self, name), O)
         frame["df"], frame["mean_df"], frame["inputs"] = self.df, self.mean_df, len(self.inputs)
         frame["families"] = self.inputs["family"].nunique()

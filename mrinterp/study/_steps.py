@@ -5,22 +5,24 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import Plan
+from mrinterp.core.plan import HELD_OUT, Plan
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
+from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["Steps"]
 
 T = TypeVar("T")
+
+CONTRAST_RUNGS = {"rectified": "contrast", "rectified_judge": "judge", "rectified_again": "again"}
+"""Rungs that rest on contrasts, and the knockouts that each is made of."""
 
 
 class Steps(ABC):
@@ -127,18 +132,47 @@ class Steps(ABC):
 
         return self._remembered("basis", lambda: self.folder.kept("basis", Basis.load, learn))
 
+    def _learn_levels(self) -> ContrastLevels:
+        from mrinterp.knockouts._study_contrast import study_levels
+
+        def learn() -> ContrastLevels:
+            return study_levels(self._network, self._make_design(), self._learn_basis())
+
+        return self._remembered(
+            "levels", lambda: self.folder.kept("contrast_levels", ContrastLevels.load, learn)
+        )
+
+    def _pilot(self) -> dict[str, Any]:
+        from mrinterp.knockouts._study_contrast import pilot
+
+        def run() -> dict[str, Any]:
+            work, levels = self.folder.work / "pilot", self._learn_levels()
+            return pilot(self.plan, self._network, self._make_design(), self._learn_basis(), levels, work)
+
+        return self._remembered("pilot", lambda: dict(self.folder.kept_json("pilot.json", run)))
+
+    def _knocked_out(self) -> dict[str, tuple[str, NDArray[np.int_]]]:
+        from mrinterp.knockouts._study_contrast import knocked_out
+
+        return knocked_out(self.plan, self._make_design(), int(self._pilot()["families"]))
+
     def _plan_and_run_knockouts(self) -> None:
-        design = self._make_design()
-        families = design.runs["family"].iloc[design.rows("knockout", ("clean",))]
-        self.folder.plan_knockouts(self.plan.knockouts.names, families)
+        from mrinterp.knockouts._study_bench import clean_runs
+
+        names, rows = self.plan.knockouts.names, self._knocked_out()
+        groups = {"knockout": tuple(n for n in names if n not in HELD_OUT)} | {n: (n,) for n in HELD_OUT}
+        for of, planned in groups.items():
+            split, chosen = rows[of]
+            self.folder.plan_knockouts(planned, clean_runs(self._make_design(), split)["family"].iloc[chosen])
         self._run_knockouts()
 
     def _run_knockouts(self) -> dict[str, KnockoutEffects]:
         from mrinterp.knockouts._study_knockouts import study_knockouts
 
         def run() -> dict[str, KnockoutEffects]:
-            room, basis = self.folder.knockout_room(), self._learn_basis()
-            return study_knockouts(self.plan, lambda: self._network, self._make_design(), basis, room)
+            room, basis, levels = self.folder.knockout_room(), self._learn_basis(), self._learn_levels()
+            design, rows = self._make_design(), self._knocked_out()
+            return study_knockouts(self.plan, lambda: self._network, design, basis, levels, rows, room)
 
         return self._remembered("knockouts", run)
 
@@ -146,13 +180,16 @@ class Steps(ABC):
         from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 
         def compare() -> KindComparison:
-            return compare_kinds({name: e for name, e in self._run_knockouts().items() if name != "random"})
+            return compare_kinds({name: e for name, e in self._run_knockouts().items() if name in per_unit})
+
+        per_unit = ("shift", *(k.named for k in self.plan.knockouts.kinds))
 
         return self._remembered("kinds", lambda: self.folder.kept("kinds", KindComparison.load, compare))
 
     def _test_equivalence(self) -> pd.DataFrame:
         def test() -> pd.DataFrame:
-            tests = {kind: e.equivalence(rope=self._rope()) for kind, e in self._run_knockouts().items()}
+            made = {n: e for n, e in self._run_knockouts().items() if n not in ("contrast", *HELD_OUT)}
+            tests = {kind: e.equivalence(rope=self._rope()) for kind, e in made.items()}
             return pd.concat([t.assign(kind=kind) for kind, t in tests.items()], ignore_index=True)
 
         return self._remembered("equivalence", lambda: self.folder.kept_table("equivalence.parquet", test))
@@ -207,7 +244,8 @@ class Steps(ABC):
             ]
             some = len(lacking) < len(self._scan("estimation").outcome_names)
             replication, panel = (lambda: self._scan("replication")), self._scan("estimation")
-            makers = rungs(
+            makers = {name: partial(self._contrast_rung, name) for name in CONTRAST_RUNGS}
+            makers |= rungs(
                 self.plan, panel, replication, self._marginal_effects(), gradient if some else None
             )
             bar = tqdm(makers.items(), desc="estimates", unit="method", disable=None)
@@ -215,14 +253,23 @@ class Steps(ABC):
 
         return self._remembered("estimates", climb)
 
+    def _contrast_rung(self, name: str) -> Estimates:
+        from mrinterp.knockouts._study_contrast import study_rectified
+
+        of = CONTRAST_RUNGS[name]
+        knockout, levels = self._run_knockouts()[of], self._learn_levels()
+        basis, design = self._learn_basis(), self._make_design()
+        return study_rectified(self.plan, self._network, design, basis, levels, knockout, of)
+
     def _hold_against_knockouts(self) -> Agreement:
         from mrinterp.diagnostics._agreement import agreement
         from mrinterp.effects._ladder import named_rungs
 
         def join() -> Agreement:
             screen, frozen = f"ivw_{self.plan.estimation.kind}", self.folder.header["knockouts"]["shift"]
+            slopes = {n: e for n, e in self._estimate().items() if n not in CONTRAST_RUNGS}
             return agreement(
-                named_rungs(self._estimate()), self._run_knockouts()["shift"], self._rope(), screen, frozen
+                named_rungs(slopes), self._run_knockouts()["shift"], self._rope(), screen, frozen
             )
 
         def held() -> Agreement:
@@ -241,11 +288,22 @@ class Steps(ABC):
         return self._remembered("rank path", lambda: self.folder.kept_table("rank_path.parquet", follow))
 
     def _answer(self) -> pd.DataFrame:
-        from mrinterp.effects._verdict import verdict_table
+        from mrinterp.effects._claims import claim_table
 
         def answer() -> pd.DataFrame:
-            primary, truth = self._estimate()["within"], self._run_knockouts()["shift"]
-            return verdict_table(primary, truth, self._rope(), self._scan("estimation").labels)
+            made, knockouts = self._estimate(), self._run_knockouts()
+            held_out = {"rectified_judge", "rectified_again"}
+            rungs = {n: e for n, e in made.items() if n not in held_out and not n.startswith("replication")}
+            resample = next((e for e in knockouts.values() if e.kind == "resample"), None)
+            return claim_table(
+                rungs,
+                knockouts["contrast"],
+                made["rectified_judge"],
+                made["rectified_again"],
+                self._rope(),
+                self._scan("estimation").labels,
+                resample,
+            )
 
         def kept() -> pd.DataFrame:
             table = self.folder.kept_table("results.parquet", answer)

@@ -24,6 +24,7 @@ from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -214,6 +215,19 @@ class Study(Steps):
         return self._learn_basis()
 
     @property
+    def contrast_levels(self) -> ContrastLevels:
+        """The low and the high natural value of every feature by token class, from the discovery split."""
+        self._reach("discovery")
+        return self._learn_levels()
+
+    @property
+    def pilot(self) -> dict[str, Any]:
+        """How many families are knocked out (``families``), what said so (``chosen_by``), and the half widths of intervals
+        to expect (``half_width, bound``, per natural sd, by outcome)."""
+        self._reach("discovery")
+        return self._pilot()
+
+    @property
     def autoencoder(self) -> SparseAutoencoder | None:
         """The plan's sparse autoencoder, from its folder or trained on discovery and kept under ``sae``;
         None where features are not latents."""
@@ -229,7 +243,8 @@ class Study(Steps):
 
     @property
     def knockouts(self) -> dict[str, KnockoutEffects]:
-        """The matched shift, the plan's other kinds, and random directions shifted, on their own split.
+        """Natural contrasts, the matched shift, the plan's other kinds and random directions shifted, on their own split;
+        ``judge`` and ``again``: contrasts on the two halves of the replication families.
 
         Reading them freezes their digests. ``meta["planned"]`` says ``blind`` where the record of the run folder
         proves it, else ``selected``.
@@ -297,7 +312,8 @@ class Study(Steps):
 
     @property
     def estimates(self) -> dict[str, Estimates]:
-        """Every rung of the ladder by name; ``replication``: the primary on other families,
+        """Every rung of the ladder by name. ``rectified``: what claims rest on; ``rectified_judge, rectified_again``: the
+        same on the two halves of the replication families; ``replication``: MR on other families,
         ``replication_<kind>``: on other families and a held-out kind of perturbation."""
         self._reach("estimates")
         return self._estimate()

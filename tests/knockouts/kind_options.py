@@ -14,6 +14,7 @@ EVERY = np.arange(WIDTH)
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
+    "contrast": {},
     "shift": {"size": 0.7},
     "zero": {},
     "mean": {},

@@ -18,8 +18,8 @@ from mrinterp.positions import AllTokens
 from tests.linear_stack import stack_bench, stack_inputs
 
 BAD: dict[str, tuple[str, dict[str, Any], str]] = {
-    "unknown kind": ("resampel", {}, "Did you mean 'resample'.*Known: shift, zero"),
-    "no kind near it": ("xyzzy", {}, "'xyzzy'. Known: shift, zero, mean"),
+    "unknown kind": ("resampel", {}, "Did you mean 'resample'.*Known: contrast, shift, zero"),
+    "no kind near it": ("xyzzy", {}, "'xyzzy'. Known: contrast, shift, zero, mean"),
     "a kind that is no name": (5, {}, r"5 \(int\). Give a name"),
     "a class in place of a kind": (Clamp, {}, r"the class Clamp.*such as Mean\(\)"),
     "a word for a number": ("shift", {"size": "a"}, "kind 'shift', option size: 'a'. Give a finite number"),

@@ -14,7 +14,7 @@ from mrinterp.core.checks import checked_draws, checked_level, checked_seed, sho
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import digest
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._clean_values import own_tokens
+from mrinterp.knockouts._clean_values import written_tokens
 from mrinterp.knockouts._designs.corruption import Corruption
 from mrinterp.knockouts._designs.shares import shares_of
 from mrinterp.knockouts._edited_runs import CHECKED
@@ -174,7 +174,7 @@ def _checks(bench: Bench, corruption: Corruption, members: NDArray[np.bool_]) ->
             for rows in _blocks(np.arange(bench.prompts), bench.block)
         ]
     )
-    own = own_tokens(bench.inputs) if bench.each else np.ones(bench.prompts, dtype=bool)
+    own = written_tokens(bench) if bench.each else np.ones(bench.prompts, dtype=bool)
     moved = np.sqrt(((corrupted - bench.values)[own] ** 2).mean(axis=0))
     natural = bench.values[own].std(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):

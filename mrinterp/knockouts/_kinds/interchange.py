@@ -10,7 +10,7 @@ import numpy as np
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._clean_values import own_tokens
+from mrinterp.knockouts._clean_values import written_tokens
 from mrinterp.knockouts._kinds.kind import Kind, Targets
 
 __all__ = ["Interchange"]
@@ -73,7 +73,7 @@ class Interchange(Kind):
         _check_names(self.counterfactual, bench.inputs)
         values = bench.read(self.counterfactual)
         if bench.each:
-            values = _align(values, own_tokens(self.counterfactual), own_tokens(bench.inputs))
+            values = _align(values, written_tokens(bench, self.counterfactual), written_tokens(bench))
         return lambda features: np.moveaxis(values[..., features], -1, 0)[:, None]
 
 

@@ -32,9 +32,12 @@ class Kind(ABC):
     name : str
         What it is called, as in ``knock_out(bench, name)``.
     signs : tuple of float, one per swap
-        -1 for swaps that go the other way (the downward half of a shift); see `KnockoutEffects.mean`.
+        What a swap's outcome change is multiplied by in `KnockoutEffects.mean`, the mean over swaps: -1 for those that go
+        the other way (the downward half of a shift).
     chosen : bool
         Whether a person chose the value: one far outside support is then refused unless asked for.
+    each_token : bool
+        Whether every token is written by itself even where the bench reads a mean over tokens (`Bench.by_token`).
 
     Examples
     --------
@@ -51,6 +54,7 @@ class Kind(ABC):
 
     name: ClassVar[str]
     chosen: ClassVar[bool] = False
+    each_token: ClassVar[bool] = False
 
     @property
     def signs(self) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.knockouts._kinds.clamp import Clamp
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.interchange import Interchange
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.mean import Mean
@@ -20,7 +21,7 @@ from mrinterp.knockouts._kinds.zero import Zero
 __all__ = ["KINDS", "kind_named"]
 
 KINDS: dict[str, type[Kind]] = {
-    kind.name: kind for kind in (Shift, Zero, Mean, Resample, Clamp, Scale, Steer, Interchange)
+    kind.name: kind for kind in (Contrast, Shift, Zero, Mean, Resample, Clamp, Scale, Steer, Interchange)
 }
 """Every kind, by its name."""
 

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.core.checks import shown
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._clean_values import own_tokens
+from mrinterp.knockouts._clean_values import written_tokens
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._site_variation import site_variation
@@ -97,7 +97,7 @@ def _support(bench: Bench, numbers: Rows, values: Array) -> tuple[Array, Array]:
     for a in range(0, len(numbers), step):
         written = values[a : a + step, None]
         if bench.each:
-            written = np.where(own_tokens(bench.inputs), written, np.nan)
+            written = np.where(written_tokens(bench), written, np.nan)
         s = check_support(bench, numbers[a : a + step], written, variation)
         parts.append((s.outside_range, s.far))
     share, far = (np.concatenate(p) for p in zip(*parts, strict=True))

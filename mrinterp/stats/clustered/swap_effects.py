@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from mrinterp.stats.clustered.family_draws import bootstrap_ratio
 from mrinterp.stats.clustered.least_squares import clustered_mean, families_of, satterthwaite
 from mrinterp.stats.clustered.through_origin import through_origin
+from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["SwapEffects", "swap_effects"]
 
@@ -23,8 +24,8 @@ class SwapEffects:
 
     ``effect, se`` (F, O) and ``effect_df`` (F,); ``mean, mean_se`` (F, O) and ``mean_df``; ``r2`` (F, O);
     ``effect_by_input, change_by_input`` (F, P, O); ``weight`` (F, P); ``share_changed`` (F, O); ``rms_change`` (F, O) root mean
-    square of the outcome changes, ``moved_by`` (F,) of the feature's; ``effect_bootstrap, mean_bootstrap``
-    (2, F, O).
+    square of the outcome changes and ``rms_bound`` (F, O) its one-sided 95% lower bound, ``moved_by`` (F,) of the
+    feature's; ``mean_move`` (F,); ``effect_bootstrap, mean_bootstrap`` (2, F, O).
     """
 
     effect: Array
@@ -40,6 +41,8 @@ class SwapEffects:
     share_changed: Array
     rms_change: Array
     moved_by: Array
+    rms_bound: Array
+    mean_move: Array
     effect_bootstrap: Array
     mean_bootstrap: Array
 
@@ -78,6 +81,8 @@ def swap_effects(
     a feature that moved in three families of forty is compared with t on about two. ``r2`` is uncentred:
     1 - sum (change - effect x amount)^2 / sum change^2, one where the outcome is linear in the feature with
     the same slope on all inputs. Not measurable (nan) where nothing was moved.
+    ``mean_move`` is what ``mean`` belongs to: sign x change of the feature, mean over swaps and over the inputs that
+    were moved.
     """
     F, S, P, O = change.shape
     sign = np.asarray(signs, dtype=float)
@@ -98,6 +103,8 @@ def swap_effects(
     known = varies[:, None] & (response > 0)
     r2 = np.where(known, explained / np.where(response > 0, response, 1.0), np.nan)
     change_by_input = np.einsum("s,fspo->fpo", sign, change) / S
+    mean_move = np.einsum("s,fsp->fp", sign, amount) / S
+    counted = np.maximum(moved.sum(axis=1), 1)
     mean, mean_se, mean_df = clustered_mean(change_by_input.transpose(1, 0, 2).reshape(P, F * O), family)
     each = cross.transpose(1, 0, 2).reshape(P, F * O)
     below = np.repeat(square.T, O, axis=1)
@@ -119,9 +126,19 @@ def swap_effects(
         (np.abs(change).max(axis=1) > floor).mean(axis=1),
         np.sqrt(response / max(S * P, 1)),
         np.sqrt(total / max(S * P, 1)),
+        _rms_bound((change**2).mean(axis=1), family),
+        np.where(moved, mean_move, 0.0).sum(axis=1) / counted,
         np.stack(slope_ends).reshape(2, F, O),
         np.stack(mean_ends).reshape(2, F, O),
     )
+
+
+def _rms_bound(square: Array, family: NDArray[Any]) -> Array:
+    """Lower bound (F, O), one-sided at 95%, of the root of a mean of squares (F, P, O) over families like these."""
+    F, P, O = square.shape
+    mean, se, df = clustered_mean(square.transpose(1, 0, 2).reshape(P, F * O), family)
+    low = mean - critical_value(0.9, df) * se if df else np.zeros_like(mean)
+    return np.asarray(np.sqrt(np.maximum(np.nan_to_num(low), 0.0)).reshape(F, O))
 
 
 def _degrees(square: Array, codes: NDArray[np.int_], C: int) -> Array:

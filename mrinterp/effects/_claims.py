@@ -1,0 +1,277 @@
+"""What a claim rests on, what is said of it, and whether knockouts on other families agree: the answer of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from mrinterp.core.errors import InputError
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
+from mrinterp.stats.tests.tails import critical_value
+
+__all__ = ["SIGN_VARIES", "claim_table", "claim_verdicts", "confirmation", "rests_on"]
+
+Array = NDArray[np.float64]
+Words = NDArray[np.object_]
+
+RUNGS = ("rectified", "site_experiment", "within_calibrated", "within", "tsls", "observational")
+"""Rungs that a claim can rest on, the weakest assumptions first."""
+
+SIGN_VARIES = "not negligible: sign varies"
+"""Verdict of a contrast inside the region of practical equivalence, where other prompts' values still move the outcome."""
+
+LOCAL = "local slope"
+NATURAL_SD = 2.563
+"""A contrast between the quantiles .1 and .9 over this is the effect of a natural sd."""
+
+
+def rests_on(estimates: Mapping[str, Estimates]) -> str:
+    """Name of the rung that claims rest on: of those that are there, the one with the weakest assumptions.
+
+    Parameters
+    ----------
+    estimates : mapping of str to Estimates
+        Rungs by name, as `Study.estimates` has them.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        Where none of them can carry a claim.
+
+    Examples
+    --------
+    >>> from mrinterp.effects import rests_on
+    >>> from mrinterp.results import example
+    >>> rests_on({"within": example("Estimates"), "rectified": example("Estimates")})
+    'rectified'
+    """
+    found = [name for name in RUNGS if name in estimates]
+    if not found:
+        raise InputError("estimates", ", ".join(estimates) or "none", f"Give one of {', '.join(RUNGS)}")
+    return found[0]
+
+
+def claim_verdicts(
+    estimates: Estimates,
+    rope: ArrayLike,
+    resample: KnockoutEffects | None = None,
+) -> Words:
+    """What is said of every effect: causal, negligible, indeterminate, or that its sign varies.
+
+    Parameters
+    ----------
+    estimates : Estimates
+        F features on O outcomes, from any door.
+    rope : float, or array (O,)
+        Half width of the region of practical equivalence, in units of the effects.
+    resample : KnockoutEffects, optional
+        Of the same features and outcomes, each prompt's value set to that of others: shows effects whose sign varies.
+
+    Returns
+    -------
+    ndarray (F, O) of str
+        ``causal``: the whole interval lies outside the region. ``negligible``: inside it; never of a local slope (MR, a
+        gradient, a shift), which says nothing of changes of natural size. ``not negligible: sign varies``: inside, but
+        the root mean square change under resampling, over the root of 2, exceeds twice the region by its lower 95% bound.
+        ``indeterminate``: all else; also what its status says cannot be told, such as a label that no knockout flipped.
+
+    Raises
+    ------
+    InputError
+        For a region that is not above zero, or a resampling of other features or outcomes.
+
+    Examples
+    --------
+    >>> from mrinterp.effects import claim_verdicts
+    >>> from mrinterp.results import example
+    >>> claim_verdicts(example("Estimates"), rope=0.02).shape
+    (3, 2)
+    """
+    shape = estimates.beta.shape
+    half = np.broadcast_to(np.asarray(rope, dtype=float), shape[1:])
+    if not (half > 0).all():
+        raise InputError("rope", f"{half.min():g}", "Give half a width above zero, in units of the effects")
+    words = verdict(estimates.ci_lower, estimates.ci_upper, half[None, :])
+    inside = words == "negligible"
+    if estimates.meta.get("estimand", LOCAL) == LOCAL:
+        words[inside] = "indeterminate"
+    if resample is not None:
+        if (resample.features, resample.outcomes) != (estimates.exposures, estimates.outcomes):
+            raise InputError("resample", "other features or outcomes than the estimates", "Give the same")
+        drawn = np.isin(resample.outcomes, resample.meta.get("sampled_outcomes", []))
+        moved = np.nan_to_num(resample.rms_bound) / np.sqrt(2) > 2 * half
+        words[inside & moved & ~drawn[None, :]] = SIGN_VARIES
+    for one in estimates.meta.get("dependent_sets", []):
+        rows = [estimates.exposures.index(m) for m in one["members"]]
+        words[rows, estimates.outcomes.index(one["outcome"])] = "indeterminate"
+    undecided = np.char.find(estimates.status.astype(str), "fewer than 10") >= 0
+    undecided |= np.asarray(estimates.details.get("unflipped", np.zeros(shape))) > 0
+    words[undecided] = "indeterminate"
+    return words
+
+
+def confirmation(estimates: Estimates, judge: Estimates, rope: ArrayLike) -> Words:
+    """How knockouts on other families bear on effects, in sign and size, within one estimand.
+
+    Parameters
+    ----------
+    estimates, judge : Estimates
+        Of the same estimand, features and outcomes, on other families.
+    rope : float, or array (O,)
+
+    Returns
+    -------
+    ndarray (F, O) of str
+        ``confirmed``: the 95% interval of the ratio judge / estimate lies within 1/2 to 2. ``size disagrees``: it lies
+        entirely outside, with the same sign. ``contradicted``: the judge excludes 0 with the other sign, or lies inside
+        the region of practical equivalence. ``size not resolved``: all else.
+
+    Raises
+    ------
+    InputError
+        For other features or outcomes, or another estimand.
+
+    Notes
+    -----
+    The ratio's interval is Fieller's, the two errors independent.
+
+    Source: Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x.
+
+    Examples
+    --------
+    >>> from mrinterp.effects import confirmation
+    >>> from mrinterp.results import example
+    >>> one = example("Estimates")
+    >>> confirmation(one, one, rope=1e-6).shape
+    (3, 2)
+    """
+    if (judge.exposures, judge.outcomes) != (estimates.exposures, estimates.outcomes):
+        raise InputError("judge", "other features or outcomes than the estimates", "Give the same")
+    if judge.meta.get("estimand", LOCAL) != estimates.meta.get("estimand", LOCAL):
+        found = f"a {judge.meta.get('estimand', LOCAL)} against a {estimates.meta.get('estimand', LOCAL)}"
+        raise InputError("judge", found, "Compare within one estimand")
+    half = np.broadcast_to(np.asarray(rope, dtype=float), estimates.beta.shape[1:])
+    lower, upper = _ratio_interval(estimates, judge)
+    words = np.full(lower.shape, "size not resolved", dtype=object)
+    words[(lower >= 0.5) & (upper <= 2.0)] = "confirmed"
+    words[(lower > 2.0) | ((upper < 0.5) & (upper > 0))] = "size disagrees"
+    apart = (judge.ci_lower > 0) | (judge.ci_upper < 0)
+    opposite = apart & (np.sign(judge.beta) != np.sign(estimates.beta))
+    inside = (judge.ci_lower >= -half) & (judge.ci_upper <= half)
+    words[opposite | inside] = "contradicted"
+    words[~np.isfinite(judge.beta) | ~np.isfinite(estimates.beta)] = "no knockout"
+    return words
+
+
+def _ratio_interval(estimates: Estimates, judge: Estimates) -> tuple[Array, Array]:
+    """Fieller's interval of judge / estimate, with independent errors; unbounded where the estimate may be 0."""
+    b, a = estimates.beta, judge.beta
+    t = critical_value(0.95, np.minimum(estimates.df, judge.df))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        known = b**2 - t**2 * estimates.se**2
+        spread = np.sqrt(np.maximum((a * b) ** 2 - known * (a**2 - t**2 * judge.se**2), 0.0))
+        ends = np.sort(np.stack([(a * b - spread) / known, (a * b + spread) / known]), axis=0)
+    bounded = known > 0
+    return np.where(bounded, ends[0], -np.inf), np.where(bounded, ends[1], np.inf)
+
+
+def _on_one_scale(estimates: Estimates, moves: Array) -> tuple[Array, Array, Array, Array]:
+    """Effect, error and ends (F, O) per natural sd, of a rung that may be a slope.
+
+    Parameters
+    ----------
+    moves : ndarray (F,)
+        How far the reading moves under the contrast, mean over prompts: a slope times this is what it says of the
+        contrast, extrapolated.
+    """
+    local = estimates.meta.get("estimand", LOCAL) == LOCAL
+    scale = (moves / NATURAL_SD)[:, None] if local else np.ones((len(moves), 1))
+    return estimates.beta * scale, estimates.se * np.abs(scale), *_ordered(estimates, scale)
+
+
+def _ordered(estimates: Estimates, scale: Array) -> tuple[Array, Array]:
+    ends = np.sort(np.stack([estimates.ci_lower * scale, estimates.ci_upper * scale]), axis=0)
+    return ends[0], ends[1]
+
+
+def claim_table(
+    estimates: Mapping[str, Estimates],
+    contrast: KnockoutEffects,
+    judge: Estimates,
+    again: Estimates,
+    rope: Array,
+    labels: tuple[str, ...],
+    resample: KnockoutEffects | None = None,
+) -> pd.DataFrame:
+    """The answer: per feature what is claimed, what it rests on, what other families say, and every rung on one scale.
+
+    Parameters
+    ----------
+    estimates : mapping of str to Estimates
+        Rungs by name.
+    contrast : KnockoutEffects
+        Whose moves put slopes on the scale of contrasts.
+    judge, again : Estimates
+        Contrasts of knockouts alone on one half of the replication families; the rectified estimate on the other half.
+    rope : ndarray (O,)
+    labels : tuple of str
+    resample : KnockoutEffects, optional
+
+    Returns
+    -------
+    DataFrame
+        Largest effect first. ``effect, ci_lower, ci_upper`` per natural sd; ``knockout*`` the judge; ``replication*`` the
+        estimate once more; ``resampled`` the root mean square change under resampling over the root of 2; one set of columns
+        ``<rung>, <rung>_se, <rung>_lower, <rung>_upper`` per rung; slopes among them are extrapolated.
+    """
+    name = rests_on(estimates)
+    primary, moves = estimates[name], contrast.mean_move
+    frame, O = primary.to_frame(), len(primary.outcomes)
+    said = claim_verdicts(primary, rope, resample)
+    said[:, contrast.extremal_at_clean] = NOT_APPLICABLE
+    bearing = np.where(said == "causal", confirmation(primary, judge, rope), "")
+    columns = {
+        "feature": frame["exposure"],
+        "label": np.repeat(np.array(labels, dtype=object), O),
+        "outcome": frame["outcome"],
+        "effect": frame["estimate"],
+        "ci_lower": frame["ci_lower"],
+        "ci_upper": frame["ci_upper"],
+        "neglog10p": frame["neglog10p"],
+        "verdict": said.ravel(),
+        "knockout": judge.beta.ravel(),
+        "knockout_lower": judge.ci_lower.ravel(),
+        "knockout_upper": judge.ci_upper.ravel(),
+        "knockout_verdict": claim_verdicts(judge, rope).ravel(),
+        "confirmed": bearing.ravel(),
+        "replication": again.beta.ravel(),
+        "replication_lower": again.ci_lower.ravel(),
+        "replication_upper": again.ci_upper.ravel(),
+        "replicated": np.where(said == "causal", confirmation(primary, again, rope), "").ravel(),
+        "resampled": _resampled(resample, primary.beta.shape).ravel(),
+        "rests_on": name,
+        "bias": str(primary.meta.get("bias", "unmeasured")),
+        "move": np.repeat(moves, O),
+        "per_firing": np.ravel(primary.details.get("per_firing", np.zeros(primary.beta.shape))) > 0,
+        "status": frame["status"],
+    }
+    for rung, e in estimates.items():
+        scaled = _on_one_scale(e, moves)
+        for suffix, value in zip(("", "_se", "_lower", "_upper"), scaled, strict=True):
+            columns[f"{rung}{suffix}"] = value.ravel()
+    out = pd.DataFrame(columns)
+    order = np.argsort(-np.abs(out["effect"].to_numpy()), kind="stable")
+    return out.iloc[order].reset_index(drop=True)
+
+
+def _resampled(resample: KnockoutEffects | None, shape: tuple[int, ...]) -> Array:
+    return np.full(shape, np.nan) if resample is None else resample.rms_change / np.sqrt(2)

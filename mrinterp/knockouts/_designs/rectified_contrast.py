@@ -1,0 +1,251 @@
+"""Rectified contrasts: a cheap prediction on all prompts, put right by knockouts of few families drawn at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.checks import checked_count, checked_level, checked_seed
+from mrinterp.core.errors import InputError
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._bench_gradient import predicted_contrast
+from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
+from mrinterp.knockouts._feature_numbers import Features, feature_numbers
+from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.stats.clustered.least_squares import families_of
+from mrinterp.stats.clustered.rectified import Rectified, rectified_mean
+
+__all__ = ["drawn_prompts", "passes", "rectified_contrast", "rectified_estimates"]
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.int_]
+
+LABEL = "rectified natural contrast"
+KINK = "kink or saturation: the gradient is 0 on every prompt, the knockout is not"
+
+
+def rectified_contrast(
+    bench: Bench,
+    features: Features | None = None,
+    *,
+    families: int = 10,
+    prompts: int = 4,
+    levels: ContrastLevels | None = None,
+    prediction: bool = True,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Estimates:
+    """Effect of every feature's natural contrast, from few knockouts and a gradient on all prompts.
+
+    Parameters
+    ----------
+    bench : Bench
+        P prompts in N families, a view of F features at one site, and outcomes.
+    features : names or numbers, optional
+        Default all of the view.
+    families : int
+        Families that are knocked out, drawn at random; all of them where there are no more.
+    prompts : int
+        Prompts of each that are knocked out, at most so many.
+    levels : ContrastLevels, optional
+        Low and high values from other prompts (`contrast_levels`); default from the bench's own.
+    prediction : bool
+        Whether to predict every prompt's contrast by the gradient; without it, the knockouts alone.
+    level : float
+        Confidence level of the intervals.
+    seed : int
+        Of the draw of families and prompts.
+
+    Returns
+    -------
+    Estimates
+        Outcome units per natural sd of the feature: the contrast Y(high) - Y(low) over 2.563. ``details`` has the
+        knockouts alone (``alone, alone_se``), the correlation of prediction and knockout over prompts (``rho``), the gain
+        in variance over the knockouts alone and the most that this correlation allows (``gain, possible_gain``), and
+        ``per_firing`` (1 for a feature that rarely fires). ``meta["passes"]`` counts the network's passes.
+
+    Raises
+    ------
+    InputError
+        For fewer than 10 families, an unknown feature, or levels of other features.
+
+    Notes
+    -----
+    Unbiased whatever the gradient says: beta = mean over all families of lam g + mean over the knocked-out ones of
+    C - lam g, g the prediction and C the knockout. The interval is for families like the bench's. One discrete outcome or
+    a draw has no gradient: its knockouts stand alone.
+
+    Not valid where the bench's families were chosen by what the network does on them.
+
+    Source: Angelopoulos et al. 2023, 10.1126/science.adi6000.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> bench = mrinterp.worlds.gated_world(families=40).bench()
+    >>> found = mrinterp.knockouts.rectified_contrast(bench)
+    >>> bool(found["linear", "output"].ci_lower > 0), found.meta["families"]
+    (True, 10)
+    """
+    numbers = feature_numbers(bench, features)
+    if len(numbers) < bench.features:
+        bench = bench.viewing(bench.view.select(numbers))
+    checked_level(level)
+    rows = drawn_prompts(bench.family, families, prompts, seed)
+    contrast = Contrast(levels=levels or contrast_levels(bench))
+    predicted = predicted_contrast(bench, contrast) if prediction else None
+    knockout = knock_out(bench.subset(rows), contrast, seed=seed)
+    made = rectified_estimates(
+        knockout,
+        contrast.levels,
+        None if predicted is None else predicted[rows],
+        predicted,
+        bench.family,
+        level=level,
+    )
+    counted = passes(bench, len(rows), predicted is not None)
+    return replace(made, meta=made.meta | {"passes": counted, "seed": seed})
+
+
+def drawn_prompts(
+    family: NDArray[Any], families: int, prompts: int, seed: int, least: int = FEWEST_FAMILIES
+) -> Rows:
+    """Rows of some prompts of some families, drawn at random; the prompts rotate from family to family.
+
+    Raises
+    ------
+    InputError
+        For fewer than 10 families (``least``).
+    """
+    wanted = checked_count(families, "families", least=least)
+    most = checked_count(prompts, "prompts", unit="per family")
+    code, names = families_of(family)
+    if len(names) < least:
+        fix = f"Give prompts of at least {least} families: they are the sample size"
+        raise InputError("families", f"{len(names)} in the bench", fix)
+    rng = np.random.default_rng([checked_seed(seed), len(names)])
+    chosen = rng.permutation(len(names))[:wanted]
+    found = []
+    for turn, c in enumerate(chosen):
+        own = np.flatnonzero(code == c)
+        found.append(own[(turn * most + np.arange(min(most, len(own)))) % len(own)])
+    return np.sort(np.concatenate(found))
+
+
+def rectified_estimates(
+    knockout: KnockoutEffects,
+    levels: ContrastLevels,
+    predicted: Array | None,
+    all_predicted: Array | None,
+    all_family: NDArray[Any] | None,
+    *,
+    level: float = 0.95,
+    new_families: bool = True,
+) -> Estimates:
+    """Contrasts of knocked-out prompts and predictions of them and of all prompts, as estimates per natural sd.
+
+    Parameters
+    ----------
+    knockout : KnockoutEffects
+        Of kind ``contrast``, on P_n prompts.
+    levels : ContrastLevels
+        That it was written with.
+    predicted, all_predicted : ndarray (P_n, F, O) and (P_N, F, O), optional
+        From `predicted_contrast`; None: the knockouts alone.
+    all_family : ndarray (P_N,), optional
+    level : float
+    new_families : bool
+        Whether the interval is for families like these, or for exactly these.
+    """
+    moved = np.isfinite(knockout.effect_by_input).any(axis=2)
+    C = np.where(moved[..., None], knockout.change_by_input, np.nan).transpose(1, 0, 2)
+    family = knockout.inputs["family"].to_numpy()
+    made = rectified_mean(
+        C,
+        predicted,
+        family,
+        all_predicted,
+        all_family,
+        largest=_largest(knockout),
+        floor=knockout.noise_floor,
+        new_families=new_families,
+        level=level,
+    )
+    rare = levels.rare[[levels.features.index(f) for f in knockout.features]]
+    n, N = len(np.unique(family)), len(np.unique(family if all_family is None else all_family))
+    return Estimates(
+        method="rectified_contrast",
+        label=LABEL if predicted is not None else "natural contrast, knockouts alone",
+        exposures=knockout.features,
+        outcomes=knockout.outcomes,
+        beta=made.beta / NATURAL_SD,
+        se=made.se / NATURAL_SD,
+        df=made.df,
+        ci_lower=made.lower / NATURAL_SD,
+        ci_upper=made.upper / NATURAL_SD,
+        status=_status(made, rare),
+        n_instruments=np.isfinite(C).sum(axis=0),
+        level=level,
+        details=_details(made, rare),
+        assumes=(
+            "families like those that were knocked out, which were drawn at random",
+            "low and high values of a feature occur beside everything else held",
+        ),
+        reference="Angelopoulos et al. 2023, 10.1126/science.adi6000",
+        unit="outcome units per natural sd of the feature (contrast / 2.563)",
+        meta={
+            "counted": "knocked-out prompts",
+            "estimand": "contrast",
+            "bias": "none: knocked out",
+            "families": n,
+            "all_families": N,
+            "weight_of_prediction": dict(zip(knockout.outcomes, made.lam.tolist(), strict=True)),
+        },
+    )
+
+
+def _status(made: Rectified, rare: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """What to know of every number: too few families first."""
+    words = np.where(made.kink & (made.status == "ok"), KINK, made.status).astype(object)
+    few = (made.families < FEWEST_FAMILIES) & (made.families > 0)
+    for f, o in np.argwhere(few):
+        what = "fires in" if rare[f] else "moved in"
+        words[f, o] = f"{what} {made.families[f, o]} knocked-out families only: fewer than {FEWEST_FAMILIES}"
+    return words
+
+
+def _details(made: Rectified, rare: NDArray[np.bool_]) -> dict[str, Array]:
+    return {
+        "alone": made.alone / NATURAL_SD,
+        "alone_se": made.alone_se / NATURAL_SD,
+        "rho": made.rho,
+        "gain": made.gain,
+        "possible_gain": made.possible_gain,
+        "families": made.families.astype(float),
+        "per_firing": np.repeat(rare[:, None].astype(float), made.beta.shape[1], axis=1),
+        "unflipped": made.unflipped.astype(float),
+    }
+
+
+def _largest(knockout: KnockoutEffects) -> Array:
+    """Largest effect of one prompt on each outcome that is a label, (O,); nan for the others."""
+    labels = knockout.meta.get("labels", {})
+    return np.array([labels.get(name, np.nan) for name in knockout.outcomes])
+
+
+def passes(bench: Bench, knocked: int, predicted: bool) -> dict[str, int]:
+    """Passes of the network by kind: clean and predicted prompts, edited runs, and a backward pass per outcome."""
+    edited = 2 * knocked * bench.features
+    outcomes = len(bench.outcome.names) - len(bench.outcome.sampled_names)
+    return {
+        "forward": bench.prompts + knocked + (0 if bench.resumes else edited),
+        "resumed": edited if bench.resumes else 0,
+        "backward": bench.prompts * outcomes if predicted else 0,
+    }

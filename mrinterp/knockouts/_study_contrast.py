@@ -1,0 +1,136 @@
+"""The contrasts of a study: values learned on discovery, how many families a pilot asks for, and who is knocked out."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.plan import HELD_OUT, Plan
+from mrinterp.knockouts._bench_gradient import predicted_contrast
+from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
+from mrinterp.knockouts._designs.rectified_contrast import drawn_prompts, passes, rectified_estimates
+from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.knockouts._study_bench import clean_runs, study_bench
+from mrinterp.models._cut import CutNetwork
+from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.stats.clustered.families_needed import families_for_width
+
+__all__ = ["knocked_out", "pilot", "study_levels", "study_rectified"]
+
+Rows = NDArray[np.int_]
+
+PILOT_FAMILIES = 5
+"""Discovery families that the pilot knocks out; their numbers are used for nothing else."""
+
+PREDICTED = ("estimation", "knockout")
+"""Splits whose prompts the prediction is made for."""
+
+
+def study_levels(network: CutNetwork, design: Design, basis: Basis) -> ContrastLevels:
+    """Low and high values of every feature by token class, from the clean prompts of the discovery split."""
+    return contrast_levels(study_bench(network, design, basis.dictionary, split="discovery"))
+
+
+def pilot(
+    plan: Plan, network: CutNetwork, design: Design, basis: Basis, levels: ContrastLevels, folder: Path | None
+) -> dict[str, Any]:
+    """How many families of the knockout split are knocked out, and the half width to expect.
+
+    Returns
+    -------
+    dict
+        ``families``, and where they come from (``chosen_by``): the plan, or a pilot on 5 discovery families with
+        ``half_width, bound`` (expected half widths, per natural sd, by outcome), ``reached`` and ``wanted``.
+    """
+    most = clean_runs(design, "knockout")["family"].nunique()
+    asked = plan.knockouts.families
+    if asked:
+        return {"families": min(asked, most), "chosen_by": "plan"}
+    runs = clean_runs(design, "discovery")
+    few = min(PILOT_FAMILIES, runs["family"].nunique())
+    if few < 3 or most <= FEWEST_FAMILIES:
+        return {"families": most, "chosen_by": "all there are"}
+    rows = drawn_prompts(
+        runs["family"].to_numpy(), few, plan.knockouts.prompts_per_family, plan.seed, least=1
+    )
+    bench = study_bench(network, design, basis.dictionary, folder, "discovery", rows)
+    contrast = Contrast(levels=levels)
+    knockout = knock_out(bench, contrast, seed=plan.seed)
+    moved = np.isfinite(knockout.effect_by_input).any(axis=2)
+    effect = np.where(moved[..., None], knockout.change_by_input, np.nan).transpose(1, 0, 2)
+    wanted = plan.knockouts.width * plan.estimation.rope * np.asarray(basis.meta["outcome_sd"]) * NATURAL_SD
+    everyone = sum(clean_runs(design, split)["family"].nunique() for split in PREDICTED)
+    needed = families_for_width(
+        effect, predicted_contrast(bench, contrast), bench.family, wanted, everyone, least=FEWEST_FAMILIES
+    )
+    said = {k: (v / NATURAL_SD).tolist() for k, v in asdict(needed).items() if k in ("half_width", "bound")}
+    return {
+        "families": int(min(max(needed.families, FEWEST_FAMILIES), most)),
+        "chosen_by": f"a pilot on {few} discovery families",
+        "wanted": (wanted / NATURAL_SD).tolist(),
+        **said,
+        "reached": needed.reached.tolist(),
+    }
+
+
+def knocked_out(plan: Plan, design: Design, families: int) -> dict[str, tuple[str, Rows]]:
+    """Split and numbers of the clean prompts that are knocked out, by what for.
+
+    ``knockout`` sets the intervals. The replication families are halved at random: ``judge`` is what claims are
+    compared with, ``again`` the estimate once more.
+    """
+    prompts, seed = plan.knockouts.prompts_per_family, plan.seed
+    whole = {split: clean_runs(design, split)["family"].to_numpy() for split in ("knockout", "replication")}
+    found = {"knockout": ("knockout", drawn_prompts(whole["knockout"], families, prompts, seed, least=1))}
+    for name, own in replication_halves(plan, design).items():
+        drawn = drawn_prompts(whole["replication"][own], families, prompts, seed, least=1)
+        found[name] = ("replication", own[drawn])
+    return found
+
+
+def replication_halves(plan: Plan, design: Design) -> dict[str, Rows]:
+    """Numbers of the clean replication prompts of each half of the replication families, drawn at random."""
+    family = clean_runs(design, "replication")["family"].to_numpy()
+    names = np.unique(family)
+    # 21: a stream of its own under the study's seed, shared with no other step.
+    order = np.random.default_rng([plan.seed, 21]).permutation(len(names))
+    halves = np.array_split(order, 2)
+    return {name: np.flatnonzero(np.isin(family, names[h])) for name, h in zip(HELD_OUT, halves, strict=True)}
+
+
+def study_rectified(
+    plan: Plan,
+    network: CutNetwork,
+    design: Design,
+    basis: Basis,
+    levels: ContrastLevels,
+    knockout: KnockoutEffects,
+    name: str,
+) -> Estimates:
+    """Effects per natural sd from blind contrasts and the gradient on all prompts of the families that they stand for.
+
+    ``contrast`` stands for the families of estimation and knockout; ``again`` for its half of the replication families;
+    ``judge`` are the knockouts alone.
+    """
+    if name == "judge":
+        return rectified_estimates(knockout, levels, None, None, None)
+    own_half = None if name == "contrast" else replication_halves(plan, design)[name]
+    splits = PREDICTED if name == "contrast" else ("replication",)
+    bench = study_bench(network, design, basis.dictionary, split=splits, rows=own_half)
+    predicted = predicted_contrast(bench, Contrast(levels=levels))
+    prompts = bench.table["prompt"].to_numpy()
+    at = {p: i for i, p in enumerate(prompts.tolist())}
+    own = np.array([at[p] for p in knockout.inputs["prompt"].tolist()])
+    usable = bool(np.isfinite(predicted).any())
+    given = (predicted[own], predicted, bench.family) if usable else (None, None, None)
+    made = rectified_estimates(knockout, levels, *given)
+    return replace(made, meta=made.meta | {"passes": passes(bench, len(own), usable)})
