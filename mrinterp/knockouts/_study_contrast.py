@@ -14,7 +14,12 @@ from mrinterp.core.design import Design
 from mrinterp.core.plan import HELD_OUT, Plan
 from mrinterp.knockouts._bench_gradient import predicted_contrast
 from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
-from mrinterp.knockouts._designs.rectified_contrast import drawn_prompts, passes, rectified_estimates
+from mrinterp.knockouts._designs.rectified_contrast import (
+    drawn_prompts,
+    moved_contrasts,
+    passes,
+    rectified_estimates,
+)
 from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import clean_runs, study_bench
@@ -65,12 +70,15 @@ def pilot(
     bench = study_bench(network, design, basis.dictionary, folder, "discovery", rows)
     contrast = Contrast(levels=levels)
     knockout = knock_out(bench, contrast, seed=plan.seed)
-    moved = np.isfinite(knockout.effect_by_input).any(axis=2)
-    effect = np.where(moved[..., None], knockout.change_by_input, np.nan).transpose(1, 0, 2)
     wanted = plan.knockouts.width * plan.estimation.rope * np.asarray(basis.meta["outcome_sd"]) * NATURAL_SD
     everyone = sum(clean_runs(design, split)["family"].nunique() for split in PREDICTED)
     needed = families_for_width(
-        effect, predicted_contrast(bench, contrast), bench.family, wanted, everyone, least=FEWEST_FAMILIES
+        moved_contrasts(knockout),
+        predicted_contrast(bench, contrast),
+        bench.family,
+        wanted,
+        everyone,
+        least=FEWEST_FAMILIES,
     )
     said = {k: (v / NATURAL_SD).tolist() for k, v in asdict(needed).items() if k in ("half_width", "bound")}
     return {

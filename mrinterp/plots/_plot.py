@@ -24,6 +24,7 @@ FIGURES = {
     "AttributionTable": "_study.attribution_vs_knockout.attribution_vs_knockout",
     "Coloc": "_coloc.coloc_matrix.coloc_matrix",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
+    "ContrastLevels": "_study.contrast_ranges.contrast_ranges",
     "DirectEffect": "_designs.direct_effects.direct_effects",
     "DoseResponse": "_designs.dose_response_curve.dose_response_curve",
     "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",

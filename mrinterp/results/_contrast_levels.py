@@ -46,7 +46,7 @@ class ContrastLevels(Result):
     --------
     >>> from mrinterp.results import example
     >>> print(example("ContrastLevels"))
-    Low and high natural values (quantiles 0.1 and 0.9) of 4 features in 3 groups of tokens, from 40 families.
+    Low and high natural values (quantiles 0.1 and 0.9) of 3 features in 3 groups of tokens, from 40 families.
     """
 
     KIND: ClassVar[str] = "contrast levels"

@@ -244,7 +244,8 @@ class Steps(ABC):
             ]
             some = len(lacking) < len(self._scan("estimation").outcome_names)
             replication, panel = (lambda: self._scan("replication")), self._scan("estimation")
-            makers = {name: partial(self._contrast_rung, name) for name in CONTRAST_RUNGS}
+            makers: dict[str, Callable[[], Estimates]] = {}
+            makers |= {name: partial(self._contrast_rung, name) for name in CONTRAST_RUNGS}
             makers |= rungs(
                 self.plan, panel, replication, self._marginal_effects(), gradient if some else None
             )

@@ -11,7 +11,7 @@ import torch
 
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.diagnostics._agreement import agreement
-from mrinterp.effects._verdict import verdict_table
+from mrinterp.effects._claims import claim_table
 from mrinterp.features._units import WholeLayer
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
@@ -96,11 +96,11 @@ def test_neither_estimate_nor_knockout_has_a_verdict_in_the_answer(bench: Bench)
         n_instruments=np.full(shape, 24),
     )
     rope = np.full(len(outcomes), 0.1)
-    answer = verdict_table(estimates, shift, rope, names)
+    answer = claim_table({"within": estimates}, shift, estimates, estimates, rope, names)
     held = agreement([estimates], shift, rope).joined
     for table in (answer, held):
         distance = table[table["outcome"] == "distance"]
-        assert set(distance["verdict"]) == set(distance["knockout_verdict"]) == {"not applicable"}
+        assert set(distance["verdict"]) == {"not applicable"}
         assert "not applicable" not in set(table[table["outcome"] != "distance"]["verdict"])
 
 

@@ -22,7 +22,11 @@ from mrinterp.knockouts._kinds.registry import KINDS
 from mrinterp.outcomes import CallableOutcome, OutcomeSet
 from mrinterp.results._result import Result
 
-NOT_DESIGNS = {"compare_kinds": "compares results", "random_directions": "draws a view"}
+NOT_DESIGNS = {
+    "compare_kinds": "compares results",
+    "contrast_levels": "learns values",
+    "random_directions": "draws a view",
+}
 
 WRITTEN = ("kind", "values", "doses", "corruption")
 """What the second parameter may be called: what is written, or done upstream."""
@@ -42,7 +46,7 @@ OTHER_NAMES = {
 }
 """What the same things must not be called."""
 
-WORLD = mrinterp.worlds.gated_world(families=6, per_family=2)
+WORLD = mrinterp.worlds.gated_world(families=12, per_family=2)
 BENCH = WORLD.bench(
     first="units",
     outcome=OutcomeSet([WORLD.outcome, CallableOutcome("squared", lambda output, mask: output[:, 0] ** 2)]),
@@ -59,6 +63,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "faithfulness": {"values": "mean", "draws": 10},
     "set_effects": {"values": "mean", "draws": 10},
     "dose_response": {"doses": None, "draws": 10},
+    "rectified_contrast": {"kind": "contrast"},
     "rescue": {"corruption": knockouts.Corruption.noise(BENCH, "units"), "draws": 10},
 }
 """The options that a quick call of each needs; a new design needs a line."""
@@ -104,7 +109,7 @@ def test_every_design_of_the_room_is_public_and_under_contract() -> None:
         for n in m.__all__
         if inspect.isfunction(f := getattr(m, n)) and next(iter(inspect.signature(f).parameters)) == "bench"
     }
-    inside = {"knock_out_sets", "shares_of"}
+    inside = {"knock_out_sets", "passes", "shares_of"}
     assert made - inside <= set(DESIGNS)
 
 
@@ -130,7 +135,8 @@ def test_the_signature_follows_the_contract(name: str) -> None:
 @EACH
 def test_what_is_written_may_be_outside_support_only_when_asked(name: str) -> None:
     parameters = inspect.signature(DESIGNS[name]).parameters
-    assert ("allow_off_support" in parameters) == ("corruption" not in parameters)
+    writes_natural_values = "corruption" in parameters or name == "rectified_contrast"
+    assert ("allow_off_support" in parameters) == (not writes_natural_values)
 
 
 @EACH

@@ -14,7 +14,7 @@ from mrinterp.core.history import appended
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
-from mrinterp.effects._verdict import verdict_table
+from mrinterp.effects._claims import claim_table
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
@@ -46,6 +46,9 @@ class Finished:
     kinds: KindComparison | None
     equivalence: pd.DataFrame
     rank_path: pd.DataFrame = field(default_factory=pd.DataFrame)
+    pilot: dict[str, Any] = field(
+        default_factory=lambda: {"families": 10, "chosen_by": "a pilot on 5 discovery families"}
+    )
 
     @property
     def against_random(self) -> AgainstRandom | NotApplicable:
@@ -59,6 +62,7 @@ class Finished:
 #            confirmed, confirmed, contradicted, nothing, missed
 EFFECT = np.array([0.5, -0.3, 0.10, 0.001, 0.02])
 TRUTH = np.array([0.48, -0.31, -0.08, 0.002, 0.15])
+CONTRASTS = ("rectified", "rectified_judge", "rectified_again")
 AGAIN = np.array([0.45, -0.02, -0.11, 0.003, 0.02])
 
 
@@ -75,7 +79,7 @@ def study(
         kinds["random"] = _knockout("random", ("r0", "r1"), outcome, np.array([0.05, 0.12]))
         flags = (f"massive activation at {text}".strip(), "not measurable", "", "", "far outside support")
         kinds["mean"] = _knockout("mean", names, outcome, TRUTH + np.array([0, 0.3, 0, 0, 0]), flags)
-    named = [replace(e, method=n) for n, e in estimates.items() if n != "replication"]
+    named = [replace(e, method=n) for n, e in estimates.items() if n not in CONTRASTS]
     held = agreement(named, kinds["shift"], np.array([ROPE]), "ivw_noise", "abc")
     path = pd.concat([estimates["within"].to_frame().assign(rank=r) for r in (0, 4, 8)], ignore_index=True)
     checks = [
@@ -89,7 +93,14 @@ def study(
     ]
     return Finished(
         _header(text, outcome),
-        verdict_table(estimates["within"], kinds["shift"], np.array([ROPE]), labels),
+        claim_table(
+            {n: e for n, e in estimates.items() if n not in CONTRASTS[1:]},
+            replace(_knockout("contrast", names, outcome, TRUTH), mean_move=np.full(5, 2.563)),
+            estimates["rectified_judge"],
+            estimates["rectified_again"],
+            np.array([ROPE]),
+            labels,
+        ),
         held,
         _basis(names, labels),
         checks,
@@ -167,12 +178,21 @@ def _estimates(names: tuple[str, ...], outcome: str, effect: np.ndarray, parts: 
             unit="point per sd",
         )
 
+    def contrast(beta: np.ndarray, se: float) -> Estimates:
+        meta = {"estimand": "contrast", "bias": "none: knocked out", "families": 10, "all_families": 80}
+        meta["passes"] = {"forward": 1200, "resumed": 3600, "backward": 1000}
+        return replace(made("rectified_contrast", beta, se), unit="point per natural sd", meta=meta)
+
+    again = AGAIN if parts else np.full(5, np.nan)
     out = {
+        "rectified": contrast(effect, 0.01),
+        "rectified_judge": contrast(TRUTH, 0.005),
+        "rectified_again": contrast(again, 0.02),
         "ivw_noise": made("ivw", effect + np.array([0.1, 0.1, 0.1, 0.2, 0.1]), 0.02),
         "within": made("within", effect, 0.01),
     }
     if parts:
-        out |= {"gradient": made("gradient", TRUTH, 0.003), "replication": made("within", AGAIN, 0.02)}
+        out |= {"gradient": made("gradient", TRUTH, 0.003)}
     return out
 
 

@@ -19,12 +19,19 @@ def test_answer_comes_first_and_says_how_it_held() -> None:
     words = words_of(page_html(study()))
     start = words[words.index("A study", 10) :]
     assert "Of 5 features tested, 3 are causal" in start[:200]
-    assert "confirms 2 of the 3 causal claims and contradicts 1." in words
-    assert "It also finds 1 feature causal that the estimate does not." in words
+    assert (
+        "Knockouts on other families confirm 2 of the 3 causal claims in sign and size and contradict 1."
+        in words
+    )
+    assert (
+        "They rest on knockouts to the high and the low natural value of every token on 10 families" in words
+    )
+    assert "It took 1,200 forward passes, 3,600 resumed at the edited layer, 1,000 backward passes." in words
     assert "1 of 3 causal claims (33%) come out with the same sign and an interval that excludes 0" in words
     assert "1 have the same sign and an interval that includes 0; 1 the opposite sign" in words
     assert (
-        "c0 (responds to word=0) changes score by +0.500 point per sd (95% interval 0.480 to 0.520" in words
+        "c0 (responds to word=0) changes score by +0.500 point per natural sd (95% interval 0.480 to 0.520"
+        in words
     )
     for said in (
         "Check failed: placebo",

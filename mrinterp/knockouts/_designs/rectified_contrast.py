@@ -15,6 +15,7 @@ from mrinterp.knockouts._bench_gradient import predicted_contrast
 from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._estimates import Estimates
@@ -22,7 +23,7 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.clustered.least_squares import families_of
 from mrinterp.stats.clustered.rectified import Rectified, rectified_mean
 
-__all__ = ["drawn_prompts", "passes", "rectified_contrast", "rectified_estimates"]
+__all__ = ["drawn_prompts", "moved_contrasts", "passes", "rectified_contrast", "rectified_estimates"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -33,11 +34,11 @@ KINK = "kink or saturation: the gradient is 0 on every prompt, the knockout is n
 
 def rectified_contrast(
     bench: Bench,
+    kind: str | Contrast = "contrast",
     features: Features | None = None,
     *,
     families: int = 10,
     prompts: int = 4,
-    levels: ContrastLevels | None = None,
     prediction: bool = True,
     level: float = 0.95,
     seed: int = 0,
@@ -48,14 +49,15 @@ def rectified_contrast(
     ----------
     bench : Bench
         P prompts in N families, a view of F features at one site, and outcomes.
+    kind : "contrast" or Contrast
+        A `Contrast` has quantiles, groups or levels of its own; by name 90% against 10%, learned from the bench's own
+        prompts.
     features : names or numbers, optional
         Default all of the view.
     families : int
         Families that are knocked out, drawn at random; all of them where there are no more.
     prompts : int
         Prompts of each that are knocked out, at most so many.
-    levels : ContrastLevels, optional
-        Low and high values from other prompts (`contrast_levels`); default from the bench's own.
     prediction : bool
         Whether to predict every prompt's contrast by the gradient; without it, the knockouts alone.
     level : float
@@ -94,17 +96,21 @@ def rectified_contrast(
     >>> bool(found["linear", "output"].ci_lower > 0), found.meta["families"]
     (True, 10)
     """
+    made_of = kind_named(kind, {})
+    if not isinstance(made_of, Contrast):
+        raise InputError("kind", made_of.label, "Give a Contrast, or run it with knock_out")
     numbers = feature_numbers(bench, features)
-    if len(numbers) < bench.features:
+    checked_level(level), checked_seed(seed)
+    if len(numbers) < bench.features or (numbers != np.arange(bench.features)).any():
         bench = bench.viewing(bench.view.select(numbers))
-    checked_level(level)
     rows = drawn_prompts(bench.family, families, prompts, seed)
-    contrast = Contrast(levels=levels or contrast_levels(bench))
+    levels = made_of.levels or contrast_levels(bench, made_of.low, made_of.high, made_of.by)
+    contrast = replace(made_of, levels=levels)
     predicted = predicted_contrast(bench, contrast) if prediction else None
     knockout = knock_out(bench.subset(rows), contrast, seed=seed)
     made = rectified_estimates(
         knockout,
-        contrast.levels,
+        levels,
         None if predicted is None else predicted[rows],
         predicted,
         bench.family,
@@ -139,6 +145,12 @@ def drawn_prompts(
     return np.sort(np.concatenate(found))
 
 
+def moved_contrasts(knockout: KnockoutEffects) -> Array:
+    """Contrasts (P, F, O) of every prompt; nan where a feature was not moved."""
+    moved = np.asarray(np.isfinite(knockout.effect_by_input).any(axis=2))
+    return np.where(moved[..., None], knockout.change_by_input, np.nan).transpose(1, 0, 2)
+
+
 def rectified_estimates(
     knockout: KnockoutEffects,
     levels: ContrastLevels,
@@ -164,8 +176,7 @@ def rectified_estimates(
     new_families : bool
         Whether the interval is for families like these, or for exactly these.
     """
-    moved = np.isfinite(knockout.effect_by_input).any(axis=2)
-    C = np.where(moved[..., None], knockout.change_by_input, np.nan).transpose(1, 0, 2)
+    C = moved_contrasts(knockout)
     family = knockout.inputs["family"].to_numpy()
     made = rectified_mean(
         C,
