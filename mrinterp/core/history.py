@@ -31,6 +31,7 @@ OUTCOME_NUMBERS = (
     "agreement",
     "results.json",
     "results.parquet",
+    "rungs.parquet",
     "figures",
     "report.html",
 )

@@ -30,7 +30,9 @@ from ._study.agreement_scores import agreement_scores as agreement_scores
 from ._study.attribution_scores import attribution_scores as attribution_scores
 from ._study.attribution_vs_knockout import attribution_vs_knockout as attribution_vs_knockout
 from ._study.calibration_curve import calibration_curve as calibration_curve
+from ._study.claim_ladder import claim_ladder as claim_ladder
 from ._study.contrast_ranges import contrast_ranges as contrast_ranges
+from ._study.coverage_and_cost import coverage_and_cost as coverage_and_cost
 from ._study.effect_ladder import effect_ladder as effect_ladder
 from ._study.kinds_side_by_side import kinds_side_by_side as kinds_side_by_side
 from ._study.knockout_effects import knockout_effects as knockout_effects

@@ -27,7 +27,9 @@ METHOD_COLORS = {
     "ivw_pair": "#cc79a7",
     "within": "#0072b2",
     "tsls": "#56b4e9",
+    "within_calibrated": "#6a51a3",
     "gradient": "#009e73",
+    "rectified": "#b2182b",
     "knockout": "#000000",
 }
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")

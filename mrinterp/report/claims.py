@@ -20,12 +20,14 @@ __all__ = [
     "features",
     "resting",
     "ropes",
+    "rungs_in_words",
     "unit",
 ]
 
 SHOWN_CLAIMS = 10
 _VERDICTS = ("causal", "negligible", "not negligible: sign varies", "indeterminate", "not applicable")
 _BEARINGS = ("confirmed", "size not resolved", "size disagrees", "contradicted", "no knockout")
+PASSES = ("forward", "resumed", "backward")
 _ABSENT = Cell()
 _MORE_FIT = 0.02
 """Gain in cross-validated R2 beyond the ceiling that a reader should know of."""
@@ -50,6 +52,7 @@ class Feature:
     replication: Cell
     replicated: str
     resampled: str
+    move: str
     gradient: Cell
     univariable: Cell
     status: str
@@ -91,6 +94,7 @@ def features(study: FinishedStudy) -> list[Feature]:
                 p.cell(r["replication"], r["replication_lower"], r["replication_upper"]),
                 _replicated(r),
                 p.signed(r["resampled"]).removeprefix("+"),
+                plain(r["move"], ".2f"),
                 _rung(r, "gradient", p),
                 _rung(r, screen, p),
                 str(r["status"]),
@@ -123,6 +127,23 @@ def resting(study: FinishedStudy) -> str:
         chosen=f"chosen by {study.pilot.get('chosen_by', 'the plan')}",
     )
     return f"They rest on {words}."
+
+
+def rungs_in_words(study: FinishedStudy) -> list[str]:
+    """One line a rung: coverage of knockouts of its own estimand, half width, passes."""
+    several, lines = len(ropes(study)) > 1, []
+    for r in study.rungs.to_dict("records"):
+        spent = ", ".join(f"{r[k]:,} {k}" for k in PASSES if r[k]) or "none of its own"
+        held = (
+            f"coverage {r['coverage']:.2f} ({r['coverage_lower']:.2f} to {r['coverage_upper']:.2f})"
+            if r["coverage"] == r["coverage"]
+            else "coverage not known"
+        )
+        label = r["label"] + (f", {r['outcome']}" if several else "")
+        lines.append(
+            f"{label:<56} {held} of the {r['compared_with']}; half width {r['half_width']:.2g} ROPE; passes: {spent}"
+        )
+    return lines
 
 
 def passes_in_words(study: FinishedStudy) -> str:
@@ -217,7 +238,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
     """What a reader must know before believing the intervals."""
     out = [
         f"Check {c['verdict']}: {c['name']}. {c['note']}"
-        for c in study.checks
+        for c in [*study.checks, *(c.to_dict() for c in study.claim_checks)]
         if c["verdict"] in ("failed", "warning")
     ]
     families = study.design.families("estimation")
@@ -226,15 +247,6 @@ def _cautions(study: FinishedStudy) -> list[str]:
             f"A rehearsal: {families} families in the estimation split, default inference needs"
             f" {MIN_FAMILIES}. Intervals are not for inference."
         )
-    primary, _ = primary_and_screen(study)
-    summary = study.agreement.scores
-    for s in summary[summary["method"] == primary].to_dict(orient="records"):
-        if s["coverage_upper"] < 0.95:
-            out.append(
-                f"On this run 95% intervals of MR and matched shift together covered {s['coverage']:.0%}"
-                f" of the shifts of {s['outcome']} ({s['coverage_lower']:.0%} to {s['coverage_upper']:.0%}): read the"
-                " intervals of MR as too narrow; no claim rests on them."
-            )
     out += _held_back(study)
     out += caution(study)
     earlier = study.header["earlier_plans"]

@@ -12,7 +12,7 @@ from mrinterp.core.design import Design
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
-from mrinterp.results._check import NotApplicable
+from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -35,6 +35,10 @@ class FinishedStudy(Protocol):
     def results(self) -> pd.DataFrame: ...
     @property
     def pilot(self) -> dict[str, Any]: ...
+    @property
+    def rungs(self) -> pd.DataFrame: ...
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]: ...
     @property
     def agreement(self) -> Agreement: ...
     @property

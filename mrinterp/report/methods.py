@@ -83,7 +83,9 @@ def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
     for r in study.agreement.misled.to_dict(orient="records"):
         row = by_key[(r["exposure"], r["outcome"])]
         p = Precision.of(ropes(study)[r["outcome"]])
-        found.append((row, p.cell(r["estimate"], r["ci_lower"], r["ci_upper"]), plain(r["neglog10p"], ".1f")))
+        estimate = p.cell(r["estimate"], r["ci_lower"], r["ci_upper"])
+        shift = p.cell(r["knockout"], r["knockout_lower"], r["knockout_upper"])
+        found.append((row, estimate, plain(r["neglog10p"], ".1f"), shift))
     meta = study.agreement.meta
     labels = dict(zip(study.agreement.scores["method"], study.agreement.scores["label"], strict=True))
     return {

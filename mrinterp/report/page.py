@@ -10,19 +10,19 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mrinterp.core.storage import whole_file
 from mrinterp.plots._inline_svg import inline_svg
 from mrinterp.plots._study.against_random import against_random
-from mrinterp.plots._study.effect_ladder import effect_ladder
+from mrinterp.plots._study.claim_ladder import claim_ladder
+from mrinterp.plots._study.coverage_and_cost import coverage_and_cost
 from mrinterp.plots._study.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots._study.predicted_vs_knockout import predicted_vs_knockout
 from mrinterp.plots._study.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
-from mrinterp.report.finished import FinishedStudy, drawn_methods
+from mrinterp.report.finished import FinishedStudy, drawn_methods, primary_and_screen
 from mrinterp.report.flow import flow
 from mrinterp.report.kinds import kinds_section
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.order import blind, order_in_words, recorded_order
 from mrinterp.report.provenance import provenance
 from mrinterp.results._against_random import AgainstRandom
-from mrinterp.results._agreement import Agreement
 
 __all__ = ["write_page"]
 
@@ -88,6 +88,7 @@ def page_html(study: FinishedStudy) -> str:
 class _Figures:
     """SVG elements, already safe to stand in the page."""
 
+    rungs: str
     ladder: str
     scatter: list[str]
     rank_paths: list[str]
@@ -101,13 +102,22 @@ def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
     of_outcome = [r for r in rows if r.outcome == outcome]
     names = _drawn_names({r.name: r.short for r in of_outcome})
     labels = {names[r.name]: _shortened(r.label) for r in of_outcome}
-    held = _renamed(study.agreement, names)
+    drawn = study.results[study.results["outcome"] == outcome].assign(outcome=_shortened(outcome))
+    drawn = drawn.assign(feature=drawn["feature"].map(names))
+    _, screen = primary_and_screen(study)
     ladder = inline_svg(
-        lambda: effect_ladder(held, labels),
+        lambda: claim_ladder(drawn, ropes(study)[outcome], labels, screen=screen),
         "ladder",
-        "Effects with 95% intervals by every method, for the features with the largest knockout effects",
+        "Effects with 95% intervals by every rung on one scale, for the features with the largest effects",
+    )
+    rungs = study.rungs[study.rungs["outcome"] == outcome].assign(outcome=_shortened(outcome))
+    coverage = inline_svg(
+        lambda: coverage_and_cost(rungs.assign(label=rungs["label"].map(_shortened))),
+        "rungs",
+        "Share of features whose knockout every rung's interval allows, and the passes that the rung took",
     )
     return _Figures(
+        coverage,
         ladder,
         _scatter(study),
         _rank_paths(study, of_outcome, outcome),
@@ -133,8 +143,9 @@ def _scatter(study: FinishedStudy) -> list[str]:
 def _rank_paths(study: FinishedStudy, rows: list[Feature], outcome: str) -> list[str]:
     """One panel a feature: estimate and interval over bypass ranks."""
     path, rope = study.rank_path, ropes(study)[outcome]
-    of_outcome = study.results[study.results["outcome"] == outcome]
-    knockouts = dict(zip(of_outcome["feature"], of_outcome["knockout"], strict=True))
+    shift = study.knockouts["shift"]
+    slopes = shift.effect[:, shift.outcomes.index(outcome)].tolist()
+    knockouts = dict(zip(shift.features, slopes, strict=True))
     known = set(path.loc[path["outcome"] == outcome, "exposure"])
 
     def panel(number: int, row: Feature) -> str:
@@ -181,13 +192,6 @@ def _drawn_names(names: dict[str, str]) -> dict[str, str]:
     """Full name to what a figure can hold of the short one; full names where those would not be distinct."""
     drawn = {name: _shortened(short) for name, short in names.items()}
     return drawn if len(set(drawn.values())) == len(drawn) else {name: name for name in names}
-
-
-def _renamed(held: Agreement, features: dict[str, str]) -> Agreement:
-    """The agreement under names that a figure can hold."""
-    outcomes = _drawn_names({o: o for o in held.joined["outcome"].unique()})
-    renamed = {c: held.joined[c].map(n) for c, n in (("exposure", features), ("outcome", outcomes))}
-    return replace(held, joined=held.joined.assign(**renamed))
 
 
 def _shortened(label: str, length: int = _LABEL_LENGTH) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
-from mrinterp.report.claims import resting, ropes, unit
+from mrinterp.report.claims import resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences
 from mrinterp.report.numbers import Precision
@@ -42,6 +42,9 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             "",
             _tested(study, top),
             *_sets(study),
+            "",
+            "What every rung took, and how it held:",
+            *(f"  {line}" for line in rungs_in_words(study)),
             "",
             f"Local slopes, compared with the {blind(study)}matched shifts:",
             *(f"  {line}" for line in held),
@@ -147,7 +150,8 @@ def _read_back(study: FinishedStudy) -> str:
 
 def _checks(study: FinishedStudy) -> list[str]:
     """What failed or warns, by name."""
-    failed = [c for c in study.checks if c["verdict"] not in ("passed", "not applicable")]
+    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
+    failed = [c for c in every if c["verdict"] not in ("passed", "not applicable")]
     said = [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
     return ["Checks:", *said] if said else ["Checks: all passed."]
 

@@ -142,10 +142,10 @@ STAGES = (
     Stage(
         "results",
         "The answer, feature by feature: what it rests on, what other families say, every rung on one scale.",
-        reads=("basis", "panel", "knockouts", "estimates"),
-        writes=("rank_path.parquet", "results.json", "results.parquet"),
+        reads=("basis", "panel", "knockouts", "estimates", "agreement"),
+        writes=("rank_path.parquet", "results.json", "results.parquet", "rungs.parquet"),
         outcomes_of=(),
-        carry_out=lambda steps: (steps._follow_ranks(), steps._answer()),
+        carry_out=lambda steps: (steps._follow_ranks(), steps._answer(), steps._compare_rungs()),
     ),
     Stage(
         "figures",

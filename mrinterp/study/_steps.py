@@ -292,9 +292,7 @@ class Steps(ABC):
         from mrinterp.effects._claims import claim_table
 
         def answer() -> pd.DataFrame:
-            made, knockouts = self._estimate(), self._run_knockouts()
-            held_out = {"rectified_judge", "rectified_again"}
-            rungs = {n: e for n, e in made.items() if n not in held_out and not n.startswith("replication")}
+            made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
             resample = next((e for e in knockouts.values() if e.kind == "resample"), None)
             return claim_table(
                 rungs,
@@ -312,6 +310,34 @@ class Steps(ABC):
             return table
 
         return self._remembered("results", kept)
+
+    def _rungs(self) -> dict[str, Estimates]:
+        """The estimates of the study's own families: the rungs of the ladder."""
+        others = ("rectified_judge", "rectified_again", "replication")
+        return {n: e for n, e in self._estimate().items() if not n.startswith(others)}
+
+    def _compare_rungs(self) -> pd.DataFrame:
+        from mrinterp.effects._rungs import rung_table
+
+        def compare() -> pd.DataFrame:
+            made, results, rungs = self._estimate(), self._answer(), self._rungs()
+            rope = dict(zip(made["rectified"].outcomes, self._rope().tolist(), strict=True))
+            passes = {n: self._passes_of(n, e) for n, e in rungs.items()}
+            held = self._hold_against_knockouts()
+            return rung_table(rungs, held, made["rectified_judge"], results, rope, passes)
+
+        return self._remembered("rungs", lambda: self.folder.kept_table("rungs.parquet", compare))
+
+    def _passes_of(self, name: str, made: Estimates) -> dict[str, int]:
+        """Passes of the network that a rung takes by itself."""
+        if "passes" in made.meta:
+            return dict(made.meta["passes"])
+        if name == "gradient":
+            prompts = int(made.n_instruments.max())
+            return {"forward": prompts, "backward": prompts * len(made.outcomes)}
+        shift = self._run_knockouts()["shift"]
+        drawn = len(made.meta.get("drawn", ())) + len(made.meta.get("largest", ()))
+        return {"forward": len(self._scan("estimation").runs), "resumed": 2 * drawn * len(shift.inputs)}
 
     def _rope(self) -> np.ndarray:
         return self.plan.estimation.rope * np.asarray(self._learn_basis().meta["outcome_sd"])

@@ -23,7 +23,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
-from mrinterp.results._check import NotApplicable
+from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
@@ -332,9 +332,25 @@ class Study(Steps):
 
     @property
     def results(self) -> pd.DataFrame:
-        """The answer: feature, effect with interval, knockout, verdicts."""
+        """The answer, largest effect first: what is claimed per natural sd (``effect, ci_lower, ci_upper, verdict``) and
+        what it ``rests_on``; what contrasts on other families say (``knockout*, confirmed``) and the estimate on yet others
+        (``replication*, replicated``); every rung on one scale (``<rung>, <rung>_se, <rung>_lower, <rung>_upper``)."""
         self._reach("results")
         return self._answer()
+
+    @property
+    def rungs(self) -> pd.DataFrame:
+        """Coverage and cost of every rung: share of features whose knockout, of the rung's own estimand, both errors allow
+        (``coverage``), median half width in regions of practical equivalence, and passes of the network."""
+        self._reach("results")
+        return self._compare_rungs()
+
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]:
+        """Do other families confirm the claims in sign and size, and did the intervals of MR cover the matched shifts?"""
+        from mrinterp.diagnostics._claim_checks import claim_checks
+
+        return claim_checks(self.results, self.agreement)
 
     # -- beyond the plan ---------------------------------------------------------------------------
 

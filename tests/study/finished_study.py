@@ -14,11 +14,13 @@ from mrinterp.core.history import appended
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
+from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.effects._claims import claim_table
+from mrinterp.effects._rungs import rung_table
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
-from mrinterp.results._check import NotApplicable
+from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -49,6 +51,23 @@ class Finished:
     pilot: dict[str, Any] = field(
         default_factory=lambda: {"families": 10, "chosen_by": "a pilot on 5 discovery families"}
     )
+
+    @property
+    def rungs(self) -> pd.DataFrame:
+        """The rungs of the first outcome."""
+        held = {n: e for n, e in self.estimates.items() if n not in CONTRASTS[1:]}
+        outcome = self.results["outcome"].iloc[0]
+        passes = {n: {"forward": 900} for n in held} | {
+            "rectified": self.estimates["rectified"].meta["passes"]
+        }
+        return rung_table(
+            held, self.agreement, self.estimates["rectified_judge"], self.results, {outcome: ROPE}, passes
+        )
+
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]:
+        """As a study makes them."""
+        return claim_checks(self.results, self.agreement)
 
     @property
     def against_random(self) -> AgainstRandom | NotApplicable:

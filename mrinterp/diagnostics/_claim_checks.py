@@ -1,0 +1,93 @@
+"""Checks of the claims themselves: do other families confirm them, and was MR right about the local slopes?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import Check, NotApplicable
+
+__all__ = ["claim_checks"]
+
+DISAGREE = ("contradicted", "size disagrees")
+MR_PRIMARY = "within"
+NOMINAL = 0.95
+
+
+def claim_checks(results: pd.DataFrame, agreement: Agreement) -> list[Check | NotApplicable]:
+    """Whether claims are confirmed in sign and size, and whether the intervals of MR hold.
+
+    Parameters
+    ----------
+    results : DataFrame
+        `Study.results`.
+    agreement : Agreement
+        Of the local slopes with the matched shifts.
+
+    Returns
+    -------
+    list of Check or NotApplicable
+        ``claims on other families`` fails where a causal claim is contradicted, or found of another size; it warns where
+        fewer than half are confirmed. ``MR against matched shifts`` fails where the coverage of the within regression,
+        both errors counted, is below 95% by its own interval: its rung is then doubted, no claim rests on it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mrinterp.diagnostics import claim_checks
+    >>> from mrinterp.results import example
+    >>> claims = pd.DataFrame({"verdict": ["causal"], "confirmed": ["confirmed"], "feature": ["a"], "outcome": ["y"]})
+    >>> claim_checks(claims, example("Agreement"))[0].verdict
+    'passed'
+    """
+    return [_confirmed(results), *_slopes(agreement)]
+
+
+def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
+    claims = results[results["verdict"] == "causal"]
+    if claims.empty:
+        return NotApplicable("no effect is called causal", "claims on other families")
+    counts = claims["confirmed"].value_counts()
+    wrong = claims[claims["confirmed"].isin(DISAGREE)]
+    right = int(counts.get("confirmed", 0))
+    verdict = "failed" if len(wrong) else "passed" if 2 * right >= len(claims) else "warning"
+    named = ", ".join(f"{f} on {o}" for f, o in wrong[["feature", "outcome"]].head(4).to_numpy())
+    words = ", ".join(f"{n} {w}" for w, n in counts.items() if w)
+    return Check(
+        name="claims on other families",
+        null_in_words="every causal claim has the same sign and size on other families",
+        statistic=right / len(claims),
+        df=float(len(claims)),
+        neglog10p=float("nan"),
+        verdict=verdict,
+        note=f"Of {len(claims)} causal claims: {words}." + (f" Do not rely on {named}." if named else ""),
+    )
+
+
+def _slopes(agreement: Agreement) -> list[Check | NotApplicable]:
+    found: list[Check | NotApplicable] = []
+    scores = agreement.scores
+    for s in scores[scores["method"] == MR_PRIMARY].to_dict("records"):
+        name = f"MR against matched shifts: {s['outcome']}"
+        if s["coverage"] != s["coverage"]:
+            found.append(NotApplicable(f"too few features with both numbers ({s['n']})", name))
+            continue
+        short = s["coverage_upper"] < NOMINAL
+        found.append(
+            Check(
+                name=name,
+                null_in_words="95% intervals of MR and matched shift together cover 95% of features",
+                statistic=float(s["coverage"]),
+                df=float(s["n"]),
+                neglog10p=float("nan"),
+                verdict="failed" if short else "passed",
+                note=f"{s['coverage']:.0%} of {s['n']} features covered ({s['coverage_lower']:.0%} to"
+                f" {s['coverage_upper']:.0%})"
+                + (
+                    "; the MR rung is doubted, and no claim rests on it unless the plan says so."
+                    if short
+                    else "."
+                ),
+            )
+        )
+    return found

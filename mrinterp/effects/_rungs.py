@@ -1,0 +1,97 @@
+"""The rungs of the ladder side by side: how well each held against knockouts of its own estimand, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.tests.tails import critical_value
+
+__all__ = ["PASSES", "rung_table"]
+
+PASSES = ("forward", "resumed", "backward")
+
+
+def rung_table(
+    estimates: Mapping[str, Estimates],
+    agreement: Agreement,
+    judge: Estimates,
+    results: pd.DataFrame,
+    rope: Mapping[str, float],
+    passes: Mapping[str, Mapping[str, int]],
+) -> pd.DataFrame:
+    """One row per rung and outcome.
+
+    Parameters
+    ----------
+    estimates : mapping of str to Estimates
+        The rungs.
+    agreement : Agreement
+        Of the local slopes with the matched shift.
+    judge : Estimates
+        Contrasts on other families, which the rectified effects are compared with.
+    results : DataFrame
+        `claim_table`'s, for the widths on one scale.
+    rope : mapping of str to float
+        By outcome.
+    passes : mapping of str to mapping of str to int
+        ``forward, resumed, backward`` passes that each rung takes by itself.
+
+    Returns
+    -------
+    DataFrame
+        ``rung, label, outcome, estimand, compared_with``; ``features`` compared, ``coverage`` (share that differs from
+        the knockout by no more than both errors allow) with its exact interval ``coverage_lower, coverage_upper``;
+        ``half_width``, median over features in regions of practical equivalence per natural sd; ``forward, resumed,
+        backward``.
+    """
+    rows = []
+    scores = agreement.scores.set_index(["method", "outcome"])
+    for name, e in estimates.items():
+        local = e.meta.get("estimand", "local slope") == "local slope"
+        for o, outcome in enumerate(e.outcomes):
+            if local and (name, outcome) in scores.index:
+                s = scores.loc[(name, outcome)]
+                found = [
+                    int(s["n"]),
+                    *(float(s[c]) for c in ("coverage", "coverage_lower", "coverage_upper")),
+                ]
+            else:
+                found = _coverage(e, judge, o)
+            own = results[results["outcome"] == outcome]
+            half = (own[f"{name}_upper"] - own[f"{name}_lower"]) / 2 / rope[outcome]
+            rows.append(
+                {
+                    "rung": name,
+                    "label": e.label,
+                    "outcome": outcome,
+                    "estimand": "local slope" if local else str(e.meta["estimand"]),
+                    "compared_with": "matched shift" if local else "contrast on other families",
+                    **dict(
+                        zip(("features", "coverage", "coverage_lower", "coverage_upper"), found, strict=True)
+                    ),
+                    "half_width": float(half.median()),
+                    "bias": str(e.meta.get("bias", "unmeasured")),
+                    **{p: int(passes.get(name, {}).get(p, 0)) for p in PASSES},
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _coverage(e: Estimates, judge: Estimates, o: int) -> list[float]:
+    """Features compared, and the share that differs from the judge by no more than both errors, with its interval."""
+    gap = np.abs(e.beta[:, o] - judge.beta[:, o])
+    error = critical_value(0.95, np.minimum(e.df[:, o], judge.df[:, o])) * np.hypot(
+        e.se[:, o], judge.se[:, o]
+    )
+    known = np.isfinite(gap) & np.isfinite(error)
+    n, hits = int(known.sum()), int((gap <= error)[known].sum())
+    if not n:
+        return [0, np.nan, np.nan, np.nan]
+    lower, upper = proportion_confint(hits, n, method="beta")
+    return [n, hits / n, float(lower), float(upper)]
