@@ -79,7 +79,7 @@ def tiny_study(encoder: Path, **changes: Any) -> dict[str, Any]:
             "placebo": {"count": 6},
         },
         "estimation": {"max_rank": 40},
-        "knockouts": {"prompts_per_family": 1, "random_controls": 2},
+        "knockouts": {"families": 12, "prompts_per_family": 1, "random_controls": 2},
     }
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(study.get(key), dict):

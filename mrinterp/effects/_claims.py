@@ -14,7 +14,7 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["SIGN_VARIES", "claim_table", "claim_verdicts", "confirmation", "rests_on"]
+__all__ = ["SIGN_VARIES", "claim_table", "claim_verdicts", "confirmation", "rests_on", "shift_estimates"]
 
 Array = NDArray[np.float64]
 Words = NDArray[np.object_]
@@ -264,13 +264,32 @@ def claim_table(
         "per_firing": np.ravel(primary.details.get("per_firing", np.zeros(primary.beta.shape))) > 0,
         "status": frame["status"],
     }
-    for rung, e in estimates.items():
+    for rung, e in estimates.items():  # also those that claims do not rest on
         scaled = _on_one_scale(e, moves)
         for suffix, value in zip(("", "_se", "_lower", "_upper"), scaled, strict=True):
             columns[f"{rung}{suffix}"] = value.ravel()
     out = pd.DataFrame(columns)
     order = np.argsort(-np.abs(out["effect"].to_numpy()), kind="stable")
     return out.iloc[order].reset_index(drop=True)
+
+
+def shift_estimates(shift: KnockoutEffects) -> Estimates:
+    """Matched shifts as estimates of local slopes: what claims that rest on MR are compared with."""
+    F, O = shift.effect.shape
+    known = np.isfinite(shift.effect) & np.isfinite(shift.se)
+    return Estimates(
+        method="shift",
+        label=shift.label,
+        exposures=shift.features,
+        outcomes=shift.outcomes,
+        beta=shift.effect,
+        se=shift.se,
+        df=np.broadcast_to(shift.effect_df[:, None], (F, O)),
+        status=np.where(known, "ok", "nothing was moved").astype(object),
+        n_instruments=np.full((F, O), len(shift.inputs)),
+        unit="outcome units per unit of the feature",
+        meta={"counted": "knocked-out prompts", "estimand": LOCAL, "bias": "none: knocked out"},
+    )
 
 
 def _resampled(resample: KnockoutEffects | None, shape: tuple[int, ...]) -> Array:

@@ -156,7 +156,7 @@ class Steps(ABC):
 
         return knocked_out(self.plan, self._make_design(), int(self._pilot()["families"]))
 
-    def _plan_and_run_knockouts(self) -> None:
+    def _plan_knockouts(self) -> None:
         from mrinterp.knockouts._study_bench import clean_runs
 
         names, rows = self.plan.knockouts.names, self._knocked_out()
@@ -164,7 +164,6 @@ class Steps(ABC):
         for of, planned in groups.items():
             split, chosen = rows[of]
             self.folder.plan_knockouts(planned, clean_runs(self._make_design(), split)["family"].iloc[chosen])
-        self._run_knockouts()
 
     def _run_knockouts(self) -> dict[str, KnockoutEffects]:
         from mrinterp.knockouts._study_knockouts import study_knockouts
@@ -289,16 +288,20 @@ class Steps(ABC):
         return self._remembered("rank path", lambda: self.folder.kept_table("rank_path.parquet", follow))
 
     def _answer(self) -> pd.DataFrame:
-        from mrinterp.effects._claims import claim_table
+        from mrinterp.effects._claims import claim_table, shift_estimates
 
         def answer() -> pd.DataFrame:
             made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
             resample = next((e for e in knockouts.values() if e.kind == "resample"), None)
+            judge, again = made["rectified_judge"], made["rectified_again"]
+            if self.plan.estimation.rests_on == "mr":
+                judge, again = shift_estimates(knockouts["shift"]), made["replication"]
+                rungs = {n: e for n, e in rungs.items() if n != "rectified"}
             return claim_table(
                 rungs,
                 knockouts["contrast"],
-                made["rectified_judge"],
-                made["rectified_again"],
+                judge,
+                again,
                 self._rope(),
                 self._scan("estimation").labels,
                 resample,

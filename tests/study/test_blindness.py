@@ -16,6 +16,7 @@ from mrinterp.core.history import OUTCOME_NUMBERS, order_of
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.run_place import write_study_header
 from mrinterp.core.storage import digest_files
+from mrinterp.knockouts import Bench
 from mrinterp.report.page import page_html
 from mrinterp.report.terminal import summary_text
 from mrinterp.results._estimates import Estimates
@@ -138,11 +139,18 @@ def test_an_estimate_is_stored_after_the_freeze(straight: Path, tmp_path: Path) 
 
 def test_every_knockout_of_a_straight_run_is_blind(straight: Path) -> None:
     study = Study.open(straight)
-    families = {"splits": ["knockout"], "names": [], "count": 40}
+    split = {
+        name: set(study.design.runs.query("split == @name")["family"].astype(str))
+        for name in ("knockout", "replication")
+    }
     for name, effects in study.knockouts.items():
         stored = KnockoutEffects.load(straight / "knockouts" / name).meta
         assert (stored["planned"], stored["existed"]) == ("blind", [])
-        assert families.items() <= stored["families"].items()
+        assert stored["families"]["count"] == 12
+        assert (
+            set(stored["families"]["names"])
+            <= split["replication" if name in ("judge", "again") else "knockout"]
+        )
         assert effects.meta == stored
         assert study.folder.planned(name) == "blind"
     assert study.agreement.meta["knockout_planned"] == "blind"
@@ -179,8 +187,7 @@ def test_knockouts_open_no_file_of_another_room(
     shutil.copytree(straight / "estimates" / "within", out / "estimates" / "within")
     study = Study.from_toml(tiny_study_file, out)
     study.bench()
-    families = study.design.runs.query("split == 'knockout'")["family"]
-    study.folder.plan_knockouts(study.plan.knockouts.names, families)
+    study._plan_knockouts()
 
     def watch(event: str, arguments: tuple[object, ...]) -> None:
         if watching[0] and event == "open" and str(arguments[0]).startswith(str(out)):
@@ -220,26 +227,34 @@ def test_a_knockout_chosen_later_is_selected_on_new_families_or_refused(
 ) -> None:
     study = Study.from_toml(tiny_study_file, _copy(begun, tmp_path / "run"))
     study.sumstats  # noqa: B018  numbers of the estimation families exist
-    judge = study.keep_knockout("judge", study.bench(split="replication"), "shift", size=1.0, unit="feature")
-    assert judge.meta["planned"] == "selected"
-    assert "panel/estimation" in judge.meta["existed"]
-    assert judge.meta["families"]["splits"] == ["replication"]
-    assert study.folder.planned("judge") == "selected"
-    assert study.header["knockouts"]["judge"] == digest_files(study.out / "knockouts" / "judge")
+    unread = _unread(study)
+    later = study.keep_knockout("later", unread, "shift", size=1.0, unit="feature")
+    assert later.meta["planned"] == "selected"
+    assert "panel/estimation" in later.meta["existed"]
+    assert later.meta["families"]["count"] == 40 - 2 * 12
+    assert study.folder.planned("later") == "selected"
+    assert study.header["knockouts"]["later"] == digest_files(study.out / "knockouts" / "later")
     assert study.knockouts["shift"].meta["planned"] == "blind"
     assert order_of(study.header).blind, "the study's own knockouts came before"
-    for split in ("estimation", "discovery", "knockout", "replication"):
-        with pytest.raises(InputError, match=r"40 of 40 families were read before"):
+    for split, read in (("estimation", 40), ("discovery", 40), ("knockout", 12), ("replication", 40)):
+        with pytest.raises(InputError, match=rf"{read} of 40 families were read before"):
             study.keep_knockout("another", study.bench(split=split), "shift")
     with pytest.raises(InputError, match="a knockout of the study's plan"):
-        study.keep_knockout("mean", study.bench(split="replication"), "mean")
-    again = study.keep_knockout("judge", study.bench(split="replication"), "shift")
-    np.testing.assert_array_equal(again.effect, judge.effect)
+        study.keep_knockout("judge", unread, "mean")
+    again = study.keep_knockout("later", unread, "shift")
+    np.testing.assert_array_equal(again.effect, later.effect)
     with pytest.raises(InputError, match="holds a knockout of kind 'shift'"):
-        study.keep_knockout("judge", study.bench(split="replication"), "zero")
+        study.keep_knockout("later", unread, "zero")
     finished = Study.open(straight)
     with pytest.raises(InputError, match="families were read before"):
         finished.keep_knockout("late", finished.bench(split="replication"), "shift")
+
+
+def _unread(study: Study) -> Bench:
+    """The replication families that the study's own knockouts leave alone."""
+    bench = study.bench(split="replication")
+    judged = {f for name in ("judge", "again") for f in study.knockouts[name].inputs["family"]}
+    return bench.subset(np.flatnonzero([f not in judged for f in bench.family]))
 
 
 def test_a_knockout_that_no_hashed_rule_named_is_selected_even_when_nothing_exists(

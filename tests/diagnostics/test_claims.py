@@ -1,0 +1,191 @@
+"""Verdicts of claims, their confirmation on other families, and the table that is a study's answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mrinterp.core.errors import InputError
+from mrinterp.diagnostics._claim_checks import claim_checks
+from mrinterp.effects._claims import SIGN_VARIES, claim_table, claim_verdicts, confirmation, rests_on
+from mrinterp.effects._rungs import rung_table
+from mrinterp.results import example
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._knockout_effects import KnockoutEffects
+
+NAMES = ("a", "b", "c", "d")
+ROPE = 0.1
+
+
+def made(beta: Any, se: float = 0.02, estimand: str = "contrast", **changes: Any) -> Estimates:
+    beta = np.asarray(beta, dtype=float)[:, None]
+    F = len(beta)
+    given: dict[str, Any] = {
+        "method": "rectified_contrast",
+        "label": "rectified",
+        "exposures": NAMES[:F],
+        "outcomes": ("y",),
+        "beta": beta,
+        "se": np.full((F, 1), se),
+        "df": np.full((F, 1), 30.0),
+        "status": np.full((F, 1), "ok", dtype=object),
+        "n_instruments": np.full((F, 1), 40),
+        "meta": {"estimand": estimand},
+    }
+    return Estimates(**(given | changes))
+
+
+def knocked(kind: str = "resample", **changes: Any) -> KnockoutEffects:
+    base = example("KnockoutEffects", size=4)
+    F, P = 4, len(base.inputs)
+    blank = {
+        "kind": kind,
+        "features": NAMES,
+        "outcomes": ("y",),
+        "meta": {},
+        "flags": ("",) * F,
+        "noise_floor": np.zeros(1),
+        "outcome_sd": np.ones(1),
+    }
+    cells = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change", "rms_bound")
+    blank |= {name: np.zeros((F, 1)) for name in cells}
+    blank |= {name: np.zeros((F, P, 1)) for name in ("effect_by_input", "change_by_input")}
+    blank |= {name: np.zeros((2, F, 1)) for name in ("effect_bootstrap", "mean_bootstrap")}
+    blank |= {
+        name: np.zeros(F)
+        for name in ("read_back_error", "leakage", "off_support", "outside_range", "moved_by")
+    }
+    blank |= {
+        "effect_df": np.full(F, 20.0),
+        "feature_sd": np.ones(F),
+        "mean_move": np.full(F, 2.563),
+        "weight": np.ones((F, P)),
+    }
+    blank |= {"positions": (), "outside": np.zeros((F, 0)), "massive_activation": np.zeros((F, 0))}
+    return replace(base, **(blank | changes))
+
+
+def test_verdicts_by_interval() -> None:
+    found = claim_verdicts(made([0.5, 0.01, 0.12, -0.4]), ROPE)
+    assert found.ravel().tolist() == ["causal", "negligible", "indeterminate", "causal"]
+
+
+def test_a_local_slope_never_shows_that_there_is_no_effect() -> None:
+    found = claim_verdicts(made([0.5, 0.01, 0.0, -0.4], estimand="local slope"), ROPE)
+    assert found.ravel().tolist() == ["causal", "indeterminate", "indeterminate", "causal"]
+
+
+def test_what_other_values_move_is_not_negligible() -> None:
+    """Inside the region by its contrast; resampling moves the outcome by more than twice the region, surely."""
+    bound = np.array([0.9, 0.29, 0.27, 0.9])[:, None]
+    estimates = made([0.5, 0.01, 0.01, 0.0])
+    words = claim_verdicts(estimates, ROPE, knocked(rms_bound=bound)).ravel().tolist()
+    assert words == ["causal", SIGN_VARIES, "negligible", SIGN_VARIES]
+    drawn = knocked(rms_bound=bound, meta={"sampled_outcomes": ["y"]})
+    assert SIGN_VARIES not in claim_verdicts(estimates, ROPE, drawn)
+
+
+def test_what_cannot_be_told_is_indeterminate() -> None:
+    status = np.array(
+        [["ok"], ["fires in 4 knocked-out families only: fewer than 10"], ["ok"], ["ok"]], dtype=object
+    )
+    unflipped = np.array([[0.0], [0.0], [1.0], [0.0]])
+    estimates = made([0.5, 0.9, 0.0, 0.0], status=status, details={"unflipped": unflipped})
+    assert claim_verdicts(estimates, ROPE).ravel().tolist() == [
+        "causal",
+        "indeterminate",
+        "indeterminate",
+        "negligible",
+    ]
+
+
+def test_other_families_confirm_sign_and_size() -> None:
+    words = confirmation(made([0.5, 0.5, 0.5, 0.5]), made([0.55, 0.15, -0.4, 0.0]), ROPE).ravel().tolist()
+    assert words == ["confirmed", "size disagrees", "contradicted", "contradicted"]
+    wide = confirmation(made([0.5, 0.5]), made([0.5, 0.2], se=0.2), ROPE).ravel().tolist()
+    assert wide == ["size not resolved", "size not resolved"]
+    gone = confirmation(made([0.5]), made([np.nan]), ROPE).ravel().tolist()
+    assert gone == ["no knockout"]
+    with pytest.raises(InputError, match="one estimand"):
+        confirmation(made([0.5]), made([0.5], estimand="local slope"), ROPE)
+    with pytest.raises(InputError, match="other features"):
+        confirmation(made([0.5]), made([0.5, 0.1]), ROPE)
+
+
+def test_the_ratio_interval_covers() -> None:
+    """Estimate and judge of one true effect: "confirmed" nearly always where both are precise, "size disagrees" rarely."""
+    rng, draws = np.random.default_rng(0), 4000
+    names = tuple(f"f{i}" for i in range(draws))
+    one, two = (made(1.0 + s * rng.normal(size=draws), se=s, exposures=names) for s in (0.05, 0.1))
+    assert np.mean(confirmation(one, two, ROPE) == "confirmed") > 0.99
+    half = made(0.5 * (1.0 + 0.1 * rng.normal(size=draws)), se=0.05, exposures=names)
+    assert np.mean(confirmation(one, half, ROPE) == "size disagrees") == pytest.approx(0.025, abs=0.012)
+
+
+def test_claims_rest_on_the_weakest_assumptions() -> None:
+    e = made([0.5])
+    assert rests_on({"observational": e, "within": e}) == "within"
+    assert rests_on({"within": e, "within_calibrated": e}) == "within_calibrated"
+    assert rests_on({"within": e, "rectified": e, "gradient": e}) == "rectified"
+    with pytest.raises(InputError, match="Give one of rectified"):
+        rests_on({"gradient": e})
+
+
+def answer() -> pd.DataFrame:
+    slope = made([0.25, 0.01, 0.1, 0.0], estimand="local slope")
+    contrast = knocked("contrast", mean_move=np.array([5.126, 2.563, 2.563, -2.563]))
+    estimates = {"rectified": made([0.5, 0.01, 0.3, 0.0]), "within": slope}
+    return claim_table(
+        estimates, contrast, made([0.5, 0.0, 0.0, 0.0]), made([0.45, 0.0, 0.3, 0.0]), np.array([ROPE]), NAMES
+    )
+
+
+def test_the_answer_stands_on_one_scale() -> None:
+    table = answer().set_index("feature")
+    assert table.index.tolist() == ["a", "c", "b", "d"]
+    assert table.loc["a", "within"] == pytest.approx(0.5), "a slope of .25 times a move of two natural sd"
+    assert table.loc["a", "within_se"] == pytest.approx(0.04)
+    assert (table["within_lower"] <= table["within_upper"]).all()
+    assert table["rests_on"].unique().tolist() == ["rectified"]
+    assert table["confirmed"].tolist() == ["confirmed", "contradicted", "", ""]
+
+
+def test_checks_fail_where_other_families_disagree() -> None:
+    table, held = answer(), example("Agreement")
+    found = claim_checks(table, held)[0]
+    assert found.verdict == "failed"
+    assert "Do not rely on c on y" in str(found)
+    assert claim_checks(table[table["feature"] == "a"], held)[0].verdict == "passed"
+    assert claim_checks(table[table["feature"] == "b"], held)[0].to_dict()["verdict"] == "not applicable"
+    row = {"method": "within", "label": "within", "outcome": "y", "n": 40, "coverage": 0.5}
+    row |= {"coverage_lower": 0.3, "coverage_upper": 0.7}
+    doubted = claim_checks(table, replace(held, scores=pd.DataFrame([row])))
+    assert doubted[1].verdict == "failed"
+    assert "no claim rests on it" in str(doubted[1])
+
+
+def test_rungs_are_compared_within_their_estimand() -> None:
+    estimates = {
+        "rectified": made([0.5, 0.01, 0.3, 0.0]),
+        "within": made([0.25, 0.01, 0.1, 0.0], estimand="local slope"),
+    }
+    row = {"method": "within", "label": "within", "outcome": "y", "n": 4, "coverage": 0.75}
+    row |= {"coverage_lower": 0.2, "coverage_upper": 0.99}
+    held: Agreement = replace(example("Agreement"), scores=pd.DataFrame([row]))
+    table = rung_table(
+        estimates,
+        held,
+        made([0.5, 0.0, 0.0, 0.0]),
+        answer(),
+        {"y": ROPE},
+        {"rectified": {"forward": 7, "backward": 3}},
+    ).set_index("rung")
+    assert table.loc["rectified", "coverage"] == pytest.approx(0.75), "c is off by 15 errors"
+    assert table.loc["within", "compared_with"] == "matched shift"
+    assert table.loc["within", "coverage"] == pytest.approx(0.75)
+    assert table.loc["rectified", ["forward", "resumed", "backward"]].tolist() == [7, 0, 3]
