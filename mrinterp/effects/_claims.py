@@ -113,7 +113,8 @@ def claim_verdicts(
     for one in estimates.meta.get("dependent_sets", []):
         rows = [estimates.exposures.index(m) for m in one["members"]]
         words[rows, estimates.outcomes.index(one["outcome"])] = "indeterminate"
-    undecided = np.char.find(estimates.status.astype(str), "fewer than 10") >= 0
+    unmoved = np.char.find(estimates.status.astype(str), "this noise") >= 0
+    undecided = unmoved | (np.char.find(estimates.status.astype(str), "fewer than 10") >= 0)
     undecided |= np.asarray(estimates.details.get("unflipped", np.zeros(shape))) > 0
     words[undecided] = "indeterminate"
     return words

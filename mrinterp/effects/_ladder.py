@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from mrinterp.core.basis import Basis
@@ -29,6 +30,10 @@ MORE_DOSES = 5
 overidentification test."""
 
 
+MOVES = (0.5, 1.5)
+"""Natural standard deviations that a noise should move a feature by, for its local slope to be one of natural changes."""
+
+
 def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
     """Why there is no two-stage least squares: fewer varying doses than its features need; else None."""
     doses = panel.select(kinds=(kind,)).changes().doses
@@ -48,6 +53,7 @@ def rungs(
     replication: Callable[[], Panel],
     sumstats: Mapping[str, SumStats],
     gradient: Callable[[], Estimates] | None,
+    noise_moves: Sequence[float] | None = None,
 ) -> dict[str, Callable[[], Estimates]]:
     """Every estimate of a study by name, to be made in this order.
 
@@ -61,6 +67,8 @@ def rungs(
         Marginal effects per kind of perturbation.
     gradient : callable, optional
         Makes the gradient's estimates; None where no outcome has one.
+    noise_moves : sequence of float (F,), optional
+        How far the noise moves every feature, in natural sd: beyond `MOVES` the status of the MR estimate says so.
     """
     from mrinterp.mr._engine.driver import estimate
     from mrinterp.mr._runs.observational import observational
@@ -84,7 +92,7 @@ def rungs(
 
     makers: dict[str, Callable[[], Estimates]] = {"observational": lambda: observational(panel)}
     makers |= {f"ivw_{kind}": univariable(kind) for kind in sumstats}
-    makers["within"] = lambda: primary(panel, e.kind)
+    makers["within"] = lambda: _gated(primary(panel, e.kind), noise_moves, plan.instruments.noise.scale)
     if without_tsls(panel, e.kind) is None:
         makers["tsls"] = lambda: tsls(panel.select(kinds=(e.kind,)))
     if gradient is not None:
@@ -92,6 +100,22 @@ def rungs(
     makers["replication"] = again(e.kind)
     makers |= {f"replication_{kind}": again(kind) for kind in sumstats if kind != e.kind}
     return makers
+
+
+def _gated(made: Estimates, moves: Sequence[float] | None, scale: float) -> Estimates:
+    """The estimates, with a word on features that the noise moves far less or more than nature does."""
+    if moves is None:
+        return made
+    status = made.status.copy()
+    for f, moved in enumerate(moves):
+        if np.isfinite(moved) and not MOVES[0] <= moved <= MOVES[1]:
+            size = "hardly moves it" if moved < MOVES[0] else "moves it beyond nature"
+            words = (
+                f"this noise {size} ({moved:.2g} natural sd at its tokens; {MOVES[0]:g} to {MOVES[1]:g} is asked for):"
+                f" try instruments.noise.scale = {scale / moved:.2g}"
+            )
+            status[f] = np.where(status[f] == "ok", words, status[f])
+    return replace(made, status=status, meta=made.meta | {"noise_moves": [float(m) for m in moves]})
 
 
 def named_rungs(estimates: Mapping[str, Estimates]) -> list[Estimates]:

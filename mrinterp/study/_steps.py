@@ -143,11 +143,15 @@ class Steps(ABC):
         )
 
     def _pilot(self) -> dict[str, Any]:
+        from mrinterp.knockouts._noise_moves import noise_moves
         from mrinterp.knockouts._study_contrast import pilot
 
         def run() -> dict[str, Any]:
             work, levels = self.folder.work / "pilot", self._learn_levels()
-            return pilot(self.plan, self._network, self._make_design(), self._learn_basis(), levels, work)
+            design, basis = self._make_design(), self._learn_basis()
+            moved = noise_moves(self._network, design, basis, levels)
+            known = {} if moved is None else {"noise_moves": moved.tolist()}
+            return pilot(self.plan, self._network, design, basis, levels, work) | known
 
         return self._remembered("pilot", lambda: dict(self.folder.kept_json("pilot.json", run)))
 
@@ -245,8 +249,9 @@ class Steps(ABC):
             replication, panel = (lambda: self._scan("replication")), self._scan("estimation")
             makers: dict[str, Callable[[], Estimates]] = {}
             makers |= {name: partial(self._contrast_rung, name) for name in CONTRAST_RUNGS}
+            moved = self._pilot().get("noise_moves") if self.plan.estimation.kind == "noise" else None
             makers |= rungs(
-                self.plan, panel, replication, self._marginal_effects(), gradient if some else None
+                self.plan, panel, replication, self._marginal_effects(), gradient if some else None, moved
             )
             bar = tqdm(makers.items(), desc="estimates", unit="method", disable=None)
             return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in bar}
