@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -51,18 +52,12 @@ def rung_table(
         backward``.
     """
     rows = []
-    scores = agreement.scores.set_index(["method", "outcome"])
+    scores = {(s["method"], s["outcome"]): s for s in agreement.scores.to_dict("records")}
     for name, e in estimates.items():
         local = e.meta.get("estimand", "local slope") == "local slope"
         for o, outcome in enumerate(e.outcomes):
-            if local and (name, outcome) in scores.index:
-                s = scores.loc[(name, outcome)]
-                found = [
-                    int(s["n"]),
-                    *(float(s[c]) for c in ("coverage", "coverage_lower", "coverage_upper")),
-                ]
-            else:
-                found = _coverage(e, judge, o)
+            known = scores.get((name, outcome)) if local else None
+            found = _coverage(e, judge, o) if known is None else _scored(known)
             own = results[results["outcome"] == outcome]
             half = (own[f"{name}_upper"] - own[f"{name}_lower"]) / 2 / rope[outcome]
             rows.append(
@@ -81,6 +76,11 @@ def rung_table(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def _scored(row: Mapping[Any, Any]) -> list[float]:
+    """What the agreement with the matched shifts says already."""
+    return [float(row[c]) for c in ("n", "coverage", "coverage_lower", "coverage_upper")]
 
 
 def _coverage(e: Estimates, judge: Estimates, o: int) -> list[float]:

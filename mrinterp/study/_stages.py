@@ -72,7 +72,7 @@ STAGES = (
         reads=("network", "design", "basis", "contrast_levels", "pilot.json"),
         writes=("knockouts",),
         outcomes_of=("knockout", "replication"),
-        carry_out=lambda steps: (steps._plan_knockouts(), steps._run_knockouts()),
+        carry_out=lambda steps: steps._plan_and_run_knockouts(),
     ),
     Stage(
         "freeze",

@@ -169,6 +169,10 @@ class Steps(ABC):
             split, chosen = rows[of]
             self.folder.plan_knockouts(planned, clean_runs(self._make_design(), split)["family"].iloc[chosen])
 
+    def _plan_and_run_knockouts(self) -> None:
+        self._plan_knockouts()
+        self._run_knockouts()
+
     def _run_knockouts(self) -> dict[str, KnockoutEffects]:
         from mrinterp.knockouts._study_knockouts import study_knockouts
 

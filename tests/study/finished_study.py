@@ -56,13 +56,11 @@ class Finished:
     def rungs(self) -> pd.DataFrame:
         """The rungs of the first outcome."""
         held = {n: e for n, e in self.estimates.items() if n not in CONTRASTS[1:]}
-        outcome = self.results["outcome"].iloc[0]
+        rope = dict.fromkeys(self.results["outcome"], ROPE)
         passes = {n: {"forward": 900} for n in held} | {
             "rectified": self.estimates["rectified"].meta["passes"]
         }
-        return rung_table(
-            held, self.agreement, self.estimates["rectified_judge"], self.results, {outcome: ROPE}, passes
-        )
+        return rung_table(held, self.agreement, self.estimates["rectified_judge"], self.results, rope, passes)
 
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:

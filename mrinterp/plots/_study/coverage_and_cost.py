@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -86,6 +89,6 @@ def coverage_and_cost(rungs: pd.DataFrame, outcome: str | None = None, ax: Axes 
     return ax
 
 
-def _cost(row: dict[str, float]) -> str:
+def _cost(row: Mapping[Any, Any]) -> str:
     short = {"forward": "forward", "resumed": "resumed", "backward": "backward"}
     return ", ".join(f"{int(row[k]):,} {w}" for k, w in short.items() if row[k]) or "none of its own"

@@ -1,0 +1,191 @@
+"""What a study found, part by part: reading one carries out what comes before it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from mrinterp.core.basis import Basis
+from mrinterp.core.design import Design
+from mrinterp.core.panel import Panel
+from mrinterp.core.sumstats import SumStats
+from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._agreement import Agreement
+from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._estimates import Estimates
+from mrinterp.results._kind_comparison import KindComparison
+from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.study._steps import Steps
+
+if TYPE_CHECKING:
+    from mrinterp.features._sae import SparseAutoencoder
+
+__all__ = ["Findings"]
+
+
+class Findings(Steps):
+    """The results of a study, each made or reopened when it is read."""
+
+    @abstractmethod
+    def _reach(self, name: str) -> None:
+        """Carry out everything up to and including a stage."""
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What ``study.json`` holds: plan, hashes, record of the steps (``history``), provenance."""
+        return self.folder.header
+
+    @property
+    def design(self) -> Design:
+        """Prompts, families, splits, instruments and doses."""
+        self._reach("rules")
+        return self._make_design()
+
+    @property
+    def basis(self) -> Basis:
+        """Dictionary, bypass bases and rank, learned on the discovery split."""
+        self._reach("discovery")
+        return self._learn_basis()
+
+    @property
+    def contrast_levels(self) -> ContrastLevels:
+        """The low and the high natural value of every feature by token class, from the discovery split."""
+        self._reach("discovery")
+        return self._learn_levels()
+
+    @property
+    def pilot(self) -> dict[str, Any]:
+        """How many families are knocked out (``families``), what said so (``chosen_by``), and the half widths of intervals
+        to expect (``half_width, bound``, per natural sd, by outcome)."""
+        self._reach("discovery")
+        return self._pilot()
+
+    @property
+    def autoencoder(self) -> SparseAutoencoder | None:
+        """The plan's sparse autoencoder, from its folder or trained on discovery and kept under ``sae``;
+        None where features are not latents."""
+        self._reach("discovery")
+        return self._network.sae
+
+    @property
+    def rope(self) -> np.ndarray:
+        """Half width of the region of practical equivalence per outcome, (O,): the plan's fraction of the outcome's
+        standard deviation, per standard deviation of a feature."""
+        self._reach("discovery")
+        return self._rope()
+
+    @property
+    def knockouts(self) -> dict[str, KnockoutEffects]:
+        """Natural contrasts, the matched shift, the plan's other kinds and random directions shifted, on their own split;
+        ``judge`` and ``again``: contrasts on the two halves of the replication families.
+
+        Reading them freezes their digests. ``meta["planned"]`` says ``blind`` where the record of the run folder
+        proves it, else ``selected``.
+        """
+        self._reach("freeze")
+
+        def labelled() -> dict[str, KnockoutEffects]:
+            planned = {name: {"planned": self.folder.planned(name)} for name in self._run_knockouts()}
+            return {
+                name: e
+                if planned[name].items() <= e.meta.items()
+                else replace(e, meta=e.meta | planned[name])
+                for name, e in self._run_knockouts().items()
+            }
+
+        return self._remembered("knockouts, labelled", labelled)
+
+    @property
+    def kinds(self) -> KindComparison:
+        """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
+        self._reach("kinds")
+        return self._compare_kinds()
+
+    @property
+    def equivalence(self) -> pd.DataFrame:
+        """Two one-sided tests of every kind of knockout against the plan's region (`KnockoutEffects.equivalence`),
+        with ``kind`` as the first column: which effects are shown to be negligible, and which are only small."""
+        self._reach("kinds")
+        table = self._test_equivalence()
+        return table[["kind", *(c for c in table if c != "kind")]]
+
+    @property
+    def against_random(self) -> AgainstRandom | NotApplicable:
+        """Every feature's matched shift, ranked among random directions shifted as far; not applicable where
+        the plan asks for no random directions."""
+        if "random" not in self.knockouts:
+            return NotApplicable(
+                "knockouts.random_controls is 0 in the plan", "ranks among random directions"
+            )
+        return AgainstRandom.of(self.knockouts["shift"], self.knockouts["random"], per="unit")
+
+    @property
+    def panel(self) -> Panel:
+        """Runs of the estimation split."""
+        self._reach("scan")
+        return self._scan("estimation")
+
+    @property
+    def sumstats(self) -> dict[str, SumStats]:
+        """Marginal effects per kind of perturbation, estimation split."""
+        self._reach("scan")
+        return self._marginal_effects()
+
+    @property
+    def checks(self) -> list[dict[str, Any]]:
+        """Manipulation check and what identifies the primary estimate."""
+        self._reach("checks")
+        return self._check()
+
+    @property
+    def replication_panel(self) -> Panel:
+        """Runs of the replication split: other families, all kinds of perturbation."""
+        self._reach("replication scan")
+        return self._scan("replication")
+
+    @property
+    def estimates(self) -> dict[str, Estimates]:
+        """Every rung of the ladder by name. ``rectified``: what claims rest on; ``rectified_judge, rectified_again``: the
+        same on the two halves of the replication families; ``replication``: MR on other families,
+        ``replication_<kind>``: on other families and a held-out kind of perturbation."""
+        self._reach("estimates")
+        return self._estimate()
+
+    @property
+    def agreement(self) -> Agreement:
+        """Estimates compared with the matched shift, whose digest was frozen before."""
+        self._reach("agreement")
+        return self._hold_against_knockouts()
+
+    @property
+    def rank_path(self) -> pd.DataFrame:
+        """Estimate and interval of every feature over bypass ranks."""
+        self._reach("results")
+        return self._follow_ranks()
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """The answer, largest effect first: what is claimed per natural sd (``effect, ci_lower, ci_upper, verdict``) and
+        what it ``rests_on``; what contrasts on other families say (``knockout*, confirmed``) and the estimate on yet others
+        (``replication*, replicated``); every rung on one scale (``<rung>, <rung>_se, <rung>_lower, <rung>_upper``)."""
+        self._reach("results")
+        return self._answer()
+
+    @property
+    def rungs(self) -> pd.DataFrame:
+        """Coverage and cost of every rung: share of features whose knockout, of the rung's own estimand, both errors allow
+        (``coverage``), median half width in regions of practical equivalence, and passes of the network."""
+        self._reach("results")
+        return self._compare_rungs()
+
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]:
+        """Do other families confirm the claims in sign and size, and did the intervals of MR cover the matched shifts?"""
+        from mrinterp.diagnostics._claim_checks import claim_checks
+
+        return claim_checks(self.results, self.agreement)
