@@ -197,7 +197,7 @@ class RunFolder:
         if not new:
             return
         own = set(new) <= set(self._planned_names())
-        seen = self._families_read()
+        seen = self._families_read(but_for=self._planned_names() if own else ())
         read = sorted(set(wanted) & seen)
         if read and not own:
             raise InputError(
@@ -346,13 +346,14 @@ class RunFolder:
         runs = self._runs()
         return set(runs.loc[runs["split"].isin(splits), "family"].astype(str))
 
-    def _families_read(self) -> set[str]:
-        """Families of which an outcome was read: by a step, or by a knockout that was planned."""
+    def _families_read(self, but_for: Sequence[str] = ()) -> set[str]:
+        """Families of which an outcome was read: by a step, or by a knockout that was planned, ``but_for`` some of them:
+        those of the study's plan do not choose each other."""
         splits = ["discovery"] if any((self.path / n).exists() for n in ("basis", "sae")) else []
         splits += [s for s in SCANNED if (self.path / "panel" / s).exists() or (self.work / s).exists()]
         read = self._families_of(*splits)
         for event in self._history:
-            if event["step"] == "plan knockouts":
+            if event["step"] == "plan knockouts" and not set(event["names"]) <= set(but_for):
                 said = event["families"]
                 read |= self._families_of(*said["splits"]) | set(said["names"])
         return read

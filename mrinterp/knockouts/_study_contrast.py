@@ -36,6 +36,9 @@ Rows = NDArray[np.int_]
 PILOT_FAMILIES = 5
 """Discovery families that the pilot knocks out; their numbers are used for nothing else."""
 
+ENOUGH = 1.25
+"""Where the wanted width is out of reach: how much wider than with all families knocked out is good enough."""
+
 PREDICTED = ("estimation", "knockout")
 """Splits whose prompts the prediction is made for."""
 
@@ -72,36 +75,40 @@ def pilot(
     knockout = knock_out(bench, contrast, seed=plan.seed)
     wanted = plan.knockouts.width * plan.estimation.rope * np.asarray(basis.meta["outcome_sd"]) * NATURAL_SD
     everyone = sum(clean_runs(design, split)["family"].nunique() for split in PREDICTED)
-    needed = families_for_width(
-        moved_contrasts(knockout),
-        predicted_contrast(bench, contrast),
-        bench.family,
-        wanted,
-        everyone,
-        least=FEWEST_FAMILIES,
-    )
+    given = moved_contrasts(knockout), predicted_contrast(bench, contrast), bench.family
+    needed = families_for_width(*given, wanted, everyone, least=FEWEST_FAMILIES)
+    if not needed.reached.all():  # more knockouts hardly help: the families themselves differ
+        reachable = np.maximum(wanted, ENOUGH * needed.bound)
+        needed = families_for_width(*given, reachable, everyone, least=FEWEST_FAMILIES)
     said = {k: (v / NATURAL_SD).tolist() for k, v in asdict(needed).items() if k in ("half_width", "bound")}
     return {
         "families": int(min(max(needed.families, FEWEST_FAMILIES), most)),
         "chosen_by": f"a pilot on {few} discovery families",
         "wanted": (wanted / NATURAL_SD).tolist(),
         **said,
-        "reached": needed.reached.tolist(),
+        "reached": (needed.bound <= wanted).tolist(),
     }
 
 
 def knocked_out(plan: Plan, design: Design, families: int) -> dict[str, tuple[str, Rows]]:
     """Split and numbers of the clean prompts that are knocked out, by what for.
 
-    ``knockout`` sets the intervals. The replication families are halved at random: ``judge`` is what claims are
-    compared with, ``again`` the estimate once more.
+    ``contrast`` sets the intervals; ``kinds``, ten of its families, are where the other kinds stand beside it. The
+    replication families are halved at random, and ten of each half knocked out: ``judge`` is what claims are compared
+    with, ``again`` the estimate once more.
     """
-    prompts, seed = plan.knockouts.prompts_per_family, plan.seed
-    whole = {split: clean_runs(design, split)["family"].to_numpy() for split in ("knockout", "replication")}
-    found = {"knockout": ("knockout", drawn_prompts(whole["knockout"], families, prompts, seed, least=1))}
+    family = {split: clean_runs(design, split)["family"].to_numpy() for split in ("knockout", "replication")}
+
+    def drawn(of: NDArray[Any], count: int) -> Rows:
+        return drawn_prompts(of, count, plan.knockouts.prompts_per_family, plan.seed, least=1)
+
+    few = min(families, FEWEST_FAMILIES)
+    found = {
+        name: ("knockout", drawn(family["knockout"], n))
+        for name, n in (("contrast", families), ("kinds", few))
+    }
     for name, own in replication_halves(plan, design).items():
-        drawn = drawn_prompts(whole["replication"][own], families, prompts, seed, least=1)
-        found[name] = ("replication", own[drawn])
+        found[name] = ("replication", own[drawn(family["replication"][own], few)])
     return found
 
 

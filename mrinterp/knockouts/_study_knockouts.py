@@ -50,7 +50,7 @@ def study_knockouts(
     levels : ContrastLevels
         Of the contrasts, from discovery.
     rows : mapping of str to (split, ndarray of int)
-        Prompts that are knocked out: ``knockout, judge, again`` (`knocked_out`).
+        Prompts that are knocked out: ``contrast, kinds, judge, again`` (`knocked_out`).
     room : Room
         Keeps these results. No estimate can be reached through it.
 
@@ -85,7 +85,7 @@ def study_knockouts(
 
     def run(name: str) -> KnockoutEffects:
         kind, given = chosen[name]
-        made = bench("random" if name == "random" else "features", name if name in HELD_OUT else "knockout")
+        made = bench("random" if name == "random" else "features", name if name in rows else "kinds")
         return knock_out(made.by_token if kind in BY_TOKEN else made, kind, **(given | {"seed": seed}))
 
     return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in options.names}

@@ -164,7 +164,7 @@ class Steps(ABC):
         from mrinterp.knockouts._study_bench import clean_runs
 
         names, rows = self.plan.knockouts.names, self._knocked_out()
-        groups = {"knockout": tuple(n for n in names if n not in HELD_OUT)} | {n: (n,) for n in HELD_OUT}
+        groups = {"kinds": tuple(n for n in names if n not in rows)} | {n: (n,) for n in rows if n != "kinds"}
         for of, planned in groups.items():
             split, chosen = rows[of]
             self.folder.plan_knockouts(planned, clean_runs(self._make_design(), split)["family"].iloc[chosen])

@@ -38,7 +38,7 @@ def test_the_pilot_says_how_many_families(begun: Study) -> None:
         update={"knockouts": begun.plan.knockouts.model_copy(update={"width": 1e-6})}
     )
     most = pilot(narrow, begun._network, begun.design, begun.basis, begun.contrast_levels, None)
-    assert most["families"] == 40
+    assert 30 < most["families"] <= 40, "out of reach: as many as still help"
     assert most["reached"] == [False]
     assert most["families"] >= found["families"]
 
@@ -57,10 +57,11 @@ def test_who_is_knocked_out_is_drawn_once_and_shares_no_family(begun: Study) -> 
     for name, (split, chosen) in rows.items():
         runs = clean_runs(begun.design, split).iloc[chosen]
         families[name] = set(runs["family"])
-        assert len(families[name]) == 12
+        assert len(families[name]) == (12 if name == "contrast" else 10)
         assert (runs["family"].value_counts() == 2).all()
     assert not families["judge"] & families["again"]
-    assert not families["knockout"] & (families["judge"] | families["again"])
+    assert families["kinds"] < families["contrast"]
+    assert not families["contrast"] & (families["judge"] | families["again"])
     again = knocked_out(begun.plan, begun.design, 12)
     assert all((again[n][1] == rows[n][1]).all() for n in rows)
     halves = replication_halves(begun.plan, begun.design)
