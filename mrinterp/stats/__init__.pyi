@@ -1,3 +1,6 @@
+from .clustered.calibrated import Calibrated as Calibrated
+from .clustered.calibrated import calibrated as calibrated
+from .clustered.calibrated import calibration_roles as calibration_roles
 from .clustered.families_needed import FamiliesNeeded as FamiliesNeeded
 from .clustered.families_needed import families_for_width as families_for_width
 from .clustered.rectified import Rectified as Rectified

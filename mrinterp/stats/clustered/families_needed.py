@@ -178,13 +178,11 @@ def families_for_width(
 def _quantile(variance: Array, df: Array, share: float) -> Array:
     """Quantile (O,) over features of the variances (F, O) that their estimates on ``df`` are noisy readings of."""
     known = np.isfinite(variance)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        half = np.maximum(df, 1.0) / 2.0
-        log = np.log(variance) - special.digamma(half) + np.log(half)
-        noise = special.polygamma(1, half)
     found = np.zeros(variance.shape[1])
     for o, some in enumerate(known.T):
         if some.any():
-            spread = log[some, o].var() * some.sum() / max(some.sum() - 1, 1) - noise[some, o].mean()
-            found[o] = np.exp(log[some, o].mean() + special.ndtri(share) * np.sqrt(max(spread, 0.0)))
+            each = variance[some, o]
+            noise = special.polygamma(1, np.maximum(df[some, o], 1.0) / 2.0).mean()
+            spread = max(np.log(each).var() * len(each) / max(len(each) - 1, 1) - noise, 0.0)
+            found[o] = each.mean() * np.exp(special.ndtri(share) * np.sqrt(spread) - spread / 2.0)
     return found

@@ -295,6 +295,7 @@ class _Labels:
         df = np.where(enough, df, np.nan)
         t = critical_value(level, df)
         half = np.where(self.unflipped, self.bound, t * np.sqrt(variance + self.added))
+        half = np.where(enough, half, np.nan)
         effect = np.where(self.unflipped, 0.0, beta)
         effect = np.where(enough, effect, np.nan)
         return {"beta": effect, "se": half / t, "df": df, "lower": effect - half, "upper": effect + half}
