@@ -279,9 +279,9 @@ def _result(
         few = f"{made.drawn[o]} drawn features with estimate and shift: {FEWEST} are needed"
         why = EXTREMAL if shifts.extremal_at_clean[o] else "" if usable[o] else few
         tau, slope, slope_se = (float(x[o]) for x in (made.tau, made.slope, made.slope_se))
-        numbers = {"tau": tau, "slope": slope, "slope_se": slope_se, "drawn": int(made.drawn[o])}
+        of = {"tau": tau, "slope": slope, "slope_se": slope_se, "drawn": int(made.drawn[o])}
         bias = MEASURED if usable[o] else UNMEASURED
-        calibration.append({"outcome": outcome, "bias": bias, "reason": why, **numbers})
+        calibration.append({"outcome": outcome, "bias": bias, "reason": why, **of})
     if all_own:
         words, label = ALL_SHIFTED, "shifts of all features in place of"
     else:
@@ -362,8 +362,6 @@ def _with(
         "uncalibrated": estimates.beta,
         "uncalibrated_se": estimates.se,
     }
-    # Sets of dependent features keep intervals of their own, which nothing has calibrated.
-    meta = {k: v for k, v in estimates.meta.items() if k != "dependent_sets"}
     return replace(
         estimates,
         method=f"{estimates.method}_calibrated",
@@ -378,7 +376,8 @@ def _with(
         details=estimates.details | details,
         assumes=tuple(assumes),
         reference="; ".join(filter(None, (estimates.reference, REFERENCE))),
-        meta=meta
+        meta=estimates.meta
+        | _sets_left(estimates, roles)
         | {
             "bias": next(w for w in (UNMEASURED, BORROWED, MEASURED) if w in words),
             "calibration": calibration,
@@ -386,3 +385,16 @@ def _with(
             "estimand": "local slope",
         },
     )
+
+
+def _sets_left(estimates: Estimates, roles: NDArray[np.object_]) -> dict[str, Any]:
+    """Sets of dependent features with a member that does not rest on its own shift; nothing calibrated their effect
+    together."""
+    role = dict(zip(estimates.exposures, roles, strict=True))
+    together = ("beta", "se", "ci_lower", "ci_upper")
+    left = [
+        {k: v for k, v in one.items() if k not in together} | {"verdict": "no estimate"}
+        for one in estimates.meta.get("dependent_sets", [])
+        if any(role[m] != OWN for m in one["members"])
+    ]
+    return {"dependent_sets": left} if "dependent_sets" in estimates.meta else {}
