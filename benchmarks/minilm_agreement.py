@@ -38,8 +38,8 @@ def one(seed: int, work: Path) -> pd.DataFrame:
     table["shared_error"] = float(np.corrcoef(*errors)[0, 1])
     verdicts = study.results
     table["causal"] = int((verdicts["verdict"] == "causal").sum())
-    confirmed = (verdicts["verdict"] == "causal") & (verdicts["knockout_verdict"] == "causal")
-    refuted = (verdicts["verdict"] == "causal") & (verdicts["knockout_verdict"] == "negligible")
+    confirmed = verdicts["confirmed"] == "confirmed"
+    refuted = verdicts["confirmed"].isin(["contradicted", "size disagrees"])
     table["confirmed"], table["refuted"] = int(confirmed.sum()), int(refuted.sum())
     table["misled_by_screen"] = len(study.agreement.misled)
     return table
