@@ -150,10 +150,24 @@ class Steps(ABC):
             work, levels = self.folder.work / "pilot", self._learn_levels()
             design, basis = self._make_design(), self._learn_basis()
             moved = noise_moves(self._network, design, basis, levels)
-            known = {} if moved is None else {"noise_moves": moved.tolist()}
+            known: dict[str, Any] = {} if moved is None else {"noise_moves": moved.tolist()}
+            known |= {"calibration": self._calibration_plan()}
             return pilot(self.plan, self._network, design, basis, levels, work) | known
 
         return self._remembered("pilot", lambda: dict(self.folder.kept_json("pilot.json", run)))
+
+    def _calibration_plan(self) -> dict[str, Any] | None:
+        """Which features rest on their own shifts and which calibrate the others, by the gradient on discovery; None
+        where no outcome has one: all shifts then calibrate."""
+        from mrinterp.effects._calibrated import calibration_plan
+        from mrinterp.models._gradient import gradient_estimates, outcomes_without_gradient
+
+        network = self._network
+        if len(outcomes_without_gradient(network, np.array([0]))) == len(network.outcome.names):
+            return None
+        dictionary = self._learn_basis().dictionary
+        found = gradient_estimates(network, self._make_design(), dictionary, "discovery")
+        return calibration_plan(found, seed=self.plan.seed).to_dict()
 
     def _knocked_out(self) -> dict[str, tuple[str, NDArray[np.int_]]]:
         from mrinterp.knockouts._study_contrast import knocked_out
@@ -257,10 +271,29 @@ class Steps(ABC):
             makers |= rungs(
                 self.plan, panel, replication, self._marginal_effects(), gradient if some else None, moved
             )
+            makers["within_calibrated"] = partial(self._calibrate, makers["within"])
             bar = tqdm(makers.items(), desc="estimates", unit="method", disable=None)
             return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in bar}
 
         return self._remembered("estimates", climb)
+
+    def _calibrate(self, within: Callable[[], Estimates]) -> Estimates:
+        from mrinterp.effects._calibrated import CalibrationPlan, calibrated_estimates
+
+        roles, shift = self._pilot()["calibration"], self._run_knockouts()["shift"]
+        planned = (
+            None
+            if roles is None
+            else CalibrationPlan(tuple(roles["features"]), tuple(roles["roles"]), roles["seed"])
+        )
+        # One unit of every feature is its standard deviation on discovery.
+        unit = np.ones(len(shift.features))
+        found = calibrated_estimates(
+            self.folder.kept("estimates/within", Estimates.load, within), shift, planned, feature_sd=unit
+        )
+        shifted = 2 * len(shift.inputs) * (len(unit) if planned is None else len(planned.to_shift))
+        spent = {"forward": len(self._scan("estimation").runs), "resumed": shifted}
+        return replace(found, method="within_calibrated", meta=found.meta | {"passes": spent})
 
     def _contrast_rung(self, name: str) -> Estimates:
         from mrinterp.knockouts._study_contrast import study_rectified
@@ -347,9 +380,7 @@ class Steps(ABC):
         if name == "gradient":
             prompts = int(made.n_instruments.max())
             return {"forward": prompts, "backward": prompts * len(made.outcomes)}
-        shift = self._run_knockouts()["shift"]
-        drawn = len(made.meta.get("drawn", ())) + len(made.meta.get("largest", ()))
-        return {"forward": len(self._scan("estimation").runs), "resumed": 2 * drawn * len(shift.inputs)}
+        return {"forward": len(self._scan("estimation").runs)}
 
     def _rope(self) -> np.ndarray:
         return self.plan.estimation.rope * np.asarray(self._learn_basis().meta["outcome_sd"])
