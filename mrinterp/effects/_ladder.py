@@ -15,7 +15,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["named_rungs", "rank_path_of", "rungs", "without_tsls"]
+__all__ = ["apart_from_own_shifts", "named_rungs", "rank_path_of", "rungs", "without_tsls"]
 
 LABELS = {
     "replication": "within regression, other families",
@@ -116,6 +116,19 @@ def _gated(made: Estimates, moves: Sequence[float] | None, scale: float) -> Esti
             )
             status[f] = np.where(status[f] == "ok", words, status[f])
     return replace(made, status=status, meta=made.meta | {"noise_moves": [float(m) for m in moves]})
+
+
+def apart_from_own_shifts(made: Estimates) -> Estimates:
+    """The estimates of features that do not rest on their own shifts: only these can be compared with shifts."""
+    own = np.array([role == "own" for role in made.meta.get("roles", [])])
+    if not own.any():
+        return made
+    cells = {
+        n: np.where(own[:, None], np.nan, getattr(made, n))
+        for n in ("beta", "se", "ci_lower", "ci_upper", "neglog10p")
+    }
+    words = np.where(own[:, None], "rests on its own shift, which it cannot be compared with", made.status)
+    return replace(made, **cells, status=words.astype(object))
 
 
 def named_rungs(estimates: Mapping[str, Estimates]) -> list[Estimates]:

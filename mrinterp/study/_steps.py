@@ -305,11 +305,13 @@ class Steps(ABC):
 
     def _hold_against_knockouts(self) -> Agreement:
         from mrinterp.diagnostics._agreement import agreement
-        from mrinterp.effects._ladder import named_rungs
+        from mrinterp.effects._ladder import apart_from_own_shifts, named_rungs
 
         def join() -> Agreement:
             screen, frozen = f"ivw_{self.plan.estimation.kind}", self.folder.header["knockouts"]["shift"]
-            slopes = {n: e for n, e in self._estimate().items() if n not in CONTRAST_RUNGS}
+            slopes = {
+                n: apart_from_own_shifts(e) for n, e in self._estimate().items() if n not in CONTRAST_RUNGS
+            }
             return agreement(
                 named_rungs(slopes), self._run_knockouts()["shift"], self._rope(), screen, frozen
             )
