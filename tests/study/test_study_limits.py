@@ -59,7 +59,8 @@ def test_latents_of_a_normalizing_autoencoder_are_written_in_each_inputs_own_sca
         features=({"kind": "sae", "folder": "sae", "count": 4, "position": TOKEN},),
     )
     d, design = study.basis.dictionary, study.design
-    clean = design.runs.iloc[design.rows("knockout", ("clean",))]["input"].to_numpy()
+    clean = design.runs.iloc[design.rows("knockout", ("clean",))]
+    clean = clean[clean["prompt"].isin(study.knockouts["shift"].inputs["prompt"])]["input"].to_numpy()
     inputs = study._network.inputs.take(clean)
     h = study._network.adapter.run(inputs.tensors, read=["h.1"]).activations["h.1"][:, TOKEN].double()
     scale = h.std(dim=1) if normalization == "layer_norm" else h.norm(dim=1) / 24**0.5
