@@ -237,8 +237,9 @@ def claim_table(
     name = rests_on(estimates)
     primary, moves = estimates[name], contrast.mean_move
     frame, O = primary.to_frame(), len(primary.outcomes)
-    said = claim_verdicts(primary, rope, resample)
-    said[:, contrast.extremal_at_clean] = NOT_APPLICABLE
+    said, others = claim_verdicts(primary, rope, resample), claim_verdicts(judge, rope)
+    for words in (said, others):
+        words[:, contrast.extremal_at_clean] = NOT_APPLICABLE
     bearing = np.where(said == "causal", confirmation(primary, judge, rope), "")
     columns = {
         "feature": frame["exposure"],
@@ -252,7 +253,7 @@ def claim_table(
         "knockout": judge.beta.ravel(),
         "knockout_lower": judge.ci_lower.ravel(),
         "knockout_upper": judge.ci_upper.ravel(),
-        "knockout_verdict": claim_verdicts(judge, rope).ravel(),
+        "knockout_verdict": others.ravel(),
         "confirmed": bearing.ravel(),
         "replication": again.beta.ravel(),
         "replication_lower": again.ci_lower.ravel(),

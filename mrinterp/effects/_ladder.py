@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -123,7 +124,7 @@ def apart_from_own_shifts(made: Estimates) -> Estimates:
     own = np.array([role == "own" for role in made.meta.get("roles", [])])
     if not own.any():
         return made
-    cells = {
+    cells: dict[str, Any] = {
         n: np.where(own[:, None], np.nan, getattr(made, n))
         for n in ("beta", "se", "ci_lower", "ci_upper", "neglog10p")
     }

@@ -140,9 +140,10 @@ def rungs_in_words(study: FinishedStudy) -> list[str]:
             else "coverage not known"
         )
         label = r["label"] + (f", {r['outcome']}" if several else "")
-        lines.append(
-            f"{label:<56} {held} of the {r['compared_with']}; half width {r['half_width']:.2g} ROPE; passes: {spent}"
+        wide = (
+            f"half width {r['half_width']:.2g} ROPE" if r["half_width"] == r["half_width"] else "no estimate"
         )
+        lines.append(f"{label:<56} {held} of the {r['compared_with']}; {wide}; passes: {spent}")
     return lines
 
 

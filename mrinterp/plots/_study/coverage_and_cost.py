@@ -64,9 +64,7 @@ def coverage_and_cost(rungs: pd.DataFrame, outcome: str | None = None, ax: Axes 
         (~contrast, LINE_COLORS[1], "local slope, against matched shifts"),
     ):
         ax.plot(mid[some], y[some], "o", ms=5, color=color, label=words, zorder=2)
-    ax.set_yticks(
-        y, [f"{r} ({w:.2g} ROPE)" for r, w in zip(table["label"], table["half_width"], strict=True)]
-    )
+    ax.set_yticks(y, [_named(r, w) for r, w in zip(table["label"], table["half_width"], strict=True)])
     ax.set_ylim(len(table) - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel(
@@ -87,6 +85,10 @@ def coverage_and_cost(rungs: pd.DataFrame, outcome: str | None = None, ax: Axes 
     spare(ax)
     spare(right)
     return ax
+
+
+def _named(label: str, width: float) -> str:
+    return f"{label} ({width:.2g} ROPE)" if np.isfinite(width) else f"{label} (no estimate)"
 
 
 def _cost(row: Mapping[Any, Any]) -> str:
