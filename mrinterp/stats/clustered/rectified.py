@@ -189,7 +189,7 @@ def rectified_mean(
     new_families : bool
         The effect is meant for families like these (default); else for the mean over exactly these N.
     careful : bool
-        t on n - 1 degrees of freedom, instead of Welch and Satterthwaite's: some .005 more coverage, wider by 2 to 10%.
+        t on n - 1 degrees of freedom, instead of Welch and Satterthwaite's: up to .02 more coverage.
     level : float
         Confidence level of the intervals.
 
@@ -208,15 +208,15 @@ def rectified_mean(
     With g the prediction and C the knockout, of families c: beta = lam mean_N(g) + mean_n(C - lam g), where lam =
     Sum cov(C, g) / Sum var(g) over the n, summed over features, which is unbiased whatever g is. Families weigh by the
     share of their prompts that moved the feature, so alike where all did. (Alike whatever that share, the mean depends
-    on how many prompts of a family are looked at, which differs between the n and the rest: coverage .49 to .81 in
-    ``benchmarks/effects/rectified_simulations.md`` where effect and share go together.) With e = C - lam g the error is
+    on how many prompts of a family are looked at, which differs between the n and the rest: coverage .82 to .92 in
+    ``benchmarks/results/rectified_simulations.md`` where effect and share go together.) With e = C - lam g the error is
     v_e + v_g + 2 lam cov(g, e)/N, not below v_e, with v_g = lam^2 var(g)/N; v_e is var(e)/n by leaving families out,
     lam made anew each time: with lam held fixed the intervals cover .92 for a single feature, so .95. For exactly these
     families the error is v_e (their mean of g is known), a little too wide where n is much of N.
 
     A label adds (a/n)^2/n to the variance, a = ``largest``; where no knockout changed it, the interval is a times the
     Clopper-Pearson bound of 0 of n families (families, so that prompts of a family may all flip together). Labels that
-    flip rarely, in whole families, are covered less (worst cells near .87).
+    flip rarely, in whole families, are covered less (worst cell .87).
 
     Not valid where the knocked-out families were chosen by their predictions or effects, or where knocked-out prompts
     are not a fair sample of their family's. Variances are not moderated over features.
