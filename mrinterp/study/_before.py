@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mrinterp.core.design import SPLITS, Design
+from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
+from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES
+from mrinterp.knockouts._study_bench import clean_runs
+from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_network import StudyNetwork
 from mrinterp.scan._cost import needed_bytes, refuse_too_large
@@ -150,11 +153,13 @@ def _refuse_few_donors(plan: Plan, design: Design) -> None:
     wanted = max(
         (k.swaps(plan.knockouts.donors) for k in plan.knockouts.kinds if k.kind == "resample"), default=0
     )
-    family = design.runs["family"].iloc[design.rows(SPLITS[-1], ("clean",))]
+    # A pilot asks for no fewer families than a claim needs.
+    split, rows = knocked_out(plan, design, plan.knockouts.families or FEWEST_FAMILIES)["kinds"]
+    family = clean_runs(design, split)["family"].iloc[rows]
     fewest = int(len(family) - family.value_counts().max())
     if wanted > fewest:
         raise InputError(
             "knockouts.donors",
-            f"{wanted} donors of other families wanted, {fewest} prompts of the knockout split are of other families",
+            f"{wanted} donors of other families wanted, {fewest} of the prompts that are knocked out are of other families",
             f"Ask for at most {fewest}",
         )

@@ -35,7 +35,7 @@ CASES: dict[str, tuple[int, dict[str, Any], tuple[str, ...]]] = {
     "more directions than dimensions": (
         160, {"knockouts": {"random_controls": 25}}, ("knockouts.random_controls", "width 24", "at most 24"),
     ),
-    "more donors than prompts": (160, {"knockouts": {"donors": 40}}, ("knockouts.donors", "40 donors", "at most 39")),
+    "more donors than prompts": (160, {"knockouts": {"donors": 40}}, ("knockouts.donors", "40 donors", "at most 9")),
     "words the tokenizer cannot tell apart": (
         160,
         {"prompts": {"fillers": {**FILLERS, "person": ["teacher", "baker", "cook"]}}},
