@@ -36,7 +36,9 @@ def test_it_is_the_formula_with_families_left_out() -> None:
 
     def fit(keep: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         a, b = c[keep] - c[keep].mean(axis=0), h[:10][keep] - h[:10][keep].mean(axis=0)
-        lam = (a * b).sum(axis=(0, 1)) / (b * b).sum(axis=(0, 1))
+        pooled = (a * b).sum(axis=(0, 1)) / (b * b).sum(axis=(0, 1))
+        prior = 2 / (len(keep) - 1)
+        lam = ((a * b).sum(axis=0) / (b * b).sum(axis=0) + prior * pooled) / (1 + prior)
         return lam, lam * target + (c[keep] - lam * h[:10][keep]).mean(axis=0)
 
     lam, beta = fit(np.arange(n), everyone)
@@ -71,6 +73,17 @@ def test_the_unit_and_the_order_do_not_matter() -> None:
     np.testing.assert_allclose(other.beta, -3 * made.beta, rtol=1e-8)
     np.testing.assert_allclose(other.se, 3 * made.se, rtol=1e-8)
     np.testing.assert_allclose(other.lam, -3 / 7 * made.lam, rtol=1e-8)
+
+
+def test_a_prediction_right_for_some_features_helps_these_and_harms_no_other() -> None:
+    """Gradients of half of the features are off by a factor of 5 and a sign: one weight for all would serve neither."""
+    C, g = world(4, 0.98, 20, 40)
+    g[:, ::2] *= -5.0
+    made = rectified_mean(C[FEW], g[FEW], FAMILY[FEW], g, FAMILY)
+    gain = made.alone_se / made.se
+    assert (np.median(gain, axis=1) > 1.5).all()
+    inside = np.abs(made.beta) <= (made.upper - made.beta)  # the truth is 0
+    assert inside.mean() > 0.93
 
 
 @pytest.mark.parametrize("features", [1, 20])

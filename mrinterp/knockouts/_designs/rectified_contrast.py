@@ -217,7 +217,6 @@ def rectified_estimates(
             "bias": "none: knocked out",
             "families": n,
             "all_families": N,
-            "weight_of_prediction": dict(zip(knockout.outcomes, made.lam.tolist(), strict=True)),
         },
     )
 
@@ -236,6 +235,7 @@ def _details(made: Rectified, rare: NDArray[np.bool_]) -> dict[str, Array]:
     return {
         "alone": made.alone / NATURAL_SD,
         "alone_se": made.alone_se / NATURAL_SD,
+        "weight_of_prediction": made.lam,
         "rho": made.rho,
         "gain": made.gain,
         "possible_gain": made.possible_gain,

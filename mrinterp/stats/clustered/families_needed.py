@@ -37,7 +37,7 @@ class FamiliesNeeded:
         The same at the variances that the confidence asks for.
     reached : ndarray (O,) of bool
         Whether ``bound`` is at most the wanted half width.
-    lam : ndarray (O,)
+    lam : ndarray (F, O)
         Weight of the prediction in the pilot.
     pilot : int
         Families of the pilot.

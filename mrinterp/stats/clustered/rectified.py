@@ -27,6 +27,9 @@ STILL = (
     "the same effect in every knocked-out family: an error of 0 says nothing of families that were not seen"
 )
 
+PRIOR = 2.0
+"""Families that the weight pooled over features counts for, beside a feature's own."""
+
 WHOLE = 1.0 - 1e-8
 """Weight of a family from which on it is all there is."""
 
@@ -43,8 +46,8 @@ class Rectified:
         Ends of the interval.
     level : float
         Confidence level of the intervals.
-    lam : ndarray (O,)
-        Weight of the prediction, one for all features of an outcome; 0 without a prediction.
+    lam : ndarray (F, O)
+        Weight of the prediction; 0 without a prediction.
     alone, alone_se, alone_df : ndarray (F, O)
         Effect, error and degrees of freedom of the same knockouts without the prediction.
     rho : ndarray (F, O)
@@ -140,7 +143,7 @@ class FamilyMeans:
 class LeftOut:
     """Knockouts and predictions of the same families, joined.
 
-    ``lam`` (O,); ``moved`` (C, F, O): change of mean(C) + lam (target - mean(g)) when a family is left out, lam made
+    ``lam`` (F, O); ``moved`` (C, F, O): change of mean(C) + lam (target - mean(g)) when a family is left out, lam made
     anew without it.
     """
 
@@ -206,7 +209,9 @@ def rectified_mean(
     Notes
     -----
     With g the prediction and C the knockout, of families c: beta = lam mean_N(g) + mean_n(C - lam g), where lam =
-    Sum cov(C, g) / Sum var(g) over the n, summed over features, which is unbiased whatever g is. Families weigh by the
+    cov(C, g) / var(g) over the n, drawn toward the same ratio of sums over features as if that had two families of its own:
+    one weight for all features left intervals wider than those of the knockouts alone where gradients are right for some
+    features and off for others. Unbiased whatever g is, but for the small bias of a fitted ratio. Families weigh by the
     share of their prompts that moved the feature, so alike where all did. (Alike whatever that share, the mean depends
     on how many prompts of a family are looked at, which differs between the n and the rest: coverage .82 to .92 in
     ``benchmarks/results/rectified_simulations.md`` where effect and share go together.) With e = C - lam g the error is
@@ -401,15 +406,20 @@ def leave_families_out(own: FamilyMeans, mine: FamilyMeans, target: Array) -> Le
 
     ``target`` (F, O) is the prediction's mean over all families.
     """
-    size, pull, d, h = _sample(own.count), own.pull, own.off, mine.off
-    cross, square = mine.covariance(d).sum(axis=0), mine.covariance(h).sum(axis=0)
-    lam = _ratio(cross, square)
+    count, pull, d, h = own.count, own.pull, own.off, mine.off
+    cross, square, size = mine.covariance(d), mine.covariance(h), _sample(count)
+    lam = _weights(cross, square, count)
     # What is left of a sum of products about its own mean when family c goes: less weight/(1 - weight) off^2.
-    without = _ratio(cross - (pull * d * h * size).sum(axis=1), square - (pull * h * h * size).sum(axis=1))[
-        :, None, :
-    ]
+    without = _weights(cross - pull * d * h * size, square - pull * h * h * size, count - 1)
     moved = -pull * d + without * pull * h + (without - lam) * (target - mine.mean)
     return LeftOut(lam, np.where(own.weight > 0, moved, 0.0))
+
+
+def _weights(cross: Array, square: Array, count: NDArray[np.int_]) -> Array:
+    """Weight (..., F, O) of each feature's prediction from its covariance with the knockout and its variance."""
+    pooled = _ratio(cross.sum(axis=-2, keepdims=True), square.sum(axis=-2, keepdims=True))
+    prior = PRIOR / np.maximum(count - 1, 1)
+    return _ratio(cross + prior * pooled * square, (1.0 + prior) * square)
 
 
 def _ratio(top: Array, below: Array) -> Array:
