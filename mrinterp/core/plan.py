@@ -106,7 +106,10 @@ class NoiseSection(Section):
     """Noise on the word embeddings along fixed directions, paired with the clean run."""
 
     runs_per_prompt: int = Field(
-        default=10, ge=0, le=10_000, description="Runs with noise for every prompt; 0 leaves them out."
+        default=10,
+        ge=0,
+        le=10_000,
+        description="Runs with noise for every prompt, in pairs of opposite noise; 0 leaves them out.",
     )
     directions_per_class: int = Field(
         default=96,

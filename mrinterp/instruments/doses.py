@@ -73,7 +73,11 @@ def instrument_table(
 
 
 def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDArray[np.float32]:
-    """Doses (N, J): standard normal for noise in noise runs, 0/1 for placebos in perturbed runs, else 0."""
+    """Doses (N, J): standard normal for noise in noise runs, 0/1 for placebos in perturbed runs, else 0.
+
+    Noise comes in pairs: of two noise runs of a prompt the second has the first one's doses with signs turned, so that
+    what is even in the noise (curvature) cancels; an odd number leaves a last one alone.
+    """
     doses = np.zeros((len(runs), len(instruments)), dtype=np.float32)
     kind = runs["kind"].to_numpy()
     for name, stream in (("noise", 4), ("placebo", 5)):
@@ -84,6 +88,11 @@ def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDA
         doses[np.ix_(rows, columns)] = (
             rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
         )
+    noise = runs[kind == "noise"]
+    number = noise.groupby("prompt", sort=False).cumcount().to_numpy()
+    second = noise["run"].to_numpy()[number % 2 == 1]
+    columns = np.flatnonzero((instruments["kind"] == "noise").to_numpy())
+    doses[np.ix_(second, columns)] = -doses[np.ix_(second - 1, columns)]
     return doses
 
 

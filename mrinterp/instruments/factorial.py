@@ -42,7 +42,7 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
     -----
     Every prompt is one template with fillers drawn at random. Its runs: the clean one; slot runs,
     in which every slot is substituted with probability ``slot.probability`` (at least one is);
-    noise runs, in which every fixed direction of every position class gets a standard normal dose.
+    noise runs, in which every fixed direction of every position class gets a standard normal dose, in antithetic pairs.
     The directions have variance ``scale^2 / directions_per_class`` per coordinate, so that the
     noise on a token has standard deviation ``scale`` per coordinate. Placebo instruments get a 0/1
     dose in every perturbed run and edit nothing.

@@ -259,3 +259,14 @@ def test_loci_and_ld_of_the_design_reach_colocalization(finished: Path) -> None:
     assert set(frame["locus"]) == {"person", "quality", "when"}
     total = frame[[f"pp_h{i}" for i in range(5)]].sum(axis=1)
     np.testing.assert_allclose(total[np.isfinite(total)], 1.0, rtol=1e-9)
+
+
+def test_noise_comes_in_opposite_pairs(finished: Path) -> None:
+    design = Design.load(finished / "design")
+    columns = design.columns("noise")
+    noise = design.runs[design.runs["kind"] == "noise"]
+    for _, rows in list(noise.groupby("prompt"))[:20]:
+        doses = np.asarray(design.doses[rows["run"].to_numpy()][:, columns])
+        np.testing.assert_array_equal(doses[1:4:2], -doses[0:4:2])
+        assert len(doses) == 5
+        assert (np.abs(doses[4]) != np.abs(doses[3])).any(), "the odd one is alone"
