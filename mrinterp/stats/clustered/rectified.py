@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from mrinterp.stats.clustered.least_squares import families_of, satterthwaite
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["FamilyMeans", "LeftOut", "Rectified", "family_means", "leave_families_out", "rectified_mean"]
+__all__ = ["Rectified", "family_means", "leave_families_out", "rectified_mean"]
 
 Array = NDArray[np.float64]
 Counted = NDArray[np.bool_]
