@@ -26,6 +26,8 @@ __all__ = ["TraitEffects", "clump", "colocalize_conditional", "condition_on", "s
 
 Array = NDArray[np.float64]
 
+NEEDS_N = "the z-scores fit this LD only if an effect is large, for which the sample size is needed: give n"
+
 REFERENCE = (
     "Yang et al. 2012, Nature Genetics, doi:10.1038/ng.2213; Wallace 2020, PLoS Genetics,"
     " doi:10.1371/journal.pgen.1008720"
@@ -142,7 +144,8 @@ def condition_on(trait: TraitEffects, given: str | Sequence[str]) -> pd.DataFram
     Returns
     -------
     DataFrame
-        ``instrument, beta, se, z, neglog10p``; nan for the given ones and those collinear with them.
+        ``instrument, beta, se, z, neglog10p``; nan for the given ones and those collinear with them. ``status`` is
+        "ok", or why the marginal effects contradict the LD: then effects given others are not to be used.
 
     Raises
     ------
@@ -176,6 +179,7 @@ def condition_on(trait: TraitEffects, given: str | Sequence[str]) -> pd.DataFram
             "se": np.sqrt(variance),
             "z": z,
             "neglog10p": neglog10p_normal(z),
+            "status": trait.contradiction() or "ok",
         }
     )
 
@@ -187,6 +191,7 @@ def stepwise(
     alpha: float = 1e-6,
     max_signals: int = 10,
     max_r2: float = 0.9,
+    n: ArrayLike | None = None,
     traits: Sequence[str] | None = None,
     instruments: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -204,13 +209,17 @@ def stepwise(
         Largest number of signals of one trait.
     max_r2 : float
         Instruments better explained than this by earlier ones are not candidates.
+    n : float or array_like (T,), optional
+        Sample size, for the test of the z-scores against the LD: without it, large effects cannot be tested.
     traits, instruments : sequence of str, optional
         Names; default ``trait 1``, ... and ``instrument 1``, ...
 
     Returns
     -------
     DataFrame
-        One row per signal: ``trait, signal, instrument, marginal_z, conditional_z, neglog10p``.
+        One row per signal: ``trait, signal, instrument, marginal_z, conditional_z, neglog10p``. ``status`` is "ok",
+        or why the trait's z-scores contradict the LD (signals after the first are then not to be used), or what the
+        test needs.
 
     Raises
     ------
@@ -236,6 +245,15 @@ def stepwise(
     steps = min(checked_count(max_signals, "max_signals"), J)
     checked_fraction(max_r2, "max_r2")
     picked = forward_selection(scores, matrix, steps, _critical_z(alpha), max_r2)
+    sizes = None if n is None else np.broadcast_to(np.asarray(n, float), T)
+    if sizes is not None and not np.all(sizes > 2):
+        raise InputError(
+            "sample size n", f"{sizes.min():g}", "Give the number of families or runs, more than 2"
+        )
+    tested = check_ld(scores, matrix, columns, sizes)
+    status = [
+        why or (NEEDS_N if large else "ok") for why, large in zip(tested.reasons, tested.unsized, strict=True)
+    ]
     t, s = np.nonzero(picked.chosen >= 0)
     j = picked.chosen[t, s]
     conditional = picked.chosen_z[t, s]
@@ -247,6 +265,7 @@ def stepwise(
             "marginal_z": scores[t, j],
             "conditional_z": conditional,
             "neglog10p": neglog10p_normal(conditional),
+            "status": [status[i] for i in t],
         }
     )
 

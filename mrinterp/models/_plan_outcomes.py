@@ -175,10 +175,7 @@ def _target(target: int | str | None, key: str, network: AdaptedNetwork) -> int:
     config = getattr(network.module, "config", None)
     classes = getattr(config, "id2label", None) if _classifies(network.module) else None
     if isinstance(target, int):
-        count = len(classes) if classes else len(network.tokenizer) if network.tokenizer is not None else None
-        if target < 0 or (classes and target >= len(classes)):
-            raise InputError(key, f"{target} of {count or 'unknown'} tokens or classes", "They count from 0")
-        return target
+        return _within(target, len(classes) if classes else _vocabulary(network.module), key)
     text = str(target)
     if classes:
         named = {str(label): int(i) for i, label in classes.items()}
@@ -197,7 +194,21 @@ def _target(target: int | str | None, key: str, network: AdaptedNetwork) -> int:
             f"{text!r} is {found}",
             "Give text that is one token (spaces count), or its id",
         )
-    return int(ids[0])
+    return _within(int(ids[0]), _vocabulary(network.module), key)
+
+
+def _within(number: int, count: int | None, key: str) -> int:
+    """The number of a token or class, if the network has so many; a network of another kind may not tell."""
+    if number < 0 or (count is not None and number >= count):
+        last = "They count from 0" + ("" if count is None else f" to {count - 1}")
+        raise InputError(key, f"{number} of {'unknown' if count is None else count} tokens or classes", last)
+    return number
+
+
+def _vocabulary(module: Any) -> int | None:
+    """Number of tokens that a Hugging Face language model gives logits of; None for another network."""
+    head = module.get_output_embeddings() if hasattr(module, "get_output_embeddings") else None
+    return None if head is None else int(head.weight.shape[0])
 
 
 def _classifies(module: Any) -> bool:

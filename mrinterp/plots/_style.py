@@ -14,10 +14,11 @@ from matplotlib.axes import Axes
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
+from mrinterp.core.errors import InputError
 from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_file
 
-__all__ = ["LINE_COLORS", "METHOD_COLORS", "VERDICT_COLORS", "axes", "save", "spare"]
+__all__ = ["LINE_COLORS", "METHOD_COLORS", "VERDICT_COLORS", "axes", "refuse_foreign", "save", "spare"]
 
 # Okabe & Ito's palette: told apart by color-blind readers.
 METHOD_COLORS = {
@@ -50,7 +51,13 @@ _SETTINGS: Any = {
 }
 
 
-_NO_CLOCK: Any = {".svg": {"Date": None}, ".png": {"Software": None}, ".pdf": {"CreationDate": None}}
+_MARK = "mrinterp"
+_METADATA: Any = {
+    ".svg": {"Date": None, "Creator": _MARK},
+    ".png": {"Software": _MARK},
+    ".pdf": {"CreationDate": None, "Creator": _MARK},
+}
+"""No clock in a figure, and the mark by which a figure of ours is known."""
 
 
 def axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -77,11 +84,20 @@ def _show_controls(figure: Any) -> None:
             axis.set_major_formatter(FuncFormatter(lambda at, n, f=labels: printable(f(at, n), lines=True)))
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse to write over a file that is no figure of ours."""
+    if not path.exists() or (path.is_file() and _MARK.encode() in path.read_bytes()[:4096]):
+        return
+    raise InputError(
+        str(path), "a file that mrinterp did not write", "Name another folder, or move the file away"
+    )
+
+
 def save(ax: Axes, path: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF without a clock in it, and close it."""
     figure = ax.figure
     _show_controls(figure)
     with plt.rc_context(_SETTINGS), whole_file(path) as partial:
-        figure.savefig(partial, metadata=_NO_CLOCK[path.suffix], dpi=150)  # type: ignore[union-attr]
+        figure.savefig(partial, metadata=_METADATA[path.suffix], dpi=150)  # type: ignore[union-attr]
     plt.close(figure)  # type: ignore[arg-type]
     return path

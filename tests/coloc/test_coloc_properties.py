@@ -378,6 +378,7 @@ def test_conditioning_equals_multiple_regression() -> None:
         z = coef[1] / np.sqrt(residual[0] / (n - 3) * np.linalg.inv(design.T @ design)[1, 1])
         assert frame.z[j] == pytest.approx(z, rel=0.02)
     assert np.isnan(frame.z[3])
+    assert set(frame.status) == {"ok"}
     with pytest.raises(InputError, match="'nobody': not known"):
         condition_on(trait, ["nobody"])
     with pytest.raises(InputError, match="20 effects, 20 errors and 2 names"):
@@ -407,8 +408,27 @@ def test_stepwise_and_clumping_find_the_two_blocks() -> None:
     found = stepwise(z, locus.ld, alpha=1e-6, traits=["two", "none"], instruments=names)
     assert sorted(found.instrument) == ["i10", "i40"]
     assert set(found.trait) == {"two"}
+    assert set(found.status) == {"ok"}
     groups = clump(np.abs(z[0]), locus.ld, instruments=names, min_neglog10p=5.0)
     assert set(groups.leader[10:11]) | set(groups.leader[40:41]) == {"i10", "i40"}
+
+
+def test_tables_of_signals_say_where_the_ld_does_not_fit() -> None:
+    rng = np.random.default_rng(21)
+    locus = simulate_locus(rng, 4000, 30, 0.9, 30)
+    z = locus.z_scores(simulate_traits(rng, locus, [np.array([10]), np.array([20])], 0.3))
+    z[0] *= np.where(np.arange(30) % 3 == 0, -1.0, 1.0)
+    found = stepwise(z, locus.ld, n=4000, traits=["swapped", "right"])
+    said = found.groupby("trait")["status"].unique()
+    assert list(said["right"]) == ["ok"]
+    assert len(said["swapped"]) == 1
+    assert said["swapped"][0].startswith("the sign of z contradicts the LD")
+    for t, word in ((0, said["swapped"][0]), (1, "ok")):
+        r = z[t] / np.sqrt(3998 + z[t] ** 2)
+        trait = TraitEffects("t", r, np.sqrt((1 - r * r) / 3998), locus.ld, 4000, 1.0)
+        assert set(condition_on(trait, "instrument 3").status) == {word}
+    with pytest.raises(InputError, match="sample size n: 1"):
+        stepwise(z, locus.ld, n=[4000, 1])
 
 
 def test_signals_separate_shared_from_distinct_causes() -> None:

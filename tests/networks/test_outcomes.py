@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,12 +11,15 @@ import pytest
 import torch
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan_outcome import OutcomeSection
+from mrinterp.models._plan_outcomes import plain_outcome
 from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
 from mrinterp.outcomes._outcome import AnchorProjection, outcome_values
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.outcomes._projection_and_callable import CallableOutcome, Projection
 from mrinterp.outcomes._target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean
 from mrinterp.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex
+from tests.tiny import tiny_decoder
 
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
 LOGITS = torch.randn(3, 4, 5, generator=torch.Generator().manual_seed(0))
@@ -283,3 +287,25 @@ class TestGenerated:
             generate(adapter, left, 2, runs)
         with pytest.raises(InputError, match="0 replicates"):
             self._outcome(replicates=0).draw(adapter, inputs, runs)
+
+
+class OneWord:
+    """A tokenizer that knows ``w0`` to ``w29``, more words than the network has logits for."""
+
+    unk_token_id = None
+
+    def __call__(self, text: str, add_special_tokens: bool) -> dict[str, list[int]]:
+        return {"input_ids": [int(text[1:])]}
+
+
+@pytest.mark.needs("transformers")
+@pytest.mark.parametrize(("target", "found"), [(20, "20 of 20"), (-1, "-1 of 20"), ("w25", "25 of 20")])
+def test_a_token_beyond_the_vocabulary_is_refused_before_any_run(
+    target: int | str, found: str, tmp_path: Path
+) -> None:
+    network: Any = SimpleNamespace(module=tiny_decoder(), tokenizer=OneWord())
+    with pytest.raises(
+        InputError, match=f"outcome.target: {found} tokens or classes. They count from 0 to 19"
+    ):
+        plain_outcome(OutcomeSection(name="y", kind="logit", target=target), network, tmp_path, 0)
+    plain_outcome(OutcomeSection(name="y", kind="logit", target="w19"), network, tmp_path, 0)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.driver import estimate, run_mr
 from mrinterp.mr._engine.leave_one_out import leave_one_out
 from mrinterp.plots._mr.figures import write_mr_figures
@@ -70,6 +71,19 @@ def test_files_are_repeatable_and_named_by_pair(tmp_path: Path) -> None:
     for suffix in (".svg", ".png"):
         again = save(mr_funnel(data, results, "x1", "outcome"), tmp_path / f"again{suffix}")
         assert again.read_bytes() == (tmp_path / f"funnel_x1_outcome{suffix}").read_bytes()
+
+
+def test_files_of_others_are_not_written_over(tmp_path: Path) -> None:
+    data = read_summary(CASES / "valid" / "data.csv")
+    write_mr_figures(tmp_path, data, [])
+    write_mr_figures(tmp_path, data, [])  # its own again
+    other = tmp_path / "funnel.png"
+    other.write_bytes(b"a figure of somebody")
+    (tmp_path / "scatter.svg").unlink()
+    with pytest.raises(InputError, match=r"funnel.png: a file that mrinterp did not write"):
+        write_mr_figures(tmp_path, data, [])
+    assert other.read_bytes() == b"a figure of somebody"
+    assert not (tmp_path / "scatter.svg").exists()
 
 
 def test_command_line_writes_figures(tmp_path: Path) -> None:

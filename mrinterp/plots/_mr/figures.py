@@ -11,7 +11,7 @@ from mrinterp.plots._mr.forest import mr_forest
 from mrinterp.plots._mr.funnel import mr_funnel
 from mrinterp.plots._mr.leave_one_out import mr_leave_one_out
 from mrinterp.plots._mr.scatter import mr_scatter
-from mrinterp.plots._style import save
+from mrinterp.plots._style import refuse_foreign, save
 from mrinterp.results._estimates import Estimates
 
 __all__ = ["MOST_PAIRS", "write_mr_figures"]
@@ -46,6 +46,11 @@ def write_mr_figures(
     list of Path
         In order; names hold the pair where there is more than one.
 
+    Raises
+    ------
+    InputError
+        Where a file of such a name is none of ours; nothing is written then.
+
     Examples
     --------
     >>> import tempfile
@@ -65,9 +70,15 @@ def write_mr_figures(
     """
     folder.mkdir(parents=True, exist_ok=True)
     pairs = [(x, y) for x in data.exposures for y in data.outcomes]
+    ends = [
+        "" if len(pairs) == 1 else "_" + re.sub(r"[^\w.-]+", "-", f"{x}_{y}") for x, y in pairs[:MOST_PAIRS]
+    ]
+    for pair in ends:
+        for name in ("scatter", "forest", "funnel", "leave_one_out"):
+            for suffix in (".svg", ".png"):
+                refuse_foreign(folder / f"{name}{pair}{suffix}")
     written = []
-    for x, y in pairs[:MOST_PAIRS]:
-        pair = "" if len(pairs) == 1 else "_" + re.sub(r"[^\w.-]+", "-", f"{x}_{y}")
+    for (x, y), pair in zip(pairs[:MOST_PAIRS], ends, strict=True):
         for suffix in (".svg", ".png"):
             drawn = {n: f(data, results, x, y) for n, f in
                      (("scatter", mr_scatter), ("forest", mr_forest), ("funnel", mr_funnel))}  # fmt: skip
