@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mrinterp.diagnostics._agreement import agreement
 from mrinterp.results._agreement import SCORES as WORDS
 from mrinterp.results._agreement import Agreement
 from mrinterp.stats.agreement.agreement import agree
 from mrinterp.stats.agreement.agreement_bootstrap import SCORES, Prediction, scores
-from tests.diagnostics.agreement_cases import F, held_against, knockout_of, row_of, truth_of
+from tests.diagnostics.agreement_cases import F, estimates_of, held_against, knockout_of, row_of, truth_of
 
 
 class TestScores:
@@ -121,3 +122,11 @@ def test_saved_and_shown(tmp_path: Path) -> None:
     text = str(again)
     assert "AUROC" in text
     assert "24 features" in text
+
+
+def test_only_what_the_screen_finds_can_mislead() -> None:
+    beta = np.where(np.arange(F) == 1, 0.5, np.where(np.arange(F) == 3, 0.05, 0.0))
+    estimates = [estimates_of(beta, 0.05, method) for method in ("ivw", "within")]
+    held = agreement(estimates, knockout_of(truth_of()), np.array([0.2]), "ivw", "digest")
+    assert held.misled[["method", "exposure"]].to_numpy().tolist() == [["ivw", "f1"]]
+    assert held.meta["screen_significant"] == 1

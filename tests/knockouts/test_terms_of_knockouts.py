@@ -11,7 +11,8 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts import dose_response, knock_out
 from mrinterp.knockouts._designs.specificity import _status
 from mrinterp.knockouts._kinds.replacement import outside_support
-from mrinterp.knockouts._site_variation import _principal_axes, site_variation
+from mrinterp.knockouts._outcome_rope import _jittered
+from mrinterp.knockouts._site_variation import SiteVariation, _principal_axes, site_variation
 from mrinterp.knockouts._support import ROUNDING, _by_position
 from mrinterp.knockouts._token_groups import TokenGroups
 from tests.design_networks import Readout, bench_of, inputs
@@ -73,3 +74,26 @@ def test_a_position_of_one_token_has_a_share_of_its_own() -> None:
 def test_quantiles_below_zero_are_refused_by_name() -> None:
     with pytest.raises(InputError, match="Give at least 3, growing, between 0 and 1"):
         dose_response(stack_bench(8), quantiles=[-0.1, 0.5, 0.9])
+
+
+def test_the_share_outside_the_axes_is_that_of_the_squared_length() -> None:
+    axes = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    variation = SiteVariation(axes, np.ones(2), 1.0, 9, torch.empty(0))
+    vectors = np.array([[3.0, 4.0, 0.0], [0.0, 0.0, 2.0], [1.0, 0.0, 1.0]])
+    np.testing.assert_allclose(variation.off_support(vectors), [0.0, 1.0, 0.5])
+
+
+@pytest.mark.parametrize("options", [{"donors": 1}, {"donors": 3}])
+def test_the_mean_of_donors_is_that_of_their_changes(options: dict[str, int]) -> None:
+    made = knock_out(stack_bench(16), "resample", **options)
+    np.testing.assert_allclose(made.mean, made.change_by_input.mean(axis=1), atol=1e-12)
+
+
+def test_rounding_moves_coordinates_up_and_down_alike() -> None:
+    x = inputs(width=40).to(torch.bfloat16)
+    bench = bench_of(Readout(lambda h: h.double().sum(1, keepdim=True)), x)
+    dice = np.stack([np.random.default_rng(p).integers(0, 24, 40) for p in range(len(x))])
+    step = torch.from_numpy((dice == 0).astype(np.int16) - (dice == 1))  # one unit in the last place
+    moved = (x.view(torch.int16) + step).view(torch.bfloat16)
+    wanted = (moved.double().sum(1) - x.double().sum(1)).abs().max()
+    np.testing.assert_allclose(_jittered(bench), [float(wanted)], rtol=1e-6)
