@@ -38,8 +38,8 @@ __all__ = [
     "write_table",
 ]
 
-FORMAT_VERSION = 2
-"""Version of the layout of stored folders; code reads its own version and older ones. From 2 on, each has `SUMS`."""
+FORMAT_VERSION = 1
+"""Version of the layout of run folders; code reads its own version and older ones."""
 
 SUMS = "SHA256SUMS"
 """File of every stored folder with the sums of the others (``sha256sum -c SHA256SUMS`` checks them too)."""
@@ -340,14 +340,12 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
 
 
 def check_format(place: str, header: dict[str, Any], kind: str) -> None:
-    """Refuse a file of another kind, one from a newer version of this package, and a folder without its sums.
+    """Refuse a file of another kind, or one from a newer version of this package.
 
     Raises
     ------
     InputError
         Names the place, the version found and the fix.
-    DamagedError
-        For a folder whose `SUMS` is gone; the first version wrote none.
     """
     if header.get("kind") != kind:
         raise InputError(place, f"holds {header.get('kind')!r}, not {kind!r}", f"Give the folder of a {kind}")
@@ -362,5 +360,3 @@ def check_format(place: str, header: dict[str, Any], kind: str) -> None:
             f"has format version {version}; this mrinterp reads up to {FORMAT_VERSION}",
             "Upgrade mrinterp (pip install --upgrade mrinterp)",
         )
-    if version > 1 and Path(place).is_dir() and not (Path(place) / SUMS).exists():
-        raise DamagedError(str(Path(place) / SUMS), "damaged: the file is missing", AGAIN)
