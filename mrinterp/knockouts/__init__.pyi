@@ -11,6 +11,7 @@ from ._designs.ordered_knockouts import ordered_knockouts as ordered_knockouts
 from ._designs.rectified_contrast import rectified_contrast as rectified_contrast
 from ._designs.rescue import rescue as rescue
 from ._designs.set_effects import set_effects as set_effects
+from ._designs.site_experiment import site_experiment as site_experiment
 from ._designs.specificity import specificity as specificity
 from ._edited_runs import EditedRuns as EditedRuns
 from ._kinds.clamp import Clamp as Clamp

@@ -9,6 +9,7 @@ from ._designs.direct_effects import direct_effects as direct_effects
 from ._designs.dose_response_curve import dose_response_curve as dose_response_curve
 from ._designs.epistasis_matrix import epistasis_matrix as epistasis_matrix
 from ._designs.faithfulness_curve import faithfulness_curve as faithfulness_curve
+from ._designs.joint_effects import joint_effects as joint_effects
 from ._designs.minimal_set_path import minimal_set_path as minimal_set_path
 from ._designs.ordered_knockouts import ordered_knockouts_curve as ordered_knockouts_curve
 from ._designs.rescued_shares import rescued_shares as rescued_shares

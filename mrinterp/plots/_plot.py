@@ -41,6 +41,7 @@ FIGURES = {
     "Pruning": "_edits.pruning.pruning",
     "Rescue": "_designs.rescued_shares.rescued_shares",
     "SetEffects": "_designs.set_shares.set_shares",
+    "SiteExperiment": "_designs.joint_effects.joint_effects",
     "Specificity": "_designs.specificity.specificity",
     "SumStats": "_mr.instrument_strengths.instrument_strengths",
     "TraitClusters": "_coloc.trait_clusters.trait_clusters",

@@ -24,6 +24,8 @@ from ._designs.rescue import Rescue as Rescue
 from ._designs.rescue import RescuedShare as RescuedShare
 from ._designs.set_effects import SetEffects as SetEffects
 from ._designs.set_effects import SetShares as SetShares
+from ._designs.site_experiment import JointEffect as JointEffect
+from ._designs.site_experiment import SiteExperiment as SiteExperiment
 from ._designs.specificity import Specificity as Specificity
 from ._designs.specificity import SpecificityVerdict as SpecificityVerdict
 from ._edits.confounder_removal import ConfounderRemoval as ConfounderRemoval

@@ -28,6 +28,7 @@ from mrinterp.results._designs.minimal_set import MinimalSet
 from mrinterp.results._designs.ordered_knockouts import OrderedKnockouts
 from mrinterp.results._designs.rescue import Rescue
 from mrinterp.results._designs.set_effects import SetEffects
+from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.results._designs.specificity import Specificity
 from mrinterp.results._edits.confounder_removal import CUE_GROUPS, ConfounderRemoval
 from mrinterp.results._edits.pruning import Pruning
@@ -370,6 +371,17 @@ def _scalar_status(maker: _Maker, made: Given) -> Given:
     return {"status": "ok"}
 
 
+def _site_experiment(maker: _Maker, made: Given) -> Given:
+    words = ("causal", "negligible", "indeterminate", DEPENDS)
+    return {
+        "averaged": "averaged over the other features' settings",
+        "difference_p": np.full(made["effect"].shape, 0.2),
+        "verdict": _cycled(words, made["effect"].T.shape).T,
+        "runs": 1920,
+        "advice": "",
+    }
+
+
 def _specificity(maker: _Maker, made: Given) -> Given:
     words = ("specific", "not specific", "no effect", "indeterminate")
     return {"verdict": _cycled(words, made["verdict"].shape)}
@@ -465,6 +477,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "Pruning": (Pruning, _pruning),
     "Rescue": (Rescue, _nothing),
     "SetEffects": (SetEffects, _nothing),
+    "SiteExperiment": (SiteExperiment, _site_experiment),
     "Specificity": (Specificity, _specificity),
     "TraitClusters": (TraitClusters, _trait_clusters),
     "VestigialFeatures": (VestigialFeatures, _vestigial_features),

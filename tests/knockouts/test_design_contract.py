@@ -64,6 +64,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "set_effects": {"values": "mean", "draws": 10},
     "dose_response": {"doses": None, "draws": 10},
     "rectified_contrast": {"kind": "contrast"},
+    "site_experiment": {"kind": "contrast", "runs_per_prompt": 4},
     "rescue": {"corruption": knockouts.Corruption.noise(BENCH, "units"), "draws": 10},
 }
 """The options that a quick call of each needs; a new design needs a line."""
@@ -135,8 +136,8 @@ def test_the_signature_follows_the_contract(name: str) -> None:
 @EACH
 def test_what_is_written_may_be_outside_support_only_when_asked(name: str) -> None:
     parameters = inspect.signature(DESIGNS[name]).parameters
-    writes_natural_values = "corruption" in parameters or name == "rectified_contrast"
-    assert ("allow_off_support" in parameters) == (not writes_natural_values)
+    natural = name in ("rectified_contrast", "site_experiment")
+    assert ("allow_off_support" in parameters) == (not natural and "corruption" not in parameters)
 
 
 @EACH
