@@ -4,7 +4,7 @@
 
 Writes ``rectified_simulations.md`` and ``.csv``. Families and prompts have effects of their own, in equal parts; a
 family has four prompts, all knocked out, unless said otherwise. Every cell is a set of simulated studies of the same
-kind; the weight of the prediction is pooled over the features of a study. Truth is known.
+kind, with one slope of the prediction for all features of a study. Truth is known.
 """
 
 from __future__ import annotations
