@@ -1,3 +1,6 @@
+from ._compiled_text import CompiledText as CompiledText
+from ._compiled_text import CompiledTransformer as CompiledTransformer
+from ._compiled_text import compiled_text as compiled_text
 from ._gated import GatedNetwork as GatedNetwork
 from ._gated import GatedWorld as GatedWorld
 from ._gated import gated_world as gated_world
@@ -7,3 +10,5 @@ from ._hierarchical_equality import equality_task as equality_task
 from ._hierarchical_equality import plain_network as plain_network
 from ._linear import LinearWorld as LinearWorld
 from ._linear import linear_world as linear_world
+from ._planted_text import PlantedText as PlantedText
+from ._planted_text import planted_text as planted_text

@@ -1,0 +1,390 @@
+"""A small GPT-2 trained on sentences in which one word decides the answer and another one only comes with it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.core.checks import checked_choice, checked_count, checked_seed
+from mrinterp.core.errors import InputError
+from mrinterp.features._directions import Directions
+from mrinterp.knockouts._bench import Bench
+from mrinterp.outcomes._logit_outcomes import LogitDifference
+from mrinterp.outcomes._outcome import Outcome
+from mrinterp.outcomes._outcome_set import OutcomeSet
+
+__all__ = ["PlantedText", "planted_text"]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int_]
+
+TASKS = {"graded": 2, "damped": 3}
+"""How many blocks the network of each task has."""
+CUES = ("awful", "bad", "poor", "fair", "good", "superb")
+DECOYS = ("mud", "rain", "fog", "breeze", "sun", "gold")
+MODES = ("plainly", "hardly")
+FILLERS = (
+    "the",
+    "a",
+    "our",
+    "my",
+    "that",
+    "one",
+    "guest",
+    "child",
+    "nurse",
+    "pilot",
+    "baker",
+    "clerk",
+    "found",
+    "saw",
+    "read",
+    "told",
+    "kept",
+    "left",
+    "table",
+    "garden",
+    "letter",
+    "window",
+    "river",
+    "lamp",
+)
+WORDS = ("<start>", "?", "yes", "no", *CUES, *DECOYS, *MODES, *FILLERS)
+CLASSES = ("cue", "decoy", "rest", "last")
+LOG_ODDS = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])
+"""Of the answer ``yes``, by cue."""
+DAMPED = 0.3
+"""What ``hardly`` multiplies the log odds by in the task ``damped``."""
+TOGETHER = 0.9
+"""Correlation of the decoy with the cue: the decoy is the cue's twin so often, else any."""
+SHORTEST, LONGEST = 9, 12
+"""Words of a sentence, the start and the question mark included."""
+CUE, DECOY, MODE, FILLER = (WORDS.index(words[0]) for words in (CUES, DECOYS, MODES, FILLERS))
+POOL, BATCH, RATE = 20_000, 64, 3e-3
+"""Sentences that training draws from, sentences per step, and the step size at the start."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Sentences:
+    """N sentences as numbers: ids and classes (N, `LONGEST`), levels, log odds and lengths (N,)."""
+
+    ids: Ints
+    classes: Ints
+    cue: Ints
+    decoy: Ints
+    log_odds: Array
+    length: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class PlantedText:
+    """The network on sentences that it was not trained on, ready for a bench, and what was planted.
+
+    Attributes
+    ----------
+    adapter : TorchAdapter
+        The network, ready to be run and edited.
+    site : str
+        Where its features are read and written: the residual stream after a block.
+    view : Directions
+        ``cue`` and ``decoy`` (each the difference of the mean activations at that word, upper half of its levels
+        against the lower), and components of the rest of the stream.
+    inputs : ModelInputs
+        P sentences with token classes ``cue, decoy, rest, last``.
+    outcome : Outcome
+        Logit of ``yes`` minus logit of ``no`` after the question mark.
+    family : ndarray (P,) of int
+        Sentences of one family have the same words at the same places, but for cue, decoy and ``plainly``/``hardly``.
+    cue, decoy : ndarray (P,) of int
+        Level of both words, 0 to 5.
+    log_odds : ndarray (P,)
+        The answer that the cue decides.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> world = mrinterp.worlds.planted_text(families=10, steps=2)
+    >>> world.bench()
+    Bench(site='transformer.h.0', features=16, outcomes=1, prompts=40, families=10)
+    >>> world.texts()[0]
+    '<start> that hardly window pilot one clerk awful told mud saw ?'
+    """
+
+    adapter: TorchAdapter
+    site: str
+    view: Directions
+    inputs: ModelInputs
+    outcome: Outcome
+    family: Ints
+    cue: Ints
+    decoy: Ints
+    log_odds: Array
+
+    def bench(self, outcome: Outcome | OutcomeSet | None = None, **options: Any) -> Bench:
+        """A bench of the network on its sentences.
+
+        Parameters
+        ----------
+        outcome : Outcome or OutcomeSet, optional
+            Default the logit difference of the answers.
+        **options
+            Of `mrinterp.knockouts.Bench`, such as ``position``, ``block`` or ``folder``.
+
+        Returns
+        -------
+        Bench
+            F features on P sentences, errors clustered by family.
+        """
+        given = {"family": self.family, **options}
+        measured = self.outcome if outcome is None else outcome
+        return Bench(self.adapter, self.site, self.view, self.inputs, measured, **given)
+
+    def texts(self) -> list[str]:
+        """The sentences (P,) in words."""
+        assert self.inputs.mask is not None
+        ids, mask = self.inputs.tensors["input_ids"].numpy(), self.inputs.mask.numpy().astype(bool)
+        return [" ".join(WORDS[w] for w in row[own]) for row, own in zip(ids, mask, strict=True)]
+
+
+def planted_text(
+    task: str = "graded",
+    seed: int = 0,
+    families: int = 160,
+    per_family: int = 4,
+    *,
+    features: int = 16,
+    site: str | None = None,
+    steps: int = 300,
+    folder: str | Path | None = None,
+) -> PlantedText:
+    """Train a small GPT-2 on sentences with a planted cause and a planted impostor.
+
+    One word of every sentence, the *cue*, decides the log odds of the answers ``yes`` and ``no`` (six levels, -2.5 to
+    2.5). Another one, the *decoy*, has six levels too and correlates .9 with the cue, in training as in the sentences
+    returned, and decides nothing.
+
+    Parameters
+    ----------
+    task : {"graded", "damped"}
+        ``graded``: the cue alone decides (two blocks). ``damped``: the word ``hardly`` makes the log odds 0.3 times as
+        large, so that the cue's effect differs between sentences (three blocks).
+    seed : int
+        Of the weights, of the training sentences and of the sentences returned.
+    families, per_family : int
+        How many families of sentences, and sentences in each.
+    features : int
+        Cue, decoy, and ``features - 2`` components: principal ones for ``graded``, independent ones for ``damped``.
+    site : str, optional
+        Default the residual stream after the first block, ``transformer.h.0``.
+    steps : int
+        Of training, 64 sentences each; 300 take some 10 to 30 seconds on one core.
+    folder : path, optional
+        Where the trained network is kept, and found again. Default: it is trained anew.
+
+    Returns
+    -------
+    PlantedText
+        Network, features, sentences, and what was planted.
+
+    Raises
+    ------
+    InputError
+        For another task, a count below one, fewer features than 3 or more than 32, a site that the network does not
+        have, or where transformers is not installed.
+
+    Notes
+    -----
+    Trained on the log odds themselves, not on drawn answers, with one thread: the same arguments give the same
+    network on one machine and build. Whether the decoy has a small effect all the same is a property of the trained
+    network, not of the task: measure it.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> world = mrinterp.worlds.planted_text(families=10, steps=2)
+    >>> world.view.names[:3]
+    ('cue', 'decoy', 'component00')
+    """
+    checked_choice(task, "task", tuple(TASKS))
+    checked_seed(seed)
+    for name, count in (("families", families), ("per_family", per_family), ("steps", steps)):
+        checked_count(count, name)
+    if not 3 <= checked_count(features, "features") <= 32:
+        raise InputError("features", str(features), "Give 3 to 32: cue, decoy, and at least one component")
+    adapter = TorchAdapter(_network(task, seed, steps, folder))
+    where = "transformer.h.0" if site is None else site
+    view = _view(adapter, where, task, seed, features)
+    drawn = _families(np.random.default_rng([seed, 3]), task, families, per_family)
+    outcome = LogitDifference(WORDS.index("yes"), WORDS.index("no"))
+    family = np.repeat(np.arange(families), per_family)
+    return PlantedText(
+        adapter, where, view, _inputs(drawn), outcome, family, drawn.cue, drawn.decoy, drawn.log_odds
+    )
+
+
+def _draw(
+    rng: np.random.Generator,
+    task: str,
+    count: int,
+    frame: _Sentences | None = None,
+    together: float = TOGETHER,
+) -> _Sentences:
+    """Sentences of frames of their own, or in the given ones (N, one each): cue, decoy and mode are drawn anew."""
+    cue, other = rng.integers(0, len(CUES), (2, count))
+    decoy = np.where(rng.random(count) < together, cue, other)
+    mode = rng.integers(0, len(MODES), count)
+    if frame is None:
+        length = rng.integers(SHORTEST, LONGEST + 1, count)
+        ids = rng.integers(FILLER, len(WORDS), (count, LONGEST))
+        place = np.arange(LONGEST)
+        ids[:, 0] = 0
+        # Places of the three words that are drawn: the smallest of random keys, between start and question mark.
+        key = np.where((place > 0) & (place < length[:, None] - 1), rng.random(ids.shape), 2.0)
+        slot = np.argsort(key, axis=1)[:, :3]
+        classes = np.where(place < length[:, None], CLASSES.index("rest"), -1)
+        row = np.arange(count)
+        classes[row, slot[:, 0]], classes[row, slot[:, 1]] = 0, 1
+        classes[row, length - 1] = CLASSES.index("last")
+        ids[row, length - 1] = WORDS.index("?")
+        ids[place >= length[:, None]] = 0
+        ids[row, slot[:, 2]] = MODE
+    else:
+        ids, classes, length = frame.ids.copy(), frame.classes, frame.length
+    is_mode = (ids >= MODE) & (ids < FILLER)
+    for where, words in ((classes == 0, CUE + cue), (classes == 1, DECOY + decoy), (is_mode, MODE + mode)):
+        ids[where] = words
+    log_odds = LOG_ODDS[cue] * (np.where(mode == 1, DAMPED, 1.0) if task == "damped" else 1.0)
+    return _Sentences(ids, classes, cue, decoy, log_odds, length)
+
+
+def _families(rng: np.random.Generator, task: str, families: int, per_family: int) -> _Sentences:
+    frame = _draw(rng, task, families)
+    again = {name: np.repeat(value, per_family, axis=0) for name, value in vars(frame).items()}
+    return _draw(rng, task, families * per_family, _Sentences(**again))
+
+
+def _inputs(drawn: _Sentences) -> ModelInputs:
+    mask = torch.from_numpy((drawn.classes >= 0).astype(np.int64))
+    tensors = {"input_ids": torch.from_numpy(drawn.ids), "attention_mask": mask}
+    return ModelInputs(tensors, mask, torch.from_numpy(drawn.classes), CLASSES)
+
+
+def _network(task: str, seed: int, steps: int, folder: str | Path | None) -> torch.nn.Module:
+    """The trained network, from its folder where it is kept."""
+    try:
+        import transformers
+    except ImportError:
+        raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
+    settings = (
+        task,
+        seed,
+        steps,
+        POOL,
+        BATCH,
+        RATE,
+        TOGETHER,
+        WORDS,
+        LOG_ODDS.tolist(),
+        transformers.__version__,
+    )
+    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+    kept = None if folder is None else Path(folder) / f"planted_text-{task}-{seed}-{digest}"
+    if kept is not None and kept.is_dir():
+        return (
+            transformers.GPT2LMHeadModel.from_pretrained(kept, local_files_only=True)
+            .eval()
+            .requires_grad_(False)
+        )
+    shape = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task], "n_head": 4}
+    still = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    config = transformers.GPT2Config(vocab_size=len(WORDS), bos_token_id=0, eos_token_id=0, **shape, **still)
+    with torch.random.fork_rng(devices=[]), _one_thread():
+        torch.manual_seed(seed)
+        network = transformers.GPT2LMHeadModel(config)
+        _train(network, task, seed, steps)
+    network = network.eval().requires_grad_(False)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as making:
+            network.save_pretrained(making)
+            if not kept.exists():
+                shutil.copytree(making, kept)
+    return network
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train(network: Any, task: str, seed: int, steps: int) -> None:
+    """Adam on the log odds of the answers, among all words, after the question mark."""
+    rng = np.random.default_rng([seed, 1])
+    pool = _draw(rng, task, POOL)
+    inputs = _inputs(pool)
+    chance = torch.from_numpy(1 / (1 + np.exp(-pool.log_odds))).float()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
+    yes, no, run = WORDS.index("yes"), WORDS.index("no"), torch.arange(BATCH)
+    for step in range(steps):
+        rows = rng.integers(0, POOL, BATCH)
+        # A short rise, then down to zero.
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
+        logits = network(**inputs.take(rows).tensors).logits[run, torch.from_numpy(pool.length[rows] - 1)]
+        log_p, wanted = logits.log_softmax(-1), chance[torch.from_numpy(rows)]
+        loss = -(wanted * log_p[:, yes] + (1 - wanted) * log_p[:, no]).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _view(adapter: TorchAdapter, site: str, task: str, seed: int, features: int) -> Directions:
+    """Cue and decoy by difference of class means, and components of what is orthogonal to both."""
+    # Cue and decoy are drawn apart here: else the decoy's direction would hold what its tokens know of the cue.
+    drawn = _draw(np.random.default_rng([seed, 2]), task, 800, together=0.0)
+    with torch.inference_mode():
+        h = adapter.run(_inputs(drawn).tensors, read=[site]).activations[site].double().numpy()
+    named = []
+    for number, level in ((0, drawn.cue), (1, drawn.decoy)):
+        at = h[drawn.classes == number]
+        upper = level >= len(CUES) // 2
+        named.append(at[upper].mean(axis=0) - at[~upper].mean(axis=0))
+    write = np.stack(named)
+    own = h[drawn.classes >= 0]
+    center = own.mean(axis=0)
+    rest = (own - center) @ (np.eye(own.shape[1]) - np.linalg.pinv(write) @ write)
+    components = np.linalg.svd(rest, full_matrices=False)[2][: features - 2]
+    components = components * (rest @ components.T).std(axis=0)[:, None]
+    if task == "damped":
+        components = _turned(rest, components, seed)
+    # Signs of components are arbitrary: the largest entry is positive on every machine.
+    largest = np.abs(components).argmax(axis=1)
+    components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
+    names = ["cue", "decoy", *(f"component{i:02d}" for i in range(features - 2))]
+    return Directions.from_write(np.concatenate([write, components]), center, names)
+
+
+def _turned(rest: Array, components: Array, seed: int) -> Array:
+    """Independent components within the span of principal ones that are scaled to unit variance: write rows."""
+    from sklearn.decomposition import FastICA
+
+    scores = rest @ np.linalg.pinv(components)
+    found = FastICA(whiten=False, fun="cube", max_iter=400, tol=1e-3, random_state=seed).fit(scores)
+    return np.asarray(np.linalg.pinv(found.components_).T @ components)
