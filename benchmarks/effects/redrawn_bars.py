@@ -165,9 +165,39 @@ def report(frame: pd.DataFrame, found: list[Bar], redraws: int) -> str:
     for b in found:
         if b.missing:
             lines += [f"- {b.name} ({len(b.missing)} cells): {'; '.join(b.missing)}."]
+    lines += ["", *own_weights(frame[frame["kind"] == "contrast"])]
     lines += ["", "## Cells of the contrast", "", *cell_table(frame[frame["kind"] == "contrast"])]
     lines += ["", "## Other kinds, mean over cells", "", *kind_table(frame)]
     return "\n".join(lines) + "\n"
+
+
+def own_weights(rows: pd.DataFrame) -> list[str]:
+    """What a weight of the prediction for every feature of its own would reach."""
+    rows = rows[rows["scale"] != "label"]
+    strong, weak = int(rows["strong"].sum()), int(rows["weak"].sum())
+    mean, worst = rows["own_coverage_matter"].mean(), rows["own_coverage_matter"].min()
+    return [
+        "## With a weight of the prediction for every feature of its own, not one for all (not the default)",
+        "",
+        f"Coverage of features that matter: mean {mean:.3f}, worst cell {worst:.3f}. At most half the width of knockouts alone:",
+        f"{int(rows['own_strong_met'].sum())} of {strong} (with one weight {int(rows['strong_met'].sum())}); at least .8 of the possible",
+        f"gain: {int(rows['own_weak_met'].sum())} of {weak} (with one weight {int(rows['weak_met'].sum())}).",
+        "",
+        *table(
+            rows,
+            {
+                "network": "network",
+                "outcome": "outcome",
+                "scale": "scale",
+                "design": "design",
+                "own_coverage_matter": "coverage",
+                "own_half_width": "half width",
+                "half_width": "with one weight",
+                "alone_half_width": "knockouts alone",
+                "rho": "rho",
+            },
+        ),
+    ]
 
 
 def cell_table(rows: pd.DataFrame) -> list[str]:

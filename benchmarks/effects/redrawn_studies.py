@@ -1,6 +1,8 @@
 """Studies redrawn from exhaustive knockout tables: do the intervals cover, on networks that nobody tuned for?
 
-    python benchmarks/effects/redrawn_studies.py [NETWORK ...] [--redraws 200] [--tables benchmarks/truth]
+    python benchmarks/effects/redrawn_studies.py [NETWORK ...] [--kinds contrast ...] [--redraws 200]
+
+With networks named, rows of the others stay as they are.
 
 Of each table (`truth_tables.py`) families are drawn at random, again and again: n are knocked out (10 families x 4
 prompts, or 20 x 2), the prediction is taken on N, the truth is the mean over families that the study never used, its
@@ -410,7 +412,10 @@ def main() -> None:
     given = parser.parse_args()
     paths = sorted(p for p in given.tables.glob("*.npz") if not given.networks or p.stem in given.networks)
     rows = [row for path in paths for row in cells(read(path), path.stem, given.redraws, given.kinds)]
-    frame = pd.DataFrame(rows)
+    frame, kept = pd.DataFrame(rows), given.out / "redrawn_studies.csv"
+    if given.networks and kept.is_file():
+        before = pd.read_csv(kept)
+        frame = pd.concat([before[~before["network"].isin(given.networks)], frame], ignore_index=True)
     frame.round(4).to_csv(given.out / "redrawn_studies.csv", index=False)
     (given.out / "redrawn_studies.md").write_text(report(frame, bars(frame), given.redraws))
     figure(frame, given.out / "redrawn_studies.png")

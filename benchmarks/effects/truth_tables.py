@@ -34,11 +34,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
-from mrinterp.knockouts._bench_gradient import gradients
 from truth_networks import NETWORKS, TruthNetwork
 
 import mrinterp
 from mrinterp.knockouts import Bench, Contrast, Kind, Mean, Resample, Shift, Zero
+from mrinterp.knockouts._bench_gradient import gradients
 from mrinterp.knockouts._clean_values import clean_values
 
 HERE = Path(__file__).parent.parent

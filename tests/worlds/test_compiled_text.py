@@ -31,12 +31,12 @@ def test_setting_each_word_to_zero_does_what_the_formula_says(world: CompiledTex
 
 
 def test_gate_hides_the_signal_and_one_part_alone_is_no_and(world: CompiledText) -> None:
-    shut, open_ = (
-        world.answer(gate=g, signal=1.0) - world.answer(gate=g, signal=-1.0) for g in (0.0, 1.0)
-    )
+    shut, open_ = (world.answer(gate=g, signal=1.0) - world.answer(gate=g, signal=-1.0) for g in (0.0, 1.0))
     np.testing.assert_allclose(shut, 0, atol=1e-12)
     np.testing.assert_allclose(open_, 2)
-    np.testing.assert_allclose(world.answer(first=1, second=0) - world.answer(first=0, second=0), 0, atol=1e-12)
+    np.testing.assert_allclose(
+        world.answer(first=1, second=0) - world.answer(first=0, second=0), 0, atol=1e-12
+    )
     np.testing.assert_allclose(world.answer(first=1, second=1) - world.answer(first=0, second=1), 2)
 
 
