@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+WANTED = ["gpt2-a", "gpt2-b", "sae", "compiled", "minilm-1", "minilm-3", "minilm-4"]
 NUMERIC = ["smooth", "probability", "sampled"]
 
 
@@ -145,13 +146,19 @@ def width_bars(rows: pd.DataFrame) -> Iterable[Bar]:
 
 def report(frame: pd.DataFrame, found: list[Bar], redraws: int) -> str:
     """The page."""
+    kinds, there = list(dict.fromkeys(frame["kind"])), list(dict.fromkeys(frame["network"]))
+    command = "python benchmarks/effects/redrawn_studies.py" + (
+        "" if len(kinds) == 5 else f" --kinds {' '.join(kinds)}"
+    )
     lines = [
         "# Studies redrawn from exhaustive knockout tables",
         "",
-        f"`python benchmarks/effects/redrawn_studies.py`, {redraws} studies a cell. A study knocks out 10 families x 4 prompts or",
+        f"`{command}`, {redraws} studies a cell. A study knocks out 10 families x 4 prompts or",
         "20 x 2, predicts on N families (half of the table's; five eighths of MiniLM's) and is held against the families",
         "that it never used, their error added. Numbers are of the *contrast*, per natural sd, in units of the ROPE; features",
-        f"that matter have an effect above a tenth of it. Tables: {', '.join(dict.fromkeys(frame['network']))}.",
+        f"that matter have an effect above a tenth of it. Tables: {', '.join(there)}.",
+        *[f"Not measured: {', '.join(n for n in WANTED if n not in there)}."]
+        * (not set(WANTED) <= set(there)),
         "",
         "## Bars",
         "",
@@ -167,7 +174,8 @@ def report(frame: pd.DataFrame, found: list[Bar], redraws: int) -> str:
             lines += [f"- {b.name} ({len(b.missing)} cells): {'; '.join(b.missing)}."]
     lines += ["", *own_weights(frame[frame["kind"] == "contrast"])]
     lines += ["", "## Cells of the contrast", "", *cell_table(frame[frame["kind"] == "contrast"])]
-    lines += ["", "## Other kinds, mean over cells", "", *kind_table(frame)]
+    if len(kinds) > 1:
+        lines += ["", "## All kinds, mean over cells", "", *kind_table(frame)]
     return "\n".join(lines) + "\n"
 
 

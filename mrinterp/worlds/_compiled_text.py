@@ -60,6 +60,12 @@ class CompiledTransformer(torch.nn.Module):
     [[3.0]]
     """
 
+    rotation: torch.Tensor
+    units: torch.Tensor
+    bias: torch.Tensor
+    out: torch.Tensor
+    plain: torch.Tensor
+
     def __init__(self, seed: int = 0) -> None:
         super().__init__()
         rotation = np.linalg.qr(np.random.default_rng(seed).standard_normal((WIDTH, WIDTH)))[0]

@@ -307,9 +307,9 @@ def _network(task: str, seed: int, steps: int, folder: str | Path | None) -> tor
             .eval()
             .requires_grad_(False)
         )
-    shape = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task], "n_head": 4}
-    still = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-    config = transformers.GPT2Config(vocab_size=len(WORDS), bos_token_id=0, eos_token_id=0, **shape, **still)
+    shape: dict[str, Any] = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task], "n_head": 4}
+    shape |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    config = transformers.GPT2Config(vocab_size=len(WORDS), bos_token_id=0, eos_token_id=0, **shape)
     with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         network = transformers.GPT2LMHeadModel(config)
