@@ -119,7 +119,7 @@ class PlantedText:
     >>> world.bench()
     Bench(site='transformer.h.0', features=16, outcomes=1, prompts=40, families=10)
     >>> world.texts()[0]
-    '<start> that hardly window pilot one clerk awful told mud saw ?'
+    '<start> clerk guest bad rain one plainly read pilot ?'
     """
 
     adapter: TorchAdapter
