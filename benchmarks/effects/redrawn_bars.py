@@ -185,11 +185,11 @@ def own_weights(rows: pd.DataFrame) -> list[str]:
     strong, weak = int(rows["strong"].sum()), int(rows["weak"].sum())
     mean, worst = rows["own_coverage_matter"].mean(), rows["own_coverage_matter"].min()
     return [
-        "## With a weight of the prediction for every feature of its own, not one for all (not the default)",
+        "## With a weight of the prediction for every feature quite of its own (the default draws it toward the common one)",
         "",
         f"Coverage of features that matter: mean {mean:.3f}, worst cell {worst:.3f}. At most half the width of knockouts alone:",
-        f"{int(rows['own_strong_met'].sum())} of {strong} (with one weight {int(rows['strong_met'].sum())}); at least .8 of the possible",
-        f"gain: {int(rows['own_weak_met'].sum())} of {weak} (with one weight {int(rows['weak_met'].sum())}).",
+        f"{int(rows['own_strong_met'].sum())} of {strong} (the default {int(rows['strong_met'].sum())}); at least .8 of the possible",
+        f"gain: {int(rows['own_weak_met'].sum())} of {weak} (the default {int(rows['weak_met'].sum())}).",
         "",
         *table(
             rows,
@@ -200,7 +200,7 @@ def own_weights(rows: pd.DataFrame) -> list[str]:
                 "design": "design",
                 "own_coverage_matter": "coverage",
                 "own_half_width": "half width",
-                "half_width": "with one weight",
+                "half_width": "the default",
                 "alone_half_width": "knockouts alone",
                 "rho": "rho",
             },

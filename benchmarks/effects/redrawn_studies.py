@@ -227,7 +227,7 @@ def redraws(
 ) -> dict[str, Array]:
     """R studies, each array (R, K, 4): estimates, half widths, the truth, and resampling's lower bound.
 
-    ``rectified``, ``own`` (a weight of the prediction for every feature of its own), ``alone`` and ``truth``, each with
+    ``rectified``, ``own`` (a weight of the prediction for every feature quite of its own), ``alone`` and ``truth``, each with
     its ``..._half``; ``unflipped``; ``resampled``.
     """
     rng = np.random.default_rng(seed)
