@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from scipy.stats import norm
 
 from mrinterp.cli import cli
 from mrinterp.tables._locus import read_coloc_table
@@ -238,3 +239,16 @@ def test_one_instrument_needs_no_size_of_effects_to_say_that_nothing_follows(tmp
         assert done.exit_code == 2
         assert "not applicable (one instrument: two different causes are impossible" in done.output
         assert "share a cause (PP" not in done.output
+
+
+def test_finemap_of_effects_and_p_values_is_that_of_their_z(sumstats, tmp_path: Path) -> None:
+    path, ld, frame, _ = sumstats
+    z = frame["bhat"] / frame["shat"]
+    table = pd.DataFrame({"snp": frame["snp"], "beta": frame["bhat"], "p": 2 * norm.sf(z.abs())})
+    table.to_csv(tmp_path / "p.csv", index=False)
+    frame[["snp", "bhat", "shat"]].to_csv(path, index=False)
+    arguments = ("--ld", ld, "--n", 600, "--json")
+    wanted = json.loads(run("finemap", path, *arguments).output)
+    done = run("finemap", tmp_path / "p.csv", *arguments)
+    found = json.loads(done.output[done.output.index("{") :])
+    np.testing.assert_allclose(found["pip"], wanted["pip"], atol=1e-6)

@@ -263,3 +263,8 @@ def test_constrained_likelihood_is_not_left_in_a_local_minimum() -> None:
         effects = with_invalid_instruments(seed)
         few, many = (mv_cml(effects, n=5e3, starts=s).details["bic"][0, 0] for s in (10, 40))
         assert few <= many + 1e-6
+
+
+def test_the_prior_share_of_exposures_is_a_share() -> None:
+    share = estimate(draw(), "susie_direct").details["prior_share_exposures"]
+    assert ((share > 0.0) & (share < 1.0)).all()
