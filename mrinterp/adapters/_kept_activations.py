@@ -37,18 +37,21 @@ class KeptActivations:
         self.rows, self.most = rows, most
         self._held: torch.Tensor | None = None
 
-    def put(self, start: int, block: torch.Tensor) -> None:
-        """Keep the activations of inputs ``start, start + 1, ...``; all blocks have one shape but for their length."""
+    def put(self, rows: NDArray[np.int_], block: torch.Tensor) -> None:
+        """Keep the activations of some of the inputs; all blocks have one shape but for their length."""
         with torch.inference_mode(False):  # so that autograd takes what is taken
             if self._held is None:
                 self.device = block.device
                 self._held = self._room((self.rows, *block.shape[1:]), block)
-            self._held[start : start + len(block)] = block.detach()
+            self._held[torch.from_numpy(rows.copy()).to(self._held.device)] = block.detach().to(
+                self._held.device
+            )
 
-    def take(self, rows: NDArray[np.int_]) -> torch.Tensor:
-        """Activations (n, ...) of some of the inputs, on the device they came from."""
+    def take(self, rows: NDArray[np.int_], tokens: int | None = None) -> torch.Tensor:
+        """Activations (n, ...) of some of the inputs, on the device they came from; of their first tokens only."""
         assert self._held is not None
-        return self._held[torch.from_numpy(rows.copy()).to(self._held.device)].to(self.device)
+        held = self._held if tokens is None else self._held[:, :tokens]
+        return held[torch.from_numpy(rows.copy()).to(held.device)].to(self.device)
 
     def parts(self) -> Iterator[tuple[int, torch.Tensor]]:
         """First input and activations of one part after the other, the same parts however they were put in."""

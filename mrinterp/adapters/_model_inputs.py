@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,16 +62,35 @@ class ModelInputs:
     def take(self, rows: Sequence[int] | NDArray[np.int_]) -> ModelInputs:
         """Some inputs, in the given order."""
         index = torch.from_numpy(np.array(rows, dtype=np.int64))
-        taken = copy.copy(self)  # its mask is known to be good
-        parts = {
-            "tensors": {name: value[index.to(value.device)] for name, value in self.tensors.items()},
-            "mask": None if self.mask is None else self.mask[index.to(self.mask.device)],
-            "classes": None if self.classes is None else self.classes[index.to(self.classes.device)],
-        }
-        for name, value in parts.items():
-            object.__setattr__(taken, name, value)
+        taken = self._cut(lambda part: part[index.to(part.device)])
         taken._check_sizes()
         return taken
+
+    @property
+    def lengths(self) -> NDArray[np.int_] | None:
+        """Tokens (N,) of every input, up to its last own one; None where some tensor is not input by token."""
+        if self.mask is None:
+            return None
+        shape = tuple(self.mask.shape)
+        if any(tuple(t.shape[:2]) != shape for t in self.tensors.values()):
+            return None
+        places = torch.arange(1, shape[1] + 1, device=self.mask.device)
+        return np.asarray((self.mask.bool() * places).amax(1).cpu().numpy())
+
+    def first_tokens(self, count: int) -> ModelInputs:
+        """The inputs without what follows their first ``count`` tokens, which must be padding."""
+        if self.mask is None or count >= self.mask.shape[1]:
+            return self
+        return self._cut(lambda part: part[:, :count])
+
+    def _cut(self, some: Callable[[torch.Tensor], torch.Tensor]) -> ModelInputs:
+        """The inputs, every tensor reduced to some of itself; the mask is known to be good."""
+        cut = copy.copy(self)
+        object.__setattr__(cut, "tensors", {name: some(value) for name, value in self.tensors.items()})
+        for name in ("mask", "classes"):
+            part = getattr(self, name)
+            object.__setattr__(cut, name, None if part is None else some(part))
+        return cut
 
     def _check_sizes(self) -> None:
         parts = {**self.tensors, "mask": self.mask, "classes": self.classes}

@@ -30,10 +30,11 @@ from mrinterp.knockouts._bench_arguments import one_per_prompt, outcome_set, str
 from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
 from mrinterp.models._resumption import Resumption, far_values
 from mrinterp.models._site_heads import check_heads
+from mrinterp.models._trimmed_runs import TrimmedRuns
 from mrinterp.outcomes._outcome import Outcome, Sampling
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import MEAN_OF_TOKENS, EachToken, Position, SpanMask, TokenClass
-from mrinterp.scan._reader import sharded
+from mrinterp.scan._reader import sharded_groups
 
 __all__ = ["Bench"]
 
@@ -144,6 +145,7 @@ class Bench:
         check_inputs(adapter, site, inputs, self.outcome.new_tokens)
         check_sae_use(view, adapter, site, inputs, self.position)
         self._resumption = Resumption.before(adapter, first or site)
+        self._runs = TrimmedRuns(adapter, site, inputs, self.outcome, self.block)
         self._clean_pass()
 
     def __repr__(self) -> str:
@@ -190,7 +192,7 @@ class Bench:
             if tensor is not None:
                 h.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 h.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-        for values in (self.values, self.computed, self.clean, self._one_unit_more()):
+        for values in (self.values, self.computed, self.clean, self._one_unit_more(), self._runs.like.length):
             h.update(np.ascontiguousarray(values).tobytes())
         return h.hexdigest()
 
@@ -239,28 +241,21 @@ class Bench:
 
     def _clean_pass(self) -> None:
         """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
-        values, outcomes, drawn = [], [], []
         resumption = None if self.outcome.generated else self._resumption
-        starts = KeptActivations(self.prompts)
-        for a in range(0, self.prompts, self.block):
-            rows = np.arange(a, min(a + self.block, self.prompts))
-            inputs, outcome = self.inputs.take(rows), self.outcome_of(rows)
-            with torch.inference_mode():
-                run = self.adapter.run(inputs.tensors, read=[self.site])
-                read = self.view.read(run.activations[self.site], inputs.at(self.position))
-            self.dtype = run.activations[self.site].dtype
-            values.append(read.double().cpu().numpy())
+        starts, values, outcomes, drawn = KeptActivations(self.prompts), [], [], []
+        for rows, inputs, run in self._runs.clean(self.inputs, [self.site]):
+            h, outcome = run.activations[self.site], self.outcome_of(rows)
+            self.dtype = h.dtype
+            values.append(self.read_view(self.view, h, self.inputs.take(rows).at(self.position)))
             outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
             drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (stream("clean"), rows)))
             start = None if resumption is None else resumption.activation(inputs, outcome)
+            start = None if start is None else self._runs.start(start, inputs)
             if start is None:
                 resumption = None
             else:
-                starts.put(a, start)
-        flat = np.concatenate(values)
-        self.values = flat.reshape(self.prompts, -1, self.features) if self.each else flat
-        self.computed = np.concatenate(outcomes)
-        self.clean = np.concatenate(drawn)
+                starts.put(rows, start)
+        self.values, self.computed, self.clean = map(self._runs.like.restored, (values, outcomes, drawn))
         self._start = starts if resumption is not None else None
 
     @cached_property
@@ -297,12 +292,9 @@ class Bench:
         """Clean activations of other sites, (P, ...) each, to be written back; of other ``inputs`` where given."""
         given = self.inputs if inputs is None else inputs
         kept = {site: KeptActivations(len(given), IN_MEMORY // max(len(sites), 1)) for site in sites}
-        for a in range(0, len(given), self.block):
-            block = given.take(np.arange(a, min(a + self.block, len(given))))
-            with torch.inference_mode():
-                run = self.adapter.run(block.tensors, read=sites)
+        for rows, _, run in self._runs.clean(given, sites):
             for site in sites:
-                kept[site].put(a, run.activations[site])
+                kept[site].put(rows, run.activations[site])
         return kept
 
     def run(self, arms: int, edits: EditRows, what: str, key: str = "") -> Array:
@@ -358,22 +350,21 @@ class Bench:
         worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
         return EditedRuns(read["outcome"].reshape(A, self.prompts, -1), *worst)
 
-    def begun(self, prompt: Rows) -> AbstractContextManager[None]:
-        """Inside the block, runs of these prompts begin at the layer before the first edited site,
-        where that equals a full run."""
+    def begun(self, prompt: Rows, inputs: ModelInputs | None = None) -> AbstractContextManager[None]:
+        """Inside the block, runs of these prompts (as these ``inputs``) begin at the layer before the first edited
+        site, where that equals a full run."""
         if self._start is None or self._resumption is None:
             return nullcontext()
-        return self._resumption.begin(self._start.take(prompt))
+        tokens = None if inputs is None or inputs.mask is None else inputs.mask.shape[1]
+        return self._resumption.begin(self._start.take(prompt, tokens))
 
     def read(self, inputs: ModelInputs) -> Array:
         """Values of the features on other inputs, shaped as ``values``: donors, counterfactuals."""
-        parts = []
-        for a in range(0, len(inputs), self.block):
-            block = inputs.take(np.arange(a, min(a + self.block, len(inputs))))
-            with torch.inference_mode():
-                h = self.adapter.run(block.tensors, read=[self.site]).activations[self.site]
-            parts.append(self.read_view(self.view, h, block.at(self.position)))
-        return np.concatenate(parts)
+        parts = [
+            self.read_view(self.view, run.activations[self.site], inputs.take(rows).at(self.position))
+            for rows, _, run in self._runs.clean(inputs, [self.site])
+        ]
+        return self._runs.groups(inputs).restored(parts)
 
     def noise_floor(self) -> float:
         """The largest of `noise_floors`."""
@@ -381,20 +372,22 @@ class Bench:
 
     def noise_floors(self) -> Array:
         """Largest difference (O,) of each outcome between identical runs of the first block: smaller effects
-        are not measurable. Batches are composed differently the second time, as they are in sweeps."""
+        are not measurable. Batches are composed differently the second time, as they are in sweeps, and have other
+        lengths than in the clean pass."""
         rows = np.arange(min(self.block, self.prompts))
         first = self.run_block(rows, {}, "noise floor", rows)[0]
         turned = np.ascontiguousarray(rows[::-1])
         back = self.run_block(turned, {}, "noise floor, again", turned)[0][::-1]
-        return np.asarray(np.abs(first - back).max(axis=0))
+        clean = np.where(np.isin(self.outcome.names, self.outcome.sampled_names), back, self.computed[rows])
+        return np.asarray(np.maximum(np.abs(first - back), np.abs(first - clean)).max(axis=0))
 
     def run_block(
         self, prompt: Rows, edits: Mapping[str, Edit], what: str, index: Rows, read: bool = False
     ) -> tuple[Array, Any]:
         """Outcomes (n, O) of one block of runs, numbered ``index``, and with ``read`` what the site then holds."""
-        inputs = self.inputs.take(prompt)
-        with torch.inference_mode(), self.begun(prompt):
-            run = self.adapter.run(inputs.tensors, read=[self.site] if read else [], write=dict(edits))
+        inputs = self._runs.take(prompt, list(edits))
+        with torch.inference_mode(), self.begun(prompt, inputs):
+            run = self._runs.run(inputs, [self.site] if read else [], edits)
         draw = (stream(what), index)
         values = self.outcome_of(prompt).values(self.adapter, inputs, run.output, edits, draw)
         return values, run.activations.get(self.site)
@@ -415,9 +408,7 @@ class Bench:
         if self.folder is not None:
             name = hashlib.sha256(f"{self.digest} {key}".encode()).hexdigest()
             folder = self.folder / f"{what.replace(' ', '_')}-{name[:16]}"
-        return sharded(
-            arms * self.prompts, self.block, lambda a, b: work(np.arange(a, b)), folder, f"knockout: {what}"
-        )
+        return sharded_groups(self._runs.like.repeated(arms), self.block, work, folder, f"knockout: {what}")
 
 
 class _Sweep:

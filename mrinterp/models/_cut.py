@@ -26,6 +26,7 @@ from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._site_heads import check_heads
 from mrinterp.models._token_activation import TokenActivation, token_activation
+from mrinterp.models._trimmed_runs import padding_is_idle
 from mrinterp.models._write_gradient import CHANGED_IN_PLACE
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.positions import Position
@@ -152,6 +153,7 @@ class CutNetwork:
         draw: tuple[int, NDArray[np.int_]] | None = None,
         start: torch.Tensor | None = None,
         cut: bool = True,
+        tokens: int | None = None,
     ) -> CutReading:
         """One forward pass of a block.
 
@@ -170,9 +172,11 @@ class CutNetwork:
             What `activation` returned for these rows: the layers before it are not run again.
         cut : bool
             Whether to read the parts of the cut too, not only features and outcome.
+        tokens : int, optional
+            Run the first so many tokens only: no fewer than `lengths` says of any of these inputs.
         """
         rows = np.arange(len(self.inputs)) if rows is None else rows
-        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        inputs, outcome = self._taken(rows, tokens), self.outcome.take(rows)
         write = self._edits(inputs, noise, shift)
         begin: AbstractContextManager[None] = nullcontext()
         if start is not None and self._resumption is not None:
@@ -189,12 +193,20 @@ class CutNetwork:
         values = outcome.values(self.adapter, inputs, result.output, write, draw)
         return CutReading(values, features, parts)
 
-    def activation(self, rows: Rows) -> torch.Tensor | None:
+    @cached_property
+    def lengths(self) -> Rows:
+        """Tokens (N,) that a run of each input needs: its own where padding changes nothing but rounding, else all."""
+        whole = 0 if self.inputs.mask is None else self.inputs.mask.shape[1]
+        if not padding_is_idle(self.adapter, self.site, self.inputs, self.outcome):
+            return np.full(len(self.inputs), whole)
+        return np.asarray(self.inputs.lengths)
+
+    def activation(self, rows: Rows, tokens: int | None = None) -> torch.Tensor | None:
         """Activation to start edited runs of these rows from; None where a run that starts there does
-        not equal a full run bit for bit."""
+        not equal a full run bit for bit. ``tokens`` as in `run`."""
         if self._resumption is None or self.outcome.generated:
             return None
-        return self._resumption.activation(self.inputs.take(rows), self.outcome.take(rows))
+        return self._resumption.activation(self._taken(rows, tokens), self.outcome.take(rows))
 
     def token_activations(self, rows: Rows) -> torch.Tensor:
         """Activations (tokens, width) of the site at all tokens of these inputs."""
@@ -219,7 +231,12 @@ class CutNetwork:
             moved = [(site.shifted(step).read(view) - before).mean(0) for step in steps]
         return _numpy(torch.stack(moved, 1))
 
-    def gradient(self, rows: Rows | None = None, outcomes: NDArray[np.int_] | None = None) -> Array:
+    def gradient(
+        self,
+        rows: Rows | None = None,
+        outcomes: NDArray[np.int_] | None = None,
+        tokens: int | None = None,
+    ) -> Array:
         """Gradient of outcomes by a shift of the site wherever features are read, (N, O, width).
 
         The directional derivative along a feature's write direction is its product with it.
@@ -228,6 +245,8 @@ class CutNetwork:
         ----------
         outcomes : ndarray of int, optional
             Which outcomes; default all.
+        tokens : int, optional
+            As in `run`.
 
         Raises
         ------
@@ -235,7 +254,7 @@ class CutNetwork:
             For a network that changes in place what its gradient needs.
         """
         rows = np.arange(len(self.inputs)) if rows is None else rows
-        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        inputs, outcome = self._taken(rows, tokens), self.outcome.take(rows)
         box: dict[str, torch.Tensor] = {}
 
         def open_leaf(h: torch.Tensor) -> torch.Tensor:
@@ -262,6 +281,10 @@ class CutNetwork:
     @cached_property
     def _resumption(self) -> Resumption | None:
         return Resumption.before(self.adapter, self.site)
+
+    def _taken(self, rows: Rows, tokens: int | None) -> ModelInputs:
+        inputs = self.inputs.take(rows)
+        return inputs if tokens is None else inputs.first_tokens(tokens)
 
     def _activation(self, h: torch.Tensor, inputs: ModelInputs, site: str | None = None) -> TokenActivation:
         return token_activation(h, inputs, self.position, site or self.site, self.outcome.new_tokens)

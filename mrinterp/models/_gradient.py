@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mrinterp.adapters._like_lengths import LikeLengths
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
@@ -49,13 +50,13 @@ def gradient_estimates(network: CutNetwork, design: Design, dictionary: Dictiona
     if not len(chosen):
         name, why = next(iter(lacking.items()))
         raise InputError(f"gradient of {name!r}", why, "Leave the gradient out")
+    N, F, O = len(rows), len(dictionary.names), len(names)
     block = int(design.settings["block"])
-    parts: list[NDArray] = []
-    for a in range(0, len(rows), block):
-        g = network.gradient(inputs[a : a + block], chosen)
-        parts.append(np.einsum("now,fw->nfo", g, dictionary.write))
-    values = np.concatenate(parts)
-    N, F, O = len(values), values.shape[1], len(names)
+    like = LikeLengths.of(network.lengths[inputs], block)
+    values = np.empty((N, F, len(chosen)))
+    for part in like.blocks(block):
+        g = network.gradient(inputs[part], chosen, int(like.length[part[0]]))
+        values[part] = np.einsum("now,fw->nfo", g, dictionary.write)
     mean, se, df = clustered_mean(values.reshape(N, -1), design.runs["family"].to_numpy()[rows])
     return Estimates(
         method="gradient",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from mrinterp.plots._study.against_random import against_random
 from mrinterp.plots._study.claim_ladder import claim_ladder
@@ -18,23 +19,25 @@ __all__ = ["write_figures"]
 
 
 def write_figures(study: FinishedStudy, folder: Path) -> None:
-    """Ladder, kinds of knockout, predictions against knockouts and ranks among random directions, SVG and PNG."""
+    """Ladder, kinds of knockout, predictions against knockouts and ranks among random directions, SVG and PNG.
+
+    Each is drawn once and saved twice. The page draws its own, under names that fit into it.
+    """
     dictionary = study.basis.dictionary
     labels = dict(zip(dictionary.names, dictionary.labels, strict=True))
-    methods = drawn_methods(study)
-    for suffix in ("svg", "png"):
-        first = next(iter(ropes(study)))
-        of_first = study.results[study.results["outcome"] == first]
-        _, screen = primary_and_screen(study)
-        save(coverage_and_cost(study.rungs), folder / f"coverage_and_cost.{suffix}")
-        save(
-            claim_ladder(of_first, ropes(study)[first], labels, screen=screen),
-            folder / f"effect_ladder.{suffix}",
-        )
-        if methods:
-            predicted = predicted_vs_knockout_grid(study.agreement, methods)
-            save(predicted, folder / f"predicted_vs_knockout.{suffix}")
-        if study.kinds is not None:
-            save(kinds_side_by_side(study.kinds, labels=labels), folder / f"kinds_side_by_side.{suffix}")
-        if isinstance(study.against_random, AgainstRandom):
-            save(against_random(study.against_random), folder / f"against_random.{suffix}")
+    methods, kinds, random = drawn_methods(study), study.kinds, study.against_random
+    first = next(iter(ropes(study)))
+    of_first = study.results[study.results["outcome"] == first]
+    _, screen = primary_and_screen(study)
+
+    def keep(ax: Any, name: str) -> None:
+        save(ax, folder / f"{name}.svg", folder / f"{name}.png")
+
+    keep(coverage_and_cost(study.rungs), "coverage_and_cost")
+    keep(claim_ladder(of_first, ropes(study)[first], labels, screen=screen), "effect_ladder")
+    if methods:
+        keep(predicted_vs_knockout_grid(study.agreement, methods), "predicted_vs_knockout")
+    if kinds is not None:
+        keep(kinds_side_by_side(kinds, labels=labels), "kinds_side_by_side")
+    if isinstance(random, AgainstRandom):
+        keep(against_random(random), "against_random")

@@ -187,7 +187,8 @@ def cost_text(cost: dict[str, float]) -> str:
         [
             f"Forward passes: {cost['runs']:,.0f} runs in blocks of {cost['block']:.0f}"
             f" ({cost['scan_runs']:,.0f} scan, {cost['knockout_runs']:,.0f} knockouts).",
-            f"Time: about {cost['seconds'] / 60:.1f} minutes ({cost['seconds_per_block']:.2f} s per block, measured now), estimates not counted.",
+            f"Time: about {cost['seconds'] / 60:.1f} minutes ({cost['seconds_per_block']:.2f} s per block,"
+            f" {cost['seconds_per_edited_block']:.2f} s where a feature is edited; measured now), estimates not counted.",
             f"Memory: about {cost['bytes'] / 2**30:.1f} GiB beyond the libraries; disk: about {cost['disk'] / 2**30:.2f} GiB.",
         ]
     )

@@ -8,7 +8,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from mrinterp.core.design import Design
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.adapters._like_lengths import LikeLengths
+from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.models._cut import CutNetwork
@@ -17,9 +21,11 @@ from mrinterp.scan._reader import read_runs
 
 __all__ = ["needed_bytes", "refuse_too_large", "scan_cost"]
 
+Rows = NDArray[np.int_]
+
 
 def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
-    """Forward passes, seconds and bytes of a study; two canonical blocks are run and timed.
+    """Forward passes, seconds and bytes of a study; canonical blocks are run and timed.
 
     Parameters
     ----------
@@ -29,20 +35,26 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     Returns
     -------
     dict
-        ``runs, scan_runs, knockout_runs, block``; ``seconds, seconds_per_block`` (every run counted
-        as a whole forward pass, though knockouts may start at the edited layer); ``bytes`` of the
-        arrays of the largest step, beyond the libraries; ``disk`` bytes of the run folder.
+        ``runs, scan_runs, knockout_runs, block``; ``seconds`` of all passes, whose time is taken to grow with their
+        tokens, those of knockouts begun where they may begin; ``seconds_per_block`` and ``seconds_per_edited_block``, of
+        the mean length; ``bytes`` of the arrays of the largest step, beyond the libraries; ``disk`` bytes of the run
+        folder.
     """
     block, knockouts = plan.model.block, plan.knockouts
-    rows = design.rows("discovery")[: 2 * block]
+    split = design.rows("discovery")
+    # Spread over the split: its first runs are those of a few templates.
+    rows = split[np.unique(np.linspace(0, len(split) - 1, 2 * block).astype(int))]
     read_runs(network, design, rows[:block], what="warm-up")
     start = time.perf_counter()
     sample = read_runs(network, design, rows, what="timing")
-    per_run = (time.perf_counter() - start) / len(rows)
-    prompts = len(design.rows("knockout"))
-    scan = len(design.runs) - prompts
+    per_token = (time.perf_counter() - start) / _tokens(network, design, rows, block)
+    clean = design.rows("knockout")
+    prompts, scan = len(clean), len(design.runs) - len(clean)
+    scanned = sum(_tokens(network, design, design.rows(s), block) for s in SPLITS if s != "knockout")
     swaps = 2 + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)  # the shift goes both ways
-    swept = prompts * (features * swaps + 2 * knockouts.random_controls)
+    arms = features * swaps + 2 * knockouts.random_controls
+    swept, edited = prompts * arms, _tokens(network, design, clean, max(block // 4, 1)) * arms
+    per_edited = _seconds_per_edited_token(network, design, rows[:block]) or per_token
     row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
     discovery = len(design.rows("discovery"))
     columns = features + 2 * plan.estimation.max_rank
@@ -54,8 +66,9 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         "scan_runs": float(scan),
         "knockout_runs": float(swept),
         "runs": float(scan + swept),
-        "seconds": per_run * (scan + swept),
-        "seconds_per_block": per_run * block,
+        "seconds": per_token * scanned + per_edited * edited,
+        "seconds_per_block": per_token * scanned / scan * block,
+        "seconds_per_edited_block": per_edited * edited / max(swept, 1) * block,
         # Raw reading, its float64 copy and the projection's work space, then the projected columns; or the
         # estimation split's columns and doses with their changes, and the marginal effects with their errors.
         "bytes": max(
@@ -65,6 +78,28 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         + design.doses.nbytes,
         "disk": 1.5 * design.doses.nbytes + (scan - discovery) * columns * 8,
     }
+
+
+def _tokens(network: CutNetwork, design: Design, rows: Rows, least: int) -> int:
+    """Tokens that go through the network in these runs (one a run without a token axis)."""
+    lengths = network.lengths[design.runs["input"].to_numpy()[rows]]
+    return int(LikeLengths.of(lengths, least).length.clip(min=1).sum())
+
+
+def _seconds_per_edited_token(network: CutNetwork, design: Design, rows: Rows) -> float | None:
+    """Of a block whose passes begin at the layer before the site; None where they cannot."""
+    inputs = design.runs["input"].to_numpy()[rows]
+    tokens = int(network.lengths[inputs].max())
+    start = network.activation(inputs, tokens or None)
+    if start is None:
+        return None
+    still = np.zeros((len(rows), network.width))
+    seconds = []
+    for _ in range(2):  # the first to warm up
+        begun = time.perf_counter()
+        network.run(inputs, shift=still, start=start, cut=False, tokens=tokens or None)
+        seconds.append(time.perf_counter() - begun)
+    return seconds[-1] / (len(rows) * max(tokens, 1))
 
 
 def needed_bytes(design: Design, plan: Plan, features: int, width: int) -> tuple[float, float]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from mrinterp.adapters._like_lengths import LikeLengths, blocks_of
 from mrinterp.core.design import Design
 from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.models._cut import CutNetwork, CutReading
 
-__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded"]
+__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded", "sharded_groups"]
 
 SHARD_BLOCKS = 16
 """Canonical blocks per shard: an interrupted run loses at most the shard that it was working on."""
 
 SCAN_STREAM = 1
 """Stream of a sampled outcome's draws in the scan; knockouts have their own."""
+
+Rows = NDArray[np.int_]
 
 Project = Callable[[CutReading], dict[str, NDArray]]
 """Turns a block's reading into the arrays to keep, one row per run."""
@@ -79,28 +82,61 @@ def sharded(
         The blocks' arrays, concatenated in canonical order: the same bytes however often the work
         was interrupted.
     """
-    shard = block * SHARD_BLOCKS
-    parts: list[dict[str, NDArray]] = []
-    with tqdm(total=count, desc=what, unit="run", disable=None, smoothing=0.1) as bar:
-        for s, start in enumerate(range(0, count, shard)):
-            stop = min(start + shard, count)
+    grid = list(blocks_of((np.arange(count),), block))
+    parts = [p for _, p in _shards(grid, lambda rows: work(int(rows[0]), int(rows[-1]) + 1), folder, what)]
+    return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]} if parts else {}
+
+
+def sharded_groups(
+    groups: Sequence[Rows],
+    block: int,
+    work: Callable[[Rows], dict[str, NDArray]],
+    folder: Path | None,
+    what: str,
+) -> dict[str, NDArray]:
+    """As `sharded`, in groups of rows that share no block; ``work(rows)`` gives one row for each of its own.
+
+    Parameters
+    ----------
+    groups : sequence of ndarray of int
+        Rows 0 to N - 1, each in one group. Shards of a folder are those of these groups alone.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Arrays in the order of the rows, however they were grouped.
+    """
+    out: dict[str, NDArray] = {}
+    count = sum(map(len, groups))
+    for rows, found in _shards(list(blocks_of(groups, block)), work, folder, what):
+        for name, value in found.items():
+            if name not in out:
+                out[name] = np.empty((count, *value.shape[1:]), value.dtype)
+            out[name][rows] = value
+    return out
+
+
+def _shards(
+    grid: Sequence[Rows], work: Callable[[Rows], dict[str, NDArray]], folder: Path | None, what: str
+) -> Iterator[tuple[Rows, dict[str, NDArray]]]:
+    """Rows and arrays of one shard after the other, read where it is finished."""
+    with tqdm(total=sum(map(len, grid)), desc=what, unit="run", disable=None, smoothing=0.1) as bar:
+        for s, start in enumerate(range(0, len(grid), SHARD_BLOCKS)):
+            blocks = grid[start : start + SHARD_BLOCKS]
+            rows = np.concatenate(blocks)
             path = None if folder is None else folder / f"shard-{s:05d}.npz"
             if path is not None and path.exists():
-                parts.append(read_arrays(path))
-                bar.update(stop - start)
+                bar.update(len(rows))
+                yield rows, read_arrays(path)
                 continue
-            blocks = []
-            for a in range(start, stop, block):
-                b = min(a + block, stop)
-                blocks.append(work(a, b))
-                bar.update(b - a)
-            joined = {k: np.concatenate([x[k] for x in blocks]) for k in blocks[0]}
+            found = []
+            for block in blocks:
+                found.append(work(block))
+                bar.update(len(block))
+            joined = {k: np.concatenate([x[k] for x in found]) for k in found[0]}
             if path is not None:
                 write_arrays(path, joined)
-            parts.append(joined)
-    if not parts:
-        return {}
-    return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]}
+            yield rows, joined
 
 
 def read_runs(
@@ -122,11 +158,14 @@ def read_runs(
     folder : Path, optional
         Where finished shards wait for the rest.
     """
-    inputs = design.runs["input"].to_numpy()
+    inputs, size = design.runs["input"].to_numpy(), int(design.settings["block"])
+    like = LikeLengths.of(network.lengths[inputs[rows]], size)
 
-    def work(a: int, b: int) -> dict[str, NDArray]:
-        block = rows[a:b]
-        reading = network.run(inputs[block], noise=block_noise(design, block), draw=(SCAN_STREAM, block))
-        return project(reading)
+    def work(chosen: Rows) -> dict[str, NDArray]:
+        block, tokens = rows[chosen], int(like.length[chosen[0]])
+        noise = block_noise(design, block)
+        return project(network.run(inputs[block], noise=noise, draw=(SCAN_STREAM, block), tokens=tokens))
 
-    return sharded(len(rows), int(design.settings["block"]), work, folder, what)
+    # Shards of an earlier version, which had other blocks, are not taken for these.
+    shards = folder if folder is None or len(like.groups) == 1 else folder / "by_length"
+    return sharded_groups(like.groups, size, work, shards, what)

@@ -291,7 +291,7 @@ class Study(Findings):
         return compare_claims(self.results, again.results)
 
     def cost(self) -> dict[str, float]:
-        """What the study will cost, once it is checked; two blocks are run and timed, nothing is written.
+        """What the study will cost, once it is checked; some blocks are run and timed, nothing is written.
 
         Returns
         -------

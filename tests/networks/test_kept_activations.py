@@ -15,8 +15,9 @@ def kept(whole: torch.Tensor, most: int, block: int) -> KeptActivations:
     """A tensor put in block by block, as runs in inference mode give it."""
     out = KeptActivations(len(whole), most)
     for a in range(0, len(whole), block):
+        rows = np.arange(a, min(a + block, len(whole)))
         with torch.inference_mode():
-            out.put(a, whole[a : a + block].clone())
+            out.put(rows, whole[rows].clone())
     return out
 
 

@@ -93,7 +93,7 @@ class Corruption:
                 ]
             )
             noise.put(
-                start,
+                np.arange(start, start + len(part)),
                 torch.where(_own(part, start, bench.inputs), torch.from_numpy(size * drawn).to(part), 0),
             )
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
+from scipy.sparse import csr_matrix
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
@@ -20,6 +23,9 @@ Array = NDArray[np.float64]
 
 INSTRUMENTS_PER_COLUMN = 3
 """Doses that every exposure column needs: with fewer, first-stage noise takes the estimate over."""
+
+INDEPENDENT = 1e-6
+"""Share of a dose's variance that the doses before it must leave for their Cholesky factor to be exact to 1e-9."""
 
 ASSUMES = (
     "the doses act on the outcome only through the features and the bypass components listed",
@@ -59,7 +65,8 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
 
     Notes
     -----
-    Through ``linearmodels`` on within-prompt changes, errors clustered by family (CR1, t on C - 1).
+    On within-prompt changes, errors clustered by family (CR1, t on C - 1), by the Cholesky factor of the doses;
+    through ``linearmodels``, with which it agrees, where the doses nearly depend on one another.
     Not valid with weak instruments: read it beside the within regression. Placebos stay out.
 
     Examples
@@ -69,7 +76,7 @@ def tsls(panel: Panel, rank: int | None = None) -> Estimates:
     >>> round(float(found["cause", "y"].beta), 1)
     1.0
     """
-    return _through_linearmodels("tsls", "two-stage least squares", panel, rank)
+    return _estimated("tsls", "two-stage least squares", panel, rank)
 
 
 @estimator(
@@ -111,7 +118,7 @@ def liml(panel: Panel, rank: int | None = None) -> Estimates:
     >>> round(float(found["cause", "y"].beta), 1)
     1.0
     """
-    return _through_linearmodels("liml", "limited-information maximum likelihood", panel, rank)
+    return _estimated("liml", "limited-information maximum likelihood", panel, rank)
 
 
 @estimator(
@@ -154,7 +161,7 @@ def gmm(panel: Panel, rank: int | None = None) -> Estimates:
     >>> round(float(found["cause", "y"].beta), 1)
     1.0
     """
-    return _through_linearmodels("gmm", "two-step generalized method of moments", panel, rank)
+    return _estimated("gmm", "two-step generalized method of moments", panel, rank)
 
 
 def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
@@ -173,7 +180,7 @@ def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
     return data.with_bypass(range(carried)), note
 
 
-def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | None) -> Estimates:
+def _estimated(method: str, words: str, panel: Panel, rank: int | None) -> Estimates:
     data = run_data(panel, rank)
     doses = data.doses()
     J = int(np.linalg.matrix_rank(doses.T @ doses)) if doses.shape[1] else 0
@@ -191,8 +198,12 @@ def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | Non
     else:
         family = families_of(data.change.family)[0]
         small = C / (C - 1) * (N - 1) / max(N - X.shape[1] - data.change.absorbed, 1)
-        for o in np.flatnonzero(~data.flat):
-            beta[:, o], se[:, o] = _fit_one(method, data.Y[:, o], X / scale, doses, family, p, small)
+        moving, scaled = np.flatnonzero(~data.flat), X / scale
+        fitted = _two_stages(data.Y[:, moving], scaled, doses, family, p, small) if method == "tsls" else None
+        if fitted is not None:
+            beta[:, moving], se[:, moving] = fitted
+        for o in moving if fitted is None else ():
+            beta[:, o], se[:, o] = _fit_one(method, data.Y[:, o], scaled, doses, family, p, small)
         beta, se = beta / scale[:p, None], se / scale[:p, None]
     return data.estimates(
         method,
@@ -206,6 +217,34 @@ def _through_linearmodels(method: str, words: str, panel: Panel, rank: int | Non
         partial=left,
         meta={"rank": data.R.shape[1], "instruments": J, "covariance": "CR1"},
     )
+
+
+def _two_stages(
+    Y: Array, X: Array, doses: Array, family: NDArray[np.int_], p: int, small: float
+) -> tuple[Array, Array] | None:
+    """Effects and errors (p, O) of the first columns of X; None where the doses nearly depend on one another."""
+    Z = doses / np.sqrt((doses**2).sum(axis=0))
+    try:
+        factor = cholesky(Z.T @ Z, lower=True)
+    except LinAlgError:
+        return None
+    if np.diag(factor).min() ** 2 < INDEPENDENT:
+        return None
+    first = solve_triangular(factor, Z.T @ np.concatenate([X, Y], axis=1), lower=True)
+    # The second stage by QR: projected columns may be far more alike than the doses are.
+    q, r = np.linalg.qr(first[:, : X.shape[1]])
+    size = np.abs(np.diag(r))
+    if size.min() < INDEPENDENT * size.max():
+        return None
+    theta = solve_triangular(r, q.T @ first[:, X.shape[1] :])
+    # What one unit of a run's residual adds to each effect: a row of (X'PX)^-1 X'P.
+    pull = Z @ solve_triangular(
+        factor, q @ solve_triangular(r, np.eye(len(r))[:, :p], trans="T"), lower=True, trans="T"
+    )
+    residual = Y - X @ theta
+    member = csr_matrix((np.ones(len(family)), (family, np.arange(len(family)))))
+    squares = [((member @ (pull * e[:, None])) ** 2).sum(axis=0) for e in residual.T]
+    return theta[:p], np.sqrt(np.stack(squares, axis=1) * small)
 
 
 def _fit_one(

@@ -79,10 +79,12 @@ def write_mr_figures(
                 refuse_foreign(folder / f"{name}{pair}{suffix}")
     written = []
     for (x, y), pair in zip(pairs[:MOST_PAIRS], ends, strict=True):
-        for suffix in (".svg", ".png"):
-            drawn = {n: f(data, results, x, y) for n, f in
-                     (("scatter", mr_scatter), ("forest", mr_forest), ("funnel", mr_funnel))}  # fmt: skip
-            if repeats and whole is not None:
-                drawn["leave_one_out"] = mr_leave_one_out(whole, repeats, x, y)
-            written += [save(ax, folder / f"{name}{pair}{suffix}") for name, ax in drawn.items()]
+        drawn = {n: f(data, results, x, y) for n, f in
+                 (("scatter", mr_scatter), ("forest", mr_forest), ("funnel", mr_funnel))}  # fmt: skip
+        if repeats and whole is not None:
+            drawn["leave_one_out"] = mr_leave_one_out(whole, repeats, x, y)
+        paths = [[folder / f"{name}{pair}{suffix}" for name in drawn] for suffix in (".svg", ".png")]
+        for ax, svg, png in zip(drawn.values(), *paths, strict=True):
+            save(ax, svg, png)
+        written += [*paths[0], *paths[1]]
     return written
