@@ -51,7 +51,8 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     clean = design.rows("knockout")
     prompts, scan = len(clean), len(design.runs) - len(clean)
     scanned = sum(_tokens(network, design, design.rows(s), block) for s in SPLITS if s != "knockout")
-    swaps = 2 + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)  # the shift goes both ways
+    # Both ways: the shift, and contrasts on at most as many prompts, which are judged and repeated on others.
+    swaps = 2 * (1 + 3) + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)
     arms = features * swaps + 2 * knockouts.random_controls
     swept, edited = prompts * arms, _tokens(network, design, clean, max(block // 4, 1)) * arms
     per_edited = _seconds_per_edited_token(network, design, rows[:block]) or per_token

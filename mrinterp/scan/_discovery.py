@@ -33,6 +33,9 @@ __all__ = ["check_labels", "learn_basis"]
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-6
+"""Share of the largest value that is nothing but rounding: about eight steps of float32."""
+
 
 def learn_basis(
     network: CutNetwork,
@@ -70,7 +73,7 @@ def learn_basis(
     runs = design.runs.iloc[rows].reset_index(drop=True)
     clean = runs["clean"].to_numpy() - rows[0]
     kind = runs["kind"].to_numpy()
-    still = ~np.any([(read[p] != read[p][clean]).any(axis=1) for p in ("mean", "position")], axis=0)
+    still = np.all([_unmoved(read[part], clean) for part in ("mean", "position")], axis=0)
     _refuse_perturbations_not_at_site(design, rows, kind, still)
     noise_free, primary = kind != "noise", kind == plan.estimation.kind
     if not primary.any():
@@ -86,7 +89,9 @@ def learn_basis(
         check_labels(labels, dictionary.names)
         bar.update()
         change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
-        _refuse_constant_outcomes(network.outcome.names, change["outcome"], plan.estimation.kind)
+        _refuse_constant_outcomes(
+            network.outcome.names, change["outcome"], read["outcome"], plan.estimation.kind
+        )
         directions = _bypass_directions(dictionary, change, plan.estimation.max_rank, plan.seed)
         bar.update()
         bypass = np.concatenate([change[part] @ found.T for part, found in directions.items()], axis=1)
@@ -185,8 +190,16 @@ def check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None:
             )
 
 
-def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, kind: str) -> None:
-    for name, moved in zip(names, (change != 0).any(axis=0), strict=True):
+def _unmoved(values: Array, clean: NDArray[np.int_]) -> NDArray[np.bool_]:
+    """Runs (N,) in which nothing differs from the clean run by more than rounding, which runs of other blocks have."""
+    return np.asarray(
+        (np.abs(values - values[clean]) <= ROUNDING * np.abs(values).max(initial=0)).all(axis=1)
+    )
+
+
+def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, values: Array, kind: str) -> None:
+    moves = (np.abs(change) > ROUNDING * np.abs(values).max(axis=0)).any(axis=0)
+    for name, moved in zip(names, moves, strict=True):
         if not moved:
             raise InputError(
                 f"outcome {name!r}",
@@ -216,7 +229,7 @@ def _ceiling(design: Design, plan: Plan, features: int) -> int:
 def _refuse_perturbations_not_at_site(
     design: Design, rows: NDArray[np.int_], kind: NDArray, still: NDArray[np.bool_]
 ) -> None:
-    """A perturbation that leaves the site bit for bit as it was is an error of the plan.
+    """A perturbation that leaves the site as it was, up to rounding, is an error of the plan.
 
     Parameters
     ----------

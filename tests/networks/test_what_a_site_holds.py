@@ -1,11 +1,9 @@
-"""Modules that run several times, tensors that are overwritten after the site, outputs of every kind, compiled code."""
+"""Modules that run several times, tensors that are overwritten after the site, compiled code."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -346,112 +344,6 @@ def test_sublayers_of_decoders_are_read_as_they_return(family: str) -> None:
     )
     assert found.flags == ("", "")
     assert found.read_back_error.max() < 1e-5
-
-
-# --- outputs of every kind -------------------------------------------------------------------------------------
-
-
-@dataclasses.dataclass
-class _Plain:
-    hidden: torch.Tensor
-    weights: torch.Tensor
-
-
-@dataclasses.dataclass(frozen=True)
-class _Frozen:
-    hidden: torch.Tensor
-    weights: torch.Tensor
-
-
-class _Named(NamedTuple):
-    hidden: torch.Tensor
-    weights: torch.Tensor
-
-
-class _Attributes(dict[str, Any]):
-    """A dict whose keys are attributes."""
-
-    def __init__(self, **given: Any) -> None:
-        super().__init__(**given)
-        self.__dict__ = self
-
-
-def _model_output(**given: Any) -> Any:
-    from transformers.modeling_outputs import BaseModelOutput
-
-    return BaseModelOutput(last_hidden_state=given["hidden"], hidden_states=given["weights"])
-
-
-KINDS: dict[str, tuple[Callable[..., Any], Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "dict": (dict, lambda o: o["hidden"], lambda o: o["weights"]),
-    "ordered": (OrderedDict, lambda o: o["hidden"], lambda o: o["weights"]),
-    "attributes": (_Attributes, lambda o: o.hidden, lambda o: o.weights),
-    "dataclass": (_Plain, lambda o: o.hidden, lambda o: o.weights),
-    "frozen": (_Frozen, lambda o: o.hidden, lambda o: o.weights),
-    "named tuple": (_Named, lambda o: o.hidden, lambda o: o.weights),
-    "tuple": (lambda hidden, weights: (hidden, weights), lambda o: o[0], lambda o: o[1]),
-    "list": (lambda hidden, weights: [hidden, weights], lambda o: o[0], lambda o: o[1]),
-    "model output": (_model_output, lambda o: o.last_hidden_state, lambda o: o.hidden_states),
-}
-
-
-class _Structured(torch.nn.Module):
-    def __init__(self, kind: str, used: int) -> None:
-        super().__init__()
-        torch.manual_seed(2)
-        self.made, self.used = KINDS[kind][0], KINDS[kind][used]
-        self.inner = _Inner(self.made)
-        self.out = torch.nn.Linear(D, D)
-
-    def forward(self, x: Any) -> Any:
-        return self.out(self.used(self.inner(x)))
-
-
-class _Inner(torch.nn.Module):
-    def __init__(self, made: Callable[..., Any]) -> None:
-        super().__init__()
-        self.a, self.made = torch.nn.Linear(D, D), made
-
-    def forward(self, x: Any) -> Any:
-        return self.made(hidden=self.a(x), weights=self.a(2 * x))
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [pytest.param(k, marks=[pytest.mark.needs("transformers")] * (k == "model output")) for k in KINDS],
-)
-def test_every_kind_of_output_is_read_and_written(kind: str) -> None:
-    net = _Structured(kind, 1).eval().requires_grad_(False)
-    run = TorchAdapter(net).run({"x": _x()}, read=["inner"], write={"inner": lambda h: h + 1})
-    torch.testing.assert_close(run.activations["inner"], net.inner.a(_x()) + 1)
-    torch.testing.assert_close(run.output, net.out(net.inner.a(_x()) + 1))
-    bench = Bench(TorchAdapter(net), "inner", Units([0, 1], D), _inputs(), FIRST, block=10)
-    assert mrinterp.knock_out(bench, "zero").flags == ("", "")
-
-
-@pytest.mark.parametrize("kind", ["dict", "dataclass", "tuple", "list", "named tuple", "attributes"])
-def test_an_edit_that_nothing_reads_is_said_to_be_so(kind: str) -> None:
-    bench = Bench(
-        TorchAdapter(_Structured(kind, 2).eval()), "inner", Units([0, 1], D), _inputs(), FIRST, block=10
-    )
-    found = mrinterp.knock_out(bench, "zero")
-    assert all(flag.startswith("the run does not read what was edited") for flag in found.flags)
-    assert "noise floor" not in str(found.flags)
-
-
-def test_an_outcome_that_an_edit_cannot_reach_is_another_matter() -> None:
-    """The site is read, the outcome looks at another token."""
-    net = _Structured("dict", 1).eval()
-    outcome = CallableOutcome("last token", lambda output, mask: output[:, -1, 0])
-    bench = Bench(
-        TorchAdapter(net),
-        "inner",
-        Units([0], D),
-        _inputs(),
-        outcome,
-        position=mrinterp.positions.TokenIndex(0),
-    )
-    assert "not measurable" in mrinterp.knock_out(bench, "zero").flags[0]
 
 
 # --- what hooks cannot be trusted in ---------------------------------------------------------------------------
