@@ -51,7 +51,7 @@ class KeptActivations:
         """Activations (n, ...) of some of the inputs, on the device they came from; of their first tokens only."""
         assert self._held is not None
         held = self._held if tokens is None else self._held[:, :tokens]
-        return held[torch.from_numpy(rows.copy()).to(held.device)].to(self.device)
+        return held[torch.from_numpy(rows.copy()).to(held.device)].contiguous().to(self.device)
 
     def parts(self) -> Iterator[tuple[int, torch.Tensor]]:
         """First input and activations of one part after the other, the same parts however they were put in."""

@@ -81,7 +81,7 @@ class ModelInputs:
         """The inputs without what follows their first ``count`` tokens, which must be padding."""
         if self.mask is None or count >= self.mask.shape[1]:
             return self
-        return self._cut(lambda part: part[:, :count])
+        return self._cut(lambda part: part[:, :count].contiguous())
 
     def _cut(self, some: Callable[[torch.Tensor], torch.Tensor]) -> ModelInputs:
         """The inputs, every tensor reduced to some of itself; the mask is known to be good."""

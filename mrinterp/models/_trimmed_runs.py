@@ -179,6 +179,6 @@ def _at_length(edit: Edit, tokens: int, whole: int) -> Edit:
 
     def edited(h: torch.Tensor) -> torch.Tensor:
         made = edit(_padded(h, tokens, whole))
-        return made[:, :tokens] if h.ndim == 3 else made
+        return made[:, :tokens].contiguous() if h.ndim == 3 else made
 
     return edited

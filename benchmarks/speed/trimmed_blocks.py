@@ -1,6 +1,6 @@
 """Blocks cut to the length of their texts against blocks padded to the plan's length, on the shipped study.
 
-    python benchmarks/trimmed_blocks.py [--pairs 5] [--runs 1024] [--features 4] [--out benchmarks/results]
+    python benchmarks/speed/trimmed_blocks.py [--pairs 5] [--runs 1024] [--features 4] [--out benchmarks/results]
 
 Both take turns inside one process, each on the same runs: the scan (`read_runs`), edited runs of a bench (`sweep`, begun
 at the layer that is edited, and its clean pass), and the gradient. Times are CPU seconds, ratios medians of the pairs with
