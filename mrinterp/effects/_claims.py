@@ -9,10 +9,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
-from mrinterp.stats.tests.tails import critical_value
+from mrinterp.stats.tests.tails import critical_value, neglog10p_t
 
 __all__ = ["SIGN_VARIES", "claim_table", "claim_verdicts", "confirmation", "rests_on", "shift_estimates"]
 
@@ -212,6 +213,7 @@ def claim_table(
     rope: Array,
     labels: tuple[str, ...],
     resample: KnockoutEffects | None = None,
+    joint: SiteExperiment | None = None,
 ) -> pd.DataFrame:
     """The answer: per feature what is claimed, what it rests on, what other families say, and every rung on one scale.
 
@@ -226,6 +228,9 @@ def claim_table(
     rope : ndarray (O,)
     labels : tuple of str
     resample : KnockoutEffects, optional
+    joint : SiteExperiment, optional
+        Of drawn outcomes: features that were not compared one at a time in it rest on it, as an effect averaged over the
+        other features' settings.
 
     Returns
     -------
@@ -271,8 +276,53 @@ def claim_table(
         for suffix, value in zip(("", "_se", "_lower", "_upper"), scaled, strict=True):
             columns[f"{rung}{suffix}"] = value.ravel()
     out = pd.DataFrame(columns)
+    if joint is not None:
+        out = _resting_on_the_joint(out, joint, contrast)
     order = np.argsort(-np.abs(out["effect"].to_numpy()), kind="stable")
     return out.iloc[order].reset_index(drop=True)
+
+
+def _resting_on_the_joint(
+    table: pd.DataFrame, joint: SiteExperiment, contrast: KnockoutEffects
+) -> pd.DataFrame:
+    """The answer with drawn outcomes' features on the experiment in which all were set at random at once."""
+    drawn = set(contrast.meta.get("sampled_outcomes", []))
+    table = table.copy()
+    found = joint.to_frame().set_index(["feature", "outcome"])
+    for i, (feature, outcome) in enumerate(zip(table["feature"], table["outcome"], strict=True)):
+        if outcome not in drawn or (feature, outcome) not in found.index:
+            continue
+        one = found.loc[(feature, outcome)]
+        if np.isfinite(
+            one["alone"]
+        ):  # compared one at a time: the knockout stands, and says whether it depends
+            depends = one["verdict"] == DEPENDS and table.loc[i, "verdict"] != "causal"
+            table.loc[i, "verdict"] = DEPENDS if depends else table.loc[i, "verdict"]
+        elif np.isfinite(one["se"]):
+            strength = float(neglog10p_t(one["effect"] / one["se"], joint.df))
+            named = [
+                "effect",
+                "ci_lower",
+                "ci_upper",
+                "neglog10p",
+                "verdict",
+                "rests_on",
+                "confirmed",
+                "replicated",
+            ]
+            values = [
+                one["effect"],
+                one["ci_lower"],
+                one["ci_upper"],
+                strength,
+                one["verdict"],
+                "site_experiment",
+                "",
+                "",
+            ]
+            table.loc[i, named] = values
+            table.loc[i, "status"] = joint.averaged
+    return table
 
 
 def shift_estimates(shift: KnockoutEffects) -> Estimates:

@@ -20,21 +20,26 @@ from mrinterp.knockouts._designs.rectified_contrast import (
     passes,
     rectified_estimates,
 )
+from mrinterp.knockouts._designs.site_experiment import site_experiment
 from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import clean_runs, study_bench
 from mrinterp.models._cut import CutNetwork
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.clustered.families_needed import families_for_width
 
-__all__ = ["knocked_out", "pilot", "study_levels", "study_rectified"]
+__all__ = ["joins", "knocked_out", "pilot", "study_levels", "study_rectified", "study_site_experiment"]
 
 Rows = NDArray[np.int_]
 
 PILOT_FAMILIES = 5
 """Discovery families that the pilot knocks out; their numbers are used for nothing else."""
+
+MANY = 40
+"""Features from which on, where an outcome is a draw, all are set at random at once besides."""
 
 ENOUGH = 1.25
 """Where the wanted width is out of reach: how much wider than with all families knocked out is good enough."""
@@ -120,6 +125,25 @@ def replication_halves(plan: Plan, design: Design) -> dict[str, Rows]:
     order = np.random.default_rng([plan.seed, 21]).permutation(len(names))
     halves = np.array_split(order, 2)
     return {name: np.flatnonzero(np.isin(family, names[h])) for name, h in zip(HELD_OUT, halves, strict=True)}
+
+
+def joins(plan: Plan, basis: Basis) -> bool:
+    """Whether all features are set at random at once: an outcome is a draw, and features are many."""
+    return any(o.drawn for o in plan.outcome) and len(basis.dictionary.names) >= MANY
+
+
+def study_site_experiment(
+    plan: Plan,
+    network: CutNetwork,
+    design: Design,
+    basis: Basis,
+    levels: ContrastLevels,
+    rows: tuple[str, Rows],
+    folder: Path | None,
+) -> SiteExperiment:
+    """The randomized experiment at the site on the prompts whose contrasts are run one at a time."""
+    bench = study_bench(network, design, basis.dictionary, folder, *rows)
+    return site_experiment(bench, Contrast(levels=levels), rope_sd=plan.estimation.rope, seed=plan.seed)
 
 
 def study_rectified(

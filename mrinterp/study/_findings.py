@@ -17,6 +17,7 @@ from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -99,6 +100,13 @@ class Findings(Steps):
             }
 
         return self._remembered("knockouts, labelled", labelled)
+
+    @property
+    def site_experiment(self) -> SiteExperiment | NotApplicable:
+        """Effects of all features set at random in the same runs, where an outcome is a draw and features are 40 or more."""
+        self._reach("freeze")
+        why = "no outcome is a draw, or there are fewer than 40 features: one at a time is as good or better"
+        return self._randomize_site() or NotApplicable(why, "the randomized experiment at the site")
 
     @property
     def kinds(self) -> KindComparison:

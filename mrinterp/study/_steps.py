@@ -23,6 +23,7 @@ from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -186,6 +187,7 @@ class Steps(ABC):
     def _plan_and_run_knockouts(self) -> None:
         self._plan_knockouts()
         self._run_knockouts()
+        self._randomize_site()
 
     def _run_knockouts(self) -> dict[str, KnockoutEffects]:
         from mrinterp.knockouts._study_knockouts import study_knockouts
@@ -196,6 +198,25 @@ class Steps(ABC):
             return study_knockouts(self.plan, lambda: self._network, design, basis, levels, rows, room)
 
         return self._remembered("knockouts", run)
+
+    def _randomize_site(self) -> SiteExperiment | None:
+        """All features at random at once, where an outcome is a draw and features are many; else None."""
+        from mrinterp.knockouts._study_contrast import joins, study_site_experiment
+
+        basis = self._learn_basis()
+        if not joins(self.plan, basis):
+            return None
+
+        def run() -> SiteExperiment:
+            levels, rows = self._learn_levels(), self._knocked_out()["contrast"]
+            work = self.folder.work / "site_experiment"
+            return study_site_experiment(
+                self.plan, self._network, self._make_design(), basis, levels, rows, work
+            )
+
+        return self._remembered(
+            "site experiment", lambda: self.folder.kept("site_experiment", SiteExperiment.load, run)
+        )
 
     def _compare_kinds(self) -> KindComparison:
         from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
@@ -349,6 +370,7 @@ class Steps(ABC):
                 self._rope(),
                 self._scan("estimation").labels,
                 resample,
+                self._randomize_site(),
             )
 
         def kept() -> pd.DataFrame:
