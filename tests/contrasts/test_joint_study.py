@@ -1,0 +1,50 @@
+"""A study of a drawn outcome with many features: all are set at random at once, the strongest run one at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._designs.site_experiment import SiteExperiment
+from mrinterp.study import Study
+from tests.tiny import write_tiny_study
+
+pytestmark = pytest.mark.needs("transformers")
+
+
+def test_features_rest_on_the_joint_experiment_where_the_outcome_is_a_draw(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mrinterp.knockouts._study_contrast.MANY", 8)
+    outcome = {
+        "name": "judged",
+        "positive": ["good"],
+        "negative": ["bad"],
+        "sampling": "bernoulli",
+        "noise": 0.02,
+        "replicates": 1,
+    }
+    path = write_tiny_study(tmp_path, tiny_encoder, outcome=outcome, features={"count": 8})
+    study = Study.from_toml(path, tmp_path / "run").run()
+    joint = study.site_experiment
+    assert isinstance(joint, SiteExperiment)
+    table = study.results.set_index("feature")
+    alone = np.isfinite(joint.alone[:, 0])
+    names = np.array(joint.features)
+    assert set(table.loc[names[~alone], "rests_on"]) == {"site_experiment"}
+    assert set(table.loc[names[alone], "rests_on"]) == {"rectified"}
+    one = names[~alone][0]
+    assert table.loc[one, "effect"] == pytest.approx(joint[one, "judged"].effect)
+    assert "averaged over" in table.loc[one, "status"]
+    assert "at random" in (tmp_path / "run" / "report.html").read_text()
+    again = Study.open(tmp_path / "run")
+    assert again.results.equals(study.results)
+
+
+def test_it_does_not_apply_elsewhere(finished_run: Path) -> None:
+    found = Study.open(finished_run).site_experiment
+    assert isinstance(found, NotApplicable)
+    assert "40 features" in str(found)
