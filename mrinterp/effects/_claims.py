@@ -287,42 +287,27 @@ def _resting_on_the_joint(
 ) -> pd.DataFrame:
     """The answer with drawn outcomes' features on the experiment in which all were set at random at once."""
     drawn = set(contrast.meta.get("sampled_outcomes", []))
-    table = table.copy()
-    found = joint.to_frame().set_index(["feature", "outcome"])
-    for i, (feature, outcome) in enumerate(zip(table["feature"], table["outcome"], strict=True)):
-        if outcome not in drawn or (feature, outcome) not in found.index:
+    found = {(r["feature"], r["outcome"]): r for r in joint.to_frame().to_dict("records")}
+    rows = table.to_dict("records")
+    for row in rows:
+        one = found.get((row["feature"], row["outcome"]))
+        if row["outcome"] not in drawn or one is None:
             continue
-        one = found.loc[(feature, outcome)]
         if np.isfinite(
             one["alone"]
-        ):  # compared one at a time: the knockout stands, and says whether it depends
-            depends = one["verdict"] == DEPENDS and table.loc[i, "verdict"] != "causal"
-            table.loc[i, "verdict"] = DEPENDS if depends else table.loc[i, "verdict"]
+        ):  # compared: the knockout stands, and the experiment says whether it depends
+            depends = one["verdict"] == DEPENDS and row["verdict"] != "causal"
+            row["verdict"] = DEPENDS if depends else row["verdict"]
         elif np.isfinite(one["se"]):
-            strength = float(neglog10p_t(one["effect"] / one["se"], joint.df))
-            named = [
-                "effect",
-                "ci_lower",
-                "ci_upper",
-                "neglog10p",
-                "verdict",
-                "rests_on",
-                "confirmed",
-                "replicated",
-            ]
-            values = [
-                one["effect"],
-                one["ci_lower"],
-                one["ci_upper"],
-                strength,
-                one["verdict"],
-                "site_experiment",
-                "",
-                "",
-            ]
-            table.loc[i, named] = values
-            table.loc[i, "status"] = joint.averaged
-    return table
+            row |= {name: one[name] for name in ("effect", "ci_lower", "ci_upper", "verdict")}
+            row["neglog10p"] = float(neglog10p_t(one["effect"] / one["se"], joint.df))
+            row |= {
+                "rests_on": "site_experiment",
+                "confirmed": "",
+                "replicated": "",
+                "status": joint.averaged,
+            }
+    return pd.DataFrame(rows, columns=table.columns)
 
 
 def shift_estimates(shift: KnockoutEffects) -> Estimates:

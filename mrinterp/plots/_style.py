@@ -97,9 +97,11 @@ def save(ax: Axes, path: Path, *more: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF (each path's suffix) without a clock in it, and close it."""
     figure = ax.figure
     _show_controls(figure)
+    with plt.rc_context(_SETTINGS):  # laid out once and alike, whatever files are written
+        figure.draw_without_rendering()  # type: ignore[union-attr]
+        figure.set_layout_engine("none")  # type: ignore[union-attr]
     for each in (path, *more):
         with plt.rc_context(_SETTINGS), whole_file(each) as partial:
             figure.savefig(partial, metadata=_METADATA[each.suffix], dpi=150)  # type: ignore[union-attr]
-        figure.set_layout_engine("none")  # type: ignore[union-attr]  # laid out once, for all files
     plt.close(figure)  # type: ignore[arg-type]
     return path

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mrinterp.adapters._like_lengths import LikeLengths
 from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import Plan
+from mrinterp.core.plan import HELD_OUT, Plan
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
@@ -22,6 +22,9 @@ from mrinterp.scan._reader import read_runs
 __all__ = ["needed_bytes", "refuse_too_large", "scan_cost"]
 
 Rows = NDArray[np.int_]
+
+FEW_FAMILIES, PILOT_FAMILIES = 10, 5
+"""Families on which other kinds and judges are knocked out, and a pilot's."""
 
 
 def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
@@ -40,7 +43,7 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         the mean length; ``bytes`` of the arrays of the largest step, beyond the libraries; ``disk`` bytes of the run
         folder.
     """
-    block, knockouts = plan.model.block, plan.knockouts
+    block = plan.model.block
     split = design.rows("discovery")
     # Spread over the split: its first runs are those of a few templates.
     rows = split[np.unique(np.linspace(0, len(split) - 1, 2 * block).astype(int))]
@@ -51,10 +54,8 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     clean = design.rows("knockout")
     prompts, scan = len(clean), len(design.runs) - len(clean)
     scanned = sum(_tokens(network, design, design.rows(s), block) for s in SPLITS if s != "knockout")
-    # Both ways: the shift, and contrasts on at most as many prompts, which are judged and repeated on others.
-    swaps = 2 * (1 + 3) + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)
-    arms = features * swaps + 2 * knockouts.random_controls
-    swept, edited = prompts * arms, _tokens(network, design, clean, max(block // 4, 1)) * arms
+    swept = _knockout_runs(plan, design, features)
+    edited = _tokens(network, design, clean, max(block // 4, 1)) / prompts * swept
     per_edited = _seconds_per_edited_token(network, design, rows[:block]) or per_token
     row_bytes = sum(v.nbytes for v in sample.values()) / len(rows)
     discovery = len(design.rows("discovery"))
@@ -79,6 +80,20 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         + design.doses.nbytes,
         "disk": 1.5 * design.doses.nbytes + (scan - discovery) * columns * 8,
     }
+
+
+def _knockout_runs(plan: Plan, design: Design, features: int) -> int:
+    """Edited runs of a study; without a number of families in the plan, as if its pilot asked for all."""
+    knockouts, clean = plan.knockouts, design.runs.iloc[design.rows("knockout")]
+    families = clean["family"].nunique()
+    each = len(clean) / families
+    wide = min(knockouts.families or families, families)
+    few = min(wide, FEW_FAMILIES)
+    pilot = 0 if knockouts.families else PILOT_FAMILIES
+    # High and low: contrasts, a pilot's, and those of the judge and its like; up and down: shifts and random directions.
+    contrasts = 2 * features * (wide + pilot + len(HELD_OUT) * few)
+    kinds = features * (2 + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)) * few
+    return round(each * (contrasts + kinds + 2 * knockouts.random_controls * few))
 
 
 def _tokens(network: CutNetwork, design: Design, rows: Rows, least: int) -> int:

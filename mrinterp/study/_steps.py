@@ -36,8 +36,20 @@ __all__ = ["Steps"]
 
 T = TypeVar("T")
 
+DIGITS = 6
+"""Digits of numbers that are hashed: single precision does not determine more."""
+
 CONTRAST_RUNGS = {"rectified": "contrast", "rectified_judge": "judge", "rectified_again": "again"}
 """Rungs that rest on contrasts, and the knockouts that each is made of."""
+
+
+def rounded(value: Any) -> Any:
+    """Plain values with their numbers at `DIGITS` significant digits."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 class Steps(ABC):
@@ -153,7 +165,8 @@ class Steps(ABC):
             moved = noise_moves(self._network, design, basis, levels)
             known: dict[str, Any] = {} if moved is None else {"noise_moves": moved.tolist()}
             known |= {"calibration": self._calibration_plan()}
-            return pilot(self.plan, self._network, design, basis, levels, work) | known
+            # Rounded to what does not depend on the order of sums.
+            return rounded(pilot(self.plan, self._network, design, basis, levels, work) | known)
 
         return self._remembered("pilot", lambda: dict(self.folder.kept_json("pilot.json", run)))
 

@@ -168,7 +168,6 @@ LATE = (
     "not a number",
     "outcome that never changes",
     "scalar for the batch",
-    "token id out of range",
     "site beside that lies downstream",
     "site without one vector per token",
 )

@@ -81,7 +81,7 @@ def study(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> St
 def test_a_study_runs_them_blind_and_side_by_side(study: Study) -> None:
     made = study.knockouts
     names = ["shift", "mean", "clamp", "clamped_low", "steer", "scale", "resample"]
-    assert list(made) == names
+    assert list(made) == ["contrast", "judge", "again", *names]
     assert study.kinds.kinds == tuple(names)
     assert made["clamped_low"].label == "clamped to quantile 0.1"
     assert made["clamped_low"].meta["options"]["quantile"] == 0.1

@@ -15,6 +15,9 @@ DAMAGES = ("empty", "cut", "flipped", "zeros", "longer", "gone", "folder", "swap
 DRAWN = ("figures", "report.html")
 """Parts that every run draws anew."""
 READ = {
+    "contrast_levels": "contrast_levels",
+    "pilot.json": "pilot",
+    "rungs.parquet": "rungs",
     "results.parquet": "results", "results.json": "results", "estimates": "estimates", "knockouts": "knockouts",
     "panel/estimation": "panel", "panel/replication": "replication_panel", "sumstats": "sumstats", "basis": "basis",
     "design": "design", "kinds": "kinds", "equivalence.parquet": "equivalence", "checks.json": "checks",

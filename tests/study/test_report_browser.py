@@ -52,7 +52,7 @@ def test_opens_in_a_browser_and_asks_nothing_of_the_network(browser: Any, tmp_pa
     assert browser.title == "A study"
     assert len(browser.find_elements("css selector", "#features tbody tr")) == 5
     heights = browser.execute_script("return [...document.querySelectorAll('svg')].map(s => s.clientHeight)")
-    assert len(heights) == 1 + 3 + 5 + 1 + 1  # ladder, scatter, ranks, kinds, random
+    assert len(heights) == 1 + 1 + 3 + 5 + 1 + 1  # rungs, ladder, scatter, ranks, kinds, random
     assert min(heights) > 100
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert browser.get_log("browser") == []
