@@ -327,7 +327,8 @@ class Steps(ABC):
         )
         shifted = 2 * len(shift.inputs) * (len(unit) if planned is None else len(planned.to_shift))
         spent = {"forward": len(self._scan("estimation").runs), "resumed": shifted}
-        return replace(found, method="within_calibrated", meta=found.meta | {"passes": spent})
+        label = "within regression, calibrated by shifts"
+        return replace(found, method="within_calibrated", label=label, meta=found.meta | {"passes": spent})
 
     def _contrast_rung(self, name: str) -> Estimates:
         from mrinterp.knockouts._study_contrast import study_rectified
