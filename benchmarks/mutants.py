@@ -46,8 +46,7 @@ from tqdm import tqdm
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-ROOMS = ("stats", "mr", "coloc", "knockouts",
-        "contrasts", "scan", "diagnostics", "models")
+ROOMS = ("stats", "mr", "coloc", "knockouts", "contrasts", "scan", "diagnostics", "models")
 TESTS = [
     f"tests/{folder}"
     for folder in [
