@@ -15,7 +15,15 @@ from mrinterp.core.plan_outcome import OutcomeSection
 from mrinterp.core.section import Fraction, Section
 from mrinterp.core.storage import digest
 
-__all__ = ["HELD_OUT", "MIN_FAMILIES", "Plan", "differences", "read_plan"]
+__all__ = [
+    "FEWEST_FAMILIES",
+    "HELD_OUT",
+    "MIN_FAMILIES",
+    "PILOT_FAMILIES",
+    "Plan",
+    "differences",
+    "read_plan",
+]
 
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
@@ -194,6 +202,9 @@ class EstimationSection(Section):
         description="Draws of the bootstrap, where `covariance` asks for one.",
     )
 
+
+FEWEST_FAMILIES, PILOT_FAMILIES = 10, 5
+"""Families below which a contrast carries no claim, and discovery families that a pilot knocks out."""
 
 HELD_OUT = ("judge", "again")
 """Contrasts on replication families: one half judges the claim, the other half estimates it once more."""

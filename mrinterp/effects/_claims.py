@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -27,8 +28,6 @@ SIGN_VARIES = "not negligible: sign varies"
 """Verdict of a contrast inside the region of practical equivalence, where other prompts' values still move the outcome."""
 
 LOCAL = "local slope"
-NATURAL_SD = 2.563
-"""A contrast between the quantiles .1 and .9 over this is the effect of a natural sd."""
 
 
 def rests_on(estimates: Mapping[str, Estimates]) -> str:
@@ -214,6 +213,7 @@ def claim_table(
     labels: tuple[str, ...],
     resample: KnockoutEffects | None = None,
     joint: SiteExperiment | None = None,
+    chosen: str | None = None,
 ) -> pd.DataFrame:
     """The answer: per feature what is claimed, what it rests on, what other families say, and every rung on one scale.
 
@@ -231,6 +231,8 @@ def claim_table(
     joint : SiteExperiment, optional
         Of drawn outcomes: features that were not compared one at a time in it rest on it, as an effect averaged over the
         other features' settings.
+    chosen : str, optional
+        Rung that claims rest on; default the one with the weakest assumptions.
 
     Returns
     -------
@@ -239,13 +241,16 @@ def claim_table(
         estimate once more; ``resampled`` the root mean square change under resampling over the root of 2; one set of columns
         ``<rung>, <rung>_se, <rung>_lower, <rung>_upper`` per rung; slopes among them are extrapolated.
     """
-    name = rests_on(estimates)
+    name = chosen or rests_on(estimates)
     primary, moves = estimates[name], contrast.mean_move
     frame, O = primary.to_frame(), len(primary.outcomes)
     said, others = claim_verdicts(primary, rope, resample), claim_verdicts(judge, rope)
     for words in (said, others):
         words[:, contrast.extremal_at_clean] = NOT_APPLICABLE
-    bearing = np.where(said == "causal", confirmation(primary, judge, rope), "")
+    bearing = np.where(said == "causal", confirmation(primary, judge, rope), "").astype(object)
+    own = np.array([role == "own" for role in primary.meta.get("roles", [])], dtype=bool)
+    if own.any():  # a shift cannot judge the claim that it makes
+        bearing[own] = np.where(said[own] == "causal", "no knockout", "")
     columns = {
         "feature": frame["exposure"],
         "label": np.repeat(np.array(labels, dtype=object), O),

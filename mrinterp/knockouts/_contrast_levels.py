@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.checks import checked_fraction
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan import FEWEST_FAMILIES
 from mrinterp.features._feature_view import ChannelMap
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import ROUNDING, clean_values, written_tokens
@@ -14,16 +15,13 @@ from mrinterp.knockouts._token_groups import TokenGroups, token_groups
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.stats.clustered.least_squares import families_of
 
-__all__ = ["ANY_TOKEN", "FEWEST_FAMILIES", "contrast_groups", "contrast_levels"]
+__all__ = ["ANY_TOKEN", "contrast_groups", "contrast_levels"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 ANY_TOKEN = "any token"
 """Name of the group that holds the tokens of all groups."""
-
-FEWEST_FAMILIES = 10
-"""Families below which a group of tokens has no quantiles of its own, and a contrast no error."""
 
 HELD = 8_000_000
 """Values sorted at a time."""

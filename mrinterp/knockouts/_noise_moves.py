@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD
 from mrinterp.knockouts._token_groups import token_groups
 from mrinterp.models._cut import CutNetwork
 from mrinterp.positions import EachToken
-from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
 from mrinterp.scan._reader import block_noise
 
 __all__ = ["noise_moves"]

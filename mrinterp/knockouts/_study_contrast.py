@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
-from mrinterp.core.plan import HELD_OUT, Plan
+from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, PILOT_FAMILIES, Plan
 from mrinterp.knockouts._bench_gradient import predicted_contrast
-from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
+from mrinterp.knockouts._contrast_levels import contrast_levels
 from mrinterp.knockouts._designs.rectified_contrast import (
     drawn_prompts,
     moved_contrasts,
@@ -21,11 +21,11 @@ from mrinterp.knockouts._designs.rectified_contrast import (
     rectified_estimates,
 )
 from mrinterp.knockouts._designs.site_experiment import site_experiment
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import clean_runs, study_bench
 from mrinterp.models._cut import CutNetwork
-from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -34,9 +34,6 @@ from mrinterp.stats.clustered.families_needed import families_for_width
 __all__ = ["joins", "knocked_out", "pilot", "study_levels", "study_rectified", "study_site_experiment"]
 
 Rows = NDArray[np.int_]
-
-PILOT_FAMILIES = 5
-"""Discovery families that the pilot knocks out; their numbers are used for nothing else."""
 
 MANY = 40
 """Features from which on, where an outcome is a draw, all are set at random at once besides."""

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 
 from mrinterp.results._result import Axis, Result, Shape
 
-__all__ = ["ContrastLevels"]
+__all__ = ["NATURAL_SD", "ContrastLevels"]
 
 Array = NDArray[np.float64]
+
+NATURAL_SD = 2.563
+"""Standard deviations between the quantiles .1 and .9 of a normal distribution: a contrast over a natural sd."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mrinterp.adapters._like_lengths import LikeLengths
 from mrinterp.core.design import SPLITS, Design
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import HELD_OUT, Plan
+from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, PILOT_FAMILIES, Plan
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
@@ -22,9 +22,6 @@ from mrinterp.scan._reader import read_runs
 __all__ = ["needed_bytes", "refuse_too_large", "scan_cost"]
 
 Rows = NDArray[np.int_]
-
-FEW_FAMILIES, PILOT_FAMILIES = 10, 5
-"""Families on which other kinds and judges are knocked out, and a pilot's."""
 
 
 def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
@@ -88,7 +85,7 @@ def _knockout_runs(plan: Plan, design: Design, features: int) -> int:
     families = clean["family"].nunique()
     each = len(clean) / families
     wide = min(knockouts.families or families, families)
-    few = min(wide, FEW_FAMILIES)
+    few = min(wide, FEWEST_FAMILIES)
     pilot = 0 if knockouts.families else PILOT_FAMILIES
     # High and low: contrasts, a pilot's, and those of the judge and its like; up and down: shifts and random directions.
     contrasts = 2 * features * (wide + pilot + len(HELD_OUT) * few)

@@ -8,8 +8,7 @@ import numpy as np
 
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import Plan
-from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES
+from mrinterp.core.plan import FEWEST_FAMILIES, Plan
 from mrinterp.knockouts._study_bench import clean_runs
 from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork

@@ -367,15 +367,15 @@ class Steps(ABC):
         return self._remembered("rank path", lambda: self.folder.kept_table("rank_path.parquet", follow))
 
     def _answer(self) -> pd.DataFrame:
-        from mrinterp.effects._claims import claim_table, shift_estimates
+        from mrinterp.effects._claims import claim_table, rests_on, shift_estimates
 
         def answer() -> pd.DataFrame:
             made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
             resample = next((e for e in knockouts.values() if e.kind == "resample"), None)
-            judge, again = made["rectified_judge"], made["rectified_again"]
+            judge, again, chosen = made["rectified_judge"], made["rectified_again"], None
             if self.plan.estimation.rests_on == "mr":
                 judge, again = shift_estimates(knockouts["shift"]), made["replication"]
-                rungs = {n: e for n, e in rungs.items() if n != "rectified"}
+                chosen = rests_on({n: e for n, e in rungs.items() if n != "rectified"})
             return claim_table(
                 rungs,
                 knockouts["contrast"],
@@ -384,7 +384,8 @@ class Steps(ABC):
                 self._rope(),
                 self._scan("estimation").labels,
                 resample,
-                self._randomize_site(),
+                self._randomize_site() if chosen is None else None,
+                chosen,
             )
 
         def kept() -> pd.DataFrame:

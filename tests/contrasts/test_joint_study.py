@@ -48,3 +48,16 @@ def test_it_does_not_apply_elsewhere(finished_run: Path) -> None:
     found = Study.open(finished_run).site_experiment
     assert isinstance(found, NotApplicable)
     assert "40 features" in str(found)
+
+
+def test_claims_rest_on_instruments_where_the_plan_says_so(tiny_encoder: Path, tmp_path: Path) -> None:
+    """A local slope: never negligible, and not confirmed by the very shift that it rests on."""
+    path = write_tiny_study(tmp_path, tiny_encoder, estimation={"max_rank": 40, "rests_on": "mr"})
+    study = Study.from_toml(path, tmp_path / "run").run()
+    table = study.results
+    assert set(table["rests_on"]) == {"within_calibrated"}
+    assert "negligible" not in set(table["verdict"])
+    assert study.estimates["within_calibrated"].meta["roles"] == ["own"] * len(table)
+    assert set(table["confirmed"]) <= {"no knockout", ""}
+    assert table["rectified"].notna().all(), "every rung stands in the answer"
+    assert "local slopes" in (tmp_path / "run" / "report.html").read_text()

@@ -10,10 +10,11 @@ from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._bench_gradient import predicted_contrast
 from mrinterp.knockouts._designs.rectified_contrast import drawn_prompts, rectified_contrast
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._logit_outcomes import Probability
 from mrinterp.outcomes._outcome import Sampling
+from mrinterp.results._contrast_levels import NATURAL_SD
 from tests.linear_stack import WIDTH, LinearStack, stack_bench
 
 

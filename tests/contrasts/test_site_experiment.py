@@ -15,10 +15,11 @@ from mrinterp.core.errors import InputError
 from mrinterp.features._latents import Latents
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.site_experiment import STILL, site_experiment
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._outcome import Sampling
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.site_experiment import DEPENDS
 from mrinterp.stats.clustered.joint_effects import joint_effects, random_settings
 from tests.design_networks import Readout, bench_of, inputs, linear

@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 
 from mrinterp.core.checks import checked_count, checked_level, checked_seed
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan import FEWEST_FAMILIES
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._bench_gradient import predicted_contrast
-from mrinterp.knockouts._contrast_levels import FEWEST_FAMILIES, contrast_levels
+from mrinterp.knockouts._contrast_levels import contrast_levels
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._knock_out import knock_out
-from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.clustered.least_squares import families_of

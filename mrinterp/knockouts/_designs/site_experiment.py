@@ -22,10 +22,11 @@ from mrinterp.knockouts._designs.site_writes import (
     moved_ones,
 )
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._kinds.contrast import NATURAL_SD, Contrast
+from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, outcome_sd, resolutions
 from mrinterp.knockouts._site_variation import site_variation
+from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.stats.clustered.calibrated import DRAWN, FEWEST, OWN, calibrated, calibration_roles
 from mrinterp.stats.clustered.joint_effects import Jackknifed, joint_effects, random_settings

@@ -17,13 +17,10 @@ from mrinterp.knockouts._contrast_levels import contrast_groups, contrast_levels
 from mrinterp.knockouts._kinds.kind import Kind, Targets
 from mrinterp.results._contrast_levels import ContrastLevels
 
-__all__ = ["NATURAL_SD", "Contrast"]
+__all__ = ["Contrast"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
-
-NATURAL_SD = 2.563
-"""Standard deviations between the quantiles .1 and .9 of a normal distribution: a contrast over a natural sd."""
 
 
 @dataclass(frozen=True)
