@@ -31,8 +31,9 @@ A study is one TOML file: the network, what is read from it, what is asked of it
 fixed before anything is read. A key that is unknown, or that does not belong to its kind, is refused with the
 nearest known key. Paths start from the folder of the study file. `mrinterp run study.toml --dry-run` checks the file
 and everything that plan and prompts already tell (features that exist, labels, runs against columns, positions, words
-that the tokenizer can tell apart, latents that are alive, memory and disk), and prints what the study would cost; a run
-checks the same before its first pass. Functions that a file names are shown and asked about before they are imported
+that the tokenizer can tell apart, latents that are alive, memory and disk), and prints what the study would cost, how wide its
+intervals will be and what they can show, from a rehearsal of the pilot on five discovery families, with what is assumed; a
+run checks the same before its first pass. Functions that a file names are shown and asked about before they are imported
 ([SECURITY.md](../SECURITY.md)). A whole file stands in the [README](../README.md); the one of the demo
 is [minilm_sentiment.toml](../mrinterp/studies/minilm_sentiment.toml).
 

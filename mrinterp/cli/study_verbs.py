@@ -28,7 +28,9 @@ allow_code_option: Any = click.option(
     "--top", type=click.IntRange(1), default=16, show_default=True, help="Features printed at the end."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Check the study, print forward passes, time and memory; run nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Check the study, print passes, time, memory and the intervals to expect; write nothing.",
 )
 @allow_code_option
 def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) -> None:
@@ -36,12 +38,16 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
 
     STUDY is a TOML file, or the name of one that ships with the package (minilm_sentiment).
     """
-    from mrinterp.report.terminal import cost_text, summary_text
+    from mrinterp.report.terminal import cost_text, precision_text, summary_text
     from mrinterp.study import Study
 
     opened = Study.from_toml(study, out, allow_code=allow_code)
     _agree(opened, study)
-    say(cost_text(opened.cost()) if dry_run else summary_text(opened.run(), top))
+    if not dry_run:
+        say(summary_text(opened.run(), top))
+        return
+    say(cost_text(opened.cost()))
+    say(precision_text(opened.expected_precision(), opened.plan.estimation.rope))
 
 
 @click.command("rerun", short_help="Repeat a finished run and compare claim by claim.")

@@ -190,7 +190,8 @@ class FeaturesSection(Section):
     )
     latents: tuple[int, ...] | None = Field(
         default=None,
-        description="For `sae` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most.",
+        description="For `sae` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most. Of a"
+        " trained one those are taken that live after training, and how many they are is said.",
     )
     tokens: tuple[str | int, ...] | None = Field(
         default=None,

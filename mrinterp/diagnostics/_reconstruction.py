@@ -35,5 +35,11 @@ def reconstruction_check(facts: Mapping[str, Any]) -> Check:
         neglog10p=float("nan"),
         verdict="passed" if explained >= ENOUGH else "warning",
         note=f"{facts['summary']}; {len(facts['dead'])} of {facts['latents']} latents dead on discovery; {kept}."
-        " What it does not reconstruct is part of the bypass.",
+        f"{_fewer(facts)} What it does not reconstruct is part of the bypass.",
     )
+
+
+def _fewer(facts: Mapping[str, Any]) -> str:
+    if "asked" not in facts:
+        return ""
+    return f" The plan asks for {facts['asked']} latents: {facts['taken']} live after training, and these are the features."

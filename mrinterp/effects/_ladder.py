@@ -42,8 +42,13 @@ def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
     varying, features = int((doses[:, real] != 0).any(axis=0).sum()), len(panel.feature_names)
     if varying >= features + MORE_DOSES:
         return None
+    more = {
+        "noise": "instruments.noise.directions_per_class is too small",
+        "slot": "the slots have too few fillers",
+    }
+    why = more.get(kind, "the table has too few kinds of perturbation")
     return NotApplicable(
-        f"{varying} doses vary for {features} features, and it needs {features + MORE_DOSES}",
+        f"{varying} doses vary for {features} features, and it needs {features + MORE_DOSES}: {why}",
         "two-stage least squares",
     )
 

@@ -15,8 +15,9 @@ from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences
 from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
+from mrinterp.results._check import NotApplicable
 
-__all__ = ["cost_text", "rerun_text", "summary_text"]
+__all__ = ["cost_text", "precision_text", "rerun_text", "summary_text"]
 
 
 def summary_text(study: FinishedStudy, top: int = 16) -> str:
@@ -192,3 +193,44 @@ def cost_text(cost: dict[str, float]) -> str:
             f"Memory: about {cost['bytes'] / 2**30:.1f} GiB beyond the libraries; disk: about {cost['disk'] / 2**30:.2f} GiB.",
         ]
     )
+
+
+def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
+    """How wide the intervals of a study that has not been run will be, and what they can show.
+
+    Parameters
+    ----------
+    found : DataFrame or NotApplicable
+        `Study.expected_precision`.
+    rope : float
+        Half width of the region of practical equivalence, in sd of the outcome.
+    """
+    if isinstance(found, NotApplicable):
+        return f"Expected intervals: not known before the run: {found.reason}."
+    lines = [
+        "Expected 95% intervals, per natural sd of a feature, in sd of the outcome, by what the prediction is worth:"
+    ]
+    for (outcome, n), rows in found.groupby(["outcome", "families"], sort=False):
+        first = rows.iloc[0]
+        each = f"{first['prompts']} prompt{'s' if first['prompts'] > 1 else ''} each"
+        lines.append(f"  {outcome}, {n} families knocked out ({each}) of {first['all_families']}:")
+        if rows["half_width"].isna().all():
+            lines.append("    none of the stand-ins changed it in the rehearsal: its width is not known")
+            continue
+        lines += [
+            f"    {_predicted(r['prediction']):<45} +-{r['half_width']:.2g} ({r['in_ropes']:.2g} ROPE); no effect shown"
+            f" as such: {r['absence']:.0%}; causal found from {r['causal_from']:.2g} ROPE"
+            for r in rows.to_dict("records")
+        ]
+    lines += [
+        f"  ROPE {rope:g} sd. 'No effect shown as such' is the chance that a feature without any effect is called"
+        " negligible; 'causal found from' is the effect that is called causal with chance 80%.",
+        f"  Measured on {found['measured_on'].iloc[0]}. Assumed: features vary between families as much as these do; from"
+        " five families, right within about 1.5 times. Which correlation the prediction will have, only the run says.",
+    ]
+    return "\n".join(lines)
+
+
+def _predicted(name: str) -> str:
+    words = {"none": "knockouts alone (correlation 0)", "gradient, as here": "gradient, as it predicted here"}
+    return words.get(name, f"prediction of {name} across prompts")

@@ -32,6 +32,7 @@ __all__ = [
     "head_dictionary",
     "latent_dictionary",
     "learn_dictionary",
+    "more_components",
     "refuse_dead_latents",
     "scaled_dictionary",
 ]
@@ -69,7 +70,7 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
         raise InputError(
             "features.count",
             f"{count} components from {N} sentences of width {width}, which vary in {dimensions} dimensions",
-            f"Ask for at most {dimensions}",
+            more_components(dimensions, N - 1),
         )
     if kind == "independent_components":
         model = FastICA(count, whiten="unit-variance", random_state=seed, max_iter=2000, tol=1e-3)
@@ -83,6 +84,13 @@ def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) 
     order = np.argsort(-np.einsum("fd,fd->f", found.write, found.write), kind="stable")
     assert found.read is not None
     return replace(found, read=found.read[order], write=found.write[order])
+
+
+def more_components(dimensions: int, by_sentences: int) -> str:
+    """What to change where more components are asked for than there are: by the sentences, or by the site."""
+    if dimensions < by_sentences:
+        return f"Ask for at most {dimensions}"
+    return f"Give more discovery sentences (prompts.per_family, splits.discovery), or ask for at most {dimensions}"
 
 
 def scaled_dictionary(
@@ -185,8 +193,8 @@ def latent_dictionary(
     Raises
     ------
     InputError
-        For an autoencoder of another width, a latent that it does not have or that never changes, or
-        fewer changing latents than asked for.
+        For an autoencoder of another width or a latent that it does not have; a latent that never changes, or fewer
+        changing ones than asked for, of a given autoencoder; one trained here of which no latent changes.
 
     Notes
     -----
@@ -261,6 +269,8 @@ def _latent_values(network: CutNetwork, design: Design, rows: NDArray[np.int_], 
 
 
 def _chosen_latents(section: FeaturesSection, view: Latents, sd: Array) -> NDArray[np.int_]:
+    if section.kind == "train_sae":
+        return _live_latents(section, sd)
     if section.latents is not None:
         still = np.flatnonzero(~(sd > 0))
         if len(still):
@@ -278,6 +288,22 @@ def _chosen_latents(section: FeaturesSection, view: Latents, sd: Array) -> NDArr
             f"Ask for at most {alive}",
         )
     return np.sort(np.argsort(-sd, kind="stable")[: section.count])
+
+
+def _live_latents(section: FeaturesSection, sd: Array) -> NDArray[np.int_]:
+    """Of an autoencoder trained here: how many of its latents live is known only after training, so that those are taken
+    of the asked ones that do; `sae_facts` says how many were asked for."""
+    alive = np.flatnonzero(sd > 0)
+    if not len(alive):
+        raise InputError(
+            "features.train",
+            f"none of {len(sd)} latents changes over the discovery split",
+            "Train longer or with another rate (features.train.steps, features.train.rate), or keep more per token"
+            " (features.train.k)",
+        )
+    if section.latents is not None:
+        return alive
+    return np.sort(np.argsort(-sd, kind="stable")[: min(section.count, len(alive))])
 
 
 def _decoder_rows(

@@ -104,6 +104,8 @@ def learn_basis(
     if network.beside is not None:
         _refuse_downstream(viewed, dictionary, design)
     meta = _meta(network, design, read["outcome"], noise_free, change["features"], ceiling)
+    if network.sae is not None:
+        meta["sae"] = sae_facts(network, design) | _asked(plan, len(dictionary.names))
     return Basis(
         dictionary=_labelled(dictionary, read["features"][noise_free], rows[noise_free], design, labels),
         mean_directions=directions.pop("mean"),
@@ -161,9 +163,14 @@ def _meta(
         "natural_runs": int(noise_free.sum()),
         "feature_change_sd": float(np.sqrt((feature_change**2).mean())),
     }
-    if network.sae is not None:
-        meta["sae"] = sae_facts(network, design)
     return meta
+
+
+def _asked(plan: Plan, found: int) -> dict[str, int]:
+    """How many latents the plan asks for, where training left fewer that live."""
+    chosen = plan.features.latents
+    asked = plan.features.count if chosen is None else len(chosen)
+    return {"asked": asked, "taken": found} if asked > found else {}
 
 
 def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:
@@ -204,8 +211,14 @@ def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, values: Arr
             raise InputError(
                 f"outcome {name!r}",
                 f"never changes under {kind} (discovery split)",
-                "Check that it depends on the network, or perturb more strongly",
+                _stronger(kind),
             )
+
+
+def _stronger(kind: str) -> str:
+    """What makes a perturbation of this kind change an outcome that it never changed."""
+    more = {"noise": "raise instruments.noise.scale", "slot": "give fillers that differ more"}
+    return f"{more.get(kind, 'give pairs that differ more').capitalize()}; or check that it depends on the network at all"
 
 
 def _refuse_downstream(network: CutNetwork, dictionary: Dictionary, design: Design) -> None:

@@ -14,7 +14,7 @@ from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_network import StudyNetwork
 from mrinterp.scan._cost import needed_bytes, refuse_too_large
-from mrinterp.scan._dictionary import feature_names
+from mrinterp.scan._dictionary import feature_names, more_components
 from mrinterp.scan._discovery import check_labels
 
 __all__ = ["check_before"]
@@ -73,7 +73,7 @@ def _names(plan: Plan, source: Path, opened: StudyNetwork, design: Design, width
         raise InputError(
             "features.count",
             f"{features.count} components from {sentences} sentences of width {width}",
-            f"Ask for at most {most}",
+            more_components(most, sentences - 1),
         )
     return feature_names(site, features.count)
 
@@ -140,11 +140,12 @@ def _refuse_few_runs(plan: Plan, design: Design, features: int) -> None:
         for kind in kinds if split == "replication" else [plan.estimation.kind]:
             runs = len(design.rows(split, (kind,)))
             if runs <= features:
-                more = "prompts.per_family" if kind == "pair" else f"instruments.{kind}.runs_per_prompt"
+                prompts = len(design.rows(split, ("clean",)))
+                enough = f"instruments.{kind}.runs_per_prompt to {features // prompts + 1}"
                 raise InputError(
                     f"splits.{split}",
                     f"{runs} {kind} runs for {features} features: each regression needs more runs than columns",
-                    f"Raise {more}, add families, or ask for fewer features",
+                    f"Raise {'prompts.per_family' if kind == 'pair' else enough}, or add families",
                 )
 
 

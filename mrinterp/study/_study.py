@@ -16,6 +16,7 @@ from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.study_path import study_path
 from mrinterp.core.threads import one_blas_thread
+from mrinterp.results._check import NotApplicable
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study._findings import Findings
 from mrinterp.study._stages import STAGES, Stage
@@ -317,6 +318,28 @@ class Study(Findings):
         given = opened.plan_features(network.width)
         chosen = features.latents or range(features.count)
         return scan_cost(network, design, len(given.names if given else chosen), self.plan)
+
+    def expected_precision(self) -> pd.DataFrame | NotApplicable:
+        """How wide the intervals will be and what they can show, from a rehearsal of the pilot; nothing is written.
+
+        Returns
+        -------
+        DataFrame or NotApplicable
+            By outcome, number of families that are knocked out, and what the prediction may be worth:
+            `mrinterp.knockouts._rehearsal.expected_precision`.
+
+        Raises
+        ------
+        InputError
+            For what a run would refuse, as far as plan and prompts tell it.
+        """
+        from mrinterp.knockouts._rehearsal import expected_precision
+
+        self.folder.check_same_plan(self.plan)
+        self.check_before()
+        network = self._bare_network
+        given = self._opened.plan_features(network.width)
+        return expected_precision(self.plan, network, self._drawn_design(), given)
 
     # -- how it prints -----------------------------------------------------------------------------
 

@@ -153,7 +153,8 @@ def test_more_features_than_doses_leave_two_stage_least_squares_out(decoder: Pat
     )
     assert "tsls" not in study.estimates
     note = next(c["note"] for c in study.checks if c["name"] == "two-stage least squares")
-    assert note == "21 doses vary for 24 features, and it needs 29"
+    why = "instruments.noise.directions_per_class is too small"
+    assert note == f"21 doses vary for 24 features, and it needs 29: {why}"
     assert len(study.results) == 24
 
 

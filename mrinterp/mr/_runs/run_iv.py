@@ -168,16 +168,25 @@ def carried_rank(data: RunData, J: int) -> tuple[RunData, str]:
     """The data with no more bypass components than the doses carry, and a note where it was lowered."""
     p, asked = data.X.shape[1], data.R.shape[1]
     if p + 5 > J:
-        raise InputError(
-            "instruments",
-            f"{J} that vary for {p} features",
-            f"Dose-based estimates need at least {p + 5}; add instruments or list fewer features",
-        )
+        raise InputError("instruments", f"{J} that vary for {p} features", _more_doses(data, J, p + 5))
     carried = max(J // INSTRUMENTS_PER_COLUMN - p, 0)
     if asked <= carried:
         return data, ""
     note = f"bypass rank lowered from {asked} to {carried}, so that every column has {INSTRUMENTS_PER_COLUMN} doses"
     return data.with_bypass(range(carried)), note
+
+
+def _more_doses(data: RunData, J: int, needed: int) -> str:
+    """What to change where too few doses vary by themselves: the runs are too few, or the instruments are."""
+    varying = data.doses().shape[1]
+    if varying > J:
+        return (
+            f"Dose-based estimates need at least {needed}. {varying} doses vary, but in {len(data.X)} runs only {J} of"
+            " them independently: add runs, or instruments that are not sums of others"
+        )
+    noise = data.panel.instruments["kind"].eq("noise").any() if "kind" in data.panel.instruments else False
+    how = "more noise directions per token class" if noise else "more instruments"
+    return f"Dose-based estimates need at least {needed}: give {how}; the features are not too many"
 
 
 def _estimated(method: str, words: str, panel: Panel, rank: int | None) -> Estimates:

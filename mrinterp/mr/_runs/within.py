@@ -269,10 +269,11 @@ def _out_of_fold(R: Array, targets: Array, fold: NDArray[np.int_], folds: int, r
 def _check_identified(Z: Array, change: Changes) -> None:
     N, d = Z.shape
     if d + change.absorbed >= N:
+        features = change.features.shape[1]
+        bare = min(features, d) + change.absorbed
+        fix = "Add runs" if bare >= N else f"Lower the bypass rank to at most {N - 1 - bare}, or add runs"
         raise InputError(
-            "panel",
-            f"{N} perturbed runs for {d} columns and {change.absorbed} prompt means",
-            "Add runs, or lower the bypass rank",
+            "panel", f"{N} perturbed runs for {d} columns and {change.absorbed} prompt means", fix
         )
 
 
