@@ -1,0 +1,107 @@
+"""Which tests ran each line of the project, how long each takes, and which of them to try on a mutant."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections import defaultdict
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from coverage import CoverageData
+
+ROOT = Path(__file__).parents[2]
+MOST_TESTS, MOST_SECONDS = 40, 25.0
+Lines = dict[tuple[str, int], set[str]]
+
+
+class Timer:
+    """A pytest plugin that keeps the seconds of every test that passed."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.failed: set[str] = set()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.outcome != "passed":
+            self.failed.add(report.nodeid)
+
+
+def cover(work: Path, folders: list[str]) -> None:
+    """Run the tests of one list of folders; keep lines by test, and seconds by test."""
+    timer = Timer()
+    os.environ["COVERAGE_FILE"] = str(work / "coverage")
+    # Tests of the command line run it as a process, whose lines are not seen from here.
+    options = ["-q", "-pno:cacheprovider", "-pno:xdist", "--ignore-glob=*test_cli*"]
+    options += ["--cov=mrinterp", "--cov-context=test", "--cov-report="]
+    pytest.main([*options, *folders], plugins=[timer])
+    rows = [(n, s) for n, s in timer.seconds.items() if n not in timer.failed]
+    pd.DataFrame(rows, columns=["test", "seconds"]).to_csv(work / "seconds.csv", index=False)
+
+
+def covering(work: Path) -> tuple[Lines, dict[str, float]]:
+    """Which tests ran each line, and how long each takes, over all processes of the first step."""
+    lines: Lines = defaultdict(set)
+    seconds: dict[str, float] = {}
+    for part in sorted(p for p in work.iterdir() if (p / "coverage").exists()):
+        seconds |= pd.read_csv(part / "seconds.csv").set_index("test")["seconds"].to_dict()
+        data = CoverageData(str(part / "coverage"))
+        data.read()
+        for name in data.measured_files():
+            file = str(Path(name).relative_to(ROOT))
+            for line, contexts in data.contexts_by_lineno(name).items():
+                lines[file, line] |= {c.split("|")[0] for c in contexts if c} & set(seconds)
+    add_compiled(lines)
+    return lines, seconds
+
+
+def add_compiled(lines: Lines) -> None:
+    """Lines of compiled functions, with the tests that ran a line which names a function of their module."""
+    texts = {p: p.read_text() for p in sorted((ROOT / "mrinterp").rglob("*.py"))}
+    module_of = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in texts}
+    compiled = {m: p for m, p in module_of.items() if "@njit" in texts[p]}
+    tests: dict[str, set[str]] = defaultdict(set)
+    for _ in range(3):  # kernels that call kernels of another module
+        for path, text in texts.items():
+            file, tree = str(path.relative_to(ROOT)), ast.parse(text)
+            here = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            origin = {
+                name.asname or name.name: node.module
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and node.module in compiled
+                for name in node.names
+            }
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Name) and node.id in origin:
+                    tests[str(origin[node.id])] |= lines.get((file, node.lineno), set()) | tests[here]
+            if here in compiled:  # called from the module's own plain functions
+                for line in range(1, text.count("\n") + 2):
+                    tests[here] |= lines.get((file, line), set())
+    for module, path in compiled.items():
+        file = str(path.relative_to(ROOT))
+        for node in ast.walk(ast.parse(texts[path])):
+            if isinstance(node, ast.FunctionDef) and any(
+                "njit" in ast.unparse(d) for d in node.decorator_list
+            ):
+                for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1):
+                    lines[file, line] |= tests[module]
+
+
+def chosen(tests: set[str], seconds: dict[str, float], ran: dict[str, int], first: list[str]) -> list[str]:
+    """At most 25 tests: each test function in turn, those that run the fewest lines first, as time allows.
+
+    Tests of the files in ``first`` come before all others.
+    """
+    functions: dict[tuple[bool, str], list[str]] = defaultdict(list)
+    for test in sorted(tests, key=lambda t: (ran[t], seconds[t], t)):
+        functions[not any(test.startswith(f) for f in first), test.split("[")[0]].append(test)
+    turns = max(map(len, functions.values()))
+    by_turn = [(added, k, f[k]) for k in range(turns) for (added, _), f in functions.items() if k < len(f)]
+    order = [test for _, _, test in sorted(by_turn, key=lambda t: t[:2])]
+    found, total = order[:1], seconds[order[0]]
+    for test in order[1:]:
+        if len(found) < MOST_TESTS and total + seconds[test] < MOST_SECONDS:
+            found, total = [*found, test], total + seconds[test]
+    return found

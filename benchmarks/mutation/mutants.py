@@ -1,0 +1,253 @@
+"""Would the tests notice? Random mutants of the rooms that compute, and how many of them a test catches.
+
+``python benchmarks/mutation/mutants.py cover`` runs the tests once and keeps which test ran which line, and how long each
+test took (about twice as long as the tests themselves). ``python benchmarks/mutation/mutants.py run --mutants 300 --seed 0``
+then draws mutants at random (one operator or one constant, changed on a covered line of ``stats``, ``mr``, ``coloc``,
+``knockouts``, ``scan``, ``diagnostics`` and ``models``), runs for each at most 40 tests that ran its line, the most
+specific first, and writes ``benchmarks/results/mutants.csv`` and ``mutants.md``. Each verdict is kept as it comes, and
+a second call goes on from there.
+
+Lines of compiled kernels are not seen by coverage: they count as covered by the tests that ran a line which names a
+function of the kernel's module.
+
+After tests were added, ``cover --work .mutants/new --tests FILES`` learns what they run and ``retry --seed 0`` tries
+the survivors again, the added tests first; the table states the score before and after. Why a survivor does not matter
+is kept by hand in ``benchmarks/results/mutants_reasons.csv`` and joined to the table. Where several samples were
+drawn, each has its table (``--name``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from itertools import count as counted
+from pathlib import Path
+from queue import Queue
+
+import pandas as pd
+from covering import MOST_TESTS, ROOT, Lines, chosen, cover, covering
+from forks import Runner, copies, without_callers
+from places import Mutant, Places
+from tqdm import tqdm
+
+RESULTS = ROOT / "benchmarks" / "results"
+ROOMS = ("stats", "mr", "coloc", "knockouts", "scan", "diagnostics", "models")
+TESTS = [
+    f"tests/{folder}"
+    for folder in ("stats", "mr", "knockouts", "contrasts", "coloc", "networks", "diagnostics", "kept")
+]
+"""Tests that run whole studies are too slow for this: lines that only they run are not drawn."""
+
+
+def drawn(lines: Lines, count: int, seed: int) -> list[Mutant]:
+    """Mutants of covered lines, at random: all places are shuffled, and one change of each of the first covered taken."""
+    places: list[list[Mutant]] = []
+    for room in ROOMS:
+        for path in sorted((ROOT / "mrinterp" / room).rglob("*.py")):
+            places += Places(str(path.relative_to(ROOT)), path.read_text()).found
+    dice = random.Random(seed)
+    dice.shuffle(places)
+    return [m for m in map(dice.choice, places) if lines.get((m.file, m.line))][:count]
+
+
+STAMPS = counted(1_000_000_000)
+SOUND: set[str] = set()  # tests that pass without a mutant in the copies
+
+
+def verdict(mutant: Mutant, tests: list[str], runner: Runner, patience: float) -> tuple[str, str]:
+    """Whether one of the tests fails in a copy of the project that has the mutant, and which one.
+
+    Stored byte code goes by the file's time in seconds: every mutant has a time of its own, and the original its old one.
+    """
+    tree = runner.tree
+    path = tree / mutant.file
+    original, times = path.read_text(), path.stat()
+    path.write_text(mutant.applied(original))
+    stamp = next(STAMPS)
+    os.utime(path, (stamp, stamp))
+    store = tree / ".numba"
+    if "@njit" in original:
+        store = without_callers(store, Path(mutant.file).stem, tree / f".numba{stamp}")
+    try:
+        code, failed = runner(tests, store, patience)
+    except TimeoutError:
+        return "killed (time)", ""
+    finally:
+        path.write_text(original)
+        os.utime(path, (times.st_atime, times.st_mtime))
+        if store.name != ".numba":
+            shutil.rmtree(store, ignore_errors=True)
+    if code == 0:
+        return "survived", ""
+    # What fails without the mutant as well shows nothing: it is left out and the others are run again.
+    if failed in SOUND:
+        return "killed", failed
+    suspects = [failed] if failed in tests else tests
+    if runner(suspects, tree / ".numba", patience)[0] == 0:
+        SOUND.add(failed if failed in tests else "")
+        return "killed", failed or f"exit {code}"
+    rest = [t for t in tests if t != failed]
+    return verdict(mutant, rest, runner, patience) if failed in tests and rest else ("not tried", failed)
+
+
+def tried(
+    mutants: list[Mutant],
+    found: tuple[Lines, dict[str, float]],
+    work: Path,
+    kept: Path,
+    jobs: int,
+    first: list[str],
+) -> pd.DataFrame:
+    """The verdict on every mutant; those that ``kept`` has already are not tried again."""
+    lines, seconds = found
+    ran: dict[str, int] = defaultdict(int)
+    for tests in lines.values():
+        for test in tests:
+            ran[test] += 1
+    os.environ.setdefault("MRINTERP_REFERENCE", str(ROOT.parent / "shared" / "reference"))
+    before = pd.read_csv(kept, dtype={"old": str, "new": str}) if kept.exists() else pd.DataFrame()
+    known = {(m["file"], m["start"], m["new"]): m for m in before.to_dict("records")}
+    runners: Queue[Runner] = Queue()
+    for tree in copies(work, jobs):
+        runners.put(Runner(tree))
+
+    def one(mutant: Mutant) -> dict[str, object]:
+        key = (mutant.file, mutant.start, mutant.new)
+        if key in known:
+            return dict(known[key])
+        tests = chosen(lines[mutant.file, mutant.line], seconds, ran, first)
+        runner, start = runners.get(), time.monotonic()
+        try:
+            outcome, by = verdict(mutant, tests, runner, 40 + 4 * sum(seconds[t] for t in tests))
+        finally:
+            runners.put(runner)
+        code = (ROOT / mutant.file).read_text().splitlines()[mutant.line - 1].strip()
+        row = asdict(mutant) | {"code": code, "tests": len(tests), "verdict": outcome, "by": by}
+        row["seconds"] = round(time.monotonic() - start, 1)
+        pd.DataFrame([row]).to_csv(kept, mode="a", header=not kept.exists(), index=False)
+        return row
+
+    with ThreadPoolExecutor(jobs) as pool:
+        return pd.DataFrame(tqdm(pool.map(one, mutants), total=len(mutants), unit="mutant", disable=None))
+
+
+def run(work: Path, count: int, seed: int, jobs: int, name: str) -> None:
+    """Draw, try and write down."""
+    found = covering(work)
+    report(tried(drawn(found[0], count, seed), found, work, work / f"tried{seed}.csv", jobs, []), seed, name)
+
+
+def retry(work: Path, seed: int, jobs: int, name: str) -> None:
+    """Try the survivors of a sample again, the tests that were added since first, and write down."""
+    table = pd.read_csv(work / f"tried{seed}.csv", dtype={"old": str, "new": str})
+    survivors = table[table["verdict"] == "survived"]
+    added = pd.read_csv(work / "new" / "seconds.csv")["test"].str.split("[").str[0].unique().tolist()
+    mutants = [Mutant(*m) for m in survivors[["file", "line", "start", "old", "new"]].itertuples(index=False)]
+    kept = work / f"retried{seed}.csv"
+    kept.unlink(missing_ok=True)
+    again = tried(mutants, covering(work), work, kept, jobs, added)
+    table["first"] = table["verdict"]
+    table.loc[survivors.index, "verdict"] = again["verdict"].to_numpy()
+    report(table, seed, name)
+
+
+def report(table: pd.DataFrame, seed: int, name: str) -> None:
+    """Write the table with the reasons that are kept by hand, and the score."""
+    keys = ["file", "code", "old", "new"]
+    table = table.astype({"old": str, "new": str})
+    reasons = RESULTS / "mutants_reasons.csv"
+    if reasons.exists():
+        table = table.merge(pd.read_csv(reasons, dtype=str)[[*keys, "why"]], on=keys, how="left")
+    table["why"] = table["why"].fillna("") if "why" in table else ""
+    table = table.drop(columns=["seconds", "by"], errors="ignore")
+    table = table[table["verdict"] != "not tried"]
+    table.to_csv(RESULTS / f"{name}.csv", index=False)
+    killed = table["verdict"].str.startswith("killed")
+    score = killed.mean()
+    room = table["file"].str.split("/").str[1]
+    lines = [
+        "# Mutants",
+        "",
+        f"`python benchmarks/mutation/mutants.py run --mutants {len(table)} --seed {seed}`: {int(killed.sum())} of {len(table)} random"
+        f" mutants on covered lines are caught by at most {MOST_TESTS} of the tests that run the line ({score:.3f}).",
+        *added_since(table),
+        "",
+        "| room | mutants | caught |",
+        "|---|---|---|",
+        *(f"| {name} | {len(of)} | {of.mean():.2f} |" for name, of in killed.groupby(room)),
+        "",
+        "| survivor | change | why it does not matter |",
+        "|---|---|---|",
+    ]
+    for m in table[~killed].sort_values(["file", "line"]).to_dict("records"):
+        code = str(m["code"]).replace("|", "\\|")
+        lines.append(
+            f"| `{m['file']}:{m['line']}` `{code}` | `{m['old']}` to `{m['new']}` | {m['why'] or 'not looked at'} |"
+        )
+    (RESULTS / f"{name}.md").write_text("\n".join(lines) + "\n")
+    print(f"{score:.3f} of {len(table)} caught")
+
+
+def added_since(table: pd.DataFrame) -> list[str]:
+    """What the score was before tests were added for survivors."""
+    if "first" not in table:
+        return []
+    caught = table["first"].str.startswith("killed")
+    return [
+        "",
+        f"That is after tests were added for survivors of this very sample and the survivors tried again; in the first pass"
+        f" {int(caught.sum())} were caught ({caught.mean():.3f}). A fresh sample is the unbiased figure.",
+    ]
+
+
+def main() -> None:
+    """The steps."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=("cover", "run", "retry"))
+    parser.add_argument("--work", type=Path, default=ROOT / ".mutants", help="where lines by test are kept")
+    parser.add_argument("--tests", nargs="*", default=TESTS, help="folders or files of tests (cover)")
+    parser.add_argument("--mutants", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--name", default="mutants", help="name of the table in benchmarks/results")
+    given = parser.parse_args()
+    given.work = given.work.resolve()
+    if given.step == "run":
+        return run(given.work, given.mutants, given.seed, given.jobs, given.name)
+    if given.step == "retry":
+        return retry(given.work, given.seed, given.jobs, given.name)
+    shutil.rmtree(given.work, ignore_errors=True)
+    given.work.mkdir(parents=True)
+    if given.jobs == 1:
+        return cover(given.work, given.tests)
+    parts = [given.tests[k :: given.jobs] for k in range(given.jobs)]
+    running = []
+    for k, folders in enumerate(p for p in parts if p):
+        command = [
+            sys.executable,
+            __file__,
+            "cover",
+            "--jobs",
+            "1",
+            "--work",
+            str(given.work / str(k)),
+            "--tests",
+        ]
+        running.append(subprocess.Popen([*command, *folders], cwd=ROOT))
+    for one in running:
+        one.wait()
+    return None
+
+
+if __name__ == "__main__":
+    main()
