@@ -120,6 +120,7 @@ def forked(tests: list[str], tree: Path, store: str, patience: float) -> tuple[i
                 *(p for p in sys.path if p not in ("", str(ROOT), str(Path(__file__).parent))),
             ]
             options = ["-q", "-x", "--no-header", "--tb=no", "-pno:cacheprovider", "-pno:cov", "-pno:xdist"]
+            options += [f"--basetemp={tree / '.tmp'}"]  # no time for what other runs have left
             status = int(pytest.main([*options, *tests], plugins=[FirstFailure(failure)]))
         finally:
             os._exit(status)

@@ -128,6 +128,9 @@ def cases() -> dict[str, Callable[[], Any]]:
         "rank": lambda: bypass.choose_rank(features, rest, outcome, family, 30),
         "rank, ceiling": lambda: bypass.choose_rank(features, rest, outcome, family, 0, folds=3),
         "independent components": lambda: _dictionary("independent_components"),
+        "scaled directions": lambda: dictionaries.scaled_dictionary(
+            ("a", "b"), 3.0 * np.eye(7)[:2] + 0.2, np.eye(7)[:2] / 3.0, _means(), oriented=True
+        ),
         "principal components": lambda: _dictionary("principal_components"),
     }
 
