@@ -53,8 +53,50 @@ def covering(work: Path) -> tuple[Lines, dict[str, float]]:
             file = str(Path(name).relative_to(ROOT))
             for line, contexts in data.contexts_by_lineno(name).items():
                 lines[file, line] |= {c.split("|")[0] for c in contexts if c} & set(seconds)
+    add_imported(lines)
     add_compiled(lines)
     return lines, seconds
+
+
+def add_imported(lines: Lines) -> None:
+    """Lines that run when a module is imported, with the tests that use what they define.
+
+    The default of a parameter counts as run by the tests that run the function, a constant by those that run a line
+    with its name, the attributes of a class by those that run its methods.
+    """
+    trees = {
+        str(p.relative_to(ROOT)): ast.parse(p.read_text()) for p in sorted((ROOT / "mrinterp").rglob("*.py"))
+    }
+    by_name: dict[str, set[str]] = defaultdict(set)
+    for file, tree in trees.items():
+        for node in ast.walk(tree):
+            name = (
+                node.id
+                if isinstance(node, ast.Name)
+                else node.attr
+                if isinstance(node, ast.Attribute)
+                else ""
+            )
+            if name.isupper() or name.startswith("_"):
+                by_name[name] |= lines.get((file, node.lineno), set())
+    for file, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                inside = isinstance(node, ast.ClassDef)
+                first, last = node.body[0].lineno, node.end_lineno or 0
+                tests = set().union(*(lines.get((file, k), set()) for k in range(first, last + 1)))
+                for k in range(node.lineno, last if inside else first):
+                    if inside and any(
+                        isinstance(m, ast.FunctionDef) and m.lineno <= k <= (m.end_lineno or 0)
+                        for m in node.body
+                    ):
+                        continue
+                    lines[file, k] |= tests
+        for node in tree.body:
+            if isinstance(node, ast.Assign | ast.AnnAssign):
+                target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+                for k in range(node.lineno, (node.end_lineno or 0) + 1):
+                    lines[file, k] |= by_name.get(ast.unparse(target), set())
 
 
 def add_compiled(lines: Lines) -> None:
