@@ -26,6 +26,7 @@ from mrinterp.stats.sparse.ld_mismatch import (
 
 __all__ = [
     "EXPLAINED",
+    "LARGEST",
     "SMALLEST",
     "LDCheck",
     "alleles_of",
@@ -58,6 +59,7 @@ EXPLAINED = (
     0.9,
 )  # variance explained by the strongest instrument, where n is not known
 SMALLEST = 1000.0  # no smaller sample is supposed then: in a small one every z is a large effect
+LARGEST = 1e100  # of a z-score: squares of larger ones overflow, and the answer is the same
 
 
 def validate_ld(
@@ -365,7 +367,7 @@ def check_ld(
     -------
     LDCheck
     """
-    decomposed = spectrum(ld)
+    decomposed, z = spectrum(ld), np.clip(z, -LARGEST, LARGEST)
     known = n is not None and bool(np.all(np.isfinite(n) & (n > 2)))
     sizes = np.asarray(n, float) if known else None
     share, foreign, swapped = _tested(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,17 @@ def test_the_terminal_says_it_before_any_set(tmp_path: Path) -> None:
     out = json.loads(run("coloc", pair, "--ld", ld, *sd, "--n-1", n, "--n-2", n, "--json")[0])
     assert out["applies"] is False
     assert out["signals"] == []
+
+
+@pytest.mark.parametrize("dense", [False, True])
+def test_a_z_score_whose_square_overflows_is_tested_in_silence(dense: bool) -> None:
+    ld = 0.5 ** np.abs(np.subtract.outer(np.arange(6), np.arange(6)))
+    z = np.tile(ld[0] * 1e200, (2, 1))
+    z[1, 3] *= -1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        reasons = check_ld(z, ld, list("abcdef"), dense=dense).reasons
+    assert reasons[1]
 
 
 @pytest.mark.parametrize("rows", [1, 2])
