@@ -11,7 +11,7 @@ Lines of compiled kernels are not seen by coverage: they count as covered by the
 function of the kernel's module.
 
 After tests were added, ``cover --work .mutants/new --tests FILES`` learns what they run and ``retry --seed 0`` tries
-the survivors again, the added tests first; the table states the score before and after. Why a survivor does not matter
+the survivors again, the added tests first and four times as many in all; the table states the score before and after. Why a survivor does not matter
 is kept by hand in ``benchmarks/results/mutants_reasons.csv`` (``equivalent``: yes where nothing that a user can see changes)
 and joined to the table. Where several samples were
 drawn, each has its table (``--name``).

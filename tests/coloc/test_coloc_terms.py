@@ -8,6 +8,7 @@ from scipy import optimize, stats
 
 from mrinterp import coloc, run_mr, tables
 from mrinterp.coloc._heidi import heidi_statistics
+from mrinterp.coloc._priors import SHARE_GRID
 from mrinterp.results import NotApplicable
 from mrinterp.stats.bayes_factors.hyprcoloc import shared_cause
 from mrinterp.stats.bayes_factors.wakefield import (
@@ -256,3 +257,10 @@ def test_estimated_prior_variance_maximizes_the_likelihood() -> None:
 
     best = np.exp(optimize.minimize_scalar(loss, bounds=(-8, 3), method="bounded").x)
     assert estimated_prior_variance(beta, variance, label)[0] == pytest.approx(best, rel=0.05)
+
+
+def test_shares_of_priors_are_probabilities_in_order() -> None:
+    shares = np.array(SHARE_GRID)
+    assert (np.diff(shares) > 0).all()
+    assert (shares[0] > 0, shares[-1] < 1) == (True, True)
+    np.testing.assert_allclose(shares + shares[::-1], 1.0, err_msg="as fine near 0 as near 1")

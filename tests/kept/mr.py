@@ -89,12 +89,20 @@ def _weak() -> Any:
     return draw(5, F=2, J=24, O=1, se=0.8)
 
 
+def _exact() -> Any:
+    """Outcomes that two of four exposures explain without a rest."""
+    d = draw(9, F=4, J=30, O=2)
+    y = np.array([[0.5, 0.0, -0.3, 0.0], [0.0, 0.0, 0.0, 1e-3]]) @ d.beta_x
+    return replace(d, beta_y=y, error_corr=None)
+
+
 TABLES: dict[str, Callable[[], Any]] = {
     "overlap": lambda: draw(1, F=2, J=26, O=2),
     "spoiled": _spoiled,
     "linked": _linked,
     "holes": _holes,
     "weak": _weak,
+    "exact": _exact,
 }
 
 
@@ -105,7 +113,12 @@ def _fit(table: str, method: str, **options: Any) -> Any:
         data = replace(data, ld=np.eye(data.shape[2]))
     if method not in NEED_LD and "ld" not in wanted and data.ld is not None:
         data = replace(data, ld=None)
-    sized = replace(data, n_x=np.full(data.shape[0], 3000.0), n_y=np.full(data.shape[1], 2000.0))
+    sizes = (
+        {}
+        if table == "exact"
+        else {"n_x": np.full(data.shape[0], 3000.0), "n_y": np.full(data.shape[1], 2000.0)}
+    )
+    sized = replace(data, **sizes)
     given = {k: min(v, 40) if k == "draws" else v for k, v in OPTIONS.get(method, {}).items()}
     if wanted.get("draws"):
         given.setdefault("draws", 40)
@@ -128,7 +141,7 @@ def cases() -> dict[str, Callable[[], Any]]:
             for world in (0, 3, 8):
                 found[f"{method}, world {world}"] = partial(_panel, world, method)
             continue
-        for table in TABLES:
+        for table in set(TABLES) - {"exact"}:
             found[f"{method}, {table}"] = partial(_fit, table, method)
         own = {"errors": ERRORS.get(method, []), "weights": WEIGHTS.get(method, CHOICES["weights"])}
         for option, values in (CHOICES | own).items():
@@ -136,6 +149,8 @@ def cases() -> dict[str, Callable[[], Any]]:
                 if _allowed(method, option, value):
                     table = "spoiled" if how.kind == "univariable" else "overlap"
                     found[f"{method}, {option} {value}"] = partial(_fit, table, method, **{option: value})
+    for method in ("susie_mv", "susie_direct", "mr_bma", "mv_robust", "mv_lasso", "mv_cml", "srivw"):
+        found[f"{method}, exact"] = partial(_fit, "exact", method)
     for covariance in ("CR1", "bootstrap"):
         found[f"within, {covariance}"] = partial(_panel, 3, "within", covariance=covariance)
     found["within, rank 2"] = partial(_panel, 3, "within", rank=2)

@@ -11,8 +11,13 @@ import torch
 
 import mrinterp
 from mrinterp import diagnostics, effects, knockouts, scan
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._torch_module import TorchAdapter
+from mrinterp.features._feature_view import ChannelMap
+from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
-from mrinterp.outcomes import CallableOutcome, OutcomeSet
+from mrinterp.outcomes import CallableOutcome, Logit, OutcomeSet
+from mrinterp.positions import MEAN_OF_TOKENS
 from tests.design_networks import Residual, bench_of, inputs
 from tests.diagnostics import test_claims as claims
 from tests.diagnostics.agreement_cases import estimates_of, knockout_of, truth_of
@@ -34,6 +39,23 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
+def _images() -> Bench:
+    torch.manual_seed(5)
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 2), torch.nn.Tanh(), torch.nn.Flatten(), torch.nn.Linear(36, 2)
+    )
+    x = torch.randn(20, 1, 4, 4, dtype=torch.float64)
+    return Bench(
+        TorchAdapter(net.double().eval()),
+        "1",
+        ChannelMap(Units([0, 2], 4)),
+        ModelInputs({"input": x}, torch.ones(20, 9, dtype=torch.long)),
+        Logit(0),
+        family=np.arange(20) // 2,
+        position=MEAN_OF_TOKENS,
+    )
+
+
 @cache
 def _benches() -> dict[str, Bench]:
     world = mrinterp.worlds.gated_world(families=12, per_family=2)
@@ -45,6 +67,7 @@ def _benches() -> dict[str, Bench]:
     return {
         "gated": world.bench(first="units", outcome=OutcomeSet([world.outcome, squared])),
         "words": stack_bench(30, LinearStack(1.5)),
+        "images": _images(),
         "stream": bench_of(stream, inputs(4, 36, 5), site="start", families=12),
     }
 
@@ -126,6 +149,9 @@ def cases() -> dict[str, Callable[[], Any]]:
         "rescue",
     ):
         found[f"{design}, gated"] = partial(_answer, "gated", design)
+    for kind in ("contrast", "mean", "resample"):
+        found[f"{kind}, images"] = lambda k=kind: knockouts.knock_out(_benches()["images"], k, draws=20)  # type: ignore[misc]
+    found["against_random, images"] = partial(_answer, "images", "against_random")
     found["rescue, upstream"] = _upstream
     for world in (0, 3, 8):
         panel = mrinterp.worlds.linear_world(world).panel

@@ -24,6 +24,9 @@ from mrinterp.stats.clustered import (
     swap_effects,
     through_origin,
 )
+from mrinterp.stats.profile import likelihood
+from mrinterp.stats.profile.losses import find_loss
+from mrinterp.stats.sparse import ld_mismatch
 from mrinterp.stats.tests import chi2_mixture, direction, equivalence, heterogeneity, minimum_effect, tails
 
 FAMILY = np.repeat(np.arange(12), 3)
@@ -189,6 +192,49 @@ def _families() -> dict[str, Callable[[], Any]]:
     }
 
 
+def _against_ld() -> Any:
+    """Z-scores that follow a matrix, z-scores of which one has the other sign, and z-scores of another order."""
+    ld = 0.7 ** np.abs(np.subtract.outer(np.arange(8), np.arange(8)))
+    z = np.stack([6.0 * ld[2], 6.0 * ld[2] * np.where(np.arange(8) == 3, -1.0, 1.0), 6.0 * ld[2][::-1]])
+    z[2, :2] += 3.0
+    known = ld_mismatch.spectrum(ld)
+    n = np.array([50.0, 500.0, 5000.0])
+    return {
+        "adjusted": ld_mismatch.adjusted_z(z, n),
+        "share": ld_mismatch.inconsistency(z, known),
+        "gain": ld_mismatch.null_gain(z, known, np.array([0.1, 0.3, 0.6])),
+        "dense": ld_mismatch.dense_inconsistency(z, known),
+        "swapped": ld_mismatch.swapped_signs(z, known),
+        "causes": ld_mismatch.causes_needed(z, ld, known, 4).astype(float),
+        "causes, n": ld_mismatch.causes_needed(z, ld, known, 4, n, alpha=0.05, mixed=True).astype(float),
+        "left": ld_mismatch.chi2_left(z, ld, known, 2),
+    }
+
+
+def _profile() -> Any:
+    """Value, slope and curvature of the profile likelihood, with and without overdispersion."""
+    rng = _rng()
+    b, y = rng.standard_normal((15, 2)), rng.standard_normal((3, 15))
+    data = likelihood.KnownErrors(
+        b[None],
+        y,
+        rng.uniform(0.5, 1, (3, 15)) ** 2,
+        np.tile(0.1 * np.eye(2) + 0.02, (15, 1, 1)),
+        np.full((1, 15, 2), 0.02),
+    )
+    theta = np.array([[0.2, -0.1], [0.5, 0.4], [0.0, 0.0]])
+    found: dict[str, Any] = {"defaults": data.residuals(theta)}
+    for name in ("l2", "huber", "tukey"):
+        loss = find_loss(name)
+        found[f"{name}, value"] = likelihood.profile_value(data, theta, loss)
+        found[name] = likelihood.profile_derivatives(data, theta, loss)
+        found[f"{name}, overdispersed"] = likelihood.profile_derivatives(data, theta, loss, 0.3)
+        found[f"{name}, trimmed"] = likelihood.profile_derivatives(
+            data, theta, loss, trim=np.array([2, 0, 4])
+        )
+    return found
+
+
 def cases() -> dict[str, Callable[[], Any]]:
     """Name of a case to what computes it."""
     x, x_se, y, y_se = _lines()
@@ -223,6 +269,8 @@ def cases() -> dict[str, Callable[[], Any]]:
             "pairwise": wakefield.pairwise_log_sums(np.abs(_runs(6))[:3]),
             "single": wakefield.single_cause_posterior(np.abs(_runs(6))[:3], 1e-2),
         },
+        "ld": _against_ld,
+        "profile": _profile,
         **_fits(),
         **_tails(),
         **_families(),

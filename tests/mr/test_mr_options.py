@@ -139,3 +139,16 @@ def test_without_methods_the_default_of_the_design_is_run() -> None:
     assert paired.meta["options"] == {"model": "sandwich", "distribution": "t"}
     (other,) = run_mr(replace(d, design="paired"), options={"mv_ivw": {"distribution": "normal"}})
     assert other.meta["options"] == {"model": "sandwich", "distribution": "normal"}
+
+
+@pytest.mark.parametrize("method", ["conmix", "hetpen", "mrmix"])
+def test_a_grid_of_effects_is_given_whole(method: str) -> None:
+    whole = estimate(data(), method, lower=-1.0, upper=1.0, step=0.01)
+    np.testing.assert_allclose(whole.details["grid_step"], 0.01)
+    assert (np.abs(whole.beta / 0.01 - np.round(whole.beta / 0.01)) < 1e-6).all()
+    for some in ({"lower": -1.0}, {"upper": 1.0, "step": 0.1}, {"lower": -1.0, "upper": 1.0}):
+        with pytest.raises(InputError, match=rf"'{method}': .* alone\. Give all three"):
+            estimate(data(), method, **some)
+    for wrong in ((1.0, -1.0, 0.1), (-1.0, 1.0, 0.0), (-1.0, 1.0, 1e-9)):
+        with pytest.raises(InputError, match="lower < upper and a positive step"):
+            estimate(data(), method, **dict(zip(("lower", "upper", "step"), wrong, strict=True)))

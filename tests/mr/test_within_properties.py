@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import mrinterp
+from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.registry import find
 from mrinterp.stats.clustered.least_squares import marginal_slopes
@@ -198,3 +199,9 @@ def test_a_feature_that_is_the_sum_of_two_others_is_not_identified(panel: Panel,
     (one,) = found.meta["dependent_sets"]
     assert one["depend"] == [f"sum = {panel.feature_names[0]} + {panel.feature_names[1]}"]
     np.testing.assert_allclose(one["beta"], before.beta[:2, 0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ranks", [3, "03"])
+def test_ranks_are_a_list(ranks: Any) -> None:
+    with pytest.raises(InputError, match=r"ranks: .*Give a list of ranks"):
+        mrinterp.mr.rank_path(linear_world(0).panel, ranks)

@@ -6,16 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.mr._univariable.effect_grid import given_grid
 from mrinterp.stats.tests.tails import critical_value, neglog10p_chi2
 
 __all__ = ["conmix"]
 
 Array = NDArray[np.float64]
 
-_MOST_POINTS = 1_000_000
 
 FLAT = "the likelihood is flat: the data are as likely at any effect, so that there is no estimate"
 
@@ -32,26 +31,15 @@ def _log_likelihood(r: Array, sr: Array, psi: float, theta: Array) -> Array:
     return np.asarray(np.maximum(valid, invalid).sum(axis=1)) - 0.5 * len(r) * np.log(2.0 * np.pi)
 
 
-def _grid(
-    r: Array, sr: Array, psi: float, lower: float | None, upper: float | None, step: float | None
-) -> Array:
-    """The grid asked for, or 1,201 points about the best ratio, wide enough for an inflated interval."""
-    if lower is not None and upper is not None and step is not None:
-        if not (step > 0 and upper > lower and (upper - lower) / step <= _MOST_POINTS):
-            raise InputError(
-                "options 'lower', 'upper', 'step' of 'conmix'",
-                f"{lower:g}, {upper:g}, {step:g}",
-                f"Give lower < upper and a positive step, at most {_MOST_POINTS:,} steps",
-            )
-        return np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1))
+def _grid(r: Array, sr: Array, psi: float) -> Array:
+    """1,201 points about the best ratio, wide enough for an inflated interval."""
     best = r[np.argmax(_log_likelihood(r, sr, psi, r))]
     near = np.abs(r - best) < 3.0 * sr
     se = 1.0 / np.sqrt(np.sum(1.0 / np.square(sr[near])))
     inflation = max(1.0, np.sqrt(np.sum(np.square((r - best) / sr)[near]) / max(near.sum() - 1, 1)))
     half = 8.0 * se * inflation
     for _ in range(60):
-        grid = np.linspace(best - half, best + half, _POINTS) if step is None else np.arange(
-            best - half, best + half + step, step)  # fmt: skip
+        grid = np.linspace(best - half, best + half, _POINTS)
         value = _log_likelihood(r, sr, psi, grid)
         if max(value[0], value[-1]) < value.max() - 2.0 * inflation**2 or half > 1e3 * (np.ptp(r) + sr.max()):
             break
@@ -123,6 +111,11 @@ def conmix(
     lower, upper, step : float, optional
         Grid of theta; by default 1,201 points about the best ratio (``grid_step`` says how fine).
 
+    Raises
+    ------
+    InputError
+        Where only some of ``lower, upper, step`` are given, or they make no grid.
+
     Notes
     -----
     The interval is where twice the drop in log likelihood is below chi2_1 phi^2, phi^2 the
@@ -130,6 +123,7 @@ def conmix(
     of which the outermost limits are given. p divides the drop by phi^2 likewise.
     """
     shape = effects.shape
+    given = given_grid("conmix", lower, upper, step)
     b, _, g, t = effects.cells()
     ratio, error = g / b, t / np.abs(b)
     out = np.full((len(b), 8), np.nan)
@@ -140,7 +134,7 @@ def conmix(
         if not r.any():  # valid and invalid instruments are then alike at 0, whatever the effect
             out[c, 7] = 3.0
             continue
-        out[c] = _one(r, sr, spread, _grid(r, sr, spread, lower, upper, step), level)
+        out[c] = _one(r, sr, spread, _grid(r, sr, spread) if given is None else given, level)
         flags[c] = _valid(r, sr, spread, out[c, 0])
     ends, flat = out[:, 7], out[:, 7] == 3.0
     out[flat, :7], flags[flat] = np.nan, False

@@ -9,6 +9,7 @@ from scipy import stats
 from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.mr._univariable.effect_grid import given_grid
 from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["hetpen"]
@@ -115,7 +116,7 @@ def hetpen(
     Raises
     ------
     InputError
-        Where ``prior`` is not between 0 and 1, or ``psi`` not above 0.
+        Where ``prior`` is not between 0 and 1, or ``psi`` not above 0, or only some of ``lower, upper, step`` are given.
 
     Notes
     -----
@@ -147,9 +148,7 @@ def hetpen(
         nothing = np.full(shape, np.nan)
         return Fit(nothing, nothing, status=np.full(shape, why, dtype=object))
     b, _, g, t = effects.cells()
-    grid: Array | None = None
-    if lower is not None and upper is not None and step is not None:
-        grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)
+    grid = given_grid("hetpen", lower, upper, step)
     rows = [_one(g[c] / b[c], t[c] / np.abs(b[c]), prior, psi, grid, level) for c in range(len(b))]
     columns = [column.reshape(shape) for column in np.array(rows).T]
     return Fit(

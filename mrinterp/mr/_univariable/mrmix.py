@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.mr._univariable.effect_grid import given_grid
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["mrmix"]
@@ -172,6 +173,11 @@ def mrmix(
     lower, upper, step : float, optional
         One grid of theta instead (published analyses use -1 to 1 in steps of .01).
 
+    Raises
+    ------
+    InputError
+        Where only some of ``lower, upper, step`` are given, or they make no grid.
+
     Notes
     -----
     Residuals are pi0 N(0, v) + (1 - pi0) N(0, v + sigma^2), fitted by maximum likelihood at each
@@ -183,9 +189,7 @@ def mrmix(
     """
     shape = effects.shape
     b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
-    grid: Array | None = None
-    if lower is not None and upper is not None and step is not None:
-        grid = np.asarray(lower + step * np.arange(round((upper - lower) / step) + 1), dtype=float)
+    grid = given_grid("mrmix", lower, upper, step)
     rows = np.empty((len(b), 6))
 
     def each(first: int, last: int) -> None:
