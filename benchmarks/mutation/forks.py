@@ -58,6 +58,7 @@ def without_callers(store: Path, kernel: str, copy: Path) -> Path:
     stale = {kernel}
     for _ in range(3):
         stale |= {name for name, text in sources.items() if any(f".{k} import" in text for k in stale)}
+    shutil.rmtree(copy, ignore_errors=True)  # of a call that was ended
     if store.exists():
         shutil.copytree(store, copy, ignore=lambda _, names: [n for n in names if n.split(".")[0] in stale])
     return copy
