@@ -16,6 +16,8 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.features._feature_view import ChannelMap
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._site_variation import site_variation
+from mrinterp.knockouts._support import check_support
 from mrinterp.outcomes import CallableOutcome, Logit, OutcomeSet
 from mrinterp.positions import MEAN_OF_TOKENS
 from tests.design_networks import Residual, bench_of, inputs
@@ -76,6 +78,14 @@ def _answer(bench: str, design: str) -> Any:
     options = dict(ANSWERS[design])
     features = {"epistasis": ["linear", 2], "minimal_set": ["saturated", 3]}.get(design, [0, 1])
     return DESIGNS[design](_benches()[bench], features=features, **options)
+
+
+def _support(name: str) -> Any:
+    """Two swaps into two features: a value of another prompt, and one far outside."""
+    bench, features = _benches()[name], np.array([0, 1])
+    own = bench.values.reshape(bench.prompts, -1, bench.features)[:, 0, features].T
+    written = np.stack([np.roll(own, 1, axis=1), own + 3.0 * np.abs(own).max()], axis=1)
+    return check_support(bench, features, written, site_variation(bench))
 
 
 def _upstream(**options: Any) -> Any:
@@ -152,6 +162,8 @@ def cases() -> dict[str, Callable[[], Any]]:
     for kind in ("contrast", "mean", "resample"):
         found[f"{kind}, images"] = lambda k=kind: knockouts.knock_out(_benches()["images"], k, draws=20)  # type: ignore[misc]
     found["against_random, images"] = partial(_answer, "images", "against_random")
+    for bench in ("gated", "words", "stream"):
+        found[f"support, {bench}"] = partial(_support, bench)
     found["rescue, upstream"] = _upstream
     for world in (0, 3, 8):
         panel = mrinterp.worlds.linear_world(world).panel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -205,3 +206,16 @@ def test_a_feature_that_is_the_sum_of_two_others_is_not_identified(panel: Panel,
 def test_ranks_are_a_list(ranks: Any) -> None:
     with pytest.raises(InputError, match=r"ranks: .*Give a list of ranks"):
         mrinterp.mr.rank_path(linear_world(0).panel, ranks)
+
+
+def test_the_numerical_floor_is_in_the_unit_of_the_feature() -> None:
+    """What does nothing at all has the error of rounding, a hundredth of it where the feature is a hundred times as large."""
+    panel = linear_world(3).panel
+    outcome = panel.features[:, :2] @ np.array([[1e-3], [2e-3]])
+    found = [
+        mrinterp.mr.within(replace(panel, features=panel.features * size, outcomes=outcome))
+        for size in (1.0, 100.0)
+    ]
+    for one in found:
+        assert [str(s).startswith("at the numerical floor") for s in one.status[2:4, 0]] == [True, True]
+    np.testing.assert_allclose(found[1].se[2:4] * 100.0, found[0].se[2:4], rtol=0.05)
