@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from mrinterp.core.errors import InputError
+from mrinterp.core.errors import DamagedWarning, InputError
 from mrinterp.core.printable import printable
 
 __all__ = ["Verbs", "say"]
@@ -16,6 +19,22 @@ __all__ = ["Verbs", "say"]
 def say(text: str, err: bool = False) -> None:
     """Print; control characters of names and paths are written out, so that the terminal does not obey them."""
     click.echo(printable(text, lines=True), err=err)
+
+
+@contextmanager
+def _damages_in_words() -> Iterator[None]:
+    """Print warnings of damaged files as sentences, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def shown(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, DamagedWarning):
+                say(f"mrinterp: {message}", err=True)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = shown
+        yield
 
 
 class Verbs(click.Group):
@@ -27,7 +46,8 @@ class Verbs(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _damages_in_words():
+                return super().invoke(ctx)
         except click.UsageError as e:
             vars(e)["message"] = printable(e.message or "", lines=True)
             raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 from mrinterp.core.printable import printable
 
-__all__ = ["DamagedError", "InputError", "near_misses"]
+__all__ = ["DamagedError", "DamagedWarning", "InputError", "near_misses", "warn_damaged"]
 
 
 class InputError(ValueError):
@@ -30,6 +31,15 @@ class InputError(ValueError):
 
 class DamagedError(InputError):
     """A stored file that is not what was written: cut short, changed, empty or missing."""
+
+
+class DamagedWarning(UserWarning):
+    """A stored file that is damaged or missing, where the numbers are known to be right or are made anew."""
+
+
+def warn_damaged(where: str, found: str, what: str) -> None:
+    """Say of a stored file that it is damaged or missing, and what is done about it or can be done."""
+    warnings.warn(printable(f"{where}: {found}. {what}", lines=True), DamagedWarning, stacklevel=3)
 
 
 def near_misses(name: str, known: Iterable[str], n: int = 3) -> str:

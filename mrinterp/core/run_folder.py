@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
-from mrinterp.core.errors import DamagedError, InputError
+from mrinterp.core.errors import InputError
 from mrinterp.core.history import OUTCOME_NUMBERS, appended, families_in_words, how_planned, uses_outcomes
 from mrinterp.core.knockout_room import K, Knockout, Room, one_name
 from mrinterp.core.plan import KnockoutsSection, Plan, differences
 from mrinterp.core.provenance import Provenance, earlier_plans
-from mrinterp.core.run_place import only_process, read_study_header, refuse_others, write_study_header
+from mrinterp.core.run_place import StoredParts, refuse_others, write_study_header
 from mrinterp.core.storage import (
     FORMAT_VERSION,
-    check_sums,
     digest,
     digest_file,
     digest_files,
-    read_json,
     read_table,
-    write_json,
-    write_table,
 )
 
 __all__ = ["RunFolder"]
@@ -36,9 +31,11 @@ COLLECTIONS = ("panel", "sumstats", "estimates", "knockouts")
 """Folders whose entries are results of their own."""
 SCANNED = ("estimation", "replication")
 """Splits that are scanned after the knockouts are frozen."""
+CANDIDATES = ("basis", "contrast_levels", "pilot.json")
+"""Parts that are hashed before any other family than those of discovery is read."""
 
 
-class RunFolder:
+class RunFolder(StoredParts):
     """Steps, header and record of a run.
 
     Parameters
@@ -52,56 +49,6 @@ class RunFolder:
     plan's knockouts are frozen in the header. The record (``history`` in ``study.json``) only grows: one event a
     step, in the order in which they came, without a clock, so that the same plan gives the same bytes.
     """
-
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
-        self._made: set[str] = set()
-        self._is_held = False
-
-    @property
-    def work(self) -> Path:
-        """Where finished shards of unfinished steps wait."""
-        return self.path / ".work"
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keep other processes out of the folder: `only_process`."""
-        with nullcontext() if self._is_held else only_process(self.path):
-            before, self._is_held = self._is_held, True
-            try:
-                yield
-            finally:
-                self._is_held = before
-
-    # -- results -----------------------------------------------------------------------------------
-
-    def kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
-        """A step's result: reopened where it is finished, made and saved whole where it is not.
-
-        Raises
-        ------
-        InputError
-            If what is there is damaged, or is not what the run stored; or for a number that uses outcomes, before the
-            knockouts are frozen.
-        """
-        folder = self.path / name
-        if not folder.exists():
-            self.place(name)
-            make().save(folder)
-            shutil.rmtree(self.work / name.rsplit("/", 1)[-1], ignore_errors=True)
-        return self._loaded(folder, load)
-
-    def kept_table(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        """A step's table (Parquet), made where it is not there."""
-        if not (self.path / name).exists():
-            write_table(self.place(name), make())
-        return self._loaded(self.path / name, read_table)
-
-    def kept_json(self, name: str, make: Callable[[], Any]) -> Any:
-        """A step's plain values (JSON), made where they are not there."""
-        if not (self.path / name).exists():
-            write_json(self.place(name), make())
-        return self._loaded(self.path / name, read_json)
 
     def place(self, name: str) -> Path:
         """Where a step may write a result of this name.
@@ -119,39 +66,6 @@ class RunFolder:
             )
         self._made.add(name)
         return self.path / name
-
-    def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
-        """What is stored, once its bytes are those that were written."""
-        fix = f"Delete {path} and run again: only what is missing is made anew"
-        try:
-            self._check_stored(path)
-            return load(path)
-        except DamagedError as e:
-            raise DamagedError(e.where, e.found, fix) from e
-        except InputError:
-            raise
-        except (
-            Exception
-        ) as e:  # a damaged file of an older version, without sums, breaks its reader in many ways
-            why = (str(e).splitlines() or [type(e).__name__])[0]
-            raise DamagedError(str(path), f"damaged ({why})", fix) from e
-
-    def _check_stored(self, path: Path) -> None:
-        """Hold a part of the folder against its own sums, and against the record."""
-        if path.is_dir():
-            check_sums(path)
-        elif path.is_file() and not path.stat().st_size:
-            raise DamagedError(str(path), "damaged: it is empty", "")
-        name = path.relative_to(self.path).as_posix()
-        # Knockouts are held against the digest that was frozen, by `check_frozen`.
-        elsewhere = name in self._made or name.startswith("knockouts/")
-        stored = None if elsewhere else self._stored_digest(name)
-        if stored is not None and stored != self._digest(name):
-            raise DamagedError(str(path), "damaged: not what the run stored here", "")
-
-    def _stored_digest(self, name: str) -> str | None:
-        """The digest that the record has of a part, the last one where it was made more than once."""
-        return next((e["wrote"][name] for e in reversed(self._history) if name in e["wrote"]), None)
 
     def finish(self) -> None:
         """Clear away what only unfinished steps need."""
@@ -231,7 +145,7 @@ class RunFolder:
         if plan is None:
             fix = "Plan it first (plan_knockouts), so that what is readable by then is recorded"
             raise InputError(f"knockout {name!r}", "was not planned in this folder", fix)
-        if not path.exists():
+        if self._is_absent(f"knockouts/{name}"):
             made: Any = make()
             self._check_families(name, made, plan)
             stated = {**self._standing(name, plan), "families": plan["families"]}
@@ -285,7 +199,7 @@ class RunFolder:
         frozen, path = self.header["knockouts"].get(name), self.path / "knockouts" / name
         if frozen is None:
             return
-        self._loaded(path, check_sums)
+        self._loaded(path, lambda path: None)
         if frozen != digest_files(path):
             found = f"{name!r} changed after it was frozen"
             raise InputError(str(self.path / "knockouts"), found, "Delete the run folder and run again")
@@ -360,11 +274,6 @@ class RunFolder:
 
     # -- header and record -------------------------------------------------------------------------
 
-    @property
-    def header(self) -> dict[str, Any]:
-        """What ``study.json`` holds: plan, hashes, record of the steps, provenance."""
-        return read_study_header(self.path)
-
     def check_same_plan(self, plan: Plan) -> None:
         """Refuse a folder that holds a run of another plan, or files that are no run's.
 
@@ -398,9 +307,8 @@ class RunFolder:
         rules = digest({"plan": plan.to_dict(), "design": design, "model": model})
         self._unchanged(before, "rules_hash", rules, "network or design")
         candidates = before.get("candidates_hash", "")
-        if candidates and (self.path / "basis").exists():
-            self._loaded(self.path / "basis", check_sums)
-            self._unchanged(before, "candidates_hash", self._candidates(rules), "basis")
+        if candidates and self._has_candidates():
+            self._unchanged(before, "candidates_hash", self._candidates(rules))
         earlier = before.get("earlier_plans")
         if earlier is None:
             earlier = earlier_plans(self.path, model, plan.to_dict()["outcome"], rules)
@@ -431,12 +339,25 @@ class RunFolder:
         """Add the hash of candidates, dictionary, rank, levels and pilot to the header; fixed once."""
         header = self.header
         candidates = self._candidates(header["rules_hash"])
-        self._unchanged(header, "candidates_hash", candidates, "basis")
+        self._unchanged(header, "candidates_hash", candidates)
         if self._event("candidates") is None:
             origin = header["provenance"] | {"candidates": candidates}
             fixed = {"candidates_hash": candidates, "provenance": origin}
             existed = self.readable()
             self._append("candidates", ("rules", "basis"), {}, fixed, digest=candidates, existed=existed)
+
+    def _has_candidates(self) -> bool:
+        """Whether all parts that are hashed as candidates are there, and whole; what is missing is made anew, and all of
+        it held against the hash by `fix_candidates`."""
+        there = [n for n in CANDIDATES if (self.path / n).exists()]
+        for name in there:
+            self._loaded(self.path / name, lambda path: None)
+        return "basis" in there and not any(self._wrote(n) for n in CANDIDATES if n not in there)
+
+    def _changed_candidates(self) -> str:
+        """The parts hashed as candidates that are not those which were stored first; by name."""
+        first = {n: self._wrote(n)[:1] for n in CANDIDATES if (self.path / n).exists()}
+        return " and ".join(n for n, d in first.items() if d and d[0] != self._digest(n)) or "basis"
 
     def _candidates(self, rules: str) -> str:
         fixed = {"rules": rules, "basis": digest_files(self.path / "basis")}
@@ -445,11 +366,11 @@ class RunFolder:
             fixed["pilot"] = digest_file(self.path / "pilot.json")
         return digest(fixed)
 
-    def _unchanged(self, before: dict[str, Any], name: str, now: str, what: str) -> None:
+    def _unchanged(self, before: dict[str, Any], name: str, now: str, what: str = "") -> None:
         if before.get(name) and before[name] != now:
             raise InputError(
                 str(self.path),
-                f"its {what} is not the one it was begun with",
+                f"its {what or self._changed_candidates()} is not the one it was begun with",
                 "Run into another --out, or delete the folder",
             )
 
@@ -465,14 +386,6 @@ class RunFolder:
         new = {n: value for n in asked if (value := self._digest(n)) != known.get(n)}
         if new:
             self._append(step, read, new)
-
-    def _digest(self, name: str) -> str:
-        path = self.path / name
-        return digest_files(path) if path.is_dir() else digest_file(path)
-
-    @property
-    def _history(self) -> list[dict[str, Any]]:
-        return self.header.get("history", []) if (self.path / "study.json").exists() else []
 
     def _event(self, step: str, name: str = "") -> dict[str, Any] | None:
         """The first event of a step; of a knockout's, the one that names it."""

@@ -1,23 +1,39 @@
-"""The place of a run: one process in it at a time, its header ``study.json`` whole, and no folder of someone else's."""
+"""The place of a run: one process in it at a time, its parts and its header whole, and no folder of someone else's."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
-from mrinterp.core.errors import DamagedError, InputError
-from mrinterp.core.storage import digest, read_header, write_json
+from mrinterp.core.errors import DamagedError, DamagedWarning, InputError, warn_damaged
+from mrinterp.core.storage import (
+    check_part,
+    digest,
+    digest_file,
+    digest_files,
+    read_header,
+    read_json,
+    read_table,
+    write_json,
+    write_table,
+)
 
-__all__ = ["only_process", "read_study_header", "refuse_others", "write_study_header"]
+__all__ = ["StoredParts", "only_process", "read_study_header", "refuse_others", "write_study_header"]
+
+T = TypeVar("T")
 
 LOCK_FILES = (".lock", ".holder")
 """What lies in a folder while it is used: the lock, which stays as an empty file, and who holds it."""
@@ -139,3 +155,116 @@ def refuse_others(folder: Path) -> None:
         raise InputError(
             str(folder), f"not a run folder, and it holds {named}", "Give a new or an empty folder (--out)"
         )
+
+
+class StoredParts(ABC):
+    """What is stored in the folder of a run: each part made once, whole, and held against its digests when it is opened.
+
+    Parameters
+    ----------
+    path : Path
+        May not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._made: set[str] = set()
+        self._is_held = False
+
+    @property
+    def work(self) -> Path:
+        """Where finished shards of unfinished steps wait."""
+        return self.path / ".work"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes out of the folder: `only_process`."""
+        with nullcontext() if self._is_held else only_process(self.path):
+            before, self._is_held = self._is_held, True
+            try:
+                yield
+            finally:
+                self._is_held = before
+
+    def kept(self, name: str, load: Callable[[Path], T], make: Callable[[], Any]) -> T:
+        """A step's result: reopened where it is finished, made and saved whole where it is not.
+
+        Raises
+        ------
+        InputError
+            If what is there is damaged, or is not what the run stored; or for a number that uses outcomes, before the
+            knockouts are frozen.
+        """
+        folder = self.path / name
+        if self._is_absent(name):
+            self.place(name)
+            make().save(folder)
+            shutil.rmtree(self.work / name.rsplit("/", 1)[-1], ignore_errors=True)
+        return self._loaded(folder, load)
+
+    def kept_table(self, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """A step's table (Parquet), made where it is not there."""
+        if self._is_absent(name):
+            write_table(self.place(name), make())
+        return self._loaded(self.path / name, read_table)
+
+    def kept_json(self, name: str, make: Callable[[], Any]) -> Any:
+        """A step's plain values (JSON), made where they are not there."""
+        if self._is_absent(name):
+            write_json(self.place(name), make())
+        return self._loaded(self.path / name, read_json)
+
+    @abstractmethod
+    def place(self, name: str) -> Path:
+        """Where a step may write a result of this name; it is then one that was made by this process."""
+
+    def _is_absent(self, name: str) -> bool:
+        """Whether a part is to be made; one that the run had stored is not made anew without a word."""
+        path = self.path / name
+        if not path.exists() and self._stored_digest(name) is not None:
+            found = "missing, though the run has stored it"
+            if not self._is_held:
+                raise DamagedError(str(path), found, "Run again: only what is missing is made anew")
+            warn_damaged(str(path), found, "It is made anew")
+        return not path.exists()
+
+    def _loaded(self, path: Path, load: Callable[[Path], T]) -> T:
+        """What is stored, once its bytes are those that were written."""
+        name = path.relative_to(self.path).as_posix()
+        stored = None if name in self._made else self._stored_digest(name)
+        # Knockouts are held against the digest that was frozen, by `check_frozen`.
+        check_part(path, stored, self._is_held, frozen=name.startswith("knockouts/"))
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DamagedWarning)  # said by `check_part`
+                return load(path)
+        except InputError as e:
+            if not isinstance(e, DamagedError):
+                raise
+            where, found = e.where, e.found
+        except (
+            Exception
+        ) as e:  # a damaged file of an older version, without sums, breaks its reader in many ways
+            where, found = str(path), f"damaged ({(str(e).splitlines() or [type(e).__name__])[0]})"
+        raise DamagedError(where, found, f"Delete {path} and run again: only what is missing is made anew")
+
+    def _stored_digest(self, name: str) -> str | None:
+        """The digest that the record has of a part, the last one where it was made more than once."""
+        return next(reversed(self._wrote(name)), None)
+
+    def _wrote(self, name: str) -> list[str]:
+        """Every digest that the record has of a part, in the order in which they came."""
+        return [e["wrote"][name] for e in self._history if name in e["wrote"]]
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What ``study.json`` holds: plan, hashes, record of the steps, provenance."""
+        return read_study_header(self.path)
+
+    def _digest(self, name: str) -> str:
+        path = self.path / name
+        return digest_files(path) if path.is_dir() else digest_file(path)
+
+    @property
+    def _history(self) -> list[dict[str, Any]]:
+        return self.header.get("history", []) if (self.path / "study.json").exists() else []

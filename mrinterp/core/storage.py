@@ -16,12 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.core.errors import DamagedError, InputError
+from mrinterp.core.errors import DamagedError, InputError, warn_damaged
 
 __all__ = [
     "FORMAT_VERSION",
     "SUMS",
     "check_format",
+    "check_part",
     "check_sums",
     "digest",
     "digest_file",
@@ -190,28 +191,113 @@ def _sums(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-def check_sums(folder: Path) -> None:
-    """Hold every file of a stored folder against the sum that was written with it; older folders have none.
+def check_sums(folder: Path, ours: bool = True) -> None:
+    """Hold every file of a stored folder against the sum that was written with it.
+
+    A folder of ``ours`` that has no sums is warned of (older versions wrote none).
 
     Raises
     ------
     DamagedError
-        Names the file that is missing, empty or changed.
+        Names the file that is missing, empty or changed; the sums themselves, where they fit none of several files.
     """
     folder = Path(folder)
     if not (folder / SUMS).exists():
+        if ours and folder.is_dir() and _files(folder):
+            found = "missing: whether the files beside it are those that were written cannot be told"
+            warn_damaged(
+                str(folder / SUMS), found, "Take it from a copy; folders of older versions have none"
+            )
         return
-    for name, wanted in _sums(folder):
-        path = folder / name
-        if not path.is_file():
-            raise DamagedError(str(path), "damaged: the file is missing", AGAIN)
-        try:
-            found = digest_file(path)
-        except OSError as e:
-            raise DamagedError(str(path), f"damaged ({e.strerror or e})", AGAIN) from None
-        if found != wanted:
-            what = "its bytes are not those that were written" if path.stat().st_size else "it is empty"
-            raise DamagedError(str(path), f"damaged: {what}", AGAIN)
+    sums = _sums(folder)
+    damaged = ((name, found) for name, wanted in sums if (found := _damage(folder / name, wanted)))
+    first = next(damaged, None)
+    if first is not None:
+        if len(sums) == 1 + sum(1 for _ in damaged) > 1:
+            raise DamagedError(str(folder / SUMS), "damaged: it fits none of the files beside it", AGAIN)
+        raise DamagedError(str(folder / first[0]), f"damaged{first[1]}", AGAIN)
+
+
+def _damage(path: Path, wanted: str) -> str:
+    """What is wrong with a file of which the sum is known, in words; empty where nothing is."""
+    if not path.is_file():
+        return ": the file is missing"
+    try:
+        found = digest_file(path)
+    except OSError as e:
+        return f" ({e.strerror or e})"
+    if found == wanted:
+        return ""
+    return ": its bytes are not those that were written" if path.stat().st_size else ": it is empty"
+
+
+def check_part(path: Path, recorded: str | None, mend: bool, frozen: bool = False) -> None:
+    """Hold a part of a run folder, a file or a folder with sums, against its sums and against the record of the run.
+
+    Parameters
+    ----------
+    path : Path
+    recorded : str or None
+        Its digest in the record. Sums that are gone or damaged while this is right are no loss: they are written anew
+        where ``mend``, else it is said that they will be.
+    frozen : bool
+        A knockout: one that was changed, sums and all, is left to who knows whether its digest was frozen.
+
+    Raises
+    ------
+    DamagedError
+        Names the file, and what to do.
+    InputError
+        Where a file that the run did not write lies in a folder of its results.
+    """
+    fix = f"Delete {path} and run again: only what is missing is made anew"
+    if not path.exists():
+        raise DamagedError(str(path), "missing, though the run has stored it", "Run again: it is made anew")
+    if not path.is_dir():
+        if not path.stat().st_size:
+            raise DamagedError(str(path), "damaged: it is empty", fix)
+        if recorded is not None and digest_file(path) != recorded:
+            raise DamagedError(str(path), "damaged: not what the run stored here", fix)
+        return
+    whole = recorded is not None and digest_files(path) == recorded
+    if whole and not (path / SUMS).exists():
+        _mend_sums(path, mend, "missing")
+        return
+    try:
+        check_sums(path)
+    except DamagedError as e:
+        if not whole:
+            raise DamagedError(e.where, e.found, fix) from None
+        _mend_sums(path, mend, "damaged")
+    if recorded is not None and not whole:
+        _refuse_foreign(path)
+        if frozen:
+            return
+        raise DamagedError(str(path), "damaged: not what the run stored here", fix)
+
+
+def _mend_sums(folder: Path, mend: bool, found: str) -> None:
+    """Write the sums of a folder anew, whose files are those of the record; or say how that is done."""
+    path, whole = folder / SUMS, f"{found}; the files beside it are whole, by the record in study.json"
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(str(path), "a folder", "Move it elsewhere and run again")
+    if not mend and path.exists():
+        raise DamagedError(str(path), whole, f"Delete {path} and run again: it alone is written anew")
+    if mend:
+        if path.is_dir():
+            path.rmdir()
+        path.unlink(missing_ok=True)
+        _write_sums(folder)
+    warn_damaged(str(path), whole, "It is written anew" if mend else "The next run writes it anew")
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Name what lies in a folder of results and is not in its sums, where those that are are whole."""
+    known = {name for name, _ in _sums(folder)} if (folder / SUMS).is_file() else None
+    foreign = [name for name in _files(folder) if known is not None and name not in known]
+    if foreign:
+        found = "a file that the run did not write, in a folder of its results"
+        raise InputError(str(folder / foreign[0]), found, "Move it elsewhere and run again")
 
 
 def _on_disk(path: Path) -> None:
@@ -331,7 +417,7 @@ def read_header(path: Path, kind: str) -> dict[str, Any]:
         For a file that is missing, no header of that kind, or one from a newer version; for a folder with a
         damaged file.
     """
-    check_sums(Path(path).parent)
+    check_sums(Path(path).parent, ours=kind != "study")
     header = read_json(path)
     if not isinstance(header, dict):
         raise InputError(str(path), "holds no object", f"Give the folder of a {kind}")

@@ -58,7 +58,7 @@ def read_sae(folder: str | Path, width: int | None = None) -> SparseAutoencoder:
     from safetensors.torch import load_file
 
     folder = Path(folder)
-    check_sums(folder)
+    check_sums(folder, ours=False)
     config = read_json(folder / "cfg.json")
     if not isinstance(config, dict):
         raise InputError(str(folder / "cfg.json"), "not a table of settings", "Give the cfg.json of an SAE")

@@ -17,7 +17,7 @@ from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._kinds.resample import Resample
-from mrinterp.knockouts._outcome_rope import label_sizes, outcome_sd, resolutions
+from mrinterp.knockouts._outcome_rope import label_sizes, outcome_sd, resolutions, unread
 from mrinterp.knockouts._site_variation import site_variation
 from mrinterp.knockouts._support import FAR, MASSIVE, Support, check_support
 from mrinterp.knockouts._token_groups import token_groups
@@ -34,11 +34,6 @@ HELD = 8_000_000
 
 OFF = 0.01
 """Read-back error, in natural standard deviations, from which a write did not do what it was to do."""
-
-UNREAD = (
-    "the run does not read what was edited: however large the edit of the site, its output stays the same (the module"
-    " may return several things, of which the network uses another)"
-)
 
 
 def knock_out(
@@ -185,10 +180,8 @@ def _joined_effects(
     )
     measurable = np.asarray(found.measurable.any(axis=1))
     # Not one bit of any outcome, whatever was written: it may be that nothing reads the site.
-    silent = (
-        bool(support.moved.any()) and not found.rms_change[support.moved].any() and not bench.site_is_read
-    )
-    why = UNREAD if silent else "not measurable: outcome changes are below the noise floor"
+    silent = unread(bench, found.rms_change[support.moved])
+    why = silent or "not measurable: outcome changes are below the noise floor"
     return replace(found, flags=_flags(kind, positions, support, not_written, measurable, why))
 
 

@@ -18,7 +18,13 @@ __all__ = [
     "outcome_sd",
     "resolutions",
     "span_status",
+    "unread",
 ]
+
+UNREAD = (
+    "the run does not read what was edited: however large the edit of the site, its output stays the same (the module"
+    " may return several things, of which the network uses another)"
+)
 
 ONE_FAMILY = (
     "all prompts are of one family, so that no standard error can be estimated; give at least two families"
@@ -106,6 +112,11 @@ def _rounding(bench: Bench) -> float:
     return 16 * float(torch.finfo(torch.float32 if single else torch.float64).eps)
 
 
+def unread(bench: Bench, change: NDArray[np.float64]) -> str:
+    """`UNREAD` where edits left every bit of every outcome as it was and the run reads nothing of the site; else empty."""
+    return UNREAD if np.size(change) and not np.any(change) and not bench.site_is_read else ""
+
+
 def span_status(
     bench: Bench, span: NDArray[np.float64], level: float, what: str
 ) -> tuple[NDArray[np.object_], float]:
@@ -122,6 +133,10 @@ def span_status(
     out = np.full(mean.shape, "ok", dtype=object)
     if not df:
         out[:] = ONE_FAMILY
+        return out, df
+    silent = unread(bench, span)
+    if silent:
+        out[:] = silent
         return out, df
     half, floor = critical_value(level, df) * se, resolutions(bench)
     for o, name in enumerate(bench.outcome.names):

@@ -7,14 +7,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 import torch
 
 import mrinterp
+from mrinterp import knockouts as designs
 from mrinterp.adapters import ModelInputs, TorchAdapter
 from mrinterp.features import Units
 from mrinterp.knockouts import Bench
-from mrinterp.outcomes import CallableOutcome
+from mrinterp.outcomes import CallableOutcome, OutcomeSet
 
 D, RUNS, T = 6, 24, 4
 FIRST = CallableOutcome("first", lambda output, mask: output[:, 0, 0])
@@ -114,6 +116,33 @@ def test_an_edit_that_nothing_reads_is_said_to_be_so(kind: str) -> None:
     found = mrinterp.knock_out(bench, "zero")
     assert all(flag.startswith("the run does not read what was edited") for flag in found.flags)
     assert "noise floor" not in str(found.flags)
+
+
+DESIGNS: dict[str, Callable[[Bench], Any]] = {
+    "dose response": lambda b: designs.dose_response(b, draws=20).status,
+    "epistasis": lambda b: designs.epistasis(b, "zero").status,
+    "direct effect": lambda b: designs.direct_effect(b, "zero", freeze=()).status,
+    "ordered knockouts": lambda b: designs.ordered_knockouts(b, "zero", random_orders=2).status,
+    "specificity": lambda b: designs.specificity(b, "zero", controls="second").status,
+    "set effects": lambda b: designs.set_effects(b, "zero", {"a": [0]}, draws=20).status,
+    "faithfulness": lambda b: designs.faithfulness(b, "zero", [0], draws=20).status,
+    "minimal set": lambda b: designs.minimal_set(b, "zero", outcome="first", draws=20).status,
+    "site experiment": lambda b: designs.site_experiment(b, beside=0).status,
+    "rectified contrast": lambda b: designs.rectified_contrast(b, prediction=False).status,
+}
+
+
+@pytest.mark.parametrize("design", DESIGNS)
+@pytest.mark.parametrize("used", [1, 2])
+def test_designs_say_so_too(design: str, used: int) -> None:
+    """Where the network uses the other thing that the module returns, and not where it uses the site."""
+    outcomes = OutcomeSet([FIRST, CallableOutcome("second", lambda output, mask: output[:, 0, 1])])
+    net = _Structured("dict", used).eval().requires_grad_(False)
+    family = [i // 2 for i in range(RUNS)]
+    bench = Bench(TorchAdapter(net), "inner", Units([0, 1], D), _inputs(), outcomes, family=family, block=10)
+    said = np.unique(np.asarray(DESIGNS[design](bench), dtype=str)).tolist()
+    assert ("the run does not read what was edited" in said[0]) == (used == 2), said
+    assert used == 1 or (len(said) == 1 and "noise floor" not in said[0]), said
 
 
 def test_an_outcome_that_an_edit_cannot_reach_is_another_matter() -> None:

@@ -17,9 +17,10 @@ from click.testing import CliRunner
 
 from mrinterp import results
 from mrinterp.cli import cli
-from mrinterp.core.errors import DamagedError, InputError
+from mrinterp.core.errors import DamagedError, DamagedWarning, InputError
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.storage import (
+    SUMS,
     check_sums,
     digest_files,
     read_arrays,
@@ -29,7 +30,18 @@ from mrinterp.core.storage import (
     write_table,
 )
 from mrinterp.study import Study
-from tests.study.damages import DAMAGES, DRAWN, damage, files, read, run_to_the_end
+from tests.study.damages import (
+    DAMAGES,
+    DRAWN,
+    damage,
+    digest_with_sums,
+    files,
+    names,
+    read,
+    run_to_the_end,
+    undrawn,
+    warned,
+)
 
 pytestmark = pytest.mark.needs("transformers")
 
@@ -46,14 +58,14 @@ def test_every_damaged_file_is_named_when_it_is_read(finished_run: Path, tmp_pat
     """Every third file, damages in turn, read through Python; ``benchmarks/damaged_folders.py`` does hundreds, and runs
     the folders again."""
     out, rng = _copy(finished_run, tmp_path / "run"), np.random.default_rng(0)
-    names = [p.relative_to(out) for p in files(out) if p.relative_to(out).parts[0] not in DRAWN]
-    assert len(names) > 80
-    for number, name in enumerate(names[::3]):
+    stored = [p.relative_to(out) for p in files(out) if p.relative_to(out).parts[0] not in DRAWN]
+    assert len(stored) > 80
+    for number, name in enumerate(stored[::3]):
         kind = DAMAGES[number % len(DAMAGES)]
         if not damage(out / name, kind, rng, files(finished_run)):
             continue
         said = read(out, name)
-        assert any(str(out / name) in s or str((out / name).parent) in s for s in said), (name, kind, said)
+        assert names(said, out / name), (name, kind, said)
         assert all(len(s.splitlines()) == 1 for s in said), said
         shutil.rmtree(out / name, ignore_errors=True)
         (out / name).unlink(missing_ok=True)
@@ -70,7 +82,100 @@ def test_a_damaged_folder_is_mended_as_its_message_says(
     out = _copy(finished_run, tmp_path / "run")
     damage(out / name, "cut", np.random.default_rng(1), files(out))
     wanted = "healed" if name.startswith("figures") else "named"
-    assert run_to_the_end(tiny_study_file, out, out / name, digest_files(finished_run))[0] == wanted
+    assert run_to_the_end(tiny_study_file, out, out / name, digest_with_sums(finished_run))[0] == wanted
+
+
+@pytest.mark.parametrize("name", ["low.npy", "contrast_levels.parquet", "", "../pilot.json"])
+def test_what_was_hashed_as_candidates_is_named_and_made_anew(
+    name: str, finished_run: Path, tiny_study_file: Path, tmp_path: Path
+) -> None:
+    """A file of it that changed, and all of it deleted, as the message says."""
+    out = _copy(finished_run, tmp_path / "run")
+    path = (out / "contrast_levels" / name).resolve()
+    if name:
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    else:
+        shutil.rmtree(path)
+    with undrawn():
+        ended, said = run_to_the_end(tiny_study_file, out, path, digest_with_sums(finished_run))
+    assert ended == ("named" if name else "healed"), said
+
+
+def test_candidates_that_came_out_otherwise_are_named(
+    finished_run: Path, tiny_study_file: Path, tmp_path: Path
+) -> None:
+    out = _copy(finished_run, tmp_path / "run")
+    shutil.rmtree(out / "contrast_levels")
+    shutil.rmtree(out / "knockouts")
+    shutil.copytree(out / "basis", out / "contrast_levels")
+    folder = RunFolder(out)
+    folder._made.add("contrast_levels")  # as a step of this process that came out otherwise
+    with (
+        folder.held(),
+        pytest.raises(InputError, match="its contrast_levels is not the one it was begun with"),
+    ):
+        folder.fix_candidates()
+
+
+@pytest.mark.parametrize("name", ["equivalence.parquet", "pilot.json", "estimates/within", "knockouts/mean"])
+def test_a_part_that_is_gone_is_told_when_it_is_read_and_when_it_is_made_anew(
+    name: str, finished_run: Path, tiny_study_file: Path, tmp_path: Path
+) -> None:
+    out = _copy(finished_run, tmp_path / "run")
+    shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink()
+    said = read(out, Path(name))
+    assert said == [
+        f"{out / name}: missing, though the run has stored it. Run again: only what is missing is made anew"
+    ]
+    with undrawn():
+        done = CliRunner().invoke(cli, ["run", str(tiny_study_file), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert (
+        done.stderr.count(f"mrinterp: {out / name}: missing, though the run has stored it. It is made anew")
+        == 1
+    )
+    assert digest_with_sums(out) == digest_with_sums(finished_run)
+
+
+@pytest.mark.parametrize("part", ["estimates/within", "knockouts/shift", "basis"])
+@pytest.mark.parametrize("kind", ["gone", "swapped", "empty", "cut", "folder"])
+def test_damaged_lists_of_sums_are_named_and_written_anew(
+    kind: str, part: str, finished_run: Path, tmp_path: Path
+) -> None:
+    out, rng = _copy(finished_run, tmp_path / "run"), np.random.default_rng(0)
+    sums = out / part / SUMS
+    assert damage(sums, kind, rng, files(out))
+    said = read(out, Path(part))
+    assert said
+    assert all(s.startswith(f"{sums}: ") and "whole, by the record in study.json" in s for s in said), said
+    folder, said = RunFolder(out), []
+    with folder.held(), warned(said):
+        folder._loaded(out / part, lambda path: None)
+    assert [s.endswith("by the record in study.json. It is written anew") for s in said] == [True], said
+    assert sums.read_bytes() == (finished_run / part / SUMS).read_bytes()
+
+
+def test_files_of_others_among_results_are_named(finished_run: Path, tmp_path: Path) -> None:
+    out = _copy(finished_run, tmp_path / "run")
+    for part in ("basis", "knockouts/shift"):
+        other = out / part / ".DS_Store"
+        other.write_text("of a file manager")
+        assert set(read(out, Path(part))) == {
+            f"{other}: a file that the run did not write, in a folder of its results. Move it elsewhere and run again"
+        }
+        other.unlink()
+
+
+def test_results_without_sums_or_with_those_of_others_say_so(tmp_path: Path) -> None:
+    for name in ("Estimates", "AgainstRandom"):
+        results.example(name).save(tmp_path / name)
+    sums = tmp_path / "Estimates" / SUMS
+    shutil.copy(tmp_path / "AgainstRandom" / SUMS, sums)
+    with pytest.raises(DamagedError, match="SHA256SUMS: damaged: it fits none of the files beside it"):
+        results.Estimates.load(tmp_path / "Estimates")
+    sums.unlink()
+    with pytest.warns(DamagedWarning, match="SHA256SUMS: missing: whether the files beside it"):
+        results.Estimates.load(tmp_path / "Estimates")
 
 
 def test_a_finished_part_of_another_run_is_not_taken_for_this_ones(

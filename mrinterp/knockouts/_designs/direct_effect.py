@@ -19,7 +19,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions, unread
 from mrinterp.results._designs.direct_effect import DirectEffect
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 
@@ -113,7 +113,10 @@ def direct_effect(
     t, d, gap = (
         clustered_interval(x.transpose(1, 0, 2), bench.family, level) for x in (total, direct, total - direct)
     )
-    floor = 2 * resolutions(bench)
+    silent = unread(bench, total)
+    downstream = _downstream(d, gap, region, 2 * resolutions(bench))
+    if silent:
+        downstream[:] = "indeterminate"
     return DirectEffect(
         features=tuple(bench.view.names[f] for f in numbers),
         outcomes=tuple(bench.outcome.names),
@@ -126,14 +129,14 @@ def direct_effect(
         se=gap.se,
         lower=gap.lower,
         upper=gap.upper,
-        downstream=_downstream(d, gap, region, floor),
+        downstream=downstream,
         rope=region,
         df=gap.df,
         level=level,
         noise_floor=bench.noise_floor(),
         freeze_error=float(np.abs(frozen[K] - bench.clean).max()),
         read_back_error=edited.read_back,
-        status="ok" if gap.df else ONE_FAMILY,
+        status=(silent or "ok") if gap.df else ONE_FAMILY,
         meta={"outside_support": outside_support(bench, numbers, new)},
     )
 

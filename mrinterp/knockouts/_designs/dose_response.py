@@ -11,7 +11,7 @@ from mrinterp.core.checks import checked_draws, checked_level, checked_seed
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.dose_grid import DoseGrid
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions, unread
 from mrinterp.results._designs.dose_response import DoseResponse
 from mrinterp.stats.clustered.dose_shape import Monotonicity, Ramp, fit_ramp, monotonicity
 from mrinterp.stats.clustered.family_draws import family_draws, percentile_interval
@@ -102,7 +102,8 @@ def dose_response(
         family_draws(change, bench.family, draws, seed), level, len(np.unique(bench.family))
     )
     floor = 2 * resolutions(bench)
-    status = tuple(_status(still, mean.df) for still in grid.still(bench))
+    silent = unread(bench, change)
+    status = tuple(_status(still, mean.df, silent) for still in grid.still(bench))
     tested = monotonicity(change, bench.family, floor, level, draws, seed)
     shape = _shapes(tested, region, floor, 1 - level)
     shape[np.array(status) != "ok"] = "not applicable"
@@ -135,10 +136,10 @@ def dose_response(
     )
 
 
-def _status(still: bool, df: float) -> str:
+def _status(still: bool, df: float, silent: str) -> str:
     if not df:
         return ONE_FAMILY
-    return "it never varies: every dose is the same clamp" if still else "ok"
+    return "it never varies: every dose is the same clamp" if still else silent or "ok"
 
 
 def _shapes(tested: Monotonicity, region: Array, floor: Array, alpha: float) -> NDArray[np.object_]:

@@ -14,7 +14,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, resolutions, unread
 from mrinterp.results._designs.epistasis import Epistasis
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.tests.minimum_effect import minimum_effect_p
@@ -123,6 +123,9 @@ def epistasis(
     adjusted = np.stack([_corrected(p[:, o], correction) for o in range(p.shape[1])], axis=1)
     direction = _directions(one, floor)
     call = _calls(inter, adjusted, direction[i], direction[j], region, floor, 1 - level)
+    silent = unread(bench, change)
+    if silent:
+        call[:] = "indeterminate"
     return Epistasis(
         features=tuple(bench.view.names[f] for f in numbers),
         outcomes=tuple(bench.outcome.names),
@@ -143,7 +146,7 @@ def epistasis(
         level=level,
         noise_floor=bench.noise_floor(),
         read_back_error=edited.read_back,
-        status="ok" if inter.df else ONE_FAMILY,
+        status=(silent or "ok") if inter.df else ONE_FAMILY,
         meta={
             "correction": correction,
             "leakage": float(edited.leakage.max(initial=0.0)),

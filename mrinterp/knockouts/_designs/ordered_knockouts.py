@@ -14,7 +14,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets, slots_of
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, unread
 from mrinterp.results._designs.ordered_knockouts import OrderedKnockouts
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 
@@ -110,7 +110,7 @@ def ordered_knockouts(
         level=level,
         noise_floor=bench.noise_floor(),
         read_back_error=read_back,
-        status="ok" if given.df else ONE_FAMILY,
+        status=(unread(bench, curves[:, 1:]) or "ok") if given.df else ONE_FAMILY,
         meta={"seed": seed, "outside_support": outside_support(bench, numbers, new)},
     )
 

@@ -18,6 +18,7 @@ from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.knockouts._outcome_rope import unread
 from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -117,6 +118,9 @@ def rectified_contrast(
         bench.family,
         level=level,
     )
+    silent = unread(bench, np.nan_to_num(knockout.change_by_input))
+    if silent:
+        made = replace(made, status=np.full(made.status.shape, silent, dtype=object))
     counted = passes(bench, len(rows), predicted is not None)
     return replace(made, meta=made.meta | {"passes": counted, "seed": seed})
 

@@ -24,7 +24,7 @@ from mrinterp.knockouts._designs.site_writes import (
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.registry import kind_named
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, outcome_sd, resolutions
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_rope, outcome_sd, resolutions, unread
 from mrinterp.knockouts._site_variation import site_variation
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
@@ -157,8 +157,9 @@ def site_experiment(
     found = _ends(joint.all, runs.df, level) | _beside(joint, alone, chosen, level, floor)
     if along:
         found |= _calibrated(joint, alone, chosen, roles, level)
+    silent = unread(bench, joint.change)
     for name in ("effect", "se", "lower", "upper"):
-        found[name] = np.where(written.moved[:, None], found[name], np.nan)
+        found[name] = np.where(written.moved[:, None] & (not silent), found[name], np.nan)
     words = _verdicts(found, region, floor, 0.0 if along else 1 - level)
     read_back = np.full(len(numbers), np.nan)
     read_back[written.moved] = np.nan if along else site.read_back()
@@ -174,7 +175,7 @@ def site_experiment(
         read_back_error=read_back,
         runs=2 * len(runs.inclusion) * bench.prompts,
         advice=_advice(bench, len(numbers), extrapolate, words[chosen]),
-        status=_status(written.moved, along, roles, runs.df),
+        status=_status(written.moved, along, roles, runs.df, silent),
         flags=_flags(bench, written, read_back, roles),
         meta={
             "site": bench.site,
@@ -329,9 +330,11 @@ def _verdicts(found: dict[str, Array], region: Array, floor: Array, alpha: float
     return words
 
 
-def _status(moved: NDArray[np.bool_], along: bool, roles: NDArray[np.object_], df: float) -> tuple[str, ...]:
-    withheld = along and not (roles != "").any()
-    return tuple(np.where(moved, ONE_FAMILY if not df else WITHHELD if withheld else "ok", STILL))
+def _status(
+    moved: NDArray[np.bool_], along: bool, roles: NDArray[np.object_], df: float, silent: str
+) -> tuple[str, ...]:
+    withheld = WITHHELD if along and not (roles != "").any() else "ok"
+    return tuple(np.where(moved, ONE_FAMILY if not df else silent or withheld, STILL))
 
 
 def _flags(

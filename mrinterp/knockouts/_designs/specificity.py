@@ -13,7 +13,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._designs.knock_out_sets import knock_out_sets
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.replacement import Replacement, outside_support, replacement_values
-from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_sd
+from mrinterp.knockouts._outcome_rope import ONE_FAMILY, outcome_sd, unread
 from mrinterp.results._designs.specificity import Specificity
 from mrinterp.stats.clustered.interval import ClusteredInterval, clustered_interval
 from mrinterp.stats.clustered.ratio import clustered_ratio
@@ -108,7 +108,8 @@ def specificity(
     apart = clustered_interval(sign[:, :T, None] * target - sign[:, None, T:] * control, bench.family, level)
     p = two_sided_p(tost(found.mean[:, T:], found.se[:, T:], df, margin, 1 - level).neglog10p)
     names = tuple(bench.outcome.names[o] for o in chosen)
-    status = tuple(_status(name, s, df) for name, s in zip(names, sd, strict=True))
+    silent = unread(bench, edited.outcome - bench.clean)
+    status = tuple(_status(name, s, df, silent) for name, s in zip(names, sd, strict=True))
     return Specificity(
         features=tuple(bench.view.names[f] for f in numbers),
         targets=names[:T],
@@ -151,10 +152,10 @@ def _outcomes(
     return np.concatenate([meant, held]), len(meant)
 
 
-def _status(outcome: str, sd: float, df: float) -> str:
+def _status(outcome: str, sd: float, df: float, silent: str) -> str:
     if not df:
         return ONE_FAMILY
-    return "ok" if sd > 0 else f"{outcome} never varies between prompts: it has no sd"
+    return silent or "ok" if sd > 0 else f"{outcome} never varies between prompts: it has no sd"
 
 
 def _verdicts(
