@@ -115,8 +115,8 @@ def main() -> None:
     """Run both, print the counts, and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--damages", type=int, default=500)
-    parser.add_argument("--end-each", type=int, default=4, help="every which damage is also run to the end")
-    parser.add_argument("--draw-each", type=int, default=20, help="every which damage is drawn to the end")
+    parser.add_argument("--end-each", type=int, default=5, help="every which damage is also run to the end")
+    parser.add_argument("--draw-each", type=int, default=50, help="every which damage is drawn to the end")
     parser.add_argument("--studies", type=int, default=800)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the counts (Markdown)")
@@ -125,10 +125,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         encoder = save_tiny_encoder(folder / "encoder")
-        refused, accepted = mutated_studies(folder, options.studies, seed=options.seed + 7)
-        said = f"{refused + accepted} mutated study files: {refused} refused in one message, {accepted} designed, 0 tracebacks"
-        print(said)
-        found = damaged_folders(folder, write_tiny_study(folder, encoder), options)
+        study = write_tiny_study(folder, encoder)
+        refused, accepted, others = mutated_studies(folder, options.studies, seed=options.seed + 7)
+        said = f"{options.studies} mutated study files: {refused} refused in one message, {accepted} designed"
+        said += f", {len(others)} tracebacks"
+        print("\n".join([*others, said]), flush=True)
+        found = damaged_folders(folder, study, options)
     failed = [o for counts in found.values() for o in counts if any(word in o for word in FAILURES)]
     head = f"{options.damages} damages of one file of a finished run, seed {options.seed}: {len(failed)} kinds of failure"
     print(f"{head}\n\n{table(found)}\n\n{time.perf_counter() - start:.0f} s")
@@ -136,7 +138,7 @@ def main() -> None:
         options.out.write_text(
             f"# Damaged run folders\n\n`python benchmarks/damaged_folders.py`\n\n{head}.\n\n{table(found)}\n\n{said}.\n"
         )
-    sys.exit(bool(failed))
+    sys.exit(bool(failed or others))
 
 
 if __name__ == "__main__":

@@ -360,7 +360,20 @@ def read_plan(source: Path | dict[str, Any]) -> tuple[Plan, Path]:
     return _validated(data, path.name), path.resolve().parent
 
 
+def _refuse_null(value: Any, place: str, key: str = "") -> None:
+    """Refuse the character that ends a file's name, and any text, for the system: no word, no path may hold it."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _refuse_null(inner, place, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _refuse_null(inner, place, key)
+    elif isinstance(value, str) and "\0" in value:
+        raise InputError(f"{place}, key {key!r}", "holds a null character", "Take it out")
+
+
 def _validated(data: dict[str, Any], place: str) -> Plan:
+    _refuse_null(data, place)
     try:
         return Plan.model_validate(data)
     except ValidationError as e:

@@ -20,8 +20,12 @@ def study_path(name: str | Path) -> Path:
         For a bare name that is neither a file nor shipped, with near misses.
     """
     path = Path(name)
-    if path.exists() or path.suffix == ".toml":
-        return path
+    try:
+        if path.exists() or path.suffix == ".toml":
+            return path
+    except OSError as e:
+        found = f"no path ({e.strerror or e})"
+        raise InputError(f"{str(name)[:60]!r} ...", found, "Give the path of a TOML study file") from None
     shipped = {p.stem: p for p in sorted(SHIPPED.glob("*.toml"))}
     if str(name) in shipped:
         return shipped[str(name)]

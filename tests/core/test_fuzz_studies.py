@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import traceback
 from pathlib import Path
 
 import pytest
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import read_plan
+from mrinterp.core.study_path import study_path
 from mrinterp.instruments.design import make_design
 from tests.tiny import templates, tiny_study, to_toml
 
@@ -48,8 +50,9 @@ def _mutate(text: str, rng: random.Random) -> bytes:
     return data
 
 
-def mutated_studies(folder: Path, count: int, seed: int = 0) -> tuple[int, int]:
-    """Mutate a study file again and again: how many are refused in one message, and how many are designed.
+def mutated_studies(folder: Path, count: int, seed: int = 0) -> tuple[int, int, list[str]]:
+    """Mutate a study file again and again: how many are refused in one message, how many are designed, and the
+    tracebacks of all others.
 
     ``benchmarks/damaged_folders.py`` does more of them.
     """
@@ -57,7 +60,7 @@ def mutated_studies(folder: Path, count: int, seed: int = 0) -> tuple[int, int]:
     (folder / "templates.txt").write_text("\n".join(templates(160)) + "\n")
     text = to_toml(tiny_study(folder / "encoder"))
     path = folder / "study.toml"
-    refused = accepted = 0
+    refused, accepted, others = 0, 0, []
     for number in range(count):
         path.write_bytes(_mutate(text, rng))
         try:
@@ -69,12 +72,15 @@ def mutated_studies(folder: Path, count: int, seed: int = 0) -> tuple[int, int]:
             refused += 1
             assert str(error).strip(), number
         except MemoryError:
-            pytest.fail(f"mutant {number} was designed before its size was checked")
-    return refused, accepted
+            others.append(f"mutant {number} was designed before its size was checked")
+        except Exception:
+            others.append(f"mutant {number}: {traceback.format_exc()}")
+    return refused, accepted, others
 
 
 def test_mutated_study_files_end_in_a_message_or_a_design(tmp_path: Path) -> None:
-    refused, accepted = mutated_studies(tmp_path, MUTANTS)
+    refused, accepted, others = mutated_studies(tmp_path, MUTANTS)
+    assert not others, others[0]
     assert refused > MUTANTS / 3
     assert accepted > MUTANTS / 20
 
@@ -93,3 +99,13 @@ def test_mutated_templates_end_in_a_message_or_a_design(tmp_path: Path) -> None:
             refused += 1
             assert "templates.txt" in str(error) or "splits" in str(error)
     assert refused > 30
+
+
+def test_null_characters_and_names_too_long_are_refused_with_their_key(tmp_path: Path) -> None:
+    plan = tiny_study(tmp_path / "encoder")
+    plan["prompts"] = plan["prompts"] | {"templates": "a\0b.txt"}
+    with pytest.raises(InputError, match=r"key 'prompts.templates': holds a null character"):
+        read_plan(plan)
+    for name in ("a" * 5000, "a" * 5000 + ".toml"):
+        with pytest.raises(InputError, match="no path"):
+            study_path(name)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
+import math
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.storage import digest_files
+from tests.study.damages import digest_with_sums
 
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 """What a run does to its folder, as the interpreter's audit hooks see it."""
@@ -60,38 +64,54 @@ def _in_a_fork(*arguments: object) -> int | None:
 
 
 def kill_at_random(
-    study: Path, folder: Path, kills: int, seed: int = 0
+    study: Path, folder: Path, kills: int, seed: int = 0, minutes: float = math.inf
 ) -> tuple[int, set[tuple[str, ...]], int]:
     """Kill runs of a study, go on with them, and compare every one that ends with a run that nobody killed.
+
+    The count is kept in the folder: more kills go on from there.
+
+    Parameters
+    ----------
+    minutes : float
+        After which no other kill is begun.
 
     Returns
     -------
     kills, stages, ended
         How many were killed, what their folders held by then, and how many went on to their end.
     """
-    whole, broken, said = folder / "whole", folder / "broken", folder / "said"
-    assert _in_a_fork(study, whole, 0, said) == 0, said.read_text()
-    events = int(said.read_text())
-    assert events > 100
-    rng, aside = np.random.default_rng(seed), itertools.count()
-    killed, ended, stages = 0, 0, set()
-    while killed < kills:
-        if killed % 4 == 0 and broken.exists():
+    whole, broken, said, kept = (folder / name for name in ("whole", "broken", "said", "kills.json"))
+    until = time.monotonic() + 60 * minutes
+    if not kept.exists():
+        shutil.rmtree(whole, ignore_errors=True)
+        assert _in_a_fork(study, whole, 0, said) == 0, said.read_text()
+        first = {"events": int(said.read_text()), "killed": 0, "ended": 0, "stages": []}
+        kept.write_text(json.dumps(first))
+    tally = json.loads(kept.read_text())
+    assert tally["events"] > 100
+    while tally["killed"] < kills and time.monotonic() < until:
+        if tally["killed"] % 4 == 0:
             # Every fourth kill meets a young run; the others go on from where the last one stopped.
-            broken.rename(folder / f"aside-{next(aside)}")
-        code = _in_a_fork(study, broken, int(rng.integers(1, events)), said)
+            shutil.rmtree(broken, ignore_errors=True)
+        rng = np.random.default_rng([seed, tally["killed"], tally["ended"]])
+        code = _in_a_fork(study, broken, int(rng.integers(1, tally["events"])), said)
         if code == -signal.SIGKILL:
-            killed += 1
-            stages.add(tuple(sorted(p.name for p in broken.glob("*") if not p.name.startswith("."))))
+            tally["killed"] += 1
+            tally["stages"].append(sorted(p.name for p in broken.glob("*") if not p.name.startswith(".")))
         else:
             # It was finished before that event: compare, and start anew for the kills that are left.
-            assert code == 0, said.read_text()
-            assert digest_files(broken) == digest_files(whole)
-            ended += 1
-            broken.rename(folder / f"aside-{next(aside)}")
-    assert _in_a_fork(study, broken, 0, said) == 0, said.read_text()
-    assert digest_files(broken) == digest_files(whole)
-    return killed, stages, ended + 1
+            _ended(code, broken, whole, said)
+            tally["ended"] += 1
+        kept.write_text(json.dumps(tally))
+    _ended(_in_a_fork(study, broken, 0, said), broken, whole, said)
+    return tally["killed"], set(map(tuple, tally["stages"])), tally["ended"] + 1
+
+
+def _ended(code: int | None, broken: Path, whole: Path, said: Path) -> None:
+    """Hold a run that went on to its end against one that nobody killed."""
+    assert code == 0, said.read_text()
+    assert digest_with_sums(broken) == digest_with_sums(whole)
+    shutil.rmtree(broken)
 
 
 def two_writers(study: Path, out: Path, whole: Path) -> tuple[int, int]:
@@ -105,5 +125,5 @@ def two_writers(study: Path, out: Path, whole: Path) -> tuple[int, int]:
     for process, code, words in zip(both, codes, said, strict=True):
         other = both[0] if process is both[1] else both[1]
         assert code == 0 or f"process {other.pid} on" in words.read_text(), words.read_text()
-    assert digest_files(out) == digest_files(whole)
+    assert digest_with_sums(out) == digest_with_sums(whole)
     return codes.count(0), codes.count(REFUSED)
