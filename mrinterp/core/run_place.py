@@ -31,7 +31,7 @@ from mrinterp.core.storage import (
     write_table,
 )
 
-__all__ = ["StoredParts", "only_process", "read_study_header", "refuse_others", "write_study_header"]
+__all__ = ["StoredParts", "refuse_others", "write_study_header"]
 
 T = TypeVar("T")
 
