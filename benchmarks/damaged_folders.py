@@ -57,7 +57,7 @@ def damaged_folders(folder: Path, study: Path, options: argparse.Namespace) -> F
     Study.from_toml(study, whole).run()
     bytes_of_whole, rng = digest_with_sums(whole), np.random.default_rng(options.seed)
     found: Found = collections.defaultdict(collections.Counter)
-    stored = [p.relative_to(whole) for p in files(whole)]
+    stored = [p.relative_to(whole) for p in files(whole) if p.relative_to(whole).match(options.only)]
     order = rng.permutation(len(stored)) if options.seed else np.arange(len(stored))
     shutil.copytree(whole, out)
     for number in range(options.damages):
@@ -66,6 +66,7 @@ def damaged_folders(folder: Path, study: Path, options: argparse.Namespace) -> F
         if not damage(out / name, kind, rng, files(whole)):
             found[kind]["unchanged"] += 1
             continue
+        before = (out / name).read_bytes() if (out / name).is_file() else (out / name).exists()
         ends, drawn = number % options.end_each == 0, name.parts[0] in DRAWN
         try:
             said = read(out, None if ends else name)
@@ -76,6 +77,7 @@ def damaged_folders(folder: Path, study: Path, options: argparse.Namespace) -> F
                 print("READ", name, kind, said)
             found[kind][named] += 1
             if ends:
+                _put(before, out / name)  # reading a folder that lacks its answer makes it anew
                 with undrawn() if not drawn and number % options.draw_each else nullcontext():
                     ended, words = run_to_the_end(study, out, out / name, bytes_of_whole)
                 found[kind][f"run: {ended}"] += 1
@@ -86,6 +88,14 @@ def damaged_folders(folder: Path, study: Path, options: argparse.Namespace) -> F
             print(name, kind, traceback.format_exc())
         _restored(whole, out, name, ends)
     return found
+
+
+def _put(damaged: bytes | bool, path: Path) -> None:
+    """Damage once more in the same way: these bytes, or a folder (True), or nothing there."""
+    if isinstance(damaged, bytes):
+        path.write_bytes(damaged)
+    elif not damaged:
+        path.unlink(missing_ok=True)
 
 
 def _restored(whole: Path, out: Path, name: Path, all_of_it: bool) -> None:
@@ -118,6 +128,9 @@ def main() -> None:
     parser.add_argument("--end-each", type=int, default=5, help="every which damage is also run to the end")
     parser.add_argument("--draw-each", type=int, default=50, help="every which damage is drawn to the end")
     parser.add_argument("--studies", type=int, default=800)
+    parser.add_argument(
+        "--only", default="*", help="names of the files that are damaged, for example '*.json'"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="where to write the counts (Markdown)")
     options = parser.parse_args()

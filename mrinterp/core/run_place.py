@@ -106,9 +106,13 @@ def read_study_header(folder: Path) -> dict[str, Any]:
         )
     fix = "Put a copy of this file back, or run into another --out: without it the run cannot go on"
     try:
-        header = read_header(path, "study")
+        found = read_json(path)
     except DamagedError as e:
         raise DamagedError(e.where, e.found, fix) from e
+    kind = found.get("kind") if isinstance(found, dict) else type(found).__name__
+    if kind != "study":
+        raise DamagedError(str(path), f"damaged: it holds {kind!r}, not 'study'", fix)
+    header = read_header(path, "study")
     if not isinstance(header.get("plan"), dict):
         raise InputError(
             str(folder), "its study.json holds no plan", "Give a folder that mrinterp run has written"

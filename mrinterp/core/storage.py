@@ -46,6 +46,7 @@ SUMS = "SHA256SUMS"
 """File of every stored folder with the sums of the others (``sha256sum -c SHA256SUMS`` checks them too)."""
 
 AGAIN = "Take it from a copy, or make it again"
+AWAY = "Move it elsewhere and run again"
 
 
 def to_plain(value: Any) -> Any:
@@ -103,10 +104,12 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises
     ------
     InputError
-        Where the disk is full.
+        Where the disk is full, or a folder stands in the file's place or a file in its folder's.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
+    if path.is_dir():
+        raise InputError(str(path), "a folder, where a file is to be written", AWAY)
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
         with _room_on_disk(path):
@@ -130,7 +133,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     _refuse_others(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_parent(path)
     partial, former = (path.with_name(f".{path.name}.{what}") for what in ("partial", "former"))
     if former.exists() and not path.exists():  # a crash came between the two moves below
         os.replace(former, path)
@@ -149,6 +152,14 @@ def whole_folder(path: Path) -> Iterator[Path]:
             os.replace(former, path)
         for left in (partial, former):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as e:
+        place = e.filename or str(path.parent)
+        raise InputError(str(place), "a file, where a folder is to be written", AWAY) from None
 
 
 def _refuse_others(path: Path) -> None:
@@ -280,7 +291,7 @@ def _mend_sums(folder: Path, mend: bool, found: str) -> None:
     """Write the sums of a folder anew, whose files are those of the record; or say how that is done."""
     path, whole = folder / SUMS, f"{found}; the files beside it are whole, by the record in study.json"
     if path.is_dir() and any(path.iterdir()):
-        raise InputError(str(path), "a folder", "Move it elsewhere and run again")
+        raise InputError(str(path), "a folder", AWAY)
     if not mend and path.exists():
         raise DamagedError(str(path), whole, f"Delete {path} and run again: it alone is written anew")
     if mend:
@@ -297,7 +308,7 @@ def _refuse_foreign(folder: Path) -> None:
     foreign = [name for name in _files(folder) if known is not None and name not in known]
     if foreign:
         found = "a file that the run did not write, in a folder of its results"
-        raise InputError(str(folder / foreign[0]), found, "Move it elsewhere and run again")
+        raise InputError(str(folder / foreign[0]), found, AWAY)
 
 
 def _on_disk(path: Path) -> None:

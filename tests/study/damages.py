@@ -125,13 +125,13 @@ def run_to_the_end(study_file: Path, out: Path, path: Path, whole: str) -> tuple
             return "unnamed", words
         if path == out / "study.json":
             return ("named" if e.fix else "unnamed"), words
-        if "Delete " not in e.fix:
+        if "Delete " not in e.fix and "Move it elsewhere and run again" not in e.fix:
             return "not mended", words
-        lost = Path(e.fix.split("Delete ")[1].split(" and run again")[0])
+        lost = Path(e.fix.split("Delete ")[1].split(" and run again")[0]) if "Delete " in e.fix else path
         shutil.rmtree(lost) if lost.is_dir() else lost.unlink(missing_ok=True)
         with warned(said):
             Study.from_toml(study_file, out).run()
-        fit = names(said, lost) and digest_with_sums(out) == whole
+        fit = (drawn or names(said, lost)) and digest_with_sums(out) == whole
         return ("named" if fit else "not mended"), words
     if digest_with_sums(out) != whole:
         return "silent", ""

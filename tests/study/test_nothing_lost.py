@@ -155,6 +155,25 @@ def test_damaged_lists_of_sums_are_named_and_written_anew(
     assert sums.read_bytes() == (finished_run / part / SUMS).read_bytes()
 
 
+def test_folders_and_files_in_each_others_place_are_named(finished_run: Path, tmp_path: Path) -> None:
+    for place, what in (("report.html", "a folder"), ("figures", "a file")):
+        out = _copy(finished_run, tmp_path / what / "run")
+        shutil.rmtree(out / place) if place == "figures" else (out / place).unlink()
+        (out / place).write_text("mine") if place == "figures" else (out / place).mkdir()
+        with pytest.raises(InputError, match=rf"{place}: {what}, where .* Move it elsewhere and run again"):
+            write_json(out / place / "a.svg" if place == "figures" else out / place, {})
+
+
+def test_another_json_in_the_place_of_the_header_is_named(finished_run: Path, tmp_path: Path) -> None:
+    out = _copy(finished_run, tmp_path / "run")
+    for other in ("panel/estimation/panel.json", "results.json"):
+        shutil.copy(out / other, out / "study.json")
+        with pytest.raises(
+            DamagedError, match=r"study.json: damaged: it holds '(panel|list)', not 'study'. Put a copy"
+        ):
+            Study.open(out)
+
+
 def test_files_of_others_among_results_are_named(finished_run: Path, tmp_path: Path) -> None:
     out = _copy(finished_run, tmp_path / "run")
     for part in ("basis", "knockouts/shift"):
