@@ -11,7 +11,7 @@ Lines of compiled kernels are not seen by coverage: they count as covered by the
 function of the kernel's module.
 
 After tests were added, ``cover --work .mutants/new --tests FILES`` learns what they run and ``retry --seed 0`` tries
-the survivors again, the added tests first and four times as many in all; the table states the score before and after. Why a survivor does not matter
+the survivors again that are not equivalent, the added tests first and four times as many in all; the table states the score before and after. Why a survivor does not matter
 is kept by hand in ``benchmarks/results/mutants_reasons.csv`` (``equivalent``: yes where nothing that a user can see changes)
 and joined to the table. Where several samples were
 drawn, each has its table (``--name``).
@@ -149,7 +149,11 @@ def run(work: Path, count: int, seed: int, jobs: int, name: str) -> None:
 def retry(work: Path, seed: int, jobs: int, name: str) -> None:
     """Try the survivors of a sample again, the tests that were added since first, and write down."""
     table = pd.read_csv(work / f"tried{seed}.csv", dtype={"old": str, "new": str})
-    survivors = table[table["verdict"] == "survived"]
+    keys = ["file", "code", "old", "new"]
+    reasons = pd.read_csv(RESULTS / "mutants_reasons.csv", dtype=str)
+    same = set(map(tuple, reasons[reasons["equivalent"] == "yes"][keys].to_numpy()))
+    left = [tuple(row) not in same for row in table[keys].astype(str).to_numpy()]
+    survivors = table[(table["verdict"] == "survived") & left]
     added = pd.read_csv(work / "new" / "seconds.csv")["test"].str.split("[").str[0].unique().tolist()
     mutants = [Mutant(*m) for m in survivors[["file", "line", "start", "old", "new"]].itertuples(index=False)]
     kept = work / f"retried{seed}.csv"

@@ -9,6 +9,7 @@ from scipy import optimize, stats
 from mrinterp import coloc, run_mr, tables
 from mrinterp.coloc._heidi import heidi_statistics
 from mrinterp.coloc._priors import SHARE_GRID
+from mrinterp.core.errors import InputError
 from mrinterp.results import NotApplicable
 from mrinterp.stats.bayes_factors.hyprcoloc import shared_cause
 from mrinterp.stats.bayes_factors.wakefield import (
@@ -264,3 +265,9 @@ def test_shares_of_priors_are_probabilities_in_order() -> None:
     assert (np.diff(shares) > 0).all()
     assert (shares[0] > 0, shares[-1] < 1) == (True, True)
     np.testing.assert_allclose(shares + shares[::-1], 1.0, err_msg="as fine near 0 as near 1")
+
+
+@pytest.mark.parametrize("sd", [0.0, -1.0, float("nan")])
+def test_a_trait_without_spread_is_refused(sd: float) -> None:
+    with pytest.raises(InputError, match="Standard deviations must be above 0"):
+        coloc.finemap_abf(np.full((1, 4), 0.2), np.full((1, 4), 0.1), sd=np.array([sd]))

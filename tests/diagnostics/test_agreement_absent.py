@@ -30,6 +30,11 @@ class TestUndefined:
         assert "all estimates are equal" in row["reason"]
         assert row["auroc"] == 0.5
 
+    def test_equal_effects_have_no_slope(self) -> None:
+        alike = knockout_of(np.full(F, 0.5), noise=0.0, se=np.full((F, 1), 0.01))
+        row = row_of(held_against(np.linspace(0.3, 0.7, F), knockout=alike, draws=50))
+        assert np.isnan([row["slope"], row["york_slope"], row["correlation"]]).all()
+
     def test_too_few_features(self) -> None:
         row = row_of(held_against(np.ones(3), knockout=knockout_of(np.array([1.0, 0, 1])), draws=50))
         assert np.isnan([row[name] for name in SCORES]).all()

@@ -161,3 +161,12 @@ def test_what_subtracts_the_errors_correlation_uses_it(method: str) -> None:
     here = estimate(data, method, **options).beta
     without = estimate(changed(data, error_corr=denied), method, **options).beta
     assert np.abs(here - without).max() > 0.02
+
+
+def test_one_side_s_sample_sizes_are_not_enough() -> None:
+    data = draw(seed=2, F=1, J=15, O=1, overlap=0.0)
+    few = changed(data, error_corr=None, n_x=np.array([3000.0]))
+    assert "sample size" in str(estimate(few, "cml").status[0, 0])
+    both = changed(few, n_y=np.array([2000.0]))
+    assert estimate(both, "cml").status[0, 0] == "ok"
+    np.testing.assert_array_equal(estimate(both, "cml").beta, estimate(few, "cml", n=2000.0).beta)

@@ -197,3 +197,31 @@ def test_minilm_is_resumed_exactly_and_read_back() -> None:
     resumed = network.run(shift=shift, start=network.activation(np.arange(3)))
     assert full.outcome.tobytes() == resumed.outcome.tobytes()
     np.testing.assert_allclose(full.mean - plain.mean, shift, atol=1e-5)
+
+
+def test_a_site_needs_one_vector_per_token_of_the_inputs() -> None:
+    from mrinterp.models._token_activation import token_activation
+    from mrinterp.positions import MEAN_OF_TOKENS
+    from tests.linear_stack import stack_inputs
+
+    inputs = stack_inputs(4)
+    tokens = inputs.mask.shape[1]  # type: ignore[union-attr]
+    assert token_activation(torch.zeros(4, tokens, 3), inputs, MEAN_OF_TOKENS, "here").width == 3
+    assert (
+        token_activation(torch.zeros(4, tokens + 2, 3), inputs, MEAN_OF_TOKENS, "here", new_tokens=2).width
+        == 3
+    )
+    for shape in ((4, tokens + 1, 3), (3, tokens, 3), (4, 3)):
+        with pytest.raises(InputError, match=r"site 'here': activation of shape .* one vector per token"):
+            token_activation(torch.zeros(shape), inputs, MEAN_OF_TOKENS, "here")
+
+
+def test_where_a_run_cannot_be_resumed_nothing_is_kept(adapter: TorchAdapter) -> None:
+    from mrinterp.adapters._model_inputs import ModelInputs
+    from mrinterp.models._cut import CutNetwork
+    from mrinterp.outcomes import Logit, OutcomeSet
+
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
+    network = CutNetwork(adapter, "second", ModelInputs({"x": x}), OutcomeSet([Logit(0)]))
+    assert network._resumption is None
+    assert network.activation(np.arange(2)) is None
