@@ -88,6 +88,18 @@ BEGINNING = (*LOCK_FILES, ".work", "design", ".design.partial", ".study.json.par
 """What may lie in a folder whose run was stopped before its header was written."""
 
 
+BACK = "Put a copy of this file back, or run into another --out: without it the run cannot go on"
+
+
+def _refuse_headless(folder: Path) -> None:
+    """Name a header that is gone where the parts of a run lie beside its place, or that is a folder."""
+    path = folder / "study.json"
+    if path.is_dir():
+        raise DamagedError(str(path), "damaged: a folder", BACK)
+    if not path.exists() and all((folder / p).is_file() for p in ("design/design.json", "basis/basis.json")):
+        raise DamagedError(str(path), "missing, though the parts of a run lie beside it", BACK)
+
+
 def read_study_header(folder: Path) -> dict[str, Any]:
     """What ``study.json`` holds.
 
@@ -98,20 +110,20 @@ def read_study_header(folder: Path) -> dict[str, Any]:
         wrote.
     """
     path = folder / "study.json"
+    _refuse_headless(folder)
     if not path.is_file():
         raise InputError(
             str(folder),
             "not a run folder: it holds no study.json",
             "Give a folder that mrinterp run has written",
         )
-    fix = "Put a copy of this file back, or run into another --out: without it the run cannot go on"
     try:
         found = read_json(path)
     except DamagedError as e:
-        raise DamagedError(e.where, e.found, fix) from e
+        raise DamagedError(e.where, e.found, BACK) from e
     kind = found.get("kind") if isinstance(found, dict) else type(found).__name__
     if kind != "study":
-        raise DamagedError(str(path), f"damaged: it holds {kind!r}, not 'study'", fix)
+        raise DamagedError(str(path), f"damaged: it holds {kind!r}, not 'study'", BACK)
     header = read_header(path, "study")
     if not isinstance(header.get("plan"), dict):
         raise InputError(
@@ -119,10 +131,10 @@ def read_study_header(folder: Path) -> dict[str, Any]:
         )
     written = header.pop("digest", None)  # older versions wrote none
     if written is not None and not _is_whole(json.dumps(header), written):
-        raise DamagedError(str(path), "damaged: it does not say what the run wrote", fix)
+        raise DamagedError(str(path), "damaged: it does not say what the run wrote", BACK)
     lacking = [key for key, kind in KEYS.items() if not isinstance(header.get(key), kind)]
     if lacking:
-        raise DamagedError(str(path), f"damaged: it holds no {lacking[0]}", fix)
+        raise DamagedError(str(path), f"damaged: it holds no {lacking[0]}", BACK)
     return header
 
 
@@ -149,6 +161,7 @@ def refuse_others(folder: Path) -> None:
     InputError
         Names what lies there.
     """
+    _refuse_headless(folder)
     found = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
     design = folder / "design"
     other = [name for name in found if name not in BEGINNING]

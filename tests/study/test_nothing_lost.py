@@ -174,6 +174,16 @@ def test_another_json_in_the_place_of_the_header_is_named(finished_run: Path, tm
             Study.open(out)
 
 
+def test_a_header_that_is_gone_is_named(finished_run: Path, tiny_study_file: Path, tmp_path: Path) -> None:
+    out = _copy(finished_run, tmp_path / "run")
+    (out / "study.json").unlink()
+    for found in ("missing, though the parts of a run", "damaged: a folder"):
+        for opened in (lambda: Study.open(out), lambda: Study.from_toml(tiny_study_file, out).run()):
+            with pytest.raises(DamagedError, match=rf"study.json: {found}.* Put a copy of this file back"):
+                opened()
+        (out / "study.json").mkdir(exist_ok=True)
+
+
 def test_files_of_others_among_results_are_named(finished_run: Path, tmp_path: Path) -> None:
     out = _copy(finished_run, tmp_path / "run")
     for part in ("basis", "knockouts/shift"):
