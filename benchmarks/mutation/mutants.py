@@ -26,7 +26,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from itertools import count as counted
@@ -34,7 +33,7 @@ from pathlib import Path
 from queue import Queue
 
 import pandas as pd
-from covering import MOST_TESTS, ROOT, Lines, chosen, cover, covering
+from covering import MOST_TESTS, ROOT, Lines, chosen, cover, covering, shares
 from forks import Runner, copies, without_callers
 from places import Mutant, Places
 from tqdm import tqdm
@@ -109,10 +108,7 @@ def tried(
 ) -> pd.DataFrame:
     """The verdict on every mutant; those that ``kept`` has already are not tried again."""
     lines, seconds = found
-    ran: dict[str, int] = defaultdict(int)
-    for tests in lines.values():
-        for test in tests:
-            ran[test] += 1
+    specific = {file: shares(lines, file) for file in sorted({m.file for m in mutants})}
     os.environ.setdefault("MRINTERP_REFERENCE", str(ROOT.parent / "shared" / "reference"))
     before = pd.read_csv(kept, dtype={"old": str, "new": str}) if kept.exists() else pd.DataFrame()
     known = {(m["file"], m["start"], m["new"]): m for m in before.to_dict("records")}
@@ -124,7 +120,7 @@ def tried(
         key = (mutant.file, mutant.start, mutant.new)
         if key in known:
             return dict(known[key])
-        tests = chosen(lines[mutant.file, mutant.line], seconds, ran, first)
+        tests = chosen(lines[mutant.file, mutant.line], seconds, specific[mutant.file], first)
         runner, start = runners.get(), time.monotonic()
         try:
             outcome, by = verdict(mutant, tests, runner, 40 + 4 * sum(seconds[t] for t in tests))
