@@ -164,6 +164,9 @@ def cases() -> dict[str, Callable[[], Any]]:
     found["against_random, images"] = partial(_answer, "images", "against_random")
     for bench in ("gated", "words", "stream"):
         found[f"support, {bench}"] = partial(_support, bench)
+    found["faithfulness, ordered"] = lambda: knockouts.faithfulness(
+        _benches()["stream"], "mean", features=[2, 0, 4, 1], draws=10
+    )
     found["rescue, upstream"] = _upstream
     for world in (0, 3, 8):
         panel = mrinterp.worlds.linear_world(world).panel

@@ -11,6 +11,7 @@ from mrinterp.knockouts._clean_values import spread
 from mrinterp.mr._engine.driver import estimate
 from mrinterp.stats.clustered.joint_effects import jackknifed_mean
 from mrinterp.stats.clustered.least_squares import share_left
+from mrinterp.stats.clustered.ratio import clustered_ratio
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.robust.bisquare_scale import _least_squares
 from mrinterp.stats.robust.kernel_modes import kernel_modes
@@ -104,3 +105,14 @@ def test_a_normal_tail_far_out() -> None:
     t = np.array([0.3, 1.0, 2.5, 6.0, 20.0])
     for df in (1.0, 4.0, 33.0):
         np.testing.assert_allclose(two_sided_t(t, df), 2 * stats.t.sf(t, df), rtol=1e-9)
+
+
+def test_a_ratio_over_nothing_is_no_number() -> None:
+    rng = np.random.default_rng(1)
+    numerator, denominator = rng.standard_normal((12, 2)) + 1.0, np.zeros((12, 2))
+    denominator[:, 1] = rng.standard_normal(12) - 1.0
+    found = clustered_ratio(numerator, denominator, np.arange(12) // 2)
+    assert np.isnan(found.ratio[0])
+    np.testing.assert_allclose(found.ratio[1], numerator[:, 1].mean() / denominator[:, 1].mean())
+    one = clustered_ratio(np.full((12, 1), 2.0), np.full((12, 1), -1.0), np.arange(12) // 2)
+    np.testing.assert_allclose(one.ratio, -2.0)
