@@ -32,6 +32,7 @@ from itertools import count as counted
 from pathlib import Path
 from queue import Queue
 
+import numpy as np
 import pandas as pd
 from covering import MOST_TESTS, ROOT, Lines, chosen, cover, covering, shares
 from forks import Runner, copies, without_callers
@@ -148,7 +149,7 @@ def retry(work: Path, seed: int, jobs: int, name: str) -> None:
     keys = ["file", "code", "old", "new"]
     reasons = pd.read_csv(RESULTS / "mutants_reasons.csv", dtype=str)
     same = set(map(tuple, reasons[reasons["equivalent"] == "yes"][keys].to_numpy()))
-    left = [tuple(row) not in same for row in table[keys].astype(str).to_numpy()]
+    left = np.array([tuple(row) not in same for row in table[keys].astype(str).to_numpy()])
     survivors = table[(table["verdict"] == "survived") & left]
     added = pd.read_csv(work / "new" / "seconds.csv")["test"].str.split("[").str[0].unique().tolist()
     mutants = [Mutant(*m) for m in survivors[["file", "line", "start", "old", "new"]].itertuples(index=False)]
