@@ -6,3 +6,4 @@ from ._gradient import gradient as gradient
 from ._gradient import gradient_times_activation as gradient_times_activation
 from ._integrated_gradients import integrated_gradients as integrated_gradients
 from ._linear_probe import linear_probe as linear_probe
+from ._relp import relp as relp

@@ -7,6 +7,7 @@ from mrinterp.attribution._gradient import attribution_patching, gradient, gradi
 from mrinterp.attribution._integrated_gradients import integrated_gradients
 from mrinterp.attribution._linear_probe import linear_probe
 from mrinterp.attribution._method import Target
+from mrinterp.attribution._relp import relp as relevance_patching
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._feature_numbers import Features
 from mrinterp.results._attribution_scores import AttributionScores
@@ -20,6 +21,7 @@ def all_methods(
     *,
     target: Target = "mean",
     steps: int = 16,
+    relp: bool = False,
 ) -> AttributionScores:
     """What cheaper methods would have answered in place of a knockout, by the name of the method.
 
@@ -33,18 +35,22 @@ def all_methods(
         What attribution patching and integrated gradients put in: as in `attribution_patching`.
     steps : int
         Backward passes of integrated gradients.
+    relp : bool
+        Whether relevance patching is among them: its rules are those of layer-wise relevance propagation, on which patent
+        claims exist (see `mrinterp.attribution.relp`).
 
     Returns
     -------
     AttributionScores
         ``correlation``, ``linear_probe``, ``gradient``, ``gradient_times_activation``,
-        ``attribution_patching``, ``integrated_gradients``: each the effect of one unit more of the
+        ``attribution_patching``, ``integrated_gradients``, where asked for ``relp``: each the effect of one unit more of the
         feature, so that all can be compared with one knockout (`beside_knockout`).
 
     Raises
     ------
     InputError
-        As the methods do: for a feature that the view does not have, or a target that does not fit.
+        As the methods do: for a feature that the view does not have, a target that does not fit, or a network for which
+        `relp` has no rule.
 
     Notes
     -----
@@ -67,5 +73,6 @@ def all_methods(
             "gradient_times_activation": gradient_times_activation(bench, features),
             "attribution_patching": attribution_patching(bench, features, target=target),
             "integrated_gradients": integrated_gradients(bench, features, target=target, steps=steps),
+            **({"relp": relevance_patching(bench, features, target=target)} if relp else {}),
         }
     )

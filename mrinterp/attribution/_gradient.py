@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mrinterp.adapters._adapter import Adapter
 from mrinterp.attribution._method import (
     FLAT,
     Target,
@@ -20,7 +21,7 @@ from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.clustered.least_squares import clustered_mean
 
-__all__ = ["attribution_patching", "gradient", "gradient_times_activation"]
+__all__ = ["attribution_patching", "first_order", "gradient", "gradient_times_activation"]
 
 SMOOTH = "the outcome stays linear over the size of change that matters (no gate, threshold or saturation)"
 
@@ -128,7 +129,7 @@ def gradient_times_activation(
     1.0
     """
     numbers = feature_numbers(bench, features)
-    found = _first_order(bench, "zero")
+    found = first_order(bench, "zero")
     if isinstance(found, NotApplicable):
         return found
     return attribution_estimates(
@@ -185,7 +186,7 @@ def attribution_patching(
     (1.0, 0.0)
     """
     numbers = feature_numbers(bench, features)
-    found = _first_order(bench, target)
+    found = first_order(bench, target)
     if isinstance(found, NotApplicable):
         return found
     return attribution_estimates(
@@ -200,10 +201,13 @@ def attribution_patching(
     )
 
 
-def _first_order(bench: Bench, target: Target) -> dict[str, Any] | NotApplicable:
-    """Gradient times the change to the target, per unit: arguments of `attribution_estimates`."""
+def first_order(
+    bench: Bench, target: Target, adapter: Adapter | None = None
+) -> dict[str, Any] | NotApplicable:
+    """Gradient times the change to the target, per unit: arguments of `attribution_estimates`; ``adapter`` stands in for the
+    bench's own where its gradient is to follow other rules."""
     moved = target_values(bench, target) - bench.values
-    g = gradients(bench)
+    g = gradients(bench, adapter=adapter)
     if isinstance(g, NotApplicable):
         return g
     predicted = g * moved[..., None]

@@ -22,9 +22,12 @@ from mrinterp.core.storage import (
     write_table,
 )
 
-__all__ = ["SPLITS", "Design"]
+__all__ = ["SPLITS", "UNREAD", "Design"]
 
 SPLITS = ("discovery", "estimation", "replication", "knockout")
+
+UNREAD = "unread"
+"""Split of the families that no stage of a study reads: for knockouts that are chosen after its results were."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

@@ -85,7 +85,8 @@ class SplitsSection(Section):
     knockout: int = Field(
         default=0,
         ge=0,
-        description="Families on which features are knocked out; 0 takes an equal share of the rest.",
+        description="Families on which features are knocked out; 0 takes an equal share of the rest. Of those beyond 50 (or"
+        " `knockouts.families`), up to 10 are read by nothing, so that a knockout chosen after the run can judge.",
     )
     min_families: int = Field(
         default=MIN_FAMILIES,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -32,7 +32,7 @@ FEATURE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "layer": ((), ()),
     "heads": (("heads",), ("head_count", "coordinates")),
     "directions": (("file",), ()),
-    "subspace": (("file",), ()),
+    "subspace": (("file",), ("coordinates",)),
     "embedding": (("tokens",), ()),
     "token": (("tokens",), ()),
     "sae": (("folder",), ("latents", "count")),
@@ -175,10 +175,11 @@ class FeaturesSection(Section):
         description="For `heads`: how many heads the site holds; left out, what the network says (keys and values that"
         " queries share have fewer heads).",
     )
-    coordinates: Literal["leading", "all"] = Field(
+    coordinates: Literal["leading", "all"] | Annotated[int, Field(ge=1, le=1000)] = Field(
         default="leading",
-        description="For `heads`: `leading` makes one feature per head, the direction along which it varies most over"
-        " the discovery split; `all` makes every coordinate of every head a feature.",
+        description="For `heads` and `subspace`: a number makes so many features of each head, or of the subspace, its leading"
+        " principal coordinates over the discovery split; `leading` is 1 for a head, `all` its own coordinates (a subspace's"
+        " own rows in either case). Head or subspace as a whole is resampled and set to its mean beside them.",
     )
     file: str | None = Field(
         default=None,

@@ -117,7 +117,7 @@ class RunFolder(StoredParts):
             raise InputError(
                 f"knockouts {', '.join(new)}",
                 f"{len(read)} of {len(wanted)} families were read before, for example {read[0]!r}",
-                "Choose families of which nothing was read, so that what is found on them can judge",
+                "Choose unread families, so that they can judge: of over 50 knockout families, Study.bench(split='unread')",
             )
         existed = self.readable()
         hashed = bool(header["rules_hash"] and header["candidates_hash"])
@@ -261,9 +261,9 @@ class RunFolder(StoredParts):
         return set(runs.loc[runs["split"].isin(splits), "family"].astype(str))
 
     def _families_read(self, but_for: Sequence[str] = ()) -> set[str]:
-        """Families of which an outcome was read: by a step, or by a knockout that was planned, ``but_for`` some of them:
-        those of the study's plan do not choose each other."""
-        splits = ["discovery"] if any((self.path / n).exists() for n in ("basis", "sae")) else []
+        """Families of which a step (such as predicting all knockouts) or a planned knockout but ``but_for`` read an outcome."""
+        readers = {"basis": "discovery", "sae": "discovery", "estimates/rectified": "knockout"}
+        splits = [split for n, split in readers.items() if (self.path / n).exists()]
         splits += [s for s in SCANNED if (self.path / "panel" / s).exists() or (self.work / s).exists()]
         read = self._families_of(*splits)
         for event in self._history:

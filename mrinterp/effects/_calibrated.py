@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.checks import checked_count, checked_seed, checked_type
 from mrinterp.core.errors import InputError
-from mrinterp.results._estimates import Estimates
+from mrinterp.results._estimates import Estimates, Undecided
 from mrinterp.results._knockout_effects import EXTREMAL, KnockoutEffects
 from mrinterp.stats.clustered.calibrated import (
     DRAWN,
@@ -362,6 +362,11 @@ def _with(
         "uncalibrated": estimates.beta,
         "uncalibrated_se": estimates.se,
     }
+    if (
+        "undecided" in estimates.details
+    ):  # what was said of the estimate does not bear on a shift in its place
+        own = take & (roles == OWN)[:, None]
+        details["undecided"] = np.where(own, Undecided.DECIDED, estimates.details["undecided"])
     return replace(
         estimates,
         method=f"{estimates.method}_calibrated",

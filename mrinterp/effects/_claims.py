@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.errors import InputError
+from mrinterp.effects._ceiling import CEILINGS, ceilings
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.results._estimates import Estimates
@@ -82,7 +84,7 @@ def claim_verdicts(
         ``causal``: the whole interval lies outside the region. ``negligible``: inside it; never of a local slope (MR, a
         gradient, a shift), which says nothing of changes of natural size. ``not negligible: sign varies``: inside, but
         the root mean square change under resampling, over the root of 2, exceeds twice the region by its lower 95% bound.
-        ``indeterminate``: all else; also what its status says cannot be told, such as a label that no knockout flipped.
+        ``indeterminate``: all else; also where ``details["undecided"]`` is not 0, such as a label that no knockout flipped.
 
     Raises
     ------
@@ -113,10 +115,7 @@ def claim_verdicts(
     for one in estimates.meta.get("dependent_sets", []):
         rows = [estimates.exposures.index(m) for m in one["members"]]
         words[rows, estimates.outcomes.index(one["outcome"])] = "indeterminate"
-    unmoved = np.char.find(estimates.status.astype(str), "this noise") >= 0
-    undecided = unmoved | (np.char.find(estimates.status.astype(str), "fewer than 10") >= 0)
-    undecided |= np.asarray(estimates.details.get("unflipped", np.zeros(shape))) > 0
-    words[undecided] = "indeterminate"
+    words[estimates.undecided] = "indeterminate"
     return words
 
 
@@ -214,6 +213,7 @@ def claim_table(
     resample: KnockoutEffects | None = None,
     joint: SiteExperiment | None = None,
     chosen: str | None = None,
+    families: int | None = None,
 ) -> pd.DataFrame:
     """The answer: per feature what is claimed, what it rests on, what other families say, and every rung on one scale.
 
@@ -233,16 +233,22 @@ def claim_table(
         other features' settings.
     chosen : str, optional
         Rung that claims rest on; default the one with the weakest assumptions.
+    families : int, optional
+        Of the study in all, discovery among them: they bound the grade that a claim can reach.
 
     Returns
     -------
     DataFrame
         Largest effect first. ``effect, ci_lower, ci_upper`` per natural sd; ``knockout*`` the judge; ``replication*`` the
-        estimate once more; ``resampled`` the root mean square change under resampling over the root of 2; one set of columns
-        ``<rung>, <rung>_se, <rung>_lower, <rung>_upper`` per rung; slopes among them are extrapolated.
+        estimate once more; ``resampled`` the root mean square change under resampling over the root of 2; ``per_firing``
+        whether the feature rarely fires, ``share_firing`` at which share of tokens, and ``as_it_is, as_it_is_lower,
+        as_it_is_upper`` what its firing does, Y(as it is) - Y(low) by the knockouts alone, on the scale of the effects; ``ceiling``
+        the best grade that the claim can reach and ``ceiling_why`` what keeps it from a better one (`CEILINGS`); one set
+        of columns ``<rung>, <rung>_se, <rung>_lower, <rung>_upper`` per rung; slopes among them are extrapolated.
     """
     name = chosen or rests_on(estimates)
     primary, moves = estimates[name], contrast.mean_move
+    bounded = ceilings(primary, families).ravel()
     frame, O = primary.to_frame(), len(primary.outcomes)
     said, others = claim_verdicts(primary, rope, resample), claim_verdicts(judge, rope)
     for words in (said, others):
@@ -272,8 +278,10 @@ def claim_table(
         "resampled": _resampled(resample, primary.beta.shape).ravel(),
         "rests_on": name,
         "bias": str(primary.meta.get("bias", "unmeasured")),
+        "ceiling": [CEILINGS[why] for why in bounded],
+        "ceiling_why": bounded,
         "move": np.repeat(moves, O),
-        "per_firing": np.ravel(primary.details.get("per_firing", np.zeros(primary.beta.shape))) > 0,
+        **_firing(primary),
         "status": frame["status"],
     }
     for rung, e in estimates.items():  # also those that claims do not rest on
@@ -285,6 +293,14 @@ def claim_table(
         out = _resting_on_the_joint(out, joint, contrast)
     order = np.argsort(-np.abs(out["effect"].to_numpy()), kind="stable")
     return out.iloc[order].reset_index(drop=True)
+
+
+def _firing(primary: Estimates) -> dict[str, NDArray[Any]]:
+    """Columns of features that rarely fire; nan for the others."""
+    names = ("share_firing", "as_it_is", "as_it_is_lower", "as_it_is_upper")
+    none = np.full(primary.beta.shape, np.nan)
+    found = {name: np.ravel(primary.details.get(name, none)) for name in names}
+    return {"per_firing": np.isfinite(found["share_firing"]), **found}
 
 
 def _resting_on_the_joint(

@@ -14,7 +14,7 @@ from mrinterp.core.panel import Panel
 from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
-from mrinterp.results._estimates import Estimates
+from mrinterp.results._estimates import Estimates, Undecided
 
 __all__ = ["apart_from_own_shifts", "named_rungs", "rank_path_of", "rungs", "without_tsls"]
 
@@ -112,7 +112,7 @@ def _gated(made: Estimates, moves: Sequence[float] | None, scale: float) -> Esti
     """The estimates, with a word on features that the noise moves far less or more than nature does."""
     if moves is None:
         return made
-    status = made.status.copy()
+    status, undecided = made.status.copy(), np.zeros(made.beta.shape)
     for f, moved in enumerate(moves):
         if np.isfinite(moved) and not MOVES[0] <= moved <= MOVES[1]:
             size = "hardly moves it" if moved < MOVES[0] else "moves it beyond nature"
@@ -120,8 +120,10 @@ def _gated(made: Estimates, moves: Sequence[float] | None, scale: float) -> Esti
                 f"this noise {size} ({moved:.2g} natural sd at its tokens; {MOVES[0]:g} to {MOVES[1]:g} is asked for):"
                 f" try instruments.noise.scale = {scale / moved:.2g}"
             )
+            undecided[f] = np.where(status[f] == "ok", Undecided.NOISE_DOES_NOT_FIT, Undecided.DECIDED)
             status[f] = np.where(status[f] == "ok", words, status[f])
-    return replace(made, status=status, meta=made.meta | {"noise_moves": [float(m) for m in moves]})
+    meta = made.meta | {"noise_moves": [float(m) for m in moves]}
+    return replace(made, status=status, details=made.details | {"undecided": undecided}, meta=meta)
 
 
 def apart_from_own_shifts(made: Estimates) -> Estimates:

@@ -9,6 +9,7 @@ from ._latents import Latents as Latents
 from ._latents import ReconstructionError as ReconstructionError
 from ._latents import ReconstructionReport as ReconstructionReport
 from ._latents import reconstruction_report as reconstruction_report
+from ._principal import PrincipalCoordinates as PrincipalCoordinates
 from ._sae import Autoencoder as Autoencoder
 from ._sae import SparseAutoencoder as SparseAutoencoder
 from ._sae_folder import read_sae as read_sae

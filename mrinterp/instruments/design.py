@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from mrinterp.core.design import Design
+from mrinterp.core.design import UNREAD, Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.instruments.factorial import factorial_design
 from mrinterp.instruments.prompt_table import prompt_table_design
+from mrinterp.instruments.splits import unread_families
 
 __all__ = ["make_design"]
 
 
 def make_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
-    """Templates with slots, or a table of prompts; exactly one of the two.
+    """Templates with slots, or a table of prompts; exactly one of the two. Of many knockout families some stay unread.
 
     Parameters
     ----------
@@ -32,4 +34,8 @@ def make_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
             "Give prompts.templates (with fillers) or prompts.table",
         )
     make = factorial_design if plan.prompts.templates else prompt_table_design
-    return make(plan, folder, width)
+    made = make(plan, folder, width)
+    knockout = sorted(made.runs.loc[made.runs["split"] == "knockout", "family"].unique())
+    unread = unread_families(knockout, plan.knockouts.families, plan.seed)
+    split = made.runs["split"].where(~made.runs["family"].isin(unread), UNREAD)
+    return replace(made, runs=made.runs.assign(split=split)) if unread else made

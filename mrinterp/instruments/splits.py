@@ -6,9 +6,12 @@ import numpy as np
 
 from mrinterp.core.design import SPLITS
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import SplitsSection
+from mrinterp.core.plan import FEWEST_FAMILIES, SplitsSection
 
-__all__ = ["split_families"]
+__all__ = ["READ", "split_families", "unread_families"]
+
+READ = 50
+"""Families of the knockout split that the study reads; of those beyond, up to 10 are left unread."""
 
 
 def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dict[str, list[str]]:
@@ -60,3 +63,26 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
         out[s] = sorted(families[i] for i in order[start : start + counts[s]])
         start += counts[s]
     return out
+
+
+def unread_families(knockout: list[str], asked: int, seed: int) -> list[str]:
+    """Families of the knockout split that are left unread, for knockouts chosen after the results were read.
+
+    Parameters
+    ----------
+    knockout : list of str
+        Families of the split.
+    asked : int
+        Families that the plan itself wants knocked out; 0 where a pilot says it.
+    seed : int
+        Of the random choice.
+
+    Returns
+    -------
+    list of str
+        Those beyond the first 50 (or ``asked``, if that is more), at most 10: so many as a claim needs.
+    """
+    spare = min(FEWEST_FAMILIES, len(knockout) - max(READ, asked))
+    # 31: a stream of its own under the study's seed, shared with no other step.
+    order = np.random.default_rng([seed, 31]).permutation(len(knockout))
+    return sorted(knockout[i] for i in order[: max(spare, 0)])

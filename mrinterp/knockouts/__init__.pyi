@@ -13,6 +13,8 @@ from ._designs.rescue import rescue as rescue
 from ._designs.set_effects import set_effects as set_effects
 from ._designs.site_experiment import site_experiment as site_experiment
 from ._designs.specificity import specificity as specificity
+from ._designs.whole_features import knock_out_jointly as knock_out_jointly
+from ._designs.whole_features import leading_coordinates as leading_coordinates
 from ._edited_runs import EditedRuns as EditedRuns
 from ._kinds.clamp import Clamp as Clamp
 from ._kinds.compare_kinds import compare_kinds as compare_kinds

@@ -9,17 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from mrinterp.adapters._adapter import Adapter
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._kinds.contrast import Contrast
+from mrinterp.knockouts._kinds.resample import Resample
 from mrinterp.models._write_gradient import write_gradient
 from mrinterp.outcomes._generated_text import GeneratedOutcome
 from mrinterp.outcomes._logit_outcomes import Probability
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["DRAWN", "beside_drawn", "blocks", "gradients", "predicted_contrast"]
+__all__ = ["DRAWN", "PREDICTIONS", "beside_drawn", "blocks", "gradients", "predicted_contrast"]
 
 Array = NDArray[np.float64]
+
+PREDICTIONS = {"gradient": 1, "mean gradient": 2}
+"""Predictions of a contrast by name, and at how many states of every prompt a gradient is taken for them."""
 
 DRAWN = "the outcome is sampled: no gradient flows through random draws"
 
@@ -30,13 +35,17 @@ def blocks(count: int, block: int) -> Iterator[NDArray[np.int_]]:
         yield np.arange(a, min(a + block, count))
 
 
-def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicable:
+def gradients(
+    bench: Bench, values: Array | None = None, adapter: Adapter | None = None
+) -> Array | NotApplicable:
     """Derivative of every outcome by every feature's written value, (P, F, O) or (P, T, F, O); nan for a sampled one.
 
     Parameters
     ----------
     values : ndarray shaped as the bench's, optional
         Where the derivative is taken, all features written at once. Default: the clean values.
+    adapter : Adapter, optional
+        In place of the bench's own: the same network, with a gradient that follows other rules.
     """
     if len(bench.outcome.sampled_names) == len(bench.outcome.names):
         return NotApplicable(DRAWN, "gradient")
@@ -45,7 +54,7 @@ def gradients(bench: Bench, values: Array | None = None) -> Array | NotApplicabl
         at = None if values is None else values[rows].reshape(len(rows), -1)
         with bench.begun(rows):
             found = write_gradient(
-                bench.adapter,
+                bench.adapter if adapter is None else adapter,
                 bench.site,
                 bench.view,
                 bench.inputs.take(rows),
@@ -67,12 +76,25 @@ def beside_drawn(bench: Bench, computed: Array) -> Array:
     return found
 
 
-def predicted_contrast(bench: Bench, contrast: Contrast) -> Array:
-    """What the gradient at the clean inputs says of a contrast, (P, F, O).
+def predicted_contrast(
+    bench: Bench,
+    contrast: Contrast,
+    prediction: str = "gradient",
+    seed: int = 0,
+    apart: NDArray[Any] | None = None,
+) -> Array:
+    """What gradients say of a contrast, (P, F, O).
 
     Parameters
     ----------
     contrast : Contrast
+    prediction : {"gradient", "mean gradient"}
+        At the clean inputs; or the mean of that and the one with all features at the values of a donor, token by token as
+        `Resample` writes them.
+    seed : int
+        Of the draw of donors, prompts of other families.
+    apart : array (P,), optional
+        Labels, such as splits, across which no donor is taken.
 
     Returns
     -------
@@ -83,7 +105,8 @@ def predicted_contrast(bench: Bench, contrast: Contrast) -> Array:
 
     Notes
     -----
-    One forward pass of every prompt and a backward pass per outcome, whatever the number of features.
+    One forward pass of every prompt and a backward pass per outcome, whatever the number of features; twice as many for
+    the mean of two.
     """
     placed, names = bench.by_token, list(bench.outcome.names)
     values, chosen = contrast.values_of(placed), _differentiable(placed)
@@ -92,31 +115,68 @@ def predicted_contrast(bench: Bench, contrast: Contrast) -> Array:
     if not columns:
         return found
     outcome, every = OutcomeSet(chosen), np.arange(bench.features)
+    states = [None] if PREDICTIONS[prediction] == 1 else [None, _donor_values(placed, seed, apart)]
     linked = np.array([_is_probability(part) for part in chosen for _ in part.names])
     for rows in blocks(bench.prompts, bench.block):
-        inputs = bench.inputs.take(rows)
-        with placed.begun(rows):
-            made = write_gradient(
-                bench.adapter, bench.site, bench.view, inputs, outcome.take(rows), placed.position
-            )
-        if isinstance(made, NotApplicable):
-            return found
-        y, slope = made[0], made[1].reshape(len(rows), len(columns), -1, bench.features)
         clean = placed.values[rows].reshape(len(rows), -1, bench.features)
         target = values(every, rows).reshape(bench.features, 2, *clean.shape[:2])
         target = target.transpose(1, 2, 3, 0)
-        moved = ~np.isnan(target[0]).all(axis=1)
-        high, low = np.einsum("notf,sntf->snfo", slope, np.nan_to_num(target - clean))
-        predicted = np.where(linked, _through_the_link(y, high, low), high - low)
+        moved, step = ~np.isnan(target[0]).all(axis=1), np.nan_to_num(target - clean)
+        outcomes, changes = [], []
+        for state in states:
+            made = _written_gradient(placed, outcome, rows, state)
+            if isinstance(made, NotApplicable):
+                return found
+            slope = made[1].reshape(len(rows), len(columns), -1, bench.features)
+            change = np.einsum("notf,sntf->snfo", slope, step)
+            changes.append(np.where(linked, change / _odds_slope(made[0])[:, None], change))
+            outcomes.append(made[0])
+        high, low = changes[0] if len(changes) == 1 else np.mean(changes, axis=0)
+        predicted = np.where(linked, _through_the_link(outcomes[0], high, low), high - low)
         found[rows[:, None], :, columns] = np.where(moved[..., None], predicted, np.nan).transpose(0, 2, 1)
     return found
 
 
+def _written_gradient(
+    placed: Bench, outcome: OutcomeSet, rows: NDArray[np.int_], state: Array | None
+) -> tuple[Array, Array] | NotApplicable:
+    """Outcomes and derivatives of some prompts, at their clean values or at those of a state."""
+    at = None if state is None else state[rows].reshape(len(rows), -1)
+    with placed.begun(rows):
+        return write_gradient(
+            placed.adapter,
+            placed.site,
+            placed.view,
+            placed.inputs.take(rows),
+            outcome.take(rows),
+            placed.position,
+            at,
+        )
+
+
+def _donor_values(placed: Bench, seed: int, apart: NDArray[Any] | None) -> Array:
+    """Values of all features on a donor of every prompt, shaped as the bench's; the clean ones where it has none."""
+    every = np.arange(placed.features)
+    drawn = np.moveaxis(Resample(donors=1, seed=seed).drawn(placed, apart)(every)[:, 0], 0, -1)
+    return np.where(np.isnan(drawn), placed.values, drawn)
+
+
+def _inside(y: Array) -> Array:
+    """Probabilities that have log-odds."""
+    return np.clip(y, 1e-12, 1 - 1e-12)
+
+
+def _odds_slope(y: Array) -> Array:
+    """Derivative of probabilities by their log-odds."""
+    p = _inside(y)
+    return np.asarray(p * (1 - p))
+
+
 def _through_the_link(y: Array, high: Array, low: Array) -> Array:
-    """Difference of two probabilities, predicted on the log-odds: y (n, O) are the clean ones, changes (n, F, O)."""
-    p = np.clip(y, 1e-12, 1 - 1e-12)[:, None]
+    """Difference of two probabilities from changes (n, F, O) of their log-odds; y (n, O) are the clean ones."""
+    p = _inside(y)[:, None]
     odds = np.log(p) - np.log1p(-p)
-    return np.asarray(expit(odds + high / (p * (1 - p))) - expit(odds + low / (p * (1 - p))))
+    return np.asarray(expit(odds + high) - expit(odds + low))
 
 
 def _is_probability(part: Any) -> bool:

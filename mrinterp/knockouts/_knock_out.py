@@ -22,12 +22,15 @@ from mrinterp.knockouts._site_variation import site_variation
 from mrinterp.knockouts._support import FAR, MASSIVE, Support, check_support
 from mrinterp.knockouts._token_groups import token_groups
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.stats.clustered.rectified import rectified_mean
 from mrinterp.stats.clustered.swap_effects import SwapEffects, swap_effects
 
 __all__ = ["knock_out"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
+Firing = tuple[Array, Array, Array]
+"""What the firing of rare features does, and the ends of its 95% interval, (f, O) each."""
 
 HELD = 8_000_000
 """Values to write that are held at a time: 64 MB. Part of the result only for sampled outcomes, which draw by part."""
@@ -93,9 +96,9 @@ def knock_out(
     if not isinstance(bench, Bench):
         raise InputError("bench", shown(bench), "Give a Bench, for example Study.bench()")
     drawn = checked_draws(draws), checked_seed(seed)
-    made = kind_named(kind, {"seed": seed} | options if kind == Resample.name else options)
-    bench = bench.by_token if made.each_token else bench
-    numbers = feature_numbers(bench, features)
+    given = kind_named(kind, {"seed": seed} | options if kind == Resample.name else options)
+    bench = bench.by_token if given.each_token else bench
+    numbers, made = feature_numbers(bench, features), given.learned(bench)
     aim = made.targets(bench)
 
     def written(rows: Rows) -> Array:
@@ -117,7 +120,7 @@ def knock_out(
         # A name of its own for every part: sampled outcomes draw by it.
         what = f"{made.name} from {part.start}" if part.start else made.name
         ran.append(_ran(bench, numbers[part], values, made, what, floor, drawn))
-    return _joined_effects(bench, made, numbers, support, floor, ran, drawn)
+    return _joined_effects(bench, given, numbers, support, floor, ran, drawn)
 
 
 def _checked(bench: Bench, kind: Kind, values: Array, features: int) -> Array:
@@ -138,12 +141,13 @@ def _joined_effects(
     numbers: Rows,
     support: Support,
     floor: Array,
-    ran: list[tuple[SwapEffects, Array, Array, Array]],
+    ran: list[tuple[SwapEffects, Array, Array, Array, Firing]],
     drawn: tuple[int, int],
 ) -> KnockoutEffects:
     """The parts' effects as one result, with what is to be known of each feature."""
     effects = _together([r[0] for r in ran])
     read_back, leakage, natural = (np.concatenate([r[i] for r in ran]) for i in (1, 2, 3))
+    as_it_is, lower, upper = (np.concatenate([r[4][i] for r in ran]) for i in range(3))
     positions = token_groups(bench.inputs).names
     # A feature that never varies has no spread to hold rounding against.
     flat = bench.values.reshape(-1, bench.features)
@@ -176,6 +180,9 @@ def _joined_effects(
         positions=positions,
         outside=support.outside,
         massive_activation=support.massive,
+        as_it_is=as_it_is,
+        as_it_is_lower=lower,
+        as_it_is_upper=upper,
         **{f.name: getattr(effects, f.name) for f in fields(SwapEffects)},
     )
     measurable = np.asarray(found.measurable.any(axis=1))
@@ -187,8 +194,9 @@ def _joined_effects(
 
 def _ran(
     bench: Bench, features: Rows, values: Array, kind: Kind, what: str, floor: Array, drawn: tuple[int, int]
-) -> tuple[SwapEffects, Array, Array, Array]:
-    """Write values (f, S, P[, T]): effects, and worst read-back, leakage and natural spread (f,) each."""
+) -> tuple[SwapEffects, Array, Array, Array, Firing]:
+    """Write values (f, S, P[, T]): effects, worst read-back, leakage and natural spread (f,) each, and what the firing of
+    rare features does."""
     f, S = values.shape[:2]
     clean = clean_values(bench, features)
     edited = bench.sweep(np.repeat(features, S)[:, None], values.reshape(f * S, 1, *values.shape[2:]), what)
@@ -198,7 +206,19 @@ def _ran(
     change = edited.outcome.reshape(f, S, bench.prompts, -1) - bench.clean
     effects = swap_effects(amount, change, bench.family, kind.signs, floor, *drawn)
     worst = [x.reshape(f, S).max(axis=1) for x in (edited.read_back, edited.leakage)]
-    return effects, worst[0], worst[1], spread(clean)
+    swap = kind.usual_swap([bench.view.names[k] for k in features])
+    return effects, worst[0], worst[1], spread(clean), _firing(bench, swap, amount, change, floor)
+
+
+def _firing(bench: Bench, swap: Rows, amount: Array, change: Array, floor: Array) -> Firing:
+    """Outcome as it is less that of the usual value, which swap (f,) of each feature writes (-1: none), with its 95%
+    interval, (f, O) each; amounts (f, S, P) and changes (f, S, P, O) of the swaps."""
+    moved = (amount != 0).any(axis=1) & (swap >= 0)[:, None]
+    each = np.where(moved[..., None], -change[np.arange(len(swap)), np.maximum(swap, 0)], np.nan)
+    sizes = label_sizes(bench)
+    largest = [sizes.get(name, np.nan) for name in bench.outcome.names]
+    found = rectified_mean(each.transpose(1, 0, 2), None, bench.family, largest=largest, floor=floor)
+    return found.beta, found.lower, found.upper
 
 
 def _refuse_far(bench: Bench, kind: Kind, numbers: Rows, far: Array) -> None:

@@ -22,7 +22,7 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
-from mrinterp.scan._dictionary import head_dictionary, scaled_dictionary
+from mrinterp.scan._dictionary import leading_dictionary, scaled_dictionary
 from mrinterp.stats.clustered.families_needed import families_for_width
 from mrinterp.stats.tests.tails import critical_value
 
@@ -116,8 +116,11 @@ def _stand_ins(plan: Plan, given: PlanFeatures | None, means: Array) -> tuple[Di
         words = (
             f"{'all' if len(some) == len(names) else 'some'} of the features ({len(some)} of {len(names)})"
         )
-        if given.heads:
-            return head_dictionary(some, [given.heads[i] for i in chosen], means), words
+        if given.leading:
+            every = leading_dictionary(given.names, given.wholes.values(), means, given.leading)
+            assert every.read is not None
+            read, write = every.read[chosen], every.write[chosen]
+            return replace(every, names=some, read=read, write=write, labels=("",) * len(some)), words
         return scaled_dictionary(some, given.read[chosen], given.write[chosen], means), words
     _, size, components = np.linalg.svd(means - means.mean(axis=0), full_matrices=False)
     count = min(plan.features.count, int((size > 1e-6 * size[0]).sum()))

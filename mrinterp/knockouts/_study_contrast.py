@@ -169,4 +169,4 @@ def study_rectified(
     usable = bool(np.isfinite(predicted).any())
     given = (predicted[own], predicted, bench.family) if usable else (None, None, None)
     made = rectified_estimates(knockout, levels, *given)
-    return replace(made, meta=made.meta | {"passes": passes(bench, len(own), usable)})
+    return replace(made, meta=made.meta | {"passes": passes(bench, len(own), int(usable))})

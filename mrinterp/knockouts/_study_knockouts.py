@@ -13,7 +13,9 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.knockout_room import Room
 from mrinterp.core.plan import HELD_OUT, Plan
+from mrinterp.features._directions import Directions
 from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._designs.whole_features import knock_out_jointly
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._knock_out import knock_out
@@ -22,13 +24,44 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._knockout_effects import KnockoutEffects
 
-__all__ = ["study_knockouts"]
+__all__ = ["WHOLES", "study_knockouts", "study_wholes"]
 
 Rows = NDArray[np.int_]
 
 
 BY_TOKEN = ("resample", "mean", "zero", "clamp", "scale")
 """Kinds that write every token by itself, whatever the study reads: a change of a mean is far smaller than theirs."""
+
+
+WHOLES = {"whole_resample": "resample", "whole_mean": "mean"}
+"""What heads and subspaces as wholes are called in the run folder, and the kind of knockout that each is."""
+
+
+def study_wholes(
+    plan: Plan,
+    network: CutNetwork,
+    design: Design,
+    basis: Basis,
+    wholes: Mapping[str, NDArray[np.float64]],
+    rows: tuple[str, Rows],
+    name: str,
+) -> KnockoutEffects:
+    """Heads or a subspace, all coordinates at once, on the prompts of the other kinds.
+
+    Parameters
+    ----------
+    wholes : mapping of str to ndarray (k, width)
+        Orthonormal rows that span each.
+    rows : (split, ndarray of int)
+    name : str
+        One of `WHOLES`.
+    """
+    split, chosen = rows
+    sets = {n: [f"{n}:{i}" for i in range(len(r))] for n, r in wholes.items()}
+    view = Directions(np.concatenate(list(wholes.values())), names=[n for s in sets.values() for n in s])
+    bench = study_bench(network, design, basis.dictionary, split=split, rows=chosen).viewing(view)
+    donors = {"donors": plan.knockouts.donors} if WHOLES[name] == "resample" else {}
+    return knock_out_jointly(bench, WHOLES[name], sets, seed=plan.seed, **donors)
 
 
 def study_knockouts(

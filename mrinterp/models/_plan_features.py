@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,17 @@ Array = NDArray[np.float64]
 class PlanFeatures:
     """F linear features as the plan defines them, before they are scaled to units of their spread.
 
-    ``read, write`` (F, width): values of an activation h are ``read @ h``, written along ``write``.
-    ``heads``: instead of these, the coordinates (size,) of each head, whose leading direction is learned
-    on the discovery split.
+    ``read, write`` (F, width): values of an activation h are ``read @ h``, written along ``write``. ``wholes``:
+    orthonormal rows (k, width) of each head or subspace that the features are coordinates of, by its name; with
+    ``leading`` the features are its so many leading principal coordinates, learned on the discovery split, in place of
+    ``read, write``.
     """
 
     names: tuple[str, ...]
     read: Array
     write: Array
-    heads: tuple[NDArray[np.int_], ...] = ()
+    wholes: Mapping[str, Array] = field(default_factory=dict)
+    leading: int = 0
 
 
 def plan_features(
@@ -83,11 +86,22 @@ def _heads(section: FeaturesSection, width: int, network: AdaptedNetwork, site: 
         raise InputError("features.heads", f"{list(chosen)}", "Give distinct heads, at least one")
     view = AttentionHeads(chosen, count, width)
     check_heads(view, network.adapter, site)
+    slices = view.index.numpy().reshape(len(chosen), -1)
+    heads = {f"head{h}": np.eye(width)[own] for h, own in zip(chosen, slices, strict=True)}
     if section.coordinates == "all":
-        return _units(view, width)
-    slices = tuple(view.index.numpy().reshape(len(chosen), -1))
+        return replace(_units(view, width), wholes=heads)
+    return _leading(heads, 1 if section.coordinates == "leading" else section.coordinates, width)
+
+
+def _leading(wholes: Mapping[str, Array], count: int, width: int) -> PlanFeatures:
+    """Leading principal coordinates of heads or of a subspace; one of each goes by the whole's name."""
+    for name, rows in wholes.items():
+        if count > len(rows):
+            found = f"{count} coordinates of {name}, which has {len(rows)}"
+            raise InputError("features.coordinates", found, f"Ask for at most {len(rows)}")
+    names = [f"{name}.pc{i}" if count > 1 else name for name in wholes for i in range(count)]
     nothing = np.zeros((0, width))
-    return PlanFeatures(tuple(f"head{h}" for h in chosen), nothing, nothing, slices)
+    return PlanFeatures(tuple(names), nothing, nothing, wholes, count)
 
 
 def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) -> PlanFeatures:
@@ -117,7 +131,11 @@ def _from_file(section: FeaturesSection, width: int, folder: Path, site: str) ->
         if section.kind == "subspace"
         else Directions(read, found.get("write"), names=names)
     )
-    return PlanFeatures(tuple(n.replace(":", ".") for n in view.names), view.read_rows, view.write_rows)
+    if isinstance(view, Subspace) and isinstance(section.coordinates, int):
+        return _leading({"subspace": view.read_rows}, section.coordinates, width)
+    names_of = tuple(n.replace(":", ".") for n in view.names)
+    wholes = {"subspace": view.read_rows} if isinstance(view, Subspace) else {}
+    return PlanFeatures(names_of, view.read_rows, view.write_rows, wholes)
 
 
 def _token_rows(

@@ -52,6 +52,12 @@ class Feature:
     replication: Cell
     replicated: str
     resampled: str
+    ceiling: str
+    """Best grade that the claim can reach, and what keeps it from a better one; nothing where nothing does."""
+    fires: str
+    """Share of tokens at which a feature fires that rarely does, else nothing; its effect is then per firing."""
+    as_it_is: Cell
+    """What its firing does: the outcome as it is less that at the feature's low value."""
     move: str
     gradient: Cell
     univariable: Cell
@@ -94,6 +100,9 @@ def features(study: FinishedStudy) -> list[Feature]:
                 p.cell(r["replication"], r["replication_lower"], r["replication_upper"]),
                 _replicated(r),
                 p.signed(r["resampled"]).removeprefix("+"),
+                f"{r['ceiling']} at most: {r['ceiling_why']}" if r["ceiling_why"] else "",
+                plain(r["share_firing"], ".1%") if r["per_firing"] else "",
+                p.cell(r["as_it_is"], r["as_it_is_lower"], r["as_it_is_upper"]),
                 plain(r["move"], ".2f"),
                 _rung(r, "gradient", p),
                 _rung(r, screen, p),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.design import SPLITS
+from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
@@ -20,6 +20,7 @@ _ROLES = {
     "estimation": "effects are estimated here",
     "replication": "the same estimate on other families",
     "knockout": "features are changed by hand here",
+    UNREAD: "read by nothing: for knockouts that are chosen later",
 }
 BLIND = ", before any estimate exists"
 """What is added to the role of the knockout split where the record of the run proves it."""
@@ -102,7 +103,7 @@ def _kinds(study: FinishedStudy) -> list[str]:
 def _splits(study: FinishedStudy) -> list[dict[str, Any]]:
     """Families, prompts and runs of each kind in every split."""
     kinds, out = _kinds(study), []
-    for split in SPLITS:
+    for split in (*SPLITS, UNREAD):
         runs = study.design.runs[study.design.runs["split"] == split]
         if len(runs):
             counts = runs["kind"].value_counts()

@@ -11,7 +11,7 @@ from mrinterp.report.claims import Feature, ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import Cell, Precision, plain
 
-__all__ = ["kinds_section", "kinds_sentences"]
+__all__ = ["kinds_section", "kinds_sentences", "whole_sentences"]
 
 _DIFFER = -np.log10(0.05)
 
@@ -67,6 +67,21 @@ def kinds_section(study: FinishedStudy, features: list[Feature]) -> dict[str, An
         "families": made.families,
         "sentences": kinds_sentences(study),
     }
+
+
+def whole_sentences(study: FinishedStudy) -> list[str]:
+    """What heads and subspaces do as wholes, a sentence each; sizes, since several coordinates have no sign."""
+    lines = []
+    for made in study.whole_features.values():
+        by = "resampled" if made.kind == "resample" else "set to its mean"
+        for r in made.rms_equivalence(rope_sd=study.header["plan"]["estimation"]["rope"]).to_dict("records"):
+            p = Precision.of(r["rope"])
+            size, low, high = (p.signed(r[k]).removeprefix("+") for k in ("rms", "rms_lower", "rms_upper"))
+            lines.append(
+                f"{r['feature']} as a whole, {by}: moves {r['outcome']} by {size} (root mean square; {low} to {high}, each end"
+                f" at 95%), {r['verdict']}"
+            )
+    return lines
 
 
 def kinds_sentences(study: FinishedStudy) -> list[str]:

@@ -18,7 +18,7 @@ from mrinterp.plots._study.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
 from mrinterp.report.finished import FinishedStudy, drawn_methods, primary_and_screen
 from mrinterp.report.flow import flow
-from mrinterp.report.kinds import kinds_section
+from mrinterp.report.kinds import kinds_section, whole_sentences
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.order import blind, order_in_words, recorded_order
 from mrinterp.report.provenance import provenance
@@ -70,6 +70,7 @@ def page_html(study: FinishedStudy) -> str:
         outcomes=list(ropes(study)),
         answer=answer(study, rows),
         features=rows,
+        wholes=whole_sentences(study),
         has_gradient="gradient" in study.estimates,
         several_outcomes=len(ropes(study)) > 1,
         agreement=agreement_rows(study),

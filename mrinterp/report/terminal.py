@@ -12,7 +12,7 @@ import pandas as pd
 from mrinterp.core.provenance import installed_versions
 from mrinterp.report.claims import resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
-from mrinterp.report.kinds import kinds_sentences
+from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
 from mrinterp.results._check import NotApplicable
@@ -42,7 +42,9 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             *_largest(study, top),
             "",
             _tested(study, top),
+            *_ceilings(study),
             *_sets(study),
+            *whole_sentences(study),
             "",
             "What every rung took, and how it held:",
             *(f"  {line}" for line in rungs_in_words(study)),
@@ -102,10 +104,26 @@ def _tested(study: FinishedStudy, top: int) -> str:
     each = ", ".join(
         f"+-{r:.{Precision.of(r).decimals}f}{f' ({o})' if several else ''}" for o, r in ropes(study).items()
     )
-    return (
+    said = (
         f"{len(table)} {_noun(study)} tested: {counts} (region of practical equivalence {each})."
         f" {max(len(table) - top, 0)} not shown."
     )
+    rare = table.loc[table["per_firing"], "share_firing"]
+    if rare.empty:
+        return said
+    lowest, highest = (f"{x:.2g}" for x in (rare.min(), rare.max()))
+    return (
+        f"{said} {len(rare)} are per firing (at a share of {lowest} to {highest} of the tokens): results.parquet has"
+        " Y(as it is) - Y(low) beside them, as_it_is."
+    )
+
+
+def _ceilings(study: FinishedStudy) -> list[str]:
+    """The best grade that the claims can reach, whatever they show, and why."""
+    bounded = study.results[study.results["ceiling_why"] != ""]
+    counts = bounded.groupby(["ceiling", "ceiling_why"]).size().reset_index(name="count").to_dict("records")
+    said = ", ".join(f"{r['ceiling']} for {r['count']} ({r['ceiling_why']})" for r in counts)
+    return [f"Best grade that they can reach (N: not evaluable): {said}."] if said else []
 
 
 def _agreement(study: FinishedStudy) -> list[str]:

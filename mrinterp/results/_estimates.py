@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,9 +17,18 @@ from mrinterp.results._sentences import first_lines
 from mrinterp.stats.tests.equivalence import verdict
 from mrinterp.stats.tests.tails import critical_value, neglog10p_t, two_sided_p
 
-__all__ = ["Estimate", "Estimates"]
+__all__ = ["Estimate", "Estimates", "Undecided"]
 
 Array = NDArray[np.float64]
+
+
+class Undecided(IntEnum):
+    """Why a number has no verdict, whatever its interval: the codes of ``details["undecided"]``."""
+
+    DECIDED = 0
+    NOISE_DOES_NOT_FIT = 1
+    FEW_FAMILIES = 2
+    NO_LABEL_FLIPPED = 3
 
 
 def _p_text(p: float) -> str:
@@ -177,7 +187,9 @@ class Estimates(Result):
     ci_lower, ci_upper, neglog10p : ndarray (F, O), optional
         Given where the method has its own; otherwise from beta, se and df.
     details : dict of str to ndarray (F, O)
-        Method-specific numbers, for example ``q, q_df, q_p, intercept, intercept_se, intercept_p``.
+        Method-specific numbers, for example ``q, q_df, q_p, intercept, intercept_se, intercept_p``. ``undecided`` is 0 but
+        where a number has no verdict, whatever its interval: 1 for a noise that moves the feature too little or too much,
+        2 for a feature moved in fewer than 10 knocked-out families, 3 for a label that no knockout flipped.
     assumes : tuple of str
         What the interval is conditional on, in words.
     reference : str
@@ -279,6 +291,11 @@ class Estimates(Result):
         failed = int((self.status != "ok").sum())
         text = f"{self.label}: {F:,} features on {listed(self.outcomes)}"
         return text + (f"; {failed:,} of {F * O:,} cells with a note" if failed else "")
+
+    @property
+    def undecided(self) -> NDArray[np.bool_]:
+        """Cells (F, O) that have no verdict, whatever their interval: ``details["undecided"]`` says why."""
+        return np.asarray(self.details.get("undecided", np.zeros(self.beta.shape)) > Undecided.DECIDED)
 
     def largest(self) -> str:
         """The largest effect in a sentence without its assumptions, or that there is none."""

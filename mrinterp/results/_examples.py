@@ -320,6 +320,8 @@ def _knockout_effects(maker: _Maker, made: Given) -> Given:
         "kind": "mean", "label": "mean of the clean values", "inputs": inputs, "df": P - 1.0, "mean_df": P - 1.0,
         "effect_df": np.full(len(effect), P - 1.0), "rms_change": np.abs(effect), "noise_floor": np.full(2, 0.01),
         "outside": np.zeros(made["outside"].shape), "massive_activation": np.ones(made["outside"].shape),
+        "rms_bound": np.abs(effect) / 2, "rms_upper": np.abs(effect) * 2,
+        "as_it_is": effect, "as_it_is_lower": effect - 1.0, "as_it_is_upper": effect + 1.0,
     }  # fmt: skip
 
 

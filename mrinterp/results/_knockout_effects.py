@@ -33,7 +33,19 @@ EXTREMAL = (
 NOT_MOVED = "nothing was moved"
 NO_ERROR = "no interval: all change comes from one family"
 
-CELLS = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change", "rms_bound")
+FIRING = ("as_it_is", "as_it_is_lower", "as_it_is_upper")
+CELLS = (
+    "effect",
+    "se",
+    "mean",
+    "mean_se",
+    "r2",
+    "share_changed",
+    "rms_change",
+    "rms_bound",
+    "rms_upper",
+    *FIRING,
+)
 """Columns of the stored table that are numbers of shape (F, O)."""
 
 CHECKS = ("read_back_error", "leakage", "off_support", "outside_range")
@@ -97,6 +109,9 @@ class KnockoutEffects(Result):
         Degrees of freedom of ``effect``: less than ``df`` where few families moved much.
     change_by_input : ndarray (F, P, O)
         Outcome change of every input, mean over its swaps: what ``mean`` is the mean of.
+    as_it_is, as_it_is_lower, as_it_is_upper : ndarray (F, O)
+        Of a contrast of a feature that rarely fires, Y(as it is) - Y(usual value), with its 95% interval: what its firing
+        does, mean over the inputs where it fires; nan for all other features and kinds.
     weight : ndarray (F, P)
         Weight of every input in ``effect``, mean one.
     r2 : ndarray (F, O)
@@ -107,8 +122,8 @@ class KnockoutEffects(Result):
         where one draw cannot say whether an input changed.
     rms_change : ndarray (F, O)
         Root mean square outcome change of a swap.
-    rms_bound : ndarray (F, O)
-        Lower bound of the same, one-sided at 95%, over families like these.
+    rms_bound, rms_upper : ndarray (F, O)
+        Lower and upper bound of the same, one-sided at 95% each, over families like these.
     moved_by : ndarray (F,)
         Root mean square change of the feature in a swap.
     mean_move : ndarray (F,)
@@ -183,8 +198,12 @@ class KnockoutEffects(Result):
     rms_change: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
     moved_by: Annotated[Array, Shape("F")] = field(default_factory=unknown)
     rms_bound: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    rms_upper: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
     mean_move: Annotated[Array, Shape("F")] = field(default_factory=unknown)
     feature_sd: Annotated[Array, Shape("F")] = field(default_factory=unknown)
+    as_it_is: Annotated[Array, Shape("F", "O")] = field(default_factory=unknown)
+    as_it_is_lower: Annotated[Array, Shape("F", "O", infinite=True)] = field(default_factory=unknown)
+    as_it_is_upper: Annotated[Array, Shape("F", "O", infinite=True)] = field(default_factory=unknown)
     outcome_sd: Annotated[Array, Shape("O")] = field(default_factory=unknown)
     positions: Annotated[tuple[str, ...], Axis("K")] = ()
     outside: Annotated[Array, Shape("F", "K")] = field(default_factory=unknown)
@@ -314,6 +333,35 @@ class KnockoutEffects(Result):
         }
         return self.keys().assign(**{name: column.ravel() for name, column in columns.items()})
 
+    def rms_equivalence(self, *, rope_sd: float = ROPE_SD) -> pd.DataFrame:
+        """Whether changes of either sign count, by their root mean square: what is asked of a head or subspace as a whole.
+
+        Parameters
+        ----------
+        rope_sd : float
+            Half the region's width in standard deviations of the outcome, per natural sd of what is changed.
+
+        Returns
+        -------
+        DataFrame
+            One row per (feature, outcome): ``feature, outcome, rms, rms_lower, rms_upper`` (one-sided at 95% each), ``rope,
+            verdict``. Values of other inputs (``resample``) differ from an input's own by the root of 2 natural sd, so
+            that their changes are divided by it. ``causal``: the lower bound lies above the region; ``negligible``: the upper
+            one inside it; ``not applicable``: an outcome that is drawn, whose changes hold its noise.
+
+        Raises
+        ------
+        InputError
+            Where the outcomes' natural spread is not known, or for a region that is not above zero.
+        """
+        rope = self._region(rope_sd, np.ones((len(self.features), 1)))
+        scale = np.sqrt(2.0) if self.kind == "resample" else 1.0
+        rms, lower, upper = (x / scale for x in (self.rms_change, self.rms_bound, self.rms_upper))
+        words = np.where(lower > rope, "causal", np.where(upper <= rope, "negligible", "indeterminate"))
+        words = np.where(self._named("sampled_outcomes"), NOT_APPLICABLE, words)
+        columns = {"rms": rms, "rms_lower": lower, "rms_upper": upper, "rope": rope, "verdict": words}
+        return self.keys().assign(**{name: column.ravel() for name, column in columns.items()})
+
     def _region(self, rope_sd: float, scale: Array) -> Array:
         """Half widths (F, O) in units of what is tested, from natural standard deviations."""
         if not isinstance(rope_sd, int | float | np.number) or not rope_sd > 0:
@@ -375,6 +423,8 @@ class KnockoutEffects(Result):
             "share_changed": self.share_changed,
             "rms_change": self.rms_change,
             "rms_bound": self.rms_bound,
+            "rms_upper": self.rms_upper,
+            **{name: getattr(self, name) for name in FIRING if np.isfinite(self.as_it_is).any()},
         }
         for name, value in cells.items():
             frame[name] = value.ravel()

@@ -90,7 +90,10 @@ def _knockout_runs(plan: Plan, design: Design, features: int) -> int:
     # High and low: contrasts, a pilot's, and those of the judge and its like; up and down: shifts and random directions.
     contrasts = 2 * features * (wide + pilot + len(HELD_OUT) * few)
     kinds = features * (2 + sum(kind.swaps(knockouts.donors) for kind in knockouts.kinds)) * few
-    return round(each * (contrasts + kinds + 2 * knockouts.random_controls * few))
+    # Heads and a subspace as wholes: resampled, and set to their mean.
+    wholes = {"heads": len(plan.features.heads or ()), "subspace": 1}.get(plan.features.kind, 0)
+    whole = wholes * (knockouts.donors + 1) * few
+    return round(each * (contrasts + kinds + whole + 2 * knockouts.random_controls * few))
 
 
 def _tokens(network: CutNetwork, design: Design, rows: Rows, least: int) -> int:

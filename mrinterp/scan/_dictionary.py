@@ -6,7 +6,7 @@ on its embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import FeaturesSection
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._latents import Latents
+from mrinterp.features._principal import leading_rows
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._reader import sharded
@@ -29,8 +30,8 @@ from mrinterp.scan._reader import sharded
 __all__ = [
     "describe_features",
     "feature_names",
-    "head_dictionary",
     "latent_dictionary",
+    "leading_dictionary",
     "learn_dictionary",
     "more_components",
     "refuse_dead_latents",
@@ -133,18 +134,19 @@ def scaled_dictionary(
     )
 
 
-def head_dictionary(names: tuple[str, ...], heads: Sequence[NDArray[np.int_]], means: Array) -> Dictionary:
-    """One feature per attention head: the direction of its own output that varies most.
+def leading_dictionary(
+    names: tuple[str, ...], wholes: Iterable[Array], means: Array, count: int
+) -> Dictionary:
+    """Leading principal coordinates of attention heads or a subspace: the directions along which each varies most.
 
     Parameters
     ----------
-    heads : sequence of ndarray (head width,) of int
-        Coordinates of each head at the site.
+    wholes : iterable of ndarray (k, width)
+        Orthonormal rows that span each at the site.
+    count : int
+        Coordinates of each.
     """
-    rows = np.zeros((len(heads), means.shape[1]))
-    for f, coordinates in enumerate(heads):
-        part = means[:, coordinates] - means[:, coordinates].mean(axis=0)
-        rows[f, coordinates] = np.linalg.svd(part, full_matrices=False)[2][0]
+    rows = np.concatenate([leading_rows(means @ whole.T, count) @ whole for whole in wholes])
     return scaled_dictionary(names, rows, rows, means, oriented=True)
 
 

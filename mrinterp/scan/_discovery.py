@@ -21,8 +21,8 @@ from mrinterp.scan._bypass import choose_rank, mean_bypass, nested_order, positi
 from mrinterp.scan._dictionary import (
     describe_features,
     feature_names,
-    head_dictionary,
     latent_dictionary,
+    leading_dictionary,
     learn_dictionary,
     scaled_dictionary,
 )
@@ -178,8 +178,8 @@ def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> 
     if given is None:
         return learn_dictionary(means, features.kind, features.count, plan.seed, site)
     names = tuple(f"{site}:{name}" for name in given.names)
-    if given.heads:
-        return head_dictionary(names, given.heads, means)
+    if given.leading:
+        return leading_dictionary(names, given.wholes.values(), means, given.leading)
     return scaled_dictionary(names, given.read, given.write, means)
 
 

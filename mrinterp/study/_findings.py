@@ -109,6 +109,13 @@ class Findings(Steps):
         return self._randomize_site() or NotApplicable(why, "the randomized experiment at the site")
 
     @property
+    def whole_features(self) -> dict[str, KnockoutEffects]:
+        """What each head or subspace does as a whole, all coordinates at once, resampled (``whole_resample``) and set to its
+        mean (``whole_mean``): sizes without a sign (`KnockoutEffects.rms_equivalence`). Empty for other features."""
+        self._reach("freeze")
+        return self._knock_out_wholes()
+
+    @property
     def kinds(self) -> KindComparison:
         """Every kind of knockout of the features side by side, never pooled, with a test of their equality."""
         self._reach("kinds")

@@ -70,7 +70,7 @@ STAGES = (
         "knockouts",
         "The plan's knockouts are run blind, on families of their own and on replication families, no estimate in sight.",
         reads=("network", "design", "basis", "contrast_levels", "pilot.json"),
-        writes=("knockouts", "site_experiment"),
+        writes=("knockouts", "site_experiment", "whole_resample", "whole_mean"),
         outcomes_of=("knockout", "replication"),
         carry_out=lambda steps: steps._plan_and_run_knockouts(),
     ),

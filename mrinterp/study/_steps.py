@@ -201,6 +201,7 @@ class Steps(ABC):
         self._plan_knockouts()
         self._run_knockouts()
         self._randomize_site()
+        self._knock_out_wholes()
 
     def _run_knockouts(self) -> dict[str, KnockoutEffects]:
         from mrinterp.knockouts._study_knockouts import study_knockouts
@@ -230,6 +231,25 @@ class Steps(ABC):
         return self._remembered(
             "site experiment", lambda: self.folder.kept("site_experiment", SiteExperiment.load, run)
         )
+
+    def _knock_out_wholes(self) -> dict[str, KnockoutEffects]:
+        """Heads and subspaces, all coordinates at once, where the plan's features are such; else nothing."""
+        from mrinterp.knockouts._study_knockouts import WHOLES, study_wholes
+
+        older = self.folder.finished and not (self.out / next(iter(WHOLES))).exists()
+        if older or self.plan.features.kind not in ("heads", "subspace"):
+            return {}
+
+        def run(name: str) -> KnockoutEffects:
+            given = self._opened.plan_features(self._network.width)
+            assert given is not None
+            design, basis, rows = self._make_design(), self._learn_basis(), self._knocked_out()["kinds"]
+            return study_wholes(self.plan, self._network, design, basis, given.wholes, rows, name)
+
+        def kept() -> dict[str, KnockoutEffects]:
+            return {n: self.folder.kept(n, KnockoutEffects.load, partial(run, n)) for n in WHOLES}
+
+        return self._remembered("wholes", kept)
 
     def _compare_kinds(self) -> KindComparison:
         from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
@@ -386,6 +406,7 @@ class Steps(ABC):
                 resample,
                 self._randomize_site() if chosen is None else None,
                 chosen,
+                self._make_design().runs["family"].nunique(),
             )
 
         def kept() -> pd.DataFrame:

@@ -194,7 +194,8 @@ class Study(Findings):
         folder : Path, optional
             Where finished shards of long designs are kept, so that a kill costs little.
         split : str
-            Whose prompts: ``knockout``, or another split of the design.
+            Whose prompts: ``knockout``, or another split of the design; ``unread`` are families that the study leaves alone,
+            where its knockout split has more than 50.
 
         Returns
         -------
@@ -226,7 +227,8 @@ class Study(Findings):
         name : str
             What it is called in the run folder, under ``knockouts``.
         bench : Bench
-            From `Study.bench` of a split of which nothing was read yet, or a `Bench.subset` of it.
+            From `Study.bench` of a split of which nothing was read yet, or a `Bench.subset` of it. After the run that is
+            ``bench(split="unread")``: up to 10 of the knockout families beyond the first 50, drawn by the plan's seed.
         kind : str or Kind
             As in `knock_out`.
         **options

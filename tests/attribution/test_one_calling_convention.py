@@ -27,9 +27,10 @@ def method(name: str) -> Callable[..., Any]:
 
 
 def test_the_methods_are_those_that_all_methods_runs() -> None:
-    scores = attribution.all_methods(bench_of())
+    scores = attribution.all_methods(bench_of(), relp=True)
     assert isinstance(scores, AttributionScores)
     assert sorted(scores) == METHODS
+    assert sorted(attribution.all_methods(bench_of())) == [m for m in METHODS if m != "relp"]
 
 
 @pytest.mark.parametrize("name", [*METHODS, "all_methods"])

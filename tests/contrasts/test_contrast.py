@@ -7,15 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from mrinterp.core.errors import InputError
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._contrast_levels import contrast_levels
+from mrinterp.knockouts._designs.rectified_contrast import rectified_contrast
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.positions import MEAN_OF_TOKENS, EachToken, TokenClass
-from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
 from tests.linear_stack import LinearStack, known_effects, stack_bench, stack_inputs
 
 
@@ -113,6 +115,26 @@ def test_a_feature_that_rarely_fires_is_written_only_where_it_fires(sign: float)
     np.testing.assert_allclose(found.change_by_input[0, :30, 0], 2.0)
     np.testing.assert_array_equal(found.change_by_input[0, 30:], 0.0)
     assert np.isnan(found.effect_by_input[0, 30:]).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_firing_does_stands_beside_the_contrast(sign: float) -> None:
+    """The outcome as it is less that at the usual value, whichever end of the contrast the usual value is; over the inputs
+    where the feature fires, with the interval of their families."""
+    bench = fire_bench(0.3, sign)
+    found = knock_out(bench, "contrast")
+    each = bench.values[:30, 0].reshape(15, 2).mean(axis=1)
+    assert found.as_it_is[0, 0] == pytest.approx(each.mean())
+    half = stats.t.ppf(0.975, 14) * each.std(ddof=1) / np.sqrt(15)
+    assert found.as_it_is_upper[0, 0] == pytest.approx(each.mean() + half)
+    assert found.as_it_is_lower[0, 0] == pytest.approx(each.mean() - half)
+    assert np.isnan(found.as_it_is[1]).all(), "written at every token: it has no usual value"
+    assert found.to_frame()["as_it_is"].tolist()[0] == found.as_it_is[0, 0]
+    assert "as_it_is" not in knock_out(bench, "mean").to_frame()
+    made = rectified_contrast(bench, families=50, prompts=2)
+    assert made.details["share_firing"][:, 0] == pytest.approx([0.3, np.nan], nan_ok=True)
+    assert made.details["per_firing"][:, 0].tolist() == [1.0, 0.0]
+    np.testing.assert_allclose(made.details["as_it_is"], found.as_it_is / NATURAL_SD)
 
 
 def test_a_feature_that_often_fires_is_written_everywhere() -> None:

@@ -9,13 +9,15 @@ import torch
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._bench_gradient import predicted_contrast
+from mrinterp.knockouts._contrast_levels import contrast_levels
 from mrinterp.knockouts._designs.rectified_contrast import drawn_prompts, rectified_contrast
 from mrinterp.knockouts._kinds.contrast import Contrast
+from mrinterp.knockouts._kinds.resample import Resample
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.outcomes._logit_outcomes import Probability
 from mrinterp.outcomes._outcome import Sampling
 from mrinterp.results._contrast_levels import NATURAL_SD
-from tests.linear_stack import WIDTH, LinearStack, stack_bench
+from tests.linear_stack import WIDTH, LinearStack, stack_bench, stack_inputs
 
 
 def big_bench(curve: float = 0.0, **options: object) -> Bench:
@@ -47,11 +49,58 @@ def test_it_estimates_the_contrast_of_all_families(curve: float) -> None:
 
 
 def test_without_a_prediction_it_is_the_knockouts_alone() -> None:
-    made = rectified_contrast(big_bench(1.5), features=[0, 3], prediction=False)
+    made = rectified_contrast(big_bench(1.5), features=[0, 3], prediction=None)
     np.testing.assert_allclose(made.beta, made.details["alone"])
     np.testing.assert_allclose(made.se, made.details["alone_se"])
     assert made.meta["passes"]["backward"] == 0
     assert made.label == "natural contrast, knockouts alone"
+
+
+def test_the_mean_gradient_is_the_mean_over_clean_and_donor_values() -> None:
+    """By autograd, by hand: outcome y + c y^2 of the mean over tokens of a linear network, its slope at either state."""
+    bench = stack_bench(20, LinearStack(1.5), inputs=stack_inputs(20, even=True))
+    contrast = Contrast(levels=contrast_levels(bench))
+    found = predicted_contrast(bench, contrast, "mean gradient", seed=4)
+    placed, every = bench.by_token, np.arange(WIDTH)
+    donors = np.moveaxis(Resample(donors=1, seed=4).targets(placed)(every)[:, 0], 0, -1)
+    high, low = np.moveaxis(contrast.targets(placed)(every), (1, 2, 3), (0, 1, 2))
+    network: torch.nn.Module = bench.adapter.module
+    slopes = []
+    for values in (placed.values, donors):
+        h = torch.from_numpy(values).requires_grad_(True)
+        y = network.layer[2](h).mean(dim=1)[:, 0]  # type: ignore[index]
+        slopes.append(torch.autograd.grad((y + 1.5 * y**2).sum(), h)[0].numpy())
+    want = (np.mean(slopes, axis=0) * (high - low)).sum(axis=1)
+    np.testing.assert_allclose(found[..., 0], want, rtol=1e-9)
+    assert np.abs(found[..., 0] - predicted_contrast(bench, contrast)[..., 0]).max() > 1e-3
+    np.testing.assert_allclose(found[..., 1], predicted_contrast(bench, contrast)[..., 1], rtol=1e-9)
+
+
+def test_what_two_gradients_cost_and_that_they_are_unbiased_too() -> None:
+    bench = big_bench(3.0)
+    truth = knock_out(bench, Contrast()).mean / NATURAL_SD
+    one, two = (rectified_contrast(bench, prediction=p) for p in ("gradient", "mean gradient"))
+    assert ((two.ci_lower <= truth) & (truth <= two.ci_upper)).mean() > 0.8
+    assert two.meta["prediction"] == "mean gradient"
+    assert two.meta["passes"]["backward"] == 2 * one.meta["passes"]["backward"]
+    assert two.meta["passes"]["forward"] == one.meta["passes"]["forward"] + 240
+    with pytest.raises(InputError, match="prediction"):
+        rectified_contrast(big_bench(), prediction="gradeint")
+
+
+def test_no_donor_comes_from_another_split() -> None:
+    """The predictions of one half are what they are without the other half."""
+    bench = stack_bench(40, LinearStack(1.5), inputs=stack_inputs(40, even=True))
+    contrast, half = Contrast(levels=contrast_levels(bench)), np.arange(40) >= 20
+    targets = Resample(donors=1, seed=2).drawn(bench.by_token, half)(np.arange(WIDTH))
+    for part in (half, ~half):
+        own = {v.tobytes() for v in np.moveaxis(bench.by_token.values[part], -1, 1).reshape(-1, WIDTH, 5)}
+        assert all(
+            v.tobytes() in own for v in np.ascontiguousarray(np.moveaxis(targets[:, 0][:, part], 0, 1))
+        )
+    mixed = predicted_contrast(bench, contrast, "mean gradient", seed=2)
+    apart = predicted_contrast(bench, contrast, "mean gradient", seed=2, apart=half)
+    assert np.abs(mixed - apart).max() > 1e-6
 
 
 def test_a_sampled_outcome_has_no_gradient_and_stands_on_knockouts() -> None:

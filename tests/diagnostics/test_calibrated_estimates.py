@@ -12,6 +12,7 @@ import mrinterp
 from mrinterp.core.errors import InputError
 from mrinterp.effects import CalibrationPlan, calibrated_estimates, calibration_plan
 from mrinterp.results import Estimates, KnockoutEffects
+from mrinterp.results._estimates import Undecided
 from mrinterp.stats import calibrated
 
 K, P = 40, 20
@@ -87,6 +88,14 @@ def test_each_role_has_its_interval() -> None:
     wider = (made.ci_upper - made.ci_lower) / (e.ci_upper - e.ci_lower)
     assert (wider[roles == "rest"] > 1).all()
     assert ((made.ci_lower <= TRUTH) & (made.ci_upper >= TRUTH)).mean() > 0.85
+
+
+def test_what_is_said_of_the_estimate_does_not_bear_on_a_shift_in_its_place() -> None:
+    coded = replace(estimates(), details={"undecided": np.full((K, 2), float(Undecided.NOISE_DOES_NOT_FIT))})
+    plan = calibration_plan(coded, 10, 1)
+    made = calibrated_estimates(coded, shifts(plan.to_shift), plan)
+    own = np.array(plan.roles) == "own"
+    np.testing.assert_array_equal(made.undecided, np.repeat(~own[:, None], 2, axis=1))
 
 
 def test_units_do_not_matter_once_their_spread_is_given() -> None:

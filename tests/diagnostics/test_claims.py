@@ -11,12 +11,14 @@ import pytest
 
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics._claim_checks import claim_checks
+from mrinterp.effects._ceiling import CEILINGS, ceilings
 from mrinterp.effects._claims import SIGN_VARIES, claim_table, claim_verdicts, confirmation, rests_on
+from mrinterp.effects._ladder import _gated
 from mrinterp.effects._rungs import rung_table
 from mrinterp.results import example
 from mrinterp.results._agreement import Agreement
-from mrinterp.results._estimates import Estimates
-from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._estimates import Estimates, Undecided
+from mrinterp.results._knockout_effects import FIRING, KnockoutEffects
 
 NAMES = ("a", "b", "c", "d")
 ROPE = 0.1
@@ -52,7 +54,18 @@ def knocked(kind: str = "resample", **changes: Any) -> KnockoutEffects:
         "noise_floor": np.zeros(1),
         "outcome_sd": np.ones(1),
     }
-    cells = ("effect", "se", "mean", "mean_se", "r2", "share_changed", "rms_change", "rms_bound")
+    cells = (
+        "effect",
+        "se",
+        "mean",
+        "mean_se",
+        "r2",
+        "share_changed",
+        "rms_change",
+        "rms_bound",
+        "rms_upper",
+        *FIRING,
+    )
     blank |= {name: np.zeros((F, 1)) for name in cells}
     blank |= {name: np.zeros((F, P, 1)) for name in ("effect_by_input", "change_by_input")}
     blank |= {name: np.zeros((2, F, 1)) for name in ("effect_bootstrap", "mean_bootstrap")}
@@ -91,17 +104,56 @@ def test_what_other_values_move_is_not_negligible() -> None:
 
 
 def test_what_cannot_be_told_is_indeterminate() -> None:
-    status = np.array(
-        [["ok"], ["fires in 4 knocked-out families only: fewer than 10"], ["ok"], ["ok"]], dtype=object
-    )
-    unflipped = np.array([[0.0], [0.0], [1.0], [0.0]])
-    estimates = made([0.5, 0.9, 0.0, 0.0], status=status, details={"unflipped": unflipped})
+    """By the coded column alone: words of a status decide nothing."""
+    status = np.array([["this noise"], ["ok"], ["ok"], ["fewer than 10"]], dtype=object)
+    codes = np.array([[Undecided.DECIDED], [Undecided.FEW_FAMILIES], [Undecided.NO_LABEL_FLIPPED], [0]])
+    estimates = made([0.5, 0.9, 0.0, 0.0], status=status, details={"undecided": codes})
     assert claim_verdicts(estimates, ROPE).ravel().tolist() == [
         "causal",
         "indeterminate",
         "indeterminate",
         "negligible",
     ]
+
+
+def test_a_noise_that_does_not_move_a_feature_is_coded() -> None:
+    coded = _gated(made([0.5, 0.5, 0.5, 0.5], estimand="local slope"), [1.0, 0.1, 4.0, np.nan], 0.04)
+    assert coded.details["undecided"].ravel().tolist() == [0, 1, 1, 0]
+    assert "try instruments.noise.scale = 0.4" in coded.status[1, 0]
+    assert claim_verdicts(coded, ROPE).ravel().tolist() == [
+        "causal",
+        "indeterminate",
+        "indeterminate",
+        "causal",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "families", "grade", "why"),
+    [
+        ({}, 160, "A", ""),
+        ({}, 159, "C", "fewer than 160 families in all"),
+        ({}, 39, "N", "fewer than 40 families in all"),
+        ({}, None, "A", ""),
+        (
+            {"meta": {"estimand": "contrast", "bias": "none: knocked out", "all_families": 80}},
+            None,
+            "C",
+            "fewer than 160",
+        ),
+        ({"details": {"families": [[9.0], [10.0]]}}, 160, "N", "fewer than 10 knocked-out families"),
+        ({"meta": {"estimand": "local slope", "bias": "measured"}}, 160, "C", "local slope"),
+        ({"meta": {"estimand": "local slope", "bias": "borrowed"}}, 159, "C", "bias borrowed"),
+        ({"meta": {"estimand": "local slope"}}, 200, "D", "bias not measured"),
+    ],
+)
+def test_what_a_claim_can_reach_at_most(changes: Any, families: int | None, grade: str, why: str) -> None:
+    given = {"meta": {"estimand": "contrast", "bias": "none: knocked out"}} | changes
+    found = ceilings(made([0.5, 0.5], **given), families)
+    assert CEILINGS[found[0, 0]] == grade
+    assert found[0, 0].startswith(why)
+    if "details" in changes:
+        assert found[1, 0] == "", "its own families count, feature by feature"
 
 
 def test_other_families_confirm_sign_and_size() -> None:
@@ -143,6 +195,21 @@ def answer() -> pd.DataFrame:
     return claim_table(
         estimates, contrast, made([0.5, 0.0, 0.0, 0.0]), made([0.45, 0.0, 0.3, 0.0]), np.array([ROPE]), NAMES
     )
+
+
+def test_the_answer_says_what_is_per_firing() -> None:
+    def cells(value: float) -> np.ndarray:
+        return np.array([[value], [np.nan], [np.nan], [np.nan]])
+
+    details = {"share_firing": cells(0.02), "as_it_is": cells(0.4)}
+    details |= {"as_it_is_lower": cells(0.3), "as_it_is_upper": cells(0.5)}
+    rare, judge = made([0.5, 0.01, 0.3, 0.0], details=details), made([0.5, 0.0, 0.0, 0.0])
+    table = claim_table({"rectified": rare}, knocked("contrast"), judge, judge, np.array([ROPE]), NAMES)
+    table = table.set_index("feature")
+    assert table["per_firing"].to_dict() == {"a": True, "c": False, "b": False, "d": False}
+    shown = ["share_firing", "as_it_is", "as_it_is_lower", "as_it_is_upper"]
+    assert table.loc["a", shown].tolist() == [0.02, 0.4, 0.3, 0.5]
+    assert table.loc["b", shown].isna().all()
 
 
 def test_the_answer_stands_on_one_scale() -> None:

@@ -128,7 +128,8 @@ DESIGNS: dict[str, Callable[[Bench], Any]] = {
     "faithfulness": lambda b: designs.faithfulness(b, "zero", [0], draws=20).status,
     "minimal set": lambda b: designs.minimal_set(b, "zero", outcome="first", draws=20).status,
     "site experiment": lambda b: designs.site_experiment(b, beside=0).status,
-    "rectified contrast": lambda b: designs.rectified_contrast(b, prediction=False).status,
+    "rectified contrast": lambda b: designs.rectified_contrast(b, prediction=None).status,
+    "several at once": lambda b: designs.knock_out_jointly(b, "mean", {"a": [0, 1]}).flags,
 }
 
 

@@ -68,6 +68,10 @@ class Finished:
         return claim_checks(self.results, self.agreement)
 
     @property
+    def whole_features(self) -> dict[str, KnockoutEffects]:
+        return {}
+
+    @property
     def against_random(self) -> AgainstRandom | NotApplicable:
         """Features compared with two random directions."""
         if "random" not in self.knockouts:

@@ -16,6 +16,7 @@ from mrinterp.core.history import OUTCOME_NUMBERS, order_of
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.core.run_place import write_study_header
 from mrinterp.core.storage import digest_files
+from mrinterp.instruments import splits
 from mrinterp.knockouts import Bench
 from mrinterp.report.page import page_html
 from mrinterp.report.terminal import summary_text
@@ -248,6 +249,23 @@ def test_a_knockout_chosen_later_is_selected_on_new_families_or_refused(
     finished = Study.open(straight)
     with pytest.raises(InputError, match="families were read before"):
         finished.keep_knockout("late", finished.bench(split="replication"), "shift")
+
+
+def test_some_of_many_families_stay_unread_for_what_is_chosen_later(
+    tiny_study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "READ", 30)
+    study = Study.from_toml(tiny_study_file, tmp_path / "run").run()
+    assert study.design.families("unread") == 10
+    assert study.design.families("knockout") == 30
+    later = study.keep_knockout("later", study.bench(split="unread"), "shift")
+    assert later.meta["planned"] == "selected"
+    assert later.meta["families"] == study.header["history"][-1]["families"]
+    assert later.inputs["family"].nunique() == 10
+    with pytest.raises(InputError, match=r"30 of 30 families were read before.*bench\(split='unread'\)"):
+        study.keep_knockout("another", study.bench(), "shift")
+    assert "read by nothing" in words_of(page_html(study))
+    assert set(study.results["ceiling"]) == {"A"}, "160 families in all"
 
 
 def _unread(study: Study) -> Bench:

@@ -256,12 +256,27 @@ def test_heads_and_the_residual_stream_beside_them(decoder: Path, tmp_path: Path
     model = {"folder": str(decoder), "kind": "causal", "embedding": "transformer.wte"}
     model |= {"site": "transformer.h.1.attn.c_proj:input", "beside": "transformer.h.1.ln_1:input"}
     study = run_study(
-        tmp_path, decoder, model=model, outcome=(LOGITS,), features=({"kind": "heads", "heads": [2, 0]},)
+        tmp_path,
+        decoder,
+        model=model,
+        outcome=(LOGITS,),
+        features=({"kind": "heads", "heads": [2, 0], "coordinates": 2},),
     )
     d = study.basis.dictionary
-    assert [n.rsplit(":", 1)[-1] for n in d.names] == ["head2", "head0"]
-    used = [np.flatnonzero(row).tolist() for row in d.read]
-    assert used == [list(range(12, 18)), list(range(6))], "each head is read from its own coordinates"
+    leading = ["head2.pc0", "head2.pc1", "head0.pc0", "head0.pc1"]
+    assert [n.rsplit(":", 1)[-1] for n in d.names] == leading
+    used = [np.flatnonzero(np.abs(row) > 1e-12).tolist() for row in d.read]
+    own = [list(range(12, 18)), list(range(6))]
+    assert used == [own[0], own[0], own[1], own[1]], "each head is read from its own coordinates"
+    np.testing.assert_allclose(d.read @ d.write.T, np.eye(4), atol=1e-9)
+    assert study.estimates["rectified"].exposures == d.names
+    for name, found in study.whole_features.items():
+        assert found.features == ("head2", "head0"), name
+        assert len(found.inputs["family"].unique()) == 10
+        assert (found.rms_bound <= found.rms_change).all()
+    assert study.header["history"][-1]["step"], "recorded"
+    assert "head2 as a whole, resampled: moves" in summary_text(study)
+    assert "Heads and subspaces as wholes" in (study.out / "report.html").read_text(encoding="utf-8")
     parts = {n.split(":")[0] for n in study.basis.bypass_names}
     assert parts == {"mean", "position", "beside", "beside_position"}
     np.testing.assert_allclose(

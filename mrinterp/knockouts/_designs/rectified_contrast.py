@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.checks import checked_count, checked_level, checked_seed
+from mrinterp.core.checks import checked_choice, checked_count, checked_level, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import FEWEST_FAMILIES
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._bench_gradient import predicted_contrast
+from mrinterp.knockouts._bench_gradient import PREDICTIONS, predicted_contrast
 from mrinterp.knockouts._contrast_levels import contrast_levels
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
 from mrinterp.knockouts._kinds.contrast import Contrast
@@ -20,8 +20,8 @@ from mrinterp.knockouts._kinds.registry import kind_named
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._outcome_rope import unread
 from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
-from mrinterp.results._estimates import Estimates
-from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._estimates import Estimates, Undecided
+from mrinterp.results._knockout_effects import FIRING, KnockoutEffects
 from mrinterp.stats.clustered.least_squares import families_of
 from mrinterp.stats.clustered.rectified import Rectified, rectified_mean
 
@@ -41,7 +41,7 @@ def rectified_contrast(
     *,
     families: int = 10,
     prompts: int = 4,
-    prediction: bool = True,
+    prediction: str | None = "gradient",
     level: float = 0.95,
     seed: int = 0,
 ) -> Estimates:
@@ -60,12 +60,15 @@ def rectified_contrast(
         Families that are knocked out, drawn at random; all of them where there are no more.
     prompts : int
         Prompts of each that are knocked out, at most so many.
-    prediction : bool
-        Whether to predict every prompt's contrast by the gradient; without it, the knockouts alone.
+    prediction : {"gradient", "mean gradient"} or None
+        What predicts every prompt's contrast: the gradient at the clean prompt; the mean of that and the gradient with all
+        features at the values of a donor, a prompt of another family of the bench, at twice the passes (better where the
+        clean gradient is saturated, worse where the donor's values add more noise than they take: compare ``rho``); None:
+        nothing, the knockouts stand alone.
     level : float
         Confidence level of the intervals.
     seed : int
-        Of the draw of families and prompts.
+        Of the draw of families and prompts, and of donors.
 
     Returns
     -------
@@ -73,12 +76,14 @@ def rectified_contrast(
         Outcome units per natural sd of the feature: the contrast Y(high) - Y(low) over 2.563. ``details`` has the
         knockouts alone (``alone, alone_se``), the correlation of prediction and knockout over prompts (``rho``), the gain
         in variance over the knockouts alone and the most that this correlation allows (``gain, possible_gain``), and
-        ``per_firing`` (1 for a feature that rarely fires). ``meta["passes"]`` counts the network's passes.
+        ``undecided`` (see `Estimates`). Of a feature that rarely fires, ``per_firing`` is 1, ``share_firing`` the share of
+        tokens at which it fires, and ``as_it_is, as_it_is_lower, as_it_is_upper`` what its firing does, Y(as it is) - Y(low)
+        over 2.563, with its 95% interval, by the knockouts alone. ``meta["passes"]`` counts the network's passes.
 
     Raises
     ------
     InputError
-        For fewer than 10 families, an unknown feature, or levels of other features.
+        For fewer than 10 families, an unknown feature or prediction, or levels of other features.
 
     Notes
     -----
@@ -103,12 +108,14 @@ def rectified_contrast(
         raise InputError("kind", made_of.label, "Give a Contrast, or run it with knock_out")
     numbers = feature_numbers(bench, features)
     checked_level(level), checked_seed(seed)
+    if prediction is not None:
+        checked_choice(prediction, "prediction", PREDICTIONS)
     if len(numbers) < bench.features or (numbers != np.arange(bench.features)).any():
         bench = bench.viewing(bench.view.select(numbers))
     rows = drawn_prompts(bench.family, families, prompts, seed)
     levels = made_of.levels or contrast_levels(bench, made_of.low, made_of.high, made_of.by)
     contrast = replace(made_of, levels=levels)
-    predicted = predicted_contrast(bench, contrast) if prediction else None
+    predicted = None if prediction is None else predicted_contrast(bench, contrast, prediction, seed)
     knockout = knock_out(bench.subset(rows), contrast, seed=seed)
     made = rectified_estimates(
         knockout,
@@ -121,8 +128,8 @@ def rectified_contrast(
     silent = unread(bench, np.nan_to_num(knockout.change_by_input))
     if silent:
         made = replace(made, status=np.full(made.status.shape, silent, dtype=object))
-    counted = passes(bench, len(rows), predicted is not None)
-    return replace(made, meta=made.meta | {"passes": counted, "seed": seed})
+    counted = passes(bench, len(rows), 0 if prediction is None else PREDICTIONS[prediction])
+    return replace(made, meta=made.meta | {"passes": counted, "seed": seed, "prediction": prediction})
 
 
 def drawn_prompts(
@@ -194,7 +201,8 @@ def rectified_estimates(
         new_families=new_families,
         level=level,
     )
-    rare = levels.rare[[levels.features.index(f) for f in knockout.features]]
+    row = [levels.features.index(f) for f in knockout.features]
+    rare = levels.rare[row]
     n, N = len(np.unique(family)), len(np.unique(family if all_family is None else all_family))
     return Estimates(
         method="rectified_contrast",
@@ -209,7 +217,7 @@ def rectified_estimates(
         status=_status(made, rare),
         n_instruments=np.isfinite(C).sum(axis=0),
         level=level,
-        details=_details(made, rare),
+        details=_details(made, knockout, levels.fires[row]),
         assumes=(
             "families like those that were knocked out, which were drawn at random",
             "low and high values of a feature occur beside everything else held",
@@ -229,14 +237,21 @@ def rectified_estimates(
 def _status(made: Rectified, rare: NDArray[np.bool_]) -> NDArray[np.object_]:
     """What to know of every number: too few families first."""
     words = np.where(made.kink & (made.status == "ok"), KINK, made.status).astype(object)
-    few = (made.families < FEWEST_FAMILIES) & (made.families > 0)
-    for f, o in np.argwhere(few):
+    for f, o in np.argwhere(_few(made)):
         what = "fires in" if rare[f] else "moved in"
         words[f, o] = f"{what} {made.families[f, o]} knocked-out families only: fewer than {FEWEST_FAMILIES}"
     return words
 
 
-def _details(made: Rectified, rare: NDArray[np.bool_]) -> dict[str, Array]:
+def _few(made: Rectified) -> NDArray[np.bool_]:
+    """Effects (F, O) of too few families to carry a claim."""
+    return np.asarray((made.families < FEWEST_FAMILIES) & (made.families > 0))
+
+
+def _details(made: Rectified, knockout: KnockoutEffects, fires: Array) -> dict[str, Array]:
+    """Numbers beside the effects; ``fires`` (F,) is the share of tokens of features that rarely fire, else nan."""
+    unflipped = np.where(made.unflipped, Undecided.NO_LABEL_FLIPPED, Undecided.DECIDED)
+    rare = np.broadcast_to(fires[:, None], made.beta.shape)
     return {
         "alone": made.alone / NATURAL_SD,
         "alone_se": made.alone_se / NATURAL_SD,
@@ -245,8 +260,10 @@ def _details(made: Rectified, rare: NDArray[np.bool_]) -> dict[str, Array]:
         "gain": made.gain,
         "possible_gain": made.possible_gain,
         "families": made.families.astype(float),
-        "per_firing": np.repeat(rare[:, None].astype(float), made.beta.shape[1], axis=1),
-        "unflipped": made.unflipped.astype(float),
+        "undecided": np.where(_few(made), Undecided.FEW_FAMILIES, unflipped).astype(float),
+        "per_firing": np.isfinite(rare).astype(float),
+        "share_firing": rare,
+        **{name: getattr(knockout, name) / NATURAL_SD for name in FIRING},
     }
 
 
@@ -256,12 +273,13 @@ def _largest(knockout: KnockoutEffects) -> Array:
     return np.array([labels.get(name, np.nan) for name in knockout.outcomes])
 
 
-def passes(bench: Bench, knocked: int, predicted: bool) -> dict[str, int]:
-    """Passes of the network by kind: clean and predicted prompts, edited runs, and a backward pass per outcome."""
+def passes(bench: Bench, knocked: int, states: int) -> dict[str, int]:
+    """Passes of the network by kind: clean and predicted prompts, edited runs, and a backward pass per outcome and state
+    at which a gradient is taken."""
     edited = 2 * knocked * bench.features
     outcomes = len(bench.outcome.names) - len(bench.outcome.sampled_names)
     return {
-        "forward": bench.prompts + knocked + (0 if bench.resumes else edited),
+        "forward": bench.prompts * max(states, 1) + knocked + (0 if bench.resumes else edited),
         "resumed": edited if bench.resumes else 0,
-        "backward": bench.prompts * outcomes if predicted else 0,
+        "backward": bench.prompts * outcomes * states,
     }

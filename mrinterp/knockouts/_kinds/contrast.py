@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -40,8 +40,9 @@ class Contrast(Kind):
     -----
     ``mean`` of its effects is Y(high) - Y(low), everything downstream free to respond. It is written token by token even
     where the bench reads a mean over tokens (`Bench.by_token`): a shift of a mean is far smaller than what single tokens
-    do. A feature that rarely fires is written only where it fires, high against its usual value. Tokens of a group in
-    which the feature does not vary are left as they are.
+    do. A feature that rarely fires is written only where it fires, high against its usual value; ``as_it_is`` then has
+    what its firing does: Y(as it is) - Y(usual value). Tokens of a group in which the feature does not vary are left as
+    they are.
 
     The standard deviation of a normal feature is (high - low) / 2.563 for the quantiles .1 and .9: effects per *natural
     sd* are this contrast divided by 2.563, whatever the distribution.
@@ -87,6 +88,20 @@ class Contrast(Kind):
         given = "the bench itself" if self.levels is None else f"{self.levels.families} families"
         return {"low": self.low, "high": self.high, "by": self.by, "levels": given}
 
+    def learned(self, bench: Bench) -> Contrast:
+        """The contrast with its levels."""
+        if self.levels is not None:
+            return self
+        return replace(self, levels=contrast_levels(bench, self.low, self.high, self.by))
+
+    def usual_swap(self, features: Sequence[str]) -> NDArray[np.int_]:
+        """The high or the low value, whichever is the usual one of a feature that rarely fires."""
+        if self.levels is None:
+            return super().usual_swap(features)
+        row = [self.levels.features.index(n) for n in features]
+        usual, low = self.levels.usual[row], self.levels.low[row, -1]
+        return np.where(np.isnan(usual), -1, np.where(usual == low, 1, 0))
+
     def targets(self, bench: Bench) -> Targets:
         """High and low values, by token."""
         values = self.values_of(bench)
@@ -94,7 +109,8 @@ class Contrast(Kind):
 
     def values_of(self, bench: Bench) -> Callable[[Rows, Rows | slice], Array]:
         """High and low values (f, 2, p[, T]) of some features on some prompts; nan where nothing is written."""
-        levels = self.levels or contrast_levels(bench, self.low, self.high, self.by)
+        levels = self.learned(bench).levels
+        assert levels is not None
         missing = [n for n in bench.view.names if n not in levels.features]
         if missing:
             fix = "Learn them on a bench of the same features: contrast_levels(bench)"

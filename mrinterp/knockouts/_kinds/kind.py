@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -55,6 +55,14 @@ class Kind(ABC):
     name: ClassVar[str]
     chosen: ClassVar[bool] = False
     each_token: ClassVar[bool] = False
+
+    def learned(self, bench: Bench) -> Kind:
+        """The kind with what it learns from the bench, so that it is learned once; itself where that is nothing."""
+        return self
+
+    def usual_swap(self, features: Sequence[str]) -> NDArray[np.int_]:
+        """Number of the swap (f,) that writes the usual value of a feature that rarely fires; -1 where there is none."""
+        return np.full(len(features), -1)
 
     @property
     def signs(self) -> tuple[float, ...]:

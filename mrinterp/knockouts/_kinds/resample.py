@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,8 +72,14 @@ class Resample(Kind):
 
     def targets(self, bench: Bench) -> Targets:
         """The donors' clean values."""
+        return self.drawn(bench)
+
+    def drawn(self, bench: Bench, apart: NDArray[Any] | None = None) -> Targets:
+        """The donors' clean values; with ``apart`` (P,), such as splits, of donors with the input's own label alone."""
         groups = groups_by(bench, self.by)
-        donor = self._draw(families_of(bench.family)[0], None if groups is None else _counts(groups) > 0)
+        label = np.zeros(bench.prompts, dtype=int) if apart is None else families_of(np.asarray(apart))[0]
+        places = None if groups is None else _counts(groups) > 0
+        donor = self._draw(families_of(bench.family)[0], places, label)
         if groups is None:
             return lambda features: np.moveaxis(clean_values(bench, features)[:, donor], 2, 1)
         place = [_places(groups, donor[:, s]) for s in range(self.donors)]
@@ -88,14 +94,14 @@ class Resample(Kind):
 
         return of
 
-    def _draw(self, family: Rows, places: NDArray[np.bool_] | None) -> Rows:
-        """Donors (P, S) of every input, among those of other families that have all its places (P, K)."""
+    def _draw(self, family: Rows, places: NDArray[np.bool_] | None, label: Rows) -> Rows:
+        """Donors (P, S) of every input, among those of other families and its own label that have all its places (P, K)."""
         P = len(family)
         rng, count, donor = np.random.default_rng([self.seed, P]), np.zeros(P, dtype=int), []
         step = max(1, PAIRS // P)
         for a in range(0, P, step):
             rows = slice(a, a + step)
-            may = family[rows, None] != family
+            may = (family[rows, None] != family) & (label[rows, None] == label)
             if places is not None:
                 lacking = places[rows].astype(np.float32) @ (~places).T.astype(np.float32)
                 may &= lacking == 0

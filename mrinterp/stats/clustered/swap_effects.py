@@ -13,7 +13,7 @@ from mrinterp.stats.clustered.least_squares import clustered_mean, families_of, 
 from mrinterp.stats.clustered.through_origin import through_origin
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["SwapEffects", "swap_effects"]
+__all__ = ["SwapEffects", "rms_bounds", "swap_effects"]
 
 Array = NDArray[np.float64]
 
@@ -24,7 +24,7 @@ class SwapEffects:
 
     ``effect, se`` (F, O) and ``effect_df`` (F,); ``mean, mean_se`` (F, O) and ``mean_df``; ``r2`` (F, O);
     ``effect_by_input, change_by_input`` (F, P, O); ``weight`` (F, P); ``share_changed`` (F, O); ``rms_change`` (F, O) root mean
-    square of the outcome changes and ``rms_bound`` (F, O) its one-sided 95% lower bound, ``moved_by`` (F,) of the
+    square of the outcome changes and ``rms_bound, rms_upper`` (F, O) its one-sided 95% bounds, ``moved_by`` (F,) of the
     feature's; ``mean_move`` (F,); ``effect_bootstrap, mean_bootstrap`` (2, F, O).
     """
 
@@ -42,6 +42,7 @@ class SwapEffects:
     rms_change: Array
     moved_by: Array
     rms_bound: Array
+    rms_upper: Array
     mean_move: Array
     effect_bootstrap: Array
     mean_bootstrap: Array
@@ -126,19 +127,21 @@ def swap_effects(
         (np.abs(change).max(axis=1) > floor).mean(axis=1),
         np.sqrt(response / max(S * P, 1)),
         np.sqrt(total / max(S * P, 1)),
-        _rms_bound((change**2).mean(axis=1), family),
+        *rms_bounds((change**2).mean(axis=1), family),
         np.where(moved, mean_move, 0.0).sum(axis=1) / counted,
         np.stack(slope_ends).reshape(2, F, O),
         np.stack(mean_ends).reshape(2, F, O),
     )
 
 
-def _rms_bound(square: Array, family: NDArray[Any]) -> Array:
-    """Lower bound (F, O), one-sided at 95%, of the root of a mean of squares (F, P, O) over families like these."""
+def rms_bounds(square: Array, family: NDArray[Any]) -> tuple[Array, Array]:
+    """Lower and upper bound (F, O), one-sided at 95% each, of the root of a mean of squares (F, P, O) over families like
+    these; 0 and nan where there is one family."""
     F, P, O = square.shape
     mean, se, df = clustered_mean(square.transpose(1, 0, 2).reshape(P, F * O), family)
-    low = mean - critical_value(0.9, df) * se if df else np.zeros_like(mean)
-    return np.asarray(np.sqrt(np.maximum(np.nan_to_num(low), 0.0)).reshape(F, O))
+    half = critical_value(0.9, df) * se if df else np.full_like(mean, np.nan)
+    low = np.maximum(np.nan_to_num(mean - half), 0.0)
+    return np.sqrt(low).reshape(F, O), np.sqrt(mean + half).reshape(F, O)
 
 
 def _degrees(square: Array, codes: NDArray[np.int_], C: int) -> Array:
