@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pandas as pd
@@ -158,12 +158,12 @@ def chosen(
     return found
 
 
-def shares(lines: Lines, file: str) -> dict[str, float]:
-    """Of the lines that each test runs, the part that is in this file."""
-    own: dict[str, int] = defaultdict(int)
-    every: dict[str, int] = defaultdict(int)
-    for (name, _), tests in lines.items():
-        for test in tests:
-            every[test] += 1
-            own[test] += name == file
-    return {test: own[test] / every[test] for test in every}
+def shares(lines: Lines, files: set[str]) -> dict[str, dict[str, float]]:
+    """Of the lines that each test runs, the part that is in each of these files."""
+    every: Counter[str] = Counter()
+    own: dict[str, Counter[str]] = {file: Counter() for file in files}
+    for (file, _), tests in lines.items():
+        every.update(tests)
+        if file in own:
+            own[file].update(tests)
+    return {file: {test: count / every[test] for test, count in of.items()} for file, of in own.items()}

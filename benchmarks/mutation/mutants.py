@@ -109,7 +109,7 @@ def tried(
 ) -> pd.DataFrame:
     """The verdict on every mutant; those that ``kept`` has already are not tried again."""
     lines, seconds = found
-    specific = {file: shares(lines, file) for file in sorted({m.file for m in mutants})}
+    specific = shares(lines, {m.file for m in mutants})
     os.environ.setdefault("MRINTERP_REFERENCE", str(ROOT.parent / "shared" / "reference"))
     before = pd.read_csv(kept, dtype={"old": str, "new": str}) if kept.exists() else pd.DataFrame()
     known = {(m["file"], m["start"], m["new"]): m for m in before.to_dict("records")}
