@@ -165,7 +165,7 @@ def cases() -> dict[str, Callable[[], Any]]:
     for bench in ("gated", "words", "stream"):
         found[f"support, {bench}"] = partial(_support, bench)
     found["faithfulness, ordered"] = lambda: knockouts.faithfulness(
-        _benches()["stream"], "mean", features=[2, 0, 4, 1], draws=10
+        _benches()["gated"], "zero", features=[2, 0, 4, 1, 3], proportions=[0.2, 0.6, 1.0], draws=10
     )
     found["rescue, upstream"] = _upstream
     for world in (0, 3, 8):

@@ -16,6 +16,7 @@ from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.robust.bisquare_scale import _least_squares
 from mrinterp.stats.robust.kernel_modes import kernel_modes
 from mrinterp.stats.robust.mode_bootstrap import bootstrap_mode_mad
+from mrinterp.stats.sparse.sparsity import greedy_clumps
 from tests.mr.test_mr_bad_cells import data
 
 
@@ -116,3 +117,11 @@ def test_a_ratio_over_nothing_is_no_number() -> None:
     np.testing.assert_allclose(found.ratio[1], numerator[:, 1].mean() / denominator[:, 1].mean())
     one = clustered_ratio(np.full((12, 1), 2.0), np.full((12, 1), -1.0), np.arange(12) // 2)
     np.testing.assert_allclose(one.ratio, -2.0)
+
+
+def test_a_member_of_the_first_clump_leads_no_other() -> None:
+    ld = np.eye(4)
+    ld[0, 1] = ld[1, 0] = 0.9
+    leaders, clump = greedy_clumps(np.array([9.0, 8.0, 7.0, 1.0]), ld, 2.0, 0.5)
+    assert leaders.tolist() == [0, 2]
+    assert clump.tolist() == [0, 0, 1, -1]
