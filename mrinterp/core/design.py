@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,13 @@ class Design(Shown):
     def families(self, split: str) -> int:
         """Number of families in a split."""
         return int(self.runs.loc[self.runs["split"] == split, "family"].nunique())
+
+    def with_noise(self, scale: dict[str, float]) -> Design:
+        """The same with the noise of every token class multiplied by its scale."""
+        names = self.settings["position_classes"][: len(self.noise_directions)]
+        factor = np.array([scale[n] for n in names], dtype=np.float32)[:, None, None]
+        settings = self.settings | {"noise_scale": {n: scale[n] for n in names}}
+        return replace(self, noise_directions=self.noise_directions * factor, settings=settings)
 
     def save(self, folder: Path) -> None:
         """Write the design into ``folder``, whole or not at all."""

@@ -26,6 +26,7 @@ OUTCOME_NUMBERS = (
     "checks.json",
     "estimates",
     "rank_path.parquet",
+    "scale_path.parquet",
     "kinds",
     "equivalence.parquet",
     "agreement",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -19,6 +19,7 @@ __all__ = [
     "FEWEST_FAMILIES",
     "HELD_OUT",
     "MIN_FAMILIES",
+    "NOISE_MOVES",
     "PILOT_FAMILIES",
     "Plan",
     "differences",
@@ -27,6 +28,10 @@ __all__ = [
 
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
+
+
+NOISE_MOVES = (0.5, 1.5)
+"""Natural standard deviations that a noise should move a feature by, for its local slope to be one of natural changes."""
 
 
 class PromptsSection(Section):
@@ -127,11 +132,11 @@ class NoiseSection(Section):
         description="Fixed random directions for every token class; each is one instrument, with a dose of its own in"
         " every noise run.",
     )
-    scale: float = Field(
-        default=0.04,
-        gt=0,
+    scale: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
+        default="auto",
         description="Standard deviation of the noise on each coordinate of a token's word embedding, in units of the"
-        " embedding.",
+        " embedding; `auto` chooses it on the discovery split for every token class, so that most features move by .5 to"
+        " 1.5 natural sd, and says what it chose.",
     )
     split_at: str | None = Field(
         default=None,

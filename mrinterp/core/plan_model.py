@@ -203,9 +203,11 @@ class FeaturesSection(Section):
         default=TrainSection(), description="For `train_sae`: how the autoencoder is trained."
     )
     position: int | str = Field(
-        default="mean",
+        default="auto",
         description="Tokens at which features are read and written: `mean` over the input's tokens, `last`, a number"
-        " (negative ones count from the end), or the name of a token class.",
+        " (negative ones count from the end), or the name of a token class; `auto` takes the token class that carries at"
+        " least half of what makes the outcome differ between discovery prompts (to first order), else `mean`, and says"
+        " which and why.",
     )
     labels: str | None = Field(
         default=None,

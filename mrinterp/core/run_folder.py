@@ -364,7 +364,8 @@ class RunFolder(StoredParts):
         if (self.path / "contrast_levels").exists():
             fixed["contrast_levels"] = digest_files(self.path / "contrast_levels")
             fixed["pilot"] = digest_file(self.path / "pilot.json")
-        return digest(fixed)
+        chosen = [n for n in ("position.json", "noise.json") if (self.path / n).exists()]
+        return digest(fixed | {n: digest_file(self.path / n) for n in chosen})
 
     def _unchanged(self, before: dict[str, Any], name: str, now: str, what: str = "") -> None:
         if before.get(name) and before[name] != now:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import Plan
+from mrinterp.core.plan import NOISE_MOVES, Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates, Undecided
@@ -29,10 +29,6 @@ LABELS = {
 MORE_DOSES = 5
 """Doses beyond one per feature that two-stage least squares asks for: five degrees of freedom for its
 overidentification test."""
-
-
-MOVES = (0.5, 1.5)
-"""Natural standard deviations that a noise should move a feature by, for its local slope to be one of natural changes."""
 
 
 def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
@@ -108,18 +104,22 @@ def rungs(
     return makers
 
 
-def _gated(made: Estimates, moves: Sequence[float] | None, scale: float) -> Estimates:
+def _gated(made: Estimates, moves: Sequence[float] | None, scale: float | str) -> Estimates:
     """The estimates, with a word on features that the noise moves far less or more than nature does."""
     if moves is None:
         return made
     status, undecided = made.status.copy(), np.zeros(made.beta.shape)
+    low, high = NOISE_MOVES
     for f, moved in enumerate(moves):
-        if np.isfinite(moved) and not MOVES[0] <= moved <= MOVES[1]:
-            size = "hardly moves it" if moved < MOVES[0] else "moves it beyond nature"
+        if np.isfinite(moved) and not low <= moved <= high:
+            size = "hardly moves it" if moved < low else "moves it beyond nature"
             words = (
-                f"this noise {size} ({moved:.2g} natural sd at its tokens; {MOVES[0]:g} to {MOVES[1]:g} is asked for):"
-                f" try instruments.noise.scale = {scale / moved:.2g}"
+                f"this noise {size} ({moved:.2g} natural sd at its tokens; {low:g} to {high:g} is asked for)"
             )
+            if isinstance(scale, str):
+                words += ", though its scale was chosen for most of the features"
+            elif moved > 0:
+                words += f": try instruments.noise.scale = {scale / moved:.2g}"
             undecided[f] = np.where(status[f] == "ok", Undecided.NOISE_DOES_NOT_FIT, Undecided.DECIDED)
             status[f] = np.where(status[f] == "ok", words, status[f])
     meta = made.meta | {"noise_moves": [float(m) for m in moves]}

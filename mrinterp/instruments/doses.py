@@ -44,14 +44,16 @@ def noisy_classes(classes: list[str]) -> list[str]:
 
 
 def noise_directions(plan: Plan, classes: list[str], width: int) -> NDArray[np.float32]:
-    """Fixed directions (C, D, width); under standard normal doses a token's coordinates get sd ``scale``."""
+    """Fixed directions (C, D, width); under standard normal doses a token's coordinates get sd ``scale``, 1 where it is
+    chosen on discovery."""
     noise = plan.instruments.noise
     # The second number tells apart the streams of one seed, so that no draw depends on another: 1 splits, 2 prompts
     # (with the split's number), 3 noise directions, 4 noise doses, 5 placebo doses.
     drawn = np.random.default_rng([plan.seed, 3]).standard_normal(
         (len(noisy_classes(classes)), noise.directions_per_class, width)
     )
-    return (drawn * noise.scale / np.sqrt(noise.directions_per_class)).astype(np.float32)
+    scale = 1.0 if noise.scale == "auto" else noise.scale
+    return (drawn * scale / np.sqrt(noise.directions_per_class)).astype(np.float32)
 
 
 def instrument_table(

@@ -123,7 +123,9 @@ class StudyNetwork:
             else outcome
             for section, outcome in zip(self.plan.outcome, self.outcomes, strict=True)
         ]
-        position = named_position(self.plan.features.position, inputs.class_names)
+        stated = self.plan.features.position
+        # Until it is chosen on discovery, which any position serves for.
+        position = named_position("mean" if stated == "auto" else stated, inputs.class_names)
         inputs.at(position)
         model = self.plan.model
         made = OutcomeSet(outcomes, self.sampling)

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, UNREAD
+from mrinterp.report.chosen import chosen_in_words, scale_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
+from mrinterp.results._check import NotApplicable
 
 __all__ = ["flow"]
 
@@ -33,6 +35,8 @@ _FEATURE_KINDS = {
     "sae": "latents of an autoencoder",
     "train_sae": "latents of an autoencoder trained on the discovery split",
 }
+_SHOWN_SCALES = 50
+"""Rows of the path over the noise's scale, those with the clearest difference first; all lie in the run folder."""
 _KIND_ORDER = ("clean", "noise", "slot", "pair")
 _PERTURBATIONS = {
     "noise": "fixed random directions added to the word embeddings of a class of tokens, in random doses",
@@ -49,7 +53,10 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "site": plan["model"]["site"],
         "outcomes": [_outcome(o) for o in plan["outcome"]],
         "beside": plan["model"]["beside"],
-        "position": _position(plan["features"]["position"]),
+        "position": _position(study.choices.get("position", plan["features"])["position"]),
+        "chosen": chosen_in_words(study),
+        "scale_path": _scale_rows(study),
+        "scale_words": scale_in_words(study),
         "sae": basis.meta.get("sae"),
         "kind": plan["estimation"]["kind"],
         "covariance": plan["estimation"]["covariance"],
@@ -93,6 +100,30 @@ def _outcome(section: Mapping[str, Any]) -> dict[str, Any]:
 def _position(position: int | str) -> str:
     named = {"mean": "the mean over tokens", "last": "the last token"}
     return named.get(str(position), f"token {position}" if isinstance(position, int) else f"class {position}")
+
+
+def _scale_rows(study: FinishedStudy) -> list[tuple[str, str, str, str, str, bool]]:
+    """Feature, outcome, effect at half and at full scale, their difference, and whether it is beyond errors."""
+    path = study.scale_path
+    if isinstance(path, NotApplicable):
+        return []
+    rows = path.sort_values("change", key=lambda c: -c.abs() / path["change_se"], kind="stable")
+    rows = rows[rows["change"].notna()].head(_SHOWN_SCALES)
+    return [
+        (
+            str(r["feature"]),
+            str(r["outcome"]),
+            _with_error(r, "half"),
+            _with_error(r, "full"),
+            _with_error(r, "change"),
+            bool(r["curvature"]),
+        )
+        for r in rows.to_dict("records")
+    ]
+
+
+def _with_error(row: Mapping[Any, Any], name: str) -> str:
+    return f"{plain(row[name])} ({plain(row[name + '_se'])})"
 
 
 def _kinds(study: FinishedStudy) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
+from mrinterp.report.chosen import chosen_in_words, scale_in_words
 from mrinterp.report.claims import resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
@@ -33,11 +34,13 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     outcomes = list(study.estimates["within"].outcomes)
     held = [*_agreement(study), *kinds_sentences(study), _read_back(study)]
     held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
+    held += [line for line in (scale_in_words(study),) if line]
     return "\n".join(
         [
             study.header["plan"]["title"],
             f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
             resting(study),
+            *chosen_in_words(study),
             "",
             *_largest(study, top),
             "",

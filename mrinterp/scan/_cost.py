@@ -19,9 +19,12 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
 
-__all__ = ["needed_bytes", "refuse_too_large", "scan_cost"]
+__all__ = ["half_scale_rows", "needed_bytes", "refuse_too_large", "scan_cost"]
 
 Rows = NDArray[np.int_]
+
+HALF_SCALE_FAMILIES = 10
+"""Estimation families whose noise is run at half its scale too."""
 
 
 def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) -> dict[str, float]:
@@ -50,7 +53,10 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
     per_token = (time.perf_counter() - start) / _tokens(network, design, rows, block)
     clean = design.rows("knockout")
     prompts, scan = len(clean), len(design.runs) - len(clean)
+    again = half_scale_rows(design, plan, features)
+    scan += len(again)
     scanned = sum(_tokens(network, design, design.rows(s), block) for s in SPLITS if s != "knockout")
+    scanned += _tokens(network, design, again, block)
     swept = _knockout_runs(plan, design, features)
     edited = _tokens(network, design, clean, max(block // 4, 1)) / prompts * swept
     per_edited = _seconds_per_edited_token(network, design, rows[:block]) or per_token
@@ -77,6 +83,20 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
         + design.doses.nbytes,
         "disk": 1.5 * design.doses.nbytes + (scan - discovery) * columns * 8,
     }
+
+
+def half_scale_rows(design: Design, plan: Plan, features: int) -> Rows:
+    """Noise runs of the estimation split that are run at half the scale once more: those of 10 families drawn at random, or
+    of as many as carry twice as many columns as there are features."""
+    rows = design.rows("estimation", ("noise",))
+    family = design.runs["family"].to_numpy()[rows]
+    names = np.unique(family)
+    if not len(rows):
+        return rows
+    enough = int(np.ceil(2 * features * plan.estimation.runs_per_column / (len(rows) / len(names))))
+    # 23: a stream of its own under the study's seed, shared with no other step.
+    order = np.random.default_rng([plan.seed, 23]).permutation(len(names))
+    return rows[np.isin(family, names[order[: max(HALF_SCALE_FAMILIES, enough)]])]
 
 
 def _knockout_runs(plan: Plan, design: Design, features: int) -> int:

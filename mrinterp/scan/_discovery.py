@@ -29,7 +29,7 @@ from mrinterp.scan._dictionary import (
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
-__all__ = ["check_labels", "learn_basis"]
+__all__ = ["check_labels", "learn_basis", "linear_dictionary"]
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def learn_basis(
         )
     with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
         if dictionary is None:
-            dictionary = _linear_dictionary(plan, given, read["mean"][noise_free])
+            dictionary = linear_dictionary(plan, given, read["mean"][noise_free])
             read["features"] = _values(dictionary, read["mean"])
         check_labels(labels, dictionary.names)
         bar.update()
@@ -173,7 +173,8 @@ def _asked(plan: Plan, found: int) -> dict[str, int]:
     return {"asked": asked, "taken": found} if asked > found else {}
 
 
-def _linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:
+def linear_dictionary(plan: Plan, given: PlanFeatures | None, means: Array) -> Dictionary:
+    """The plan's linear features, learned or scaled on what sentences without noise read (N, width)."""
     site, features = plan.model.site, plan.features
     if given is None:
         return learn_dictionary(means, features.kind, features.count, plan.seed, site)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
@@ -21,9 +22,10 @@ def scan_panel(
     basis: Basis,
     split: str,
     folder: Path | None = None,
+    rows: NDArray[np.int_] | None = None,
 ) -> Panel:
-    """Run a split and keep features, bypass scores (nested order) and outcomes of every run."""
-    rows = design.rows(split)
+    """Run a split, or some rows of it, and keep features, bypass scores (nested order) and outcomes of every run."""
+    rows = design.rows(split) if rows is None else rows
 
     def project(reading: CutReading) -> dict[str, np.ndarray]:
         return {

@@ -60,6 +60,13 @@ class Findings(Steps):
         return self._learn_levels()
 
     @property
+    def choices(self) -> dict[str, dict[str, Any]]:
+        """What was chosen on the discovery split since the plan leaves it open, and why: ``position`` and ``noise``."""
+        self._reach("discovery")
+        found = {"position": self._choose_position(), "noise": self._choose_noise()}
+        return {name: choice for name, choice in found.items() if choice is not None}
+
+    @property
     def pilot(self) -> dict[str, Any]:
         """How many families are knocked out (``families``), what said so (``chosen_by``), and the half widths of intervals
         to expect (``half_width, bound``, per natural sd, by outcome)."""
@@ -182,6 +189,16 @@ class Findings(Steps):
         """Estimate and interval of every feature over bypass ranks."""
         self._reach("results")
         return self._follow_ranks()
+
+    @property
+    def scale_path(self) -> pd.DataFrame | NotApplicable:
+        """The within estimate of every feature at the noise's scale (``full``) and at half of it (``half``), on a few
+        families, with what differs beyond errors (``curvature``); not applicable without noise."""
+        self._reach("estimates")
+        found = self._follow_scale()
+        if found is None:
+            return NotApplicable("the design has no noise", "the path over the noise's scale")
+        return found
 
     @property
     def results(self) -> pd.DataFrame:

@@ -51,12 +51,18 @@ STAGES = (
     ),
     Stage(
         "discovery",
-        "Features, their low and high values, bypass bases and rank are learned on the discovery families; a pilot on five of"
-        " them says how many families are knocked out.",
+        "Tokens and scale of the noise are chosen where the plan leaves them open; features, their low and high values, bypass"
+        " bases and rank are learned on the discovery families; a pilot on five of them says how many are knocked out.",
         reads=("network", "design"),
-        writes=("sae", "basis", "contrast_levels", "pilot.json"),
+        writes=("position.json", "sae", "noise.json", "basis", "contrast_levels", "pilot.json"),
         outcomes_of=("discovery",),
-        carry_out=lambda steps: (steps._learn_basis(), steps._learn_levels(), steps._pilot()),
+        carry_out=lambda steps: (
+            steps._choose_position(),
+            steps._choose_noise(),
+            steps._learn_basis(),
+            steps._learn_levels(),
+            steps._pilot(),
+        ),
     ),
     Stage(
         "candidates",
@@ -116,7 +122,7 @@ STAGES = (
     ),
     Stage(
         "estimates",
-        "Every rung of the ladder, the gradient and the replication among them.",
+        "Every rung of the ladder, the gradient and the replication among them; the path of MR over the noise's scale.",
         reads=(
             "network",
             "design",
@@ -127,9 +133,9 @@ STAGES = (
             "sumstats",
             "checks.json",
         ),
-        writes=("estimates",),
+        writes=("estimates", "scale_path.parquet"),
         outcomes_of=("estimation",),
-        carry_out=lambda steps: steps._estimate(),
+        carry_out=lambda steps: (steps._estimate(), steps._follow_scale()),
     ),
     Stage(
         "agreement",

@@ -94,8 +94,8 @@ class Steps(ABC):
         from mrinterp.scan._study_sae import open_sae
 
         def put_on_the_design() -> CutNetwork:
-            design, bare = self._make_design(), self._bare_network
-            return replace(bare, sae=open_sae(bare, design, self.plan, self.source, self.folder))
+            design, placed = self._stored_design(), self._placed_network
+            return replace(placed, sae=open_sae(placed, design, self.plan, self.source, self.folder))
 
         return self._remembered("network", put_on_the_design)
 
@@ -104,12 +104,49 @@ class Steps(ABC):
         """The network on the design's inputs, as it stands."""
         return self._remembered("bare network", lambda: self._opened.network(self._drawn_design()))
 
+    @property
+    def _placed_network(self) -> CutNetwork:
+        """The network on the design's inputs, read and written at the plan's tokens, or those chosen on discovery."""
+        from mrinterp.positions import named_position
+
+        bare, chosen = self._bare_network, self._choose_position()
+        if chosen is None:
+            return bare
+        return replace(bare, position=named_position(chosen["position"], bare.inputs.class_names))
+
+    def _choose_position(self) -> dict[str, Any] | None:
+        """The tokens where features are read, and why; None where the plan states them."""
+        from mrinterp.knockouts._choose_position import choose_position
+
+        if self.plan.features.position != "auto":
+            return None
+
+        def choose() -> dict[str, Any]:
+            return rounded(choose_position(self._bare_network, self._stored_design()))
+
+        return self._remembered("position", lambda: dict(self.folder.kept_json("position.json", choose)))
+
+    def _choose_noise(self) -> dict[str, Any] | None:
+        """The noise's scale by token class; None where the plan states it, or has no noise."""
+        from mrinterp.knockouts._study_choices import study_noise
+
+        noise = self.plan.instruments.noise
+        if noise.scale != "auto" or not noise.runs_per_prompt:
+            return None
+
+        def choose() -> dict[str, Any]:
+            network, design = self._network, self._stored_design()
+            given = self._opened.plan_features(network.width)
+            return rounded(study_noise(self.plan, network, design, given))
+
+        return self._remembered("noise", lambda: dict(self.folder.kept_json("noise.json", choose)))
+
     def _drawn_design(self) -> Design:
         """The design as it is stored, or drawn in memory where it is not stored yet."""
         from mrinterp.instruments.design import make_design
 
         if (self.out / "design").exists():
-            return self._make_design()
+            return self._stored_design()
         return self._remembered(
             "drawn design", lambda: make_design(self.plan, self.source, lambda: self._opened.embedding_width)
         )
@@ -128,10 +165,19 @@ class Steps(ABC):
         check_before(self.plan, self.source, self.out, opened, design, self._bare_network)
 
     def _fix_rules(self) -> None:
-        self.folder.fix_rules(self.plan, self.source, self._make_design().digest, self._opened.hash)
+        self.folder.fix_rules(self.plan, self.source, self._stored_design().digest, self._opened.hash)
+
+    def _stored_design(self) -> Design:
+        return self._remembered("design", lambda: self.folder.kept("design", Design.load, self._drawn_design))
 
     def _make_design(self) -> Design:
-        return self._remembered("design", lambda: self.folder.kept("design", Design.load, self._drawn_design))
+        """The design, with the scale of its noise once that is chosen."""
+        stored = self._stored_design()
+        if not (self.out / "noise.json").exists():
+            return stored
+        return self._remembered(
+            "scaled design", lambda: stored.with_noise((self._choose_noise() or {})["scale"])
+        )
 
     def _learn_basis(self) -> Basis:
         from mrinterp.scan._discovery import learn_basis
@@ -420,6 +466,26 @@ class Steps(ABC):
         """The estimates of the study's own families: the rungs of the ladder."""
         others = ("rectified_judge", "rectified_again", "replication")
         return {n: e for n, e in self._estimate().items() if not n.startswith(others)}
+
+    def _follow_scale(self) -> pd.DataFrame | None:
+        """Effects at the noise's scale and at half of it, on a few estimation families; None without noise."""
+        from mrinterp.effects._scale_path import scale_path, with_runs_of
+        from mrinterp.scan._cost import half_scale_rows
+        from mrinterp.scan._panel import scan_panel
+
+        design, basis = self._make_design(), self._learn_basis()
+        rows = half_scale_rows(design, self.plan, len(basis.dictionary.names))
+        if not len(rows):
+            return None
+
+        def follow() -> pd.DataFrame:
+            weaker = replace(design, noise_directions=design.noise_directions * np.float32(0.5))
+            work = self.folder.work / "half_scale"
+            half = scan_panel(self._network, weaker, basis, "estimation", work, rows)
+            both = with_runs_of(self._scan("estimation"), half)
+            return scale_path(*both, self.plan.estimation.runs_per_column)
+
+        return self._remembered("scale path", lambda: self.folder.kept_table("scale_path.parquet", follow))
 
     def _compare_rungs(self) -> pd.DataFrame:
         from mrinterp.effects._rungs import rung_table

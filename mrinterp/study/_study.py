@@ -335,13 +335,18 @@ class Study(Findings):
         InputError
             For what a run would refuse, as far as plan and prompts tell it.
         """
+        from mrinterp.knockouts._choose_position import choose_position
         from mrinterp.knockouts._rehearsal import expected_precision
+        from mrinterp.positions import named_position
 
         self.folder.check_same_plan(self.plan)
         self.check_before()
-        network = self._bare_network
+        network, design = self._bare_network, self._drawn_design()
+        if self.plan.features.position == "auto":
+            chosen = choose_position(network, design)["position"]
+            network = replace(network, position=named_position(chosen, network.inputs.class_names))
         given = self._opened.plan_features(network.width)
-        return expected_precision(self.plan, network, self._drawn_design(), given)
+        return expected_precision(self.plan, network, design, given)
 
     # -- how it prints -----------------------------------------------------------------------------
 

@@ -52,6 +52,11 @@ class Finished:
         default_factory=lambda: {"families": 10, "chosen_by": "a pilot on 5 discovery families"}
     )
 
+    choices: dict[str, Any] = field(default_factory=dict)
+    scale_path: pd.DataFrame | NotApplicable = field(
+        default_factory=lambda: NotApplicable("the design has no noise", "the path over the noise's scale")
+    )
+
     @property
     def rungs(self) -> pd.DataFrame:
         """The rungs of the first outcome."""

@@ -46,6 +46,7 @@ def write_study(folder: Path, network: Path, **changes: Any) -> Path:
             study[key] = {**study[key], **value}
         else:
             study[key] = value
+    study["features"] = {"position": "mean", **study["features"]}
     if "outcomes" in study:
         study.pop("outcome")
     (folder / "templates.txt").write_text("\n".join(templates(FAMILIES)) + "\n")

@@ -18,7 +18,7 @@ from mrinterp.knockouts._study_bench import clean_runs
 from mrinterp.report.terminal import precision_text
 from mrinterp.results import NotApplicable
 from mrinterp.study import Study
-from tests.study.study_kinds import DECODER, LOGITS, save_tiny_decoder, write_study
+from tests.study.study_kinds import DECODER, LOGITS, SMALL, save_tiny_decoder, write_study
 from tests.tiny import write_tiny_study
 
 pytestmark = pytest.mark.needs("transformers")
@@ -228,3 +228,252 @@ class TestTrueCauses:
         wide = np.random.default_rng(0).standard_normal((50, 4))
         with pytest.raises(InputError, match=r"Ask for at most 4$"):
             learn_dictionary(wide, "principal_components", 6, 0, "site")
+
+
+NOISE: dict[str, Any] = {k: v for k, v in SMALL["instruments"]["noise"].items() if k != "scale"}
+
+
+class TestChosenOnDiscovery:
+    """Tokens and scale of the noise, where the plan leaves them open."""
+
+    @pytest.fixture(scope="class")
+    def begun(self, decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+        """As far as its candidates; its outcome is read at the last token, right after the site."""
+        folder = tmp_path_factory.mktemp("chosen")
+        study = Study.from_toml(self._plan(folder, decoder, "transformer.h.2"), folder / "run")
+        study.bench()
+        return study
+
+    def _plan(self, folder: Path, decoder: Path, site: str, **noise: Any) -> Path:
+        return write_study(
+            folder,
+            decoder,
+            model={**DECODER, "folder": str(decoder), "kind": "causal", "site": site},
+            outcome=(LOGITS,),
+            features=({"count": 3, "position": "auto"},),
+            instruments={"noise": {**NOISE, **noise}},
+        )
+
+    def test_the_class_that_holds_the_outcome_is_taken_and_said(self, begun: Study) -> None:
+        from mrinterp.positions import LAST_TOKEN
+
+        chosen = begun.choices["position"]
+        assert chosen["position"] == "last"
+        assert chosen["shares"]["last"] == pytest.approx(1.0)
+        assert sum(chosen["shares"].values()) == pytest.approx(1.0)
+        assert "'last' holds at least half" in chosen["why"]
+        assert begun._network.position == LAST_TOKEN
+        assert begun.contrast_levels.meta["position"] == str(begun.bench().by_token.position)
+
+    def test_no_class_with_half_of_it_leaves_the_mean_and_says_that_tokens_are_unlike(
+        self, decoder: Path, tmp_path: Path
+    ) -> None:
+        from mrinterp.knockouts._choose_position import choose_position
+
+        study = Study.from_toml(self._plan(tmp_path, decoder, "transformer.h.0"), tmp_path / "run")
+        design, network = study._drawn_design(), study._bare_network
+        one = choose_position(network, design)
+        top = max(one["shares"].values())
+        assert (one["position"] == "mean") == (top < 0.5), one
+        # The same with a rule that no class meets.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mrinterp.knockouts._choose_position.MOST", 1.1)
+            found = choose_position(network, design)
+        assert found["position"] == "mean"
+        assert "no class holds half" in found["why"]
+        assert "unlike each other" in found["why"]
+
+    def test_shares_are_those_of_the_gradient_by_hand(self, decoder: Path, tmp_path: Path) -> None:
+        import torch
+
+        from mrinterp.knockouts._choose_position import _carried
+
+        study = Study.from_toml(self._plan(tmp_path, decoder, "transformer.h.0"), tmp_path / "run")
+        network = study._bare_network
+        rows = np.arange(4)
+        found = _carried(network, rows, 3, len(network.inputs.class_names))
+        assert found is not None
+        inputs = network.inputs.take(rows)
+        assert inputs.classes is not None
+        box: dict[str, torch.Tensor] = {}
+
+        def leaf(h: torch.Tensor) -> torch.Tensor:
+            box["h"] = h.detach().clone().requires_grad_(True)
+            return box["h"]
+
+        with torch.enable_grad():
+            out = network.adapter.run(inputs.tensors, write={network.site: leaf}).output
+            y = network.outcome.take(rows).differentiable(out, inputs.mask_or_ones)
+            y[:, 0].sum().backward()
+        here = inputs.classes == inputs.class_names.index("quality")
+        h, g = box["h"].detach(), box["h"].grad
+        assert g is not None
+        off = h - h[here].mean(0)
+        by_hand = ((off * g).sum(-1) * here).sum(1)
+        k = inputs.class_names.index("quality")
+        np.testing.assert_allclose(found[:, k, 0], by_hand, rtol=1e-4, atol=1e-7)
+
+    def test_the_noise_moves_most_features_as_nature_does(self, begun: Study) -> None:
+        noise = begun.choices["noise"]
+        moves = np.array(begun.pilot["noise_moves"])
+        assert noise["within"] >= 2 / 3
+        assert np.mean((moves >= 0.4) & (moves <= 1.9)) >= 2 / 3, "the pilot measures it on other runs"
+        names = begun.design.settings["position_classes"]
+        assert set(noise["scale"]) == set(names)
+        unscaled = begun._stored_design().noise_directions
+        for c, n in enumerate(names):
+            np.testing.assert_allclose(
+                begun.design.noise_directions[c], unscaled[c] * noise["scale"][n], rtol=1e-6
+            )
+
+    def test_the_scale_does_not_depend_on_the_unit_of_the_directions(self, begun: Study) -> None:
+        from mrinterp.knockouts._noise_moves import choose_noise
+
+        stored = begun._stored_design()
+        found = [
+            choose_noise(
+                begun._network,
+                replace(stored, noise_directions=stored.noise_directions * np.float32(times)),
+                begun.basis.dictionary,
+                begun.contrast_levels,
+            )
+            for times in (1.0, 30.0)
+        ]
+        reach = [np.array(list(f["scale"].values())) * t for f, t in zip(found, (1.0, 30.0), strict=True)]
+        ratio = reach[1] / reach[0]
+        assert ((ratio > 0.2) & (ratio < 5)).all(), "both end where features move naturally"
+        assert min(f["within"] for f in found) >= 2 / 3
+
+    def test_choices_are_hashed_with_the_candidates_and_kept(self, begun: Study) -> None:
+        before = begun.header["candidates_hash"]
+        for name in ("position.json", "noise.json"):
+            path = begun.out / name
+            text = path.read_text()
+            path.write_text(text + " ")
+            try:
+                assert begun.folder._candidates(begun.header["rules_hash"]) != before
+            finally:
+                path.write_text(text)
+        again = Study.from_toml(begun.out.parent / "study.toml", begun.out)
+        assert again.choices == begun.choices
+        assert again._network.position == begun._network.position
+
+    def test_a_feature_that_the_noise_does_not_move_says_so(self) -> None:
+        from mrinterp.effects._ladder import _gated
+
+        made = mrinterp.mr.within(mrinterp.worlds.linear_world(0).panel)
+        moves = [1.0] * len(made.exposures)
+        still = int(np.flatnonzero(made.status[:, 0] == "ok")[0])
+        moves[still] = 0.1
+        chosen = _gated(made, moves, "auto").status
+        assert "hardly moves it" in chosen[still, 0]
+        assert "chosen for most" in chosen[still, 0]
+        others = np.arange(len(moves)) != still
+        assert (chosen[others] == made.status[others]).all()
+        assert "scale = 0.4" in _gated(made, moves, 0.04).status[still, 0]
+
+    def test_what_a_plan_states_is_not_chosen(self, decoder: Path, tmp_path: Path) -> None:
+        path = self._plan(tmp_path, decoder, "transformer.h.2", scale=0.1)
+        path.write_text(path.read_text().replace('position = "auto"', 'position = "mean"'))
+        study = Study.from_toml(path, tmp_path / "run")
+        assert study._choose_position() is None
+        assert study._choose_noise() is None
+        assert not (tmp_path / "run").exists()
+
+
+class TestScalePath:
+    """Half the scale of the noise beside it: what differs is curvature."""
+
+    def _panels(self, cubic: float, seed: int = 0, noise: float = 0.0) -> tuple[Panel, Panel]:
+        rng = np.random.default_rng(seed)
+        families, prompts, runs = 20, 2, 12
+        N = families * prompts * (runs + 1)
+        kind = np.tile(["clean"] + ["noise"] * runs, families * prompts)
+        frame = pd.DataFrame(
+            {
+                "run": np.arange(N),
+                "prompt": np.repeat(np.arange(families * prompts), runs + 1),
+                "family": np.repeat(np.arange(families), prompts * (runs + 1)),
+                "split": "estimation",
+                "kind": kind,
+            }
+        )
+        doses = rng.standard_normal((N, 3)) * (kind != "clean")[:, None]
+        slope = np.repeat(1 + 0.2 * rng.standard_normal(families), prompts * (runs + 1))
+
+        def made(scale: float) -> Panel:
+            x = doses @ np.array([[1.0, 0.3, 0.0], [0.0, 1.0, 0.2], [0.0, 0.0, 1.0]]) * scale
+            y = slope * x[:, 0] + 0.5 * x[:, 1] + cubic * x[:, 1] ** 3 + noise * rng.standard_normal(N)
+            table = pd.DataFrame(
+                {
+                    "instrument": list("abc"),
+                    "kind": "noise",
+                    "locus": "rest",
+                    "allele": list("abc"),
+                    "unit": "sd",
+                    "placebo": False,
+                }
+            )
+            return Panel(
+                runs=frame,
+                doses=doses.astype(np.float32),
+                features=x,
+                bypass=np.zeros((N, 0)),
+                outcomes=y[:, None],
+                instruments=table,
+                feature_names=("f", "g", "h"),
+                outcome_names=("y",),
+            )
+
+        return made(1.0), made(0.5)
+
+    def test_a_straight_effect_is_no_curvature_and_a_bent_one_is(self) -> None:
+        from mrinterp.effects._scale_path import scale_path
+
+        bent = scale_path(*self._panels(0.4), runs_per_column=6).set_index("feature")
+        assert bent.loc["g", "curvature"]
+        assert bent.loc["g", "change"] < -0.3, "the cube adds less at half the scale"
+        np.testing.assert_allclose(bent["change"], bent["half"] - bent["full"], atol=1e-9)
+        assert not scale_path(*self._panels(0.0), runs_per_column=6)["curvature"].any(), "rounding"
+        flags = np.concatenate(
+            [scale_path(*self._panels(0.0, s, 0.1), runs_per_column=6)["curvature"] for s in range(30)]
+        )
+        assert flags.mean() < 0.12, "one in twenty by chance"
+
+    def test_errors_know_that_the_runs_are_the_same(self) -> None:
+        from mrinterp.effects._scale_path import scale_path
+
+        found = scale_path(*self._panels(0.4), runs_per_column=6).set_index("feature")
+        apart = np.hypot(found["half_se"], found["full_se"])
+        assert (found["change_se"] < 0.7 * apart).loc["f"], "the slope differs between families, not scales"
+
+    def test_runs_are_put_in_their_places(self) -> None:
+        from mrinterp.effects._scale_path import with_runs_of
+
+        whole, half = self._panels(0.4)
+        rows = np.flatnonzero(((whole.runs["kind"] == "noise") & (whole.runs["family"] < 7)).to_numpy())
+        part = replace(
+            half,
+            runs=half.runs.iloc[rows[::-1]].reset_index(drop=True),
+            doses=half.doses[rows[::-1]],
+            features=half.features[rows[::-1]],
+            bypass=half.bypass[rows[::-1]],
+            outcomes=half.outcomes[rows[::-1]],
+        )
+        full, less = with_runs_of(whole, part)
+        assert set(full.runs["family"]) == set(range(7))
+        kept = (whole.runs["family"] < 7).to_numpy()
+        np.testing.assert_array_equal(full.features, whole.features[kept])
+        np.testing.assert_array_equal(less.features, half.features[kept])
+
+    def test_a_finished_study_keeps_and_shows_it(self, finished_run: Path) -> None:
+        from mrinterp.report.chosen import scale_in_words
+
+        study = Study.open(finished_run)
+        path = study.scale_path
+        assert isinstance(path, pd.DataFrame)
+        assert len(path) == 6
+        assert path["families"].iloc[0] == 10
+        assert "At half the scale of the noise, on 10 families" in scale_in_words(study)
+        page = (finished_run / "report.html").read_text()
+        assert "MR at half the scale of the noise" in page

@@ -215,10 +215,10 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     out = tmp_path / "out"
     done = cli("run", str(tiny_study_file), "--out", str(out), "--dry-run")
     assert done.returncode == 0, done.stderr
-    # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise); one prompt a family, 6 features: contrasts of
+    # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise), 10 x 2 x 5 at half the noise; one prompt a family, 6 features: contrasts of
     # 12 + 2 x 10 families high and low, shift, resample and mean of 10 (2 + 2 + 1 runs), 2 random directions of 10.
-    assert "2,644 runs" in done.stdout
-    assert "1,920 scan, 724 knockouts" in done.stdout
+    assert "2,744 runs" in done.stdout
+    assert "2,020 scan, 724 knockouts" in done.stdout
     for word in ("minutes", "GiB"):
         assert word in done.stdout
     assert not out.exists()

@@ -1,0 +1,48 @@
+"""What a study chose on its discovery split since its plan leaves it open, and how MR goes over the noise's scale, in words."""
+
+from __future__ import annotations
+
+from mrinterp.report.finished import FinishedStudy
+from mrinterp.results._check import NotApplicable
+
+__all__ = ["chosen_in_words", "scale_in_words"]
+
+
+def chosen_in_words(study: FinishedStudy) -> list[str]:
+    """One sentence a choice; nothing where the plan states all."""
+    lines, choices = [], study.choices
+    if "position" in choices:
+        place = choices["position"]["position"]
+        where = "the mean over all tokens" if place == "mean" else f"the tokens of class {place!r}"
+        lines.append(
+            f"Features are read and written at {where}, chosen on discovery: {choices['position']['why']}."
+        )
+    if "noise" in choices:
+        noise = choices["noise"]
+        scales = ", ".join(f"{name} {s:g}" for name, s in noise["scale"].items())
+        lines.append(
+            f"Scale of the noise, chosen on discovery by token class: {scales}; it moved {noise['within']:.0%} of the"
+            f" features by .5 to 1.5 natural sd ({len(noise['tried'])} tried)."
+        )
+    return lines
+
+
+def scale_in_words(study: FinishedStudy) -> str:
+    """Where MR at half the scale of the noise says something else; empty without noise."""
+    path = study.scale_path
+    if isinstance(path, NotApplicable):
+        return ""
+    known = path[path["change"].notna()]
+    curved = known[known["curvature"]]
+    line = (
+        f"At half the scale of the noise, on {path['families'].iloc[0]} families, MR says something else of {len(curved)} of"
+        f" {len(known)} effects beyond errors (curvature; {len(known) / 20:.2g} by chance)"
+    )
+    if len(curved):
+        sizes = (curved["change"].abs() / curved["change_se"]).to_numpy()
+        worst = curved.iloc[int(sizes.argmax())].to_dict()
+        line += (
+            f", most clearly of {str(worst['feature']).rsplit(':', 1)[-1]}: {worst['half']:+.2g} at half,"
+            f" {worst['full']:+.2g} at full scale"
+        )
+    return line + "."
