@@ -96,8 +96,9 @@ class SplitsSection(Section):
     min_families: int = Field(
         default=MIN_FAMILIES,
         ge=2,
-        description="Smallest number of families in a split with which a study starts; lower it for rehearsals only:"
-        " their intervals are marked as not for inference.",
+        description="Smallest number of families in a split for estimates by instruments. Claims on contrasts need 10 in each"
+        " split and 40 in all; with fewer than this number a study starts, is marked as small, and its estimates by instruments"
+        " as not for inference. Lower it for rehearsals only.",
     )
 
 

@@ -140,7 +140,7 @@ def identification_checks(panel: Panel, kind: str, min_families: int) -> list[Ch
             df=float("nan"),
             neglog10p=float("nan"),
             verdict="passed" if families >= min_families else "failed",
-            note=f"{families} families in the estimation split; default inference needs {min_families}.",
+            note=f"{families} families in the estimation split; inference by instruments needs {min_families}.",
         ),
         Check(
             name="residual degrees of freedom",

@@ -51,7 +51,7 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
     check_fillers(fillers)
     templates = read_templates(folder / str(plan.prompts.templates), list(fillers))
     by_family = {f"t{t.line:03d}": t for t in templates}
-    splits = split_families(list(by_family), plan.splits, plan.seed)
+    splits = split_families(list(by_family), plan.splits, plan.seed, plan.estimation.rests_on != "mr")
     classes = position_classes(plan)
     builder = _Builder(plan, fillers)
     for number, split in enumerate(SPLITS):

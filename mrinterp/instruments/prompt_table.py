@@ -123,7 +123,9 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     same ``perturbation`` have the same instrument.
     """
     table = read_prompts(folder / str(plan.prompts.table))
-    splits = split_families(sorted(table["family"].unique()), plan.splits, plan.seed)
+    splits = split_families(
+        sorted(table["family"].unique()), plan.splits, plan.seed, plan.estimation.rests_on != "mr"
+    )
     classes = position_classes(plan)
     inputs: dict[tuple[str, ...], int] = {}
     compared = [c for c in _PER_INPUT if c in table]

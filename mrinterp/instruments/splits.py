@@ -6,7 +6,7 @@ import numpy as np
 
 from mrinterp.core.design import SPLITS
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import FEWEST_FAMILIES, SplitsSection
+from mrinterp.core.plan import FEWEST_FAMILIES, MIN_FAMILIES, SplitsSection
 
 __all__ = ["READ", "split_families", "unread_families"]
 
@@ -14,7 +14,9 @@ READ = 50
 """Families of the knockout split that the study reads; of those beyond, up to 10 are left unread."""
 
 
-def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dict[str, list[str]]:
+def split_families(
+    families: list[str], wanted: SplitsSection, seed: int, by_contrasts: bool = True
+) -> dict[str, list[str]]:
     """Divide families at random into discovery, estimation, replication and knockout.
 
     A count of 0 takes an equal share of the families that the other counts do not take.
@@ -27,6 +29,9 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
         Families per split, and the smallest number allowed.
     seed : int
         Of the random division.
+    by_contrasts : bool
+        Whether claims may rest on contrasts: they need 10 families in each split and 40 in all; instruments need
+        ``wanted.min_families`` in each.
 
     Returns
     -------
@@ -49,12 +54,19 @@ def split_families(families: list[str], wanted: SplitsSection, seed: int) -> dic
         )
     for i, s in enumerate(open_splits):
         counts[s] = left // len(open_splits) + (i < left % len(open_splits))
+    least = wanted.min_families
+    if by_contrasts and len(families) >= MIN_FAMILIES:
+        least = min(least, FEWEST_FAMILIES)
     for s in SPLITS:
-        if counts[s] < wanted.min_families:
+        if counts[s] < least:
+            enough = MIN_FAMILIES if by_contrasts else 4 * wanted.min_families
+            each = min(wanted.min_families, FEWEST_FAMILIES) if by_contrasts else wanted.min_families
             raise InputError(
                 f"splits.{s}",
-                f"{counts[s]} families ({len(families)} in all); inference needs at least {wanted.min_families} in each split",
-                f"Add families, so that there are {4 * wanted.min_families} or more (or lower splits.min_families for a rehearsal)",
+                f"{counts[s]} families ({len(families)} in all); inference needs at least {each} in each split,"
+                f" {enough} in all",
+                f"Add families or take some from other splits ({4 * MIN_FAMILIES} or more in all also serve estimates by"
+                " instruments; lower splits.min_families for a rehearsal)",
             )
     # 1 is the stream of the seed that splits are drawn from: see `noise_directions`.
     order = np.random.default_rng([seed, 1]).permutation(len(families))

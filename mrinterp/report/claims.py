@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.core.plan import MIN_FAMILIES
+from mrinterp.core.design import SPLITS
+from mrinterp.core.plan import FEWEST_FAMILIES, MIN_FAMILIES
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
@@ -18,6 +19,7 @@ __all__ = [
     "Feature",
     "answer",
     "features",
+    "few_families",
     "resting",
     "ropes",
     "rungs_in_words",
@@ -251,12 +253,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
         for c in [*study.checks, *(c.to_dict() for c in study.claim_checks)]
         if c["verdict"] in ("failed", "warning")
     ]
-    families = study.design.families("estimation")
-    if families < MIN_FAMILIES:
-        out.append(
-            f"A rehearsal: {families} families in the estimation split, default inference needs"
-            f" {MIN_FAMILIES}. Intervals are not for inference."
-        )
+    out += few_families(study)
     out += _held_back(study)
     out += caution(study)
     earlier = study.header["earlier_plans"]
@@ -268,6 +265,28 @@ def _cautions(study: FinishedStudy) -> list[str]:
     tested = len(study.results)
     out.append(f"Each interval has level 95% by itself; none is adjusted for the {tested} effects tested.")
     return out
+
+
+def few_families(study: FinishedStudy) -> list[str]:
+    """What few families leave standing: nothing, in a rehearsal; claims on contrasts, in a small study."""
+    families = study.design.families("estimation")
+    if families >= MIN_FAMILIES:
+        return []
+    rung = str(study.results["rests_on"].iloc[0])
+    knocked = int(study.estimates[rung].meta.get("families", 0))
+    every = sum(study.design.families(split) for split in SPLITS)
+    if rung != "rectified" or knocked < FEWEST_FAMILIES or every < MIN_FAMILIES:
+        return [
+            f"A rehearsal: {families} families in the estimation split, default inference needs"
+            f" {MIN_FAMILIES}. Intervals are not for inference."
+        ]
+    return [
+        f"A small study: {every} families in all, {families} in the estimation split. Claims rest on contrasts of"
+        f" {knocked} families, whose intervals allow for so few; estimates by instruments need {MIN_FAMILIES}, and theirs are"
+        " not for inference. Features and their values were learned on"
+        f" {study.design.families('discovery')} families, and each half of the replication families is as small: that a"
+        " claim is not confirmed says little here."
+    ]
 
 
 def _held_back(study: FinishedStudy) -> list[str]:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
 from mrinterp.report.chosen import chosen_in_words, scale_in_words
-from mrinterp.report.claims import resting, ropes, rungs_in_words, unit
+from mrinterp.report.claims import few_families, resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
@@ -55,6 +55,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             f"Local slopes, compared with the {blind(study)}matched shifts:",
             *(f"  {line}" for line in held),
             "",
+            *few_families(study),
             *caution(study),
             *_checks(study),
             *_ending(study),

@@ -34,7 +34,7 @@ CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
         160,
         ("prompts.fillers.when", "1 filler", "at least two"),
     ),
-    ("too few families", {}, 100, ("splits.discovery", "25 families", "at least 40")),
+    ("too few families", {}, 30, ("splits.discovery", "8 families", "at least 10 in each split, 40 in all")),
     (
         "sentence too long",
         {"model": {"padded_length": 8}},

@@ -20,7 +20,7 @@ DRAWN = ("figures", "report.html")
 """Parts that every run draws anew."""
 READ = {
     "contrast_levels": "contrast_levels",
-    "pilot.json": "pilot",
+    "pilot.json": "pilot", "position.json": "choices", "noise.json": "choices", "scale_path.parquet": "scale_path",
     "rungs.parquet": "rungs",
     "results.parquet": "results", "results.json": "results", "estimates": "estimates", "knockouts": "knockouts",
     "panel/estimation": "panel", "panel/replication": "replication_panel", "sumstats": "sumstats", "basis": "basis",

@@ -477,3 +477,70 @@ class TestScalePath:
         assert "At half the scale of the noise, on 10 families" in scale_in_words(study)
         page = (finished_run / "report.html").read_text()
         assert "MR at half the scale of the noise" in page
+
+
+class TestSmallStudies:
+    """A study of 100 prompts in 40 families: claims on contrasts, with honest widths."""
+
+    @pytest.fixture(scope="class")
+    def begun(self, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+        folder = tmp_path_factory.mktemp("small")
+        path = write_tiny_study(
+            folder, tiny_encoder, 40, prompts={"per_family": 3}, knockouts={"random_controls": 2}
+        )
+        study = Study.from_toml(path, folder / "run")
+        study.bench()
+        return study
+
+    def test_forty_families_are_enough_and_ten_are_knocked_out(self, begun: Study) -> None:
+        from mrinterp.core.design import SPLITS
+
+        assert [begun.design.families(s) for s in SPLITS] == [10, 10, 10, 10]
+        assert begun.pilot["families"] == 10
+        rows = begun._knocked_out()
+        knocked = {n: clean_runs(begun.design, s).iloc[r] for n, (s, r) in rows.items()}
+        assert knocked["contrast"]["family"].nunique() == 10
+        assert {knocked[n]["family"].nunique() for n in ("judge", "again")} == {5}
+        assert not set(knocked["contrast"]["family"]) & set(clean_runs(begun.design, "discovery")["family"])
+
+    def test_claims_on_instruments_still_need_forty_in_each_split(
+        self, tiny_encoder: Path, tmp_path: Path
+    ) -> None:
+        path = write_tiny_study(tmp_path, tiny_encoder, 100, estimation={"max_rank": 40, "rests_on": "mr"})
+        with pytest.raises(InputError, match=r"25 families .*at least 40 in each split, 160 in all"):
+            Study.from_toml(path, tmp_path / "run").check_before()
+        path = write_tiny_study(tmp_path, tiny_encoder, 39)
+        with pytest.raises(InputError, match="at least 10 in each split, 40 in all"):
+            Study.from_toml(path, tmp_path / "run").check_before()
+
+    def test_it_is_marked_as_small_and_not_as_a_rehearsal(self) -> None:
+        from types import SimpleNamespace
+        from typing import cast
+
+        from mrinterp.report.claims import few_families
+        from mrinterp.report.finished import FinishedStudy
+
+        def made(families: int, knocked: int, rests_on: str = "rectified") -> str:
+            study = SimpleNamespace(
+                design=SimpleNamespace(families=lambda _: families),
+                results=pd.DataFrame({"rests_on": [rests_on]}),
+                estimates={rests_on: SimpleNamespace(meta={"families": knocked})},
+            )
+            return " ".join(few_families(cast("FinishedStudy", study)))
+
+        assert made(40, 10) == ""
+        assert "A small study: 40 families in all" in made(10, 10)
+        assert "not for inference" in made(10, 10)
+        for rehearsal in (made(9, 9), made(10, 9), made(10, 10, "within_calibrated")):
+            assert rehearsal.startswith("A rehearsal")
+
+    def test_intervals_of_ten_of_twenty_families_cover(self) -> None:
+        from mrinterp.stats import rectified_mean
+
+        rng, covered = np.random.default_rng(0), []
+        for _ in range(12):
+            g = rng.standard_normal((20, 200, 1))
+            C = 0.9 * g + np.sqrt(1 - 0.81) * rng.standard_normal(g.shape)
+            found = rectified_mean(C[:10], g[:10], np.arange(10), g, np.arange(20))
+            covered.append((found.lower <= 0) & (found.upper >= 0))
+        assert 0.93 < np.mean(covered) < 0.98
