@@ -104,9 +104,10 @@ def test_only_values_outside_support_are_listed() -> None:
 
 
 def test_a_small_spread_is_a_spread() -> None:
-    assert _status("y", 0.5, 3.0) == "ok"
-    assert "never varies" in _status("y", 0.0, 3.0)
-    assert "famil" in _status("y", 0.5, 0.0)
+    assert _status("y", 0.5, 3.0, "") == "ok"
+    assert "never varies" in _status("y", 0.0, 3.0, "")
+    assert "famil" in _status("y", 0.5, 0.0, "")
+    assert _status("y", 0.5, 3.0, "not read") == "not read"
 
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])

@@ -15,6 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions, Subspace, difference_of_means
 from mrinterp.features._feature_view import ChannelMap, edit_of, read_back, writable
 from mrinterp.features._latents import Latents, ReconstructionError
+from mrinterp.features._principal import PrincipalCoordinates
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
 
 WIDTH, TOKENS, RUNS = 12, 7, 4
@@ -44,6 +45,9 @@ def _views() -> dict[str, Any]:
         "difference": difference_of_means(_rows(9, 4) + 1, _rows(8, 5)),
         "subspace": Subspace(np.linalg.qr(_rows(5).T)[0].T),
         "heads": AttentionHeads([2, 0], 4, WIDTH),
+        "coordinates": PrincipalCoordinates(
+            AttentionHeads([2, 0], 4, WIDTH), np.linalg.qr(_rows(3, 6)[:, :6].T)[0].T
+        ),
         "layer": WholeLayer(WIDTH),
         "latents": Latents(_invertible(), WIDTH, [7, 1, 4]),
         "error": ReconstructionError(_zero(), WIDTH),
