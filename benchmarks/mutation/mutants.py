@@ -34,7 +34,7 @@ from queue import Queue
 
 import numpy as np
 import pandas as pd
-from covering import MOST_TESTS, ROOT, Lines, chosen, cover, covering, shares
+from covering import AGAIN, MOST_TESTS, ROOT, Lines, chosen, cover, covering, shares
 from forks import Runner, copies, without_callers
 from places import Mutant, Places
 from tqdm import tqdm
@@ -207,7 +207,7 @@ def added_since(table: pd.DataFrame, same: pd.Series) -> list[str]:
     caught = table["first"].str.startswith("killed")
     return [
         "",
-        f"That is after tests were added for survivors of this very sample and the survivors tried again. In the first pass"
+        f"That is after tests were added for survivors of this very sample and the survivors tried again, on up to {AGAIN * MOST_TESTS} tests. In the first pass"
         f" {int(caught.sum())} were caught ({caught.mean():.3f}; {caught.sum() / (~same).sum():.3f} without equivalent ones): a fresh"
         " sample would come out near there.",
     ]
