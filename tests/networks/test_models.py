@@ -225,3 +225,4 @@ def test_where_a_run_cannot_be_resumed_nothing_is_kept(adapter: TorchAdapter) ->
     network = CutNetwork(adapter, "second", ModelInputs({"x": x}), OutcomeSet([Logit(0)]))
     assert network._resumption is None
     assert network.activation(np.arange(2)) is None
+    assert network.run(np.arange(2)).features.shape == (2, 0), "no view: no features"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._clean_values import spread
-from mrinterp.mr._engine.driver import estimate
+from mrinterp.mr._engine.driver import estimate, run_mr
+from mrinterp.stats.clustered.dependence import rounding_of
 from mrinterp.stats.clustered.joint_effects import jackknifed_mean
 from mrinterp.stats.clustered.least_squares import share_left
 from mrinterp.stats.clustered.ratio import clustered_ratio
@@ -125,3 +128,19 @@ def test_a_member_of_the_first_clump_leads_no_other() -> None:
     leaders, clump = greedy_clumps(np.array([9.0, 8.0, 7.0, 1.0]), ld, 2.0, 0.5)
     assert leaders.tolist() == [0, 2]
     assert clump.tolist() == [0, 0, 1, -1]
+
+
+def test_rounding_is_that_of_the_numbers_not_of_their_type() -> None:
+    rng = np.random.default_rng(2)
+    fine = rng.standard_normal((50, 1))
+    coarse = fine.astype(np.float32).astype(np.float64)
+    mixed = np.where(np.arange(50)[:, None] == 49, fine, coarse)
+    found = rounding_of(np.hstack([fine, coarse, mixed]))
+    few, many = np.finfo(np.float64).eps, np.finfo(np.float32).eps
+    assert found.tolist() == [few, many, few]
+
+
+@pytest.mark.parametrize("options", [["ivw"], {"egger": "normal"}, {"egger": 3}])
+def test_options_are_by_method(options: Any) -> None:
+    with pytest.raises(InputError, match=r"options: .*Give them by method"):
+        run_mr(data(), ["ivw"], options)
