@@ -57,7 +57,7 @@ def relp(
     Not valid where what the rules hold still is what matters: a feature that acts by moving attention has no coefficient
     for it.
 
-    Written from the paper. The rules are those of layer-wise relevance propagation (LRP), *on which patent claims exist*:
+    Written from the paper's abstract and its table of rules, not held against its authors' numbers. The rules are those of layer-wise relevance propagation (LRP), *on which patent claims exist*:
     whether they bear on your use is yours to find out. For that reason no other function calls this one unless it is asked
     to (``all_methods(bench, relp=True)``).
 

@@ -31,6 +31,7 @@ __all__ = [
     "read_header",
     "read_json",
     "read_table",
+    "rounded",
     "to_plain",
     "whole_file",
     "whole_folder",
@@ -41,6 +42,9 @@ __all__ = [
 
 FORMAT_VERSION = 1
 """Version of the layout of run folders; code reads its own version and older ones."""
+
+DIGITS = 6
+"""Digits of numbers that are hashed: single precision does not determine more."""
 
 SUMS = "SHA256SUMS"
 """File of every stored folder with the sums of the others (``sha256sum -c SHA256SUMS`` checks them too)."""
@@ -349,6 +353,15 @@ def _room_on_disk(path: Path) -> Iterator[None]:
         found = "the file is larger than may be written there" if large else "the disk is full"
         fix = "Free space there, or choose another place; what was finished before is kept"
         raise InputError(str(path), f"{found} (nothing of this was written)", fix) from e
+
+
+def rounded(value: Any) -> Any:
+    """Plain values with their numbers at `DIGITS` significant digits."""
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [rounded(v) for v in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -13,9 +13,19 @@ from mrinterp.results._agreement import Agreement
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["PASSES", "rung_table"]
+__all__ = ["PASSES", "passes_of", "rung_table"]
 
 PASSES = ("forward", "resumed", "backward")
+
+
+def passes_of(name: str, made: Estimates, runs: int) -> dict[str, int]:
+    """Passes of the network that a rung takes by itself, of ``runs`` in the estimation split."""
+    if "passes" in made.meta:
+        return dict(made.meta["passes"])
+    if name == "gradient":
+        prompts = int(made.n_instruments.max())
+        return {"forward": prompts, "backward": prompts * len(made.outcomes)}
+    return {"forward": runs}
 
 
 def rung_table(

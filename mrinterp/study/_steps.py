@@ -20,6 +20,7 @@ from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import HELD_OUT, Plan
 from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._contrast_levels import ContrastLevels
@@ -36,20 +37,8 @@ __all__ = ["Steps"]
 
 T = TypeVar("T")
 
-DIGITS = 6
-"""Digits of numbers that are hashed: single precision does not determine more."""
-
 CONTRAST_RUNGS = {"rectified": "contrast", "rectified_judge": "judge", "rectified_again": "again"}
 """Rungs that rest on contrasts, and the knockouts that each is made of."""
-
-
-def rounded(value: Any) -> Any:
-    """Plain values with their numbers at `DIGITS` significant digits."""
-    if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [rounded(v) for v in value]
-    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 class Steps(ABC):
@@ -463,7 +452,7 @@ class Steps(ABC):
         return self._remembered("results", kept)
 
     def _rungs(self) -> dict[str, Estimates]:
-        """The estimates of the study's own families: the rungs of the ladder."""
+        """The rungs of the ladder: estimates of the study's own families."""
         others = ("rectified_judge", "rectified_again", "replication")
         return {n: e for n, e in self._estimate().items() if not n.startswith(others)}
 
@@ -488,25 +477,16 @@ class Steps(ABC):
         return self._remembered("scale path", lambda: self.folder.kept_table("scale_path.parquet", follow))
 
     def _compare_rungs(self) -> pd.DataFrame:
-        from mrinterp.effects._rungs import rung_table
+        from mrinterp.effects._rungs import passes_of, rung_table
 
         def compare() -> pd.DataFrame:
             made, results, rungs = self._estimate(), self._answer(), self._rungs()
             rope = dict(zip(made["rectified"].outcomes, self._rope().tolist(), strict=True))
-            passes = {n: self._passes_of(n, e) for n, e in rungs.items()}
+            passes = {n: passes_of(n, e, len(self._scan("estimation").runs)) for n, e in rungs.items()}
             held = self._hold_against_knockouts()
             return rung_table(rungs, held, made["rectified_judge"], results, rope, passes)
 
         return self._remembered("rungs", lambda: self.folder.kept_table("rungs.parquet", compare))
-
-    def _passes_of(self, name: str, made: Estimates) -> dict[str, int]:
-        """Passes of the network that a rung takes by itself."""
-        if "passes" in made.meta:
-            return dict(made.meta["passes"])
-        if name == "gradient":
-            prompts = int(made.n_instruments.max())
-            return {"forward": prompts, "backward": prompts * len(made.outcomes)}
-        return {"forward": len(self._scan("estimation").runs)}
 
     def _rope(self) -> np.ndarray:
         return self.plan.estimation.rope * np.asarray(self._learn_basis().meta["outcome_sd"])

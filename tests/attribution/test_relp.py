@@ -199,3 +199,35 @@ def test_a_network_that_is_no_module_is_refused() -> None:
     bench.adapter = Bare()  # type: ignore[assignment]
     with pytest.raises(InputError, match="no torch module"):
         relp(bench)
+
+
+@pytest.mark.needs("transformers")
+def test_a_decoder_of_transformers_has_a_rule_for_every_module() -> None:
+    """Near attribution patching where little bends, and not the same; the network is as it was."""
+    from mrinterp.features import Units
+    from mrinterp.knockouts import Bench
+    from mrinterp.outcomes import CallableOutcome
+    from mrinterp.positions import MEAN_OF_TOKENS
+    from tests.tiny import tiny_decoder
+
+    network = tiny_decoder(dtype=torch.float64)
+    ids = torch.randint(0, 20, (16, 6), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones_like(ids)
+    last = CallableOutcome("last", lambda output, mask: getattr(output, "logits", output)[:, -1, 3])
+    inputs = ModelInputs({"input_ids": ids, "attention_mask": mask}, mask)
+    bench = Bench(
+        TorchAdapter(network),
+        "transformer.h.0",
+        Units(range(8), 24),
+        inputs,
+        last,
+        family=np.arange(16) // 2,
+        position=MEAN_OF_TOKENS,
+    )
+    with torch.no_grad():
+        before = network(input_ids=ids).logits
+    patched, found = attribution_patching(bench).beta.ravel(), relp(bench).beta.ravel()
+    assert np.corrcoef(patched, found)[0, 1] > 0.8
+    assert np.abs(patched - found).max() > 1e-3
+    with torch.no_grad():
+        assert torch.equal(network(input_ids=ids).logits, before)
