@@ -99,7 +99,7 @@ def save(ax: Axes, path: Path, *more: Path) -> Path:
     _show_controls(figure)
     with plt.rc_context(_SETTINGS):  # laid out once and alike, whatever files are written
         figure.draw_without_rendering()  # type: ignore[union-attr]
-        figure.set_layout_engine("none")  # type: ignore[union-attr]
+        figure.set_layout_engine(None)  # type: ignore[union-attr]  # "none" would draw once more for every file
     for each in (path, *more):
         with plt.rc_context(_SETTINGS), whole_file(each) as partial:
             figure.savefig(partial, metadata=_METADATA[each.suffix], dpi=150)  # type: ignore[union-attr]

@@ -10,6 +10,7 @@ import pytest
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.study import Study
+from tests.study.page_text import undrawn_page
 from tests.tiny import write_tiny_study
 
 pytestmark = pytest.mark.needs("transformers")
@@ -28,7 +29,7 @@ def test_features_rest_on_the_joint_experiment_where_the_outcome_is_a_draw(
         "replicates": 1,
     }
     path = write_tiny_study(tmp_path, tiny_encoder, outcome=outcome, features={"count": 8})
-    study = Study.from_toml(path, tmp_path / "run").run()
+    study = Study.from_toml(path, tmp_path / "run")
     joint = study.site_experiment
     assert isinstance(joint, SiteExperiment)
     table = study.results.set_index("feature")
@@ -39,7 +40,7 @@ def test_features_rest_on_the_joint_experiment_where_the_outcome_is_a_draw(
     one = names[~alone][0]
     assert table.loc[one, "effect"] == pytest.approx(joint[one, "judged"].effect)
     assert "averaged over" in table.loc[one, "status"]
-    assert "at random" in (tmp_path / "run" / "report.html").read_text()
+    assert "at random" in undrawn_page(study)
     again = Study.open(tmp_path / "run")
     assert again.results.equals(study.results)
 
@@ -53,11 +54,11 @@ def test_it_does_not_apply_elsewhere(finished_run: Path) -> None:
 def test_claims_rest_on_instruments_where_the_plan_says_so(tiny_encoder: Path, tmp_path: Path) -> None:
     """A local slope: never negligible, and not confirmed by the very shift that it rests on."""
     path = write_tiny_study(tmp_path, tiny_encoder, estimation={"max_rank": 40, "rests_on": "mr"})
-    study = Study.from_toml(path, tmp_path / "run").run()
+    study = Study.from_toml(path, tmp_path / "run")
     table = study.results
     assert set(table["rests_on"]) == {"within_calibrated"}
     assert "negligible" not in set(table["verdict"])
     assert study.estimates["within_calibrated"].meta["roles"] == ["own"] * len(table)
     assert set(table["confirmed"]) <= {"no knockout", ""}
     assert table["rectified"].notna().all(), "every rung stands in the answer"
-    assert "local slopes" in (tmp_path / "run" / "report.html").read_text()
+    assert "local slopes" in undrawn_page(study)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
+from unittest import mock
 
-__all__ = ["Tags", "words_of"]
+from mrinterp.report import page
+from mrinterp.report.finished import FinishedStudy
+
+__all__ = ["Tags", "undrawn_page", "words_of", "words_of_page"]
 
 
 class Tags(HTMLParser):
@@ -26,4 +30,16 @@ class Tags(HTMLParser):
 
 
 def words_of(html: str) -> str:
+    """The visible text of a page."""
     return " ".join(Tags(html).text.split())
+
+
+def undrawn_page(study: FinishedStudy) -> str:
+    """The page of a study without its figures, which take nine tenths of its time."""
+    with mock.patch.object(page, "inline_svg", return_value=""):
+        return page.page_html(study)
+
+
+def words_of_page(study: FinishedStudy) -> str:
+    """The visible text of a study's page."""
+    return words_of(undrawn_page(study))

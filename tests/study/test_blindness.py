@@ -18,13 +18,13 @@ from mrinterp.core.run_place import write_study_header
 from mrinterp.core.storage import digest_files
 from mrinterp.instruments import splits
 from mrinterp.knockouts import Bench
-from mrinterp.report.page import page_html
 from mrinterp.report.terminal import summary_text
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study import STAGES, Study
 from tests.study import finished_study
-from tests.study.page_text import words_of
+from tests.study.damages import undrawn
+from tests.study.page_text import words_of, words_of_page
 
 pytestmark = pytest.mark.needs("transformers")
 
@@ -166,11 +166,11 @@ def test_planted_estimates_make_the_knockouts_selected(
 ) -> None:
     out = _copy(begun, tmp_path / "run")
     shutil.copytree(straight / "estimates" / "within", out / "estimates" / "within")
-    study = Study.from_toml(tiny_study_file, out).run()
+    study = Study.from_toml(tiny_study_file, out)
     assert {e.meta["planned"] for e in study.knockouts.values()} == {"selected"}
     assert study.knockouts["shift"].meta["existed"] == ["estimates/within"]
     assert study.agreement.meta["knockout_planned"] == "selected"
-    page, text = words_of((out / "report.html").read_text()), summary_text(study)
+    page, text = words_of_page(study), summary_text(study)
     for where in (page, text):
         assert DOUBT in where
         assert "there were already estimates/within" in where
@@ -255,7 +255,8 @@ def test_some_of_many_families_stay_unread_for_what_is_chosen_later(
     tiny_study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splits, "READ", 30)
-    study = Study.from_toml(tiny_study_file, tmp_path / "run").run()
+    with undrawn():
+        study = Study.from_toml(tiny_study_file, tmp_path / "run").run()
     assert study.design.families("unread") == 10
     assert study.design.families("knockout") == 30
     later = study.keep_knockout("later", study.bench(split="unread"), "shift")
@@ -264,7 +265,7 @@ def test_some_of_many_families_stay_unread_for_what_is_chosen_later(
     assert later.inputs["family"].nunique() == 10
     with pytest.raises(InputError, match=r"30 of 30 families were read before.*bench\(split='unread'\)"):
         study.keep_knockout("another", study.bench(), "shift")
-    assert "read by nothing" in words_of(page_html(study))
+    assert "read by nothing" in words_of_page(study)
     assert set(study.results["ceiling"]) == {"A"}, "160 families in all"
 
 
@@ -295,13 +296,14 @@ def test_a_page_of_a_folder_without_a_record_says_so(
     study = Study.open(out)
     assert {e.meta["planned"] for e in study.knockouts.values()} == {"selected"}
     assert study.agreement.meta["knockout_planned"] == "selected"
-    page = words_of(page_html(study))
+    page = words_of_page(study)
     assert DOUBT in page
     assert "keeps no record of the order of its steps" in page
     assert "no record shows when it was fixed" in page
     assert CLAIM not in page
     assert digest_files(out) == before
-    again = words_of((Study.from_toml(tiny_study_file, out).run().out / "report.html").read_text())
+    with undrawn():
+        again = words_of_page(Study.from_toml(tiny_study_file, out).run())
     assert "when the knockouts were planned, run or frozen there were already panel/estimation" in again
     assert CLAIM not in again
 
@@ -319,7 +321,7 @@ def test_a_page_of_a_changed_record_says_so(change: str, straight: Path, tmp_pat
         history.pop(plan)
     _rewrite(out, history=history)
     study = Study.open(out)
-    page = words_of(page_html(study))
+    page = words_of_page(study)
     assert "the record of the order of its steps was changed after it was written" in page
     assert CLAIM not in page
     assert study.folder.planned("shift") == "selected"
@@ -344,10 +346,10 @@ def test_a_knockout_that_changed_is_not_opened_as_the_frozen_one(
 
 def test_a_page_claims_nothing_that_its_record_does_not_show() -> None:
     study = finished_study.study()
-    assert CLAIM in words_of(page_html(study))
+    assert CLAIM in words_of_page(study)
     study.header["history"].clear()
-    assert CLAIM not in words_of(page_html(study))
-    assert DOUBT in words_of(page_html(study))
+    assert CLAIM not in words_of_page(study)
+    assert DOUBT in words_of_page(study)
 
 
 def test_a_study_prints_where_it_stands(

@@ -12,11 +12,11 @@ from mrinterp.report.numbers import NONE
 from mrinterp.report.page import page_html
 from mrinterp.results._agreement import Agreement
 from tests.study.finished_study import ROPE, study
-from tests.study.page_text import words_of
+from tests.study.page_text import undrawn_page, words_of, words_of_page
 
 
 def test_answer_comes_first_and_says_how_it_held() -> None:
-    words = words_of(page_html(study()))
+    words = words_of_page(study())
     start = words[words.index("A study", 10) :]
     assert "Of 5 features tested, 3 are causal" in start[:200]
     assert (
@@ -52,7 +52,7 @@ def test_claims_bear_what_knockout_and_replication_say() -> None:
 
 
 def test_all_features_stand_in_the_table_with_their_status() -> None:
-    html = page_html(study())
+    html = undrawn_page(study())
     body = html[html.index('id="features"') : html.index('id="agreement"')]
     assert body.count("<tr>") == 6
     assert "weak &lt;b&gt;set&lt;/b&gt;" in body
@@ -61,7 +61,7 @@ def test_all_features_stand_in_the_table_with_their_status() -> None:
 def test_kinds_of_knockout_stand_side_by_side_with_test_verdicts_and_flags() -> None:
     """Kinds agree by construction but on c1, where the mean leaves nothing; c3 is negligible by both."""
     finished = study()
-    html = page_html(finished)
+    html = undrawn_page(finished)
     section = html[html.index('<section id="kinds">') : html.index('<section id="design">')]
     body = section.split("<tbody>")[1].split("</tbody>")[0].split("<tr>")[1:]
     rows = {f.short: words_of(r) for f, r in zip(features(finished), body, strict=True)}
@@ -74,11 +74,11 @@ def test_kinds_of_knockout_stand_side_by_side_with_test_verdicts_and_flags() -> 
     assert "\N{MINUS SIGN}0.010" in rows["c1"]
     assert "differ at p < .05 in 1 of 5 effects" in words_of(section)
     assert "negligible (two one-sided tests, each at 5%): shift 1 of 5, mean 2 of 5" in words_of(section)
-    assert 'id="kinds"' not in page_html(study(parts=False))
+    assert 'id="kinds"' not in undrawn_page(study(parts=False))
 
 
 def test_flow_reasons_assumptions_and_provenance_are_there() -> None:
-    words = words_of(page_html(study()))
+    words = words_of_page(study())
     for said in (
         "1 instrument of kind noise dropped: its dose did not vary, or no error could be measured.",
         "negative control, used for no estimate",
@@ -98,17 +98,17 @@ def test_flow_reasons_assumptions_and_provenance_are_there() -> None:
 
 
 def test_missing_parts_are_said_not_hidden() -> None:
-    words = words_of(page_html(study(parts=False)))
+    words = words_of_page(study(parts=False))
     assert "Not known: this run has no replication estimate." in words
     assert "Baseline" not in words
     assert "one backward pass. This run has none." in words
     bare = replace(study(parts=False), checks=[], sumstats={})
-    assert "No check was made." in words_of(page_html(bare))
+    assert "No check was made." in words_of_page(bare)
 
 
 def test_no_claim_and_missing_numbers() -> None:
     none = study(effect=np.array([0.001, 0.0, 0.002, np.nan, 0.0]))
-    words = words_of(page_html(none))
+    words = words_of_page(none)
     assert "Of 5 features tested, none is shown to be causal" in words
     assert "There is no causal claim to repeat." in words
     rows = {r.short: r for r in features(none)}
@@ -142,7 +142,7 @@ def test_several_outcomes_have_a_column() -> None:
     )
     results = pd.concat([one.results, two.results], ignore_index=True)
     merged = replace(one, estimates=both, agreement=held, results=results)
-    html = page_html(merged)
+    html = undrawn_page(merged)
     assert "Of 10 effects tested" in words_of(html)
     assert '<th scope="col">Outcome</th>' in html
 
@@ -150,22 +150,22 @@ def test_several_outcomes_have_a_column() -> None:
 def test_weak_instruments_of_the_screen_are_said() -> None:
     def words(f: float) -> str:
         check = {"name": "manipulation: noise", "verdict": "passed", "note": "", "statistic": f}
-        return words_of(page_html(replace(study(), checks=[check])))
+        return words_of_page(replace(study(), checks=[check]))
 
     assert "weak one by one (median first-stage F 1.2; 10 is the usual bar)" in words(1.2)
     assert "weak one by one" not in words(11.0)
-    assert "weak one by one" not in words_of(page_html(study()))
+    assert "weak one by one" not in words_of_page(study())
 
 
 def test_fit_that_lies_beyond_the_ceiling_is_a_caution() -> None:
     finished = study()
     path = finished.basis.path.assign(rank=[0, 4, 12], feature_r2=[0.0, 0.2, 0.6])
-    held_back = words_of(page_html(replace(finished, basis=replace(finished.basis, path=path))))
+    held_back = words_of_page(replace(finished, basis=replace(finished.basis, path=path)))
     assert "support 8 components of the rest of the cut" in held_back
     assert (
         "explained the features (R\N{SUPERSCRIPT TWO} 0.20 with 4, up to 0.60 with more) better" in held_back
     )
-    assert "components of the rest of the cut; on the discovery split" not in words_of(page_html(finished))
+    assert "components of the rest of the cut; on the discovery split" not in words_of_page(finished)
 
 
 def test_figures_name_features_shortly_and_say_what_they_respond_to() -> None:
@@ -190,4 +190,4 @@ def test_names_that_would_become_one_stay_whole_in_figures() -> None:
 def test_skill_by_chance_is_said_beside_the_ranking_scores() -> None:
     finished = study()
     base = finished.agreement.scores["base_rate"].iloc[0]
-    assert f"Without skill AUROC is 0.50 and AUPRC {base:.2f}." in words_of(page_html(finished))
+    assert f"Without skill AUROC is 0.50 and AUPRC {base:.2f}." in words_of_page(finished)

@@ -154,12 +154,6 @@ def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
     assert checks["families"]["statistic"] == 40
 
 
-def test_same_plan_same_bytes(finished: Path, tiny_study_file: Path, tmp_path: Path) -> None:
-    again = tmp_path / "again"
-    assert cli("run", str(tiny_study_file), "--out", str(again)).returncode == 0
-    assert digest_files(again) == digest_files(finished)
-
-
 def test_finished_run_is_reopened_not_repeated(finished: Path, tiny_study_file: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
     assert cli("run", str(tiny_study_file), "--out", str(finished)).returncode == 0
@@ -224,11 +218,12 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     assert not out.exists()
 
 
-def test_rerun_compares_claim_by_claim(finished: Path, tmp_path: Path) -> None:
+def test_rerun_compares_claim_by_claim_and_finds_the_same_bytes(finished: Path, tmp_path: Path) -> None:
     done = cli("rerun", str(finished), "--out", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr + done.stdout
     assert "6 claims repeated: 6 identical" in done.stdout
     assert "Versions are the same" in done.stdout
+    assert digest_files(tmp_path / "again") == digest_files(finished), "same plan, same bytes"
 
 
 def test_newer_run_folder_is_refused(finished: Path, tmp_path: Path) -> None:

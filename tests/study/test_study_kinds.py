@@ -15,6 +15,7 @@ from mrinterp.mr._runs.within import within
 from mrinterp.report.terminal import summary_text
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study import Study
+from tests.study.page_text import undrawn_page
 from tests.study.study_kinds import (
     DECODER,
     LOGITS,
@@ -197,7 +198,7 @@ class TestAutoencoders:
         for word in ("of the variance explained", "latents active per token", "dead", "loss recovered"):
             assert word in check["note"]
             assert word in summary_text(trained)
-        page = (trained.out / "report.html").read_text()
+        page = undrawn_page(trained)
         assert "Autoencoder of 40 latents" in page
         facts = trained.basis.meta["sae"]
         assert check["statistic"] == facts["explained_variance"]
@@ -218,7 +219,7 @@ class TestAutoencoders:
 
     def test_a_folder_gives_the_same_study(self, trained: Study, decoder: Path, tmp_path: Path) -> None:
         path = self._from_folder(trained, decoder, tmp_path, latents=list(trained.basis.dictionary.latents))
-        again = Study.from_toml(path, tmp_path / "run", allow_code=True).run()
+        again = Study.from_toml(path, tmp_path / "run", allow_code=True)
         pd.testing.assert_frame_equal(again.results, trained.results)
 
     def test_the_most_variable_latents_are_chosen_and_hashed(self, trained: Study) -> None:
@@ -276,7 +277,7 @@ def test_heads_and_the_residual_stream_beside_them(decoder: Path, tmp_path: Path
         assert (found.rms_bound <= found.rms_change).all()
     assert study.header["history"][-1]["step"], "recorded"
     assert "head2 as a whole, resampled: moves" in summary_text(study)
-    assert "Heads and subspaces as wholes" in (study.out / "report.html").read_text(encoding="utf-8")
+    assert "Heads and subspaces as wholes" in undrawn_page(study)
     parts = {n.split(":")[0] for n in study.basis.bypass_names}
     assert parts == {"mean", "position", "beside", "beside_position"}
     np.testing.assert_allclose(
@@ -308,6 +309,8 @@ def test_several_outcomes_of_every_kind(decoder: Path, tmp_path: Path) -> None:
     text = summary_text(study, top=50)
     assert all(name in text for name in names)
     assert "21 effects tested" in text
+    page = undrawn_page(study)
+    assert all(name in page for name in names)
 
     from transformers import AutoModelForCausalLM
 

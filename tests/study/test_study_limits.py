@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mrinterp.report.terminal import summary_text
+from tests.study.page_text import undrawn_page
 from tests.study.study_kinds import DECODER, LOGITS, prompt_table, run_study, save_tiny_decoder, save_vectors
 
 pytestmark = pytest.mark.needs("transformers")
@@ -126,7 +127,7 @@ def test_a_divergence_has_no_slope_and_the_run_says_so(decoder: Path, tmp_path: 
     named = [c for c in json.loads((study.out / "checks.json").read_text()) if "even" in c["name"]]
     assert [c["name"] for c in named] == ["outcome even in the shift: divergence"]
     assert named[0]["verdict"] == "warning"
-    text, page = summary_text(study), (study.out / "report.html").read_text()
+    text, page = summary_text(study), undrawn_page(study)
     for where in (text, page):
         assert "near zero by construction" in where
     assert "agreement is not computed" in text
