@@ -47,6 +47,7 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
         say(summary_text(opened.run(), top))
         return
     say(cost_text(opened.cost()))
+    say("\n".join(opened.prompts_in_words()))
     say(precision_text(opened.expected_precision(), opened.plan.estimation.rope))
 
 

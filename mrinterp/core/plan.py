@@ -56,9 +56,23 @@ class PromptsSection(Section):
     )
     table: str | None = Field(
         default=None,
-        description="CSV or JSONL file with the columns `prompt` and `family`, and optionally `corrupted` (the corrupted"
-        " partner of a pair), `perturbation` (its name), `label` and `continuation` (what an outcome compares the"
-        " output with). Give this or `templates`.",
+        description="CSV or JSONL file with a column `prompt`, and optionally `family` (template or topic), `corrupted` (the"
+        " corrupted partner of a pair), `perturbation` (its name), `label`, `wrong` (right and wrong answer) and `continuation`"
+        " (what an outcome compares the output with). The common other names are known, such as `clean`, `correct_idx`,"
+        " `incorrect_idx`; which column was read as what is said. Give this or `templates`.",
+    )
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        exclude_if=lambda columns: not columns,
+        description="For `table`: which column is read as what, where names leave it open, such as"
+        ' `{label = "correct_idx"}`.',
+    )
+    families: Literal["auto", "each"] = Field(
+        default="auto",
+        exclude_if=lambda families: families == "auto",
+        description="For `table`: `auto` takes the column `family`, and without one finds templates (prompts of one share at"
+        " least three words in five on average); `each` makes every prompt a family of its own, which is right only"
+        " where prompts have nothing in common.",
     )
 
     @field_validator("fillers")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.section import Section, refuse_unused_keys
+from mrinterp.core.section import Section, is_none, refuse_unused_keys
 
 __all__ = [
     "FeaturesSection",
@@ -49,6 +49,12 @@ class ModelSection(Section):
         " that head; `module`, `transformer_lens` or `nnsight`: what your own factory returns, a plain torch module"
         " or an object for the adapter of that name.",
     )
+    given: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="Class of a network that was given from memory, in Python (`Study.from_model`): it lies in no file, and a"
+        " study that names it goes on where the network is given again. Not meant to be written by hand.",
+    )
     package: str | None = Field(
         default=None,
         description="Installed Python package that contains the network; nothing is downloaded.",
@@ -76,7 +82,7 @@ class ModelSection(Section):
     )
     tokenizer: str | None = Field(
         default=None,
-        description="Folder of a Hugging Face tokenizer, for networks that come from a factory.",
+        description="Folder of a Hugging Face tokenizer, for networks that come from a factory or from memory.",
     )
     device: str = Field(default="cpu", description="Where the network runs, such as `cpu` or `cuda:0`.")
     dtype: Literal["float32", "float64", "bfloat16", "float16"] = Field(
@@ -113,7 +119,8 @@ class ModelSection(Section):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Self:
         common = ("device", "dtype", "site", "beside", "embedding", "padded_length", "block")
-        refuse_unused_keys(self, MODEL_KEYS, common)
+        in_memory = dict.fromkeys(MODEL_KEYS, (("given",), ("tokenizer",)))
+        refuse_unused_keys(self, MODEL_KEYS if self.given is None else in_memory, common)
         return self
 
 

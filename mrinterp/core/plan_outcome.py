@@ -7,7 +7,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.section import Section, refuse_unused_keys
+from mrinterp.core.section import Section, is_none, refuse_unused_keys
 
 __all__ = ["OutcomeSection"]
 
@@ -21,9 +21,11 @@ OUTCOME_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "margin": (("target",), ("position",)),
     "continuation_log_probability": ((), ("per_token",)),
     "loss": ((), ("position",)),
+    "answer_difference": ((), ("position",)),
     "kl_to_clean": ((), ("position",)),
     "projection": (("direction",), ("position",)),
     "callable": (("function",), ()),
+    "given": (("given",), ()),
     "generated": (("function",), ("new_tokens", "temperature", "stop")),
 }
 
@@ -41,17 +43,20 @@ class OutcomeSection(Section):
         "margin",
         "continuation_log_probability",
         "loss",
+        "answer_difference",
         "kl_to_clean",
         "projection",
         "callable",
+        "given",
         "generated",
     ] = Field(
         default="anchor_contrast",
         description="`anchor_contrast`, `anchor_similarity` (the sentence embedding against anchor sentences); `logit`,"
         " `logit_difference`, `probability`, `margin` (of tokens or classes); `continuation_log_probability`, `loss`"
-        " (against the prompt table's own continuation or label); `kl_to_clean` (divergence from the clean run);"
+        " (against the prompt table's own continuation or label); `answer_difference` (logit of each prompt's own right"
+        " answer minus that of its wrong one); `kl_to_clean` (divergence from the clean run);"
         " `projection` (of the hidden state on a direction); `callable` (your own function of the output);"
-        " `generated` (your own judge of sampled text).",
+        " `generated` (your own judge of sampled text); `given` (a function or outcome that was given from memory).",
     )
     positive: tuple[str, ...] = Field(
         default=(),
@@ -88,6 +93,12 @@ class OutcomeSection(Section):
         default=None,
         description="`package.module:function`, shown and asked about before it is imported; for `callable` it maps the output and the attention mask to one number"
         " per run, for `generated` it maps one text to a number.",
+    )
+    given: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="For `given`: what was given from memory, in Python (`Study.from_model`); it lies in no file. Not meant to"
+        " be written by hand.",
     )
     new_tokens: int = Field(
         default=16, ge=1, le=4096, description="For `generated`: how many tokens are generated at most."

@@ -295,8 +295,12 @@ class RunFolder(StoredParts):
                 "Give another --out, or delete the folder to start anew",
             )
 
-    def fix_rules(self, plan: Plan, source: Path, design: str, model: str) -> None:
+    def fix_rules(
+        self, plan: Plan, source: Path, design: str, model: str, given: dict[str, Any] | None = None
+    ) -> None:
         """Write ``study.json`` with the hash of the rules: plan, design and network.
+
+        What was ``given`` from memory, and lies in no file, is named in the provenance.
 
         Raises
         ------
@@ -313,6 +317,7 @@ class RunFolder(StoredParts):
         if earlier is None:
             earlier = earlier_plans(self.path, model, plan.to_dict()["outcome"], rules)
         origin = Provenance(model, design, rules, candidates, {"plan": plan.seed}, command="mrinterp run")
+        from_memory = {"given": given, "command": "Study.from_model"} if given else {}
         header = {
             "kind": "study",
             "format_version": FORMAT_VERSION,
@@ -322,7 +327,7 @@ class RunFolder(StoredParts):
             "candidates_hash": candidates,
             "knockouts": before.get("knockouts", {}),
             "earlier_plans": earlier,
-            "provenance": origin.after(before.get("provenance", {})),
+            "provenance": origin.after(before.get("provenance", {})) | from_memory,
             "history": before.get("history", []),
         }
         if not any(e["step"] == "rules" for e in header["history"]):

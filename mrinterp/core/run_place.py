@@ -84,7 +84,7 @@ def _named(holder: Path) -> str:
 
 KEYS = {"source": str, "rules_hash": str, "candidates_hash": str, "knockouts": dict, "provenance": dict}
 """What a header must hold, beside its plan."""
-BEGINNING = (*LOCK_FILES, ".work", "design", ".design.partial", ".study.json.partial.json")
+BEGINNING = (*LOCK_FILES, ".work", "given", "design", ".design.partial", ".study.json.partial.json")
 """What may lie in a folder whose run was stopped before its header was written."""
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["Fraction", "Section", "refuse_unused_keys"]
+__all__ = ["Fraction", "Section", "is_none", "refuse_unused_keys"]
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -20,6 +20,11 @@ class Section(BaseModel):
     """One table of a study file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def is_none(value: Any) -> bool:
+    """Whether a key was left out: for ``exclude_if``, so that plans without a newer key keep the hash they had."""
+    return value is None
 
 
 def refuse_unused_keys(section: Section, kinds: Mapping[str, tuple[Keys, Keys]], common: Keys) -> None:

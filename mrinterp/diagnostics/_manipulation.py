@@ -74,7 +74,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
     return [*checks, _placebo_check(z[:, placebo], str(sumstats.meta.get("kind", "all")))]
 
 
-def _placebo_check(z: np.ndarray, kind: str) -> Check:
+def _placebo_check(z: np.ndarray, kind: str) -> Check | NotApplicable:
     """Mean square of the placebos' z-scores (traits, placebos): 1 where errors are right.
 
     The traits of one placebo are correlated, so that placebos, not z-scores, are counted: the bound
@@ -82,6 +82,8 @@ def _placebo_check(z: np.ndarray, kind: str) -> Check:
     """
     z = z[np.isfinite(z).any(axis=1)]
     z = z[:, np.isfinite(z).all(axis=0)]
+    if not z.size:
+        return NotApplicable("too few runs for an error of any placebo", "placebo instruments")
     square, count = float((z**2).mean()), z.shape[1]
     bound = 1 + 3 * np.sqrt(2 / max(count, 1))
     share = float((np.abs(z) > stats.norm.ppf(0.975)).mean())

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import difflib
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,61 +24,201 @@ from mrinterp.instruments.doses import (
     noise_directions,
     position_classes,
 )
+from mrinterp.instruments.families_found import each_its_own, families_in_words, found_families
 from mrinterp.instruments.splits import split_families
 
-__all__ = [
-    "prompt_table_design",
-]
+__all__ = ["prompt_table_design", "prompts_in_words", "read_prompts"]
 
-_COLUMNS = ("prompt", "family", "corrupted", "perturbation", "label", "continuation")
-_PER_INPUT = ("label", "continuation")
+_ROLES = {
+    "prompt": "prompt clean text base sentence input clean_prompt clean_text clean_prefix clean_input clean_sentence"
+    " base_prompt base_sentence",
+    "corrupted": "corrupted corrupt counterfactual source patch corrupted_prompt corrupt_prompt corrupted_text"
+    " corrupted_prefix corrupted_input counterfactual_prompt source_prompt patch_prompt patch_prefix",
+    "label": "label answer target correct answers clean_answer correct_answer right_answer target_answer",
+    "wrong": "wrong foil distractor incorrect wrong_answer wrong_answers incorrect_answer corrupted_answer"
+    " corrupted_answers corrupt_answer patch_answer counterfactual_answer source_answer",
+    "family": "family template group topic template_id template_name",
+    "perturbation": "perturbation",
+    "continuation": "continuation",
+}
+"""Names under which the field's datasets hold what a study reads, by what it is read as."""
+_MEANS = {
+    "prompt": "the clean prompt",
+    "corrupted": "its corrupted partner",
+    "label": "the right answer",
+    "wrong": "the wrong answer",
+    "family": "the family",
+    "perturbation": "the name of the perturbation",
+    "continuation": "the continuation",
+}
+_ANSWERS = ("label", "wrong")
+_ANSWER_ENDINGS = ("_idx", "_index", "_ids", "_id", "_tokens", "_token")
+_PER_INPUT = ("label", "wrong", "continuation")
 """Columns that outcomes compare an input with: one text with two labels is two inputs."""
+NEAR = 0.8
+"""How alike an unknown column's name and one that is looked for are, at least, to be taken for a mistake in writing."""
 
 
-def read_prompts(path: Path) -> pd.DataFrame:
-    """Read ``prompt, family`` and optionally ``corrupted``, ``perturbation`` (its name), ``label`` and
-    ``continuation`` (which outcomes compare the output with).
+@dataclass(frozen=True)
+class PromptTable:
+    """Prompts as a study reads them.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        ``prompt, family`` and, where they were found, ``corrupted, perturbation, label, wrong, continuation``, all text; a
+        list of answers is JSON.
+    read : dict of str to str
+        Which column of the file was read as what.
+    left_out : tuple of str
+        Columns that nothing was read from.
+    families : str
+        How families were found, where the table does not name them; else empty.
+    """
+
+    frame: pd.DataFrame
+    read: dict[str, str]
+    left_out: tuple[str, ...] = ()
+    families: str = ""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a design keeps of it; nothing where every column has the name it is read by and none is left out."""
+        plain = all(role == column for role, column in self.read.items())
+        if plain and not self.left_out and not self.families:
+            return {}
+        return {"prompts": {"read": self.read, "left_out": list(self.left_out), "families": self.families}}
+
+
+def read_prompts(path: Path, columns: Mapping[str, str] | None = None, families: str = "auto") -> PromptTable:
+    """Read prompts, with their families, corrupted partners, answers and continuations, by the names that columns have.
+
+    Parameters
+    ----------
+    path : Path
+        CSV, or JSON: one object a line, or a list of them.
+    columns : mapping of str to str, optional
+        Which column is read as what, where names leave it open.
+    families : {"auto", "each"}
+        What makes families, as in ``prompts.families``.
 
     Raises
     ------
     InputError
-        Names the file, the row (first data row is 1), the column and the fix.
+        Names the file, the row (first data row is 1), the column and the fix; for two columns that could be the same thing.
     """
     path = Path(path)
-    try:
-        frame = (
-            _read_jsonl(path)
-            if path.suffix.lower() in (".jsonl", ".ndjson")
-            else pd.read_csv(path, dtype=str)
-        )
-    except FileNotFoundError:
-        raise InputError(
-            str(path), "no such file", "Give prompts.table a path relative to the study file"
-        ) from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
-        raise InputError(str(path), f"cannot be read ({e})", "Give a CSV or JSONL file in UTF-8") from None
-    for column in frame.columns:
-        if column not in _COLUMNS:
-            fix = near_misses(str(column), _COLUMNS) or f"Known columns: {', '.join(_COLUMNS)}"
-            raise InputError(f"{path.name}, column {column!r}", "unknown column", fix)
-    for column in ("prompt", "family"):
-        if column not in frame:
-            raise InputError(
-                path.name,
-                f"no column {column!r}",
-                "Add it: every row needs a prompt and its family (template or topic)",
-            )
+    raw = _read_file(path)
+    read, left_out = _named(path.name, [str(c) for c in raw.columns], dict(columns or {}))
+    frame = pd.DataFrame({role: raw[column] for role, column in read.items()})
     if "perturbation" in frame and "corrupted" not in frame:
         raise InputError(
             path.name,
             "perturbation without corrupted",
             "Add a column of corrupted prompts, or leave perturbation out",
         )
-    for column in frame.columns:
-        empty = frame[column].isna() | (frame[column].astype(str).str.strip() == "")
+    _refuse_gaps(path.name, frame, read)
+    for column in frame:
+        lists = frame[column].map(_as_list) if column in _ANSWERS else [None] * len(frame)
+        frame[column] = [json.dumps(v) if v else str(x) for x, v in zip(frame[column], lists, strict=True)]
+    said = ""
+    if families == "each":
+        left_out += (read.pop("family"),) if "family" in read else ()
+        frame["family"] = each_its_own(frame["prompt"].tolist())
+        said = "each distinct prompt is a family of its own: right only where prompts have nothing in common"
+    elif "family" not in frame:
+        frame["family"], said = found_families(frame["prompt"].tolist())
+    return PromptTable(frame, read, left_out, said)
+
+
+def prompts_in_words(design: Design, by_contrasts: bool = True) -> list[str]:
+    """What of a design's prompts was read as what, how families were found, and what their number allows.
+
+    Parameters
+    ----------
+    by_contrasts : bool
+        Whether claims may rest on contrasts.
+    """
+    facts, said = design.settings.get("prompts", {}), []
+    if facts:
+        read = ", ".join(f"{column!r} as {_MEANS[role]}" for role, column in facts["read"].items())
+        unread = ", ".join(repr(c) for c in facts["left_out"])
+        said.append(f"columns read: {read}{f'; not read: {unread}' if unread else ''}.")
+        said += [f"{facts['families'][0].upper()}{facts['families'][1:]}."] if facts["families"] else []
+    return [*said, families_in_words(design.runs["family"].nunique(), by_contrasts)]
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    try:
+        if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
+            return _read_jsonl(path)
+        return pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise InputError(
+            str(path), "no such file", "Give prompts.table a path relative to the study file"
+        ) from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as e:
+        raise InputError(str(path), f"cannot be read ({e})", "Give a CSV or JSONL file in UTF-8") from None
+
+
+def _named(place: str, columns: list[str], wanted: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Which column is what, and those that are nothing."""
+    for role, column in wanted.items():
+        if role not in _ROLES:
+            fix = near_misses(role, _ROLES) or f"Known: {', '.join(_ROLES)}"
+            raise InputError(f"prompts.columns, {role!r}", "is nothing that a study reads", fix)
+        if column not in columns:
+            fix = near_misses(column, columns) or f"Columns: {', '.join(map(repr, columns))}"
+            raise InputError(f"prompts.columns, {role!r}", f"no column {column!r} in {place}", fix)
+    found = {role: [c for c in columns if _is_called(c, role)] for role in _ROLES}
+    taken = set(wanted.values())
+    found |= {role: [c for c in named if c not in taken] for role, named in found.items()}
+    found |= {role: [column] for role, column in wanted.items()}
+    for role, named in found.items():
+        if len(named) > 1:
+            both = " and ".join(map(repr, named))
+            raise InputError(
+                place,
+                f"columns {both} can each be {_MEANS[role]}",
+                f"Say which: prompts.columns = {{{role} = {json.dumps(named[0])}}}, or rename the other",
+            )
+    read = {role: named[0] for role, named in found.items() if named}
+    left_out = [c for c in columns if c not in read.values()]
+    for column in left_out:
+        open_names = [n for role in _ROLES if role not in read for n in _ROLES[role].split()]
+        near = difflib.get_close_matches(_plain(column), open_names, n=1, cutoff=NEAR)
+        if near:
+            raise InputError(
+                f"{place}, column {column!r}", "unknown column", f"Did you mean {near[0]!r}? Else rename it"
+            )
+    if "prompt" not in read:
+        raise InputError(
+            place,
+            f"no column 'prompt' (columns: {', '.join(map(repr, columns)) or 'none'})",
+            "Call it prompt, clean, text, base or sentence, or say which: prompts.columns = {prompt = ...}",
+        )
+    return read, tuple(left_out)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W+", "_", name.casefold()).strip("_")
+
+
+def _is_called(column: str, role: str) -> bool:
+    plain = _plain(column)
+    if role in _ANSWERS:
+        ending = next((e for e in _ANSWER_ENDINGS if plain.endswith(e)), "")
+        plain = plain.removesuffix(ending)
+    return plain in _ROLES[role].split()
+
+
+def _refuse_gaps(place: str, frame: pd.DataFrame, read: dict[str, str]) -> None:
+    """Refuse rows that lack something, pairs that do not differ, and rows that come twice."""
+    for role in frame.columns:
+        empty = frame[role].isna() | (frame[role].astype(str).str.strip() == "")
         if empty.any():
             raise InputError(
-                f"{path.name}, row {int(empty.to_numpy().argmax()) + 1}, column {column!r}",
+                f"{place}, row {int(empty.to_numpy().argmax()) + 1}, column {read[role]!r}",
                 "empty",
                 "Fill it or drop the row",
             )
@@ -82,23 +226,40 @@ def read_prompts(path: Path) -> pd.DataFrame:
         same = (frame["prompt"] == frame["corrupted"]).to_numpy()
         if same.any():
             raise InputError(
-                f"{path.name}, row {int(same.argmax()) + 1}",
-                "corrupted equals prompt",
+                f"{place}, row {int(same.argmax()) + 1}",
+                f"{read['corrupted']} equals {read['prompt']}",
                 "A pair must differ; drop the row",
             )
-    repeated = frame.duplicated().to_numpy()
+    repeated = frame.astype(str).duplicated().to_numpy()
     if repeated.any():
         raise InputError(
-            f"{path.name}, row {int(repeated.argmax()) + 1}", "repeats an earlier row", "Drop one of the two"
+            f"{place}, row {int(repeated.argmax()) + 1}", "repeats an earlier row", "Drop one of the two"
         )
     if frame.empty:
-        raise InputError(path.name, "no rows", "Give at least one prompt")
-    return frame.astype(str)
+        raise InputError(place, "no rows", "Give at least one prompt")
+
+
+def _as_list(value: Any) -> list[Any] | None:
+    """Several answers in one cell: a list, or a list as text; None for one answer."""
+    if isinstance(value, str) and value.strip().startswith("["):
+        try:
+            value = ast.literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            return None
+    return list(value) if isinstance(value, list | tuple) and len(value) else None
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    text = path.read_text(encoding="utf-8")
+    if text.lstrip().startswith("["):
+        try:
+            return pd.DataFrame(json.loads(text), dtype=object)
+        except (json.JSONDecodeError, ValueError, AttributeError) as e:
+            raise InputError(
+                path.name, f"not a list of JSON objects ({e})", "Write one object per line"
+            ) from None
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -112,7 +273,7 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
                 f"{path.name}, line {number}", "not a JSON object", "Write one JSON object per line"
             )
         rows.append(value)
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, dtype=object)
 
 
 def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
@@ -122,7 +283,8 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     and noise runs. The corrupted run of a pair is one perturbation of the clean run; pairs with the
     same ``perturbation`` have the same instrument.
     """
-    table = read_prompts(folder / str(plan.prompts.table))
+    prompts = read_prompts(folder / str(plan.prompts.table), plan.prompts.columns, plan.prompts.families)
+    table = prompts.frame
     splits = split_families(
         sorted(table["family"].unique()), plan.splits, plan.seed, plan.estimation.rests_on != "mr"
     )
@@ -161,7 +323,7 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
     for column, pair in enumerate(pairs):
         doses[:, column] = [p == pair for p in named]
     texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *compared]), frame)
-    settings = design_settings(plan, classes, [])
+    settings = design_settings(plan, classes, []) | prompts.facts
     return Design(
         inputs=texts,
         runs=frame,

@@ -17,6 +17,7 @@ from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import ModelSection
+from mrinterp.models._given import GivenObjects, network_facts
 from mrinterp.models._plan_files import named_function
 
 __all__ = ["AdaptedNetwork", "load_plan_network"]
@@ -43,15 +44,19 @@ class AdaptedNetwork:
         return module
 
 
-def load_plan_network(section: ModelSection, folder: Path) -> AdaptedNetwork:
-    """Load the network that a plan names: from a folder, an installed package, a hub id, or a factory.
+def load_plan_network(
+    section: ModelSection, folder: Path, given: GivenObjects | None = None
+) -> AdaptedNetwork:
+    """Load the network that a plan names: from a folder, an installed package, a hub id, a factory, or from memory.
 
     Raises
     ------
     InputError
         For a network that does not exist, a factory that returns something else than ``model.kind`` says,
-        or a network in training mode.
+        or a network in training mode; for one that was given from memory and is not at hand, or is another.
     """
+    if section.given is not None:
+        return _from_memory(section, folder, given or GivenObjects())
     if section.kind not in ADAPTERS:
         path = weights_folder(section.package, section.folder, folder, section.hub, section.revision)
         stored = load_network(path, head=section.kind, device=section.device, dtype=section.dtype)
@@ -68,6 +73,23 @@ def load_plan_network(section: ModelSection, folder: Path) -> AdaptedNetwork:
     adapter = ADAPTERS[section.kind](_moved(made, section, device))
     tokenizer = None if section.tokenizer is None else load_tokenizer(folder / section.tokenizer)
     return AdaptedNetwork(adapter, tokenizer, device)
+
+
+def _from_memory(section: ModelSection, folder: Path, given: GivenObjects) -> AdaptedNetwork:
+    """The network that was given, as it is: it is neither moved nor changed."""
+    if given.model is None:
+        raise InputError(
+            "model",
+            f"the {section.given} was given from memory and lies in no file",
+            "Give it again: Study.open(folder, model=..., tokenizer=...). What is finished can be read without it",
+        )
+    facts = network_facts(given.model)
+    if facts.name != section.given:
+        raise InputError("model", f"a {facts.name}; the study is of a {section.given}", "Give that network")
+    tokenizer = given.tokenizer
+    if tokenizer is None and section.tokenizer is not None:
+        tokenizer = load_tokenizer(folder / section.tokenizer)
+    return AdaptedNetwork(facts.adapter, tokenizer, torch_device(facts.device))
 
 
 def _moved(made: Any, section: ModelSection, device: torch.device) -> Any:

@@ -19,6 +19,7 @@ from mrinterp.core.plan import Plan
 from mrinterp.core.storage import digest_files
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._cut import CutNetwork
+from mrinterp.models._given import GivenObjects, class_name, object_hash
 from mrinterp.models._plan_adapter import AdaptedNetwork, load_plan_network
 from mrinterp.models._plan_features import PlanFeatures, plan_features
 from mrinterp.models._plan_outcomes import PER_INPUT, per_input_outcome, plain_outcome, sampling_of
@@ -40,6 +41,8 @@ class StudyNetwork:
     outcomes: tuple[Any, ...]
     """One per section of the plan; None for those that need the inputs (`PER_INPUT`)."""
     sampling: tuple[Sampling | None, ...]
+    given: GivenObjects | None = None
+    """What was given from memory."""
 
     @property
     def adapter(self) -> Adapter:
@@ -57,15 +60,31 @@ class StudyNetwork:
         features = self.plan.features
         named = {"features.file": features.file, "features.folder": features.folder}
         named |= {f"outcome {o.name!r}, direction": o.direction for o in self.plan.outcome}
-        given = {key: self.folder / name for key, name in named.items() if name is not None}
-        if not given:
+        files = {key: self.folder / name for key, name in named.items() if name is not None}
+        outcomes = {} if self.given is None else self.given.outcomes
+        if not files and not outcomes:
             return self.adapter.hash
         h = hashlib.sha256(self.adapter.hash.encode())
-        for key, path in sorted(given.items()):
+        for _, thing in sorted(outcomes.items()):
+            h.update(object_hash(thing).encode())
+        for key, path in sorted(files.items()):
             if not path.exists():
                 raise InputError(key, f"{path}: no such file", "Give a path relative to the study file")
             h.update(digest_files(path).encode() if path.is_dir() else path.read_bytes())
         return h.hexdigest()
+
+    @property
+    def from_memory(self) -> dict[str, Any]:
+        """What lies in no file, for the provenance: class and weights of the network, and what outcomes were given."""
+        if self.plan.model.given is None or self.given is None:
+            return {}
+        found: dict[str, Any] = {"model": {"class": self.plan.model.given, "weights": self.adapter.hash}}
+        if self.plan.model.tokenizer is None and self.tokenizer is not None:
+            found["tokenizer"] = {"class": class_name(type(self.tokenizer))}
+        for name, thing in sorted(self.given.outcomes.items()):
+            kind = thing if not hasattr(thing, "names") else type(thing)
+            found.setdefault("outcomes", {})[name] = {"object": class_name(kind), "hash": object_hash(thing)}
+        return found
 
     @cached_property
     def embedding_width(self) -> int:
@@ -149,8 +168,8 @@ class StudyNetwork:
         )
 
 
-def open_study_network(plan: Plan, folder: Path) -> StudyNetwork:
-    """Load the plan's network, check its sites, and make the outcomes that need no inputs.
+def open_study_network(plan: Plan, folder: Path, given: GivenObjects | None = None) -> StudyNetwork:
+    """Load the plan's network, or take the one ``given``, check its sites, and make the outcomes that need no inputs.
 
     Raises
     ------
@@ -158,7 +177,7 @@ def open_study_network(plan: Plan, folder: Path) -> StudyNetwork:
         For a network that is not there, an unknown site, a padded length beyond the network's positions, or an
         outcome that cannot be made.
     """
-    adapted = load_plan_network(plan.model, folder)
+    adapted = load_plan_network(plan.model, folder, given)
     for site in (plan.model.site, plan.model.embedding, plan.model.beside):
         if site is not None:
             adapted.adapter.check(site)
@@ -168,9 +187,10 @@ def open_study_network(plan: Plan, folder: Path) -> StudyNetwork:
         "model.padded_length",
         "Set it to {most} or less (and shorten longer prompts)",
     )
+    kept = None if given is None else given.outcomes
     outcomes = tuple(
-        None if section.kind in PER_INPUT else plain_outcome(section, adapted, folder, plan.seed)
+        None if section.kind in PER_INPUT else plain_outcome(section, adapted, folder, plan.seed, kept)
         for section in plan.outcome
     )
     sampling = tuple(sampling_of(section, plan.seed, i) for i, section in enumerate(plan.outcome))
-    return StudyNetwork(plan, folder, adapted, outcomes, sampling)
+    return StudyNetwork(plan, folder, adapted, outcomes, sampling, given)

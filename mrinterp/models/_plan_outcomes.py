@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from mrinterp.adapters._hugging_face import padded_inputs
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan_outcome import OutcomeSection
+from mrinterp.models._given import class_name
 from mrinterp.models._plan_adapter import AdaptedNetwork
 from mrinterp.models._plan_files import named_function, read_numbers
 from mrinterp.models._text import CONTINUATION
@@ -20,17 +23,36 @@ from mrinterp.outcomes._generated_text import GeneratedOutcome
 from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
 from mrinterp.outcomes._outcome import AnchorProjection, Sampling, sentence_embedding
 from mrinterp.outcomes._projection_and_callable import CallableOutcome, Projection
-from mrinterp.outcomes._target_outcomes import CleanDivergence, ContinuationLogProbability, ExampleLoss
+from mrinterp.outcomes._target_outcomes import (
+    AnswerDifference,
+    CleanDivergence,
+    ContinuationLogProbability,
+    ExampleLoss,
+)
 from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, Position, named_position
 
-__all__ = ["PER_INPUT", "per_input_outcome", "plain_outcome", "sampling_of"]
+__all__ = ["PER_INPUT", "answers_in_words", "per_input_outcome", "plain_outcome", "sampling_of"]
 
-PER_INPUT = ("continuation_log_probability", "loss", "kl_to_clean")
-"""Kinds that compare each input with something of its own: its continuation, its label, its clean input."""
+PER_INPUT = ("continuation_log_probability", "loss", "kl_to_clean", "answer_difference")
+"""Kinds that compare each input with something of its own: its continuation, its label, its clean input, its answers."""
+NEEDS = {
+    "loss": ("label",),
+    "continuation_log_probability": (CONTINUATION,),
+    "kl_to_clean": ("clean",),
+    "answer_difference": ("label", "wrong"),
+}
+"""Columns that each of them needs."""
+_ANSWERS = ("label", "wrong")
 
 
-def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> Any:
-    """An outcome that needs nothing but the network's output.
+def plain_outcome(
+    section: OutcomeSection,
+    network: AdaptedNetwork,
+    folder: Path,
+    seed: int,
+    given: Mapping[str, Any] | None = None,
+) -> Any:
+    """An outcome that needs nothing but the network's output; one of kind ``given`` is the one that was given by its name.
 
     Raises
     ------
@@ -52,6 +74,8 @@ def plain_outcome(section: OutcomeSection, network: AdaptedNetwork, folder: Path
         return Projection(
             torch.from_numpy(direction).to(network.device), _position(section, MEAN_OF_TOKENS), name
         )
+    if kind == "given":
+        return _given(section, given or {})
     if kind == "callable":
         return CallableOutcome(name, named_function(str(section.function), "outcome.function", folder))
     if kind == "generated":
@@ -82,15 +106,13 @@ def per_input_outcome(
     InputError
         Where the table lacks the column, or a label is not a token or class.
     """
-    column = {"loss": "label", "continuation_log_probability": CONTINUATION, "kl_to_clean": "clean"}[
-        section.kind
-    ]
-    if column not in table:
-        raise InputError(
-            f"outcome {section.name!r}",
-            f"kind {section.kind!r} needs a {column!r} for every prompt",
-            f"Give prompts.table with a column {column!r}",
-        )
+    for column in NEEDS[section.kind]:
+        if column not in table:
+            raise InputError(
+                f"outcome {section.name!r}",
+                f"kind {section.kind!r} needs a {column!r} for every prompt",
+                f"Give prompts.table with a column {column!r}",
+            )
     if section.kind == "continuation_log_probability":
         assert inputs.classes is not None
         marked = inputs.classes.eq(inputs.class_names.index(CONTINUATION))
@@ -99,9 +121,49 @@ def per_input_outcome(
     where = _position(section, LAST_TOKEN)
     if section.kind == "kl_to_clean":
         return CleanDivergence(network.adapter, inputs, table["clean"].to_numpy(), where, section.name)
-    numbers = {t: _target(_number(t), f"label {t!r}", network) for t in table["label"].unique()}
-    labels = torch.tensor([numbers[t] for t in table["label"]], device=network.device)
-    return ExampleLoss(labels, where, section.name)
+    if section.kind == "answer_difference":
+        right, wrong = (_answers(table[column], network) for column in NEEDS[section.kind])
+        return AnswerDifference(right, wrong, where, section.name)
+    labels = _answers(table["label"], network)
+    if labels.shape[1] > 1:
+        row = int((labels >= 0).sum(1).argmax())
+        raise InputError(
+            f"outcome {section.name!r}",
+            f"input {row} has several right answers",
+            "Use kind 'answer_difference', or give one label for each prompt",
+        )
+    return ExampleLoss(labels[:, 0], where, section.name)
+
+
+def _answers(column: pd.Series, network: AdaptedNetwork) -> torch.Tensor:
+    """Tokens or classes (N, A) of every input's answers, -1 after the last one of each."""
+    known: dict[str, list[int]] = {}
+    for cell in column.unique():
+        several = json.loads(cell) if cell.startswith("[") and cell.endswith("]") else [_number(cell)]
+        known[cell] = [
+            _target(a if isinstance(a, int) else _number(str(a)), f"{column.name} {a!r}", network)
+            for a in several
+        ]
+    most = max(map(len, known.values()))
+    rows = {cell: [*ids, *[-1] * (most - len(ids))] for cell, ids in known.items()}
+    return torch.tensor([rows[cell] for cell in column], device=network.device)
+
+
+def answers_in_words(section: OutcomeSection, network: AdaptedNetwork, table: pd.DataFrame) -> str:
+    """What an outcome takes for the answers of the first prompt, token by token; empty for outcomes without answers."""
+    columns = [c for c in NEEDS.get(section.kind, ()) if c in _ANSWERS and c in table]
+    if not columns:
+        return ""
+    said = []
+    for column in columns:
+        cell = table[column].iloc[:1]
+        ids = [int(i) for i in _answers(cell, network)[0] if i >= 0]
+        decode = getattr(network.tokenizer, "decode", None)
+        words = (
+            ids if decode is None or _classifies(network.module) else [f"{i} ({decode([i])!r})" for i in ids]
+        )
+        said.append(f"{column} {cell.iloc[0]!r} is token or class {', '.join(map(str, words))}")
+    return f"outcome {section.name!r}, first prompt: {'; '.join(said)}"
 
 
 def sampling_of(section: OutcomeSection, seed: int, number: int) -> Sampling | None:
@@ -135,6 +197,22 @@ def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
     tensors = {name: value.to(network.device) for name, value in padded.items()}
     with torch.inference_mode():
         return sentence_embedding(network.adapter.run(tensors).output, tensors["attention_mask"])
+
+
+def _given(section: OutcomeSection, given: Mapping[str, Any]) -> Any:
+    """The function or outcome that was given from memory under the section's name."""
+    thing = given.get(section.name)
+    if thing is None:
+        raise InputError(
+            f"outcome {section.name!r}",
+            f"{section.given} was given from memory and lies in no file",
+            "Give it again: Study.open(folder, model=..., outcome=...). What is finished can be read without it",
+        )
+    if class_name(thing if not hasattr(thing, "names") else type(thing)) != section.given:
+        raise InputError(
+            f"outcome {section.name!r}", class_name(thing), f"Give the {section.given} that it was"
+        )
+    return thing if hasattr(thing, "names") else CallableOutcome(section.name, thing)
 
 
 def _generated(section: OutcomeSection, network: AdaptedNetwork, folder: Path, seed: int) -> GeneratedOutcome:

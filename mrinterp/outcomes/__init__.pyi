@@ -10,6 +10,7 @@ from ._outcome import sentence_embedding as sentence_embedding
 from ._outcome_set import OutcomeSet as OutcomeSet
 from ._projection_and_callable import CallableOutcome as CallableOutcome
 from ._projection_and_callable import Projection as Projection
+from ._target_outcomes import AnswerDifference as AnswerDifference
 from ._target_outcomes import ContinuationLogProbability as ContinuationLogProbability
 from ._target_outcomes import CorrectAnswer as CorrectAnswer
 from ._target_outcomes import ExampleLoss as ExampleLoss

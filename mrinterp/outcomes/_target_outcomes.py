@@ -16,7 +16,14 @@ from mrinterp.core.errors import InputError
 from mrinterp.outcomes._logit_outcomes import check_labels, logits_at, logits_of
 from mrinterp.positions import LAST_TOKEN, Position
 
-__all__ = ["CleanDivergence", "ContinuationLogProbability", "CorrectAnswer", "ExampleLoss", "KLToClean"]
+__all__ = [
+    "AnswerDifference",
+    "CleanDivergence",
+    "ContinuationLogProbability",
+    "CorrectAnswer",
+    "ExampleLoss",
+    "KLToClean",
+]
 
 Rows = Sequence[int] | torch.Tensor
 
@@ -136,6 +143,85 @@ class ExampleLoss:
         check_labels(self.labels, logits, self.name)
         labels = self.labels.long().to(logits.device)
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none").unsqueeze(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerDifference:
+    """Logit of each run's own right answer minus that of its own wrong answer.
+
+    Parameters
+    ----------
+    right, wrong : tensor (runs, answers) or (runs,) of int
+        Tokens or classes; a run with fewer answers than others has -1 after its last.
+    position : Position
+        Token whose logits count; default the last one. Logits (runs, classes) of a classifier have no tokens.
+    name : str
+        Name of the outcome.
+
+    Raises
+    ------
+    InputError
+        For a run without an answer, or shapes that do not match.
+
+    Notes
+    -----
+    Of several answers the logarithm of their summed exponentials is taken, so that the difference is the log odds of any
+    right answer against any wrong one, in nats.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.outcomes import AnswerDifference
+    >>> logits = torch.tensor([[2.0, 0.0, 1.0], [2.0, 0.0, 1.0]])  # two runs, three classes
+    >>> AnswerDifference(torch.tensor([0, 1]), torch.tensor([1, 2]))(logits, torch.ones(2, 1)).flatten().tolist()
+    [2.0, -1.0]
+    """
+
+    right: torch.Tensor
+    wrong: torch.Tensor
+    position: Position = LAST_TOKEN
+    name: str = "answer_difference"
+
+    def __post_init__(self) -> None:
+        for key in ("right", "wrong"):
+            value = getattr(self, key)
+            value = value.unsqueeze(-1) if value.ndim == 1 else value
+            if value.ndim != 2 or len(value) != len(self.right) or bool((value < 0).all(1).any()):
+                raise InputError(
+                    f"outcome {self.name!r}, {key}",
+                    f"shape {tuple(value.shape)} for {len(self.right)} runs, or a run without an answer",
+                    "Give at least one token or class for every run",
+                )
+            object.__setattr__(self, key, value)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name."""
+        return (self.name,)
+
+    def take(self, rows: Rows) -> AnswerDifference:
+        """The same outcome for some of the runs."""
+        return AnswerDifference(self.right[rows], self.wrong[rows], self.position, self.name)
+
+    def __call__(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Outcomes (runs, 1).
+
+        Raises
+        ------
+        InputError
+            For another number of answers than runs, or an answer that is no token or class.
+        """
+        logits = logits_at(output, mask, self.position)
+        return self._together(logits, self.right) - self._together(logits, self.wrong)
+
+    def _together(self, logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+        for column in range(answers.shape[1]):
+            check_labels(answers[:, column].clamp(min=0), logits, self.name)
+        answers = answers.long().to(logits.device)
+        own = logits.gather(-1, answers.clamp(min=0))
+        if answers.shape[1] == 1:  # as a plain difference of logits, bit for bit
+            return own
+        return own.masked_fill(answers < 0, -torch.inf).logsumexp(-1, keepdim=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +15,8 @@ from tqdm import tqdm
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
-from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import HELD_OUT, Plan
-from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.plan import HELD_OUT
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
@@ -28,80 +25,16 @@ from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
-
-if TYPE_CHECKING:
-    from mrinterp.models._cut import CutNetwork
-    from mrinterp.models._plan_network import StudyNetwork
+from mrinterp.study._opened import Opened
 
 __all__ = ["Steps"]
-
-T = TypeVar("T")
 
 CONTRAST_RUNGS = {"rectified": "contrast", "rectified_judge": "judge", "rectified_again": "again"}
 """Rungs that rest on contrasts, and the knockouts that each is made of."""
 
 
-class Steps(ABC):
-    """What the stages of a study do, in the order in which they come; `Study` sees to the order.
-
-    Parameters
-    ----------
-    plan : Plan
-    source : Path
-        Folder that the plan's relative paths start from.
-    out : Path
-        Run folder.
-    allow_code : bool
-        Whether Python that the plan names is imported without asking.
-    """
-
-    def __init__(self, plan: Plan, source: Path, out: Path, allow_code: bool) -> None:
-        self.plan, self.source, self.out = plan, Path(source), Path(out)
-        self.allow_code = allow_code
-        self.folder = RunFolder(self.out)
-        self._memory: dict[str, Any] = {}
-
-    def _remembered(self, name: str, make: Callable[[], T]) -> T:
-        """What was made or opened once, while this object lives."""
-        if name not in self._memory:
-            self._memory[name] = make()
-        found: T = self._memory[name]
-        return found
-
-    @cached_property
-    def _opened(self) -> StudyNetwork:
-        from mrinterp.models._plan_network import open_study_network
-
-        if not self.allow_code:
-            check_agreed(named_code(self.plan, self.source), self.source, self.plan.title)
-        return open_study_network(self.plan, self.source)
-
-    @property
-    def _network(self) -> CutNetwork:
-        """The network on the design's inputs, with the autoencoder whose latents are the features (which is
-        trained on discovery and kept, where the plan says so)."""
-        from mrinterp.scan._study_sae import open_sae
-
-        def put_on_the_design() -> CutNetwork:
-            design, placed = self._stored_design(), self._placed_network
-            return replace(placed, sae=open_sae(placed, design, self.plan, self.source, self.folder))
-
-        return self._remembered("network", put_on_the_design)
-
-    @property
-    def _bare_network(self) -> CutNetwork:
-        """The network on the design's inputs, as it stands."""
-        return self._remembered("bare network", lambda: self._opened.network(self._drawn_design()))
-
-    @property
-    def _placed_network(self) -> CutNetwork:
-        """The network on the design's inputs, read and written at the plan's tokens, or those chosen on discovery."""
-        from mrinterp.positions import named_position
-
-        bare, chosen = self._bare_network, self._choose_position()
-        if chosen is None:
-            return bare
-        return replace(bare, position=named_position(chosen["position"], bare.inputs.class_names))
+class Steps(Opened):
+    """What the stages of a study do, in the order in which they come; `Study` sees to the order."""
 
     def _choose_position(self) -> dict[str, Any] | None:
         """The tokens where features are read, and why; None where the plan states them."""
@@ -130,16 +63,6 @@ class Steps(ABC):
 
         return self._remembered("noise", lambda: dict(self.folder.kept_json("noise.json", choose)))
 
-    def _drawn_design(self) -> Design:
-        """The design as it is stored, or drawn in memory where it is not stored yet."""
-        from mrinterp.instruments.design import make_design
-
-        if (self.out / "design").exists():
-            return self._stored_design()
-        return self._remembered(
-            "drawn design", lambda: make_design(self.plan, self.source, lambda: self._opened.embedding_width)
-        )
-
     def check_before(self) -> None:
         """Refuse what plan and prompts already tell, before anything is run or written.
 
@@ -154,7 +77,8 @@ class Steps(ABC):
         check_before(self.plan, self.source, self.out, opened, design, self._bare_network)
 
     def _fix_rules(self) -> None:
-        self.folder.fix_rules(self.plan, self.source, self._stored_design().digest, self._opened.hash)
+        digest, opened = self._stored_design().digest, self._opened
+        self.folder.fix_rules(self.plan, self.source, digest, opened.hash, opened.from_memory)
 
     def _stored_design(self) -> Design:
         return self._remembered("design", lambda: self.folder.kept("design", Design.load, self._drawn_design))

@@ -24,6 +24,7 @@ from mrinterp.study._stages import STAGES, Stage
 if TYPE_CHECKING:
     from mrinterp.knockouts._bench import Bench
     from mrinterp.knockouts._kinds.kind import Kind
+    from mrinterp.models._given import GivenObjects
 
 __all__ = ["Study"]
 
@@ -41,6 +42,8 @@ class Study(Findings):
         Run folder. If it holds an unfinished run of the same plan, that run goes on.
     allow_code : bool
         Whether Python that the plan names is imported without asking: who makes a plan in Python runs code anyway.
+    given : GivenObjects, optional
+        What the plan names as given from memory: `Study.from_model` sees to it.
 
     Notes
     -----
@@ -65,8 +68,15 @@ class Study(Findings):
       stage:  not begun
     """
 
-    def __init__(self, plan: Plan, source: Path, out: Path, allow_code: bool = True) -> None:
-        super().__init__(plan, source, out, allow_code)
+    def __init__(
+        self,
+        plan: Plan,
+        source: Path,
+        out: Path,
+        allow_code: bool = True,
+        given: GivenObjects | None = None,
+    ) -> None:
+        super().__init__(plan, source, out, allow_code, given)
         self._carried_out: set[str] = set()
 
     @classmethod
@@ -97,13 +107,107 @@ class Study(Findings):
         return cls(plan, source, Path(out) if out is not None else Path("runs") / path.stem, allow_code)
 
     @classmethod
-    def open(cls, out: str | Path, *, allow_code: bool = False) -> Study:
+    def from_model(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        prompts: Any,
+        *,
+        site: str,
+        features: Any,
+        outcome: Any,
+        out: str | Path | None = None,
+        title: str | None = None,
+        position: int | str | None = None,
+        families: str | None = None,
+        seed: int = 0,
+        **sections: Any,
+    ) -> Study:
+        """A study of objects in memory: no study file, no factory, no saved weights.
+
+        Parameters
+        ----------
+        model : Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
+            In evaluation mode. It is neither moved nor changed.
+        tokenizer : tokenizer with character offsets
+            None takes the network's own (TransformerLens).
+        prompts : list of str, DataFrame, path, or dict
+            Texts; a table with a column of prompts and optionally families, corrupted partners and answers, found by their
+            names; a CSV or JSONL file; or ``{"templates": [...], "fillers": {slot: words}}``.
+        site : str
+            Where features are read and written.
+        features : array (F, width), list of int, SAE, view, str or dict
+            Directions; numbers of units; an object with encode and decode; a view of `mrinterp.features`; a kind such as
+            ``"independent_components"``; or a section of a study file.
+        outcome : tuple, callable, Outcome, str or dict, or a list of them
+            Two tokens or classes, whose logits are subtracted; a function of output and mask that gives one number per run;
+            an outcome of `mrinterp.outcomes`; a kind that needs no more, such as ``"answer_difference"``; or a section.
+        out : str or Path, optional
+            Run folder; default ``runs/<title>``. An unfinished run of the same study there goes on.
+        title : str, optional
+            Default: class of the network, and site.
+        position : int or str, optional
+            As ``features.position`` in a study file; default ``auto``.
+        families : {"auto", "each"}, optional
+            As ``prompts.families`` in a study file: without a column, templates are found by the words that prompts share;
+            ``each`` makes every prompt its own.
+        seed : int
+            Of every random draw.
+        **sections
+            The other sections of a study file: ``splits``, ``instruments``, ``estimation``, ``knockouts``; ``network`` for
+            further keys of its ``model``, such as ``padded_length``.
+
+        Returns
+        -------
+        Study
+
+        Raises
+        ------
+        InputError
+            For what cannot be used: quantized weights, several devices, views that no study file can describe; for a folder
+            that holds a run of something else.
+
+        Notes
+        -----
+        What can be written lies in ``given/`` of the run folder when this returns: prompts, tokenizer, directions, SAE. What
+        cannot, such as the network or a lambda, is named in the provenance with class and hash, and `open` takes it again.
+        Not valid: a function whose result hangs on what it closes over, since only its code is hashed.
+
+        Examples
+        --------
+        >>> from mrinterp import InputError, Study
+        >>> try:
+        ...     Study.from_model(None, None, ["a text"], site="h.0", features="layer", outcome=(" he", " she"))
+        ... except InputError as error:
+        ...     print(error)
+        model: NoneType object. Give a Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
+        """
+        from mrinterp.study._from_model import given_study
+
+        sections |= {"title": title, "position": position, "families": families, "seed": seed}
+        plan, folder, given = given_study(model, tokenizer, prompts, site, features, outcome, out, sections)
+        return cls(plan, folder, folder, True, given)
+
+    @classmethod
+    def open(
+        cls,
+        out: str | Path,
+        *,
+        model: Any = None,
+        tokenizer: Any = None,
+        outcome: Any = None,
+        allow_code: bool = False,
+    ) -> Study:
         """Reopen a run folder.
 
         Parameters
         ----------
         out : str or Path
             What an earlier run has written.
+        model, tokenizer : object, optional
+            What a study of `from_model` was given from memory, to go on with. Without them what is finished can be read.
+        outcome : callable or Outcome, or dict of them by name, optional
+            The same for its outcomes that lie in no file.
         allow_code : bool
             As in `from_toml`; reading what is finished imports nothing.
 
@@ -114,11 +218,15 @@ class Study(Findings):
         Raises
         ------
         InputError
-            If it is not a run folder, or one from a newer version.
+            If it is not a run folder, or one from a newer version; for objects that its plan does not ask for. A network
+            with other weights is refused where it is first used.
         """
-        header = RunFolder(Path(out)).header
+        from mrinterp.study._from_model import GIVEN, given_again
+
+        header, folder = RunFolder(Path(out)).header, Path(out)
         plan, _ = read_plan(header["plan"])
-        return cls(plan, Path(header["source"]), Path(out), allow_code)
+        source = folder if (folder / GIVEN).is_dir() else Path(header["source"])
+        return cls(plan, source, folder, allow_code, given_again(plan, folder, model, tokenizer, outcome))
 
     # -- carrying it out ---------------------------------------------------------------------------
 
@@ -290,7 +398,7 @@ class Study(Findings):
             raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
         if Path(out).resolve() == self.out.resolve():
             raise InputError("--out", "the run folder itself", "Repeat into another folder")
-        again = Study(self.plan, self.source, Path(out), self.allow_code).run()
+        again = Study(self.plan, self.source, Path(out), self.allow_code, self.given).run()
         return compare_claims(self.results, again.results)
 
     def cost(self) -> dict[str, float]:
@@ -364,6 +472,10 @@ class Study(Findings):
     def _facts(self) -> dict[str, str]:
         """What `print` and a notebook show, by name; nothing is carried out for it."""
         facts = {"folder": str(self.out), "stage": self.stage}
+        if self.plan.model.given is not None and self.given is None:
+            facts["network"] = (
+                f"{self.plan.model.given}, given from memory: to go on, Study.open({str(self.out)!r}, model=..., tokenizer=...)"
+            )
         if self.stage == "finished":
             table = self.folder.kept_table("results.parquet", self._answer)
             verdicts = table["verdict"].value_counts()

@@ -133,7 +133,7 @@ def test_draws_are_keyed_by_run_not_by_batch() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prompt\na\n", "no column 'family'"),
+        ("question\na\n", "no column 'prompt' (columns: 'question')".replace("(", r"\(").replace(")", r"\)")),
         ("prompt,famly\na,b\n", "column 'famly': unknown column. Did you mean 'family'"),
         ("prompt,family\na,f\n,f\n", "row 2, column 'prompt': empty"),
         ("prompt,family,corrupted\na,f,a\n", "row 1: corrupted equals prompt"),

@@ -37,6 +37,7 @@ def _made(name: str) -> tuple[Any, Any]:
     labels, anchors = torch.arange(RUNS) % VOCABULARY, torch.eye(VOCABULARY)
     arguments: dict[str, tuple[Any, ...]] = {
         "AnchorProjection": ("anchors", anchors[:2], anchors[2:3]),
+        "AnswerDifference": (torch.stack([labels, labels - 1], 1), (labels + 2) % VOCABULARY),
         "CallableOutcome": ("mine", lambda output, mask: output.logits[:, 0, 0]),
         "ClassifierMargin": (1,),
         "ContinuationLogProbability": (IDS, ENDING),

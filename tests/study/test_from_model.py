@@ -1,0 +1,476 @@
+"""A study of objects in memory: every kind of network in ten lines, what is kept, what is refused, and the same numbers."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mrinterp import InputError, Study
+from mrinterp.core.storage import digest_files
+from tests.tiny import FILLERS, templates, tiny_decoder, to_toml
+
+pytestmark = pytest.mark.needs("transformers")
+
+PROMPTS = {"templates": templates(40), "fillers": FILLERS, "per_family": 1}
+QUICK: dict[str, Any] = {
+    "splits": {"min_families": 10},
+    "instruments": {
+        "slot": {"runs_per_prompt": 1},
+        "noise": {"runs_per_prompt": 4, "directions_per_class": 2, "scale": 0.1},
+        "placebo": {"count": 2},
+    },
+    "estimation": {"max_rank": 2, "runs_per_column": 2},
+    "knockouts": {"families": 10, "prompts_per_family": 1, "random_controls": 0, "kinds": ["mean"]},
+}
+"""A study of a few seconds."""
+LEARNED = {"kind": "principal_components", "count": 2}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_encoder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_encoder)
+
+
+@pytest.fixture(scope="module")
+def decoder(tokenizer: Any) -> Any:
+    return tiny_decoder(len(tokenizer))
+
+
+@pytest.fixture(scope="module")
+def studied(decoder: Any, tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A finished study of the decoder."""
+    out = tmp_path_factory.mktemp("memory") / "run"
+    study = Study.from_model(
+        decoder,
+        tokenizer,
+        PROMPTS,
+        site="transformer.h.1",
+        features=LEARNED,
+        outcome=("good", "bad"),
+        position="mean",
+        out=out,
+        **QUICK,
+    )
+    assert len(study.results) == 2  # figures and page are drawn by a run alone
+    return study
+
+
+# -- every kind of network in ten lines: these are the doors that docs/own_model.md shows -------------
+
+
+def encoder_door(folder: Path, out: Path) -> Study:
+    from transformers import AutoModel, AutoTokenizer
+
+    model, tokenizer = AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    outcome = {"name": "good - bad", "positive": ["the good house"], "negative": ["the bad house"]}
+    features = {"kind": "principal_components", "count": 2}
+    site = "encoder.layer.1"
+    return Study.from_model(
+        model, tokenizer, PROMPTS, site=site, features=features, outcome=outcome, out=out, **QUICK
+    )
+
+
+def classifier_door(folder: Path, out: Path) -> Study:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    site, outcome = "bert.encoder.layer.1", ("LABEL_0", "LABEL_1")
+    return Study.from_model(
+        model, tokenizer, PROMPTS, site=site, features=[0, 5], outcome=outcome, out=out, **QUICK
+    )
+
+
+def transformer_lens_door(network: Any, tokenizer: Any, out: Path) -> Study:
+    from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_from_module
+
+    model = build_bridge_from_module(
+        network, "GPT2LMHeadModel", hf_config=network.config, device="cpu"
+    ).eval()
+    site, outcome = "blocks.1.hook_out", ("good", "bad")
+    return Study.from_model(
+        model, tokenizer, PROMPTS, site=site, features=[0, 5], outcome=outcome, out=out, **QUICK
+    )
+
+
+@pytest.mark.parametrize("door", [encoder_door, classifier_door, transformer_lens_door])
+def test_every_door_takes_ten_lines(door: Callable[..., Study]) -> None:
+    body = inspect.getsource(door).rstrip().split("\n")[1:]
+    assert len([line for line in body if line.strip()]) <= 10
+
+
+@pytest.mark.parametrize("door", [encoder_door, classifier_door])
+def test_hugging_face_encoder_and_classifier(
+    door: Callable[[Path, Path], Study], tiny_encoder: Path, tmp_path: Path
+) -> None:
+    study = door(tiny_encoder, tmp_path / "run")
+    assert np.isfinite(study.knockouts["contrast"].effect).all()
+    assert study.plan.model.kind == door.__name__.split("_")[0]
+
+
+@pytest.mark.needs("transformer_lens")
+def test_transformer_lens(tokenizer: Any, tmp_path: Path) -> None:
+    import copy
+
+    network = tiny_decoder(len(tokenizer))
+    study = transformer_lens_door(copy.deepcopy(network), tokenizer, tmp_path / "lens")
+    plain = Study.from_model(
+        network,
+        tokenizer,
+        PROMPTS,
+        site="transformer.h.1",
+        features=[0, 5],
+        outcome=("good", "bad"),
+        out=tmp_path / "plain",
+        **QUICK,
+    )
+    assert study.plan.model.kind == "transformer_lens"
+    found, wanted = (s.knockouts["contrast"].effect for s in (study, plain))
+    np.testing.assert_allclose(found / np.abs(wanted).max(), wanted / np.abs(wanted).max(), atol=2e-3)
+
+
+# -- the same numbers, and what is kept ---------------------------------------------------------------
+
+
+def test_a_study_file_gives_the_same_bytes(
+    studied: Study, decoder: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    decoder.save_pretrained(tmp_path / "saved")
+    tokenizer.save_pretrained(tmp_path / "saved")
+    (tmp_path / "templates.txt").write_text("\n".join(PROMPTS["templates"]) + "\n")
+    plan = studied.plan
+    model = {"kind": "causal", "folder": "saved", "site": plan.model.site, "embedding": "transformer.wte"}
+    written = {
+        "title": plan.title,
+        "model": {**model, "padded_length": plan.model.padded_length},
+        "features": {**LEARNED, "position": "mean"},
+        "outcome": {"name": "good - bad", "kind": "logit_difference", "target": "good", "against": "bad"},
+        "prompts": {"templates": "templates.txt", "per_family": 1, "fillers": FILLERS},
+        **QUICK,
+    }
+    (tmp_path / "study.toml").write_text(to_toml(written))
+    same = Study.from_toml(tmp_path / "study.toml", tmp_path / "run")
+    pd.testing.assert_frame_equal(same.results, studied.results)
+    for part in ("estimates", "knockouts", "basis"):
+        assert digest_files(same.out / part) == digest_files(studied.out / part)
+    assert same.header["provenance"]["model"] == studied.header["provenance"]["model"]
+
+
+def test_provenance_names_what_lies_in_no_file(studied: Study, decoder: Any) -> None:
+    origin = studied.header["provenance"]
+    assert origin["command"] == "Study.from_model"
+    assert origin["given"]["model"]["class"].endswith(".GPT2LMHeadModel")
+    assert origin["given"]["model"]["weights"] == origin["model"]
+    kept = sorted(p.name for p in (studied.out / "given").iterdir())
+    assert kept == ["SHA256SUMS", "templates.txt", "tokenizer"]
+
+
+def test_a_folder_without_its_network_reads_what_is_finished(studied: Study) -> None:
+    reopened = Study.open(studied.out)
+    pd.testing.assert_frame_equal(reopened.results, studied.results)
+    assert "given from memory: to go on, Study.open(" in str(reopened)
+    assert "given from memory" in reopened._repr_html_()
+    with pytest.raises(InputError, match=r"lies in no file.*Study\.open"):
+        reopened.bench()
+    with pytest.raises(InputError, match="lies in no file"):
+        reopened.rerun(studied.out.parent / "nothing")
+
+
+def test_another_network_is_refused_and_the_same_goes_on(
+    studied: Study, decoder: Any, tokenizer: Any
+) -> None:
+    import torch
+
+    other = tiny_decoder(len(tokenizer))
+    with torch.no_grad():
+        other.transformer.h[0].mlp.c_fc.weight[0, 0] += 1.0
+    with pytest.raises(InputError, match="not those it was begun with"):
+        Study.open(studied.out, model=other).bench()
+    with pytest.raises(InputError, match=r"a torch\..*Linear; the study is of a .*GPT2LMHeadModel"):
+        Study.open(studied.out, model=torch.nn.Linear(2, 2).eval()).bench()
+    bench = Study.open(studied.out, model=decoder).bench()  # its tokenizer is read from the folder
+    assert bench.features == 2
+
+
+def test_rerun_works_given_the_objects(
+    studied: Study, decoder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for drawn in ("_draw", "_write_page"):
+        monkeypatch.setattr(Study, drawn, lambda study: None)
+    claims = Study.open(studied.out, model=decoder).rerun(tmp_path / "again")
+    assert set(claims["same"]) == {"identical"}
+    assert Study.open(tmp_path / "again").results.equals(studied.results)
+
+
+def test_a_folder_that_moves_keeps_what_it_was_given(studied: Study, decoder: Any, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(studied.out, tmp_path / "moved")
+    moved = Study.open(tmp_path / "moved", model=decoder)
+    assert moved.source == tmp_path / "moved"
+    assert moved.bench().prompts == studied.bench().prompts
+    (tmp_path / "moved" / "given" / "templates.txt").write_text("another {person}\n")
+    with pytest.raises(InputError, match=r"templates\.txt: damaged"):
+        Study.open(tmp_path / "moved", model=decoder)
+
+
+def test_the_same_call_goes_on_and_another_is_refused(studied: Study, decoder: Any, tokenizer: Any) -> None:
+    def call(prompts: Any) -> Study:
+        return Study.from_model(
+            decoder,
+            tokenizer,
+            prompts,
+            site="transformer.h.1",
+            features=LEARNED,
+            outcome=("good", "bad"),
+            position="mean",
+            out=studied.out,
+            **QUICK,
+        )
+
+    tokenizer(["a", "a longer text"], padding=True)  # which a fast tokenizer remembers
+    assert call(PROMPTS).results.equals(studied.results)
+    with pytest.raises(InputError, match=r"given something else \(templates\.txt in given/\)"):
+        call({**PROMPTS, "templates": templates(41)})
+    assert Study.open(studied.out).results.equals(studied.results)
+
+
+# -- what features, prompts and outcomes may be --------------------------------------------------------
+
+
+def _plan(model: Any, tokenizer: Any, out: Path, **changes: Any) -> Study:
+    call = {"prompts": PROMPTS, "features": "layer", "outcome": ("good", "bad"), "site": "transformer.h.1"}
+    call |= {"out": out, **changes}
+    return Study.from_model(model, tokenizer, call.pop("prompts"), **call)
+
+
+def _own_sae() -> Any:
+    import torch
+
+    class Mine(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.encoder, self.decoder = torch.nn.Linear(24, 32), torch.nn.Linear(32, 24)
+
+        def encode(self, x: Any) -> Any:
+            return self.encoder(x - self.decoder.bias).relu()
+
+        def decode(self, latents: Any) -> Any:
+            return self.decoder(latents)
+
+    return Mine().eval()
+
+
+def _lens_sae(architecture: str) -> Any:
+    """An object with the names that SAELens gives its weights."""
+    import torch
+
+    torch.manual_seed(1)
+
+    class Cfg:
+        k = 4
+
+    class SAE:
+        cfg = Cfg()
+        W_enc, W_dec = torch.randn(24, 32), torch.randn(32, 24)
+        b_enc, b_dec, threshold = torch.randn(32), torch.randn(24), torch.rand(32)
+
+        def encode(self, x: Any) -> Any:
+            before = (x - self.b_dec) @ self.W_enc + self.b_enc
+            if architecture == "jumprelu":
+                return before.relu() * (before > self.threshold)
+            kept = before.topk(4, dim=-1)
+            return torch.zeros_like(before).scatter(-1, kept.indices, kept.values.relu())
+
+        def decode(self, latents: Any) -> Any:
+            return latents @ self.W_dec + self.b_dec
+
+    return SAE()
+
+
+def test_features_of_every_kind_become_a_section(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    import torch
+
+    from mrinterp.features import AttentionHeads, Directions, Latents, Subspace, Units, WholeLayer
+
+    rng = np.random.default_rng(0)
+    rows, orthonormal = rng.standard_normal((3, 24)), np.linalg.qr(rng.standard_normal((24, 2)))[0].T
+    np.save(tmp_path / "mine.npy", rows)
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (rows, {"kind": "directions", "file": "given/directions.npy"}),
+        (torch.from_numpy(rows), {"kind": "directions"}),
+        ([3, 1], {"kind": "units", "units": (3, 1)}),
+        (np.array([2]), {"kind": "units", "units": (2,)}),
+        ("layer", {"kind": "layer"}),
+        (LEARNED, LEARNED),
+        ({"kind": "directions", "file": str(tmp_path / "mine.npy")}, {"file": "given/mine.npy"}),
+        ({"kind": "heads", "heads": [1]}, {"heads": (1,)}),
+        (Units([4, 2], 24), {"kind": "units", "units": (4, 2)}),
+        (Units([4], 24, ["mine"]), {"kind": "directions"}),
+        (WholeLayer(24), {"kind": "layer"}),
+        (AttentionHeads([2], 4, 24), {"kind": "heads", "heads": (2,), "coordinates": "all"}),
+        (Directions(rows, names=list("abc")), {"kind": "directions", "file": "given/directions.npz"}),
+        (Subspace(orthonormal), {"kind": "subspace"}),
+        (_own_sae(), {"kind": "sae", "folder": "given/sae", "count": 32}),
+        (_lens_sae("jumprelu"), {"kind": "sae"}),
+        (Latents(_lens_sae("topk"), 24, [5, 7]), {"kind": "sae", "latents": (5, 7)}),
+        ({"sae": _own_sae(), "latents": [1, 2]}, {"kind": "sae", "latents": (1, 2)}),
+    ]
+    for number, (features, wanted) in enumerate(cases):
+        study = _plan(decoder, tokenizer, tmp_path / str(number), features=features)
+        section = study.plan.features
+        assert {k: getattr(section, k) for k in wanted} == wanted, features
+        site = {"heads": "transformer.h.1.attn.c_proj:input"}.get(section.kind)
+        if site is None and not section.sparse:
+            found = study._opened.plan_features(24)
+            assert (found is None) == (section.kind == "principal_components")
+    named = _plan(decoder, tokenizer, tmp_path / "named", features=Directions(rows, names=list("abc")))
+    kept = named._opened.plan_features(24)
+    assert kept is not None
+    assert kept.names == ("a", "b", "c")
+    np.testing.assert_array_equal(kept.read, rows)
+
+
+@pytest.mark.parametrize("architecture", ["standard", "topk", "jumprelu", "mine"])
+def test_an_autoencoder_of_anyone_is_written_as_it_computes(architecture: str) -> None:
+    import torch
+
+    from mrinterp.models._given_features import as_sae
+
+    given = _own_sae() if architecture in ("standard", "mine") else _lens_sae(architecture)
+    ours = as_sae(given)
+    x = 3 * torch.randn(50, 24, generator=torch.Generator().manual_seed(5))
+    torch.testing.assert_close(ours.encode(x), given.encode(x).detach(), rtol=1e-4, atol=1e-4)
+    if architecture == "mine":
+        given.encode = lambda x: given.encoder(x).square()
+        with pytest.raises(InputError, match="gives other values"):
+            as_sae(given)
+
+
+def test_outcomes_of_every_kind_become_a_section(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    import torch
+
+    from mrinterp.outcomes import CallableOutcome, Logit, LogitDifference, Projection
+    from tests.study.study_kinds import mean_logit
+
+    class Mine:
+        names = ("mine",)
+
+        def __call__(self, output: Any, mask: Any) -> Any:
+            return output.logits[:, 0, :1]
+
+    cases: list[tuple[Any, dict[str, Any]]] = [
+        (("good", "bad"), {"name": "good - bad", "kind": "logit_difference", "target": "good"}),
+        ((5, 7), {"kind": "logit_difference", "target": 5, "against": 7}),
+        ("kl_to_clean", {"name": "kl_to_clean", "kind": "kl_to_clean"}),
+        (LogitDifference(5, 7), {"kind": "logit_difference", "target": 5, "against": 7, "position": "last"}),
+        (Logit(3, name="three"), {"name": "three", "kind": "logit", "target": 3}),
+        (Projection(torch.ones(24)), {"kind": "projection", "direction": "given/outcome0.npy"}),
+        (mean_logit, {"kind": "callable", "function": "tests.study.study_kinds:mean_logit"}),
+        (lambda output, mask: output.logits[:, 0, 0], {"name": "outcome", "kind": "given"}),
+        (CallableOutcome("mine", lambda o, m: o.logits[:, 0, 0]), {"name": "mine", "kind": "given"}),
+        (Mine(), {"name": "mine", "kind": "given"}),
+    ]
+    for number, (outcome, wanted) in enumerate(cases):
+        study = _plan(decoder, tokenizer, tmp_path / str(number), outcome=outcome)
+        section = study.plan.outcome[0]
+        assert {k: getattr(section, k) for k in wanted} == wanted, outcome
+        if wanted["kind"] == "given":
+            assert section.given
+            assert study._opened.outcomes[0].names == (wanted["name"],)
+            with pytest.raises(InputError, match="given from memory and lies in no file"):
+                Study(study.plan, study.out, study.out, True, None)._opened  # noqa: B018
+    both = _plan(decoder, tokenizer, tmp_path / "both", outcome=[("good", "bad"), Logit(3)])
+    assert [o.name for o in both.plan.outcome] == ["good - bad", "logit"]
+
+
+def test_a_changed_function_is_another_study(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    def made(outcome: Any) -> str:
+        return _plan(decoder, tokenizer, tmp_path / "run", outcome=outcome)._opened.hash
+
+    one, again = (made(lambda o, m: o.logits[:, 0, 0]) for _ in range(2))
+    assert one == again != made(lambda o, m: o.logits[:, 0, 1])
+
+
+def test_prompts_of_every_kind(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    texts = [
+        t.format(when="today", person=p, quality="good") for t in templates(12) for p in ("nurse", "child")
+    ]
+    frame = pd.DataFrame({"clean": texts, "topic": [i // 2 for i in range(24)], "note": "x"})
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    cases: list[tuple[Any, int]] = [
+        (texts, 0),
+        (frame, 12),
+        (frame.to_dict("records"), 12),
+        (tmp_path / "mine.csv", 12),
+        ({"table": frame, "families": "each"}, 24),
+    ]
+    for number, (prompts, families) in enumerate(cases):
+        study = _plan(decoder, tokenizer, tmp_path / str(number), prompts=prompts, splits={"min_families": 2})
+        assert study.plan.model.padded_length == 9  # seven words, and two that the tokenizer adds
+        if families:
+            mr = study.plan.model_copy(
+                update={"estimation": study.plan.estimation.model_copy(update={"rests_on": "mr"})}
+            )
+            design = Study(mr, study.out, study.out, True, study.given)._drawn_design()
+            assert design.runs["family"].nunique() == families
+            assert design.settings["prompts"]["left_out"] == (
+                ["note", "topic"] if families == 24 else ["note"]
+            )
+    rows = [json.loads(line) for line in (tmp_path / "1/given/prompts.jsonl").read_text().splitlines()]
+    assert rows[3] == {"clean": texts[3], "topic": 1, "note": "x"}
+
+
+def _quantized(model: Any) -> Any:
+    import torch
+
+    return torch.ao.quantization.quantize_dynamic(model, {torch.nn.Linear}, torch.qint8)
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no network": ({"model": 3}, "model: int object"),
+    "training": ({"model": "training"}, r"in training mode.*model.eval\(\)"),
+    "quantized": ({"model": "quantized"}, "quantized weights.*would not be noticed"),
+    "meta": ({"model": "meta"}, "weights without values"),
+    "no embedding": ({"model": "linear", "site": "0"}, "no word embedding"),
+    "text": ({"prompts": "one text"}, "no such file.*Give a list of texts"),
+    "nothing": ({"prompts": 7}, "prompts: int object"),
+    "no templates": ({"prompts": {"templates": [], "fillers": {}}}, "no templates"),
+    "kind": ({"features": "independent"}, "'independent'.*independent_components"),
+    "vector": ({"features": np.zeros(3)}, r"features: array of shape \(3,\)"),
+    "object": ({"features": object()}, "features: object object"),
+    "file": ({"features": {"kind": "directions", "file": "nowhere.npy"}}, "nowhere.npy: no such file"),
+    "outcome": ({"outcome": 5}, "outcome: int object"),
+    "outcome kind": ({"outcome": "logit"}, "outcome: 'logit'"),
+    "key": ({"split": {}}, "key 'split': unknown key. Did you mean 'splits'"),
+    "site": ({"features": {"count": 2}, "knockouts": {"sizes": 2}}, "key 'knockouts.sizes'"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_used_is_refused(case: str, decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    import torch
+
+    changes, message = REFUSED[case]
+    model = changes.get("model", decoder)
+    if isinstance(model, str):
+        linear = torch.nn.Sequential(torch.nn.Linear(3, 3)).eval()
+        model = {
+            "training": lambda: tiny_decoder(20).train(),
+            "quantized": lambda: _quantized(linear),
+            "meta": lambda: torch.nn.Linear(2, 2, device="meta").eval(),
+            "linear": lambda: linear,
+        }[model]()
+    with pytest.raises(InputError, match=message):
+        _plan(model, tokenizer, tmp_path / "run", **{k: v for k, v in changes.items() if k != "model"})
+    assert not (tmp_path / "run" / "given").exists()
