@@ -17,6 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from mrinterp.core.plan import Plan
+from mrinterp.core.plan_inputs import INPUT_KEYS
 from mrinterp.core.plan_kind import KIND_KEYS
 from mrinterp.core.plan_model import FEATURE_KEYS, MODEL_KEYS
 from mrinterp.core.plan_outcome import OUTCOME_KEYS
@@ -45,6 +46,7 @@ KINDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "model": MODEL_KEYS,
     "features": FEATURE_KEYS,
     "outcome": OUTCOME_KEYS,
+    "inputs": INPUT_KEYS,
     "knockouts.kinds": KIND_KEYS,
 }
 TITLES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = [
     "torch_device",
 ]
 
+IMAGE_CLASSIFIER = "AutoModelForImageClassification"
+"""What `classifier` loads where the folder holds a classifier of images."""
 HEADS = {
     "encoder": "AutoModel",
     "causal": "AutoModelForCausalLM",
@@ -163,7 +166,8 @@ def load_network(
         import transformers
     except ImportError:
         raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
-    model = _weights(getattr(transformers, HEADS[head]), path, head, DTYPES[dtype])
+    loader = getattr(transformers, IMAGE_CLASSIFIER if _of_images(path, head) else HEADS[head])
+    model = _weights(loader, path, head, DTYPES[dtype])
     module = model.to(where).eval().requires_grad_(False)
     return HuggingFaceNetwork(TorchAdapter(module), _tokenizer(path), where, DTYPES[dtype])
 
@@ -195,6 +199,12 @@ def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str
         ids[i, : len(tokens)] = torch.tensor(tokens)
         mask[i, : len(tokens)] = 1
     return {"input_ids": ids, "attention_mask": mask}
+
+
+def _of_images(path: Path, head: str) -> bool:
+    """Whether a folder holds a classifier of images."""
+    named = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or []
+    return head == "classifier" and any(str(n).endswith("ForImageClassification") for n in named)
 
 
 def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ class Design(Shown):
     Parameters
     ----------
     inputs : DataFrame
-        One row per distinct text: ``text`` and, per slot, ``<slot>_start, <slot>_end`` (characters).
+        One row per distinct text: ``text`` and, per slot, ``<slot>_start, <slot>_end`` (characters); for inputs that are
+        no texts ``array_row``, the row of ``arrays`` that it is, and ``shown``, what a page shows of it.
     runs : DataFrame
         One row per forward run, in canonical order: ``run, input, prompt, family, split, kind``
         (``clean`` or the kind of perturbation) and ``clean`` (row of the prompt's clean run).
@@ -50,6 +52,10 @@ class Design(Shown):
         ``instruments`` class by class in the same order.
     settings : dict
         Canonical run block, padded length, seeds, position classes, noise scale.
+    arrays : mapping of str to ndarray
+        What inputs that are no texts are made of: ``values`` (one row per distinct input), for tokens also ``own`` and
+        ``classes``; ``noise_class`` and ``noise_slot``, the class of every place that noise is added to, and its number
+        within the class.
     """
 
     inputs: pd.DataFrame
@@ -58,6 +64,7 @@ class Design(Shown):
     doses: NDArray[np.float32]
     noise_directions: NDArray[np.float32]
     settings: dict[str, Any] = field(default_factory=dict)
+    arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.doses.shape != (len(self.runs), len(self.instruments)):
@@ -93,6 +100,9 @@ class Design(Shown):
             h.update(frame.to_csv(index=False).encode())
         h.update(np.ascontiguousarray(self.doses).tobytes())
         h.update(np.ascontiguousarray(self.noise_directions).tobytes())
+        for name, value in sorted(self.arrays.items()):
+            h.update(f"{name}{value.shape}{value.dtype}".encode())
+            h.update(np.ascontiguousarray(value).tobytes())
         return h.hexdigest()
 
     def rows(self, split: str, kinds: tuple[str, ...] | None = None) -> NDArray[np.int_]:
@@ -125,12 +135,15 @@ class Design(Shown):
             write_table(partial / "instruments.parquet", self.instruments)
             np.save(partial / "doses.npy", self.doses)
             np.save(partial / "noise_directions.npy", self.noise_directions)
+            for name, value in self.arrays.items():
+                np.save(partial / f"array_{name}.npy", value)
             header = {
                 "kind": "design",
                 "format_version": FORMAT_VERSION,
                 "digest": self.digest,
                 "settings": self.settings,
             }
+            header |= {"arrays": sorted(self.arrays)} if self.arrays else {}
             write_json(partial / "design.json", header)
 
     @classmethod
@@ -145,4 +158,5 @@ class Design(Shown):
             doses=np.load(folder / "doses.npy", mmap_mode="r"),
             noise_directions=np.load(folder / "noise_directions.npy", mmap_mode="r"),
             settings=header["settings"],
+            arrays={n: np.load(folder / f"array_{n}.npy", mmap_mode="r") for n in header.get("arrays", ())},
         )

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.plan_inputs import InputsSection, InstrumentsSection, for_inputs, refuse_misfits
 from mrinterp.core.plan_kind import KindSection
 from mrinterp.core.plan_model import FeaturesSection, ModelSection
 from mrinterp.core.plan_outcome import OutcomeSection
-from mrinterp.core.section import Fraction, Section
+from mrinterp.core.section import Section
 from mrinterp.core.storage import digest
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Plan",
     "differences",
     "read_plan",
+    "study_path",
 ]
 
 MIN_FAMILIES = 40
@@ -116,76 +118,24 @@ class SplitsSection(Section):
     )
 
 
-class SlotSection(Section):
-    """Slot substitution: runs in which words of the prompt are exchanged for other fillers."""
-
-    runs_per_prompt: int = Field(
-        default=3,
-        ge=0,
-        le=10_000,
-        description="Runs with substituted slots for every prompt; 0 leaves them out.",
-    )
-    probability: Fraction = Field(
-        default=0.5,
-        description="Chance, between 0 and 1, that such a run substitutes a given slot; at least one slot always is.",
-    )
-
-
-class NoiseSection(Section):
-    """Noise on the word embeddings along fixed directions, paired with the clean run."""
-
-    runs_per_prompt: int = Field(
-        default=10,
-        ge=0,
-        le=10_000,
-        description="Runs with noise for every prompt, in pairs of opposite noise; 0 leaves them out.",
-    )
-    directions_per_class: int = Field(
-        default=96,
-        ge=1,
-        le=10_000,
-        description="Fixed random directions for every token class; each is one instrument, with a dose of its own in"
-        " every noise run.",
-    )
-    scale: Annotated[float, Field(gt=0)] | Literal["auto"] = Field(
-        default="auto",
-        description="Standard deviation of the noise on each coordinate of a token's word embedding, in units of the"
-        " embedding; `auto` chooses it on the discovery split for every token class, so that most features move by .5 to"
-        " 1.5 natural sd, and says what it chose.",
-    )
-    split_at: str | None = Field(
-        default=None,
-        description="Slot at which the tokens outside all slots are divided into the classes `before` and `after`; left"
-        " out, they are one class, `rest`.",
-    )
-
-
-class PlaceboSection(Section):
-    """Placebo instruments: their doses are drawn, but nothing is edited."""
-
-    count: int = Field(
-        default=20,
-        ge=0,
-        le=10_000,
-        description="Number of placebo instruments, whose effects show how far pure noise reaches.",
-    )
-
-
-class InstrumentsSection(Section):
-    """The kinds of perturbation."""
-
-    slot: SlotSection = Field(default=SlotSection(), description="Slot substitutions.")
-    noise: NoiseSection = Field(default=NoiseSection(), description="Noise on the word embeddings.")
-    placebo: PlaceboSection = Field(default=PlaceboSection(), description="Placebo instruments.")
-
-
 class EstimationSection(Section):
     """The primary analysis."""
 
-    kind: Literal["noise", "slot", "pair"] = Field(
+    kind: Literal[
+        "noise",
+        "slot",
+        "pair",
+        "substitution",
+        "deletion",
+        "masking",
+        "swap",
+        "resampling",
+        "paraphrase",
+        "occlusion",
+    ] = Field(
         default="noise",
-        description="Perturbations of the primary estimate: `noise` on the word embeddings, `slot` substitutions, or"
-        " `pair` (clean and corrupted prompts of a table). The other kinds are kept for replication.",
+        description="Perturbations of the primary estimate: `noise` on the word embeddings, `slot` substitutions, `pair`"
+        " (clean and corrupted prompts of a table), or another of `[instruments]`. The other kinds are kept for replication.",
     )
     covariance: Literal["CR1", "CR3", "bootstrap"] = Field(
         default="CR3",
@@ -311,7 +261,12 @@ class Plan(Section):
         min_length=1,
         description="What is measured at the network's output: one `[outcome]`, or several as `[[outcomes]]`.",
     )
-    prompts: PromptsSection = Field(description="Where the prompts come from.")
+    prompts: PromptsSection = Field(default=PromptsSection(), description="Where the prompts come from.")
+    inputs: InputsSection | None = Field(
+        default=None,
+        exclude_if=lambda inputs: inputs is None,
+        description="Inputs that are no texts, in place of prompts.",
+    )
     splits: SplitsSection = Field(default=SplitsSection(), description="How many families each split gets.")
     instruments: InstrumentsSection = Field(
         default=InstrumentsSection(), description="The perturbations that serve as instruments."
@@ -332,6 +287,29 @@ class Plan(Section):
                 data["outcome"] = [data["outcome"]]
         return data
 
+    @model_validator(mode="before")
+    @classmethod
+    def _noise_on_the_inputs(cls, data: Any) -> Any:
+        """Images and tables have no word embedding: unless another place is named, noise goes on the inputs themselves."""
+        inputs = data.get("inputs") if isinstance(data, dict) else None
+        if isinstance(inputs, dict) and inputs.get("kind") in ("images", "table"):
+            model = data.get("model")
+            if isinstance(model, dict) and "embedding" not in model:
+                data = {**data, "model": {**model, "embedding": "input"}}
+        return data
+
+    @model_validator(mode="after")
+    def _texts_or_arrays(self) -> Self:
+        given = self.model_fields_set
+        if self.inputs is None and "prompts" not in given:
+            raise InputError(
+                "prompts", "missing", "Add [prompts] (texts) or [inputs] (token arrays, images, a table)"
+            )
+        if self.inputs is not None and "prompts" in given:
+            raise InputError("inputs", "given together with prompts", "Keep one of the two")
+        refuse_misfits(self.inputs, self.instruments, self.estimation.kind, self.outcome, self.features.kind)
+        return self
+
     @field_validator("outcome")
     @classmethod
     def _distinct_names(cls, value: tuple[OutcomeSection, ...]) -> tuple[OutcomeSection, ...]:
@@ -342,8 +320,13 @@ class Plan(Section):
         return value
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain dictionary; with `digest` the rules of the study."""
-        return self.model_dump(mode="json")
+        """Plain dictionary of the keys that apply; with `digest` the rules of the study."""
+        return for_inputs(self.model_dump(mode="json"))
+
+    @property
+    def per_family(self) -> int:
+        """Prompts, or inputs, per family outside the knockout split."""
+        return self.prompts.per_family if self.inputs is None else self.inputs.per_family
 
     @property
     def digest(self) -> str:
@@ -447,3 +430,29 @@ def differences(old: Any, new: Any, at: str = "") -> list[str]:
             out += differences(old.get(key), new.get(key), f"{at}.{key}" if at else key)
         return out
     return [] if old == new else [f"{at}: {str(old)[:40]} there, {str(new)[:40]} here"]
+
+
+SHIPPED = Path(__file__).parents[1] / "studies"
+"""Study files that come with the package."""
+
+
+def study_path(name: str | Path) -> Path:
+    """The study file of that path or bare name.
+
+    Raises
+    ------
+    InputError
+        For a bare name that is neither a file nor shipped, with near misses.
+    """
+    path = Path(name)
+    try:
+        if path.exists() or path.suffix == ".toml":
+            return path
+    except OSError as e:
+        found = f"no path ({e.strerror or e})"
+        raise InputError(f"{str(name)[:60]!r} ...", found, "Give the path of a TOML study file") from None
+    shipped = {p.stem: p for p in sorted(SHIPPED.glob("*.toml"))}
+    if str(name) in shipped:
+        return shipped[str(name)]
+    other = near_misses(str(name), shipped) or f"Or one that ships with the package: {', '.join(shipped)}"
+    raise InputError(str(name), "no such study file", f"Give the path of a TOML study file. {other}")

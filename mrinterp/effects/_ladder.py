@@ -12,6 +12,7 @@ import pandas as pd
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import NOISE_MOVES, Plan
+from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates, Undecided
@@ -23,6 +24,11 @@ LABELS = {
     "replication_slot": "within regression, other families, slots only",
     "replication_pair": "within regression, other families, pairs only",
     "replication_noise": "within regression, other families, noise only",
+    **{
+        f"replication_{kind}": f"within regression, other families, {kind} only"
+        for kind in PERTURBATIONS
+        if kind not in ("slot", "pair", "noise")
+    },
 }
 """Labels of rungs that share a method with another."""
 
@@ -42,7 +48,12 @@ def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
         "noise": "instruments.noise.directions_per_class is too small",
         "slot": "the slots have too few fillers",
     }
-    why = more.get(kind, "the table has too few kinds of perturbation")
+    many = (
+        "too few words or places are edited"
+        if kind not in PAIRED
+        else "the table has too few kinds of perturbation"
+    )
+    why = more.get(kind, many)
     return NotApplicable(
         f"{varying} doses vary for {features} features, and it needs {features + MORE_DOSES}: {why}",
         "two-stage least squares",

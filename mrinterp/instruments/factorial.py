@@ -22,11 +22,14 @@ from mrinterp.instruments.doses import (
 )
 from mrinterp.instruments.splits import split_families
 from mrinterp.instruments.templates import Template, check_fillers, read_templates
+from mrinterp.instruments.word_edits import NetworkFacts, edit_instruments, edited_runs, edits_of, text_words
 
 __all__ = ["factorial_design"]
 
 
-def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
+def factorial_design(
+    plan: Plan, folder: Path, width: Callable[[], int], facts: Callable[[], NetworkFacts] | None = None
+) -> Design:
     """Design of a template study.
 
     Parameters
@@ -59,12 +62,16 @@ def factorial_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Desi
         for family in splits[split]:
             for _ in range(_prompts_per_family(plan, split)):
                 builder.add_prompt(by_family[family], family, split, rng)
+        builder.add_edits(split, number, facts)
     inputs, runs, slot_levels = builder.finish()
     rows: list[tuple[str, str, str, str, str, bool]] = []
     for slot, words in fillers.items():
         rows += [(f"{slot}={w}", "slot", slot, w, f"{w!r} instead of {words[0]!r}", False) for w in words[1:]]
+    rows += edit_instruments([name for _, name in builder.edits])
     instruments = instrument_table(rows, classes, plan)
     doses = drawn_doses(runs, instruments, plan.seed)
+    for run, name in builder.edits:
+        doses[run, instruments.index[instruments["instrument"] == name]] = 1.0
     column = 0
     for s, words in enumerate(fillers.values()):
         for level in range(1, len(words)):
@@ -96,21 +103,28 @@ class _Builder:
         self.runs: list[tuple[Any, ...]] = []
         self.levels: list[list[int]] = []
         self.prompts = 0
+        self.edits: list[tuple[int, str]] = []
 
-    def _input(self, template: Template, choice: dict[str, int]) -> int:
-        text, spans = template.fill({s: self.fillers[s][i] for s, i in choice.items()})
-        if text not in self.inputs:
-            self.inputs[text] = len(self.rows)
-            row: dict[str, Any] = {"text": text}
-            for slot in self.fillers:
-                row[f"{slot}_start"], row[f"{slot}_end"] = spans[slot]
+    def _input(self, text: str, spans: dict[str, tuple[int, int]], apart: bool = False) -> int:
+        """Number of a distinct text; ``apart`` from an equal one whose slots lie elsewhere, which an edit can make."""
+        row: dict[str, Any] = {"text": text}
+        for slot in self.fillers:
+            row[f"{slot}_start"], row[f"{slot}_end"] = spans[slot]
+        key = text
+        if apart and text in self.inputs and self.rows[self.inputs[text]] != row:
+            key = f"{text}\0{sorted(spans.items())}"
+        if key not in self.inputs:
+            self.inputs[key] = len(self.rows)
             self.rows.append(row)
-        return self.inputs[text]
+        return self.inputs[key]
+
+    def _filled(self, template: Template, choice: dict[str, int]) -> tuple[str, dict[str, tuple[int, int]]]:
+        return template.fill({s: self.fillers[s][i] for s, i in choice.items()})
 
     def _run(
         self, template: Template, family: str, split: str, kind: str, choice: dict[str, int], clean: int
     ) -> None:
-        source = self._input(template, choice)
+        source = self._input(*self._filled(template, choice))
         self.runs.append((len(self.runs), source, f"p{self.prompts:05d}", family, split, kind, clean))
         self.levels.append(list(choice.values()))
 
@@ -127,6 +141,21 @@ class _Builder:
             for _ in range(self.plan.instruments.noise.runs_per_prompt):
                 self._run(template, family, split, "noise", choice, clean)
         self.prompts += 1
+
+    def add_edits(self, split: str, number: int, facts: Callable[[], NetworkFacts] | None) -> None:
+        """Runs with edited words of every prompt of a split, kind by kind, after all its other runs."""
+        if split == "knockout" or not edits_of(self.plan):
+            return
+        clean = [r for r in self.runs if r[4] == split and r[5] == "clean"]
+        rows = [self.rows[r[1]] for r in clean]
+        spans = [{s: (row[f"{s}_start"], row[f"{s}_end"]) for s in self.fillers} for row in rows]
+        prompts = [text_words(row["text"], own) for row, own in zip(rows, spans, strict=True)]
+        for i, kind, edited in edited_runs(self.plan, prompts, number, facts):
+            run, _, prompt, family, *_ = clean[i]
+            source = self._input(*prompts[i].text(edited), apart=True)
+            self.edits += [(len(self.runs), name) for name in edited.instruments]
+            self.runs.append((len(self.runs), source, prompt, family, split, kind, run))
+            self.levels.append(self.levels[run])
 
     def _substituted(
         self, choice: dict[str, int], probability: float, rng: np.random.Generator

@@ -26,6 +26,7 @@ from mrinterp.instruments.doses import (
 )
 from mrinterp.instruments.families_found import each_its_own, families_in_words, found_families
 from mrinterp.instruments.splits import split_families
+from mrinterp.instruments.word_edits import NetworkFacts, edit_instruments, edited_runs, edits_of, text_words
 
 __all__ = ["prompt_table_design", "prompts_in_words", "read_prompts"]
 
@@ -40,6 +41,7 @@ _ROLES = {
     "family": "family template group topic template_id template_name",
     "perturbation": "perturbation",
     "continuation": "continuation",
+    "paraphrase": "paraphrase paraphrases",
 }
 """Names under which the field's datasets hold what a study reads, by what it is read as."""
 _MEANS = {
@@ -50,8 +52,11 @@ _MEANS = {
     "family": "the family",
     "perturbation": "the name of the perturbation",
     "continuation": "the continuation",
+    "paraphrase": "the prompt in other words",
 }
 _ANSWERS = ("label", "wrong")
+_LISTS = (*_ANSWERS, "paraphrase")
+"""Columns whose cells may be lists."""
 _ANSWER_ENDINGS = ("_idx", "_index", "_ids", "_id", "_tokens", "_token")
 _PER_INPUT = ("label", "wrong", "continuation")
 """Columns that outcomes compare an input with: one text with two labels is two inputs."""
@@ -119,7 +124,7 @@ def read_prompts(path: Path, columns: Mapping[str, str] | None = None, families:
         )
     _refuse_gaps(path.name, frame, read)
     for column in frame:
-        lists = frame[column].map(_as_list) if column in _ANSWERS else [None] * len(frame)
+        lists = frame[column].map(_as_list) if column in _LISTS else [None] * len(frame)
         frame[column] = [json.dumps(v) if v else str(x) for x, v in zip(frame[column], lists, strict=True)]
     said = ""
     if families == "each":
@@ -276,11 +281,13 @@ def _read_jsonl(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, dtype=object)
 
 
-def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> Design:
+def prompt_table_design(
+    plan: Plan, folder: Path, width: Callable[[], int], facts: Callable[[], NetworkFacts] | None = None
+) -> Design:
     """Design of a study on given prompts.
 
     Runs of a prompt: the clean one; its corrupted partner (runs of kind ``pair``), where there is one;
-    and noise runs. The corrupted run of a pair is one perturbation of the clean run; pairs with the
+    its paraphrases; noise runs; and runs with edited words. The corrupted run of a pair is one perturbation of the clean run; pairs with the
     same ``perturbation`` have the same instrument.
     """
     prompts = read_prompts(folder / str(plan.prompts.table), plan.prompts.columns, plan.prompts.families)
@@ -289,40 +296,24 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
         sorted(table["family"].unique()), plan.splits, plan.seed, plan.estimation.rests_on != "mr"
     )
     classes = position_classes(plan)
-    inputs: dict[tuple[str, ...], int] = {}
-    compared = [c for c in _PER_INPUT if c in table]
-    runs: list[tuple[Any, ...]] = []
-    named: list[str] = []
-
-    def run(row: pd.Series, column: str, prompt: str, split: str, kind: str, clean: int) -> None:
-        number = inputs.setdefault((row[column], *(row[c] for c in compared)), len(inputs))
-        runs.append((len(runs), number, prompt, row["family"], split, kind, clean))
-        named.append(row.get("perturbation", "pair") if kind == "pair" else "")
-
-    for split in SPLITS:
-        for family in splits[split]:
-            members = table[table["family"] == family]
-            limit = plan.knockouts.prompts_per_family if split == "knockout" else plan.prompts.per_family
-            for index, row in members.head(limit).iterrows():
-                clean, prompt = len(runs), f"p{index:05d}"
-                run(row, "prompt", prompt, split, "clean", clean)
-                if split == "knockout":
-                    continue
-                if "corrupted" in row:
-                    run(row, "corrupted", prompt, split, "pair", clean)
-                for _ in range(plan.instruments.noise.runs_per_prompt):
-                    run(row, "prompt", prompt, split, "noise", clean)
-    frame = pd.DataFrame(runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
+    builder = _Builder(plan, table)
+    for number, split in enumerate(SPLITS):
+        builder.add_split(split, number, splits[split], facts)
+    frame = pd.DataFrame(builder.runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
+    named = builder.named
     pairs = sorted(set(named) - {""})
     rows = [
         (f"pair={p}" if p != "pair" else "pair", "pair", "prompt", p, "corrupted instead of clean", False)
         for p in pairs
     ]
+    rows += edit_instruments([name for _, name in builder.edits])
     instruments = instrument_table(rows, classes, plan)
     doses = drawn_doses(frame, instruments, plan.seed)
+    for at, name in builder.edits:
+        doses[at, instruments.index[instruments["instrument"] == name]] = 1.0
     for column, pair in enumerate(pairs):
         doses[:, column] = [p == pair for p in named]
-    texts, frame = inputs_with_clean(plan, pd.DataFrame(list(inputs), columns=["text", *compared]), frame)
+    texts, frame = inputs_with_clean(plan, builder.texts(), frame)
     settings = design_settings(plan, classes, []) | prompts.facts
     return Design(
         inputs=texts,
@@ -332,3 +323,78 @@ def prompt_table_design(plan: Plan, folder: Path, width: Callable[[], int]) -> D
         noise_directions=noise_directions(plan, classes, width()),
         settings=settings,
     )
+
+
+class _Builder:
+    """Collects distinct inputs and runs in canonical order, split by split."""
+
+    def __init__(self, plan: Plan, table: pd.DataFrame) -> None:
+        self.plan, self.table = plan, table
+        self.compared = [c for c in _PER_INPUT if c in table]
+        self.inputs: dict[tuple[str, ...], int] = {}
+        self.runs: list[tuple[Any, ...]] = []
+        self.named: list[str] = []
+        self.edits: list[tuple[int, str]] = []
+        asked = plan.instruments.paraphrase
+        if "paraphrase" not in table and (asked.model_fields_set or plan.estimation.kind == "paraphrase"):
+            raise InputError(
+                "instruments.paraphrase",
+                "the prompt table has no column 'paraphrase'",
+                "Add it (in JSONL a list of texts), or leave paraphrases out",
+            )
+
+    def add_split(
+        self, split: str, number: int, families: list[str], facts: Callable[[], NetworkFacts] | None
+    ) -> None:
+        """Runs of every prompt of the split, then those with edited words, kind by kind."""
+        options, knocked = self.plan.instruments, split == "knockout"
+        limit = self.plan.knockouts.prompts_per_family if knocked else self.plan.prompts.per_family
+        clean_rows: list[tuple[int, pd.Series, str]] = []
+        for family in families:
+            for index, row in self.table[self.table["family"] == family].head(limit).iterrows():
+                clean, prompt = len(self.runs), f"p{index:05d}"
+                self._run(row, row["prompt"], prompt, split, "clean", clean)
+                if knocked:
+                    continue
+                clean_rows.append((clean, row, prompt))
+                if "corrupted" in row:
+                    self._run(row, row["corrupted"], prompt, split, "pair", clean)
+                for i, text in enumerate(_paraphrases(row)[: options.paraphrase.runs_per_prompt]):
+                    self.edits.append((len(self.runs), f"paraphrase:{i + 1}"))
+                    self._run(row, text, prompt, split, "paraphrase", clean)
+                for _ in range(options.noise.runs_per_prompt):
+                    self._run(row, row["prompt"], prompt, split, "noise", clean)
+        if knocked or not edits_of(self.plan):
+            return
+        prompts = [text_words(row["prompt"], {}) for _, row, _ in clean_rows]
+        for i, kind, edited in edited_runs(self.plan, prompts, number, facts):
+            clean, row, prompt = clean_rows[i]
+            self.edits += [(len(self.runs), name) for name in edited.instruments]
+            self._run(row, prompts[i].text(edited)[0], prompt, split, kind, clean)
+
+    def _run(self, row: pd.Series, text: str, prompt: str, split: str, kind: str, clean: int) -> None:
+        number = self.inputs.setdefault((text, *(row[c] for c in self.compared)), len(self.inputs))
+        self.runs.append((len(self.runs), number, prompt, row["family"], split, kind, clean))
+        self.named.append(row.get("perturbation", "pair") if kind == "pair" else "")
+
+    def texts(self) -> pd.DataFrame:
+        """The distinct inputs, with what outcomes compare them with."""
+        return pd.DataFrame(list(self.inputs), columns=["text", *self.compared])
+
+
+def _paraphrases(row: pd.Series) -> list[str]:
+    """A prompt in other words; none where the table has no such column.
+
+    Raises
+    ------
+    InputError
+        For a paraphrase that is the prompt itself.
+    """
+    given = row.get("paraphrase")
+    if given is None:
+        return []
+    found = [str(text) for text in json.loads(given)] if given.startswith("[") else [given]
+    if row["prompt"] in found:
+        found_where = f"paraphrase of {row['prompt'][:40]!r}"
+        raise InputError(found_where, "is the prompt itself", "Word it anew, or leave it out")
+    return found

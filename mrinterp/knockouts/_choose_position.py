@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
+from mrinterp.features._feature_view import ChannelMap
 from mrinterp.features._units import WholeLayer
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._gradient import outcomes_without_gradient
@@ -49,6 +50,8 @@ def choose_position(network: CutNetwork, design: Design) -> dict[str, Any]:
     the outcomes that have a gradient. A class is taken if it holds at least half and every prompt has it. It is a rule of
     first order, for the place where to look and for nothing else: no claim rests on it.
     """
+    if network.inputs.mask is None:
+        return {"position": "mean", "shares": {}, "why": "the site holds one vector per input"}
     classes = network.inputs.class_names
     where = {"position": "mean", "shares": {}}
     unlike = "features are read as the mean over all tokens, which are unlike each other"
@@ -105,7 +108,8 @@ def _carried(network: CutNetwork, rows: NDArray[np.int_], block: int, classes: i
         assert inputs.classes is not None
         assert inputs.mask is not None
         outcome = seen.outcome.take(rows[a : a + block])
-        made = write_gradient(network.adapter, network.site, view, inputs, outcome, every)
+        written = ChannelMap(view) if network.is_map else view
+        made = write_gradient(network.adapter, network.site, written, inputs, outcome, every)
         if isinstance(made, NotApplicable):
             return None
         shape = (len(inputs), -1, network.width)

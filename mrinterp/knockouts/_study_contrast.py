@@ -41,6 +41,9 @@ MANY = 40
 ENOUGH = 1.25
 """Where the wanted width is out of reach: how much wider than with all families knocked out is good enough."""
 
+FEWEST_INPUTS = 40
+"""Inputs that are knocked out at least, where the families that are knocked out hold few each."""
+
 PREDICTED = ("estimation", "knockout")
 """Splits whose prompts the prediction is made for."""
 
@@ -75,21 +78,32 @@ def pilot(
     bench = study_bench(network, design, basis.dictionary, folder, "discovery", rows)
     contrast = Contrast(levels=levels)
     knockout = knock_out(bench, contrast, seed=plan.seed)
+    least = fewest_families(plan, design)
     wanted = plan.knockouts.width * plan.estimation.rope * np.asarray(basis.meta["outcome_sd"]) * NATURAL_SD
     everyone = sum(clean_runs(design, split)["family"].nunique() for split in PREDICTED)
     given = moved_contrasts(knockout), predicted_contrast(bench, contrast), bench.family
-    needed = families_for_width(*given, wanted, everyone, least=FEWEST_FAMILIES)
+    needed = families_for_width(*given, wanted, everyone, least=least)
     if not needed.reached.all():  # more knockouts hardly help: the families themselves differ
         reachable = np.maximum(wanted, ENOUGH * needed.bound)
-        needed = families_for_width(*given, reachable, everyone, least=FEWEST_FAMILIES)
+        needed = families_for_width(*given, reachable, everyone, least=least)
     said = {k: (v / NATURAL_SD).tolist() for k, v in asdict(needed).items() if k in ("half_width", "bound")}
     return {
-        "families": int(min(max(needed.families, FEWEST_FAMILIES), most)),
+        "families": int(min(max(needed.families, least), most)),
         "chosen_by": f"a pilot on {few} discovery families",
         "wanted": (wanted / NATURAL_SD).tolist(),
         **said,
         "reached": (needed.bound <= wanted).tolist(),
     }
+
+
+def fewest_families(plan: Plan, design: Design) -> int:
+    """Families that are knocked out at least: ten; of inputs that are no texts, where families may be single inputs, so many
+    that they hold 40 (10 families of one prompt each were measured to be too few)."""
+    runs = clean_runs(design, "knockout")
+    most = runs["family"].nunique()
+    if plan.inputs is None:
+        return FEWEST_FAMILIES
+    return int(min(most, max(FEWEST_FAMILIES, np.ceil(FEWEST_INPUTS * most / len(runs)))))
 
 
 def knocked_out(plan: Plan, design: Design, families: int) -> dict[str, tuple[str, Rows]]:
@@ -104,7 +118,7 @@ def knocked_out(plan: Plan, design: Design, families: int) -> dict[str, tuple[st
     def drawn(of: NDArray[Any], count: int) -> Rows:
         return drawn_prompts(of, count, plan.knockouts.prompts_per_family, plan.seed, least=1)
 
-    few = min(families, FEWEST_FAMILIES)
+    few = min(families, fewest_families(plan, design))
     found = {
         name: ("knockout", drawn(family["knockout"], n))
         for name, n in (("contrast", families), ("kinds", few))

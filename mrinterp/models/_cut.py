@@ -23,13 +23,14 @@ from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._latents import ReconstructionError
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_settings import check_sae_use
+from mrinterp.models._array_inputs import ArrayNoise
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._site_heads import check_heads
 from mrinterp.models._token_activation import TokenActivation, token_activation
 from mrinterp.models._trimmed_runs import padding_is_idle
 from mrinterp.models._write_gradient import CHANGED_IN_PLACE
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import Position
+from mrinterp.positions import Position, named_position
 
 __all__ = ["CutNetwork", "CutReading"]
 
@@ -104,6 +105,8 @@ class CutNetwork:
         Whose latents are the features; its reconstruction error becomes a part of the cut.
     view : TokenFeatureView, optional
         Through which features are read.
+    noise_at : ArrayNoise, optional
+        Where noise goes on inputs that have no words.
 
     Examples
     --------
@@ -128,6 +131,7 @@ class CutNetwork:
     beside: str | None = None
     sae: SparseAutoencoder | None = None
     view: TokenFeatureView | None = None
+    noise_at: ArrayNoise | None = None
 
     def viewing(self, view: TokenFeatureView | Dictionary | None) -> CutNetwork:
         """The same network, its features read through another view."""
@@ -136,6 +140,19 @@ class CutNetwork:
         check_heads(view, self.adapter, self.site)
         check_sae_use(view, self.adapter, self.site, self.inputs, self.position)
         return replace(self, view=view)
+
+    def placed(self, name: int | str) -> CutNetwork:
+        """The same network, its features read at the tokens that a study file names so; as it is without tokens."""
+        if self.inputs.mask is None:
+            return self
+        return replace(self, position=named_position(name, self.inputs.class_names))
+
+    @cached_property
+    def is_map(self) -> bool:
+        """Whether the site holds feature maps (N, channels, height, width), whose places are its tokens."""
+        with torch.inference_mode():
+            run = self.adapter.run(self.inputs.take([0]).tensors, read=[self.site])
+        return run.activations[self.site].ndim == 4
 
     @cached_property
     def width(self) -> int:
@@ -177,7 +194,12 @@ class CutNetwork:
         """
         rows = np.arange(len(self.inputs)) if rows is None else rows
         inputs, outcome = self._taken(rows, tokens), self.outcome.take(rows)
-        write = self._edits(inputs, noise, shift)
+        write: dict[str, Edit] = {}
+        if noise is not None:
+            inputs, write = self._noisy(inputs, noise)
+        if shift is not None:
+            step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))
+            write[self.site] = self._shift(step, inputs)
         begin: AbstractContextManager[None] = nullcontext()
         if start is not None and self._resumption is not None:
             begin = self._resumption.begin(start)
@@ -295,21 +317,14 @@ class CutNetwork:
             parts["error"] = _numpy(site.read(ReconstructionError(self.sae, site.width)))
         return parts
 
-    def _edits(
-        self, inputs: ModelInputs, noise: NDArray[np.float32] | None, shift: Array | None
-    ) -> dict[str, Edit]:
-        write: dict[str, Edit] = {}
-        if noise is not None:
-            if self.embedding is None or inputs.classes is None:
-                raise InputError(
-                    "noise", "inputs without a word embedding", "Perturb the input arrays instead"
-                )
-            drawn = torch.from_numpy(np.ascontiguousarray(noise)).to(inputs.classes.device)
-            write[self.embedding] = _add_per_class(drawn, inputs.classes)
-        if shift is not None:
-            step = torch.from_numpy(np.ascontiguousarray(shift, dtype=np.float32))
-            write[self.site] = self._shift(step, inputs)
-        return write
+    def _noisy(self, inputs: ModelInputs, noise: NDArray[np.float32]) -> tuple[ModelInputs, dict[str, Edit]]:
+        """The inputs with noise on them, or the edit that adds it to their embedding."""
+        if self.noise_at is not None:
+            return self.noise_at.added(inputs, noise, self.embedding)
+        if self.embedding is None or inputs.classes is None:
+            raise InputError("noise", "inputs without a word embedding", "Perturb the input arrays instead")
+        drawn = torch.from_numpy(np.ascontiguousarray(noise)).to(inputs.classes.device)
+        return inputs, {self.embedding: _add_per_class(drawn, inputs.classes)}
 
     def _shift(self, step: torch.Tensor, inputs: ModelInputs) -> Edit:
         def edit(h: torch.Tensor) -> torch.Tensor:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mrinterp.adapters._adapter import Adapter
@@ -18,6 +20,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.core.storage import digest_files
 from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.models._array_inputs import argument_name, array_inputs, array_noise, network_tensor
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._given import GivenObjects, class_name, object_hash
 from mrinterp.models._plan_adapter import AdaptedNetwork, load_plan_network
@@ -86,6 +89,24 @@ class StudyNetwork:
             found.setdefault("outcomes", {})[name] = {"object": class_name(kind), "hash": object_hash(thing)}
         return found
 
+    @property
+    def mask_token(self) -> str | None:
+        """What the tokenizer writes for a masked word; None where it has no such token."""
+        return None if self.tokenizer is None else self.tokenizer.mask_token
+
+    def one_token_words(self) -> list[str]:
+        """Words that are one token each after a space, in the order of their tokens' numbers; no special tokens."""
+        if self.tokenizer is None:
+            raise InputError(
+                "tokenizer", "the network has no tokenizer", "Give model.tokenizer, for its vocabulary"
+            )
+        special = {*self.tokenizer.all_special_ids, *getattr(self.tokenizer, "added_tokens_decoder", {})}
+        texts = (self.tokenizer.decode([i]).strip() for i in range(len(self.tokenizer)) if i not in special)
+        words = list(dict.fromkeys(text for text in texts if text.isalpha()))
+        coded = self.tokenizer([f" {word}" for word in words], add_special_tokens=False)["input_ids"]
+        single = [(ids[0], word) for word, ids in zip(words, coded, strict=True) if len(ids) == 1]
+        return [word for number, word in sorted(single) if number not in special]
+
     @cached_property
     def embedding_width(self) -> int:
         """Width of the word embedding."""
@@ -105,8 +126,37 @@ class StudyNetwork:
         with torch.inference_mode():
             return int(self.adapter.run(trial, read=[site]).activations[site].shape[-1])
 
+    @property
+    def argument(self) -> str:
+        """The network's argument that gets inputs which are no texts."""
+        assert self.plan.inputs is not None
+        first = self.plan.model.kind == "transformer_lens"
+        return argument_name(self.adapter.module, self.plan.inputs, first)
+
+    def noise_places(self, one: Mapping[str, Any]) -> tuple[int, int]:
+        """Places and width of the activation that noise is added to, on one input (its array under ``values``)."""
+        site = self.plan.model.embedding
+        given = {self.argument: network_tensor(self.adapter, np.asarray(one["values"]), self.adapted.device)}
+        with torch.inference_mode():
+            shape = self.adapter.run(given, read=[site]).activations[site].shape
+        if len(shape) not in (2, 3, 4):
+            found = f"activation of shape {tuple(shape)} on one input"
+            raise InputError(f"model.embedding {site!r}", found, 'Choose another module, or "input"')
+        if len(shape) == 4:
+            return int(np.prod(shape[2:])), int(shape[1])
+        return (1 if len(shape) == 2 else int(shape[1])), int(shape[-1])
+
     def inputs(self, design: Design) -> ModelInputs:
-        """All distinct inputs of a design, padded to the plan's length."""
+        """All distinct inputs of a design: texts padded to the plan's length, or arrays."""
+        if self.plan.inputs is not None:
+            return array_inputs(
+                self.adapter,
+                self.plan.inputs,
+                design,
+                self.plan.model.site,
+                self.adapted.device,
+                self.argument,
+            )
         s = design.settings
         return tokenize(
             self.tokenizer,
@@ -142,11 +192,17 @@ class StudyNetwork:
             else outcome
             for section, outcome in zip(self.plan.outcome, self.outcomes, strict=True)
         ]
-        stated = self.plan.features.position
+        stated, model = self.plan.features.position, self.plan.model
         # Until it is chosen on discovery, which any position serves for.
-        position = named_position("mean" if stated == "auto" else stated, inputs.class_names)
+        named = "mean" if stated == "auto" else stated
+        if inputs.mask is None and named != "mean":
+            found = f"{stated!r}, and the site {model.site!r} holds one vector per input"
+            raise InputError("features.position", found, "Leave it out")
+        position = None if inputs.mask is None else named_position(named, inputs.class_names)
         inputs.at(position)
-        model = self.plan.model
+        noise_at = None
+        if self.plan.inputs is not None:
+            noise_at = array_noise(design, self.argument, model.embedding, self.adapted.device)
         made = OutcomeSet(outcomes, self.sampling)
         check_inputs(self.adapter, model.site, inputs, made.new_tokens)
         return CutNetwork(
@@ -158,6 +214,7 @@ class StudyNetwork:
             model.embedding,
             model.beside,
             sae,
+            noise_at=noise_at,
         )
 
     def plan_features(self, width: int) -> PlanFeatures | None:
@@ -178,15 +235,17 @@ def open_study_network(plan: Plan, folder: Path, given: GivenObjects | None = No
         outcome that cannot be made.
     """
     adapted = load_plan_network(plan.model, folder, given)
-    for site in (plan.model.site, plan.model.embedding, plan.model.beside):
+    on_inputs = plan.inputs is not None and plan.model.embedding == "input"
+    for site in (plan.model.site, None if on_inputs else plan.model.embedding, plan.model.beside):
         if site is not None:
             adapted.adapter.check(site)
-    check_length(
-        adapted.adapter.module,
-        plan.model.padded_length or 0,
-        "model.padded_length",
-        "Set it to {most} or less (and shorten longer prompts)",
-    )
+    if plan.inputs is None:
+        check_length(
+            adapted.adapter.module,
+            plan.model.padded_length or 0,
+            "model.padded_length",
+            "Set it to {most} or less (and shorten longer prompts)",
+        )
     kept = None if given is None else given.outcomes
     outcomes = tuple(
         None if section.kind in PER_INPUT else plain_outcome(section, adapted, folder, plan.seed, kept)

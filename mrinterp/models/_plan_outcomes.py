@@ -111,7 +111,7 @@ def per_input_outcome(
             raise InputError(
                 f"outcome {section.name!r}",
                 f"kind {section.kind!r} needs a {column!r} for every prompt",
-                f"Give prompts.table with a column {column!r}",
+                f"Give prompts.table with a column {column!r} (or inputs.{column}, for inputs that are no texts)",
             )
     if section.kind == "continuation_log_probability":
         assert inputs.classes is not None
@@ -290,4 +290,4 @@ def _vocabulary(module: Any) -> int | None:
 
 
 def _classifies(module: Any) -> bool:
-    return type(module).__name__.endswith("ForSequenceClassification")
+    return type(module).__name__.endswith(("ForSequenceClassification", "ForImageClassification"))

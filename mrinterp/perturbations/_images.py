@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["Occlusion", "PixelNoise"]
+__all__ = ["Occlusion", "PixelNoise", "pixel_blocks"]
 
 Array = NDArray[np.float64]
 
@@ -143,3 +143,40 @@ def image_size(shape: tuple[int, ...]) -> tuple[int, int]:
             "images", f"one image of shape {shape}", "Give (height, width) or (channels, height, width)"
         )
     return shape[-2], shape[-1]
+
+
+def pixel_blocks(shape: tuple[int, ...], blocks: int) -> tuple[NDArray[np.int_], NDArray[np.int_], list[str]]:
+    """A grid of blocks on images, all channels of a pixel in one block.
+
+    Parameters
+    ----------
+    shape : (channels, height, width)
+    blocks : int
+        Blocks along each side.
+
+    Returns
+    -------
+    number, within : ndarray (channels * height * width,) of int
+        Block of every value of an image, and its number within the block.
+    names : list of str
+        Of the blocks, by their row and column in the grid.
+
+    Raises
+    ------
+    InputError
+        For more blocks than pixels along a side.
+    """
+    channels, height, width = shape
+    if blocks > min(height, width):
+        raise InputError(
+            "instruments.noise.blocks",
+            f"{blocks} on images of {height} x {width}",
+            "Give at most one per pixel",
+        )
+    row, column = np.arange(height) * blocks // height, np.arange(width) * blocks // width
+    number = np.broadcast_to(row[:, None] * blocks + column, shape).reshape(-1)
+    order = np.argsort(number, kind="stable")
+    counts = np.bincount(number)
+    within = np.empty(len(number), dtype=int)
+    within[order] = np.arange(len(number)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return number.copy(), within, [f"r{r}c{c}" for r in range(blocks) for c in range(blocks)]

@@ -15,6 +15,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_file
 
@@ -26,6 +27,7 @@ METHOD_COLORS = {
     "ivw_slot": "#e69f00",
     "ivw_noise": "#d55e00",
     "ivw_pair": "#cc79a7",
+    **{f"ivw_{kind}": "#e69f00" for kind in PERTURBATIONS if kind not in ("noise", "slot", "pair")},
     "within": "#0072b2",
     "tsls": "#56b4e9",
     "within_calibrated": "#6a51a3",

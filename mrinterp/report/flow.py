@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, UNREAD
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.report.chosen import chosen_in_words, scale_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
@@ -37,12 +38,21 @@ _FEATURE_KINDS = {
 }
 _SHOWN_SCALES = 50
 """Rows of the path over the noise's scale, those with the clearest difference first; all lie in the run folder."""
-_KIND_ORDER = ("clean", "noise", "slot", "pair")
+_KIND_ORDER = ("clean", *PERTURBATIONS)
 _PERTURBATIONS = {
     "noise": "fixed random directions added to the word embeddings of a class of tokens, in random doses",
     "slot": "the filler of a slot replaced by another, drawn at random",
     "pair": "the clean prompt replaced by its corrupted partner",
+    "substitution": "words exchanged for other words, drawn at random",
+    "deletion": "words left out, drawn at random",
+    "masking": "words replaced by the mask token, drawn at random",
+    "swap": "neighboring words that change places, drawn at random",
+    "resampling": "values replaced by those of other prompts at the same place, drawn at random",
+    "paraphrase": "the prompt worded anew",
+    "occlusion": "patches of the image covered, drawn at random",
 }
+_ON_INPUTS = "fixed patterns added to the inputs themselves, block by block (of a table: column by column), in random doses"
+_AT_MODULE = "fixed random directions added to the output of a module that reads the inputs, in random doses"
 
 
 def flow(study: FinishedStudy) -> dict[str, Any]:
@@ -70,10 +80,8 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "components": len(basis.order),
         "departure": plain(float(np.abs(d.read_back - np.eye(len(d.names))).max()), ".1e"),
         "kinds": _kinds(study),
-        "perturbations": [(k, _PERTURBATIONS[k]) for k in _kinds(study) if k in _PERTURBATIONS],
-        "family": "the prompts made from one template"
-        if plan["prompts"]["templates"]
-        else "as the prompt table says",
+        "perturbations": [(k, _perturbation(k, plan)) for k in _kinds(study) if k in _PERTURBATIONS],
+        "family": _family(plan),
         "imported_labels": bool(plan["features"]["labels"]),
         "splits": _splits(study),
         "examples": _examples(study),
@@ -95,6 +103,24 @@ def _outcome(section: Mapping[str, Any]) -> dict[str, Any]:
     if section["kind"] == "generated":
         more.append(f"{section['new_tokens']} new tokens, {section['replicates']} seeded texts per run")
     return {**section, "more": more}
+
+
+def _perturbation(kind: str, plan: Mapping[str, Any]) -> str:
+    """What is done to inputs, in words."""
+    if kind != "noise" or plan.get("inputs", {}).get("kind") not in ("images", "table"):
+        return _PERTURBATIONS[kind]
+    return _ON_INPUTS if plan["model"]["embedding"] == "input" else _AT_MODULE
+
+
+def _family(plan: Mapping[str, Any]) -> str:
+    """What a family is, in words."""
+    inputs = plan.get("inputs")
+    if inputs is not None:
+        by = f"inputs of one {inputs['family']}"
+        return "every input by itself" if inputs["families"] == "each" else by
+    return (
+        "the prompts made from one template" if plan["prompts"]["templates"] else "as the prompt table says"
+    )
 
 
 def _position(position: int | str) -> str:
@@ -153,11 +179,12 @@ def _splits(study: FinishedStudy) -> list[dict[str, Any]]:
 def _examples(study: FinishedStudy, count: int = 3) -> list[str]:
     """Clean prompts of different families."""
     design = study.design
-    if "text" not in design.inputs.columns:
+    shown = "text" if "text" in design.inputs.columns else "shown"
+    if shown not in design.inputs.columns:
         return []
     clean = design.runs[(design.runs["kind"] == "clean") & (design.runs["split"] == "estimation")]
     rows = clean.drop_duplicates("family")["input"].head(count)
-    return [str(design.inputs["text"].iloc[i]) for i in rows]
+    return [str(design.inputs[shown].iloc[i]) for i in rows]
 
 
 def _instruments(study: FinishedStudy) -> list[dict[str, Any]]:

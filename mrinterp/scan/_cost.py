@@ -138,21 +138,23 @@ def _seconds_per_edited_token(network: CutNetwork, design: Design, rows: Rows) -
     return seconds[-1] / (len(rows) * max(tokens, 1))
 
 
-def needed_bytes(design: Design, plan: Plan, features: int, width: int) -> tuple[float, float]:
+def needed_bytes(design: Design, plan: Plan, features: int, width: int, classes: int) -> tuple[float, float]:
     """Bytes of memory and of disk that the largest step needs, from the sizes alone: nothing is run.
 
     Parameters
     ----------
-    features, width : int
-        How many features the study has, and the width of the site.
+    features, width, classes : int
+        How many features the study has, the width of the site, and how many classes its tokens have.
     """
     parts = 1 + (plan.model.beside is not None)
-    classes = len(design.settings["position_classes"])
     row = 8.0 * (features + len(plan.outcome)) + parts * width * (8 + 4 * classes)
     discovery, knockout = len(design.rows("discovery")), len(design.rows("knockout"))
     columns = features + min(2 * plan.estimation.max_rank, parts * width * (1 + classes))
-    memory = discovery * row * 2 + design.doses.nbytes
-    return memory, 1.5 * design.doses.nbytes + (len(design.runs) - discovery - knockout) * columns * 8
+    arrays = sum(value.nbytes for value in design.arrays.values())
+    memory = discovery * row * 2 + design.doses.nbytes + 2 * arrays
+    return memory, arrays + 1.5 * design.doses.nbytes + (
+        len(design.runs) - discovery - knockout
+    ) * columns * 8
 
 
 def refuse_too_large(memory: float, disk: float, out: Path) -> None:

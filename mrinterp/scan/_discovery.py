@@ -157,7 +157,7 @@ def _meta(
     spread = outcome[noise_free].std(axis=0)
     meta: dict[str, object] = {
         "ceiling": ceiling,
-        "position_classes": design.settings["position_classes"],
+        "position_classes": list(network.inputs.class_names),
         # Noise-free runs of an outcome that is measured against them (a divergence) may all be alike.
         "outcome_sd": np.where(spread > 0, spread, outcome.std(axis=0)).tolist(),
         "natural_runs": int(noise_free.sum()),
@@ -250,7 +250,7 @@ def _refuse_perturbations_not_at_site(
     rows : ndarray (N,) of int
         Rows of the design.
     kind : ndarray (N,)
-        Kind of perturbation of every row (``clean``, ``noise``, ``slot``, ``pair``).
+        Kind of perturbation of every row (``clean``, or one of `PERTURBATIONS`).
     still : ndarray (N,) of bool
         Runs in which nothing that was read at the site differs from the clean run.
 

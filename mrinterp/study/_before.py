@@ -9,6 +9,7 @@ import numpy as np
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import FEWEST_FAMILIES, Plan
+from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
 from mrinterp.knockouts._study_bench import clean_runs
 from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork
@@ -56,7 +57,7 @@ def check_before(
             f"{controls} directions of a site of width {network.width}",
             f"Ask for at most {network.width}",
         )
-    refuse_too_large(*needed_bytes(design, plan, given, network.width), out)
+    refuse_too_large(*needed_bytes(design, plan, given, network.width, len(network.inputs.class_names)), out)
 
 
 def _names(plan: Plan, source: Path, opened: StudyNetwork, design: Design, width: int) -> tuple[str, ...]:
@@ -106,19 +107,23 @@ def _latent_names(plan: Plan, source: Path, width: int) -> tuple[str, ...]:
 
 def _refuse_same_tokens(design: Design, network: CutNetwork) -> None:
     """A substitution that leaves all tokens as they were cannot change anything in the network."""
-    rows = design.rows("discovery", ("slot", "pair"))
-    if not len(rows) or "input_ids" not in network.inputs.tensors:
+    kinds = tuple(k for k in PERTURBATIONS if k != "noise")
+    rows = design.rows("discovery", kinds)
+    if not len(rows):
         return
-    ids = network.inputs.tensors["input_ids"].cpu().numpy()
+    ids = np.concatenate([t.flatten(1).cpu().numpy() for t in network.inputs.tensors.values()], axis=1)
     runs = design.runs
     clean_rows = runs["clean"].to_numpy()[rows]
     own, clean = (runs["input"].to_numpy()[r] for r in (rows, clean_rows))
     still = (ids[own] == ids[clean]).all(axis=1)
     change = np.asarray(design.doses[rows], dtype=float) - np.asarray(design.doses[clean_rows], dtype=float)
-    columns = np.concatenate([design.columns("slot"), design.columns("pair")])
+    columns = np.concatenate([design.columns(kind) for kind in kinds])
     patterns, which = np.unique(change[:, columns], axis=0, return_inverse=True)
     moved = np.bincount(which.ravel(), weights=~still, minlength=len(patterns)) > 0
-    for pattern in patterns[~moved & (patterns != 0).any(axis=1)]:
+    edits = np.isin(design.instruments["kind"].iloc[columns], ("slot", "pair"), invert=True)
+    # Of edits that are drawn word by word, one of several that are done at once may be idle.
+    alone = (patterns != 0).any(axis=1) & ((patterns[:, edits] != 0).sum(axis=1) <= 1)
+    for pattern in patterns[~moved & alone]:
         names = design.instruments["instrument"].iloc[columns[pattern != 0]].map(repr)
         raise InputError(
             f"instrument {' and '.join(names)}",
@@ -129,7 +134,7 @@ def _refuse_same_tokens(design: Design, network: CutNetwork) -> None:
 
 def _refuse_few_runs(plan: Plan, design: Design, features: int) -> None:
     """Every regression needs more perturbed runs than it has features, in estimation and again in replication."""
-    kinds = [k for k in ("noise", "slot", "pair") if len(design.rows("estimation", (k,)))]
+    kinds = [k for k in PERTURBATIONS if len(design.rows("estimation", (k,)))]
     if plan.estimation.kind not in kinds:
         raise InputError(
             "estimation.kind",
@@ -142,10 +147,11 @@ def _refuse_few_runs(plan: Plan, design: Design, features: int) -> None:
             if runs <= features:
                 prompts = len(design.rows(split, ("clean",)))
                 enough = f"instruments.{kind}.runs_per_prompt to {features // prompts + 1}"
+                prompts_of = "prompts" if plan.inputs is None else "inputs"
                 raise InputError(
                     f"splits.{split}",
                     f"{runs} {kind} runs for {features} features: each regression needs more runs than columns",
-                    f"Raise {'prompts.per_family' if kind == 'pair' else enough}, or add families",
+                    f"Raise {f'{prompts_of}.per_family' if kind in PAIRED else enough}, or add families",
                 )
 
 

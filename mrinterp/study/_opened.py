@@ -98,12 +98,8 @@ class Opened(ABC):
     @property
     def _placed_network(self) -> CutNetwork:
         """The network on the design's inputs, read and written at the plan's tokens, or those chosen on discovery."""
-        from mrinterp.positions import named_position
-
-        bare, chosen = self._bare_network, self._choose_position()
-        if chosen is None:
-            return bare
-        return replace(bare, position=named_position(chosen["position"], bare.inputs.class_names))
+        chosen = self._choose_position()
+        return self._bare_network if chosen is None else self._bare_network.placed(chosen["position"])
 
     def _drawn_design(self) -> Design:
         """The design as it is stored, or drawn in memory where it is not stored yet."""
@@ -112,7 +108,10 @@ class Opened(ABC):
         if (self.out / "design").exists():
             return self._stored_design()
         return self._remembered(
-            "drawn design", lambda: make_design(self.plan, self.source, lambda: self._opened.embedding_width)
+            "drawn design",
+            lambda: make_design(
+                self.plan, self.source, lambda: self._opened.embedding_width, lambda: self._opened
+            ),
         )
 
     def prompts_in_words(self) -> list[str]:

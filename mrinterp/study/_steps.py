@@ -17,6 +17,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import HELD_OUT
+from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
@@ -244,10 +245,10 @@ class Steps(Opened):
 
         def scanned(kind: str) -> SumStats:
             return self.folder.kept(
-                f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(panel, kind, kind != "pair")
+                f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(panel, kind, kind not in PAIRED)
             )
 
-        kinds = [k for k in ("noise", "slot", "pair") if (panel.runs["kind"] == k).any()]
+        kinds = [k for k in PERTURBATIONS if (panel.runs["kind"] == k).any()]
         return self._remembered("sumstats", lambda: {kind: scanned(kind) for kind in kinds})
 
     def _check(self) -> list[dict[str, Any]]:

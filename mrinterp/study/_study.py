@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from mrinterp.core.errors import DamagedError, InputError
-from mrinterp.core.plan import Plan, read_plan
+from mrinterp.core.plan import Plan, read_plan, study_path
 from mrinterp.core.run_folder import RunFolder
-from mrinterp.core.study_path import study_path
 from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -445,14 +444,12 @@ class Study(Findings):
         """
         from mrinterp.knockouts._choose_position import choose_position
         from mrinterp.knockouts._rehearsal import expected_precision
-        from mrinterp.positions import named_position
 
         self.folder.check_same_plan(self.plan)
         self.check_before()
         network, design = self._bare_network, self._drawn_design()
         if self.plan.features.position == "auto":
-            chosen = choose_position(network, design)["position"]
-            network = replace(network, position=named_position(chosen, network.inputs.class_names))
+            network = network.placed(choose_position(network, design)["position"])
         given = self._opened.plan_features(network.width)
         return expected_precision(self.plan, network, design, given)
 

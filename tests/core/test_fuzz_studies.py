@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import read_plan
-from mrinterp.core.study_path import study_path
+from mrinterp.core.plan import read_plan, study_path
 from mrinterp.instruments.design import make_design
 from tests.tiny import templates, tiny_study, to_toml
 

@@ -20,7 +20,7 @@ ROOMS = {
     "core": {"stats"},
     "results": {"core", "stats"},
     "tables": BASE,
-    "instruments": BASE,
+    "instruments": BASE | {"perturbations"},
     "perturbations": BASE,
     "mr": BASE,
     "coloc": BASE,

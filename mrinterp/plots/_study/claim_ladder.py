@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.plots._style import METHOD_COLORS, axes, spare
 
 __all__ = ["claim_ladder"]
 
 RUNGS = {
     "observational": "observational, extrapolated",
-    "ivw_noise": "univariable IVW, extrapolated",
-    "ivw_slot": "univariable IVW, extrapolated",
-    "ivw_pair": "univariable IVW, extrapolated",
+    **{f"ivw_{kind}": "univariable IVW, extrapolated" for kind in PERTURBATIONS},
     "within": "within, extrapolated",
     "within_calibrated": "within, calibrated, extrapolated",
     "gradient": "gradient, extrapolated",

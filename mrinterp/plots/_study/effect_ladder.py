@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.plots._style import METHOD_COLORS, axes, spare
 from mrinterp.results._agreement import Agreement
 
@@ -15,6 +16,11 @@ RUNGS = {
     "ivw_noise": "univariable IVW, noise",
     "ivw_slot": "univariable IVW, slots",
     "ivw_pair": "univariable IVW, pairs",
+    **{
+        f"ivw_{kind}": f"univariable IVW, {kind}"
+        for kind in PERTURBATIONS
+        if kind not in ("noise", "slot", "pair")
+    },
     "within": "within, on the cut",
     "gradient": "gradient",
     "knockout": "knockout",
