@@ -14,7 +14,6 @@ from mrinterp.core.plan import Plan
 from mrinterp.core.plan_inputs import EDITS
 
 __all__ = [
-    "Edited",
     "NetworkFacts",
     "Words",
     "edit_instruments",
