@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.instruments.clean_inputs import inputs_with_clean
 from mrinterp.instruments.doses import (
@@ -52,6 +53,12 @@ def factorial_design(
     """
     fillers = {k: tuple(v) for k, v in plan.prompts.fillers.items()}
     check_fillers(fillers)
+    if plan.instruments.paraphrase.model_fields_set or plan.estimation.kind == "paraphrase":
+        raise InputError(
+            "instruments.paraphrase",
+            "templates have no paraphrases",
+            "Give prompts.table with a column 'paraphrase', or leave it out",
+        )
     templates = read_templates(folder / str(plan.prompts.templates), list(fillers))
     by_family = {f"t{t.line:03d}": t for t in templates}
     splits = split_families(list(by_family), plan.splits, plan.seed, plan.estimation.rests_on != "mr")

@@ -167,6 +167,37 @@ def test_prompts_of_a_table_are_edited_and_a_study_rests_on_it(tmp_path: Path, e
     assert study.results["effect"].notna().all()
 
 
+def test_paraphrases_of_a_table_are_runs_of_their_own(tmp_path: Path, encoder: Path) -> None:
+    import json
+
+    lines = []
+    for i, line in enumerate(prompt_table().splitlines()[1:]):
+        prompt, family = line.split(",")
+        words = prompt.split()
+        other = [" ".join([*words[4:], "was", *words[:4]]), f"indeed {prompt}"][: 1 + i % 2]
+        lines.append(json.dumps({"prompt": prompt, "family": family, "paraphrase": other}))
+    (tmp_path / "prompts.jsonl").write_text("\n".join(lines))
+    table = ({"table": "prompts.jsonl", "per_family": 3},)
+    _, design = _opened(
+        tmp_path, encoder, prompts=table, instruments=_instruments(), estimation={"kind": "paraphrase"}
+    )
+    runs = design.runs[design.runs["kind"] == "paraphrase"]
+    given = {json.loads(line)["prompt"]: json.loads(line)["paraphrase"] for line in lines}
+    text, names = design.inputs["text"].to_numpy(), design.instruments["instrument"].to_numpy()
+    for run in runs.itertuples():
+        clean = text[design.runs["input"].iloc[run.clean]]
+        done = [n for n in names[design.doses[run.run] != 0] if not n.startswith("placebo")]
+        number = int(done[0].removeprefix("paraphrase:"))
+        assert len(done) == 1
+        assert text[run.input] == given[clean][number - 1]
+    assert set(names[design.columns("paraphrase")]) == {"paraphrase:1", "paraphrase:2"}
+    (tmp_path / "prompts.csv").write_text(prompt_table())
+    asked = _instruments(paraphrase={"runs_per_prompt": 2})
+    for prompts in (({"table": "prompts.csv"},), {}):
+        with pytest.raises(InputError, match="paraphrase"):
+            _opened(tmp_path, encoder, prompts=prompts, instruments=asked)
+
+
 def run_study_results(folder: Path, network: Path, **changes: Any) -> Study:
     """A study carried out up to its results, without figures and page."""
     study = Study.from_toml(write_study(folder, network, **changes), folder / "run", allow_code=True)
