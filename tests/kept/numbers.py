@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -20,11 +21,11 @@ LEFT_OUT = {"provenance", "versions", "created", "seconds", "run_seconds"}
 
 
 def numbers(value: Any, name: str = "", depth: int = 0) -> dict[str, list[float]]:
-    """Name of a field to its numbers; words count as whether they are "ok", other objects as their fields."""
+    """Name of a field to its numbers; words count as `_words` has them, other objects as their fields."""
     if value is None or callable(value) or depth > 6:
         return {}
     if isinstance(value, str):
-        return {name: [float(value == "ok")]} if name.endswith("status") else {}
+        return {name: _words([value])} if name.endswith(("status", "verdict")) else {}
     if isinstance(value, bool | int | float | np.number | np.bool_):
         return {name: [float(value)]}
     if isinstance(value, pd.DataFrame):
@@ -51,7 +52,7 @@ def _array(value: np.ndarray, name: str) -> list[float]:
     if value.dtype.kind in "OUS":
         plain = [v for v in value.ravel() if isinstance(v, bool | int | float | np.number)]
         if len(plain) < value.size:
-            return [float(v == "ok") for v in value.ravel()] if name.endswith("status") else []
+            return _words([str(v) for v in value.ravel()[:MOST]])
         value = np.asarray(plain)
     if value.dtype.kind not in "fiub":
         return []
@@ -62,6 +63,12 @@ def _array(value: np.ndarray, name: str) -> list[float]:
     weights = np.random.default_rng(len(flat)).uniform(0.5, 1.5, (3, len(flat)))
     sums = weights @ np.where(known, flat, 0.0)
     return [float(len(flat)), float(known.sum()), *sums.tolist()]
+
+
+def _words(said: list[str]) -> list[float]:
+    """Verdicts and names, which are a word or two, by what they are; sentences by which of them are the same."""
+    places = {text: k for k, text in reversed(list(enumerate(said)))}
+    return [zlib.crc32(t.encode()) / 2**32 if len(t.split()) <= 2 else 2.0 + places[t] for t in said]
 
 
 def moved(before: dict[str, list[float]], now: dict[str, list[float]]) -> list[str]:

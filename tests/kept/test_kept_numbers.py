@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.kept import coloc, mr, networks, reading, stats
+from tests.kept import coloc, edges, mr, networks, reading, stats
 from tests.kept.numbers import moved, numbers, read, write
 
 ROOMS: dict[str, Callable[[], dict[str, Callable[[], Any]]]] = {
     "coloc": coloc.cases,
+    "edges": edges.cases,
     "mr": mr.cases,
     "networks": networks.cases,
     "reading": reading.cases,
