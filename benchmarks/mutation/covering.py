@@ -13,6 +13,8 @@ from coverage import CoverageData
 
 ROOT = Path(__file__).parents[2]
 MOST_TESTS, MOST_SECONDS = 40, 25.0
+KEPT, MOST_KEPT = "tests/kept/test_kept_numbers.py", 10.0
+"""Cases of kept numbers take milliseconds each: as many as the other tests, in at most so many seconds, come first."""
 AGAIN = 4
 """So many times as much for survivors that are tried again."""
 Lines = dict[tuple[str, int], set[str]]
@@ -137,7 +139,7 @@ def add_compiled(lines: Lines) -> None:
 def chosen(
     tests: set[str], seconds: dict[str, float], share: dict[str, float], first: list[str]
 ) -> list[str]:
-    """At most 40 tests, 160 where some come first: four of each test function in turn, as time allows.
+    """At most 40 tests, 160 where some come first: four of each test function in turn, as time allows; before them kept numbers.
 
     Parameters
     ----------
@@ -146,16 +148,21 @@ def chosen(
     first : list of str
         Tests of these files come before all others.
     """
+    times = AGAIN if first else 1
+    kept: list[str] = []
+    for test in sorted((t for t in tests if t.startswith(KEPT)), key=lambda t: (-share[t], seconds[t], t)):
+        if len(kept) < MOST_TESTS * times and sum(seconds[t] for t in [*kept, test]) < MOST_KEPT * times:
+            kept.append(test)
     functions: dict[tuple[bool, str], list[str]] = defaultdict(list)
-    for test in sorted(tests, key=lambda t: (-share[t], seconds[t], t)):
+    for test in sorted(tests - set(kept), key=lambda t: (-share[t], seconds[t], t)):
         functions[not any(test.startswith(f) for f in first), test.split("[")[0]].append(test)
     by_turn = [(later, k // 4, test) for (later, _), of in functions.items() for k, test in enumerate(of)]
     order = [test for _, _, test in sorted(by_turn, key=lambda t: t[:2])]
-    found, total, times = order[:1], seconds[order[0]], AGAIN if first else 1
-    for test in order[1:]:
+    found, total = order[: not kept], sum(seconds[t] for t in order[: not kept])
+    for test in order[len(found) :]:
         if len(found) < MOST_TESTS * times and total + seconds[test] < MOST_SECONDS * times:
             found, total = [*found, test], total + seconds[test]
-    return found
+    return kept + found
 
 
 def shares(lines: Lines, files: set[str]) -> dict[str, dict[str, float]]:

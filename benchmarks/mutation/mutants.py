@@ -4,8 +4,9 @@
 test took (about twice as long as the tests themselves). ``python benchmarks/mutation/mutants.py run --mutants 300 --seed 0``
 then draws mutants at random (one operator or one constant, changed on a covered line of ``stats``, ``mr``, ``coloc``,
 ``knockouts``, ``scan``, ``diagnostics`` and ``models``), runs for each at most 40 tests that ran its line, the most
-specific first, and writes ``benchmarks/results/mutants.csv`` and ``mutants.md``. Each verdict is kept as it comes, and
-a second call goes on from there.
+specific first, and as many cases of kept numbers before them, and writes ``benchmarks/results/mutants.csv`` and ``mutants.md``. Each verdict is kept as it comes, and
+a second call goes on from there. A mutant is put into code that is loaded already (`in_place`), or, where it changes
+what runs at import, into a copy of the project (`forks`).
 
 Lines of compiled kernels are not seen by coverage: they count as covered by the tests that ran a line which names a
 function of the kernel's module.
@@ -20,6 +21,7 @@ drawn, each has its table (``--name``).
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -36,6 +38,7 @@ import numpy as np
 import pandas as pd
 from covering import AGAIN, MOST_TESTS, ROOT, Lines, chosen, cover, covering, shares
 from forks import Runner, copies, without_callers
+from in_place import UNCHANGED
 from places import Mutant, Places
 from tqdm import tqdm
 
@@ -57,6 +60,48 @@ def drawn(lines: Lines, count: int, seed: int) -> list[Mutant]:
     dice = random.Random(seed)
     dice.shuffle(places)
     return [m for m in map(dice.choice, places) if lines.get((m.file, m.line))][:count]
+
+
+class InPlace:
+    """A process that has imported rooms and tests, and changes what is loaded in a fork for each mutant."""
+
+    def __init__(self) -> None:
+        command = [
+            sys.executable,
+            str(Path(__file__).with_name("in_place.py")),
+            json.dumps(ROOMS),
+            json.dumps(TESTS),
+        ]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __call__(self, mutant: Mutant | None, tests: list[str], patience: float) -> tuple[int | None, str]:
+        """Pytest's exit code (None: out of time) and the first test that failed."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        order = {"mutant": mutant and asdict(mutant), "tests": tests, "patience": patience}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        code, failed = json.loads(self.process.stdout.readline())
+        return code, failed
+
+    def verdict(self, mutant: Mutant, tests: list[str], patience: float) -> tuple[str, str] | None:
+        """Whether one of the tests fails with the mutant, and which one; None where it cannot be put in place."""
+        while tests:
+            code, failed = self(mutant, tests, patience)
+            if code == UNCHANGED:
+                return None
+            if code is None:
+                return "killed (time)", ""
+            if code == 0:
+                return "survived", ""
+            suspects = [failed] if failed in tests else tests
+            if failed in SOUND or self(None, suspects, patience)[0] == 0:
+                SOUND.add(failed)
+                return "killed", failed or f"exit {code}"
+            if failed not in tests:
+                break
+            tests = [t for t in tests if t != failed]
+        return "not tried", ""
 
 
 STAMPS = counted(1_000_000_000)
@@ -113,20 +158,23 @@ def tried(
     os.environ.setdefault("MRINTERP_REFERENCE", str(ROOT.parent / "shared" / "reference"))
     before = pd.read_csv(kept, dtype={"old": str, "new": str}) if kept.exists() else pd.DataFrame()
     known = {(m["file"], m["start"], m["new"]): m for m in before.to_dict("records")}
-    runners: Queue[Runner] = Queue()
+    runners: Queue[tuple[InPlace, Runner]] = Queue()
     for tree in copies(work, jobs):
-        runners.put(Runner(tree))
+        runners.put((InPlace(), Runner(tree)))
 
     def one(mutant: Mutant) -> dict[str, object]:
         key = (mutant.file, mutant.start, mutant.new)
         if key in known:
             return dict(known[key])
         tests = chosen(lines[mutant.file, mutant.line], seconds, specific[mutant.file], first)
-        runner, start = runners.get(), time.monotonic()
+        both, start = runners.get(), time.monotonic()
+        patience = 20 + 2 * sum(seconds[t] for t in tests)
         try:
-            outcome, by = verdict(mutant, tests, runner, 40 + 4 * sum(seconds[t] for t in tests))
+            outcome, by = both[0].verdict(mutant, tests, patience) or verdict(
+                mutant, tests, both[1], patience
+            )
         finally:
-            runners.put(runner)
+            runners.put(both)
         code = (ROOT / mutant.file).read_text().splitlines()[mutant.line - 1].strip()
         row = asdict(mutant) | {"code": code, "tests": len(tests), "verdict": outcome, "by": by}
         row["seconds"] = round(time.monotonic() - start, 1)
