@@ -12,8 +12,10 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Iterator
@@ -181,6 +183,7 @@ OPTIONS = ["-q", "--no-header", "--tb=no", "-pno:cacheprovider", "-pno:cov", "-p
 def attempt(mutant: Mutant | None, tests: list[str], patience: float) -> tuple[int | None, str]:
     """Pytest's exit code (None: out of time) and what failed first, in a fork that has the mutant (None: as it is)."""
     reading, writing = os.pipe()
+    folder = tempfile.mkdtemp()
     child = os.fork()
     if child == 0:
         code, first = 99, First()
@@ -190,11 +193,10 @@ def attempt(mutant: Mutant | None, tests: list[str], patience: float) -> tuple[i
             null = os.open(os.devnull, os.O_RDWR)
             for stream in (0, 1, 2):
                 os.dup2(null, stream)
-            temporary = f"--basetemp=/tmp/mutants{os.getpid()}"
             if mutant is not None and not put(mutant):
                 code = UNCHANGED
             else:
-                code = int(pytest.main([*OPTIONS, "-x", temporary, *tests], plugins=[first]))
+                code = int(pytest.main([*OPTIONS, "-x", f"--basetemp={folder}", *tests], plugins=[first]))
         finally:
             os.write(writing, json.dumps([code, first.failed]).encode())
             os._exit(0)
@@ -209,6 +211,7 @@ def attempt(mutant: Mutant | None, tests: list[str], patience: float) -> tuple[i
         os.waitpid(child, 0)
     said = os.read(reading, 1 << 16) if time.monotonic() < end else b""
     os.close(reading)
+    shutil.rmtree(folder, ignore_errors=True)
     return tuple(json.loads(said)) if said else (None, "")
 
 
