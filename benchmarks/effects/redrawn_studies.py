@@ -11,9 +11,11 @@ knockouts alone. Writes ``redrawn_studies.csv`` (a row per cell: network, outcom
 ``redrawn_studies.md`` (every bar, met or missed) and ``redrawn_studies.png`` to ``benchmarks/results``.
 
 Outcomes: ``smooth`` as computed; ``probability`` its logistic function about the median, in sd; ``label`` above the
-median or not; ``sampled`` one draw of the probability per run, drawn anew in every study. The prediction goes through
-the same function. Effects of the contrast are per natural sd, (high - low) / 2.563; of the shift per sd of the mean
-over tokens; of the others the change itself (resampling: slope on the change of the reading, per natural sd).
+median or not; ``sampled`` one draw of the probability per run, drawn anew in every study. The prediction of a probability
+goes through the same function. Labels and draws have none, as in `mrinterp.knockouts.rectified_contrast`, since no gradient
+flows through them: their knockouts stand alone. Effects of the contrast are per natural sd, (high - low) / 2.563; of the
+shift per sd of the mean over tokens; of the others the change itself (resampling: slope on the change of the reading, per
+natural sd).
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from redrawn_bars import bars, figure, report
+from scipy import stats
 from truth_tables import TruthTable, read
 
 from mrinterp.stats import rectified_mean
@@ -34,6 +37,7 @@ from mrinterp.stats.tests.tails import critical_value
 
 HERE = Path(__file__).parent.parent
 SCALES = ("smooth", "probability", "label", "sampled")
+PREDICTED = ("smooth", "probability")
 DESIGNS = {"10 x 4": (10, 4), "20 x 2": (20, 2)}
 KINDS = ("contrast", "resample", "mean", "zero", "shift")
 NATURAL_SD = 2.563
@@ -118,6 +122,8 @@ def runs_of(table: TruthTable, outcome: int, kind: str) -> Runs:
             ],
             axis=-1,
         )
+    # A prediction of 0 has the weight 0, as one that is missing.
+    made["predicted"] *= np.isin(SCALES, PREDICTED)
     pair = tuple(scaled(ends(table.change, arms), clean, "sampled") for arms in (take, against))
     return Runs(
         **made,
@@ -143,11 +149,12 @@ def resampled_size(table: TruthTable, outcome: int) -> Array:
     return np.stack(parts, axis=-1)
 
 
-def lower_bound(each: Array) -> Array:
-    """Lower 95% bound of the root of a mean over families, (..., families, K, 4) -> (..., K, 4)."""
+def root_bounds(each: Array, level: float = 0.9) -> tuple[Array, Array]:
+    """Bounds of the root of a mean over families, (..., families, K, 4) -> (..., K, 4) each; one-sided at 95%."""
     count = each.shape[-3]
-    error = each.std(axis=-3, ddof=1) / np.sqrt(count)
-    return np.sqrt(np.maximum(each.mean(axis=-3) - critical_value(0.95, count - 1) * error, 0))
+    half = critical_value(level, count - 1) * each.std(axis=-3, ddof=1) / np.sqrt(count)
+    mean = each.mean(axis=-3)
+    return np.sqrt(np.maximum(mean - half, 0)), np.sqrt(mean + half)
 
 
 def covered(estimate: Array, half: Array, truth: Array, truth_half: Array) -> Array:
@@ -225,10 +232,10 @@ def studies_apart(values: Array) -> Array:
 def redraws(
     runs: Runs, design: tuple[int, int], count: int, seed: int, at_once: int = 50
 ) -> dict[str, Array]:
-    """R studies, each array (R, K, 4): estimates, half widths, the truth, and resampling's lower bound.
+    """R studies, each array (R, K, 4): estimates, half widths, the truth, and bounds of what resampling does.
 
-    ``rectified``, ``own`` (a weight of the prediction for every feature quite of its own), ``alone`` and ``truth``, each with
-    its ``..._half``; ``unflipped``; ``resampled``.
+    ``rectified``, ``alone`` and ``truth``, each with its ``..._half``; ``df`` of the first; ``unflipped``;
+    ``resampled_lower, resampled_upper``.
     """
     rng = np.random.default_rng(seed)
     parts = [batch(rng, runs, design, min(at_once, count - a)) for a in range(0, count, at_once)]
@@ -250,17 +257,14 @@ def batch(rng: np.random.Generator, runs: Runs, design: tuple[int, int], R: int)
     size = np.tile([largest_label(runs) if s == "label" else np.nan for s in SCALES], R)
     size = np.broadcast_to(size, (K, O))
     rectified = rectified_mean(C, g, named, everyone, its_family, largest=size)
-    C, g, everyone = (x.reshape(len(x), 1, K * O) for x in (C, g, everyone))
-    own = rectified_mean(C, g, named, everyone, its_family, largest=size.reshape(1, -1))
     truth = rectified_mean(studies_apart(effect), None, whose)
-    found = {"unflipped": rectified.unflipped}
-    for name, x in (("rectified", rectified), ("own", own)):
-        found |= {name: x.beta, f"{name}_half": (x.upper - x.lower) / 2}
+    found = {"rectified": rectified.beta, "rectified_half": (rectified.upper - rectified.lower) / 2}
+    found |= {"df": rectified.df, "unflipped": rectified.unflipped}
     for name, x in (("alone", rectified), ("truth", truth)):
         found |= {name: x.alone, f"{name}_half": critical_value(0.95, x.alone_df) * x.alone_se}
-    resampled = lower_bound(runs.resampled[made.knocked].mean(axis=2))
+    lower, upper = root_bounds(runs.resampled[made.knocked].mean(axis=2))
     apart = {k: v.reshape(K, R, len(SCALES)).swapaxes(0, 1) for k, v in found.items()}
-    return apart | {"resampled": resampled}
+    return apart | {"resampled_lower": lower, "resampled_upper": upper}
 
 
 def largest_label(runs: Runs) -> float:
@@ -269,13 +273,10 @@ def largest_label(runs: Runs) -> float:
 
 
 def correlation(runs: Runs) -> Array:
-    """Correlation (K, 4) of effect and prediction across all prompts, drawn where sampled; nan where either is constant."""
-    effect = runs.effect.copy()
-    every = np.arange(len(effect))
-    effect[..., SCALES.index("sampled")] = sampled_effect(np.random.default_rng(0), runs, every)
+    """Correlation (K, 4) of effect and prediction across all prompts; nan where either is constant, or there is none."""
     out = np.full(runs.effect.shape[1:], np.nan)
     for k, s in np.ndindex(*out.shape):
-        x, y = effect[:, k, s], runs.predicted[:, k, s]
+        x, y = runs.effect[:, k, s], runs.predicted[:, k, s]
         known = np.isfinite(x) & np.isfinite(y)
         if known.sum() > 2 and x[known].std() > 1e-9 and y[known].std() > 1e-9:
             out[k, s] = np.corrcoef(x[known], y[known])[0, 1]
@@ -292,7 +293,7 @@ def cells(
     for outcome, kind in product(range(len(table.outcomes)), there):
         runs = runs_of(table, outcome, kind)
         whole = np.nan_to_num(rectified_mean(runs.effect, None, runs.family).alone)
-        missable = lower_bound(runs.resampled[rows_of(runs.family)].mean(axis=1)) > RESAMPLED
+        missable = root_bounds(runs.resampled[rows_of(runs.family)].mean(axis=1), 0.95)[0] > RESAMPLED
         rho = correlation(runs)
         for design, size in DESIGNS.items():
             stacked = redraws(runs, size, count, seed=len(found))
@@ -301,77 +302,102 @@ def cells(
                 cell = {"network": network, "outcome": table.outcomes[outcome], "kind": kind}
                 cell |= {"scale": scale, "design": design}
                 ratio = all_families(C) / size[0]
-                found.append(cell | scores(one, whole[:, s], rho[:, s], missable[:, s], ratio))
+                drawn = scale == "sampled"
+                found.append(cell | scores(one, whole[:, s], rho[:, s], missable[:, s], ratio, drawn))
     return found
 
 
 def scores(
-    one: dict[str, Array], whole: Array, rho: Array, missable: Array, ratio: float
+    one: dict[str, Array], whole: Array, rho: Array, missable: Array, ratio: float, drawn: bool
 ) -> dict[str, object]:
-    """A cell's numbers, from R studies of K features: arrays (R, K); ``whole`` (K,) the effects on all families."""
+    """A cell's numbers, from R studies of K features: arrays (R, K); ``whole`` (K,) the effects on all families.
+
+    As `mrinterp.effects.claim_verdicts`, a study calls negligible only what its own resampled prompts show to be small
+    too, unless the outcome is ``drawn``; and causal, where it is, what stands out among all features.
+    """
     matter = np.abs(whole) > MATTERS
     hit = covered(one["rectified"], one["rectified_half"], one["truth"], one["truth_half"])
-    alone, own = (
-        covered(one[k], one[f"{k}_half"], one["truth"], one["truth_half"]) for k in ("alone", "own")
-    )
+    alone = covered(one["alone"], one["alone_half"], one["truth"], one["truth_half"])
     words = verdict(one["rectified"] - one["rectified_half"], one["rectified"] + one["rectified_half"], 1.0)
     words[one["unflipped"]] = "indeterminate"
+    called = words == "causal"
+    if drawn:
+        words[called & ~stand_out(one)] = "indeterminate"
     size = np.nan_to_num(np.abs(one["rectified"]), nan=-1)
     ten = size >= np.sort(size, axis=1)[:, -min(10, size.shape[1])][:, None]
-    contradicted = one["resampled"] > RESAMPLED
     slopes = np.array(
         [[slope_of(b, t) for b, t in zip(one[k], one["truth"], strict=True)] for k in ("rectified", "alone")]
     )
     good = (np.abs(slopes - 1) <= 0.1).mean(axis=1)
-    negligible = (words == "negligible") & missable
+    alone_negligible = words == "negligible"
+    negligible = alone_negligible & (drawn | (one["resampled_upper"] <= RESAMPLED))
+    at_stake = max(missable.sum() * len(hit), 1)
     return {
         "features": len(whole),
         "matter": int(matter.sum()),
         "coverage_all": _mean(hit),
         "coverage_matter": _mean(hit[:, matter]),
         "alone_coverage_matter": _mean(alone[:, matter]),
-        "own_coverage_matter": _mean(own[:, matter]),
         "below_85": share_below(_by_study(hit, matter)),
         "alone_below_85": share_below(_by_study(alone, matter)),
         "causal": int((words == "causal").sum() / len(hit)),
         "coverage_causal": _mean(hit[words == "causal"]),
-        "alone_coverage_causal": _mean(alone[words == "causal"]),
+        "false_coverage_rate": false_coverage_rate(hit, words == "causal"),
+        "coverage_causal_each": _mean(hit[called]),
+        "false_coverage_rate_each": false_coverage_rate(hit, called),
         "coverage_ten": _mean(hit[ten]),
         "slope": float(np.median(slopes[0])),
         "slope_within": good[0],
         "alone_slope_within": good[1],
         **widths(one, matter, rho, ratio),
         "missable": int(missable.sum()),
-        "missed": float(negligible.sum() / max(missable.sum() * len(hit), 1)),
-        "missed_after_resampling": float(
-            (negligible & ~contradicted).sum() / max(missable.sum() * len(hit), 1)
-        ),
-        "worst_feature_missed": float((negligible & ~contradicted).mean(axis=0).max(initial=0)),
+        "missed": float((alone_negligible & missable).sum() / at_stake),
+        "missed_after_resampling": float((negligible & missable).sum() / at_stake),
+        "worst_feature_missed": float((negligible & missable).mean(axis=0).max(initial=0)),
+        "negligible": float(negligible.sum(axis=1).mean()),
+        "negligible_by_contrast": float(alone_negligible.sum(axis=1).mean()),
+        "sign_varies": float((alone_negligible & (one["resampled_lower"] > RESAMPLED)).sum(axis=1).mean()),
         "unflipped": float(one["unflipped"].mean()),
     }
 
 
+def false_coverage_rate(hit: Array, called: Array) -> float:
+    """Mean over studies of the share of the called features whose interval misses; 0 where none is called.
+
+    Source: Benjamini & Yekutieli 2005, 10.1198/016214504000001907.
+    """
+    missed = np.where(called, hit == 0, False).sum(axis=1)
+    return float((missed / np.maximum(called.sum(axis=1), 1)).mean())
+
+
+def stand_out(one: dict[str, Array]) -> Array:
+    """Effects (R, K) beyond the ROPE at a false discovery rate of .05 over a study's features."""
+    error = one["rectified_half"] / critical_value(0.95, one["df"])
+    p = 2 * stats.t.sf((np.abs(one["rectified"]) - 1.0) / np.where(error > 0, error, np.nan), one["df"])
+    p = np.where(np.isfinite(p), np.minimum(p, 1.0), 1.0)
+    return np.asarray(stats.false_discovery_control(p, axis=1) <= 0.05)
+
+
 def widths(one: dict[str, Array], matter: Array, rho: Array, ratio: float) -> dict[str, object]:
     """Half widths in ROPE over features that matter, against the knockouts alone and against what is possible."""
-    half, own, alone = (_root_mean_square(one[k]) for k in ("rectified_half", "own_half", "alone_half"))
+    half, alone = (_root_mean_square(one[k]) for k in ("rectified_half", "alone_half"))
     known = matter & np.isfinite(rho) & (alone > 0.01)
     rho = np.nan_to_num(rho)
     possible = 1 / (1 - rho**2 + rho**2 / ratio)
     strong = known & (np.abs(rho) >= 0.95) & (ratio >= 10)
     weak = known & ~strong
-    found: dict[str, object] = {
+    share, gain = half[strong] / alone[strong], (alone[weak] / half[weak]) ** 2 / possible[weak]
+    return {
         "half_width": _mean(half[matter]),
-        "own_half_width": _mean(own[matter]),
         "alone_half_width": _mean(alone[matter]),
         "rho": _median(rho[known]),
         "strong": int(strong.sum()),
         "weak": int(weak.sum()),
+        "strong_ratio": _median(share),
+        "strong_met": int((share <= 0.5).sum()),
+        "weak_gain_share": _median(gain),
+        "weak_met": int((gain >= 0.8).sum()),
     }
-    for name, width in (("", half), ("own_", own)):
-        share, gain = width[strong] / alone[strong], (alone[weak] / width[weak]) ** 2 / possible[weak]
-        found |= {f"{name}strong_ratio": _median(share), f"{name}strong_met": int((share <= 0.5).sum())}
-        found |= {f"{name}weak_gain_share": _median(gain), f"{name}weak_met": int((gain >= 0.8).sum())}
-    return found
 
 
 def _root_mean_square(x: Array) -> Array:

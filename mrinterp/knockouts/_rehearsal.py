@@ -18,6 +18,7 @@ from mrinterp.knockouts._designs.rectified_contrast import drawn_prompts, moved_
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._study_bench import clean_runs, study_bench
+from mrinterp.knockouts._study_contrast import predicted_splits
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
 from mrinterp.results._check import NotApplicable
@@ -143,7 +144,7 @@ def _table(
     """The rows, from the stand-ins' contrasts and what the gradient says of them, both (P, F, O)."""
     knockout, predicted, family = rehearsed
     most = clean_runs(design, "knockout")["family"].nunique()
-    everyone = clean_runs(design, ("estimation", "knockout"))["family"].nunique()
+    everyone = clean_runs(design, predicted_splits(design))["family"].nunique()
     guess = np.nan_to_num(predicted) if np.isfinite(predicted).any() else None
     moved = (np.abs(np.nan_to_num(knockout)) > 0).any(axis=(0, 1)) & (spread > 0)
     sd = np.where(moved, spread, np.nan)  # what never moved has no width

@@ -30,8 +30,21 @@ __all__ = ["PlantedText", "planted_text"]
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
-TASKS = {"graded": 2, "damped": 3}
-"""How many blocks the network of each task has."""
+
+@dataclass(frozen=True)
+class _Task:
+    """Blocks of the network, steps of training, and the norm that gradients are cut to.
+
+    With three blocks and uncut gradients training left the slope in some seeds (correlation with the log odds .50 to .92),
+    and a network that has not learned its task uses the decoy; cut and 450 steps long it is above .999.
+    """
+
+    blocks: int
+    steps: int
+    steepest: float | None = None
+
+
+TASKS = {"graded": _Task(2, 300), "damped": _Task(3, 450, 0.5)}
 CUES = ("awful", "bad", "poor", "fair", "good", "superb")
 DECOYS = ("mud", "rain", "fog", "breeze", "sun", "gold")
 MODES = ("plainly", "hardly")
@@ -166,7 +179,7 @@ def planted_text(
     *,
     features: int = 16,
     site: str | None = None,
-    steps: int = 300,
+    steps: int | None = None,
     folder: str | Path | None = None,
 ) -> PlantedText:
     """Train a small GPT-2 on sentences with a planted cause and a planted impostor.
@@ -188,8 +201,8 @@ def planted_text(
         Cue, decoy, and ``features - 2`` components: principal ones for ``graded``, independent ones for ``damped``.
     site : str, optional
         Default the residual stream after the first block, ``transformer.h.0``.
-    steps : int
-        Of training, 64 sentences each; 300 take some 10 to 30 seconds on one core.
+    steps : int, optional
+        Of training, 64 sentences each. Default 300 for ``graded`` and 450 for ``damped``: 10 to 40 seconds on one core.
     folder : path, optional
         Where the trained network is kept, and found again. Default: it is trained anew.
 
@@ -219,6 +232,7 @@ def planted_text(
     """
     checked_choice(task, "task", tuple(TASKS))
     checked_seed(seed)
+    steps = TASKS[task].steps if steps is None else steps
     for name, count in (("families", families), ("per_family", per_family), ("steps", steps)):
         checked_count(count, name)
     if not 3 <= checked_count(features, "features") <= 32:
@@ -294,6 +308,7 @@ def _network(task: str, seed: int, steps: int, folder: str | Path | None) -> tor
         POOL,
         BATCH,
         RATE,
+        TASKS[task],
         TOGETHER,
         WORDS,
         LOG_ODDS.tolist(),
@@ -307,7 +322,7 @@ def _network(task: str, seed: int, steps: int, folder: str | Path | None) -> tor
             .eval()
             .requires_grad_(False)
         )
-    shape: dict[str, Any] = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task], "n_head": 4}
+    shape: dict[str, Any] = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task].blocks, "n_head": 4}
     shape |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
     config = transformers.GPT2Config(vocab_size=len(WORDS), bos_token_id=0, eos_token_id=0, **shape)
     with torch.random.fork_rng(devices=[]), _one_thread():
@@ -341,6 +356,7 @@ def _train(network: Any, task: str, seed: int, steps: int) -> None:
     inputs = _inputs(pool)
     chance = torch.from_numpy(1 / (1 + np.exp(-pool.log_odds))).float()
     optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
+    steepest = TASKS[task].steepest
     yes, no, run = WORDS.index("yes"), WORDS.index("no"), torch.arange(BATCH)
     for step in range(steps):
         rows = rng.integers(0, POOL, BATCH)
@@ -352,6 +368,8 @@ def _train(network: Any, task: str, seed: int, steps: int) -> None:
         loss = -(wanted * log_p[:, yes] + (1 - wanted) * log_p[:, no]).mean()
         optimizer.zero_grad()
         loss.backward()
+        if steepest is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), steepest)
         optimizer.step()
 
 

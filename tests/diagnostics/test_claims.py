@@ -99,8 +99,23 @@ def test_what_other_values_move_is_not_negligible() -> None:
     estimates = made([0.5, 0.01, 0.01, 0.0])
     words = claim_verdicts(estimates, ROPE, knocked(rms_bound=bound)).ravel().tolist()
     assert words == ["causal", SIGN_VARIES, "negligible", SIGN_VARIES]
-    drawn = knocked(rms_bound=bound, meta={"sampled_outcomes": ["y"]})
+    upper = np.array([0.9, 0.9, 0.29, 0.27])[:, None]
+    unsure = claim_verdicts(made([0.5, 0.01, 0.01, 0.0]), ROPE, knocked(rms_bound=bound / 9, rms_upper=upper))
+    assert unsure.ravel().tolist() == ["causal", "indeterminate", "indeterminate", "negligible"]
+    drawn = knocked(rms_bound=bound, rms_upper=upper, meta={"sampled_outcomes": ["y"]})
+    assert claim_verdicts(estimates, ROPE, drawn).ravel().tolist()[1:] == ["negligible"] * 3
     assert SIGN_VARIES not in claim_verdicts(estimates, ROPE, drawn)
+
+
+def test_of_a_drawn_outcome_only_what_stands_out_among_all_features_is_causal() -> None:
+    """An effect 2.2 standard errors beyond the region: enough for one interval, not for the best of four."""
+    beta = np.array([0.5, 0.1 + 2.2 * 0.02, 0.0, 0.0])
+    estimates = made(beta.tolist())
+    sampled = knocked(meta={"sampled_outcomes": ["y"]})
+    alone = claim_verdicts(estimates, ROPE, knocked()).ravel().tolist()
+    assert alone == ["causal", "causal", "negligible", "negligible"]
+    found = claim_verdicts(estimates, ROPE, sampled).ravel().tolist()
+    assert found == ["causal", "indeterminate", "negligible", "negligible"]
 
 
 def test_what_cannot_be_told_is_indeterminate() -> None:

@@ -35,9 +35,11 @@ def test_it_is_the_formula_with_families_left_out() -> None:
     everyone = h.mean(axis=0)
 
     def fit(keep: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        a, b = c[keep] - c[keep].mean(axis=0), h[:10][keep] - h[:10][keep].mean(axis=0)
+        rows = np.isin(FAMILY, keep)
+        a, b = (x[rows] - x[rows].mean(axis=0) for x in (C, g))
         pooled = (a * b).sum(axis=(0, 1)) / (b * b).sum(axis=(0, 1))
-        prior = 2 / (len(keep) - 1)
+        r_squared = (a * b).sum(axis=0) ** 2 / (a * a).sum(axis=0) / (b * b).sum(axis=0)
+        prior = 2 * (1 - r_squared) / (len(keep) - 1)
         lam = ((a * b).sum(axis=0) / (b * b).sum(axis=0) + prior * pooled) / (1 + prior)
         return lam, lam * target + (c[keep] - lam * h[:10][keep]).mean(axis=0)
 

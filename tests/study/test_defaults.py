@@ -15,6 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.effects._ladder import without_tsls
 from mrinterp.knockouts._study_bench import clean_runs
+from mrinterp.knockouts._study_contrast import predicted_splits
 from mrinterp.report.terminal import precision_text
 from mrinterp.results import NotApplicable
 from mrinterp.study import Study
@@ -395,7 +396,10 @@ class TestSmallStudies:
         return study
 
     def test_forty_families_are_enough_and_ten_are_knocked_out(self, begun: Study) -> None:
-        from mrinterp.core.design import SPLITS
+        from types import SimpleNamespace
+        from typing import cast
+
+        from mrinterp.core.design import SPLITS, Design
 
         assert [begun.design.families(s) for s in SPLITS] == [10, 10, 10, 10]
         assert begun.pilot["families"] == 10
@@ -404,6 +408,10 @@ class TestSmallStudies:
         assert knocked["contrast"]["family"].nunique() == 10
         assert {knocked[n]["family"].nunique() for n in ("judge", "again")} == {5}
         assert not set(knocked["contrast"]["family"]) & set(clean_runs(begun.design, "discovery")["family"])
+        predicted = predicted_splits(begun.design)
+        assert clean_runs(begun.design, predicted)["family"].nunique() == 30
+        many = SimpleNamespace(runs=pd.DataFrame({"family": range(160)}))
+        assert predicted_splits(cast("Design", many)) == ("estimation", "knockout")
 
     def test_claims_on_instruments_still_need_forty_in_each_split(
         self, tiny_encoder: Path, tmp_path: Path

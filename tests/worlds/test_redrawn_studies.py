@@ -111,7 +111,32 @@ def test_scores_by_hand(modules: Any) -> None:
     assert redrawn.share_below(np.array([0.8, 0.85, 0.9, np.nan])) == pytest.approx(1 / 3)
     assert redrawn.slope_of(np.array([2.0, 4.0, np.nan]), np.array([1.0, 2.0, 9.0])) == 2
     each = np.array([1.0, 1.0, 1.0, 1.0]).reshape(4, 1, 1)
-    assert redrawn.lower_bound(each)[0, 0] == 1
+    assert [b[0, 0] for b in redrawn.root_bounds(each)] == [1, 1]
+    hit = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0]])
+    called = np.array([[True, True, False], [False, False, False]])
+    assert redrawn.false_coverage_rate(hit, called) == 0.25
+
+
+def test_draws_and_labels_have_the_intervals_of_their_knockouts_alone(modules: Any, table: Any) -> None:
+    redrawn = modules[0]
+    found = redrawn.redraws(redrawn.runs_of(table, 0, "contrast"), (10, 4), 20, seed=2)
+    same = [np.allclose(found["rectified"][..., s], found["alone"][..., s]) for s in range(4)]
+    assert same == [s not in redrawn.PREDICTED for s in redrawn.SCALES]
+    drawn = redrawn.SCALES.index("sampled")
+    np.testing.assert_allclose(found["rectified_half"][..., drawn], found["alone_half"][..., drawn])
+
+
+def test_after_selection_only_what_stands_out_among_all_is_called(modules: Any) -> None:
+    redrawn = modules[0]
+    t, K = 2.262, 20
+    shape = np.zeros((1, K))
+    one = {"rectified": shape.copy(), "rectified_half": shape + t, "df": shape + 9.0}
+    one["rectified"][0, 0] = 1.0 + 2.5
+    # 2.5 standard errors beyond the region: an interval by itself says causal, one of twenty does not.
+    assert (one["rectified"] - one["rectified_half"])[0, 0] > 1
+    assert not redrawn.stand_out(one).any()
+    one["rectified"][0, 0] = 1.0 + 6.0
+    assert redrawn.stand_out(one).ravel().tolist() == [True] + [False] * (K - 1)
 
 
 def test_effects_per_natural_sd_in_ropes(modules: Any, table: Any) -> None:

@@ -28,7 +28,7 @@ STILL = (
 )
 
 PRIOR = 2.0
-"""Families that the weight pooled over features counts for, beside a feature's own."""
+"""Families that the weight pooled over features counts for, beside a feature's own, where own says nothing (r^2 of 0)."""
 
 WHOLE = 1.0 - 1e-8
 """Weight of a family from which on it is all there is."""
@@ -97,10 +97,16 @@ class Rectified:
 
 @dataclass(frozen=True, eq=False)
 class FamilyMeans:
-    """Means (C, F, O) of families over the prompts that count, and their weights (C, F, O), which sum to 1."""
+    """Means (C, F, O) of families over the prompts that count, and their weights (C, F, O), which sum to 1.
+
+    Of prompts ``x`` (P, F, O), those that are ``counted``, of families numbered by ``codes`` (P,).
+    """
 
     each: Array
     weight: Array
+    x: Array
+    counted: Counted
+    codes: NDArray[np.int_]
 
     @property
     def count(self) -> NDArray[np.int_]:
@@ -130,6 +136,19 @@ class FamilyMeans:
     def covariance(self, other: Array) -> Array:
         """Covariance (F, O) over families with another quantity's deviations (C, F, O)."""
         return np.asarray((self.weight * self.off * other).sum(axis=0) * _sample(self.count))
+
+    @property
+    def apart(self) -> Array:
+        """How far prompts are off their family's mean, (P, F, O); 0 where they do not count, or are off by rounding."""
+        mean = self.each[self.codes]
+        off = np.where(self.counted, self.x - mean, 0.0)
+        return np.where(np.abs(off) > 1e-13 * np.abs(mean), off, 0.0)
+
+    def within(self, other: FamilyMeans) -> Array:
+        """Mean product (C, F, O) of how far prompts are off their family's mean here and in other means of them."""
+        apart = (m.apart for m in (self, other))
+        number = _sums(self.counted.astype(float), self.codes)
+        return _sums(np.multiply(*apart), self.codes) / np.maximum(number, 1.0)
 
     def degrees(self) -> Array:
         """Degrees of freedom (F, O) of the error: families less one, fewer where some weigh more."""
@@ -209,9 +228,10 @@ def rectified_mean(
     Notes
     -----
     With g the prediction and C the knockout, of families c: beta = lam mean_N(g) + mean_n(C - lam g), where lam =
-    cov(C, g) / var(g) over the n, drawn toward the same ratio of sums over features as if that had two families of its own:
-    one weight for all features left intervals wider than those of the knockouts alone where gradients are right for some
-    features and off for others. Unbiased whatever g is, but for the small bias of a fitted ratio. Families weigh by the
+    cov(C, g) / var(g) over the prompts of the n (the means of ten families know a weight badly), drawn toward the same
+    ratio of sums over features as if that had 2 (1 - r^2) families of its own: one weight for all features left intervals
+    wider than those of the knockouts alone where gradients are right for some features and off for others, and a weight
+    whose r^2 is near 1 is known. Unbiased whatever g is, but for the small bias of a fitted ratio. Families weigh by the
     share of their prompts that moved the feature, so alike where all did. (Alike whatever that share, the mean depends
     on how many prompts of a family are looked at, which differs between the n and the rest: coverage .82 to .92 in
     ``benchmarks/results/rectified_simulations.md`` where effect and share go together.) With e = C - lam g the error is
@@ -392,13 +412,18 @@ def _predictions(
 def family_means(x: Array, counted: Counted, family: NDArray[Any]) -> FamilyMeans:
     """Means of families over the prompts that count, of x (P, F, O); a family weighs by the share of those prompts."""
     codes, names = families_of(family)
-    P, F, O = x.shape
-    one = csr_array((np.ones(P), (codes, np.arange(P))), shape=(len(names), P))
-    total = (one @ np.where(counted, x, 0.0).reshape(P, F * O)).reshape(-1, F, O)
-    number = (one @ counted.astype(float).reshape(P, F * O)).reshape(-1, F, O)
+    total, number = _sums(np.where(counted, x, 0.0), codes), _sums(counted.astype(float), codes)
     share = number / np.bincount(codes, minlength=len(names))[:, None, None]
     whole = share.sum(axis=0)
-    return FamilyMeans(total / np.where(number > 0, number, 1.0), share / np.where(whole > 0, whole, 1.0))
+    each, weight = total / np.maximum(number, 1.0), share / np.where(whole > 0, whole, 1.0)
+    return FamilyMeans(each, weight, x, counted, codes)
+
+
+def _sums(x: Array, codes: NDArray[np.int_]) -> Array:
+    """Sums (C, F, O) over the prompts (P, F, O) of every family."""
+    P = len(x)
+    one = csr_array((np.ones(P), (codes, np.arange(P))), shape=(int(codes.max(initial=-1)) + 1, P))
+    return np.asarray((one @ x.reshape(P, -1)).reshape(-1, *x.shape[1:]))
 
 
 def leave_families_out(own: FamilyMeans, mine: FamilyMeans, target: Array) -> LeftOut:
@@ -406,19 +431,28 @@ def leave_families_out(own: FamilyMeans, mine: FamilyMeans, target: Array) -> Le
 
     ``target`` (F, O) is the prediction's mean over all families.
     """
-    count, pull, d, h = own.count, own.pull, own.off, mine.off
-    cross, square, size = mine.covariance(d), mine.covariance(h), _sample(count)
-    lam = _weights(cross, square, count)
-    # What is left of a sum of products about its own mean when family c goes: less weight/(1 - weight) off^2.
-    without = _weights(cross - pull * d * h * size, square - pull * h * h * size, count - 1)
-    moved = -pull * d + without * pull * h + (without - lam) * (target - mine.mean)
+    count, pull = own.count, own.pull
+    (cross, cross_gone), (square, square_gone) = _products(own, mine), _products(mine, mine)
+    own_square, own_gone = _products(own, own)
+    lam = _weights(cross, square, own_square, count)
+    without = _weights(cross - cross_gone, square - square_gone, own_square - own_gone, count - 1)
+    moved = -pull * own.off + without * pull * mine.off + (without - lam) * (target - mine.mean)
     return LeftOut(lam, np.where(own.weight > 0, moved, 0.0))
 
 
-def _weights(cross: Array, square: Array, count: NDArray[np.int_]) -> Array:
-    """Weight (..., F, O) of each feature's prediction from its covariance with the knockout and its variance."""
+def _products(a: FamilyMeans, b: FamilyMeans) -> tuple[Array, Array]:
+    """Mean product (F, O) of two quantities over prompts, about their means, and what goes of it with each family."""
+    between, within = a.off * b.off, a.weight * a.within(b)
+    whole = (a.weight * between + within).sum(axis=0)
+    # A sum of products about its own mean loses weight/(1 - weight) off^2 with family c.
+    return whole, a.pull * between + within
+
+
+def _weights(cross: Array, square: Array, own_square: Array, count: NDArray[np.int_]) -> Array:
+    """Weight (..., F, O) of each feature's prediction from its products with the knockout, its own, and the knockout's."""
     pooled = _ratio(cross.sum(axis=-2, keepdims=True), square.sum(axis=-2, keepdims=True))
-    prior = PRIOR / np.maximum(count - 1, 1)
+    explained = np.clip(_ratio(cross**2, square * own_square), 0.0, 1.0)
+    prior = PRIOR * (1.0 - explained) / np.maximum(count - 1, 1)
     return _ratio(cross + prior * pooled * square, (1.0 + prior) * square)
 
 
