@@ -10,7 +10,7 @@ import click
 from mrinterp.cli.verbs import say
 
 if TYPE_CHECKING:
-    from mrinterp.study import Study
+    from mrinterp.study import Study, Sweep
 
 __all__ = ["rerun", "run"]
 
@@ -38,9 +38,14 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
 
     STUDY is a TOML file, or the name of one that ships with the package (minilm_sentiment).
     """
+    from mrinterp.core.plan import read_study_file, study_path
     from mrinterp.report.terminal import cost_text, precision_text, summary_text
     from mrinterp.study import Study
+    from mrinterp.study._sweep_plan import is_sweep
 
+    if is_sweep(read_study_file(study_path(study))):
+        _run_sweep(study, out, dry_run, allow_code)
+        return
     opened = Study.from_toml(study, out, allow_code=allow_code)
     _agree(opened, study)
     if not dry_run:
@@ -49,6 +54,19 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
     say(cost_text(opened.cost()))
     say("\n".join(opened.prompts_in_words()))
     say(precision_text(opened.expected_precision(), opened.plan.estimation.rope))
+
+
+def _run_sweep(study: str, out: str | None, dry_run: bool, allow_code: bool) -> None:
+    """Carry out a file that names several sites, dictionaries or positions."""
+    from mrinterp.report.terminal import sweep_cost_text
+    from mrinterp.study import Sweep
+
+    sweep = Sweep.from_toml(study, out, allow_code=allow_code)
+    _agree(sweep, study)
+    if dry_run:
+        say(sweep_cost_text(sweep.cost()))
+        return
+    say(f"{sweep.run().results}\nThe map and every study's page: {sweep.out / 'sweep.html'}")
 
 
 @click.command("rerun", short_help="Repeat a finished run and compare claim by claim.")
@@ -71,7 +89,7 @@ def rerun(run_dir: str, out: str | None, allow_code: bool) -> None:
         sys.exit(1)
 
 
-def _agree(study: Study, place: str) -> None:
+def _agree(study: Study | Sweep, place: str) -> None:
     """Show the Python that a study names and ask for it, where nobody has agreed to it yet; what is agreed to is kept."""
     from mrinterp.core.errors import InputError
     from mrinterp.core.named_code import check_agreed, named_code, remember

@@ -25,6 +25,7 @@ __all__ = [
     "Plan",
     "differences",
     "read_plan",
+    "read_study_file",
     "study_path",
 ]
 
@@ -345,8 +346,19 @@ def read_plan(source: Path | dict[str, Any]) -> tuple[Plan, Path]:
     if isinstance(source, dict):
         return _validated(source, "study"), Path.cwd()
     path = Path(source)
+    return _validated(read_study_file(path), path.name), path.resolve().parent
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """What a study file says, before any key of it is checked.
+
+    Raises
+    ------
+    InputError
+        For a file that is missing, cannot be read, or is no TOML.
+    """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(str(path), "no such study file", "Give the path of a TOML study file") from None
     except (IsADirectoryError, PermissionError) as e:
@@ -361,7 +373,6 @@ def read_plan(source: Path | dict[str, Any]) -> tuple[Plan, Path]:
         raise InputError(
             str(path), f"not valid TOML ({e})", "Correct the line that the message names"
         ) from None
-    return _validated(data, path.name), path.resolve().parent
 
 
 def _refuse_null(value: Any, place: str, key: str = "") -> None:

@@ -97,8 +97,10 @@ class Provenance:
 
 def earlier_plans(run: Path, model: str, outcome: dict[str, Any], rules: str) -> int:
     """Runs beside ``run`` on the same network and outcome under other rules: the looks already taken."""
-    count = 0
-    for path in sorted(Path(run).resolve().parent.glob("*/study.json")):
+    count, beside = 0, Path(run).resolve().parent
+    if (beside / "sweep.json").is_file():
+        return 0  # studies of one sweep are no looks at each other: the sweep counts them all
+    for path in sorted(beside.glob("*/study.json")):
         try:
             other = read_json(path)
             same = other["provenance"]["model"] == model and other["plan"]["outcome"] == outcome

@@ -18,7 +18,7 @@ from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["cost_text", "precision_text", "rerun_text", "summary_text"]
+__all__ = ["cost_text", "precision_text", "rerun_text", "summary_text", "sweep_cost_text"]
 
 
 def summary_text(study: FinishedStudy, top: int = 16) -> str:
@@ -215,6 +215,26 @@ def cost_text(cost: dict[str, float]) -> str:
             f"Memory: about {cost['bytes'] / 2**30:.1f} GiB beyond the libraries; disk: about {cost['disk'] / 2**30:.2f} GiB.",
         ]
     )
+
+
+def sweep_cost_text(costs: pd.DataFrame) -> str:
+    """What a sweep will take: a line for every study, and all together.
+
+    Parameters
+    ----------
+    costs : DataFrame
+        `Sweep.cost`.
+    """
+    lines = [
+        f"  {c['study']}: {c['runs']:,.0f} runs, about {c['seconds'] / 60:.1f} minutes, {c['bytes'] / 2**30:.1f} GiB"
+        for c in costs.to_dict("records")
+    ]
+    total = (
+        f"{len(costs)} studies, one after the other: {costs['runs'].sum():,.0f} runs, about"
+        f" {costs['seconds'].sum() / 60:.1f} minutes, at most {costs['bytes'].max() / 2**30:.1f} GiB of memory;"
+        f" disk: about {costs['disk'].sum() / 2**30:.2f} GiB."
+    )
+    return "\n".join([total, *lines])
 
 
 def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:

@@ -39,5 +39,6 @@ from ._fine_mapping import FineMapping as FineMapping
 from ._kind_comparison import KindComparison as KindComparison
 from ._knockout_effects import KnockoutEffects as KnockoutEffects
 from ._result import Result as Result
+from ._sweep_results import SweepResults as SweepResults
 from ._trait_clusters import TraitCluster as TraitCluster
 from ._trait_clusters import TraitClusters as TraitClusters

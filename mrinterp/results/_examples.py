@@ -38,6 +38,7 @@ from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
+from mrinterp.results._sweep_results import SweepResults
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
 
 __all__ = ["example"]
@@ -195,6 +196,20 @@ def _against_random(maker: _Maker, made: Given) -> Given:
         "p": rank / (R + 1),
         "adjusted_p": rank / (R + 1),
     }
+
+
+def _sweep(maker: _Maker, made: Given) -> Given:
+    effect = np.round(maker.rng.normal(0, 0.3, 6), 3)
+    places = {"study": ["h.0", "h.1"], "site": ["h.0", "h.1"], "position": "last", "dictionary": "units"}
+    studies = pd.DataFrame(places).assign(status="finished")
+    claims = studies.drop(columns="status").loc[np.repeat([0, 1], 3)].reset_index(drop=True)
+    claims = claims.assign(feature=[f"feature {i}" for i in range(6)], outcome="y", effect=effect)
+    found = np.arange(6) % 2 == 0
+    claims = claims.assign(ci_lower=effect - 0.05, ci_upper=effect + 0.05, in_ropes=effect / 0.02)
+    claims = claims.assign(
+        verdict=np.where(found, "causal", "indeterminate"), q=np.where(found, 0.01, 0.4), stands=found
+    )
+    return {"claims": claims, "studies": studies, "alpha": 0.05, "meta": {"title": "layers"}}
 
 
 def _agreement(maker: _Maker, made: Given) -> Given:
@@ -458,6 +473,7 @@ def _alignment_search(maker: _Maker, made: Given) -> Given:
 
 RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AgainstRandom": (AgainstRandom, _against_random),
+    "SweepResults": (SweepResults, _sweep),
     "Agreement": (Agreement, _agreement),
     "AlignmentSearch": (AlignmentSearch, _alignment_search),
     "AttributionScores": (AttributionScores, _attribution_scores),
