@@ -41,6 +41,26 @@ is [minilm_sentiment.toml](../mrinterp/studies/minilm_sentiment.toml).
 In a template `{slot}` is a slot, and a doubled brace (`{{`, `}}`) stands for a brace.
 
 Keys without a default must be given.
+
+## Several studies in one file
+
+A file may name several places; `mrinterp run` then carries out one study for each, in a folder of its own, and goes on with the
+others where one is refused (its row says why):
+
+```toml
+[model]
+site = "transformer.h.*"             # a star stands for one part of a path; or a list: ["transformer.h.2", "transformer.h.8.mlp"]
+
+[[features]]                         # one table, or several dictionaries
+kind = "sae"
+folder = "saes/{site}"               # {site} stands for the site
+position = ["last", "mean"]          # one position, or several
+```
+
+They share prompts, splits and seed. What stands at a false discovery rate of 5% is told over all effects that were tested in any
+of them (column `q`). The folder holds `sweep.html` with a map of sites and positions and links to each study's page, `claims.csv`,
+and `results`, which `mrinterp.study.Sweep.open(folder).results` opens. An effect is compared between sites by its size in
+half widths of the region of practical equivalence.
 """
 KINDS: Mapping[str, Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
     "model": MODEL_KEYS,
