@@ -17,7 +17,12 @@ from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDiff
 from mrinterp.outcomes._outcome import AnchorProjection, outcome_values
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.outcomes._projection_and_callable import CallableOutcome, Projection
-from mrinterp.outcomes._target_outcomes import ContinuationLogProbability, ExampleLoss, KLToClean
+from mrinterp.outcomes._target_outcomes import (
+    AnswerDifference,
+    ContinuationLogProbability,
+    ExampleLoss,
+    KLToClean,
+)
 from mrinterp.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex
 from tests.tiny import tiny_decoder
 
@@ -309,3 +314,18 @@ def test_a_token_beyond_the_vocabulary_is_refused_before_any_run(
     ):
         plain_outcome(OutcomeSection(name="y", kind="logit", target=target), network, tmp_path, 0)
     plain_outcome(OutcomeSection(name="y", kind="logit", target="w19"), network, tmp_path, 0)
+
+
+def test_answers_of_each_run_are_compared() -> None:
+    logits = torch.randn(3, 7, generator=torch.Generator().manual_seed(2))
+    right, wrong = torch.tensor([[1, -1], [2, 3], [0, -1]]), torch.tensor([2, 0, 6])
+    found = AnswerDifference(right, wrong)(logits, torch.ones(3, 1)).flatten()
+    assert found[0] == logits[0, 1] - logits[0, 2]
+    odds = torch.logsumexp(logits[1, [2, 3]], 0) - logits[1, 0]
+    assert torch.isclose(found[1], odds)
+    probability = logits[1].softmax(-1)
+    assert torch.isclose(found[1].exp(), probability[[2, 3]].sum() / probability[0])
+    with pytest.raises(InputError, match="wrong: shape"):
+        AnswerDifference(right, torch.tensor([1, -1, 2]))
+    with pytest.raises(InputError, match="7"):
+        AnswerDifference(right, torch.tensor([1, 7, 2]))(logits, torch.ones(3, 1))
