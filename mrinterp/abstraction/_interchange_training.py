@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._aligned_variable import AlignedVariable, position_for
@@ -17,6 +16,7 @@ from mrinterp.adapters._duplicate import duplicate
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.checks import checked_count, checked_number, checked_seed
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import counted
 from mrinterp.features._feature_view import edit_of
 
 __all__ = ["InterchangeTraining", "train_with_interchange"]
@@ -136,7 +136,7 @@ def train_with_interchange(
     optimizer = torch.optim.Adam(parameters, lr=rate)
     rng = np.random.default_rng([seed, 1])  # 1: batches; the pairs were drawn by the seed itself
     losses = np.empty((steps, 1 + len(alignment)))
-    for step in tqdm(range(steps), desc="interchange training", unit="step", disable=None):
+    for step in counted(range(steps), "interchange training", "step"):
         parts = _losses(adapter, task, alignment, pairs, rng.integers(0, len(pairs), batch))
         total = parts[0] + weight * torch.stack(parts[1:]).mean() if alignment else parts[0]
         optimizer.zero_grad()

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.abstraction._abstraction_task import AbstractionTask
 from mrinterp.abstraction._interchange_pairs import LabelledPairs
@@ -21,6 +20,7 @@ from mrinterp.abstraction._rotation import Rotation
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.core.checks import checked_count, checked_number
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import Bar, progress
 from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.features._feature_view import ChannelMap, FeatureView
 from mrinterp.models._resumption import Resumption
@@ -95,7 +95,7 @@ def fit_rotation(
         )
     key = "" if folder is None else _key(site_runs, pairs, dimensions, settings)
     best: RotationFit | None = None
-    with tqdm(total=settings.steps * settings.starts, desc=what, unit="step", disable=None) as bar:
+    with progress(settings.steps * settings.starts, what, "step") as bar:
         for start in range(settings.starts):
             path = None if folder is None else Path(folder) / f"start-{start}-{key}.npz"
             if path is not None and path.exists():
@@ -140,7 +140,7 @@ def _descend(
     pairs: LabelledPairs,
     settings: RotationSettings,
     start: int,
-    bar: tqdm,
+    bar: Bar,
 ) -> RotationFit:
     seeds = np.random.SeedSequence([settings.seed, start]).generate_state(2)
     rotation = Rotation(runs.width, dimensions, settings.boundary, int(seeds[0])).to(runs.held.device)

@@ -216,6 +216,14 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
         "trust_remote_code": False,
         "output_loading_info": True,
     }
+    config = _config(path)
+    if config.get("quantization_config"):
+        method = dict(config["quantization_config"]).get("quant_method", "a method that it does not name")
+        raise InputError(
+            f"network {path}",
+            f"quantized weights ({method}): what lies outside plain tensors is not hashed",
+            "Take the weights as they were before (in bfloat16), or dequantize() the loaded network and save it",
+        )
     try:
         with _quietly(logging), torch.random.fork_rng(devices=[]):
             # Weights that the folder lacks and no outcome reads (a pooler) are drawn: always alike.
@@ -223,9 +231,11 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
             model, info = loader.from_pretrained(path, **options)
     except (OSError, ValueError) as e:
         first = str(e).strip().splitlines()[0].rstrip(".")
-        raise InputError(
-            f"network {path}", first, "Give a folder with a known architecture and safetensors weights"
-        ) from None
+        fix = "Give a folder with a known architecture and safetensors weights"
+        if "auto_map" in config:
+            first = f"brings code of its own ({', '.join(map(str, config['auto_map'].values()))}), which is not run"
+            fix = "Load it yourself, where you decide about its code, and give the object to Study.from_model"
+        raise InputError(f"network {path}", first, fix) from None
     missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
     if missing:
         raise InputError(
@@ -234,6 +244,15 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
             f"It was saved without a {head} head: choose another head",
         )
     return model.to(dtype)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    """What ``config.json`` says; nothing where it cannot be read, which loading then says."""
+    try:
+        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.attribution._method import (
     Target,
@@ -16,6 +15,7 @@ from mrinterp.attribution._method import (
     target_values,
 )
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import counted
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._bench_gradient import DRAWN, beside_drawn, blocks, gradients
 from mrinterp.knockouts._feature_numbers import Features, feature_numbers
@@ -137,7 +137,7 @@ def _alone(
         return NotApplicable(DRAWN, "gradient")
     S, P = len(nodes), bench.prompts
     total = np.zeros((*bench.values.shape, computed))
-    rows = tqdm(list(blocks(len(numbers) * S * P, bench.block)), desc="integrated gradients", disable=None)
+    rows = counted(list(blocks(len(numbers) * S * P, bench.block)), "integrated gradients")
     for index in rows:
         feature, step, prompt = numbers[index // (S * P)], index // P % S, index % P
         unique, column = np.unique(feature, return_inverse=True)

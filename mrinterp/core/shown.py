@@ -1,16 +1,22 @@
-"""How things of ours print: one line, a few lines, and a bounded table in a notebook."""
+"""How things of ours print: one line, a few lines, a bounded table in a notebook; and how far work has come."""
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from html import escape
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from mrinterp.core.printable import printable
 
-__all__ = ["ROWS_SHOWN", "Shown", "listed"]
+__all__ = ["ROWS_SHOWN", "Bar", "Shown", "counted", "listed", "progress", "stage_progress"]
+
+T = TypeVar("T")
 
 ROWS_SHOWN = 20
 """Rows of the table that a notebook shows; beyond it, how many there are."""
@@ -53,3 +59,95 @@ def listed(names: Sequence[str], most: int = 4) -> str:
     """The first names, separated by commas, and how many more there are."""
     words = ", ".join(str(name) for name in names[:most])
     return words + (f" and {len(names) - most:,} more" if len(names) > most else "")
+
+
+class Bar:
+    """How far one piece of work has come: a bar of its own, or a share of the bar of the stage that it belongs to.
+
+    Parameters
+    ----------
+    total : int
+        Units of work.
+    what, unit : str
+        What is done, and what is counted.
+    """
+
+    def __init__(self, total: int, what: str, unit: str = "it") -> None:
+        self._stage = _STAGE.get()
+        if self._stage is None:
+            self._bar = _new_bar(total, what, unit)
+        else:
+            self._bar = self._stage.taking(total, what, unit)
+
+    def update(self, count: int = 1) -> None:
+        """So much more is done."""
+        self._bar.update(count)
+
+    def close(self) -> None:
+        """It is done; the bar of a stage stays for what comes next in it."""
+        if self._stage is None:
+            self._bar.close()
+
+
+class _StageBar:
+    """One bar for all work of a stage, made when the first of it begins."""
+
+    def __init__(self, stage: str) -> None:
+        self.stage = stage
+        self.bar: Any = None
+
+    def taking(self, total: int, what: str, unit: str) -> Any:
+        """The stage's bar, longer by so much work, which it now names."""
+        said = what if what == self.stage else f"{self.stage}: {what}"
+        if self.bar is None:
+            self.bar = _new_bar(0, said, unit)
+        self.bar.total += total
+        self.bar.set_description(said)
+        return self.bar
+
+
+_STAGE: ContextVar[_StageBar | None] = ContextVar("stage", default=None)
+
+
+@contextmanager
+def stage_progress(stage: str) -> Iterator[None]:
+    """Inside the block, all work shares one bar, which names the stage."""
+    own = _StageBar(stage)
+    token = _STAGE.set(own)
+    try:
+        yield
+    finally:
+        _STAGE.reset(token)
+        if own.bar is not None:
+            own.bar.close()
+
+
+@contextmanager
+def progress(total: int, what: str, unit: str = "it") -> Iterator[Bar]:
+    """A bar for one piece of work, to be updated inside the block; shown at a terminal and in notebooks only."""
+    bar = Bar(total, what, unit)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def counted(things: Sequence[T], what: str, unit: str = "it") -> Iterator[T]:
+    """The things one by one, with a bar that counts them."""
+    with progress(len(things), what, unit) as bar:
+        for thing in things:
+            yield thing
+            bar.update()
+
+
+def _new_bar(total: int, what: str, unit: str) -> Any:
+    from tqdm.auto import tqdm
+
+    # A notebook's output is no terminal, which is what tqdm asks for by itself.
+    quiet: dict[str, Any] = {} if _in_notebook() else {"disable": None}
+    return tqdm(total=total, desc=what, unit=unit, smoothing=0.1, **quiet)
+
+
+def _in_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return hasattr(shell, "kernel")

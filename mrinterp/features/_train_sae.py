@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.core.errors import InputError
+from mrinterp.core.shown import counted
 from mrinterp.features._latents import reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_folder import write_sae
@@ -164,7 +164,7 @@ def train_topk_sae(
     optimizer = torch.optim.Adam(list(weights.values()), lr=rate)
     steps_unused = torch.zeros(latents, dtype=torch.long)
     losses = np.zeros(steps)
-    for step in tqdm(range(steps), desc="train SAE", unit="step", disable=None, smoothing=0.1):
+    for step in counted(range(steps), "train SAE", "step"):
         rows = torch.randint(len(x), (min(batch, len(x)),), generator=generator)
         loss, auxiliary, active = _loss(weights, x[rows], k, steps_unused > max(steps // 10, 1))
         optimizer.zero_grad()

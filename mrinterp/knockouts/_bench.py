@@ -27,6 +27,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
 from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.knockouts._bench_arguments import one_per_prompt, outcome_set, stream, with_span
+from mrinterp.knockouts._bench_from_model import FromModel
 from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
 from mrinterp.models._resumption import Resumption, far_values
 from mrinterp.models._site_heads import check_heads
@@ -44,7 +45,7 @@ EditRows = Callable[[Rows, Rows], Mapping[str, Edit]]
 """Edits of a block, by site: given the arm and the prompt (both (n,)) of each of its runs."""
 
 
-class Bench:
+class Bench(FromModel):
     """P inputs of a network, a view of F features at one site, and what the outcomes are without edits.
 
     Parameters

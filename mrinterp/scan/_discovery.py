@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
+from mrinterp.core.shown import progress
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
@@ -82,7 +82,7 @@ def learn_basis(
             f"no {plan.estimation.kind!r} runs in the design",
             "Ask for runs of that kind, or change the kind",
         )
-    with tqdm(total=3, desc="basis", unit="step", disable=None) as bar:
+    with progress(3, "basis", "step") as bar:
         if dictionary is None:
             dictionary = linear_dictionary(plan, given, read["mean"][noise_free])
             read["features"] = _values(dictionary, read["mean"])

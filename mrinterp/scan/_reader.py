@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.adapters._like_lengths import LikeLengths, blocks_of
 from mrinterp.core.design import Design
+from mrinterp.core.shown import progress
 from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.models._cut import CutNetwork, CutReading
 
@@ -120,7 +120,7 @@ def _shards(
     grid: Sequence[Rows], work: Callable[[Rows], dict[str, NDArray]], folder: Path | None, what: str
 ) -> Iterator[tuple[Rows, dict[str, NDArray]]]:
     """Rows and arrays of one shard after the other, read where it is finished."""
-    with tqdm(total=sum(map(len, grid)), desc=what, unit="run", disable=None, smoothing=0.1) as bar:
+    with progress(sum(map(len, grid)), what, "run") as bar:
         for s, start in enumerate(range(0, len(grid), SHARD_BLOCKS)):
             blocks = grid[start : start + SHARD_BLOCKS]
             rows = np.concatenate(blocks)

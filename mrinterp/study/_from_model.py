@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.storage import check_sums, digest_file, digest_files, to_plain, whole_folder
-from mrinterp.instruments.prompt_table import read_prompts
+from mrinterp.instruments.given_prompts import written_inputs, written_prompts
 
 if TYPE_CHECKING:
     from mrinterp.models._given import GivenObjects, NetworkFacts
@@ -65,14 +61,15 @@ def given_study(
         folder = Path(temporary) / GIVEN
         folder.mkdir()
         asked = dict(rest.pop("prompts", {})) | _only(rest, "families")
-        prompt_keys, texts = _written_prompts(prompts, folder, asked)
+        arrays = written_inputs(prompts, folder, asked)
+        inputs, texts = ({"inputs": arrays}, []) if arrays else _texts(prompts, folder, asked)
         feature_keys = features_section(features, folder, site) | _only(rest, "position")
         outcomes, kept = outcome_sections(outcome, folder)
-        network = _model_section(facts, site, dict(rest.pop("network", {})), tokenizer, texts)
-        if tokenizer is not None and write_tokenizer(tokenizer, folder / "tokenizer", texts[:200]):
+        network = _model_section(facts, site, dict(rest.pop("network", {})), tokenizer, texts, arrays)
+        if tokenizer is not None and texts and write_tokenizer(tokenizer, folder / "tokenizer", texts[:200]):
             network["tokenizer"] = f"{GIVEN}/tokenizer"
-        data = {"title": title, "model": network, "features": feature_keys, "prompts": prompt_keys}
-        plan, _ = read_plan(to_plain({**data, "outcome": outcomes, **rest}))
+        data = {"title": title, "model": network, "features": feature_keys, "outcome": outcomes}
+        plan, _ = read_plan(to_plain({**data, **inputs, **rest}))
         _keep(folder, place)
     return plan, place, GivenObjects(model, tokenizer, kept)
 
@@ -111,95 +108,39 @@ def given_again(plan: Plan, out: Path, model: Any, tokenizer: Any, outcome: Any)
     return GivenObjects(model, tokenizer, dict(outcomes))
 
 
+def _texts(prompts: Any, folder: Path, asked: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    section, texts = written_prompts(prompts, folder, asked)
+    return {"prompts": section}, texts
+
+
 def _only(rest: dict[str, Any], key: str) -> dict[str, Any]:
     return {key: rest.pop(key)} if key in rest else {}
 
 
 def _model_section(
-    facts: NetworkFacts, site: str, asked: dict[str, Any], tokenizer: Any, texts: list[str]
+    facts: NetworkFacts,
+    site: str,
+    asked: dict[str, Any],
+    tokenizer: Any,
+    texts: list[str],
+    arrays: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """The study file's section of the network, as far as it can be found; what is asked for goes before."""
     found: dict[str, Any] = {"kind": facts.kind, "given": facts.name, "site": site}
     found |= {"device": facts.device, "dtype": facts.dtype}
+    if arrays is not None and arrays["kind"] != "tokens":
+        return found | asked  # noise goes on the inputs themselves, unless another place is asked for
     if facts.embedding is None and "embedding" not in asked:
         raise InputError(
             "model",
             f"{facts.name.rsplit('.', 1)[-1]} shows no word embedding, where noise would be added",
             "Name it: network={'embedding': 'path.of.the.module'}",
         )
-    if tokenizer is not None and "padded_length" not in asked:
+    if tokenizer is not None and texts and "padded_length" not in asked:
         longest = max(len(ids) for ids in tokenizer(texts)["input_ids"])
         found["padded_length"] = max(SHORTEST, longest)
     found |= {} if facts.embedding is None else {"embedding": facts.embedding}
     return found | asked
-
-
-def _written_prompts(prompts: Any, folder: Path, asked: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The section of the prompts, whose file is written, and all texts that the padded length must hold."""
-    if isinstance(prompts, Mapping) and ("templates" in prompts or "template" in prompts):
-        return _templates(dict(prompts), folder, asked)
-    if isinstance(prompts, Mapping) and "table" in prompts:
-        asked = {**{k: v for k, v in prompts.items() if k != "table"}, **asked}
-        prompts = prompts["table"]
-    name = "prompts.jsonl"
-    if isinstance(prompts, str | Path):
-        source = Path(prompts)
-        if not source.is_file():
-            raise InputError(
-                "prompts",
-                f"{str(prompts)[:60]!r}: no such file",
-                "Give a list of texts, a table, a CSV or JSONL file, or {'templates': ..., 'fillers': ...}",
-            )
-        name = f"prompts{source.suffix}"
-        shutil.copyfile(source, folder / name)
-    else:
-        rows = [json.dumps(to_plain(row)) for row in _rows(prompts)]
-        (folder / name).write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
-    section = {"table": f"{GIVEN}/{name}", **asked}
-    table = read_prompts(folder / name, asked.get("columns"), asked.get("families", "auto")).frame
-    after = table.get("continuation", pd.Series("", index=table.index))
-    texts = [*(table["prompt"] + after), *(table["corrupted"] + after if "corrupted" in table else ())]
-    return section, texts
-
-
-def _rows(prompts: Any) -> list[dict[str, Any]]:
-    """One record a prompt, of a list of texts, a list of records, or a table."""
-    if isinstance(prompts, pd.DataFrame):
-        named = prompts.rename(columns=str)
-        return [{str(k): v for k, v in row.items()} for row in named.to_dict("records")]
-    if isinstance(prompts, pd.Series | np.ndarray):
-        prompts = prompts.tolist()
-    if isinstance(prompts, Iterable) and not isinstance(prompts, Mapping):
-        rows = list(prompts)
-        if rows and all(isinstance(row, str) for row in rows):
-            return [{"prompt": text} for text in dict.fromkeys(rows)]
-        if rows and all(isinstance(row, Mapping) for row in rows):
-            return [dict(row) for row in rows]
-    raise InputError(
-        "prompts",
-        f"{type(prompts).__name__} object",
-        "Give a list of texts, a table (DataFrame or list of dicts), a CSV or JSONL file, or templates with fillers",
-    )
-
-
-def _templates(
-    prompts: dict[str, Any], folder: Path, asked: dict[str, Any]
-) -> tuple[dict[str, Any], list[str]]:
-    given = prompts.pop("templates", None) or prompts.pop("template", None)
-    prompts.pop("template", None)
-    lines = [given] if isinstance(given, str) else [str(line) for line in given or ()]
-    (folder / "templates.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    fillers = {slot: [str(w) for w in words] for slot, words in prompts.get("fillers", {}).items()}
-    longest = {slot: max(words, key=len) for slot, words in fillers.items() if words}
-    texts = []
-    for line in lines:
-        for slot, word in longest.items():
-            line = line.replace(f"{{{slot}}}", word)
-        # Two tokens to spare: a filler of fewer letters may be cut into more pieces.
-        texts.append(f"{line} . .")
-    if not texts:
-        raise InputError("prompts", "no templates", "Give at least one, such as 'The {person} said that'")
-    return {"templates": f"{GIVEN}/templates.txt", **prompts, "fillers": fillers, **asked}, texts
 
 
 def _keep(folder: Path, out: Path) -> None:

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import HELD_OUT
 from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
+from mrinterp.core.shown import counted
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
@@ -286,7 +286,7 @@ class Steps(Opened):
                 self.plan, panel, replication, self._marginal_effects(), gradient if some else None, moved
             )
             makers["within_calibrated"] = partial(self._calibrate, makers["within"])
-            bar = tqdm(makers.items(), desc="estimates", unit="method", disable=None)
+            bar = counted(list(makers.items()), "methods", "method")
             return {name: self.folder.kept(f"estimates/{name}", Estimates.load, make) for name, make in bar}
 
         return self._remembered("estimates", climb)

@@ -14,6 +14,7 @@ import pandas as pd
 from mrinterp.core.errors import DamagedError, InputError
 from mrinterp.core.plan import Plan, read_plan, study_path
 from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.shown import stage_progress
 from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -217,8 +218,7 @@ class Study(Findings):
         Raises
         ------
         InputError
-            If it is not a run folder, or one from a newer version; for objects that its plan does not ask for. A network
-            with other weights is refused where it is first used.
+            If it is not a run folder, or one from a newer version; for objects that its plan does not ask for.
         """
         from mrinterp.study._from_model import GIVEN, given_again
 
@@ -253,7 +253,8 @@ class Study(Findings):
             try:
                 for stage in stages:
                     if stage.name not in self._carried_out:
-                        stage.carry_out(self)
+                        with stage_progress(stage.name):
+                            stage.carry_out(self)
                         self.folder.record(stage.name, stage.reads, stage.writes)
                         self._carried_out.add(stage.name)
             except DamagedError:

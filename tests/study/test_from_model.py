@@ -474,3 +474,190 @@ def test_what_cannot_be_used_is_refused(case: str, decoder: Any, tokenizer: Any,
     with pytest.raises(InputError, match=message):
         _plan(model, tokenizer, tmp_path / "run", **{k: v for k, v in changes.items() if k != "model"})
     assert not (tmp_path / "run" / "given").exists()
+
+
+def test_networks_in_folders_that_are_refused_say_the_way_round(tiny_encoder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from mrinterp.adapters import load_network
+
+    for name, more, message in (
+        (
+            "own_code",
+            {"model_type": "mine", "auto_map": {"AutoModel": "modeling.Mine"}},
+            r"modeling\.Mine.*Study\.from_model",
+        ),
+        (
+            "quantized",
+            {"quantization_config": {"quant_method": "gptq"}},
+            r"quantized weights \(gptq\).*dequantize",
+        ),
+    ):
+        shutil.copytree(tiny_encoder, tmp_path / name)
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        (tmp_path / name / "config.json").write_text(json.dumps({**config, **more}))
+        with pytest.raises(InputError, match=message):
+            load_network(tmp_path / name)
+
+
+# -- a bench from the same call ------------------------------------------------------------------------
+
+
+def test_a_bench_from_the_same_call(decoder: Any, tokenizer: Any) -> None:
+    import torch
+
+    from mrinterp import Bench, knock_out
+    from mrinterp.adapters import ModelInputs, TorchAdapter
+    from mrinterp.features import Units
+    from mrinterp.outcomes import LogitDifference
+
+    texts = [
+        t.format(when="today", person=p, quality="good") for t in templates(6) for p in ("nurse", "child")
+    ]
+    call = {"site": "transformer.h.1", "outcome": ("good", "bad"), "families": "each"}
+    bench = Bench.from_model(decoder, tokenizer, texts, features=[3, 5], **call)
+    coded = tokenizer(texts, return_tensors="pt", padding=True)
+    inputs = ModelInputs(dict(coded), coded["attention_mask"])
+    good, bad = (tokenizer.convert_tokens_to_ids(w) for w in ("good", "bad"))
+    by_hand = Bench(
+        TorchAdapter(decoder), "transformer.h.1", Units([3, 5], 24), inputs, LogitDifference(good, bad)
+    )
+    np.testing.assert_array_equal(bench.values, by_hand.values)
+    found, wanted = (knock_out(b, "mean").effect for b in (bench, by_hand))
+    np.testing.assert_array_equal(found, wanted)
+    sae = _own_sae()
+    sae.encode = lambda x: sae.encoder(x).square()  # no architecture of ours
+    cases: list[tuple[Any, int]] = [
+        (np.random.default_rng(0).standard_normal((3, 24)), 3),
+        (LEARNED, 2),
+        ({"kind": "independent_components", "count": 2}, 2),
+        ({"kind": "train_sae", "train": {"latents": 8, "k": 2, "steps": 3}, "latents": [0, 1]}, 2),
+        (sae, 32),
+        ({"sae": _own_sae(), "latents": [1]}, 1),
+        (Units([1], 24), 1),
+        ("layer", 24),
+    ]
+    for features, count in cases:
+        made = Bench.from_model(decoder, tokenizer, texts, features=features, **call)
+        assert made.features == count
+        assert len(np.unique(made.family)) == len(texts)
+    heads = {**call, "site": "transformer.h.1.attn.c_proj:input"}
+    assert (
+        Bench.from_model(
+            decoder, tokenizer, texts, features={"kind": "heads", "heads": [1, 2]}, **heads
+        ).features
+        == 2
+    )
+    with torch.no_grad():
+        slots = Bench.from_model(
+            decoder, tokenizer, PROMPTS, features=[3], **{**call, "families": "auto"}, position="person"
+        )
+    assert len(np.unique(slots.family)) == 40
+
+
+def test_a_bench_compares_each_prompt_with_its_own_answers(decoder: Any, tokenizer: Any) -> None:
+    from mrinterp import Bench
+
+    rows = [
+        {"clean": f"the {p} saw the {q} house", "answer": a, "wrong answer": w}
+        for p in ("nurse", "child")
+        for q, a, w in (("good", "fine", "dull"), ("bad", "dull", ["fine", "good"]))
+    ]
+    bench = Bench.from_model(
+        decoder, tokenizer, rows, site="transformer.h.1", features=[3], outcome="answer_difference"
+    )
+    ids = {w: tokenizer.convert_tokens_to_ids(w) for w in ("fine", "dull", "good")}
+    coded = tokenizer([r["clean"] for r in rows], return_tensors="pt", padding=True)
+    logits = decoder(**coded).logits[:, -1].detach()
+    assert bench.clean[0, 0] == pytest.approx(
+        float(logits[0, ids["fine"]] - logits[0, ids["dull"]]), abs=1e-5
+    )
+    both = logits[1, [ids["fine"], ids["good"]]].logsumexp(0)
+    assert bench.clean[1, 0] == pytest.approx(float(logits[1, ids["dull"]] - both), abs=1e-5)
+    with pytest.raises(InputError, match=r"outcome\.target"):
+        Bench.from_model(
+            decoder, tokenizer, rows, site="transformer.h.1", features=[3], outcome=("unheard", "bad")
+        )
+    with pytest.raises(InputError, match=r"features\.count"):
+        Bench.from_model(
+            decoder, tokenizer, rows, site="transformer.h.1", features={"count": 0}, outcome=("good", "bad")
+        )
+
+
+def test_a_study_says_what_it_read(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    rows = [
+        {"clean": t.format(when="today", person=p, quality="good"), "answer": "fine", "foil": "dull", "id": i}
+        for i, t in enumerate(templates(20))
+        for p in ("nurse", "child")
+    ]
+    study = _plan(
+        decoder,
+        tokenizer,
+        tmp_path / "run",
+        prompts=rows,
+        outcome="answer_difference",
+        families="each",
+        splits={"min_families": 10},
+    )
+    said = study.prompts_in_words()
+    fine, dull = (tokenizer.convert_tokens_to_ids(w) for w in ("fine", "dull"))
+    assert "'clean' as the clean prompt" in said[0]
+    assert "not read: 'id'" in said[0]
+    assert said[1].startswith("Each distinct prompt is a family of its own")
+    assert said[2].startswith("40 families")
+    assert (
+        f"label 'fine' is token or class {fine} ('fine'); wrong 'dull' is token or class {dull} ('dull')"
+        in said[3]
+    )
+    assert not (tmp_path / "run" / "study.json").exists()
+
+
+# -- inputs that are no texts --------------------------------------------------------------------------
+
+
+def mlp_door(out: Path) -> Study:
+    import torch
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).eval()
+    rng = np.random.default_rng(0)
+    patients = {"inputs": rng.standard_normal((120, 6)), "family": np.repeat(np.arange(40), 3)}
+    return Study.from_model(
+        model, None, patients, site="1", features=[0, 3], outcome=(0, 2), out=out, **QUICK_ARRAYS
+    )
+
+
+def vit_door(out: Path) -> Study:
+    import torch
+    from transformers import ViTConfig, ViTForImageClassification
+
+    torch.manual_seed(0)
+    sizes = {
+        "image_size": 8,
+        "patch_size": 4,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    model = ViTForImageClassification(ViTConfig(num_channels=1, intermediate_size=16, **sizes)).eval()
+    images = np.random.default_rng(0).standard_normal((80, 1, 8, 8)).astype(np.float32)
+    call = {"site": "vit.encoder.layer.0", "features": [0, 5], "outcome": (0, 1), "families": "each"}
+    return Study.from_model(model, None, images, **call, out=out, **QUICK_ARRAYS)
+
+
+QUICK_ARRAYS = {
+    **QUICK,
+    "instruments": {"noise": {"runs_per_prompt": 4, "scale": 0.1}, "placebo": {"count": 2}},
+}
+
+
+@pytest.mark.parametrize("door", [mlp_door, vit_door])
+def test_arrays_in_the_place_of_prompts(door: Callable[[Path], Study], tmp_path: Path) -> None:
+    body = [line for line in inspect.getsource(door).split("\n")[1:] if line.strip()]
+    assert len(body) <= 10
+    study = door(tmp_path / "run")
+    assert study.plan.model.embedding == "input"
+    assert np.isfinite(study.knockouts["contrast"].effect).all()
+    assert sorted(p.name for p in (study.out / "given").iterdir()) == ["SHA256SUMS", "inputs.npz"]
+    reopened = Study.open(study.out, model=study.given.model if study.given else None)
+    assert reopened.bench().features == 2

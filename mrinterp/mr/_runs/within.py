@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from mrinterp.core.checks import (
     checked_choice,
@@ -17,6 +16,7 @@ from mrinterp.core.checks import (
 )
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Changes, Panel
+from mrinterp.core.shown import counted
 from mrinterp.mr._engine.registry import estimator
 from mrinterp.mr._runs.run_level import run_data
 from mrinterp.results._estimates import Estimates
@@ -243,7 +243,7 @@ def rank_path(panel: Panel, ranks: list[int], covariance: str = "CR3") -> pd.Dat
     if not np.iterable(ranks) or isinstance(ranks, str):
         raise InputError("ranks", shown(ranks), "Give a list of ranks, such as [0, 3]")
     frames = []
-    for rank in tqdm(ranks, desc="rank path", unit="rank", disable=None):
+    for rank in counted(list(ranks), "rank path", "rank"):
         frame = within(panel, rank, covariance).to_frame()
         frame.insert(0, "rank", rank)
         frames.append(frame)

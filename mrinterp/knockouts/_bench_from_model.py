@@ -1,0 +1,255 @@
+"""A bench of objects in memory: texts, a matrix, an autoencoder, two tokens, as `Study.from_model` takes them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mrinterp.adapters._hugging_face import torch_device
+from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.checks import checked_choice, checked_seed
+from mrinterp.core.errors import InputError
+from mrinterp.core.plan_model import FeaturesSection
+from mrinterp.core.plan_outcome import OutcomeSection
+from mrinterp.features._dictionary_view import dictionary_view
+from mrinterp.features._directions import Directions
+from mrinterp.features._latents import Latents
+from mrinterp.features._train_sae import train_topk_sae
+from mrinterp.instruments.given_prompts import written_prompts
+from mrinterp.instruments.prompt_table import read_prompts
+from mrinterp.instruments.templates import check_fillers, read_templates
+from mrinterp.models._cut import CutNetwork
+from mrinterp.models._given import network_facts
+from mrinterp.models._given_features import features_section, outcome_sections
+from mrinterp.models._plan_adapter import AdaptedNetwork
+from mrinterp.models._plan_features import plan_features
+from mrinterp.models._plan_outcomes import PER_INPUT, per_input_outcome, plain_outcome, sampling_of
+from mrinterp.models._text import CONTINUATION, tokenize
+from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.positions import Position, named_position
+from mrinterp.scan._dictionary import leading_dictionary, learn_dictionary
+
+__all__ = ["FromModel"]
+
+DRAWN = 4
+"""Prompts that are drawn of a template, where ``per_family`` does not say it."""
+
+
+class FromModel:
+    """What a bench can be made of, beside adapters, views and inputs."""
+
+    @classmethod
+    def from_model(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        prompts: Any,
+        *,
+        site: str,
+        features: Any,
+        outcome: Any,
+        position: Position | int | str = "mean",
+        families: str = "auto",
+        padded_length: int | None = None,
+        block: int = 64,
+        seed: int = 0,
+        folder: Path | None = None,
+    ) -> Self:
+        """A bench of objects in memory, given as `Study.from_model` takes them.
+
+        Parameters
+        ----------
+        model : Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
+            In evaluation mode. It is neither moved nor changed.
+        tokenizer : tokenizer with character offsets
+            None takes the network's own (TransformerLens).
+        prompts : list of str, DataFrame, path, or dict
+            As in `Study.from_model`; of every template, 4 prompts (or ``per_family``) are drawn.
+        site : str
+            Where features are read and written.
+        features : array (F, width), list of int, SAE, view, str or dict
+            As in `Study.from_model`; any view and any object with encode and decode.
+        outcome : tuple, callable, Outcome, str or dict, or a list of them
+            As in `Study.from_model`.
+        position : Position, int or str
+            The tokens that features are read and written at; a name such as ``"last"``, or of a slot.
+        families : {"auto", "each"}
+            What makes families, the cluster of all errors, where no column names them.
+        padded_length : int, optional
+            Tokens that every prompt is padded to; default the longest.
+        block : int
+            Runs per forward pass.
+        seed : int
+            Of what is drawn or learned.
+        folder : Path, optional
+            Where finished shards of long sweeps are kept.
+
+        Returns
+        -------
+        Bench
+
+        Raises
+        ------
+        InputError
+            For what cannot be used, as in `Study.from_model`.
+
+        Notes
+        -----
+        Features that are learned (components, leading coordinates, an autoencoder) are learned from these prompts' own
+        activations, never from outcomes. Not valid as a study: nothing is held out, and what is knocked out after looking
+        is exploratory.
+
+        Examples
+        --------
+        >>> from mrinterp import Bench, InputError
+        >>> try:
+        ...     Bench.from_model(None, None, ["a text"], site="h.0", features=[3], outcome=(" he", " she"))
+        ... except InputError as error:
+        ...     print(error)
+        model: NoneType object. Give a Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
+        """
+        facts, seed = network_facts(model), checked_seed(seed)
+        checked_choice(families, "families", ("auto", "each"))
+        words = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
+        network = AdaptedNetwork(facts.adapter, words, torch_device(facts.device))
+        with tempfile.TemporaryDirectory() as temporary:
+            place = Path(temporary)
+            texts = _texts(prompts, place, families, seed)
+            inputs = _inputs(network, texts, padded_length)
+            outcomes = _outcomes(outcome, place, network, inputs, texts.frame, seed)
+            where = (
+                position if isinstance(position, Position) else named_position(position, inputs.class_names)
+            )
+            cut = CutNetwork(facts.adapter, site, inputs, outcomes, where)
+            view = _view(features, place, network, cut, facts.embedding or "", block, seed)
+        return cls(  # type: ignore[call-arg]
+            facts.adapter,
+            site,
+            view,
+            inputs,
+            outcomes,
+            position=where,
+            family=texts.frame["family"].to_numpy(),
+            block=block,
+            folder=folder,
+        )
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Prompts (``text, family`` and what outcomes compare with), and the slots whose characters they name."""
+
+    frame: pd.DataFrame
+    slots: tuple[str, ...] = ()
+
+
+def _texts(prompts: Any, place: Path, families: str, seed: int) -> _Texts:
+    asked = {} if families == "auto" else {"families": families}
+    section, _ = written_prompts(prompts, place, asked)
+    if "table" in section:
+        file = place / Path(section["table"]).name
+        table = read_prompts(file, section.get("columns"), section.get("families", "auto")).frame
+        return _Texts(table.rename(columns={"prompt": "text"}))
+    fillers = {slot: tuple(words) for slot, words in section["fillers"].items()}
+    check_fillers(fillers)
+    rng, rows = np.random.default_rng([seed, 41]), []
+    for template in read_templates(place / "templates.txt", list(fillers)):
+        for _ in range(int(section.get("per_family", DRAWN))):
+            chosen = {slot: words[int(rng.integers(len(words)))] for slot, words in fillers.items()}
+            text, spans = template.fill(chosen)
+            row: dict[str, Any] = {"text": text, "family": f"t{template.line:03d}"}
+            for slot, (start, end) in spans.items():
+                row |= {f"{slot}_start": start, f"{slot}_end": end}
+            rows.append(row)
+    return _Texts(pd.DataFrame(rows).drop_duplicates("text", ignore_index=True), tuple(fillers))
+
+
+def _inputs(network: AdaptedNetwork, texts: _Texts, length: int | None) -> ModelInputs:
+    frame, slots = texts.frame, list(texts.slots)
+    classes = ["first", "last", *slots, "rest", *([CONTINUATION] if CONTINUATION in frame else [])]
+    if length is None and network.tokenizer is not None:
+        after = frame.get(CONTINUATION, pd.Series("", index=frame.index))
+        length = max(len(ids) for ids in network.tokenizer((frame["text"] + after).tolist())["input_ids"])
+    return tokenize(network.tokenizer, frame, length or 1, classes, slots, None, network.device)
+
+
+def _outcomes(
+    outcome: Any, place: Path, network: AdaptedNetwork, inputs: ModelInputs, table: pd.DataFrame, seed: int
+) -> OutcomeSet:
+    sections, given = outcome_sections(outcome, place)
+    table = table.assign(clean=np.arange(len(table)))
+    parts, sampling = [], []
+    for number, raw in enumerate(sections):
+        section = _validated(OutcomeSection, raw, "outcome")
+        if section.kind in PER_INPUT:
+            parts.append(per_input_outcome(section, network, inputs, table))
+        else:
+            parts.append(plain_outcome(section, network, place.parent, seed, given))
+        sampling.append(sampling_of(section, seed, number))
+    return OutcomeSet(parts, sampling)
+
+
+def _view(
+    features: Any,
+    place: Path,
+    network: AdaptedNetwork,
+    cut: CutNetwork,
+    embedding: str,
+    block: int,
+    seed: int,
+) -> Any:
+    """The view that was given; or one of the directions, units or latents that were given or are learned."""
+    if all(hasattr(features, name) for name in ("names", "read", "write")):
+        return features
+    options = dict(features) if isinstance(features, Mapping) else {}
+    sae = options.get("sae", features)
+    if callable(getattr(sae, "encode", None)) and callable(getattr(sae, "decode", None)):
+        return Latents(sae, cut.width, options.get("latents"))
+    section = _validated(FeaturesSection, features_section(features, place, cut.site), "features")
+    if section.kind == "sae":
+        from mrinterp.features._sae_folder import read_sae
+
+        return Latents(read_sae(place.parent / str(section.folder), cut.width), cut.width, section.latents)
+    if section.kind == "train_sae":
+        train = section.train
+        tokens = torch.cat(
+            [cut.token_activations(rows).float().cpu() for rows in _blocks(cut, block)]
+        ).clone()
+        trained = train_topk_sae(
+            tokens, train.latents, train.k, steps=train.steps, batch=train.batch, rate=train.rate, seed=seed
+        )
+        return Latents(trained.sae, cut.width, section.latents)
+    given = plan_features(section, cut.width, network, embedding, place.parent, cut.site)
+    if given is not None and not given.leading:
+        return Directions(given.read, given.write, names=given.names)
+    means = np.concatenate([cut.run(rows).mean for rows in _blocks(cut, block)])
+    if given is None:
+        return dictionary_view(learn_dictionary(means, section.kind, section.count, seed, cut.site))
+    return dictionary_view(leading_dictionary(given.names, given.wholes.values(), means, given.leading))
+
+
+def _blocks(cut: CutNetwork, block: int) -> list[NDArray[np.int_]]:
+    count = len(cut.inputs)
+    return [np.arange(a, min(a + block, count)) for a in range(0, count, block)]
+
+
+def _validated(section: Any, raw: Mapping[str, Any], place: str) -> Any:
+    """A section of a study file, checked as there."""
+    try:
+        return section.model_validate(dict(raw))
+    except ValidationError as e:
+        first = e.errors()[0]
+        reason = first.get("ctx", {}).get("error")
+        key = ".".join(map(str, (place, *first["loc"])))
+        if isinstance(reason, InputError):
+            raise InputError(f"{key}.{reason.where}", reason.found, reason.fix) from None
+        raise InputError(key, first["msg"], "Give what a study file takes there") from None
