@@ -60,8 +60,16 @@ def written_prompts(prompts: Any, folder: Path, asked: dict[str, Any]) -> tuple[
     section = {"table": f"{folder.name}/{name}", **asked}
     table = read_prompts(folder / name, asked.get("columns"), asked.get("families", "auto")).frame
     after = table.get("continuation", pd.Series("", index=table.index))
-    texts = [*(table["prompt"] + after), *(table["corrupted"] + after if "corrupted" in table else ())]
+    others = [table[c] for c in ("corrupted", "paraphrase") if c in table]
+    texts = [*(table["prompt"] + after)]
+    for cells in others:  # several paraphrases of a prompt are a list
+        texts += [f"{text}{end}" for cell, end in zip(cells, after, strict=True) for text in _each(cell)]
     return section, texts
+
+
+def _each(cell: str) -> list[str]:
+    """The texts of one cell: a list as JSON, or one."""
+    return [str(t) for t in json.loads(cell)] if cell.startswith('["') else [cell]
 
 
 def written_inputs(prompts: Any, folder: Path, asked: dict[str, Any]) -> dict[str, Any] | None:

@@ -118,6 +118,7 @@ class FromModel:
         model: NoneType object. Give a Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
         """
         facts, seed = network_facts(model), checked_seed(seed)
+        facts.adapter.check(site)
         checked_choice(families, "families", ("auto", "each"))
         words = tokenizer if tokenizer is not None else getattr(model, "tokenizer", None)
         network = AdaptedNetwork(facts.adapter, words, torch_device(facts.device))

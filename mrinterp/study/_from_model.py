@@ -52,6 +52,7 @@ def given_study(
     from mrinterp.models._given_features import features_section, outcome_sections
 
     facts = network_facts(model)
+    facts.adapter.check(site)
     if tokenizer is None:
         tokenizer = getattr(model, "tokenizer", None)
     rest = {key: value for key, value in sections.items() if value is not None}

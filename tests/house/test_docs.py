@@ -12,6 +12,7 @@ import pytest
 
 import mrinterp
 from mrinterp.knockouts._kinds.registry import KINDS
+from tests.conftest import need
 from tests.house.test_imports import BASE, KNOCKOUTS, NETWORK, ROOMS
 from tests.house.test_public_face import FACES
 from tests.house.test_readme import PAGES, ROOT
@@ -40,6 +41,8 @@ STRICT = {
 @pytest.mark.parametrize("page", [name for name, found in SNIPPETS.items() if found])
 def test_snippets_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The snippets of a page, one after the other; only those that need a network of the reader's are not run."""
+    if any("from transformers" in text for _, text in SNIPPETS[page]):
+        need("transformers")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for number, (mark, text) in enumerate(SNIPPETS[page]):

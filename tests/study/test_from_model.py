@@ -453,7 +453,8 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "outcome": ({"outcome": 5}, "outcome: int object"),
     "outcome kind": ({"outcome": "logit"}, "outcome: 'logit'"),
     "key": ({"split": {}}, "key 'split': unknown key. Did you mean 'splits'"),
-    "site": ({"features": {"count": 2}, "knockouts": {"sizes": 2}}, "key 'knockouts.sizes'"),
+    "site": ({"site": "transformer.h.11"}, "no such module.*Did you mean 'transformer.h.1'"),
+    "section": ({"features": {"count": 2}, "knockouts": {"sizes": 2}}, "key 'knockouts.sizes'"),
 }
 
 
@@ -627,21 +628,20 @@ def mlp_door(out: Path) -> Study:
     )
 
 
+SMALL_VIT = {
+    **{"image_size": 8, "patch_size": 4, "num_channels": 1, "hidden_size": 16, "intermediate_size": 16},
+    **{"num_hidden_layers": 2, "num_attention_heads": 2},
+}
+
+
 def vit_door(out: Path) -> Study:
     import torch
     from transformers import ViTConfig, ViTForImageClassification
 
     torch.manual_seed(0)
-    sizes = {
-        "image_size": 8,
-        "patch_size": 4,
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-    }
-    model = ViTForImageClassification(ViTConfig(num_channels=1, intermediate_size=16, **sizes)).eval()
+    model = ViTForImageClassification(ViTConfig(**SMALL_VIT)).eval()
     images = np.random.default_rng(0).standard_normal((80, 1, 8, 8)).astype(np.float32)
-    call = {"site": "vit.encoder.layer.0", "features": [0, 5], "outcome": (0, 1), "families": "each"}
+    call = {"site": "vit.layers.0", "features": [0, 5], "outcome": (0, 1), "families": "each"}
     return Study.from_model(model, None, images, **call, out=out, **QUICK_ARRAYS)
 
 
