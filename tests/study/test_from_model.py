@@ -661,3 +661,75 @@ def test_arrays_in_the_place_of_prompts(door: Callable[[Path], Study], tmp_path:
     assert sorted(p.name for p in (study.out / "given").iterdir()) == ["SHA256SUMS", "inputs.npz"]
     reopened = Study.open(study.out, model=study.given.model if study.given else None)
     assert reopened.bench().features == 2
+
+
+def test_pairs_with_answers_of_their_own_become_a_study(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
+    """Clean and corrupted prompts, right and wrong tokens, no families named: as datasets of circuits come."""
+    rows = [
+        {
+            "clean": f"the {p} {v} the {q} {place}",
+            "corrupted": f"the {p} {v} the {other} {place}",
+            "correct_idx": tokenizer.convert_tokens_to_ids(q),
+            "incorrect_idx": tokenizer.convert_tokens_to_ids(other),
+        }
+        for v in ("saw", "liked")
+        for place in ("house", "garden", "office", "train", "school")
+        for p in ("nurse", "child")
+        for q, other in (("good", "bad"), ("dull", "fine"))
+    ]
+    study = Study.from_model(
+        decoder,
+        tokenizer,
+        rows,
+        site="transformer.h.1",
+        features=[0, 5],
+        outcome="answer_difference",
+        families="each",
+        position="last",
+        out=tmp_path / "run",
+        **{**QUICK, "instruments": {**QUICK["instruments"], "slot": {"runs_per_prompt": 0}}},
+    )
+    contrast = study.knockouts["contrast"]
+    assert np.isfinite(contrast.effect).all()
+    assert {"clean", "pair", "noise"} <= set(study.design.runs["kind"])
+    panel = study.panel
+    clean = panel.runs[(panel.runs["kind"] == "clean").to_numpy()]
+    run = int(clean.index[0])
+    row = rows[int(str(clean["prompt"].iloc[0])[1:])]
+    coded = tokenizer(row["clean"], return_tensors="pt")
+    logits = decoder(**coded).logits[0, -1].detach()
+    wanted = float(logits[row["correct_idx"]] - logits[row["incorrect_idx"]])
+    assert panel.outcomes[run, 0] == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.needs("nnsight")
+def test_nnsight_network(tokenizer: Any, tmp_path: Path) -> None:
+    from nnsight import NNsight
+
+    network = tiny_decoder(len(tokenizer))
+    study = _plan(NNsight(network), tokenizer, tmp_path / "run", features=[0])
+    assert study.plan.model.kind == "nnsight"
+    assert study.plan.model.embedding == "transformer.wte"
+    assert study._opened.embedding_width == 24
+    assert study._opened.hash == _plan(network, tokenizer, tmp_path / "plain", features=[0])._opened.hash
+
+
+def test_a_dry_run_says_what_it_read(
+    tmp_path: Path, tiny_encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    from mrinterp.cli import cli
+    from tests.tiny import tiny_study
+
+    for slow in ("cost", "expected_precision"):
+        monkeypatch.setattr(Study, slow, lambda study: None)
+    for text in ("cost_text", "precision_text"):
+        monkeypatch.setattr(f"mrinterp.report.terminal.{text}", lambda *given: "")
+    texts = [t.format(when="today", person="nurse", quality="good") for t in templates(40)]
+    (tmp_path / "mine.csv").write_text("sentence,more\n" + "".join(f"{t},x\n" for t in texts))
+    prompts = {"table": "mine.csv", "families": "each"}
+    (tmp_path / "study.toml").write_text(to_toml({**tiny_study(tiny_encoder), "prompts": prompts, **QUICK}))
+    said = CliRunner().invoke(cli, ["run", str(tmp_path / "study.toml"), "--dry-run"])
+    assert "'sentence' as the clean prompt; not read: 'more'" in said.output
+    assert "40 families, the sample size of every error: a small study" in said.output
