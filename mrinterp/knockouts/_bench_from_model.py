@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import numpy as np
@@ -16,17 +17,20 @@ from pydantic import ValidationError
 
 from mrinterp.adapters._hugging_face import torch_device
 from mrinterp.adapters._model_inputs import ModelInputs
-from mrinterp.core.checks import checked_choice, checked_seed
+from mrinterp.core.checks import checked_choice, checked_seed, checked_type
 from mrinterp.core.errors import InputError
+from mrinterp.core.plan_inputs import InputsSection
 from mrinterp.core.plan_model import FeaturesSection
 from mrinterp.core.plan_outcome import OutcomeSection
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._directions import Directions
 from mrinterp.features._latents import Latents
 from mrinterp.features._train_sae import train_topk_sae
-from mrinterp.instruments.given_prompts import written_prompts
+from mrinterp.instruments.given_prompts import written_inputs, written_prompts
+from mrinterp.instruments.input_files import read_inputs
 from mrinterp.instruments.prompt_table import read_prompts
 from mrinterp.instruments.templates import check_fillers, read_templates
+from mrinterp.models._array_inputs import argument_name, array_inputs
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._given import network_facts
 from mrinterp.models._given_features import features_section, outcome_sections
@@ -72,7 +76,7 @@ class FromModel:
             In evaluation mode. It is neither moved nor changed.
         tokenizer : tokenizer with character offsets
             None takes the network's own (TransformerLens).
-        prompts : list of str, DataFrame, path, or dict
+        prompts : list of str, DataFrame, path, array, or dict
             As in `Study.from_model`; of every template, 4 prompts (or ``per_family``) are drawn.
         site : str
             Where features are read and written.
@@ -117,6 +121,7 @@ class FromModel:
         ...     print(error)
         model: NoneType object. Give a Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module
         """
+        checked_type(site, "site", str, "the path of a module, or a hook point")
         facts, seed = network_facts(model), checked_seed(seed)
         facts.adapter.check(site)
         checked_choice(families, "families", ("auto", "each"))
@@ -124,12 +129,14 @@ class FromModel:
         network = AdaptedNetwork(facts.adapter, words, torch_device(facts.device))
         with tempfile.TemporaryDirectory() as temporary:
             place = Path(temporary)
-            texts = _texts(prompts, place, families, seed)
-            inputs = _inputs(network, texts, padded_length)
-            outcomes = _outcomes(outcome, place, network, inputs, texts.frame, seed)
-            where = (
-                position if isinstance(position, Position) else named_position(position, inputs.class_names)
-            )
+            arrays = written_inputs(prompts, place, {})
+            if arrays is None:
+                texts = _texts(prompts, place, families, seed)
+                inputs, frame = _inputs(network, texts, padded_length), texts.frame
+            else:
+                inputs, frame = _arrays(network, arrays, place, site, facts.kind)
+            outcomes = _outcomes(outcome, place, network, inputs, frame, seed)
+            where = _position(position, inputs)
             cut = CutNetwork(facts.adapter, site, inputs, outcomes, where)
             view = _view(features, place, network, cut, facts.embedding or "", block, seed)
         return cls(  # type: ignore[call-arg]
@@ -139,7 +146,7 @@ class FromModel:
             inputs,
             outcomes,
             position=where,
-            family=texts.frame["family"].to_numpy(),
+            family=frame["family"].to_numpy(),
             block=block,
             folder=folder,
         )
@@ -181,6 +188,30 @@ def _inputs(network: AdaptedNetwork, texts: _Texts, length: int | None) -> Model
         after = frame.get(CONTINUATION, pd.Series("", index=frame.index))
         length = max(len(ids) for ids in network.tokenizer((frame["text"] + after).tolist())["input_ids"])
     return tokenize(network.tokenizer, frame, length or 1, classes, slots, None, network.device)
+
+
+def _arrays(
+    network: AdaptedNetwork, arrays: dict[str, Any], place: Path, site: str, kind: str
+) -> tuple[ModelInputs, pd.DataFrame]:
+    """Inputs that are no texts, with their families (each its own, where none are given) and labels."""
+    arrays = arrays if "family" in arrays else {**arrays, "families": "each"}
+    section = _validated(InputsSection, arrays, "prompts")
+    given = read_inputs(section, place.parent)
+    argument = argument_name(network.module, section, kind == "transformer_lens")
+    rows = pd.DataFrame({"array_row": np.arange(len(given)), "family": given.family})
+    values: dict[str, Any] = {"values": given.values}
+    if given.own is not None:
+        values |= {"own": given.own, "classes": np.where(given.own, 0, -1)}
+    design: Any = SimpleNamespace(inputs=rows, arrays=values, settings={"position_classes": ["token"]})
+    inputs = array_inputs(network.adapter, section, design, site, network.device, argument)
+    return inputs, rows if given.label is None else rows.assign(label=given.label.astype(str))
+
+
+def _position(position: Position | int | str, inputs: ModelInputs) -> Position | None:
+    """The tokens that are read and written; None where inputs have none."""
+    if isinstance(position, Position):
+        return position
+    return None if inputs.mask is None else named_position(position, inputs.class_names)
 
 
 def _outcomes(

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mrinterp.core.checks import checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan, read_plan
 from mrinterp.core.storage import check_sums, digest_file, digest_files, to_plain, whole_folder
@@ -51,6 +52,8 @@ def given_study(
     from mrinterp.models._given import GivenObjects, network_facts, write_tokenizer
     from mrinterp.models._given_features import features_section, outcome_sections
 
+    fix = "one site; of several, make one study each, or a study file (Sweep)"
+    checked_type(site, "site", str, fix)
     facts = network_facts(model)
     facts.adapter.check(site)
     if tokenizer is None:

@@ -131,9 +131,9 @@ class Study(Findings):
             In evaluation mode. It is neither moved nor changed.
         tokenizer : tokenizer with character offsets
             None takes the network's own (TransformerLens).
-        prompts : list of str, DataFrame, path, or dict
+        prompts : list of str, DataFrame, path, array, or dict
             Texts; a table with a column of prompts and optionally families, corrupted partners and answers, found by their
-            names; a CSV or JSONL file; or ``{"templates": [...], "fillers": {slot: words}}``.
+            names; a CSV or JSONL file; ``{"templates": [...], "fillers": {slot: words}}``; arrays (docs/own_model.md).
         site : str
             Where features are read and written.
         features : array (F, width), list of int, SAE, view, str or dict

@@ -453,6 +453,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "outcome": ({"outcome": 5}, "outcome: int object"),
     "outcome kind": ({"outcome": "logit"}, "outcome: 'logit'"),
     "key": ({"split": {}}, "key 'split': unknown key. Did you mean 'splits'"),
+    "sites": ({"site": ["transformer.h.0"]}, "site: list object.*one site"),
     "site": ({"site": "transformer.h.11"}, "no such module.*Did you mean 'transformer.h.1'"),
     "section": ({"features": {"count": 2}, "knockouts": {"sizes": 2}}, "key 'knockouts.sizes'"),
 }
@@ -661,6 +662,32 @@ def test_arrays_in_the_place_of_prompts(door: Callable[[Path], Study], tmp_path:
     assert sorted(p.name for p in (study.out / "given").iterdir()) == ["SHA256SUMS", "inputs.npz"]
     reopened = Study.open(study.out, model=study.given.model if study.given else None)
     assert reopened.bench().features == 2
+
+
+def test_a_bench_on_arrays() -> None:
+    import torch
+
+    from mrinterp import Bench
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)).eval()
+    rows = np.random.default_rng(0).standard_normal((12, 6)).astype(np.float32)
+    call = {"site": "1", "features": [0, 3], "outcome": [(0, 2), "loss"]}
+    given = {"inputs": rows, "family": np.repeat(list("abcd"), 3), "label": np.arange(12) % 3}
+    bench = Bench.from_model(model, None, given, **call)
+    with torch.no_grad():
+        logits, hidden = model(torch.from_numpy(rows)), model[1](model[0](torch.from_numpy(rows)))
+    np.testing.assert_allclose(bench.values, hidden[:, [0, 3]].numpy(), rtol=1e-6)
+    np.testing.assert_allclose(bench.clean[:, 0], (logits[:, 0] - logits[:, 2]).numpy(), rtol=1e-6, atol=1e-7)
+    assert bench.family.tolist() == np.repeat(list("abcd"), 3).tolist()
+    tokens = tiny_decoder()
+    ids = np.random.default_rng(1).integers(1, 20, (10, 6))
+    over = Bench.from_model(tokens, None, ids, site="transformer.h.0", features="layer", outcome=(3, 4))
+    assert (over.prompts, over.features, len(set(over.family))) == (10, 24, 10)
+    with pytest.raises(InputError, match="could each be the inputs"):
+        Bench.from_model(model, None, {"a": rows, "b": rows}, **call)
+    with pytest.raises(InputError, match=r"shape \(3, 2, 2\)"):
+        Bench.from_model(model, None, np.zeros((3, 2, 2)), **call)
 
 
 def test_pairs_with_answers_of_their_own_become_a_study(decoder: Any, tokenizer: Any, tmp_path: Path) -> None:
