@@ -1,8 +1,8 @@
-"""Write docs/study_files.md: every key of a study file, from the types that read it.
+"""Write docs/study_files.md and docs/study_schema.json: every key of a study file, from the types that read it.
 
     python docs/make_study_files.py
 
-A test fails while the page differs from what this writes.
+A test fails while one of them differs from what this writes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from mrinterp.core.plan_kind import KIND_KEYS
 from mrinterp.core.plan_model import FEATURE_KEYS, MODEL_KEYS
 from mrinterp.core.plan_outcome import OUTCOME_KEYS
 from mrinterp.core.section import Section
+from mrinterp.study._plan_schema import SCHEMA_FILE, study_schema
 
 PAGE = Path(__file__).with_name("study_files.md")
+SCHEMA = Path(__file__).with_name(SCHEMA_FILE)
 HEAD = """# Study files
 
 <!-- Written by `python docs/make_study_files.py` from the types in mrinterp/core/plan*.py: edit those. -->
@@ -32,13 +34,18 @@ A study is one TOML file: the network, what is read from it, what is asked of it
 fixed before anything is read. A key that is unknown, or that does not belong to its kind, is refused with the
 nearest known key. Paths start from the folder of the study file. `mrinterp run study.toml --dry-run` checks the file
 and everything that plan and prompts already tell (features that exist, labels, runs against columns, positions, words
-that the tokenizer can tell apart, latents that are alive, memory and disk), and prints what the study would cost, how wide its
+that the tokenizer knows and can tell apart, latents that are alive, memory and disk), runs one batch (numbers that are finite, outcomes that vary, noise that reaches the
+site, a site that the outcome depends on), and prints what the study would cost, how wide its
 intervals will be and what they can show, from a rehearsal of the pilot on five discovery families, with what is assumed; a
 run checks the same before its first pass. Functions that a file names are shown and asked about before they are imported
 ([SECURITY.md](../SECURITY.md)). A whole file stands in the [README](../README.md); the one of the demo
 is [minilm_sentiment.toml](../mrinterp/studies/minilm_sentiment.toml).
 
 In a template `{slot}` is a slot, and a doubled brace (`{{`, `}}`) stands for a brace.
+
+`mrinterp init` writes such a file, with comments that say what was found about the network. Editors that know JSON Schema
+complete and check keys: [study_schema.json](study_schema.json) is made from the same types (`mrinterp list schema` prints it),
+and a first line `#:schema study_schema.json` tells TOML editors such as taplo where it lies.
 
 Keys without a default must be given.
 
@@ -81,6 +88,11 @@ BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than
 def page() -> str:
     """The page as it must be."""
     return HEAD + "".join(_section(place, kind) for place, kind in _sections(Plan).items())
+
+
+def schema() -> str:
+    """The JSON Schema as it must be."""
+    return json.dumps(study_schema(), indent=1) + "\n"
 
 
 def _sections(kind: type[Section], place: str = "") -> dict[str, type[Section]]:
@@ -160,3 +172,4 @@ def _default(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    SCHEMA.write_text(schema(), encoding="utf-8")

@@ -35,6 +35,7 @@ from .results import FineMapping as FineMapping
 from .results import KnockoutEffects as KnockoutEffects
 from .results import NotApplicable as NotApplicable
 from .study import Study as Study
+from .study import describe as describe
 from .tables import from_arrays as from_arrays
 
 __version__: str

@@ -86,6 +86,15 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny random GPT-2 of 8 blocks with a byte-level tokenizer."""
+    need("transformers")
+    from tests.tiny import save_tiny_gpt2
+
+    return save_tiny_gpt2(tmp_path_factory.mktemp("tiny") / "gpt2")
+
+
+@pytest.fixture(scope="session")
 def tiny_study_file(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A study file on the tiny encoder: 40 families, a few runs each."""
     from tests.tiny import write_tiny_study

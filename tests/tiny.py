@@ -134,3 +134,42 @@ def tiny_decoder(vocabulary: int = 20, dtype: Any = None) -> Any:
         eos_token_id=0,
     )
     return GPT2LMHeadModel(config).eval().to(dtype or torch.float32).requires_grad_(False)
+
+
+DECODER_FILLERS = {"person": ["nurse", "pilot", "teacher", "boss"], "when": ["today", "again", "yesterday"]}
+
+
+def decoder_templates(count: int) -> list[str]:
+    """Distinct templates with the slots of `DECODER_FILLERS`."""
+    made = [f"The {{person}} {v} {{when}} near the {p} that" for v, p in itertools.product(VERBS, PLACES)]
+    return [f"{made[i % len(made)]}{' indeed' * (i // len(made))}" for i in range(count)]
+
+
+def save_tiny_gpt2(folder: Path, layers: int = 8) -> Path:
+    """A GPT-2 of width 24 with random weights and a byte-level tokenizer, in which a word has another number after a space."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    words = [*DECODER_FILLERS["person"], *DECODER_FILLERS["when"], "he", "she", "said", *VERBS, *PLACES]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.post_processor = processors.ByteLevel(trim_offsets=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=2000,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    texts = [*words, *(f"the {w}" for w in words), "The near the that indeed again"] * 3
+    tokenizer.train_from_iterator(texts, trainer)
+    end = "<|endoftext|>"
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=end, eos_token=end, unk_token=end)
+    torch.manual_seed(0)
+    config = GPT2Config(
+        vocab_size=len(fast), n_positions=64, n_embd=24, n_layer=layers, n_head=4, initializer_range=0.15,
+        bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    GPT2LMHeadModel(config).save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder

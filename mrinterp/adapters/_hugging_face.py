@@ -301,4 +301,14 @@ def torch_device(device: str) -> torch.device:
         raise InputError("device", repr(device), "For example 'cpu' or 'cuda:0'") from None
     if where.type == "cuda" and not torch.cuda.is_available():
         raise InputError("device", f"{device!r}, but torch sees no GPU", "Use device='cpu'")
+    if where.type == "cuda" and (where.index or 0) >= torch.cuda.device_count():
+        last = torch.cuda.device_count() - 1
+        raise InputError(
+            "device", f"{device!r}; torch sees GPUs 0 to {last}", f"Use 'cuda:0' to 'cuda:{last}'"
+        )
+    try:
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as e:
+        found = f"{device!r}, which this machine or this build of torch does not have ({str(e).splitlines()[0][:80]})"
+        raise InputError("device", found, "Use 'cpu', or 'cuda:0' where there is a GPU") from None
     return where

@@ -7,7 +7,12 @@ import sys
 import click
 
 from mrinterp.cli.coloc_verb import coloc
+from mrinterp.cli.completion_verb import completion
+from mrinterp.cli.describe_verb import describe
+from mrinterp.cli.doctor_verb import doctor
 from mrinterp.cli.finemap_verb import finemap
+from mrinterp.cli.init_verb import init
+from mrinterp.cli.list_verb import list_
 from mrinterp.cli.mr_verb import mr
 from mrinterp.cli.study_verbs import rerun, run
 from mrinterp.cli.verbs import Verbs
@@ -21,7 +26,7 @@ def cli() -> None:
     """Mendelian randomization, colocalization and knockouts for the features of neural networks."""
 
 
-for _verb in (run, rerun, mr, coloc, finemap):
+for _verb in (describe, init, run, rerun, mr, coloc, finemap, list_, doctor, completion):
     cli.add_command(_verb)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 import numpy as np
 
-from mrinterp.cli.verbs import say
+from mrinterp.cli.verbs import answer, answering, example, say, voice
 
 __all__ = ["coloc"]
 
 
-@click.command("coloc", short_help="Do two traits of a locus share their cause?")
+@click.command(
+    "coloc",
+    short_help="Do two traits of a locus share their cause?",
+    epilog=example("mrinterp coloc locus.csv --type-1 quant --type-2 quant --sd-1 1 --sd-2 1"),
+)
 @click.argument("table")
 @click.option(
     "--ld", help="Correlation of the instruments, matched by the names in its header (rs1, rs1_A_G)."
@@ -61,7 +64,7 @@ __all__ = ["coloc"]
     "--p12", type=float, default=1e-5, show_default=True, help="Prior of an instrument acting on both."
 )
 @click.option("--estimate-prior", is_flag=True, help="Estimate the size of effects instead of assuming it.")
-@click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
+@answering
 def coloc(
     table: str,
     ld: str | None,
@@ -78,14 +81,12 @@ def coloc(
     p2: float,
     p12: float,
     estimate_prior: bool,
-    as_json: bool,
 ) -> None:
     """Do two traits of a locus share their cause? Reads TABLE with the columns snp, beta_1,
     varbeta_1, beta_2, varbeta_2 (variances, or se_1, se_2), optionally maf_1, maf_2 and locus.
     """
     from mrinterp.coloc._pair_report import report_pair
     from mrinterp.coloc._priors import Priors
-    from mrinterp.core.storage import to_plain
     from mrinterp.tables._locus import read_coloc_table, read_ld
 
     locus = read_coloc_table(
@@ -106,10 +107,8 @@ def coloc(
         ld_y=None if ld_2 is None else read_ld(ld_2, locus.instruments, locus.alleles),
     )
     for note in locus.notes:
-        say(note, err=as_json)
-    if as_json:
-        say(json.dumps(to_plain(report.to_dict()), indent=1, allow_nan=False))
-    else:
-        say(str(report))
+        if not voice().quiet:
+            say(note, err=voice().as_json)
+    answer(str(report), report.to_dict())
     if all(n == 1 for n in np.bincount(report.coloc.locus)):
         sys.exit(2)  # nothing that was asked for exists

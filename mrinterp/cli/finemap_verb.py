@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
 import click
 
-from mrinterp.cli.verbs import say
+from mrinterp.cli.verbs import answer, answering, example, say, voice
 
 __all__ = ["finemap"]
 
 
-@click.command("finemap", short_help="Which instruments carry a trait's signal?")
+@click.command(
+    "finemap",
+    short_help="Which instruments carry a trait's signal?",
+    epilog=example("mrinterp finemap sumstats.csv --ld ld.csv --n 500"),
+)
 @click.argument("table")
 @click.option(
     "--ld",
@@ -59,7 +62,7 @@ __all__ = ["finemap"]
     help="Estimate the residual variance (LD of the same data only).",
 )
 @click.option("--refine", is_flag=True, help="Try to leave local optima.")
-@click.option("--json", "as_json", is_flag=True, help="Print one object for machines.")
+@answering
 def finemap(
     table: str,
     ld: str,
@@ -73,18 +76,17 @@ def finemap(
     null_weight: float,
     estimate_residual_variance: bool,
     refine: bool,
-    as_json: bool,
 ) -> None:
     """Which instruments carry a trait's signal? Reads TABLE with the columns snp and z, or bhat and
     shat, and prints credible sets.
     """
     from mrinterp.coloc._finemap import SusieOptions, finemap_summary
-    from mrinterp.core.storage import to_plain
     from mrinterp.tables._locus import read_finemap_table
 
     locus = read_finemap_table(table, ld=ld)
     for note in locus.notes:
-        say(note, err=as_json)
+        if not voice().quiet:
+            say(note, err=voice().as_json)
     options = SusieOptions(
         max_effects=max_effects,
         coverage=coverage,
@@ -104,9 +106,6 @@ def finemap(
         instruments=locus.instruments,
         options=options,
     )
-    if as_json:
-        say(json.dumps(to_plain(result.to_dict(result.traits[0])), indent=1, allow_nan=False))
-    else:
-        say(str(result))
+    answer(str(result), result.to_dict(result.traits[0]))
     if result.status[0] != "ok" and not result.sets[0]:
         sys.exit(2)  # what was asked for is withheld; the status says why

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrinterp.cli.verbs import say
+from mrinterp.cli.verbs import answer, answering, example, say, tell, voice
 from mrinterp.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +39,11 @@ def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     ctx.exit()
 
 
-@click.command("mr", short_help="Causal effects from a table of summary statistics.")
+@click.command(
+    "mr",
+    short_help="Causal effects from a table of summary statistics.",
+    epilog=example("mrinterp mr table.csv --method ivw --method egger"),
+)
 @click.argument("table")
 @click.option(
     "--list-methods",
@@ -124,7 +127,7 @@ def _list_methods(ctx: click.Context, _: click.Parameter, asked: bool) -> None:
     metavar="DIR",
     help="Write scatter, forest, funnel and leave-one-out figures here (SVG and PNG).",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print a list of objects for machines.")
+@answering
 def mr(
     table: str,
     methods: tuple[str, ...],
@@ -137,7 +140,6 @@ def mr(
     unit: str,
     leave_one_out: bool,
     plot: str | None,
-    as_json: bool,
     **selection: Any,
 ) -> None:
     """Estimate causal effects from a TABLE of summary statistics; needs no model.
@@ -164,7 +166,7 @@ def mr(
     )
     if plot is not None:
         _write_figures(plot, data, results, repeats)
-    if as_json:
+    if voice().as_json:
         _print_json(data, results, repeats, lost_sentences(data))
     else:
         _print_sentences(table, unit, data, results, repeats, lost_sentences(data))
@@ -182,14 +184,14 @@ def _print_json(
     from mrinterp.tables._harmonize import NOT_HARMONIZED
 
     for line in [*data.meta.get("notes", []), *lost]:
-        say(line, err=True)
+        tell(line)
     more = (
         {"alleles": "not compared (--no-alleles)"}
         if data.meta.get("notes", [""])[:1] == [NOT_HARMONIZED]
         else {}
     )
     rows = records(results, **more) + [r for out, e in repeats for r in records([e], left_out=out, **more)]
-    say(json.dumps(rows, indent=1, allow_nan=False))
+    answer("", rows)
 
 
 def _print_sentences(
@@ -214,10 +216,12 @@ def _print_sentences(
         *notes,
         *strength_sentences(data),
         *lost,
+    ]
+    found = [
         *(f"\n{line}" for line in sentences(results)),
         *(f"\nWithout {out}: {line}" for out, e in repeats for line in sentences([e])),
     ]
-    say("\n".join(lines))
+    say("\n".join(found if voice().quiet else [*lines, *found]).lstrip("\n"))
 
 
 def _write_figures(
@@ -241,4 +245,4 @@ def _write_figures(
     written = write_mr_figures(Path(folder), data, single, repeats, first)
     pairs = len(data.exposures) * len(data.outcomes)
     hidden = f" (the first {MOST_PAIRS} of {pairs} pairs)" if pairs > MOST_PAIRS else ""
-    say(f"{len(written)} figures in {folder}{hidden}", err=True)
+    tell(f"{len(written)} figures in {folder}{hidden}")

@@ -8,6 +8,7 @@ the fix.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -28,6 +29,7 @@ __all__ = [
     "checked_numbers_of",
     "checked_seed",
     "checked_type",
+    "places_by_name",
     "shown",
 ]
 
@@ -235,7 +237,7 @@ def checked_numbers_of(
     >>> checked_numbers_of(["b", 0], "features", ["a", "b"])
     array([1, 0])
     """
-    place = {str(one): i for i, one in enumerate(known)}
+    place = places_by_name([str(one) for one in known])
     found = [_place(one, name, known, place, numbers) for one in _listed(given, name, numbers)]
     if len(found) < least:
         many = "none given" if not found else f"{len(found)} given"
@@ -245,6 +247,26 @@ def checked_numbers_of(
         twice = known[int(unique[times.argmax()])]
         raise InputError(f"{name}: {twice!r}", f"given {times.max()} times", "Give each one once")
     return np.array(found, dtype=np.int_)
+
+
+def places_by_name(known: Sequence[str]) -> dict[str, int]:
+    """Place of every name, and of the short name that tables print, where only one has it.
+
+    A feature ``encoder.layer.3:c05`` is printed as ``c05``: what follows the last colon is its short name.
+
+    Examples
+    --------
+    >>> places_by_name(["h.3:c0", "h.3:c1"])
+    {'c0': 0, 'c1': 1, 'h.3:c0': 0, 'h.3:c1': 1}
+    >>> places_by_name(["h.3:c0", "h.4:c0"])
+    {'h.3:c0': 0, 'h.4:c0': 1}
+    """
+    short = [name.rpartition(":")[2] for name in known]
+    times = Counter(short)
+    own = {
+        s: i for i, (s, name) in enumerate(zip(short, known, strict=True)) if times[s] == 1 and ":" in name
+    }
+    return own | {name: i for i, name in enumerate(known)}
 
 
 def checked_type(value: Any, name: str, wanted: type | tuple[type, ...], fix: str) -> None:
@@ -303,7 +325,7 @@ def _place(one: Any, name: str, known: Sequence[str], place: dict[str, int], num
     if isinstance(one, str):
         if one not in place:
             raise InputError(
-                f"{name}: {one!r}", "not known", near_misses(one, known) or f"Known: {_some(known)}"
+                f"{name}: {one!r}", "not known", near_misses(one, place) or f"Known: {_some(known)}"
             )
         return place[one]
     whole = _whole(one)

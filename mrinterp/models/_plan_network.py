@@ -23,6 +23,7 @@ from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.models._array_inputs import argument_name, array_inputs, array_noise, network_tensor
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._given import GivenObjects, class_name, object_hash
+from mrinterp.models._nearest_sites import check_site
 from mrinterp.models._plan_adapter import AdaptedNetwork, load_plan_network
 from mrinterp.models._plan_features import PlanFeatures, plan_features
 from mrinterp.models._plan_outcomes import PER_INPUT, per_input_outcome, plain_outcome, sampling_of
@@ -238,7 +239,7 @@ def open_study_network(plan: Plan, folder: Path, given: GivenObjects | None = No
     on_inputs = plan.inputs is not None and plan.model.embedding == "input"
     for site in (plan.model.site, None if on_inputs else plan.model.embedding, plan.model.beside):
         if site is not None:
-            adapted.adapter.check(site)
+            check_site(adapted.adapter, site)
     if plan.inputs is None:
         check_length(
             adapted.adapter.module,

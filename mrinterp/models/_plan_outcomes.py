@@ -83,7 +83,11 @@ def plain_outcome(
     where = _position(section, LAST_TOKEN)
     target = _target(section.target, "outcome.target", network)
     if kind == "logit_difference":
-        return LogitDifference(target, _target(section.against, "outcome.against", network), where, name)
+        against = _target(section.against, "outcome.against", network)
+        if against == target:
+            found = f"{section.against!r} is the same token or class as target {section.target!r} (number {target})"
+            raise InputError("outcome.against", found, "Give another: the difference would always be 0")
+        return LogitDifference(target, against, where, name)
     if kind == "probability":
         return Probability(target, where, section.log, name)
     return (Logit if kind == "logit" else ClassifierMargin)(target, where, name)
@@ -192,6 +196,10 @@ def embedded(network: AdaptedNetwork, texts: tuple[str, ...]) -> torch.Tensor:
     if network.tokenizer is None:
         raise InputError("tokenizer", "the network has no tokenizer", "Give model.tokenizer, for the anchors")
     # Padded on the right whatever the tokenizer's habit: absolute positions must not move.
+    for i, text in enumerate(texts):
+        if not network.tokenizer(text, add_special_tokens=False)["input_ids"]:
+            fix = "Give a sentence, or leave the entry out"
+            raise InputError(f"outcome, anchor sentence {i + 1} ({text!r})", "has no tokens", fix)
     longest = max(len(ids) for ids in network.tokenizer(list(texts))["input_ids"])
     padded = padded_inputs(network.tokenizer, texts, longest)
     tensors = {name: value.to(network.device) for name, value in padded.items()}
@@ -267,10 +275,13 @@ def _target(target: int | str | None, key: str, network: AdaptedNetwork) -> int:
     if len(ids) != 1 or ids[0] == network.tokenizer.unk_token_id:
         pieces = network.tokenizer.convert_ids_to_tokens(ids)
         found = "unknown to the tokenizer" if len(ids) == 1 else f"{len(ids)} tokens {pieces}"
+        spaced = network.tokenizer(f" {text}", add_special_tokens=False)["input_ids"]
+        one = len(spaced) == 1 and spaced[0] != network.tokenizer.unk_token_id
+        fix = f'Write " {text}", which is one token: a new word begins with a space' if one else ""
         raise InputError(
             key,
             f"{text!r} is {found}",
-            "Give text that is one token (spaces count), or its id",
+            fix or "Give text that is one token (spaces count), or its id",
         )
     return _within(int(ids[0]), _vocabulary(network.module), key)
 

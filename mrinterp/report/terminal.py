@@ -18,7 +18,14 @@ from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["cost_text", "precision_text", "rerun_text", "summary_text", "sweep_cost_text"]
+__all__ = [
+    "cost_text",
+    "precision_text",
+    "rerun_text",
+    "summary_record",
+    "summary_text",
+    "sweep_cost_text",
+]
 
 
 def summary_text(study: FinishedStudy, top: int = 16) -> str:
@@ -61,6 +68,31 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             *_ending(study),
         ]
     )
+
+
+def summary_record(study: FinishedStudy) -> dict[str, Any]:
+    """What `summary_text` says, for machines: every effect with its verdict, failed checks, where everything lies.
+
+    Parameters
+    ----------
+    study : Study
+        A finished one.
+    """
+    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
+    return {
+        "title": study.header["plan"]["title"],
+        "folder": str(study.out),
+        "page": str(Path(study.out) / "report.html"),
+        "unit": unit(study),
+        "rests_on": resting(study),
+        "ropes": ropes(study),
+        "verdicts": {str(v): int(n) for v, n in study.results["verdict"].value_counts().items()},
+        "results": study.results.to_dict("records"),
+        "checks": [c for c in every if c["verdict"] not in ("passed", "not applicable")],
+        "rules": study.header["rules_hash"],
+        "candidates": study.header["candidates_hash"],
+        "earlier_plans": study.header["earlier_plans"],
+    }
 
 
 def _largest(study: FinishedStudy, top: int) -> list[str]:

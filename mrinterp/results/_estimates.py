@@ -259,12 +259,11 @@ class Estimates(Result):
 
     def __getitem__(self, key: tuple[str, str]) -> Estimate:
         f, o = self._at(key, self.exposures, self.outcomes)
-        exposure, outcome = key
         return Estimate(
             method=self.method,
             label=self.label,
-            exposure=exposure,
-            outcome=outcome,
+            exposure=self.exposures[f],
+            outcome=self.outcomes[o],
             beta=float(self.beta[f, o]),
             se=float(self.se[f, o]),
             ci_lower=float(self.ci_lower[f, o]),

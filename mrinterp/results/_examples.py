@@ -37,6 +37,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._network_description import NetworkDescription
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
 from mrinterp.results._sweep_results import SweepResults
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
@@ -471,6 +472,22 @@ def _alignment_search(maker: _Maker, made: Given) -> Given:
     }
 
 
+def _network_description(maker: _Maker, made: Given) -> Given:
+    S = maker.sizes["S"]
+    classes = pd.DataFrame({"token_class": ["first", "last"], "least": 1, "most": 1, "example": "the"})
+    suggestions = pd.DataFrame(
+        {"key": ["model.site"], "value": ["site 1"], "why": "the middle of the network"}
+    )
+    return {
+        "name": "gpt2",
+        "pattern": np.array([f"site {i}" for i in range(S)], dtype=object),
+        "what": np.full(S, "residual stream", dtype=object),
+        "classes": classes,
+        "suggestions": suggestions,
+        "facts": {"blocks": f"{S}"},
+    }
+
+
 RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AgainstRandom": (AgainstRandom, _against_random),
     "SweepResults": (SweepResults, _sweep),
@@ -491,6 +508,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "KindComparison": (KindComparison, _kind_comparison),
     "KnockoutEffects": (KnockoutEffects, _knockout_effects),
     "MinimalSet": (MinimalSet, _minimal_set),
+    "NetworkDescription": (NetworkDescription, _network_description),
     "OrderedKnockouts": (OrderedKnockouts, _scalar_status),
     "Pruning": (Pruning, _pruning),
     "Rescue": (Rescue, _nothing),

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.checks import places_by_name
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.shown import Shown
 from mrinterp.core.storage import (
@@ -382,10 +383,11 @@ class _Checked:
 
 
 def _place(where: str, name: str, names: tuple[str, ...]) -> int:
-    if name not in names:
+    place = places_by_name(names)
+    if name not in place:
         few = ", ".join(map(repr, names[:8])) + (" ..." if len(names) > 8 else "")
-        raise InputError(where, f"no {name!r}", near_misses(str(name), names) or f"There are {few}")
-    return names.index(name)
+        raise InputError(where, f"no {name!r}", near_misses(str(name), place) or f"There are {few}")
+    return place[name]
 
 
 def _ends(names: list[str]) -> list[tuple[str, str]]:

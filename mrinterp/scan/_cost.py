@@ -7,6 +7,7 @@ import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.scan._reader import read_runs
 
-__all__ = ["half_scale_rows", "needed_bytes", "refuse_too_large", "scan_cost"]
+__all__ = ["half_scale_rows", "needed_bytes", "refuse_too_large", "scan_cost", "small_study_runs"]
 
 Rows = NDArray[np.int_]
 
@@ -99,11 +100,25 @@ def half_scale_rows(design: Design, plan: Plan, features: int) -> Rows:
     return rows[np.isin(family, names[order[: max(HALF_SCALE_FAMILIES, enough)]])]
 
 
+def small_study_runs(families: int, prompts: int, features: int) -> int:
+    """Runs of a study with so many families, prompts in each of them and features, with a plan's defaults elsewhere."""
+    section: dict[str, Any] = {"title": "small", "model": {"folder": "none", "site": "none"}, "prompts": {}}
+    plan = Plan.model_validate(section | {"outcome": {"name": "none", "kind": "kl_to_clean"}})
+    kinds = plan.instruments
+    scanned = 3 * families // 4 * prompts * (1 + kinds.slot.runs_per_prompt + kinds.noise.runs_per_prompt)
+    return scanned + _edited_runs(plan, families // 4, prompts, features)
+
+
 def _knockout_runs(plan: Plan, design: Design, features: int) -> int:
     """Edited runs of a study; without a number of families in the plan, as if its pilot asked for all."""
-    knockouts, clean = plan.knockouts, design.runs.iloc[design.rows("knockout")]
+    clean = design.runs.iloc[design.rows("knockout")]
     families = clean["family"].nunique()
-    each = len(clean) / families
+    return _edited_runs(plan, families, len(clean) / families, features)
+
+
+def _edited_runs(plan: Plan, families: int, each: float, features: int) -> int:
+    """The same for so many knockout families, and prompts in each."""
+    knockouts = plan.knockouts
     wide = min(knockouts.families or families, families)
     few = min(wide, FEWEST_FAMILIES)
     pilot = 0 if knockouts.families else PILOT_FAMILIES

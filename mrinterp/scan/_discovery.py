@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis, Dictionary
+from mrinterp.core.checks import places_by_name
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan import Plan
-from mrinterp.core.shown import progress
+from mrinterp.core.shown import listed, progress
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
@@ -29,7 +30,7 @@ from mrinterp.scan._dictionary import (
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
-__all__ = ["check_labels", "learn_basis", "linear_dictionary"]
+__all__ = ["learn_basis", "linear_dictionary", "named_labels", "unmoved"]
 
 Array = NDArray[np.float64]
 
@@ -65,7 +66,7 @@ def learn_basis(
         outcome never changes, or a label names a feature that does not exist.
     """
     if given is None and not plan.features.sparse:
-        check_labels(labels, feature_names(plan.model.site, plan.features.count))
+        named_labels(labels, feature_names(plan.model.site, plan.features.count))
     dictionary = latent_dictionary(network, design, plan.features, folder) if network.sae else None
     rows = design.rows("discovery")
     viewed = network.viewing(dictionary)
@@ -73,7 +74,7 @@ def learn_basis(
     runs = design.runs.iloc[rows].reset_index(drop=True)
     clean = runs["clean"].to_numpy() - rows[0]
     kind = runs["kind"].to_numpy()
-    still = np.all([_unmoved(read[part], clean) for part in ("mean", "position")], axis=0)
+    still = np.all([unmoved(read[part], clean) for part in ("mean", "position")], axis=0)
     _refuse_perturbations_not_at_site(design, rows, kind, still)
     noise_free, primary = kind != "noise", kind == plan.estimation.kind
     if not primary.any():
@@ -86,7 +87,10 @@ def learn_basis(
         if dictionary is None:
             dictionary = linear_dictionary(plan, given, read["mean"][noise_free])
             read["features"] = _values(dictionary, read["mean"])
-        check_labels(labels, dictionary.names)
+        if plan.features.sparse:  # a table of labels may name every latent of the autoencoder
+            taken = places_by_name(dictionary.names)
+            labels = {name: label for name, label in (labels or {}).items() if name in taken}
+        labels = named_labels(labels, dictionary.names)
         bar.update()
         change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
         _refuse_constant_outcomes(
@@ -189,16 +193,29 @@ def _values(dictionary: Dictionary, means: Array) -> Array:
     return np.asarray(dictionary_view(dictionary).read(torch.from_numpy(means)).numpy())
 
 
-def check_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> None:
-    """Refuse a label of a feature that does not exist."""
-    for name in labels or {}:
-        if name not in names:
+def named_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> dict[str, str]:
+    """Labels by the features' full names, whether they are given for those or for the short ones that tables print.
+
+    Raises
+    ------
+    InputError
+        For a label of a feature that does not exist, or two labels of one feature.
+    """
+    place, found = places_by_name(names), {}
+    for name, label in (labels or {}).items():
+        where = f"features.labels, feature {name!r}"
+        if name not in place:
             raise InputError(
-                f"features.labels, feature {name!r}", "no such feature", near_misses(name, names)
+                where, "no such feature", near_misses(name, place) or f"Features: {listed(names)}"
             )
+        full = names[place[name]]
+        if full in found:
+            raise InputError(where, f"has a label already, as {full!r}", "Keep one row per feature")
+        found[full] = label
+    return found
 
 
-def _unmoved(values: Array, clean: NDArray[np.int_]) -> NDArray[np.bool_]:
+def unmoved(values: Array, clean: NDArray[np.int_]) -> NDArray[np.bool_]:
     """Runs (N,) in which nothing differs from the clean run by more than rounding, which runs of other blocks have."""
     return np.asarray(
         (np.abs(values - values[clean]) <= ROUNDING * np.abs(values).max(initial=0)).all(axis=1)

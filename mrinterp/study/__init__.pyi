@@ -1,3 +1,6 @@
+from ._catalog import catalog as catalog
+from ._checkup import checkup as checkup
+from ._describe import describe as describe
 from ._stages import STAGES as STAGES
 from ._stages import Stage as Stage
 from ._study import Study as Study

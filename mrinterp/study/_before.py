@@ -16,9 +16,10 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_network import StudyNetwork
 from mrinterp.scan._cost import needed_bytes, refuse_too_large
 from mrinterp.scan._dictionary import feature_names, more_components
-from mrinterp.scan._discovery import check_labels
+from mrinterp.scan._discovery import named_labels
+from mrinterp.scan._one_batch import check_one_batch
 
-__all__ = ["check_before"]
+__all__ = ["check_before", "unknown_in_words"]
 
 
 def check_before(
@@ -41,13 +42,15 @@ def check_before(
         cannot tell apart, a kind of perturbation without runs, fewer runs than features, more donors or random
         directions than there are, or more memory or disk than the machine has.
     """
-    names = _names(plan, source, opened, design, network.width)
+    _refuse_pieces_of_words(plan, opened, design)
+    names = _names(plan, source, opened, design, network)
     if plan.features.labels:
         from mrinterp.tables._labels import read_labels
 
-        check_labels(read_labels(source / plan.features.labels), names)
+        named_labels(read_labels(source / plan.features.labels), names)
     given = len(names) if not plan.features.sparse or plan.features.latents else plan.features.count
     _refuse_same_tokens(design, network)
+    _refuse_unknown_fillers(design, network, opened)
     _refuse_few_runs(plan, design, given)
     _refuse_few_donors(plan, design)
     controls = plan.knockouts.random_controls
@@ -58,13 +61,16 @@ def check_before(
             f"Ask for at most {network.width}",
         )
     refuse_too_large(*needed_bytes(design, plan, given, network.width, len(network.inputs.class_names)), out)
+    check_one_batch(plan, design, network)
 
 
-def _names(plan: Plan, source: Path, opened: StudyNetwork, design: Design, width: int) -> tuple[str, ...]:
+def _names(
+    plan: Plan, source: Path, opened: StudyNetwork, design: Design, network: CutNetwork
+) -> tuple[str, ...]:
     """Names that features can have: all of them, or those of every latent where the most variable are chosen."""
-    features, site = plan.features, plan.model.site
+    features, site, width = plan.features, plan.model.site, network.width
     if features.sparse:
-        return _latent_names(plan, source, width)
+        return _latent_names(plan, source, network)
     given = opened.plan_features(width)
     if given is not None:
         return tuple(f"{site}:{name}" for name in given.names)
@@ -79,12 +85,16 @@ def _names(plan: Plan, source: Path, opened: StudyNetwork, design: Design, width
     return feature_names(site, features.count)
 
 
-def _latent_names(plan: Plan, source: Path, width: int) -> tuple[str, ...]:
+def _latent_names(plan: Plan, source: Path, network: CutNetwork) -> tuple[str, ...]:
     from mrinterp.features._sae_folder import read_sae
+    from mrinterp.features._sae_settings import check_sae_use
 
     features, train = plan.features, plan.features.train
     if features.kind == "sae":
-        total = read_sae(source / str(features.folder), width).latents
+        sae = read_sae(source / str(features.folder), network.width)
+        stated = None if features.position == "auto" else network.position
+        check_sae_use(sae, network.adapter, network.site, network.inputs, stated)
+        total = sae.latents
     else:
         total = train.latents
         if train.k > total:
@@ -103,6 +113,78 @@ def _latent_names(plan: Plan, source: Path, width: int) -> tuple[str, ...]:
             "features.count", f"{features.count} latents; there are {total}", f"Ask for at most {total}"
         )
     return tuple(f"{plan.model.site}:latent{i}" for i in features.latents or range(total))
+
+
+def _refuse_pieces_of_words(plan: Plan, opened: StudyNetwork, design: Design) -> None:
+    """Refuse a target that is a piece inside a word, where every text ends with a word: the next one begins with a space.
+
+    Raises
+    ------
+    InputError
+        Offers the word with its space. A piece that is meant is given by its number.
+    """
+    tokenizer = opened.tokenizer
+    if (
+        tokenizer is None
+        or "text" not in design.inputs
+        or plan.model.kind == "classifier"
+        or design.inputs["text"].str.contains(r"\s$").any()
+    ):
+        return
+
+    def number(text: str) -> int | None:
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        return int(ids[0]) if len(ids) == 1 and ids[0] != tokenizer.unk_token_id else None
+
+    for section in plan.outcome:
+        for key in ("target", "against"):
+            text = getattr(section, key)
+            if not isinstance(text, str) or text[:1].lower() == text[:1].upper():
+                continue  # a number, or no letter: signs stand without a space
+            own, spaced = number(text), number(f" {text}")
+            if own is not None and spaced is not None and own != spaced:
+                raise InputError(
+                    f"outcome {section.name!r}, {key}",
+                    f"{text!r} is token {own}, a piece that goes on with a word; the texts end with whole words",
+                    f'Write " {text}" (token {spaced}), with the space that a new word begins with; or give {own} if'
+                    " the piece is meant",
+                )
+
+
+def _refuse_unknown_fillers(design: Design, network: CutNetwork, opened: StudyNetwork) -> None:
+    """A filler that the tokenizer does not know is one token with every other such word: nothing is substituted."""
+    unknown, ids = getattr(opened.tokenizer, "unk_token_id", None), network.inputs.tensors.get("input_ids")
+    classes = network.inputs.classes
+    if unknown is None or ids is None or classes is None or "text" not in design.inputs:
+        return
+    for slot in design.settings["slots"]:
+        held = (ids == unknown) & (classes == network.inputs.class_names.index(slot))
+        rows = held.any(dim=1).nonzero().flatten().tolist()
+        if rows:
+            row = design.inputs.iloc[rows[0]]
+            word = row["text"][int(row[f"{slot}_start"]) : int(row[f"{slot}_end"])]
+            raise InputError(
+                f"prompts.fillers.{slot}",
+                f"{word!r} is unknown to the tokenizer ({opened.tokenizer.unk_token})",
+                "Give a word that it knows",
+            )
+
+
+def unknown_in_words(design: Design, network: CutNetwork, opened: StudyNetwork) -> str:
+    """How many inputs hold tokens that the tokenizer does not know, and the first of them; empty without one."""
+    unknown, ids = getattr(opened.tokenizer, "unk_token_id", None), network.inputs.tensors.get("input_ids")
+    # Where texts begin or end with the same token, it says nothing about words.
+    special = {getattr(opened.tokenizer, f"{n}_token_id", None) for n in ("bos", "eos", "pad")}
+    if unknown is None or ids is None or unknown in special or "text" not in design.inputs:
+        return ""
+    rows = (ids == unknown).any(dim=1).nonzero().flatten().tolist()
+    if not rows:
+        return ""
+    text = design.inputs["text"].iloc[rows[0]]
+    return (
+        f"{len(rows)} of {len(ids)} inputs hold words that the tokenizer does not know"
+        f" ({opened.tokenizer.unk_token}), the first: {text[:60]!r}."
+    )
 
 
 def _refuse_same_tokens(design: Design, network: CutNetwork) -> None:

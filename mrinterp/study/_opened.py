@@ -116,7 +116,7 @@ class Opened(ABC):
 
     def prompts_in_words(self) -> list[str]:
         """What was read of the prompts, as what, and what so many families allow; what outcomes take for right and wrong
-        answers. Nothing is run or written.
+        answers; words that the tokenizer does not know. Nothing is written.
 
         Returns
         -------
@@ -125,11 +125,14 @@ class Opened(ABC):
         """
         from mrinterp.instruments.prompt_table import prompts_in_words
         from mrinterp.models._plan_outcomes import answers_in_words
+        from mrinterp.study._before import unknown_in_words
 
         design, network = self._drawn_design(), self._opened.adapted
         said = prompts_in_words(design, self.plan.estimation.rests_on != "mr")
         answers = [answers_in_words(section, network, design.inputs) for section in self.plan.outcome]
-        return [*said, *(f"{text}." for text in answers if text)]
+        said += [f"{text}." for text in answers if text]
+        unknown = unknown_in_words(design, self._bare_network, self._opened)
+        return [*said, unknown] if unknown else said
 
     @abstractmethod
     def _stored_design(self) -> Design:

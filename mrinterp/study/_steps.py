@@ -74,8 +74,12 @@ class Steps(Opened):
         """
         from mrinterp.study._before import check_before
 
-        design, opened = self._drawn_design(), self._opened
-        check_before(self.plan, self.source, self.out, opened, design, self._bare_network)
+        def check() -> bool:
+            design, opened = self._drawn_design(), self._opened
+            check_before(self.plan, self.source, self.out, opened, design, self._bare_network)
+            return True
+
+        self._remembered("checked before", check)
 
     def _fix_rules(self) -> None:
         digest, opened = self._stored_design().digest, self._opened

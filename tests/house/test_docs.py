@@ -66,6 +66,8 @@ def test_most_snippets_run() -> None:
 def test_the_reference_of_study_files_is_fresh() -> None:
     made = runpy.run_path(str(ROOT / "docs" / "make_study_files.py"))
     assert PAGES["docs/study_files.md"] == made["page"](), "run python docs/make_study_files.py"
+    schema = (ROOT / "docs" / "study_schema.json").read_text(encoding="utf-8")
+    assert schema == made["schema"](), "run python docs/make_study_files.py"
 
 
 def test_the_import_table_of_the_page_is_the_one_that_is_tested() -> None:

@@ -12,6 +12,7 @@ import mrinterp
 from mrinterp.cli import cli
 from mrinterp.core.plan import Plan
 from mrinterp.knockouts._kinds.registry import KINDS
+from mrinterp.study._sweep_plan import is_sweep, sweep_members
 from tests.house.test_public_face import FACES
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,58 @@ def test_study_files_are_study_files() -> None:
     whole = next(made for made in files if "title" in made)
     assert len(files) > 1
     for made in files:  # a section shown alone stands in the file shown whole
+        if is_sweep(whole | made):
+            assert len(sweep_members(whole | made, lambda: ["transformer.h.6", "transformer.h.7"])) == 4
+            continue
         assert Plan.model_validate(whole | made).features.folder == "sae_h6"
+
+
+def _readme_study(folder: Path, gpt2: Path) -> str:
+    """The study of the README with what it names beside it; returns the template that its comment shows."""
+    import torch
+
+    from mrinterp.features import SparseAutoencoder, write_sae
+    from tests.tiny import decoder_templates
+
+    (printed,) = re.findall(r"```toml\n(title.*?)```", README, flags=re.DOTALL)
+    (shown,) = re.findall(r"such as: (.*)", printed)
+    (folder / "study.toml").write_text(printed)
+    (folder / "gpt2").symlink_to(gpt2)
+    (folder / "templates.txt").write_text("\n".join([shown, *decoder_templates(39)]) + "\n")
+    read = torch.randn(24, 48, generator=torch.Generator().manual_seed(0))
+    weights = {"W_enc": read, "b_enc": torch.zeros(48), "W_dec": read.T / 24, "b_dec": torch.zeros(24)}
+    write_sae(SparseAutoencoder("standard", weights), folder / "sae_h6", hook_name="transformer.h.6")
+    return shown
+
+
+@pytest.mark.needs("transformers")
+def test_the_study_of_the_readme_passes_the_dry_run_as_printed(
+    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    monkeypatch.chdir(tmp_path)
+    assert _readme_study(tmp_path, tiny_gpt2) == "The {person} said {when} that"
+    assert "mrinterp run study.toml --dry-run" in README
+    done = CliRunner().invoke(cli, ["run", "study.toml", "--dry-run"])
+    assert done.exit_code == 0, done.output
+    assert "he_minus_she" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.needs("transformers")
+def test_the_study_of_the_readme_runs_as_printed(
+    tiny_gpt2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from click.testing import CliRunner
+
+    monkeypatch.chdir(tmp_path)
+    _readme_study(tmp_path, tiny_gpt2)
+    assert "mrinterp run study.toml --out runs/a" in README
+    done = CliRunner().invoke(cli, ["run", "study.toml", "--out", "runs/a"])
+    assert done.exit_code == 0, done.output
+    assert "32 features tested" in done.stdout
+    assert (tmp_path / "runs" / "a" / "report.html").stat().st_size > 10_000
 
 
 def _table_rows(text: str) -> set[str]:

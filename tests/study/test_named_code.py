@@ -155,7 +155,7 @@ def test_what_is_agreed_to_is_remembered_until_it_changes(
 def test_at_a_terminal_one_is_asked(
     answer: str, runs: bool, others: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mrinterp.cli.study_verbs._at_a_terminal", lambda: True)
+    monkeypatch.setattr("mrinterp.cli.study_verbs.at_a_terminal", lambda: True)
     done = _run("run", others, "--out", tmp_path / "out", "--dry-run", input=answer)
     assert (
         "The study would import and run this Python:\n  model.module = 'theirs:network' from" in done.stderr
