@@ -41,3 +41,14 @@ def test_features_that_the_doses_move_alike_go_to_linearmodels() -> None:
     doses, family = rng.standard_normal((300, 8)), np.arange(300) // 10
     moved = doses[:, :1] + 1e-9 * doses[:, 1:2]
     assert run_iv._two_stages(doses[:, :1], np.c_[moved, doses[:, :1]], doses, family, 2, 1.0) is None
+
+
+def test_more_doses_than_runs_can_tell_apart_are_taken_by_the_space_that_they_span() -> None:
+    """As in a study of a hundred prompts: 24 doses in 20 runs span all there is, so that the first stage is exact."""
+    panel = linear_world(0, families=20, prompts=1, runs=1, copy=False).panel
+    change = panel.changes()
+    assert np.linalg.matrix_rank(change.doses) < change.doses.shape[1]
+    plain = np.linalg.lstsq(change.features, change.outcomes, rcond=None)[0]
+    found = tsls(panel, rank=0)
+    np.testing.assert_allclose(found.beta, plain, rtol=1e-6)
+    assert np.isfinite(found.se).all()
