@@ -193,7 +193,9 @@ def _estimated(method: str, words: str, panel: Panel, rank: int | None) -> Estim
     data = run_data(panel, rank)
     doses = data.doses()
     J = int(np.linalg.matrix_rank(doses.T @ doses)) if doses.shape[1] else 0
-    if 0 < J < doses.shape[1]:  # fewer runs than doses: the same space, by as many columns as it has dimensions
+    if (
+        0 < J < doses.shape[1]
+    ):  # fewer runs than doses: the same space, by as many columns as it has dimensions
         left_axes, size, _ = np.linalg.svd(doses, full_matrices=False)
         doses = left_axes[:, :J] * size[:J]
     data, note = carried_rank(data, J)
