@@ -20,9 +20,9 @@ FOUND = "found"
 """How found families are named: ``found001`` and so on, in the order in which they come."""
 
 SHARED = 0.6
-"""Share of the longer prompt's words that two prompts of one template have in common on average. With three in five, all eight
-templates of 1,000 prompts of indirect object identification are told apart, though most share half of their words; of
-sentences written one by one few share so much. Joining too much makes intervals wider, too little makes them too narrow."""
+"""Share of the longer prompt's words that two prompts of one template have in common on average. Three in five tells apart
+templates of indirect object identification that share half of their words (tests/core/test_prompt_tables.py); of sentences written
+one by one few share so much. Joining too much makes intervals wider, too little makes them too narrow."""
 
 AT_ONCE = 4000
 """Distinct prompts that are compared each with each; further ones join the templates of these, or come in the next round."""

@@ -15,7 +15,6 @@ from mrinterp.adapters._hugging_face import padded_inputs
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan_outcome import OutcomeSection
-from mrinterp.models._given import class_name
 from mrinterp.models._plan_adapter import AdaptedNetwork
 from mrinterp.models._plan_files import named_function, read_numbers
 from mrinterp.models._text import CONTINUATION
@@ -31,7 +30,13 @@ from mrinterp.outcomes._target_outcomes import (
 )
 from mrinterp.positions import LAST_TOKEN, MEAN_OF_TOKENS, Position, named_position
 
-__all__ = ["PER_INPUT", "answers_in_words", "per_input_outcome", "plain_outcome", "sampling_of"]
+__all__ = [
+    "PER_INPUT",
+    "answers_in_words",
+    "per_input_outcome",
+    "plain_outcome",
+    "sampling_of",
+]
 
 PER_INPUT = ("continuation_log_probability", "loss", "kl_to_clean", "answer_difference")
 """Kinds that compare each input with something of its own: its continuation, its label, its clean input, its answers."""
@@ -215,10 +220,6 @@ def _given(section: OutcomeSection, given: Mapping[str, Any]) -> Any:
             f"outcome {section.name!r}",
             f"{section.given} was given from memory and lies in no file",
             "Give it again: Study.open(folder, model=..., outcome=...). What is finished can be read without it",
-        )
-    if class_name(thing if not hasattr(thing, "names") else type(thing)) != section.given:
-        raise InputError(
-            f"outcome {section.name!r}", class_name(thing), f"Give the {section.given} that it was"
         )
     return thing if hasattr(thing, "names") else CallableOutcome(section.name, thing)
 

@@ -127,8 +127,11 @@ class Opened(ABC):
         from mrinterp.models._plan_outcomes import answers_in_words
         from mrinterp.study._before import unknown_in_words
 
-        design, network = self._drawn_design(), self._opened.adapted
+        design = self._drawn_design()
         said = prompts_in_words(design, self.plan.estimation.rests_on != "mr")
+        if self.plan.model.given is not None and self.given is None:
+            return said  # the network, which knows the rest, is not at hand
+        network = self._opened.adapted
         answers = [answers_in_words(section, network, design.inputs) for section in self.plan.outcome]
         said += [f"{text}." for text in answers if text]
         unknown = unknown_in_words(design, self._bare_network, self._opened)

@@ -96,10 +96,8 @@ def transformer_lens_door(network: Any, tokenizer: Any, out: Path) -> Study:
     model = build_bridge_from_module(
         network, "GPT2LMHeadModel", hf_config=network.config, device="cpu"
     ).eval()
-    site, outcome = "blocks.1.hook_out", ("good", "bad")
-    return Study.from_model(
-        model, tokenizer, PROMPTS, site=site, features=[0, 5], outcome=outcome, out=out, **QUICK
-    )
+    call = {"site": "blocks.1.hook_out", "outcome": ("good", "bad"), "position": "mean"}
+    return Study.from_model(model, tokenizer, PROMPTS, features=LEARNED, out=out, **call, **QUICK)
 
 
 @pytest.mark.parametrize("door", [encoder_door, classifier_door, transformer_lens_door])
@@ -118,23 +116,12 @@ def test_hugging_face_encoder_and_classifier(
 
 
 @pytest.mark.needs("transformer_lens")
-def test_transformer_lens(tokenizer: Any, tmp_path: Path) -> None:
+def test_transformer_lens(decoder: Any, tokenizer: Any, studied: Study, tmp_path: Path) -> None:
     import copy
 
-    network = tiny_decoder(len(tokenizer))
-    study = transformer_lens_door(copy.deepcopy(network), tokenizer, tmp_path / "lens")
-    plain = Study.from_model(
-        network,
-        tokenizer,
-        PROMPTS,
-        site="transformer.h.1",
-        features=[0, 5],
-        outcome=("good", "bad"),
-        out=tmp_path / "plain",
-        **QUICK,
-    )
+    study = transformer_lens_door(copy.deepcopy(decoder), tokenizer, tmp_path / "lens")
     assert study.plan.model.kind == "transformer_lens"
-    found, wanted = (s.knockouts["contrast"].effect for s in (study, plain))
+    found, wanted = (s.knockouts["contrast"].effect for s in (study, studied))
     np.testing.assert_allclose(found / np.abs(wanted).max(), wanted / np.abs(wanted).max(), atol=2e-3)
 
 
@@ -199,6 +186,29 @@ def test_another_network_is_refused_and_the_same_goes_on(
         Study.open(studied.out, model=torch.nn.Linear(2, 2).eval()).bench()
     bench = Study.open(studied.out, model=decoder).bench()  # its tokenizer is read from the folder
     assert bench.features == 2
+
+
+def test_an_unfinished_run_goes_on_where_its_objects_are_given_again(
+    decoder: Any, tokenizer: Any, tmp_path: Path
+) -> None:
+    def call() -> Any:
+        return lambda output, mask: output.logits[:, -1, 3] - output.logits[:, -1, 5]
+
+    out = tmp_path / "run"
+    begun = _plan(decoder, tokenizer, out, outcome=call(), position="mean", features=LEARNED, **QUICK)
+    assert begun.cost()["runs"] > 0
+    assert begun.basis.rank >= 0
+    assert begun.header["provenance"]["given"]["outcomes"]["outcome"]["object"].endswith("<lambda>")
+    with pytest.raises(InputError, match="given from memory and lies in no file"):
+        Study.open(out, model=decoder).knockouts  # noqa: B018
+    with pytest.raises(InputError, match="lies in no file"):
+        Study.open(out).knockouts  # noqa: B018
+    other = Study.open(out, model=decoder, outcome=lambda output, mask: output.logits[:, -1, 4])
+    with pytest.raises(InputError, match="not those it was begun with"):
+        other.knockouts  # noqa: B018
+    assert Study.open(out).prompts_in_words()[-1].startswith("40 families")
+    gone_on = Study.open(out, model=decoder, outcome=call())
+    assert np.isfinite(gone_on.knockouts["contrast"].effect).all()
 
 
 def test_rerun_works_given_the_objects(
@@ -747,10 +757,13 @@ def test_a_dry_run_says_what_it_read(
     from click.testing import CliRunner
 
     from mrinterp.cli import cli
+    from mrinterp.results import NotApplicable
     from tests.tiny import tiny_study
 
-    for slow in ("cost", "expected_precision"):
-        monkeypatch.setattr(Study, slow, lambda study: None)
+    monkeypatch.setattr(Study, "cost", lambda study: {})
+    monkeypatch.setattr(
+        Study, "expected_precision", lambda study: NotApplicable("not asked for", "intervals")
+    )
     for text in ("cost_text", "precision_text"):
         monkeypatch.setattr(f"mrinterp.report.terminal.{text}", lambda *given: "")
     texts = [t.format(when="today", person="nurse", quality="good") for t in templates(40)]
