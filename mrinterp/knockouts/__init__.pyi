@@ -16,6 +16,7 @@ from ._designs.specificity import specificity as specificity
 from ._designs.whole_features import knock_out_jointly as knock_out_jointly
 from ._designs.whole_features import leading_coordinates as leading_coordinates
 from ._edited_runs import EditedRuns as EditedRuns
+from ._feature_profiles import feature_profiles as feature_profiles
 from ._kinds.clamp import Clamp as Clamp
 from ._kinds.compare_kinds import compare_kinds as compare_kinds
 from ._kinds.contrast import Contrast as Contrast

@@ -34,6 +34,8 @@ from ._edits.vestigial_features import VestigialFeatures as VestigialFeatures
 from ._estimates import Estimate as Estimate
 from ._estimates import Estimates as Estimates
 from ._examples import example as example
+from ._feature_profiles import FeatureProfile as FeatureProfile
+from ._feature_profiles import FeatureProfiles as FeatureProfiles
 from ._fine_mapping import CredibleSet as CredibleSet
 from ._fine_mapping import FineMapping as FineMapping
 from ._kind_comparison import KindComparison as KindComparison

@@ -34,6 +34,7 @@ from mrinterp.results._edits.confounder_removal import CUE_GROUPS, ConfounderRem
 from mrinterp.results._edits.pruning import Pruning
 from mrinterp.results._edits.vestigial_features import VestigialFeatures
 from mrinterp.results._estimates import Estimates
+from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -211,6 +212,29 @@ def _sweep(maker: _Maker, made: Given) -> Given:
         verdict=np.where(found, "causal", "indeterminate"), q=np.where(found, 0.01, 0.4), stands=found
     )
     return {"claims": claims, "studies": studies, "alpha": 0.05, "meta": {"title": "layers"}}
+
+
+def _profiles(maker: _Maker, made: Given) -> Given:
+    names = list(made["features"])
+    ends = pd.DataFrame({"feature": np.repeat(names, 2), "end": ["high", "low"] * len(names), "rank": 1})
+    ends = ends.assign(
+        input=[0, 1] * len(names), family=["0", "1"] * len(names), value=[2.0, -1.5] * len(names)
+    )
+    ends = ends.assign(token=["good", "bad"] * len(names), token_class="quality")
+    ends = ends.assign(text=["it was [[good]]", "it was [[bad]]"] * len(names))
+    tokens = ends[["feature", "token"]].assign(
+        difference=[1.5, -1.2] * len(names), count=40, families=40, z=9.0
+    )
+    classes = ends[["feature", "token_class", "value"]].rename(columns={"value": "mean"})
+    classes = classes.drop_duplicates("feature").assign(sd=1.0, share_active=1.0, count=80, difference=0.0)
+    return {
+        "inputs": ends,
+        "tokens": tokens,
+        "classes": classes,
+        "share_active": np.ones(len(names)),
+        "sd": np.ones(len(names)),
+        "meta": {},
+    }
 
 
 def _agreement(maker: _Maker, made: Given) -> Given:
@@ -491,6 +515,7 @@ def _network_description(maker: _Maker, made: Given) -> Given:
 RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AgainstRandom": (AgainstRandom, _against_random),
     "SweepResults": (SweepResults, _sweep),
+    "FeatureProfiles": (FeatureProfiles, _profiles),
     "Agreement": (Agreement, _agreement),
     "AlignmentSearch": (AlignmentSearch, _alignment_search),
     "AttributionScores": (AttributionScores, _attribution_scores),

@@ -25,6 +25,7 @@ from mrinterp.study._steps import Steps
 
 if TYPE_CHECKING:
     from mrinterp.features._sae import SparseAutoencoder
+    from mrinterp.results._feature_profiles import FeatureProfiles
 
 __all__ = ["Findings"]
 
@@ -52,6 +53,21 @@ class Findings(Steps):
         """Dictionary, bypass bases and rank, learned on the discovery split."""
         self._reach("discovery")
         return self._learn_basis()
+
+    @property
+    def feature_profiles(self) -> FeatureProfiles:
+        """What the features are, on the discovery prompts: the inputs that move each most, with the token marked, and the
+        tokens and token classes that it responds to. One pass over these prompts; nothing of other families is read."""
+        from mrinterp.knockouts._feature_profiles import feature_profiles
+        from mrinterp.knockouts._study_bench import study_bench
+
+        self._reach("discovery")
+
+        def look() -> FeatureProfiles:
+            bench = study_bench(self._network, self.design, self.basis.dictionary, split="discovery")
+            return feature_profiles(bench, self._opened.tokenizer)
+
+        return self._remembered("feature profiles", look)
 
     @property
     def contrast_levels(self) -> ContrastLevels:
