@@ -41,5 +41,6 @@ from ._study.network_sites import network_sites as network_sites
 from ._study.predicted_vs_knockout import predicted_vs_knockout as predicted_vs_knockout
 from ._study.predicted_vs_knockout import predicted_vs_knockout_grid as predicted_vs_knockout_grid
 from ._study.rank_path import rank_path as rank_path
+from ._study.responses import responses as responses
 from ._study.run_changes import run_changes as run_changes
 from ._study.sweep_map import sweep_map as sweep_map

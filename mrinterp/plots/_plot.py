@@ -30,6 +30,7 @@ FIGURES = {
     "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",
     "Estimates": "_mr.estimated_effects.estimated_effects",
     "Faithfulness": "_designs.faithfulness_curve.faithfulness_curve",
+    "FeatureProfiles": "_study.responses.responses",
     "FineMapping": "_coloc.regional_association.regional_association",
     "InterchangeAccuracy": "_abstraction.interchange_accuracy.interchange_accuracy",
     "KindComparison": "_study.kinds_side_by_side.kinds_side_by_side",

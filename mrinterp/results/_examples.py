@@ -226,7 +226,9 @@ def _profiles(maker: _Maker, made: Given) -> Given:
         difference=[1.5, -1.2] * len(names), count=40, families=40, z=9.0
     )
     classes = ends[["feature", "token_class", "value"]].rename(columns={"value": "mean"})
-    classes = classes.drop_duplicates("feature").assign(sd=1.0, share_active=1.0, count=80, difference=0.0)
+    classes = classes.drop_duplicates("feature", ignore_index=True).assign(
+        sd=1.0, share_active=1.0, count=80, difference=0.0
+    )
     return {
         "inputs": ends,
         "tokens": tokens,

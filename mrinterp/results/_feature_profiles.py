@@ -14,7 +14,7 @@ from mrinterp.results._result import Axis, Result, Rows, Shape
 __all__ = ["FeatureProfile", "FeatureProfiles"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FeatureProfile:
     """One feature: what it responds to, and the inputs that move it most.
 
@@ -124,12 +124,16 @@ class FeatureProfiles(Result):
     def __getitem__(self, feature: str) -> FeatureProfile:
         """One feature by its name."""
         (k,) = self._at((feature,), self.features)
-        parts = (
-            t[t["feature"] == feature].reset_index(drop=True)
-            for t in (self.inputs, self.tokens, self.classes)
-        )
+        own = {
+            name: table[table["feature"] == feature].reset_index(drop=True)
+            for name, table in (("inputs", self.inputs), ("tokens", self.tokens), ("classes", self.classes))
+        }
         return FeatureProfile(
-            feature, *parts, float(self.mean[k]), float(self.sd[k]), float(self.share_active[k])
+            feature=feature,
+            mean=float(self.mean[k]),
+            sd=float(self.sd[k]),
+            share_active=float(self.share_active[k]),
+            **own,
         )
 
     def to_frame(self) -> pd.DataFrame:

@@ -50,7 +50,7 @@ def sweep_map(sweep: SweepResults, outcome: str | None = None, ax: Axes | None =
     several = sweep.studies["dictionary"].nunique() > 1
     column = [_column(r, several) for r in sweep.studies.to_dict("records")]
     columns = list(dict.fromkeys(column))
-    ax = axes(ax, 2.6 + 1.2 * len(columns), 1.3 + 0.34 * len(rows))
+    ax = axes(ax, max(3.2 + 1.2 * len(columns), 6.0), max(1.3 + 0.34 * len(rows), 2.6))
     size = np.full((len(rows), len(columns)), np.nan)
     for r in table.to_dict("records"):
         place = rows.index(r["site"]), columns.index(_column(r, several))
@@ -81,7 +81,7 @@ def sweep_map(sweep: SweepResults, outcome: str | None = None, ax: Axes | None =
     ax.set_title(f"Where {name} is moved: largest effect that stands", loc="left")
     bar = ax.figure.colorbar(shown, ax=ax, ticks=[0, 1, 2], fraction=0.06, pad=0.02)
     bar.ax.set_yticklabels(["1", "10", "100"])
-    bar.set_label("half widths of the region\nof practical equivalence")
+    bar.set_label("effect / half width of the\nregion of equivalence", fontsize=8)
     return ax
 
 
