@@ -236,7 +236,7 @@ def rectified_mean(
     on how many prompts of a family are looked at, which differs between the n and the rest: coverage .82 to .92 in
     ``benchmarks/results/rectified_simulations.md`` where effect and share go together.) With e = C - lam g the error is
     v_e + v_g + 2 lam cov(g, e)/N, not below v_e, with v_g = lam^2 var(g)/N; v_e is var(e)/n by leaving families out,
-    lam made anew each time: with lam held fixed the intervals cover .92 to .95, so .95. For exactly these
+    lam made anew each time: with lam held fixed the intervals cover .93 to .95, so .95. For exactly these
     families the error is v_e (their mean of g is known), a little too wide where n is much of N.
 
     A label adds (a/n)^2/n to the variance, a = ``largest``; where no knockout changed it, the interval is a times the
