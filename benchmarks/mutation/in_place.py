@@ -146,8 +146,22 @@ def put_default(
     return False
 
 
+def looked_up_at_import(tree: ast.AST, names: list[str]) -> bool:
+    """Whether one of the names is read when a module is imported: in a default, a decorator, or outside of functions."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in names:
+            return True
+        if isinstance(node, ast.FunctionDef):
+            outside = [*node.args.defaults, *(d for d in node.args.kw_defaults if d), *node.decorator_list]
+            if any(looked_up_at_import(ast.Expression(part), names) for part in outside):
+                return True
+        elif looked_up_at_import(node, names):
+            return True
+    return False
+
+
 def put_constant(module: types.ModuleType, mutant: Mutant, tree: ast.Module) -> bool:
-    """Change a constant of a module that functions look up when they run; in compiled code it is fixed."""
+    """Change a constant of a module that functions look up when they run, not before; in compiled code it is fixed."""
     if "@njit" in Path(str(module.__file__)).read_text():
         return False
     for node in tree.body:
@@ -157,11 +171,15 @@ def put_constant(module: types.ModuleType, mutant: Mutant, tree: ast.Module) -> 
             continue
         target = node.targets[0] if isinstance(node, ast.Assign) else node.target
         names = [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
+        holders = [m for m in list(sys.modules.values()) if getattr(m, "__name__", "").startswith("mrinterp")]
+        holders = [m for m in holders if any(vars(m).get(n) is vars(module)[n] for n in names)]
+        if any(looked_up_at_import(ast.parse(Path(str(m.__file__)).read_text()), names) for m in holders):
+            return False
         value = _value(node.value, module)
         for name, new in zip(names, value if isinstance(target, ast.Tuple) else [value], strict=True):
             old = vars(module)[name]
-            for m in list(sys.modules.values()):
-                if getattr(m, "__name__", "").startswith("mrinterp") and vars(m).get(name) is old:
+            for m in holders:
+                if vars(m).get(name) is old:
                     setattr(m, name, new)
         return True
     return False

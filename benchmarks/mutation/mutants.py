@@ -185,13 +185,18 @@ def tried(
         return pd.DataFrame(tqdm(pool.map(one, mutants), total=len(mutants), unit="mutant", disable=None))
 
 
-def run(work: Path, count: int, seed: int, jobs: int, name: str) -> None:
+def run(work: Path, count: int, seed: int, jobs: int, name: str, note: str) -> None:
     """Draw, try and write down."""
     found = covering(work)
-    report(tried(drawn(found[0], count, seed), found, work, work / f"tried{seed}.csv", jobs, []), seed, name)
+    report(
+        tried(drawn(found[0], count, seed), found, work, work / f"tried{seed}.csv", jobs, []),
+        seed,
+        name,
+        note,
+    )
 
 
-def retry(work: Path, seed: int, jobs: int, name: str) -> None:
+def retry(work: Path, seed: int, jobs: int, name: str, note: str) -> None:
     """Try the survivors of a sample again, the tests that were added since first, and write down."""
     table = pd.read_csv(work / f"tried{seed}.csv", dtype={"old": str, "new": str})
     keys = ["file", "code", "old", "new"]
@@ -206,10 +211,10 @@ def retry(work: Path, seed: int, jobs: int, name: str) -> None:
     again = tried(mutants, covering(work), work, kept, jobs, added)
     table["first"] = table["verdict"]
     table.loc[survivors.index, "verdict"] = again["verdict"].to_numpy()
-    report(table, seed, name)
+    report(table, seed, name, note)
 
 
-def report(table: pd.DataFrame, seed: int, name: str) -> None:
+def report(table: pd.DataFrame, seed: int, name: str, note: str) -> None:
     """Write the table with the reasons that are kept by hand, and the score."""
     keys = ["file", "code", "old", "new"]
     table = table.astype({"old": str, "new": str})
@@ -227,10 +232,11 @@ def report(table: pd.DataFrame, seed: int, name: str) -> None:
         "# Mutants",
         "",
         f"`python benchmarks/mutation/mutants.py run --mutants {len(table)} --seed {seed}`: {int(killed.sum())} of {len(table)} random"
-        f" mutants on covered lines are caught by at most {MOST_TESTS} of the tests that run the line ({killed.mean():.3f}).",
+        f" mutants on covered lines are caught by at most {MOST_TESTS} kept numbers and {MOST_TESTS} other tests that run the line ({killed.mean():.3f}).",
         f"{int(same.sum())} others change nothing that a user can see, each with its reason below (*equivalent*). Without them, as"
         f" the score is defined (DeMillo, Lipton & Sayward 1978, 10.1109/C-M.1978.218136): **{score:.3f}**.",
         *added_since(table, same),
+        *(["", note] if note else []),
         "",
         "| room | mutants | caught |",
         "|---|---|---|",
@@ -273,12 +279,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--name", default="mutants", help="name of the table in benchmarks/results")
+    parser.add_argument("--note", default="", help="words for the table, such as which version it is of")
     given = parser.parse_args()
     given.work = given.work.resolve()
     if given.step == "run":
-        return run(given.work, given.mutants, given.seed, given.jobs, given.name)
+        return run(given.work, given.mutants, given.seed, given.jobs, given.name, given.note)
     if given.step == "retry":
-        return retry(given.work, given.seed, given.jobs, given.name)
+        return retry(given.work, given.seed, given.jobs, given.name, given.note)
     shutil.rmtree(given.work, ignore_errors=True)
     given.work.mkdir(parents=True)
     if given.jobs == 1:

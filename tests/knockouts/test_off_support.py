@@ -155,3 +155,15 @@ def test_rounding_moves_coordinates_up_and_down_alike() -> None:
     moved = (x.view(torch.int16) + step).view(torch.bfloat16)
     wanted = (moved.double().sum(1) - x.double().sum(1)).abs().max()
     np.testing.assert_allclose(_jittered(bench), [float(wanted)], rtol=1e-6)
+
+
+def test_a_value_that_a_prompt_does_not_have_bounds_no_range() -> None:
+    """Of three tokens one is not known: values of 1 and 3, so that 8 lies 2.5 ranges above and 1.5 inside."""
+    groups = TokenGroups(("all",), *(np.zeros((3, 1), dtype=int),) * 2)
+    tokens, change = np.array([1.0, np.nan, 3.0]), np.array([0.5, 0.5, 5.0])
+    for sign in (1.0, -1.0):
+        outside, worst, counted = _by_position(
+            sign * tokens.reshape(1, 3, 1), sign * change.reshape(1, 1, 3, 1), groups
+        )
+        assert (outside, counted) == (1, 2)
+        np.testing.assert_allclose(worst, 2.5)

@@ -11,7 +11,7 @@ from scipy import stats
 from mrinterp.core.errors import InputError
 from mrinterp.knockouts._clean_values import spread
 from mrinterp.mr._engine.driver import estimate, run_mr
-from mrinterp.stats.clustered.dependence import rounding_of
+from mrinterp.stats.clustered.dependence import changes_beyond_rounding, rounding_of
 from mrinterp.stats.clustered.joint_effects import jackknifed_mean
 from mrinterp.stats.clustered.least_squares import share_left
 from mrinterp.stats.clustered.ratio import clustered_ratio
@@ -144,3 +144,10 @@ def test_rounding_is_that_of_the_numbers_not_of_their_type() -> None:
 def test_options_are_by_method(options: Any) -> None:
     with pytest.raises(InputError, match=r"options: .*Give them by method"):
         run_mr(data(), ["ivw"], options)
+
+
+def test_rounding_goes_by_the_size_of_negative_values_too() -> None:
+    changes = np.full((4, 1), 1e-14)
+    assert not changes_beyond_rounding(changes, np.full((3, 1), 100.0)).any()
+    assert not changes_beyond_rounding(changes, np.full((3, 1), -100.0)).any()
+    assert changes_beyond_rounding(changes, np.full((3, 1), -1e-3)).all()
