@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import time
@@ -57,6 +58,7 @@ def named_model(
         For a network that is not there, or a kind that is not guessed from its configuration.
     """
     if package is not None:
+        model = model or _only_folder(package)
         section: dict[str, Any] = {"package": package} | ({"folder": model} if model else {})
         path = weights_folder(package, model, Path())
     elif model is None:
@@ -73,6 +75,20 @@ def named_model(
         fix = "Give a folder made by save_pretrained, a hub id owner/name in the local cache, or a factory module:function"
         raise InputError(f"model {model!r}", "no such folder, and nothing is downloaded", fix)
     return {"kind": kind or _guessed_kind(path), **section}
+
+
+def _only_folder(package: str) -> str | None:
+    """The one folder of an installed package that holds a network; None where there are none, or several."""
+    if "." in package or (spec := importlib.util.find_spec(package)) is None:
+        return None  # what lies in a package's own folder, or is not there, is said where it is opened
+    bases = [Path(place) for place in spec.submodule_search_locations or ()]
+    found = sorted(
+        p.parent.relative_to(base)
+        for base in bases
+        for p in base.glob("**/config.json")
+        if any(p.parent.glob("*.safetensors"))
+    )
+    return found[0].as_posix() if len(found) == 1 and found[0] != Path() else None
 
 
 def named_plan(section: Mapping[str, Any]) -> Plan:

