@@ -1,13 +1,14 @@
 """Positions: at which tokens of a site a feature is read and written.
 
 `LAST_TOKEN` and `MEAN_OF_TOKENS` serve most studies. `TokenIndex` takes one token by its number, `TokenClass` the tokens
-of one class (a slot of the templates), `SpanMask` a span that you mark, `AllTokens` each token by itself, `EachToken`
+of one class (a slot of the templates), `TokenOfClass` one of them, `TokenSlice` several in a row, `SpanMask` a span that you mark, `AllTokens` each token by itself, `EachToken`
 each of the tokens that another position takes the mean of, `MaxOfTokens` the largest value (it can be read but not
 written). An own position is a subclass of `Position` with a method `select`.
 """
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ __all__ = [
     "SpanMask",
     "TokenClass",
     "TokenIndex",
+    "TokenOfClass",
+    "TokenSlice",
     "named_position",
 ]
 
@@ -217,6 +220,73 @@ class TokenClass(Position):
         return classes.to(mask.device) == self.number
 
 
+@dataclass(frozen=True)
+class TokenOfClass(Position):
+    """One token of a class, such as the last of a name that the tokenizer splits.
+
+    Parameters
+    ----------
+    number : int
+        Of the class in the list of classes (``ModelInputs.class_names``).
+    index : int
+        Which of its tokens, from 0; negative numbers count from the last.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import TokenOfClass
+    >>> classes = torch.tensor([[0, 1, 1, 2]])
+    >>> TokenOfClass(1, -1).at(torch.ones(1, 4), classes).selected.tolist()
+    [[False, False, True, False]]
+    """
+
+    number: int
+    index: int
+
+    def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+        """The one token."""
+        members = TokenClass(self.number).select(mask, classes) & mask.bool()
+        return TokenIndex(self.index).select(members, None)
+
+
+@dataclass(frozen=True)
+class TokenSlice(Position):
+    """Mean over tokens in a row, by their numbers among the run's own tokens, as Python slices count.
+
+    Parameters
+    ----------
+    start, stop : int, optional
+        From ``start`` up to, not including, ``stop``; negative numbers count from the end.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from mrinterp.positions import TokenSlice
+    >>> TokenSlice(1, -1).at(torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])).selected.long().tolist()
+    [[0, 1, 1, 0], [0, 1, 0, 0]]
+    """
+
+    start: int | None = None
+    stop: int | None = None
+
+    def __str__(self) -> str:
+        ends = ("" if end is None else str(end) for end in (self.start, self.stop))
+        return f"tokens {':'.join(ends)}"
+
+    def select(self, mask: torch.Tensor, classes: torch.Tensor | None) -> torch.Tensor:
+        """Tokens of the slice."""
+        own = mask.long()
+        count, place = own.sum(1, keepdim=True), own.cumsum(1) - 1
+        first = torch.zeros_like(count) if self.start is None else self._counted(self.start, count)
+        last = count if self.stop is None else self._counted(self.stop, count)
+        return (place >= first) & (place < last) & mask.bool()
+
+    @staticmethod
+    def _counted(end: int, count: torch.Tensor) -> torch.Tensor:
+        """The end of a slice from the start of every run."""
+        return count + end if end < 0 else torch.full_like(count, end)
+
+
 @dataclass(frozen=True, eq=False)
 class SpanMask(Position):
     """Mean over tokens that you mark, run by run.
@@ -342,13 +412,18 @@ class EachToken(Position):
 LAST_TOKEN, MEAN_OF_TOKENS = LastToken(), MeanOfTokens()
 
 
+_SLICE = re.compile(r"(-?\d+)?:(-?\d+)?")
+_ENDS = {"first": 0, "last": -1}
+
+
 def named_position(name: int | str, class_names: Sequence[str] = ()) -> Position:
     """The position that a study file names.
 
     Parameters
     ----------
     name : int or str
-        ``"mean"``, ``"last"``, a number (as for `TokenIndex`), or the name of a token class.
+        ``"mean"``, ``"last"``, a number (as for `TokenIndex`), the name of a token class, one token of a class
+        (``"person:last"``, ``"person:first"``, ``"person:1"``), or tokens in a row (``"2:5"``, ``"-3:"``).
     class_names : sequence of str
         Names of the token classes, in order.
 
@@ -366,6 +441,8 @@ def named_position(name: int | str, class_names: Sequence[str] = ()) -> Position
     >>> from mrinterp.positions import named_position
     >>> named_position("last"), named_position(-2), named_position("subject", ["first", "subject"])
     (LastToken(), TokenIndex(index=-2), TokenClass(number=1))
+    >>> named_position("subject:last", ["first", "subject"]), named_position("2:5")
+    (TokenOfClass(number=1, index=-1), TokenSlice(start=2, stop=5))
     """
     if isinstance(name, int):
         return TokenIndex(name)
@@ -373,6 +450,15 @@ def named_position(name: int | str, class_names: Sequence[str] = ()) -> Position
         return MEAN_OF_TOKENS if name == "mean" else LAST_TOKEN
     if name in class_names:
         return TokenClass(list(class_names).index(name))
+    if _SLICE.fullmatch(name) and name != ":":
+        start, stop = (int(end) if end else None for end in name.split(":"))
+        return TokenSlice(start, stop)
+    of, _, which = name.rpartition(":")
+    if of in class_names and (which in _ENDS or re.fullmatch(r"-?\d+", which)):
+        return TokenOfClass(list(class_names).index(of), _ENDS[which] if which in _ENDS else int(which))
     known = ["mean", "last", *class_names]
-    fix = near_misses(name, known) or f"Use a number, or one of: {', '.join(dict.fromkeys(known))}"
+    fix = (
+        near_misses(name, known)
+        or f"Use a number, a slice such as '2:5', or one of: {', '.join(dict.fromkeys(known))}"
+    )
     raise InputError("position", f"no token class {name!r}", fix)

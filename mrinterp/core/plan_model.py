@@ -212,7 +212,8 @@ class FeaturesSection(Section):
     position: int | str = Field(
         default="auto",
         description="Tokens at which features are read and written: `mean` over the input's tokens, `last`, a number"
-        " (negative ones count from the end), or the name of a token class; `auto` takes the token class that carries at"
+        " (negative ones count from the end), a slice (`'2:5'`), the name of a token class, or one token of a class"
+        " (`'person:last'`); `auto` takes the token class that carries at"
         " least half of what makes the outcome differ between discovery prompts (to first order), else `mean`, and says"
         " which and why.",
     )

@@ -125,6 +125,8 @@ def _family(plan: Mapping[str, Any]) -> str:
 
 def _position(position: int | str) -> str:
     named = {"mean": "the mean over tokens", "last": "the last token"}
+    if isinstance(position, str) and ":" in position:
+        return f"tokens {position}"
     return named.get(str(position), f"token {position}" if isinstance(position, int) else f"class {position}")
 
 
