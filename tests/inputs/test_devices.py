@@ -11,7 +11,7 @@ from mrinterp.study import Study
 from tests.inputs.input_nets import write_input_study
 from tests.inputs.second_device import OTHER, SecondDevice, lies_there
 
-FEW = {"random_controls": 0, "kinds": ["mean"], "families": 10, "prompts_per_family": 1}
+FEW = {"random_controls": 2, "kinds": ["resample", "mean"]}
 
 
 def test_a_study_runs_on_another_device_and_finds_the_same(tmp_path: Path) -> None:
@@ -25,7 +25,6 @@ def test_a_study_runs_on_another_device_and_finds_the_same(tmp_path: Path) -> No
             model={"device": device},
             knockouts=FEW,
             instruments=few,
-            inputs={"per_family": 1},
         )
         study = Study.from_toml(path, folder / "run", allow_code=True)
         with SecondDevice() as second:
@@ -58,9 +57,7 @@ def test_a_block_copies_back_what_is_kept_and_nothing_else(tmp_path: Path) -> No
             second.to_host.clear()
             reading = network.run(inputs, **options)
             kept = [reading.outcome, *reading.parts.values()]
-            arrays = [shape for shape in second.to_host if shape]
-            counts[name] = len(arrays) - len(kept)
-            # Answers to yes or no, such as whether a mask is 0/1, are waited for.
-            assert len(second.to_host) - len(arrays) <= 10
+            counts[name] = len(second.to_host) - len(kept)
             assert all(len(shape) < 3 for shape in second.to_host), "no activation token by token"
-    assert max(counts.values()) <= 1, counts
+    # Beyond what is kept: answers to yes or no, such as whether a mask is 0/1.
+    assert max(counts.values()) <= 9, counts
