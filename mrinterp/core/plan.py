@@ -182,6 +182,10 @@ HELD_OUT = ("judge", "again")
 """Contrasts on replication families: one half judges the claim, the other half estimates it once more."""
 
 
+RANDOM_CONTROLS = 16
+"""Random directions that are knocked out beside the features, where the site has as many dimensions."""
+
+
 class KnockoutsSection(Section):
     """The blind knockouts."""
 
@@ -219,12 +223,20 @@ class KnockoutsSection(Section):
         description="For `resample`: how many other prompts give each prompt their values, one after the other.",
     )
     random_controls: int = Field(
-        default=16,
+        default=RANDOM_CONTROLS,
         ge=0,
         le=10_000,
         description="Random directions within the site's variation that are knocked out beside the features, as a"
-        " control; 0 leaves them out.",
+        " control; 0 leaves them out. A site with fewer than 16 dimensions has as many as it has dimensions, where 16 are asked for.",
     )
+
+    def controls(self, width: int) -> int:
+        """Random directions of a site of this width: by default no more than it has dimensions."""
+        return (
+            min(self.random_controls, width)
+            if self.random_controls == RANDOM_CONTROLS
+            else self.random_controls
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -110,9 +110,8 @@ def study_knockouts(
 
     @cache
     def bench(what: str, of: str) -> Bench:
-        drawn = (
-            random_dictionary(basis, options.random_controls, seed) if what == "random" else basis.dictionary
-        )
+        controls = options.controls(basis.dictionary.write.shape[1])
+        drawn = random_dictionary(basis, controls, seed) if what == "random" else basis.dictionary
         split, chosen_rows = rows[of]
         return study_bench(network(), design, drawn, room.work(what), split, chosen_rows)
 

@@ -53,7 +53,7 @@ def check_before(
     _refuse_unknown_fillers(design, network, opened)
     _refuse_few_runs(plan, design, given)
     _refuse_few_donors(plan, design)
-    controls = plan.knockouts.random_controls
+    controls = plan.knockouts.controls(network.width)
     if controls > network.width:
         raise InputError(
             "knockouts.random_controls",

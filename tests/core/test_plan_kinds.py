@@ -105,3 +105,13 @@ def test_a_far_value_is_refused_unless_the_plan_asks_for_it(study: Study, tmp_pa
     made = with_clamp({"allow_off_support": True})
     assert all("outside support, asked for" in words for words in made.knockouts["clamp"].flags)
     assert "flagged" in str(made.kinds)
+
+
+def test_a_narrow_site_has_as_many_random_directions_as_dimensions() -> None:
+    from mrinterp.core.plan import KnockoutsSection
+
+    assert [KnockoutsSection().controls(width) for width in (8, 16, 384)] == [8, 16, 16]
+    assert KnockoutsSection(random_controls=25).controls(8) == 25, (
+        "what was asked for otherwise is refused, not cut"
+    )
+    assert KnockoutsSection(random_controls=0).controls(8) == 0
