@@ -25,6 +25,7 @@ from mrinterp.results._result import Result
 NOT_DESIGNS = {
     "compare_kinds": "compares results",
     "contrast_levels": "learns values",
+    "feature_profiles": "describes features, edits nothing",
     "leading_coordinates": "makes a bench",
     "random_directions": "draws a view",
 }

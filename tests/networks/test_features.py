@@ -79,6 +79,8 @@ POSITIONS = {
     "index": at.TokenIndex(1),
     "negative_index": at.TokenIndex(-2),
     "class": at.TokenClass(1),
+    "token_of_class": at.TokenOfClass(1, -1),
+    "slice": at.TokenSlice(0, 2),
     "span": at.SpanMask(SPAN),
     "mean": at.MeanOfTokens(),
     "last": at.LastToken(),
