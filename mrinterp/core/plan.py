@@ -9,7 +9,13 @@ from typing import Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.plan_inputs import InputsSection, InstrumentsSection, for_inputs, refuse_misfits
+from mrinterp.core.plan_inputs import (
+    InputsSection,
+    InstrumentsSection,
+    Perturbation,
+    for_inputs,
+    refuse_misfits,
+)
 from mrinterp.core.plan_kind import KindSection
 from mrinterp.core.plan_model import FeaturesSection, ModelSection
 from mrinterp.core.plan_outcome import OutcomeSection
@@ -122,18 +128,7 @@ class SplitsSection(Section):
 class EstimationSection(Section):
     """The primary analysis."""
 
-    kind: Literal[
-        "noise",
-        "slot",
-        "pair",
-        "substitution",
-        "deletion",
-        "masking",
-        "swap",
-        "resampling",
-        "paraphrase",
-        "occlusion",
-    ] = Field(
+    kind: Perturbation = Field(
         default="noise",
         description="Perturbations of the primary estimate: `noise` on the word embeddings, `slot` substitutions, `pair`"
         " (clean and corrupted prompts of a table), or another of `[instruments]`. The other kinds are kept for replication.",

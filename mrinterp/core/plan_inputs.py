@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -18,11 +18,12 @@ __all__ = [
     "PERTURBATIONS",
     "InputsSection",
     "InstrumentsSection",
+    "Perturbation",
     "for_inputs",
     "refuse_misfits",
 ]
 
-PERTURBATIONS = (
+Perturbation = Literal[
     "noise",
     "slot",
     "pair",
@@ -33,8 +34,11 @@ PERTURBATIONS = (
     "resampling",
     "paraphrase",
     "occlusion",
-)
-"""Kinds of perturbed runs, in the order in which they are listed."""
+]
+"""A kind of perturbed runs."""
+
+PERTURBATIONS: tuple[str, ...] = get_args(Perturbation)
+"""All kinds, in the order in which they are listed."""
 
 PAIRED = ("pair", "paraphrase")
 """Kinds whose runs hold one perturbation each, compared with the clean run itself."""

@@ -20,28 +20,7 @@ from mrinterp.perturbations._columns import ColumnNoise, ColumnResampling
 from mrinterp.perturbations._images import Occlusion, PixelNoise
 from mrinterp.perturbations._perturb import perturb
 from mrinterp.scan._read_arrays import read_arrays
-
-
-class _Table(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh())
-        self.out = torch.nn.Linear(5, 3)
-
-    def forward(self, rows: Any) -> Any:
-        return self.out(self.hidden(rows))
-
-
-class _Image(torch.nn.Module):
-    """Convolution, nonlinearity (the site), mean over places, linear."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.Tanh())
-        self.out = torch.nn.Linear(4, 3)
-
-    def forward(self, image: Any) -> Any:
-        return self.out(self.hidden(image).mean((2, 3)))
+from tests.inputs.input_nets import ImageNetwork, TableNetwork
 
 
 def _case(kind: str) -> Any:
@@ -49,9 +28,9 @@ def _case(kind: str) -> Any:
     rng = np.random.default_rng(0)
     if kind == "table":
         made = perturb(rng.standard_normal((60, 6)), [ColumnNoise(0.5), ColumnResampling(0.3)], 6, seed=1)
-        return _Table().eval().requires_grad_(False), made, "noise", lambda v: v
+        return TableNetwork().eval().requires_grad_(False), made, "noise", lambda v: v
     made = perturb(rng.random((60, 1, 6, 6)), [PixelNoise(0.3, 16), Occlusion(3, 0.3)], 6, seed=1)
-    return _Image().eval().requires_grad_(False), made, "pixel_noise", ChannelMap
+    return ImageNetwork().eval().requires_grad_(False), made, "pixel_noise", ChannelMap
 
 
 @pytest.mark.parametrize("kind", ["table", "image"])
@@ -98,17 +77,22 @@ def test_bypass_does_not_move_with_the_features_and_blocks_change_nothing() -> N
     [
         ({"site": "hiden"}, "Did you mean 'hidden"),
         ({"inputs": np.full((3, 6), np.nan)}, "inputs, row 0: a value that is not finite"),
-        ({"network": _Table().train()}, "training mode"),
+        ({"network": TableNetwork().train()}, "training mode"),
     ],
 )
 def test_bad_input_is_refused(arguments: dict[str, Any], message: str) -> None:
-    given = {"network": _Table().eval(), "site": "hidden", "inputs": np.zeros((3, 6)), "outcome": Logit(0)}
+    given = {
+        "network": TableNetwork().eval(),
+        "site": "hidden",
+        "inputs": np.zeros((3, 6)),
+        "outcome": Logit(0),
+    }
     with pytest.raises(InputError, match=message):
         array_network(**{**given, **arguments})
 
 
 def test_clean_rows_must_match() -> None:
-    network = array_network(_Table().eval(), "hidden", np.zeros((3, 6)), Logit(0))
+    network = array_network(TableNetwork().eval(), "hidden", np.zeros((3, 6)), Logit(0))
     with pytest.raises(InputError, match="one row number per run"):
         read_arrays(network, Units([0], 5), clean=[0, 1])
     with pytest.raises(InputError, match="unit 9: the site has 5 units"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def sweep_map(sweep: SweepResults, outcome: str | None = None, ax: Axes | None =
     ax.set_xlim(-0.5, len(columns) - 0.5)
     ax.set_ylim(-0.5, len(rows) - 0.5)  # the input below, the output above
     ax.tick_params(length=0)
-    ax.set_title(f"Where {name} is moved: largest effect that stands", loc="left")
+    title = f"Where {name} is moved: largest effect that stands"
+    ax.set_title("\n".join(wrap(title, 46)), loc="left")
     bar = ax.figure.colorbar(shown, ax=ax, ticks=[0, 1, 2], fraction=0.06, pad=0.02)
     bar.ax.set_yticklabels(["1", "10", "100"])
     bar.set_label("effect / half width of the\nregion of equivalence", fontsize=8)
