@@ -1,6 +1,7 @@
 from ._compiled_text import CompiledText as CompiledText
 from ._compiled_text import CompiledTransformer as CompiledTransformer
 from ._compiled_text import compiled_text as compiled_text
+from ._families import world_families as world_families
 from ._gated import GatedNetwork as GatedNetwork
 from ._gated import GatedWorld as GatedWorld
 from ._gated import gated_world as gated_world
@@ -12,3 +13,6 @@ from ._linear import LinearWorld as LinearWorld
 from ._linear import linear_world as linear_world
 from ._planted_text import PlantedText as PlantedText
 from ._planted_text import planted_text as planted_text
+from ._world import Truth as Truth
+from ._world import World as World
+from ._world import WorldFamily as WorldFamily
