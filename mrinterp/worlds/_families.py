@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._linear import linear_world
-from ._world import Truth, World, WorldFamily
+from mrinterp.worlds._linear import linear_world
+from mrinterp.worlds._world import Truth, World, WorldFamily
 
 __all__ = ["world_families"]
 
