@@ -1,6 +1,7 @@
 from ._compiled_text import CompiledText as CompiledText
 from ._compiled_text import CompiledTransformer as CompiledTransformer
 from ._compiled_text import compiled_text as compiled_text
+from ._exhaustive_truth import exhaustive_truth as exhaustive_truth
 from ._families import world_families as world_families
 from ._gated import GatedNetwork as GatedNetwork
 from ._gated import GatedWorld as GatedWorld

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,7 +180,13 @@ class WorldFamily:
     about : str
         One sentence: what is causal, and what tempts a method to say something else.
     draw : callable
-        ``draw(seed, small)`` gives a `World`; ``small`` asks for one that is made and analysed in seconds.
+        ``draw(seed, small)`` gives a `World`; ``small`` asks for one that is made and analysed in seconds. With
+        ``trained``, ``draw(seed, small, folder)``.
+    trained : bool
+        Whether a network is trained for it, which a folder keeps.
+    slow : bool
+        Whether even a small one takes more than seconds, or asks for a package that not everyone has: such families are
+        tested on their own.
 
     Examples
     --------
@@ -191,12 +198,14 @@ class WorldFamily:
     name: str
     part: Part
     about: str = field(repr=False)
-    draw: Callable[[int, bool], World] = field(repr=False)
+    draw: Callable[..., World] = field(repr=False)
+    trained: bool = field(default=False, repr=False)
+    slow: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         checked_choice(self.part, "part", get_args(Part))
 
-    def make(self, seed: int, small: bool = True) -> World:
+    def make(self, seed: int, small: bool = True, folder: str | Path | None = None) -> World:
         """Draw one world.
 
         Parameters
@@ -205,6 +214,8 @@ class WorldFamily:
             Of everything drawn: the same seed is the same world.
         small : bool
             A world that is made and analysed in seconds; otherwise of full size.
+        folder : path, optional
+            Where trained networks are kept, and found again by other draws of the same seed. Default: trained anew.
 
         Returns
         -------
@@ -222,4 +233,5 @@ class WorldFamily:
         >>> mrinterp.worlds.world_families()["linear network"].make(1).name
         'seed 1'
         """
-        return self.draw(checked_seed(seed), small)
+        kept: dict[str, Any] = {"folder": folder} if self.trained else {}
+        return self.draw(checked_seed(seed), small, **kept)
