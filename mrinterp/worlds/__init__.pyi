@@ -14,6 +14,7 @@ from ._linear import LinearWorld as LinearWorld
 from ._linear import linear_world as linear_world
 from ._planted_text import PlantedText as PlantedText
 from ._planted_text import planted_text as planted_text
+from ._sparse_runs import SparseRuns as SparseRuns
 from ._world import Truth as Truth
 from ._world import World as World
 from ._world import WorldFamily as WorldFamily

@@ -19,7 +19,7 @@ from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.results._knockout_effects import ROPE_SD
 from mrinterp.worlds._world import Truth
 
-__all__ = ["NATURAL_SD", "exhaustive_truth"]
+__all__ = ["NATURAL_SD", "causal_label", "exhaustive_truth"]
 
 NATURAL_SD = 2.563
 """Natural standard deviations from the .1 to the .9 quantile of a normal feature: what a contrast is divided by."""
@@ -96,8 +96,7 @@ def exhaustive_truth(
             errors["resample rms"] = (found.rms_upper - found.rms_bound) / (2 * BOUND)
     rope = ROPE_SD * bench.clean.std(axis=0)
     if causal is None:
-        label = np.abs(effects["contrast"]) / NATURAL_SD > rope
-        label |= effects["resample rms"] / np.sqrt(2) > SIGN_VARIES * rope
+        label = causal_label(effects, rope)
     else:
         label = np.repeat(np.isin(names, list(causal))[:, None], len(rope), axis=1)
     return Truth(
@@ -109,7 +108,14 @@ def exhaustive_truth(
         effects,
         errors,
         rope,
+        bench.values.reshape(-1, bench.features).std(axis=0),
     )
+
+
+def causal_label(effects: Mapping[str, NDArray[np.float64]], rope: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which features (F, O) change the outcome by more than the ROPE (O,), by contrast and by resampling."""
+    label = np.abs(effects["contrast"]) / NATURAL_SD > rope
+    return np.asarray(label | (effects["resample rms"] / np.sqrt(2) > SIGN_VARIES * rope))
 
 
 def _borrowed(

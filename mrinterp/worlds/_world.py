@@ -15,6 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.knockouts._bench import Bench
+from mrinterp.worlds._sparse_runs import SparseRuns
 
 __all__ = ["Part", "Truth", "World", "WorldFamily"]
 
@@ -40,8 +41,13 @@ class Truth:
     group : ndarray (F,) of int
         Features of one number cannot be told apart by any instrument (exact copies): the right answer is the set.
     effects : mapping of str to ndarray (F, O)
-        The exact effect by estimand: ``"contrast"``, ``"resample"``, ``"mean"``, ``"zero"`` (outcome units), ``"shift"``
-        and ``"slope"`` (outcome units per sd of the feature, or per unit where the world is a table).
+        The exact effect by estimand, outcome units. ``"contrast"``, ``"resample"``, ``"mean"``, ``"zero"``: what
+        `KnockoutEffects.mean` is for that kind, written token by token; ``"shift"``: the same, of the reading by its sd;
+        ``"resample rms"``: root mean square over inputs and donors, where signs differ between them. ``"slope"``: local,
+        in both directions alike, per sd of the feature; ``"direct"``: the slope with later features held.
+    feature_sd : ndarray (F,)
+        Sd of the features over clean inputs, as the bench reads them, which shift and slope are per. Default 1: slopes
+        per unit, as in tables and panels without a network.
     errors : mapping of str to ndarray (F, O)
         Standard errors of `effects` that come from exhaustive knockouts; an estimand that is missing here is exact.
     rope : ndarray (O,)
@@ -70,6 +76,7 @@ class Truth:
     effects: Mapping[str, Array] = field(default_factory=dict)
     errors: Mapping[str, Array] = field(default_factory=dict)
     rope: Array = field(default_factory=lambda: np.zeros(0))
+    feature_sd: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         F, O = len(self.features), len(self.outcomes)
@@ -79,7 +86,9 @@ class Truth:
             object.__setattr__(self, "group", np.arange(F))
         if not self.rope.size:
             object.__setattr__(self, "rope", np.zeros(O))
-        wanted = {"causal": (F, O), "borrows_from": (F,), "group": (F,), "rope": (O,)}
+        if not self.feature_sd.size:
+            object.__setattr__(self, "feature_sd", np.ones(F))
+        wanted = {"causal": (F, O), "borrows_from": (F,), "group": (F,), "rope": (O,), "feature_sd": (F,)}
         found = {name: np.asarray(getattr(self, name)) for name in wanted}
         for kind in ("effects", "errors"):
             found |= {f"{kind}[{name!r}]": np.asarray(a) for name, a in getattr(self, kind).items()}
@@ -109,7 +118,7 @@ class Truth:
 class World:
     """A model with inputs, features and an outcome, and the truth about them.
 
-    Which of `panel`, `bench` and `mr_data` are there decides which methods apply: a table knows no knockouts.
+    Which of `panel`, `bench`, `mr_data` and `sparse` are there decides which methods apply: a table knows no knockouts.
 
     Attributes
     ----------
@@ -127,13 +136,15 @@ class World:
         A network that can be edited.
     mr_data : MRData or None
         Summary statistics.
+    sparse : SparseRuns or None
+        Runs of more features than a panel holds.
     broken : frozenset of str
         What the world breaks, in words such as ``"exclusion"``; empty: what every method assumes holds.
 
     Raises
     ------
     InputError
-        When there is neither a panel, nor a bench, nor summary statistics, or their features are not the truth's.
+        When there is neither a panel, nor a bench, nor summary statistics, nor sparse runs, or their features are not the truth's.
 
     Examples
     --------
@@ -151,15 +162,19 @@ class World:
     bench: Bench | None = None
     mr_data: MRData | None = None
     broken: frozenset[str] = frozenset()
+    sparse: SparseRuns | None = None
 
     def __post_init__(self) -> None:
         given = {
             "panel": None if self.panel is None else self.panel.feature_names,
             "bench": None if self.bench is None else self.bench.view.names,
             "mr_data": None if self.mr_data is None else self.mr_data.exposures,
+            "sparse": None if self.sparse is None else self.sparse.feature_names,
         }
         if all(names is None for names in given.values()):
-            raise InputError("world", "neither panel, bench nor mr_data", "Give what a method is to work on.")
+            raise InputError(
+                "world", "neither panel, bench, mr_data nor sparse", "Give what a method is to work on."
+            )
         for where, names in given.items():
             if names is not None and tuple(names) != self.truth.features:
                 raise InputError(
