@@ -103,7 +103,7 @@ def exhaustive_truth(
         names,
         tuple(bench.outcome.names),
         label,
-        _borrowed(label.any(axis=1), number, borrows_from or {}),
+        _borrowed(np.asarray(label.any(axis=1)), number, borrows_from or {}),
         np.array([number[(group or {}).get(name, name)] for name in names]),
         effects,
         errors,
