@@ -171,6 +171,8 @@ def _told_apart(panel: Panel) -> Check:
         df=float(count),
         neglog10p=float("nan"),
         verdict="passed" if not names else ("failed" if len(names) == count else "warning"),
+        features=tuple(names),
+        rungs=("within", "tsls"),
         note=f"{len(names)} of {count} features are not identified by themselves{some}."
         + (
             " They do not change, or are linear combinations of each other or of the bypass, as all coordinates of a"

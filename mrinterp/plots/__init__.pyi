@@ -28,6 +28,7 @@ from ._mr.scatter import mr_scatter as mr_scatter
 from ._plot import plot as plot
 from ._study.against_random import against_random as against_random
 from ._study.agreement_scores import agreement_scores as agreement_scores
+from ._study.assumption_cards import assumption_cards as assumption_cards
 from ._study.attribution_scores import attribution_scores as attribution_scores
 from ._study.attribution_vs_knockout import attribution_vs_knockout as attribution_vs_knockout
 from ._study.calibration_curve import calibration_curve as calibration_curve

@@ -25,6 +25,7 @@ FIGURES = {
     "Coloc": "_coloc.coloc_matrix.coloc_matrix",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
     "ContrastLevels": "_study.contrast_ranges.contrast_ranges",
+    "Diagnosis": "_study.assumption_cards.assumption_cards",
     "DirectEffect": "_designs.direct_effects.direct_effects",
     "DoseResponse": "_designs.dose_response_curve.dose_response_curve",
     "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",

@@ -28,6 +28,7 @@ from ._designs.site_experiment import JointEffect as JointEffect
 from ._designs.site_experiment import SiteExperiment as SiteExperiment
 from ._designs.specificity import Specificity as Specificity
 from ._designs.specificity import SpecificityVerdict as SpecificityVerdict
+from ._diagnosis import Diagnosis as Diagnosis
 from ._edits.confounder_removal import ConfounderRemoval as ConfounderRemoval
 from ._edits.pruning import Pruning as Pruning
 from ._edits.vestigial_features import VestigialFeatures as VestigialFeatures

@@ -30,6 +30,7 @@ from mrinterp.results._designs.rescue import Rescue
 from mrinterp.results._designs.set_effects import SetEffects
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
 from mrinterp.results._designs.specificity import Specificity
+from mrinterp.results._diagnosis import Diagnosis
 from mrinterp.results._edits.confounder_removal import CUE_GROUPS, ConfounderRemoval
 from mrinterp.results._edits.pruning import Pruning
 from mrinterp.results._edits.vestigial_features import VestigialFeatures
@@ -514,6 +515,17 @@ def _network_description(maker: _Maker, made: Given) -> Given:
     }
 
 
+def _diagnosis(maker: _Maker, made: Given) -> Given:
+    said = {"outcome": "y", "reason": "F 4.0.", "next_step": "", "bears": True}
+    rows = [("a", "relevance", "green"), ("b", "relevance", "green"), ("b", "exclusion", "red")]
+    columns = ("feature", "assumption", "colour")
+    return {
+        "findings": pd.DataFrame([dict(zip(columns, r, strict=True)) | said for r in rows]).assign(
+            check="asked"
+        )
+    }
+
+
 RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AgainstRandom": (AgainstRandom, _against_random),
     "SweepResults": (SweepResults, _sweep),
@@ -524,6 +536,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AttributionTable": (AttributionTable, _attribution_table),
     "Coloc": (Coloc, _coloc),
     "ConfounderRemoval": (ConfounderRemoval, _confounder_removal),
+    "Diagnosis": (Diagnosis, _diagnosis),
     "DirectEffect": (DirectEffect, _direct_effect),
     "DoseResponse": (DoseResponse, _dose_response),
     "Epistasis": (Epistasis, _epistasis),
