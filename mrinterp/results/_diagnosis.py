@@ -100,7 +100,7 @@ class Diagnosis(Result):
         grid = grid.reindex(columns=list(ASSUMPTIONS)).map(lambda k: back[int(k)] if k == k else "grey")
         reasons = bearing[bearing["colour"].isin(["amber", "red"])]
         why = reasons.groupby(["feature", "outcome"], sort=False)["reason"].agg(" ".join)
-        keys = pd.MultiIndex.from_tuples(list(claims.groups), names=["feature", "outcome"])
+        keys = claims.size().index
         colour = top.reindex(keys).map(lambda k: back[int(k)] if k == k else "grey")
         return pd.concat(
             [colour.rename("colour"), grid.reindex(keys), why.reindex(keys).fillna("").rename("reasons")],
