@@ -2,8 +2,8 @@
 
     python benchmarks/mr_simulations.py
 
-writes ``benchmarks/results/mr_simulations.md``: every registered estimator, summary-level ones on
-`mr_worlds`, run-level ones on `run_worlds`. About eight minutes with one thread; ``--replicates`` scales it.
+writes ``benchmarks/results/mr_simulations.md``: every registered estimator, summary-level and
+run-level ones, on the simulators of `mrinterp.worlds`. About eight minutes with one thread; ``--replicates`` scales it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mr_worlds import JOINT, SINGLE, Scenario, simulate
 from numpy.typing import NDArray
-from run_worlds import RUNS, RunScenario, simulate_runs
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.mr._engine.default_method import default_method
 from mrinterp.mr._engine.driver import estimate
 from mrinterp.mr._engine.registry import find, registered
 from mrinterp.results._estimates import Estimates
+from mrinterp.worlds._run_worlds import RUNS, RunScenario, simulate_runs
+from mrinterp.worlds._summary_worlds import JOINT, SINGLE, Scenario, simulate
 
 __all__ = ["Score", "level_tables", "run", "run_defaults", "run_panels", "small_samples"]
 

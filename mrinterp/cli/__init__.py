@@ -9,6 +9,7 @@ import click
 from mrinterp.cli.coloc_verb import coloc
 from mrinterp.cli.completion_verb import completion
 from mrinterp.cli.describe_verb import describe
+from mrinterp.cli.diagnose_verb import diagnose
 from mrinterp.cli.doctor_verb import doctor
 from mrinterp.cli.finemap_verb import finemap
 from mrinterp.cli.init_verb import init
@@ -26,7 +27,7 @@ def cli() -> None:
     """Mendelian randomization, colocalization and knockouts for the features of neural networks."""
 
 
-for _verb in (describe, init, run, rerun, mr, coloc, finemap, list_, doctor, completion):
+for _verb in (describe, init, run, rerun, diagnose, mr, coloc, finemap, list_, doctor, completion):
     cli.add_command(_verb)
 
 

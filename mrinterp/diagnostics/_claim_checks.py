@@ -7,7 +7,7 @@ import pandas as pd
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 
-__all__ = ["claim_checks"]
+__all__ = ["claim_checks", "slope_checks"]
 
 DISAGREE = ("contradicted", "size disagrees")
 MR_PRIMARY = "within"
@@ -40,7 +40,7 @@ def claim_checks(results: pd.DataFrame, agreement: Agreement) -> list[Check | No
     >>> claim_checks(claims, example("Agreement"))[0].verdict
     'passed'
     """
-    return [_confirmed(results), *_slopes(agreement)]
+    return [_confirmed(results), *slope_checks(agreement)]
 
 
 def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
@@ -64,7 +64,8 @@ def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
     )
 
 
-def _slopes(agreement: Agreement) -> list[Check | NotApplicable]:
+def slope_checks(agreement: Agreement) -> list[Check | NotApplicable]:
+    """Whether the intervals of MR cover the matched shifts of the same features, outcome by outcome."""
     found: list[Check | NotApplicable] = []
     scores = agreement.scores
     for s in scores[scores["method"] == MR_PRIMARY].to_dict("records"):
@@ -76,6 +77,8 @@ def _slopes(agreement: Agreement) -> list[Check | NotApplicable]:
         found.append(
             Check(
                 name=name,
+                outcome=str(s["outcome"]),
+                rungs=(MR_PRIMARY,),
                 null_in_words="95% intervals of MR and matched shift together cover 95% of features",
                 statistic=float(s["coverage"]),
                 df=float(s["n"]),

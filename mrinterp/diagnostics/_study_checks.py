@@ -1,4 +1,4 @@
-"""All checks of a study: did the perturbations reach the site, and can the runs tell the features apart."""
+"""All checks of a study: did the perturbations reach the site, can the runs tell the features apart, is the equation right."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
 from mrinterp.diagnostics._reconstruction import reconstruction_check
+from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._ladder import without_tsls
 from mrinterp.results._check import Check, NotApplicable
 
@@ -24,7 +25,7 @@ def study_checks(
     sumstats: Mapping[str, SumStats],
     without_gradient: Mapping[str, str],
 ) -> list[Check | NotApplicable]:
-    """Manipulation check per kind of perturbation, what identifies the primary estimate, and what does not apply.
+    """Manipulation check per kind of perturbation, what identifies MR and whether its equation holds, and what does not apply.
 
     Parameters
     ----------
@@ -39,6 +40,7 @@ def study_checks(
     for kind, stats in sumstats.items():
         found += manipulation_checks(panel.select(kinds=(kind,)), stats)
     found += identification_checks(panel, plan.estimation.kind, plan.splits.min_families)
+    found += specification_checks(panel.select(kinds=(plan.estimation.kind,)))
     found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in without_gradient.items()]
     few = without_tsls(panel, plan.estimation.kind)
     found += [] if few is None else [few]

@@ -15,6 +15,7 @@ MANY_FAMILIES = 160
 
 LOCAL, FEW, BORROWED = "local slope", f"fewer than {MANY_FAMILIES} families in all", "bias borrowed"
 UNMEASURED, TOO_FEW = "bias not measured", f"fewer than {MIN_FAMILIES} families in all"
+DOUBTED = "specification doubted"
 NOT_KNOCKED_OUT = f"fewer than {FEWEST_FAMILIES} knocked-out families"
 
 CEILINGS = {
@@ -23,6 +24,7 @@ CEILINGS = {
     LOCAL: "C",
     BORROWED: "C",
     UNMEASURED: "D",
+    DOUBTED: "D",
     TOO_FEW: "N",
     NOT_KNOCKED_OUT: "N",
 }
@@ -63,7 +65,6 @@ def ceilings(estimates: Estimates, families: int | None = None) -> NDArray[np.ob
         TOO_FEW: known is not None and known < MIN_FAMILIES,
         NOT_KNOCKED_OUT: knocked < FEWEST_FAMILIES,
     }
-    for why in CEILINGS:
-        if why:
-            found[np.broadcast_to(holds[why], found.shape)] = why
+    for why, here in holds.items():
+        found[np.broadcast_to(here, found.shape)] = why
     return found

@@ -35,6 +35,7 @@ def rung_table(
     results: pd.DataFrame,
     rope: Mapping[str, float],
     passes: Mapping[str, Mapping[str, int]],
+    doubts: Mapping[tuple[str, str], str] | None = None,
 ) -> pd.DataFrame:
     """One row per rung and outcome.
 
@@ -52,6 +53,8 @@ def rung_table(
         By outcome.
     passes : mapping of str to mapping of str to int
         ``forward, resumed, backward`` passes that each rung takes by itself.
+    doubts : mapping of (str, str) to str, optional
+        Failed checks by rung and outcome (`doubted_rungs`).
 
     Returns
     -------
@@ -59,7 +62,7 @@ def rung_table(
         ``rung, label, outcome, estimand, compared_with``; ``features`` compared, ``coverage`` (share that differs from
         the knockout by no more than both errors allow) with its exact interval ``coverage_lower, coverage_upper``;
         ``half_width``, median over features in regions of practical equivalence per natural sd; ``forward, resumed,
-        backward``.
+        backward``; ``doubted``, the failed checks of its equation, "" where there are none.
     """
     rows = []
     scores = {(s["method"], s["outcome"]): s for s in agreement.scores.to_dict("records")}
@@ -82,6 +85,7 @@ def rung_table(
                     ),
                     "half_width": float(half.median()),
                     "bias": str(e.meta.get("bias", "unmeasured")),
+                    "doubted": (doubts or {}).get((name, outcome), ""),
                     **{p: int(passes.get(name, {}).get(p, 0)) for p in PASSES},
                 }
             )

@@ -15,8 +15,6 @@ from ._designs.ordered_knockouts import ordered_knockouts_curve as ordered_knock
 from ._designs.rescued_shares import rescued_shares as rescued_shares
 from ._designs.set_shares import set_shares as set_shares
 from ._designs.specificity import specificity as specificity
-from ._diagnostics.borrowed_parts import borrowed_parts as borrowed_parts
-from ._diagnostics.co_activation import co_activation_clusters as co_activation_clusters
 from ._edits.confounder_removal import confounder_removal as confounder_removal
 from ._edits.pruning import pruning as pruning
 from ._edits.vestigial_features import vestigial_features as vestigial_features
@@ -30,6 +28,7 @@ from ._mr.scatter import mr_scatter as mr_scatter
 from ._plot import plot as plot
 from ._study.against_random import against_random as against_random
 from ._study.agreement_scores import agreement_scores as agreement_scores
+from ._study.assumption_cards import assumption_cards as assumption_cards
 from ._study.attribution_scores import attribution_scores as attribution_scores
 from ._study.attribution_vs_knockout import attribution_vs_knockout as attribution_vs_knockout
 from ._study.calibration_curve import calibration_curve as calibration_curve

@@ -17,6 +17,7 @@ from mrinterp.results._against_random import AgainstRandom
 
 __all__ = [
     "Feature",
+    "alarms",
     "answer",
     "features",
     "few_families",
@@ -102,7 +103,7 @@ def features(study: FinishedStudy) -> list[Feature]:
                 p.cell(r["replication"], r["replication_lower"], r["replication_upper"]),
                 _replicated(r),
                 p.signed(r["resampled"]).removeprefix("+"),
-                f"{r['ceiling']} at most: {r['ceiling_why']}" if r["ceiling_why"] else "",
+                f"{r['ceiling']} at most: {r['doubted'] or r['ceiling_why']}" if r["ceiling_why"] else "",
                 plain(r["share_firing"], ".1%") if r["per_firing"] else "",
                 p.cell(r["as_it_is"], r["as_it_is_lower"], r["as_it_is_upper"]),
                 plain(r["move"], ".2f"),
@@ -154,7 +155,8 @@ def rungs_in_words(study: FinishedStudy) -> list[str]:
         wide = (
             f"half width {r['half_width']:.2g} ROPE" if r["half_width"] == r["half_width"] else "no estimate"
         )
-        lines.append(f"{label:<56} {held} of the {r['compared_with']}; {wide}; passes: {spent}")
+        doubted = f"; doubted: {r['doubted']}" if r["doubted"] else ""
+        lines.append(f"{label:<56} {held} of the {r['compared_with']}; {wide}; passes: {spent}{doubted}")
     return lines
 
 
@@ -246,12 +248,20 @@ def _baseline(study: FinishedStudy) -> dict[str, Any] | None:
     }
 
 
+def alarms(study: FinishedStudy) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Checks that failed or warn: those that bear on claims, and those of rungs that no claim rests on."""
+    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
+    failed = [c for c in every if c["verdict"] not in ("passed", "not applicable")]
+    said = set(study.results["doubted"].str.split(", ").explode())
+    bearing = [c for c in failed if not c.get("rungs") or c["name"].split(":")[0] in said]
+    return bearing, [c for c in failed if c not in bearing]
+
+
 def _cautions(study: FinishedStudy) -> list[str]:
     """What a reader must know before believing the intervals."""
+    bearing, _ = alarms(study)
     out = [
-        f"Check {c['verdict']}: {c['name']}. {c['note']}"
-        for c in [*study.checks, *(c.to_dict() for c in study.claim_checks)]
-        if c["verdict"] in ("failed", "warning")
+        f"Check {c['verdict']}: {c['name']}. {c['note']} {c.get('next_step') or ''}".rstrip() for c in bearing
     ]
     out += few_families(study)
     out += _held_back(study)

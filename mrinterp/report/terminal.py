@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
 from mrinterp.report.chosen import chosen_in_words, scale_in_words
-from mrinterp.report.claims import few_families, resting, ropes, rungs_in_words, unit
+from mrinterp.report.claims import alarms, few_families, resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
@@ -118,7 +118,7 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 *(r[n] for n in named),
                 f"{r['effect']:+.{d}f}" if known else "none",
                 f"[{r['ci_lower']:+.{d}f}, {r['ci_upper']:+.{d}f}]" if known else "not identified",
-                r["verdict"],
+                r["verdict"] + (f", specification doubted: {r['doubted']}" if r["doubted"] else ""),
                 f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
                 r["confirmed"] or r["knockout_verdict"],
             )
@@ -204,11 +204,14 @@ def _read_back(study: FinishedStudy) -> str:
 
 
 def _checks(study: FinishedStudy) -> list[str]:
-    """What failed or warns, by name."""
-    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
-    failed = [c for c in every if c["verdict"] not in ("passed", "not applicable")]
-    said = [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in failed]
-    return ["Checks:", *said] if said else ["Checks: all passed."]
+    """What failed or warns, by name; of rungs that no claim rests on in one line, since they are marked above."""
+    bearing, marked = alarms(study)
+    said = [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in bearing]
+    lines = ["Checks:", *said] if said else ["Checks of what claims rest on: all passed."]
+    if marked:
+        names = ", ".join(dict.fromkeys(c["name"] for c in marked))
+        lines.append(f"Checks of MR, which no claim rests on, that fail: {names}.")
+    return lines
 
 
 def _ending(study: FinishedStudy) -> list[str]:

@@ -5,11 +5,8 @@ from ._against_random import RankAmongRandom as RankAmongRandom
 from ._agreement import Agreement as Agreement
 from ._attribution_scores import AttributionScores as AttributionScores
 from ._attribution_table import AttributionTable as AttributionTable
-from ._borrowed_effects import BorrowedEffect as BorrowedEffect
-from ._borrowed_effects import BorrowedEffects as BorrowedEffects
 from ._check import Check as Check
 from ._check import NotApplicable as NotApplicable
-from ._co_activation_map import CoActivationMap as CoActivationMap
 from ._coloc import Coloc as Coloc
 from ._coloc import ColocPair as ColocPair
 from ._contrast_levels import ContrastLevels as ContrastLevels
@@ -31,6 +28,7 @@ from ._designs.site_experiment import JointEffect as JointEffect
 from ._designs.site_experiment import SiteExperiment as SiteExperiment
 from ._designs.specificity import Specificity as Specificity
 from ._designs.specificity import SpecificityVerdict as SpecificityVerdict
+from ._diagnosis import Diagnosis as Diagnosis
 from ._edits.confounder_removal import ConfounderRemoval as ConfounderRemoval
 from ._edits.pruning import Pruning as Pruning
 from ._edits.vestigial_features import VestigialFeatures as VestigialFeatures

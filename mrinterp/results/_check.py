@@ -24,6 +24,14 @@ class Check:
         ``"passed"``, ``"failed"`` or ``"warning"``.
     note : str
         One sentence with the numbers a reader needs.
+    outcome : str
+        The outcome that it is about; empty: all.
+    features : tuple of str
+        The features that a failure is about; empty: all.
+    rungs : tuple of str
+        Rungs of the ladder that a failure bears on, such as ``"within"``; empty: the study as a whole.
+    next_step : str
+        What to do where it failed.
 
     Examples
     --------
@@ -41,6 +49,10 @@ class Check:
     neglog10p: float
     verdict: str
     note: str = ""
+    outcome: str = ""
+    features: tuple[str, ...] = ()
+    rungs: tuple[str, ...] = ()
+    next_step: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""

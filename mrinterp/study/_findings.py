@@ -25,6 +25,7 @@ from mrinterp.study._steps import Steps
 
 if TYPE_CHECKING:
     from mrinterp.features._sae import SparseAutoencoder
+    from mrinterp.results._diagnosis import Diagnosis
     from mrinterp.results._feature_profiles import FeatureProfiles
 
 __all__ = ["Findings"]
@@ -230,6 +231,13 @@ class Findings(Steps):
         (``coverage``), median half width in regions of practical equivalence, and passes of the network."""
         self._reach("results")
         return self._compare_rungs()
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """Assumption cards: per claim every assumption, the checks that attacked it, and what they found."""
+        from mrinterp.diagnostics._diagnose import diagnose
+
+        return diagnose(self)
 
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:

@@ -106,7 +106,7 @@ STAGES = (
     ),
     Stage(
         "checks",
-        "Did the perturbations reach the site, and can the runs tell the features apart?",
+        "Did the perturbations reach the site, can the runs tell the features apart, and is the equation of MR right?",
         reads=("network", "basis", "panel", "sumstats"),
         writes=("checks.json",),
         outcomes_of=(),
@@ -148,7 +148,7 @@ STAGES = (
     Stage(
         "results",
         "The answer, feature by feature: what it rests on, what other families say, every rung on one scale.",
-        reads=("basis", "panel", "knockouts", "estimates", "agreement"),
+        reads=("basis", "panel", "checks.json", "knockouts", "estimates", "agreement"),
         writes=("rank_path.parquet", "results.json", "results.parquet", "rungs.parquet"),
         outcomes_of=(),
         carry_out=lambda steps: (steps._follow_ranks(), steps._answer(), steps._compare_rungs()),

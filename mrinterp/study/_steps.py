@@ -352,6 +352,7 @@ class Steps(Opened):
 
     def _answer(self) -> pd.DataFrame:
         from mrinterp.effects._claims import claim_table, rests_on, shift_estimates
+        from mrinterp.effects._doubts import with_doubts
 
         def answer() -> pd.DataFrame:
             made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
@@ -360,7 +361,7 @@ class Steps(Opened):
             if self.plan.estimation.rests_on == "mr":
                 judge, again = shift_estimates(knockouts["shift"]), made["replication"]
                 chosen = rests_on({n: e for n, e in rungs.items() if n != "rectified"})
-            return claim_table(
+            table = claim_table(
                 rungs,
                 knockouts["contrast"],
                 judge,
@@ -372,6 +373,7 @@ class Steps(Opened):
                 chosen,
                 self._make_design().runs["family"].nunique(),
             )
+            return with_doubts(table, self._checks_of_mr())
 
         def kept() -> pd.DataFrame:
             table = self.folder.kept_table("results.parquet", answer)
@@ -379,6 +381,12 @@ class Steps(Opened):
             return table
 
         return self._remembered("results", kept)
+
+    def _checks_of_mr(self) -> list[dict[str, Any]]:
+        """Everything that was asked of the runs, and whether MR's intervals cover the matched shifts."""
+        from mrinterp.diagnostics._claim_checks import slope_checks
+
+        return [*self._check(), *(c.to_dict() for c in slope_checks(self._hold_against_knockouts()))]
 
     def _rungs(self) -> dict[str, Estimates]:
         """The rungs of the ladder: estimates of the study's own families."""
@@ -406,6 +414,7 @@ class Steps(Opened):
         return self._remembered("scale path", lambda: self.folder.kept_table("scale_path.parquet", follow))
 
     def _compare_rungs(self) -> pd.DataFrame:
+        from mrinterp.effects._doubts import doubted_rungs
         from mrinterp.effects._rungs import passes_of, rung_table
 
         def compare() -> pd.DataFrame:
@@ -413,7 +422,8 @@ class Steps(Opened):
             rope = dict(zip(made["rectified"].outcomes, self._rope().tolist(), strict=True))
             passes = {n: passes_of(n, e, len(self._scan("estimation").runs)) for n, e in rungs.items()}
             held = self._hold_against_knockouts()
-            return rung_table(rungs, held, made["rectified_judge"], results, rope, passes)
+            doubts = doubted_rungs(self._checks_of_mr(), rope)
+            return rung_table(rungs, held, made["rectified_judge"], results, rope, passes, doubts)
 
         return self._remembered("rungs", lambda: self.folder.kept_table("rungs.parquet", compare))
 

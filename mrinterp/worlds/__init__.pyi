@@ -1,6 +1,7 @@
 from ._compiled_text import CompiledText as CompiledText
 from ._compiled_text import CompiledTransformer as CompiledTransformer
 from ._compiled_text import compiled_text as compiled_text
+from ._exhaustive_truth import exhaustive_truth as exhaustive_truth
 from ._families import world_families as world_families
 from ._gated import GatedNetwork as GatedNetwork
 from ._gated import GatedWorld as GatedWorld
@@ -13,6 +14,7 @@ from ._linear import LinearWorld as LinearWorld
 from ._linear import linear_world as linear_world
 from ._planted_text import PlantedText as PlantedText
 from ._planted_text import planted_text as planted_text
+from ._sparse_runs import SparseRuns as SparseRuns
 from ._world import Truth as Truth
 from ._world import World as World
 from ._world import WorldFamily as WorldFamily

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from mrinterp.worlds._linear import linear_world
-from mrinterp.worlds._world import Truth, World, WorldFamily
+from mrinterp.worlds._codes import CODE_FAMILIES
+from mrinterp.worlds._company import COMPANY_FAMILIES
+from mrinterp.worlds._run_worlds import RUN_FAMILIES
+from mrinterp.worlds._sparse_codes import SPARSE_FAMILIES
+from mrinterp.worlds._summary_worlds import SUMMARY_FAMILIES
+from mrinterp.worlds._switches import SWITCH_FAMILIES
+from mrinterp.worlds._world import WorldFamily
 
 __all__ = ["world_families"]
 
-
-def _linear_network(seed: int, small: bool) -> World:
-    """`linear_world` as a world: the twin borrows from the cause, the copy cannot be told from it."""
-    drawn = linear_world(seed, families=60 if small else 160)
-    effects, names = drawn.effects[:, None], drawn.panel.feature_names
-    truth = Truth(
-        names,
-        drawn.panel.outcome_names,
-        effects != 0,
-        borrows_from=np.where(np.array(names) == "twin", names.index("cause"), -1),
-        group=np.array([names.index("cause") if n == "copy" else k for k, n in enumerate(names)]),
-        effects={"slope": effects},
-    )
-    return World("linear network", f"seed {seed}", seed, truth, panel=drawn.panel)
-
-
-FAMILIES = (
-    WorldFamily(
-        "linear network",
-        "development",
-        "One cause, a twin that moves with it, an exact copy, and a bypass moved by the same instruments.",
-        _linear_network,
-    ),
+FAMILIES: tuple[WorldFamily, ...] = (
+    *RUN_FAMILIES,
+    *SUMMARY_FAMILIES,
+    *COMPANY_FAMILIES,
+    *SWITCH_FAMILIES,
+    *CODE_FAMILIES,
+    *SPARSE_FAMILIES,
 )
 
 

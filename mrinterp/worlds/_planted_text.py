@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +20,7 @@ from mrinterp.knockouts._bench import Bench
 from mrinterp.outcomes._logit_outcomes import LogitDifference
 from mrinterp.outcomes._outcome import Outcome
 from mrinterp.outcomes._outcome_set import OutcomeSet
+from mrinterp.worlds._small_gpt2 import Examples, Training, level_directions, small_gpt2, token_activations
 
 __all__ = ["PlantedText", "planted_text"]
 
@@ -31,20 +28,7 @@ Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
 
 
-@dataclass(frozen=True)
-class _Task:
-    """Blocks of the network, steps of training, and the norm that gradients are cut to.
-
-    With three blocks and uncut gradients training left the slope in some seeds (correlation with the log odds .50 to .92),
-    and a network that has not learned its task uses the decoy; cut and 450 steps long it is above .999.
-    """
-
-    blocks: int
-    steps: int
-    steepest: float | None = None
-
-
-TASKS = {"graded": _Task(2, 300), "damped": _Task(3, 450, 0.5)}
+TASKS = {"graded": Training(2, 300), "damped": Training(3, 450, 0.5)}
 CUES = ("awful", "bad", "poor", "fair", "good", "superb")
 DECOYS = ("mud", "rain", "fog", "breeze", "sun", "gold")
 MODES = ("plainly", "hardly")
@@ -85,20 +69,16 @@ TOGETHER = 0.9
 SHORTEST, LONGEST = 9, 12
 """Words of a sentence, the start and the question mark included."""
 CUE, DECOY, MODE, FILLER = (WORDS.index(words[0]) for words in (CUES, DECOYS, MODES, FILLERS))
-POOL, BATCH, RATE = 20_000, 64, 3e-3
-"""Sentences that training draws from, sentences per step, and the step size at the start."""
+POOL = 20_000
+"""Sentences that training draws from."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Sentences:
-    """N sentences as numbers: ids and classes (N, `LONGEST`), levels, log odds and lengths (N,)."""
+class _Sentences(Examples):
+    """N sentences as numbers, and the levels (N,) of both words."""
 
-    ids: Ints
-    classes: Ints
     cue: Ints
     decoy: Ints
-    log_odds: Array
-    length: Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +224,7 @@ def planted_text(
     outcome = LogitDifference(WORDS.index("yes"), WORDS.index("no"))
     family = np.repeat(np.arange(families), per_family)
     return PlantedText(
-        adapter, where, view, _inputs(drawn), outcome, family, drawn.cue, drawn.decoy, drawn.log_odds
+        adapter, where, view, drawn.inputs(CLASSES), outcome, family, drawn.cue, drawn.decoy, drawn.log_odds
     )
 
 
@@ -280,7 +260,7 @@ def _draw(
     for where, words in ((classes == 0, CUE + cue), (classes == 1, DECOY + decoy), (is_mode, MODE + mode)):
         ids[where] = words
     log_odds = LOG_ODDS[cue] * (np.where(mode == 1, DAMPED, 1.0) if task == "damped" else 1.0)
-    return _Sentences(ids, classes, cue, decoy, log_odds, length)
+    return _Sentences(ids, classes, length, log_odds, cue, decoy)
 
 
 def _families(rng: np.random.Generator, task: str, families: int, per_family: int) -> _Sentences:
@@ -289,114 +269,31 @@ def _families(rng: np.random.Generator, task: str, families: int, per_family: in
     return _draw(rng, task, families * per_family, _Sentences(**again))
 
 
-def _inputs(drawn: _Sentences) -> ModelInputs:
-    mask = torch.from_numpy((drawn.classes >= 0).astype(np.int64))
-    tensors = {"input_ids": torch.from_numpy(drawn.ids), "attention_mask": mask}
-    return ModelInputs(tensors, mask, torch.from_numpy(drawn.classes), CLASSES)
-
-
 def _network(task: str, seed: int, steps: int, folder: str | Path | None) -> torch.nn.Module:
     """The trained network, from its folder where it is kept."""
-    try:
-        import transformers
-    except ImportError:
-        raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
-    settings = (
-        task,
-        seed,
-        steps,
-        POOL,
-        BATCH,
-        RATE,
-        TASKS[task],
-        TOGETHER,
-        WORDS,
-        LOG_ODDS.tolist(),
-        transformers.__version__,
-    )
-    digest = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
-    kept = None if folder is None else Path(folder) / f"planted_text-{task}-{seed}-{digest}"
-    if kept is not None and kept.is_dir():
-        return (
-            transformers.GPT2LMHeadModel.from_pretrained(kept, local_files_only=True)
-            .eval()
-            .requires_grad_(False)
-        )
-    shape: dict[str, Any] = {"n_positions": LONGEST, "n_embd": 64, "n_layer": TASKS[task].blocks, "n_head": 4}
-    shape |= dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
-    config = transformers.GPT2Config(vocab_size=len(WORDS), bos_token_id=0, eos_token_id=0, **shape)
-    with torch.random.fork_rng(devices=[]), _one_thread():
-        torch.manual_seed(seed)
-        network = transformers.GPT2LMHeadModel(config)
-        _train(network, task, seed, steps)
-    network = network.eval().requires_grad_(False)
-    if kept is not None:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=kept.parent) as making:
-            network.save_pretrained(making)
-            if not kept.exists():
-                shutil.copytree(making, kept)
-    return network
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train(network: Any, task: str, seed: int, steps: int) -> None:
-    """Adam on the log odds of the answers, among all words, after the question mark."""
     rng = np.random.default_rng([seed, 1])
-    pool = _draw(rng, task, POOL)
-    inputs = _inputs(pool)
-    chance = torch.from_numpy(1 / (1 + np.exp(-pool.log_odds))).float()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=0.0)
-    steepest = TASKS[task].steepest
-    yes, no, run = WORDS.index("yes"), WORDS.index("no"), torch.arange(BATCH)
-    for step in range(steps):
-        rows = rng.integers(0, POOL, BATCH)
-        # A short rise, then down to zero.
-        for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1.0, (step + 1) / 50) * (1 - step / steps)
-        logits = network(**inputs.take(rows).tensors).logits[run, torch.from_numpy(pool.length[rows] - 1)]
-        log_p, wanted = logits.log_softmax(-1), chance[torch.from_numpy(rows)]
-        loss = -(wanted * log_p[:, yes] + (1 - wanted) * log_p[:, no]).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        if steepest is not None:
-            torch.nn.utils.clip_grad_norm_(network.parameters(), steepest)
-        optimizer.step()
+    return small_gpt2(
+        f"planted_text-{task}",
+        seed,
+        (task, POOL, TOGETHER, WORDS, LOG_ODDS.tolist()),
+        folder,
+        words=len(WORDS),
+        training=replace(TASKS[task], steps=steps),
+        examples=_draw(rng, task, POOL),
+        answers=(WORDS.index("yes"), WORDS.index("no")),
+        rng=rng,
+    )
 
 
 def _view(adapter: TorchAdapter, site: str, task: str, seed: int, features: int) -> Directions:
     """Cue and decoy by difference of class means, and components of what is orthogonal to both."""
     # Cue and decoy are drawn apart here: else the decoy's direction would hold what its tokens know of the cue.
     drawn = _draw(np.random.default_rng([seed, 2]), task, 800, together=0.0)
-    with torch.inference_mode():
-        h = adapter.run(_inputs(drawn).tensors, read=[site]).activations[site].double().numpy()
-    named = []
-    for number, level in ((0, drawn.cue), (1, drawn.decoy)):
-        at = h[drawn.classes == number]
-        upper = level >= len(CUES) // 2
-        named.append(at[upper].mean(axis=0) - at[~upper].mean(axis=0))
-    write = np.stack(named)
-    own = h[drawn.classes >= 0]
-    center = own.mean(axis=0)
-    rest = (own - center) @ (np.eye(own.shape[1]) - np.linalg.pinv(write) @ write)
-    components = np.linalg.svd(rest, full_matrices=False)[2][: features - 2]
-    components = components * (rest @ components.T).std(axis=0)[:, None]
-    if task == "damped":
-        components = _turned(rest, components, seed)
-    # Signs of components are arbitrary: the largest entry is positive on every machine.
-    largest = np.abs(components).argmax(axis=1)
-    components = components * np.sign(components[np.arange(len(components)), largest])[:, None]
-    names = ["cue", "decoy", *(f"component{i:02d}" for i in range(features - 2))]
-    return Directions.from_write(np.concatenate([write, components]), center, names)
+    half = len(CUES) // 2
+    upper = {"cue": (0, drawn.cue >= half), "decoy": (1, drawn.decoy >= half)}
+    h = token_activations(adapter, site, drawn.inputs(CLASSES))
+    turn = partial(_turned, seed=seed) if task == "damped" else None
+    return level_directions(h, drawn.classes, upper, features - 2, turn)
 
 
 def _turned(rest: Array, components: Array, seed: int) -> Array:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.knockouts._bench import Bench
+from mrinterp.worlds._sparse_runs import SparseRuns
 
 __all__ = ["Part", "Truth", "World", "WorldFamily"]
 
@@ -39,8 +41,13 @@ class Truth:
     group : ndarray (F,) of int
         Features of one number cannot be told apart by any instrument (exact copies): the right answer is the set.
     effects : mapping of str to ndarray (F, O)
-        The exact effect by estimand: ``"contrast"``, ``"resample"``, ``"mean"``, ``"zero"`` (outcome units), ``"shift"``
-        and ``"slope"`` (outcome units per sd of the feature, or per unit where the world is a table).
+        The exact effect by estimand, outcome units. ``"contrast"``, ``"resample"``, ``"mean"``, ``"zero"``: what
+        `KnockoutEffects.mean` is for that kind, written token by token; ``"shift"``: the same, of the reading by its sd;
+        ``"resample rms"``: root mean square over inputs and donors, where signs differ between them. ``"slope"``: local,
+        in both directions alike, per sd of the feature; ``"direct"``: the slope with later features held.
+    feature_sd : ndarray (F,)
+        Sd of the features over clean inputs, as the bench reads them, which shift and slope are per. Default 1: slopes
+        per unit, as in tables and panels without a network.
     errors : mapping of str to ndarray (F, O)
         Standard errors of `effects` that come from exhaustive knockouts; an estimand that is missing here is exact.
     rope : ndarray (O,)
@@ -69,6 +76,7 @@ class Truth:
     effects: Mapping[str, Array] = field(default_factory=dict)
     errors: Mapping[str, Array] = field(default_factory=dict)
     rope: Array = field(default_factory=lambda: np.zeros(0))
+    feature_sd: Array = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         F, O = len(self.features), len(self.outcomes)
@@ -78,7 +86,9 @@ class Truth:
             object.__setattr__(self, "group", np.arange(F))
         if not self.rope.size:
             object.__setattr__(self, "rope", np.zeros(O))
-        wanted = {"causal": (F, O), "borrows_from": (F,), "group": (F,), "rope": (O,)}
+        if not self.feature_sd.size:
+            object.__setattr__(self, "feature_sd", np.ones(F))
+        wanted = {"causal": (F, O), "borrows_from": (F,), "group": (F,), "rope": (O,), "feature_sd": (F,)}
         found = {name: np.asarray(getattr(self, name)) for name in wanted}
         for kind in ("effects", "errors"):
             found |= {f"{kind}[{name!r}]": np.asarray(a) for name, a in getattr(self, kind).items()}
@@ -108,7 +118,7 @@ class Truth:
 class World:
     """A model with inputs, features and an outcome, and the truth about them.
 
-    Which of `panel`, `bench` and `mr_data` are there decides which methods apply: a table knows no knockouts.
+    Which of `panel`, `bench`, `mr_data` and `sparse` are there decides which methods apply: a table knows no knockouts.
 
     Attributes
     ----------
@@ -126,13 +136,15 @@ class World:
         A network that can be edited.
     mr_data : MRData or None
         Summary statistics.
+    sparse : SparseRuns or None
+        Runs of more features than a panel holds.
     broken : frozenset of str
         What the world breaks, in words such as ``"exclusion"``; empty: what every method assumes holds.
 
     Raises
     ------
     InputError
-        When there is neither a panel, nor a bench, nor summary statistics, or their features are not the truth's.
+        When there is neither a panel, nor a bench, nor summary statistics, nor sparse runs, or their features are not the truth's.
 
     Examples
     --------
@@ -150,15 +162,19 @@ class World:
     bench: Bench | None = None
     mr_data: MRData | None = None
     broken: frozenset[str] = frozenset()
+    sparse: SparseRuns | None = None
 
     def __post_init__(self) -> None:
         given = {
             "panel": None if self.panel is None else self.panel.feature_names,
             "bench": None if self.bench is None else self.bench.view.names,
             "mr_data": None if self.mr_data is None else self.mr_data.exposures,
+            "sparse": None if self.sparse is None else self.sparse.feature_names,
         }
         if all(names is None for names in given.values()):
-            raise InputError("world", "neither panel, bench nor mr_data", "Give what a method is to work on.")
+            raise InputError(
+                "world", "neither panel, bench, mr_data nor sparse", "Give what a method is to work on."
+            )
         for where, names in given.items():
             if names is not None and tuple(names) != self.truth.features:
                 raise InputError(
@@ -179,7 +195,13 @@ class WorldFamily:
     about : str
         One sentence: what is causal, and what tempts a method to say something else.
     draw : callable
-        ``draw(seed, small)`` gives a `World`; ``small`` asks for one that is made and analysed in seconds.
+        ``draw(seed, small)`` gives a `World`; ``small`` asks for one that is made and analysed in seconds. With
+        ``trained``, ``draw(seed, small, folder)``.
+    trained : bool
+        Whether a network is trained for it, which a folder keeps.
+    slow : bool
+        Whether even a small one takes more than seconds, or asks for a package that not everyone has: such families are
+        tested on their own.
 
     Examples
     --------
@@ -191,12 +213,14 @@ class WorldFamily:
     name: str
     part: Part
     about: str = field(repr=False)
-    draw: Callable[[int, bool], World] = field(repr=False)
+    draw: Callable[..., World] = field(repr=False)
+    trained: bool = field(default=False, repr=False)
+    slow: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         checked_choice(self.part, "part", get_args(Part))
 
-    def make(self, seed: int, small: bool = True) -> World:
+    def make(self, seed: int, small: bool = True, folder: str | Path | None = None) -> World:
         """Draw one world.
 
         Parameters
@@ -205,6 +229,8 @@ class WorldFamily:
             Of everything drawn: the same seed is the same world.
         small : bool
             A world that is made and analysed in seconds; otherwise of full size.
+        folder : path, optional
+            Where trained networks are kept, and found again by other draws of the same seed. Default: trained anew.
 
         Returns
         -------
@@ -222,4 +248,5 @@ class WorldFamily:
         >>> mrinterp.worlds.world_families()["linear network"].make(1).name
         'seed 1'
         """
-        return self.draw(checked_seed(seed), small)
+        kept: dict[str, Any] = {"folder": folder} if self.trained else {}
+        return self.draw(checked_seed(seed), small, **kept)

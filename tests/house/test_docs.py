@@ -70,6 +70,11 @@ def test_the_reference_of_study_files_is_fresh() -> None:
     assert schema == made["schema"](), "run python docs/make_study_files.py"
 
 
+def test_the_page_of_worlds_is_fresh() -> None:
+    made = runpy.run_path(str(ROOT / "docs" / "make_worlds.py"))
+    assert PAGES["docs/worlds.md"] == made["page"](), "run python docs/make_worlds.py"
+
+
 def test_the_import_table_of_the_page_is_the_one_that_is_tested() -> None:
     groups = {"base": BASE, "network rooms": NETWORK, "knockout rooms": KNOCKOUTS}
     page = PAGES["docs/architecture.md"]

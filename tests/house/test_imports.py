@@ -76,9 +76,7 @@ WITHIN = {
         "profile": {"tests"},
         "agreement": {"clustered", "tests"},
     },
-    "plots": {
-        r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction", "_diagnostics")
-    },
+    "plots": {r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction")},
     "results": {r: set() for r in ("_designs", "_edits", "_abstraction")},
 }
 """Rooms within a room, and which of their neighbors they may import."""

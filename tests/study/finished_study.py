@@ -16,6 +16,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
 from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.effects._claims import claim_table
+from mrinterp.effects._doubts import with_doubts
 from mrinterp.effects._rungs import rung_table
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
@@ -119,13 +120,16 @@ def study(
     ]
     return Finished(
         _header(text, outcome),
-        claim_table(
-            {n: e for n, e in estimates.items() if n not in CONTRASTS[1:]},
-            replace(_knockout("contrast", names, outcome, TRUTH), mean_move=np.full(5, 2.563)),
-            estimates["rectified_judge"],
-            estimates["rectified_again"],
-            np.array([ROPE]),
-            labels,
+        with_doubts(
+            claim_table(
+                {n: e for n, e in estimates.items() if n not in CONTRASTS[1:]},
+                replace(_knockout("contrast", names, outcome, TRUTH), mean_move=np.full(5, 2.563)),
+                estimates["rectified_judge"],
+                estimates["rectified_again"],
+                np.array([ROPE]),
+                labels,
+            ),
+            checks,
         ),
         held,
         _basis(names, labels),

@@ -226,6 +226,20 @@ def test_rerun_compares_claim_by_claim_and_finds_the_same_bytes(finished: Path, 
     assert digest_files(tmp_path / "again") == digest_files(finished), "same plan, same bytes"
 
 
+def test_diagnose_prints_cards_and_names_what_failed(finished: Path, tmp_path: Path) -> None:
+    done = cli("diagnose", str(finished), "--figure", str(tmp_path / "cards.svg"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Assumptions of 6 claims:")
+    assert (tmp_path / "cards.svg").read_text().startswith("<?xml")
+    one = cli("diagnose", str(finished), "--feature", "c00", "--json")
+    found = json.loads(one.stdout)
+    assert {f["feature"] for f in found["findings"]} == {"encoder.layer.1:c00"}
+    assert [f["check"] for f in found["findings"] if f["assumption"] == "linearity"]
+    wrong = cli("diagnose", str(finished), "--feature", "c0x")
+    assert wrong.returncode == 2
+    assert "c0x" in wrong.stderr
+
+
 def test_newer_run_folder_is_refused(finished: Path, tmp_path: Path) -> None:
     folder = tmp_path / "newer"
     folder.mkdir()

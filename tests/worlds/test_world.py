@@ -12,10 +12,19 @@ CAUSAL = np.array([[True], [False], [False]])
 NAMES = ("a", "b", "c")
 
 
-@pytest.mark.parametrize("family", world_families().values(), ids=lambda f: f.name)
+QUICK = [f for f in world_families().values() if not f.slow]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where networks are kept that several tests train."""
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.mark.parametrize("family", QUICK, ids=lambda f: f.name)
 class TestEveryFamily:
-    def test_the_truth_is_whole(self, family):
-        world = family.make(0)
+    def test_the_truth_is_whole(self, family, folder):
+        world = family.make(0, folder=folder)
         truth = world.truth
         assert truth.causal.any() or "null" in family.about
         assert truth.effects
@@ -26,8 +35,8 @@ class TestEveryFamily:
         assert not truth.causal[truth.borrows_from >= 0].any(), "an impostor is no cause"
         assert world.family == family.name
 
-    def test_a_seed_is_a_world_and_another_seed_another(self, family):
-        first, again, other = family.make(1), family.make(1), family.make(2)
+    def test_a_seed_is_a_world_and_another_seed_another(self, family, folder):
+        first, again, other = (family.make(seed, folder=folder) for seed in (0, 0, 1))
         kind = next(iter(first.truth.effects))
         assert np.array_equal(first.truth.effects[kind], again.truth.effects[kind])
         assert first.name == again.name != other.name

@@ -1,15 +1,18 @@
-"""Summary statistics whose causes are known: the scenarios under which estimators are scored."""
+"""Summary statistics whose causes are known: the scenarios under which estimators are scored, and their families."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.mrdata import MRData
+from mrinterp.worlds._world import Part, Truth, World, WorldFamily
 
-__all__ = ["JOINT", "SINGLE", "Scenario", "simulate"]
+__all__ = ["JOINT", "SINGLE", "SUMMARY_FAMILIES", "Scenario", "simulate"]
 
 Array = NDArray[np.float64]
 
@@ -118,3 +121,101 @@ def simulate(scenario: Scenario, rng: np.random.Generator) -> tuple[MRData, Arra
     return MRData(
         beta_x=x, se_x=se_x, beta_y=y, se_y=se_y, exposures=names[0], outcomes=names[1], instruments=names[2], error_corr=corr, sigma=sigma, ld=ld, design=scenario.design
     ), theta.T  # fmt: skip
+
+
+ROPE = 0.02
+"""Per unit of an exposure; the planted effects are .15 to .3."""
+
+_TWO_SAMPLES = Scenario("two samples", overlap=0.0)
+_SCENARIOS: tuple[tuple[str, Part, str, Scenario, frozenset[str]], ...] = (
+    (
+        "co-activation",
+        "development",
+        "Eight exposures whose true effects correlate .85; two are causes, six only move with them.",
+        _TWO_SAMPLES,
+        frozenset(),
+    ),
+    (
+        "bypass",
+        "development",
+        "Co-activation, and three paths beside the features, listed as exposures 9 to 11: left out, they bias the rest.",
+        replace(
+            _TWO_SAMPLES,
+            effects=((0.3, -0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.25, -0.2, 0.15),),
+            correlation=0.6,
+        ),
+        frozenset(),
+    ),
+    (
+        "overlap",
+        "development",
+        "Exposures and outcome are measured on the same prompts: their errors correlate .5.",
+        replace(_TWO_SAMPLES, overlap=0.5),
+        frozenset({"independent errors"}),
+    ),
+    (
+        "weak instruments",
+        "development",
+        "Errors of the exposures' effects half as large as the effects, and correlated with the outcome's.",
+        replace(_TWO_SAMPLES, overlap=0.5, se_x=0.5),
+        frozenset({"relevance", "independent errors"}),
+    ),
+    (
+        "balanced pleiotropy",
+        "development",
+        "Every instrument also acts beside the features, up as often as down.",
+        replace(_TWO_SAMPLES, overlap=0.5, balanced=1.5),
+        frozenset({"exclusion", "independent errors"}),
+    ),
+    (
+        "unmeasured common driver",
+        "development",
+        "Every instrument moves a driver that nobody reads, and it moves all exposures and the outcome.",
+        replace(_TWO_SAMPLES, overlap=0.5, invalid=1.0, kind="correlated"),
+        frozenset({"exclusion", "independent errors"}),
+    ),
+    (
+        "null",
+        "development",
+        "The null: eight exposures that co-activate, none of which does anything.",
+        replace(_TWO_SAMPLES, effects=_NULL, overlap=0.5),
+        frozenset({"independent errors"}),
+    ),
+    (
+        "directional pleiotropy",
+        "evaluation",
+        "A tenth of the instruments act beside the features, always in the direction of the first one.",
+        replace(_TWO_SAMPLES, overlap=0.5, invalid=0.1),
+        frozenset({"exclusion", "independent errors"}),
+    ),
+    (
+        "correlated pleiotropy",
+        "evaluation",
+        "A tenth of the instruments act through a confounder of all features and the outcome.",
+        replace(_TWO_SAMPLES, overlap=0.5, invalid=0.1, kind="correlated"),
+        frozenset({"exclusion", "independent errors"}),
+    ),
+)
+
+
+def _draw(name: str, scenario: Scenario, broken: frozenset[str]) -> Callable[[int, bool], World]:
+    def draw(seed: int, small: bool) -> World:
+        sized = scenario if small else replace(scenario, instruments=2 * scenario.instruments)
+        data, effects = simulate(sized, np.random.default_rng([seed, crc32(name.encode())]))
+        causal = effects != 0
+        # All exposures correlate alike: one without effect shows, above all, that of the largest cause.
+        largest = int(np.abs(effects[:, 0]).argmax())
+        borrows = np.where(causal.any(axis=1) | ~causal.any(), -1, largest)
+        truth = Truth(
+            data.exposures, data.outcomes, causal, borrows, effects={"slope": effects}, rope=np.array([ROPE])
+        )
+        return World(name, f"seed {seed}", seed, truth, mr_data=data, broken=broken)
+
+    return draw
+
+
+SUMMARY_FAMILIES = tuple(
+    WorldFamily(f"{name} (tables)", part, about, _draw(f"{name} (tables)", scenario, broken))
+    for name, part, about, scenario, broken in _SCENARIOS
+)
+"""Worlds of summary statistics alone: no runs, no network."""

@@ -1,0 +1,109 @@
+"""The verb ``diagnose``: which assumptions of a finished run's claims were checked, and which failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+import click
+
+from mrinterp.cli.verbs import answer, answering, example, voice
+from mrinterp.core.errors import InputError
+
+if TYPE_CHECKING:
+    from mrinterp.results._diagnosis import Diagnosis
+
+__all__ = ["diagnose"]
+
+SHOWN = 12
+"""Claims in the short answer; ``--verbose`` lists all."""
+
+
+@click.command(
+    "diagnose",
+    short_help="Which assumptions of a finished run's claims were checked, and which failed.",
+    epilog=example("mrinterp diagnose runs/a", "mrinterp diagnose runs/a --feature c05 --figure cards.svg"),
+)
+@click.argument("run_dir")
+@click.option(
+    "--feature", "-f", "features", multiple=True, help="Feature, by its name or short name (repeatable)."
+)
+@click.option("--figure", help="File for the figure of all cards (.svg, .png or .pdf).")
+@answering
+def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> None:
+    """Print an assumption card for every claim of a finished run: green, amber or red, with reasons and what to do.
+
+    Nothing is computed anew. A claim is colored by the checks of what it rests on; failed checks of other rungs are listed.
+    """
+    from mrinterp.study import Study
+
+    study = Study.open(run_dir)
+    if not (Path(run_dir) / "results.parquet").exists():
+        raise InputError(
+            run_dir,
+            "a run that has no results yet",
+            f"Go on with it: mrinterp run, or Study.open({run_dir!r}).run()",
+        )
+    names = study.results["feature"].unique().tolist()
+    found = study.diagnosis if not features else study.diagnosis.only([_full(f, names) for f in features])
+    if figure:
+        from mrinterp.plots import plot
+
+        plot(found, figure)
+    records = found.findings.to_dict("records")
+    answer(
+        lambda: _cards(found) if features else _table(found),
+        {"cards": found.to_frame().to_dict("records"), "findings": records},
+    )
+
+
+def _full(name: str, names: list[str]) -> str:
+    """The feature that a short name stands for."""
+    ends = [n for n in names if name in (n, n.rsplit(":", 1)[-1])]
+    return ends[0] if len(ends) == 1 else name
+
+
+def _table(found: Diagnosis) -> str:
+    """Claims with their colors, those that need attention first, and each reason once."""
+    cards = found.to_frame()
+    order = {"red": 0, "amber": 1, "grey": 2, "green": 3}
+    cards = cards.iloc[cards["colour"].map(order).argsort(kind="stable")]
+    some = cards if voice().verbose else cards.head(SHOWN)
+    lines = [f"{found.summary[0].upper()}{found.summary[1:]}."]
+    for row in some.to_dict("records"):
+        doubtful = [a for a in found.assumptions if row[a] in ("amber", "red")]
+        lines.append(
+            f"  {row['colour']:<6} {row['feature']} on {row['outcome']}"
+            + (f": {', '.join(doubtful)}" if doubtful else "")
+        )
+    if len(some) < len(cards):
+        lines.append(f"  and {len(cards) - len(some)} more (--verbose lists all)")
+    bad = found.findings[found.findings["colour"].isin(["amber", "red"])].drop_duplicates("check")
+    for words, bears in (("Of what claims rest on:", True), ("Of other rungs of the ladder:", False)):
+        part = bad[bad["bears"].astype(bool) == bears]
+        if len(part):
+            lines += ["", words, *(_reason(r) for r in part.to_dict("records"))]
+    return "\n".join(lines)
+
+
+def _reason(row: dict) -> str:
+    step = f" {row['next_step']}." if row["next_step"] else ""
+    return fill(
+        f"{row['colour']}: {row['check']}. {row['reason']}{step}",
+        100,
+        initial_indent="  ",
+        subsequent_indent="    ",
+    )
+
+
+def _cards(found: Diagnosis) -> str:
+    """The whole card of every chosen claim."""
+    lines: list[str] = []
+    for (feature, outcome), rows in found.findings.groupby(["feature", "outcome"], sort=False):
+        lines.append(f"{feature} on {outcome}")
+        for assumption in found.assumptions:
+            asked = rows[rows["assumption"] == assumption]
+            lines.append(f"  {assumption}: {found.assumptions[assumption]}")
+            lines += [f"  {_reason(r)}" for r in asked.to_dict("records")] or ["      not tested"]
+    return "\n".join(lines)

@@ -1,0 +1,241 @@
+"""Assumption cards from any door: a finished study, runs as arrays, a table of summary statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from mrinterp.core.checks import shown
+from mrinterp.core.errors import InputError
+from mrinterp.core.mrdata import MRData
+from mrinterp.core.panel import Panel
+from mrinterp.core.plan import MIN_FAMILIES
+from mrinterp.diagnostics._manipulation import identification_checks
+from mrinterp.diagnostics._specification import specification_checks
+from mrinterp.diagnostics._steiger import steiger_test
+from mrinterp.mr._engine.driver import run_mr
+from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._diagnosis import Diagnosis
+
+__all__ = ["diagnose"]
+
+Array = NDArray[np.float64]
+
+ASSUMPTION = {
+    "manipulation": "relevance",
+    "first stage": "relevance",
+    "conditional strength": "relevance",
+    "moved by doses of their own": "relevance",
+    "placebo instruments": "exclusion",
+    "doses beyond the cut": "exclusion",
+    "over-identification": "exclusion",
+    "heterogeneity of instruments": "exclusion",
+    "Egger intercept": "exclusion",
+    "least squares against two stages": "exchangeability",
+    "curvature": "linearity",
+    "slope changes with size": "linearity",
+    "Steiger": "direction",
+    "claims on other families": "knockouts",
+    "MR against matched shifts": "knockouts",
+}
+"""Which assumption a check attacks, by the name before its colon; all others are about the data."""
+COLOUR = {"passed": "green", "warning": "amber", "failed": "red", "not applicable": "grey"}
+WEAK, FIRM = 3.0, 10.0
+"""F statistics below which an exposure is not moved, and weakly moved."""
+LEVEL, FEWEST_INSTRUMENTS = 0.05, 3
+STRENGTHS = ("first stage", "conditional strength")
+STEPS = {
+    "first stage": "More instruments, or an estimator for weak ones (anderson_rubin_set)",
+    "conditional strength": "More instruments, or estimators for weak ones (mrbee, srivw, anderson_rubin_set)",
+    "heterogeneity of instruments": "Pleiotropy, or errors that are too small: use robust estimators (grapple,"
+    " weighted_median) and name the outliers (presso)",
+    "Egger intercept": "Read egger and robust estimators beside it: instruments act on the outcome on another way",
+    "Steiger": "Ask whether the outcome comes first: instruments explain it better than the exposure",
+}
+"""What to do about a failed check of summary statistics."""
+POWER = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
+"""Errors that a parameter must be away from 0 to be found with chance .8 at level .05."""
+
+
+class FinishedStudy(Protocol):
+    """What a study must have for its cards."""
+
+    @property
+    def checks(self) -> list[dict[str, Any]]: ...
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]: ...
+    @property
+    def results(self) -> pd.DataFrame: ...
+
+
+def diagnose(source: FinishedStudy | Panel | MRData, features: Sequence[str] | None = None) -> Diagnosis:
+    """Which assumptions of every claim were checked, which failed, and what to do.
+
+    Parameters
+    ----------
+    source : Study, Panel or MRData
+        A finished study; runs as arrays, whose claims rest on the within regression; or summary statistics, whose claims rest
+        on one exposure at a time.
+    features : list of str, optional
+        Names; default all.
+
+    Returns
+    -------
+    Diagnosis
+        One card per feature and outcome: green (checked, nothing found), grey (nothing tested), amber, red, with reasons. Checks
+        of rungs that a claim does not rest on are listed and do not colour it.
+
+    Raises
+    ------
+    InputError
+        For another source, or unknown features.
+
+    Notes
+    -----
+    Green says that what was tried found nothing, not that the claim is true. Of summary statistics the heterogeneity of the
+    instruments and the Egger intercept each name what they could have found with chance .8: a check without power is grey.
+
+    Examples
+    --------
+    >>> import mrinterp
+    >>> cards = mrinterp.diagnostics.diagnose(mrinterp.worlds.linear_world(0).panel).to_frame()
+    >>> cards.loc[cards["feature"] == "silent", "colour"].item()
+    'green'
+    """
+    if isinstance(source, Panel):
+        kinds = [k for k in dict.fromkeys(source.runs["kind"]) if k != "clean"]
+        checks = [*identification_checks(source, kinds[0], MIN_FAMILIES), *specification_checks(source)]
+        claims = [(f, o, "within", "unmeasured") for f in source.feature_names for o in source.outcome_names]
+        findings, what = _about_claims(claims, [c.to_dict() for c in checks]), "panel"
+    elif isinstance(source, MRData):
+        findings, what = _of_summaries(source), "summary statistics"
+    else:
+        if not hasattr(type(source), "claim_checks"):
+            raise InputError("source", shown(source), "Give a finished study, a Panel or MRData")
+        claims = [tuple(row) for row in source.results[["feature", "outcome", "rests_on", "bias"]].to_numpy()]
+        made = [*source.checks, *(c.to_dict() for c in source.claim_checks)]
+        findings, what = _about_claims(claims, made), "study"
+    found = Diagnosis(findings=findings, meta={"source": what})
+    return found if features is None else found.only(features)
+
+
+Claim = tuple[str, str, str, str]
+"""Feature, outcome, the rung that the claim rests on, and what is known of its bias."""
+
+COLUMNS = ("feature", "outcome", "assumption", "check", "colour", "reason", "next_step", "bears")
+
+
+def _about_claims(claims: Sequence[Claim], checks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """One row per claim and check that is about its outcome."""
+    rows, outcomes = [], {c[1] for c in claims}
+    for check in checks:
+        head, _, tail = check["name"].partition(": ")
+        named, rungs = set(check.get("features") or ()), check.get("rungs") or ()
+        step = str(check.get("next_step") or "")
+        said = (ASSUMPTION.get(head, "data"), check["name"])
+        found, note = COLOUR[check["verdict"]], str(check.get("note") or "")
+        for feature, outcome, rests_on, bias in claims:
+            if check.get("outcome", "") not in ("", outcome) or (
+                "outcome" not in check and tail in outcomes - {outcome}
+            ):
+                continue
+            colour = found if not named or feature in named else "green"
+            rung = "within" if rests_on == "within_calibrated" and bias != "measured" else rests_on
+            asked = step if colour in ("amber", "red") else ""
+            rows.append((feature, outcome, *said, colour, note, asked, not rungs or rung in rungs))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _of_summaries(data: MRData) -> pd.DataFrame:
+    """Strength, heterogeneity, Egger's intercept and direction of every exposure on every outcome."""
+    F, O, J = data.shape
+    cells = list(product(range(F), range(O)))
+    if J < FEWEST_INSTRUMENTS:
+        why = f"{J} instruments; they are held against each other from {FEWEST_INSTRUMENTS}"
+        return _rows(data, cells, "heterogeneity of instruments", ["grey"] * len(cells), [why] * len(cells))
+    exact, egger = (run_mr(data, [m])[0].details for m in ("max_likelihood", "egger"))
+    parts = [_strength(data, cells, "first stage", egger["f"][:, 0])]
+    joint = run_mr(data, ["mv_ivw"])[0].details if 1 < F < J - 1 else {}
+    if "conditional_f" in joint:
+        parts.append(_strength(data, cells, "conditional strength", joint["conditional_f"][:, 0]))
+    parts += [_heterogeneity(data, cells, exact), _intercept(data, cells, egger), _direction(data, cells)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _rows(
+    data: MRData, cells: Sequence[tuple[int, int]], name: str, colours: Sequence[str], reasons: Sequence[str]
+) -> pd.DataFrame:
+    """Findings of one check of summary statistics, a row per exposure and outcome."""
+    doubtful = {"amber", "red"}
+    return pd.DataFrame(
+        {
+            "feature": [data.exposures[f] for f, _ in cells],
+            "outcome": [data.outcomes[o] for _, o in cells],
+            "assumption": ASSUMPTION[name],
+            "check": [f"{name}: {data.outcomes[o]}" if name not in STRENGTHS else name for _, o in cells],
+            "colour": list(colours),
+            "reason": list(reasons),
+            "next_step": [STEPS[name] if c in doubtful else "" for c in colours],
+            "bears": True,
+        },
+        columns=list(COLUMNS),
+    )
+
+
+def _strength(data: MRData, cells: Sequence[tuple[int, int]], name: str, F: Array) -> pd.DataFrame:
+    shades = np.where(F >= FIRM, "green", np.where(F >= WEAK, "amber", "red"))
+    shades = np.where(np.isfinite(F), shades, "grey")
+    return _rows(data, cells, name, [str(shades[f]) for f, _ in cells], [f"F {F[f]:.1f}." for f, _ in cells])
+
+
+def _heterogeneity(
+    data: MRData, cells: Sequence[tuple[int, int]], exact: Mapping[str, Array]
+) -> pd.DataFrame:
+    q, p, df = exact["q"], exact["q_p"], len(data.instruments) - 1
+    # Variance of the instruments, over that of their errors, at which Q exceeds its .95 point with chance .8.
+    size = np.sqrt(stats.chi2.isf(0.05, df) / stats.chi2.isf(0.8, df))
+    power = f"errors {size:.1f} times as large as given would have been found with chance .8"
+    return _rows(
+        data,
+        cells,
+        "heterogeneity of instruments",
+        [_colour(p[c]) for c in cells],
+        [f"Q {q[c]:.1f} on {df}, p = {p[c]:.2g}; {power}." for c in cells],
+    )
+
+
+def _intercept(data: MRData, cells: Sequence[tuple[int, int]], egger: Mapping[str, Array]) -> pd.DataFrame:
+    a, se, p = (egger[n] for n in ("intercept", "intercept_se", "intercept_p"))
+    return _rows(
+        data,
+        cells,
+        "Egger intercept",
+        [_colour(p[c]) for c in cells],
+        [
+            f"intercept {a[c]:+.3g}, p = {p[c]:.2g}; {POWER * se[c]:.2g} would have been found with chance .8."
+            for c in cells
+        ],
+    )
+
+
+def _direction(data: MRData, cells: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    """Steiger's test; one answer for all cells where sample sizes are not known."""
+    if data.n_x is None or data.n_y is None:
+        why = steiger_test(data, data.exposures[0], data.outcomes[0])
+        reason = why.reason if isinstance(why, NotApplicable) else why.note
+        return _rows(data, cells, "Steiger", ["grey"] * len(cells), [reason] * len(cells))
+    found = [steiger_test(data, data.exposures[f], data.outcomes[o]) for f, o in cells]
+    colours = ["grey" if isinstance(c, NotApplicable) else COLOUR[c.verdict] for c in found]
+    return _rows(
+        data, cells, "Steiger", colours, [c.reason if isinstance(c, NotApplicable) else c.note for c in found]
+    )
+
+
+def _colour(p: float) -> str:
+    return "grey" if p != p else "red" if p < LEVEL else "green"

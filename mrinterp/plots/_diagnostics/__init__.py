@@ -1,1 +1,0 @@
-"""Figures of assumptions, confounders and controls."""
