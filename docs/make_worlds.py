@@ -28,7 +28,7 @@ import mrinterp
 world = mrinterp.worlds.world_families()["twins"].make(seed=0)
 truth = world.truth
 for name, causal, cause in zip(truth.features, truth.causal[:, 0], truth.borrows_from, strict=True):
-    print(name, "causal" if causal else "no effect" if cause < 0 else f"only moves with {truth.features[cause]}")
+    print(name, bool(causal), "moves with " + truth.features[cause] if cause >= 0 else "")
 found = mrinterp.knock_out(world.bench, "zero")  # what the truth's effects["zero"] says
 ```
 

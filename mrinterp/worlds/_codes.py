@@ -17,6 +17,7 @@ from mrinterp.worlds._hand_built import (
     noisy_inputs,
     stream_bench,
     substituted_inputs,
+    weights_of,
 )
 
 __all__ = ["CODE_FAMILIES", "Overcomplete"]
@@ -29,24 +30,23 @@ WORDS = 6
 
 def _one_hot(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """Two fields of one word each: the cue's word decides, the decoy's mostly is the same."""
-    P, F = len(sizes.family), 2 * WORDS + 1
+    P, F, W = len(sizes.family), 2 * WORDS + 1, 2 * WORDS + 2
     favourite = rng.integers(WORDS, size=sizes.families)[sizes.family]
     cue = np.where(rng.random(P) < 0.3, favourite, rng.integers(WORDS, size=P))
     decoy = np.where(rng.random(P) < 0.8, cue, rng.integers(WORDS, size=P))
-    x = np.column_stack([np.eye(WORDS)[cue], np.eye(WORDS)[decoy], sizes.normal(rng, 1)])
-    weights = np.zeros(F)
+    x = np.column_stack([np.eye(WORDS)[cue], np.eye(WORDS)[decoy], sizes.normal(rng, 2)])
+    weights = weights_of({2 * WORDS: 0.3}, W)
     weights[:WORDS] = rng.permutation(np.array([-1.0, -0.6, -0.3, 0.3, 0.6, 1.0]))
-    weights[-1] = 0.3
     names = (*(f"cue {k}" for k in range(WORDS)), *(f"decoy {k}" for k in range(WORDS)), "number")
     bench = stream_bench(
-        StreamNetwork(np.eye(F), np.zeros(F), weights), x, sizes.family, Units(range(F), F, names)
+        StreamNetwork(np.eye(W), np.zeros(W), weights), x, sizes.family, Units(range(F), W, names)
     )
     fields = (tuple(range(WORDS)), tuple(range(WORDS, 2 * WORDS)))
     return Built(
         bench,
         x,
         lambda c: np.asarray(c @ weights),
-        substituted_inputs(bench.inputs, fields, (F - 1,)),
+        substituted_inputs(bench.inputs, fields, (F - 1, F)),
         impostors={f"decoy {k}": f"cue {k}" for k in range(WORDS)},
         broken=frozenset({"independent features"}),
     )
@@ -55,21 +55,21 @@ def _one_hot(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 def _polysemantic(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """Units hold sums of concepts; the answer reads one concept as the difference of two units, a third unit holds it too."""
     names = tuple(f"unit {k}" for k in range(6))
-    holds = np.zeros((6, 6))  # units, concepts
+    holds = np.eye(7)  # units, concepts; the last ones are the rest
     for unit, concepts in enumerate([(0, 1), (1,), (0, 2), (2, 3), (3,), (4, 5)]):
-        holds[unit, list(concepts)] = 1.0
+        holds[unit] = np.isin(np.arange(7), concepts)
     holds[2, 0] = rng.uniform(1.0, 1.5)
     a, b = effect_sizes(rng, 2)
-    weights = np.array([a, -a, 0, 0, 0, 0.4 * b])
-    x = sizes.normal(rng, 6)
+    weights = weights_of({0: a, 1: -a, 5: 0.4 * b}, 7)
+    x = sizes.normal(rng, 7)
     bench = stream_bench(
-        StreamNetwork(holds.T, np.zeros(6), weights), x, sizes.family, Units(range(6), 6, names)
+        StreamNetwork(holds.T, np.zeros(7), weights), x, sizes.family, Units(range(6), 7, names)
     )
     return Built(
         bench,
         x @ holds.T,
         lambda c: np.asarray(c @ weights),
-        noisy_inputs(bench.inputs, seed),
+        noisy_inputs(bench.inputs, seed, np.eye(7)[-1]),
         impostors={"unit 2": "unit 0"},
     )
 

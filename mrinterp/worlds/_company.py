@@ -7,7 +7,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.worlds._hand_built import Built, Sizes, family_of_networks, noisy_inputs, wired
+from mrinterp.worlds._hand_built import (
+    Built,
+    Sizes,
+    family_of_networks,
+    noisy_inputs,
+    weights_of,
+    wired,
+)
 
 __all__ = ["COMPANY_FAMILIES", "companions", "effect_sizes"]
 
@@ -39,14 +46,13 @@ def _added(
 ) -> Built:
     """A network whose answer is ``plain`` of its coordinates, those of ``listed`` being the bypass of the panel."""
     x = sizes.normal(rng, len(mix))
-    bench, coordinates = wired(x, sizes.family, names, mix, rng, plain=plain)
-    weights = np.zeros(len(mix))
-    weights[list(plain)] = list(plain.values())
+    bench, coordinates, rest = wired(x, sizes.family, names, mix, rng, plain=plain)
+    weights = weights_of(plain, len(mix))
     return Built(
         bench,
         coordinates(x),
         lambda c: np.asarray(c @ weights),
-        noisy_inputs(bench.inputs, seed),
+        noisy_inputs(bench.inputs, seed, rest),
         bypass=lambda given: coordinates(given)[:, list(listed)],
         **more,  # type: ignore[arg-type]
     )
@@ -55,16 +61,16 @@ def _added(
 def _twins(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     names = ("cause", "twin", "other", "far twin", "bystander", "idle")
     near, far = rng.uniform(0.88, 0.96), rng.uniform(0.6, 0.8)
-    mix = companions(8, {1: (0, near), 3: (2, far), 6: (0, 0.5), 7: (4, 0.5)})
+    mix = companions(9, {1: (0, near), 3: (2, far), 6: (0, 0.5), 7: (4, 0.5)})
     a, b, c, d = effect_sizes(rng, 4)
-    plain = {0: a, 2: b, 6: 0.5 * c, 7: 0.5 * d}
+    plain = {0: a, 2: rng.uniform(0.2, 1.0) * b, 6: 0.5 * c, 7: 0.5 * d}
     impostors = {"twin": "cause", "far twin": "other"}
     return _added(rng, sizes, seed, names, mix, plain, (6, 7), impostors=impostors)
 
 
 def _copies(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     names = ("cause", "copy", "twin", "other", "idle")
-    mix = companions(7, {2: (0, 0.9), 5: (0, 0.5)})
+    mix = companions(8, {2: (0, 0.9), 5: (0, 0.5)})
     mix[1] = mix[0]
     a, b, c = effect_sizes(rng, 3)
     plain = {0: 0.6 * a, 1: 0.4 * a, 3: b, 5: 0.5 * c}
@@ -82,13 +88,22 @@ def _copies(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     )
 
 
+def _inseparable(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
+    names = ("cause", "impostor", "other", "idle")
+    mix = companions(7, {1: (0, 0.999), 4: (0, 0.5)})
+    a, b, c = effect_sizes(rng, 3)
+    return _added(
+        rng, sizes, seed, names, mix, {0: a, 2: b, 4: 0.5 * c}, (4, 5), impostors={"impostor": "cause"}
+    )
+
+
 def _echo(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """The echo is written before the site from everything that the answer is made of; nothing reads it."""
     names = ("cause", "other", "echo", "twin", "idle")
-    mix = companions(7, {3: (0, 0.9)})
+    mix = companions(8, {3: (0, 0.9)})
     a, b, c, d = effect_sizes(rng, 4)
     plain = {0: a, 1: b, 5: c, 6: d}
-    mix[2] = a * mix[0] + b * mix[1] + c * mix[5] + d * mix[6] + 0.3 * mix[2]
+    mix[2] = weights_of(plain, 8) @ mix + 0.3 * mix[2]
     impostors = {"twin": "cause", "echo": "cause" if abs(a) > abs(b) else "other"}
     return _added(
         rng, sizes, seed, names, mix, plain, (), impostors=impostors, broken=frozenset({"direction"})
@@ -97,7 +112,7 @@ def _echo(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 
 def _left_out(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     names = ("cause", "twin", "impostor", "idle")
-    mix = companions(6, {1: (0, 0.9), 2: (4, 0.85)})
+    mix = companions(7, {1: (0, 0.9), 2: (4, 0.85)})
     a, b, c = effect_sizes(rng, 3)
     plain = {0: a, 4: b, 5: 0.3 * c}
     return _added(
@@ -115,7 +130,7 @@ def _left_out(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 
 def _null(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     names = ("one", "two", "three", "four", "five")
-    mix = companions(7, {0: (5, 0.8), 1: (0, 0.9), 2: (6, 0.6), 3: (2, 0.8)})
+    mix = companions(8, {0: (5, 0.8), 1: (0, 0.9), 2: (6, 0.6), 3: (2, 0.8)})
     a, b = effect_sizes(rng, 2)
     return _added(rng, sizes, seed, names, mix, {5: a, 6: b}, (5, 6))
 
@@ -126,25 +141,24 @@ TOKENS, SLOT = 4, 2
 def _one_position(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """Features vary at four tokens; the answer reads the third one. What a mean over tokens hides is in the bypass."""
     names = ("cause", "twin", "other", "idle")
-    mix = companions(6, {1: (0, 0.9), 4: (0, 0.5)})
-    C, F = 6, len(names)
+    mix = companions(7, {1: (0, 0.9), 4: (0, 0.5)})
+    C, F = 7, len(names)
     a, b, c = effect_sizes(rng, 3)
     plain = {0: a, 2: b, 4: 0.5 * c}
     x = np.stack([sizes.normal(rng, C) for _ in range(TOKENS)], axis=1)
-    bench, coordinates = wired(x, sizes.family, names, mix, rng, plain=plain, token=SLOT)
-    weights = np.zeros(C)
-    weights[list(plain)] = list(plain.values())
+    bench, coordinates, rest = wired(x, sizes.family, names, mix, rng, plain=plain, token=SLOT)
+    weights = weights_of(plain, C)
     at = coordinates(x)
 
     def bypass(given: Array) -> Array:
-        c = coordinates(given)
+        c = coordinates(given)[..., :-1]
         return np.concatenate([c[:, SLOT] - c.mean(axis=1), c.mean(axis=1)[:, F:]], axis=1)
 
     return Built(
         bench,
         at[:, SLOT],
         lambda c: np.asarray(c @ weights),
-        noisy_inputs(bench.inputs, seed),
+        noisy_inputs(bench.inputs, seed, rest),
         values=at.mean(axis=1)[:, :F],
         placed=at[:, SLOT, :F],
         bypass=bypass,
@@ -164,6 +178,12 @@ COMPANY_FAMILIES = (
         "development",
         "A cause that the network holds twice and reads both times: instruments tell only the set of the two.",
         _copies,
+    ),
+    family_of_networks(
+        "inseparable impostor",
+        "development",
+        "A feature correlated .999 with a cause does nothing: knockouts tell the two apart, instruments hardly ever.",
+        _inseparable,
     ),
     family_of_networks(
         "downstream echo",

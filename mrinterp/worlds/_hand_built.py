@@ -24,6 +24,7 @@ from mrinterp.worlds._world import Part, Truth, World, WorldFamily
 
 __all__ = [
     "FULL",
+    "REST",
     "SMALL",
     "Built",
     "Sizes",
@@ -35,6 +36,7 @@ __all__ = [
     "panel_of",
     "stream_bench",
     "substituted_inputs",
+    "weights_of",
     "wired",
 ]
 
@@ -42,6 +44,9 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 Perturb = Callable[[np.random.Generator, Rows], tuple[ModelInputs, Array]]
 """Inputs of perturbed runs of these prompts, and their doses (N, J)."""
+
+REST = 0.4
+"""What the answer adds of the rest of the network, whose sd is 1; planted causes add .5 to 1.2."""
 
 STEP = 1e-5
 """Step of the local slope, in sd: these networks are linear between their kinks, so that it may be small."""
@@ -195,8 +200,11 @@ def wired(
     constant: float = 0.0,
     token: int | None = None,
     mixed: bool = True,
-) -> tuple[Bench, Callable[[Array], Array]]:
+) -> tuple[Bench, Callable[[Array], Array], Array]:
     """A bench of a `StreamNetwork`, given in coordinates that a random rotation of the stream hides.
+
+    The last coordinate is the rest of the network: independent of all others, read by the answer, and moved by no dose,
+    so that runs leave something unexplained, as they do in networks that nobody wrote.
 
     Parameters
     ----------
@@ -220,12 +228,13 @@ def wired(
     bench : Bench
     coordinates : callable
         Inputs (..., C) to coordinates (..., C).
+    rest : ndarray (C,)
+        The direction of the inputs in which the last coordinate lies.
     """
     C = len(mix)
     rotation = np.linalg.qr(rng.standard_normal((C, C)))[0]
     entry = (np.linalg.qr(rng.standard_normal((C, C)))[0] if mixed else np.eye(C)) @ mix.T
-    weights, added = np.zeros(C), np.zeros(C)
-    weights[list(plain)] = list(plain.values())
+    weights, added = weights_of(plain, C), np.zeros(C)
     if offset:
         added[list(offset)] = list(offset.values())
     network = StreamNetwork(
@@ -239,7 +248,16 @@ def wired(
         token,
     )
     view = Directions(rotation[: len(names)], names=names)
-    return stream_bench(network, x, family, view), lambda given: np.asarray(given @ entry + added)
+    bench = stream_bench(network, x, family, view)
+    return bench, lambda given: np.asarray(given @ entry + added), entry[:, -1]
+
+
+def weights_of(plain: Mapping[int, float], count: int) -> Array:
+    """What the answer adds of each coordinate (C,), that of the rest included."""
+    weights = np.zeros(count)
+    weights[list(plain)] = list(plain.values())
+    weights[-1] = REST
+    return weights
 
 
 def stream_bench(network: torch.nn.Module, x: Array, family: Rows, view: FeatureView) -> Bench:
@@ -251,12 +269,20 @@ def stream_bench(network: torch.nn.Module, x: Array, family: Rows, view: Feature
 
 
 def noisy_inputs(
-    inputs: ModelInputs, seed: int, instruments: int = 24, size: float = 0.7, own: float = 0.5
+    inputs: ModelInputs,
+    seed: int,
+    still: Array | None = None,
+    instruments: int = 24,
+    size: float = 0.7,
+    own: float = 0.5,
 ) -> Perturb:
-    """Noise on the inputs: doses are standard normal and move all of them at random; ``own`` is not recorded."""
+    """Noise on the inputs: doses are standard normal and move all of them at random, but not in the direction ``still``
+    (K,) of unit length; ``own`` is not recorded."""
     ((key, tensor),) = inputs.tensors.items()
     shape = tuple(tensor.shape[1:])
     way = np.random.default_rng([seed, 7]).standard_normal((instruments, *shape)) / np.sqrt(instruments)
+    if still is not None:
+        way -= (way @ still)[..., None] * still
 
     def perturb(rng: np.random.Generator, rows: Rows) -> tuple[ModelInputs, Array]:
         doses = rng.standard_normal((len(rows), instruments))
@@ -270,7 +296,7 @@ def noisy_inputs(
 def substituted_inputs(
     inputs: ModelInputs, fields: Sequence[Sequence[int]], numbers: Sequence[int]
 ) -> Perturb:
-    """Some fields of the inputs are given another value, numbers get noise.
+    """Some fields of the inputs are given another value, numbers get noise; of the last one no dose is known.
 
     A field is one column of zeros and ones, or several of which one is one. Each is replaced in half of the runs, by a
     value drawn alike; a dose is 1 where its value was put in.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -177,7 +177,9 @@ def _rope(panel: Panel) -> Array:
 def _draw(name: str, scenario: RunScenario, broken: frozenset[str]) -> Callable[[int, bool], World]:
     def draw(seed: int, small: bool) -> World:
         rng = np.random.default_rng([seed, crc32(name.encode())])
-        panel, effects = simulate_runs(scenario, rng, families=60 if small else 160)
+        # 5 to 50 half widths of the region of practical equivalence; 0 stays 0.
+        size = scenario.effect * 10 ** rng.uniform(-1, 0) * rng.choice([-1.0, 1.0])
+        panel, effects = simulate_runs(replace(scenario, effect=size), rng, families=60 if small else 160)
         causal = effects != 0
         borrows = np.array([-1, 0 if causal[0, 0] else -1, -1, -1])
         truth = Truth(NAMES, ("y",), causal, borrows, effects={"slope": effects}, rope=_rope(panel))

@@ -200,8 +200,14 @@ _SCENARIOS: tuple[tuple[str, Part, str, Scenario, frozenset[str]], ...] = (
 
 def _draw(name: str, scenario: Scenario, broken: frozenset[str]) -> Callable[[int, bool], World]:
     def draw(seed: int, small: bool) -> World:
-        sized = scenario if small else replace(scenario, instruments=2 * scenario.instruments)
-        data, effects = simulate(sized, np.random.default_rng([seed, crc32(name.encode())]))
+        rng = np.random.default_rng([seed, crc32(name.encode())])
+        planted = np.array(scenario.effects) * rng.uniform(0.5, 1.2) * rng.choice([-1.0, 1.0])
+        sized = replace(
+            scenario,
+            effects=tuple(tuple(row) for row in planted.tolist()),
+            instruments=scenario.instruments * (1 if small else 2),
+        )
+        data, effects = simulate(sized, rng)
         causal = effects != 0
         # All exposures correlate alike: one without effect shows, above all, that of the largest cause.
         largest = int(np.abs(effects[:, 0]).argmax())

@@ -18,6 +18,7 @@ from mrinterp.worlds._compiled_text import compiled_text
 from mrinterp.worlds._gated import gated_world
 from mrinterp.worlds._hand_built import (
     FULL,
+    REST,
     SMALL,
     Built,
     Sizes,
@@ -25,6 +26,7 @@ from mrinterp.worlds._hand_built import (
     noisy_inputs,
     panel_of,
     substituted_inputs,
+    weights_of,
     wired,
 )
 from mrinterp.worlds._world import Truth, World, WorldFamily
@@ -65,18 +67,20 @@ def _clamp_and_step(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 def _threshold(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """A step between two rectified units: from half of a value on, all of the effect within an eighth of it."""
     names, steep = ("cause", "twin", "other", "idle"), 8.0
-    mix = companions(6, {1: (0, rng.uniform(0.85, 0.95)), 4: (0, 0.5)})
+    mix = companions(7, {1: (0, rng.uniform(0.85, 0.95)), 4: (0, 0.5)})
     (a, b, c), at = effect_sizes(rng, 3), rng.uniform(0.2, 0.6)
-    x = sizes.normal(rng, 6)
-    units = np.zeros((6, 2))
+    x = sizes.normal(rng, 7)
+    units = np.zeros((7, 2))
     units[0] = steep
-    bench, coordinates = wired(
+    plain = {2: 0.6 * b, 4: 0.5 * c}
+    weights = weights_of(plain, 7)
+    bench, coordinates, rest = wired(
         x,
         sizes.family,
         names,
         mix,
         rng,
-        plain={2: 0.6 * b, 4: 0.5 * c},
+        plain=plain,
         units=units,
         bias=np.array([-steep * at, -steep * at - 1]),
         out=np.array([2 * a, -2 * a]),
@@ -84,10 +88,8 @@ def _threshold(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     return Built(
         bench,
         coordinates(x),
-        lambda c_: np.asarray(
-            2 * a * np.clip(steep * (c_[..., 0] - at), 0, 1) + 0.6 * b * c_[..., 2] + 0.5 * c * c_[..., 4]
-        ),
-        noisy_inputs(bench.inputs, seed),
+        lambda z: np.asarray(2 * a * np.clip(steep * (z[..., 0] - at), 0, 1) + z @ weights),
+        noisy_inputs(bench.inputs, seed, rest),
         bypass=_columns(coordinates, (4, 5)),
         impostors={"twin": "cause"},
         broken=NOT_LINEAR,
@@ -104,32 +106,30 @@ def _redundant(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     P = len(sizes.family)
     common = rng.random((sizes.families, 1))[sizes.family] < rng.uniform(0.35, 0.65)
     seen = rng.random((P, 3)) < np.where(common, 0.85, 0.15)
-    x = np.column_stack([seen, sizes.normal(rng, 3)])
+    x = np.column_stack([seen, sizes.normal(rng, 4)])
     a, b, c = effect_sizes(rng, 3)
-    units = np.zeros((6, 1))
+    units = np.zeros((7, 1))
     units[[0, 1]] = 1.0
-    bench, coordinates = wired(
+    plain = {0: 2 * a, 1: 2 * a, 3: 0.6 * b, 5: 0.5 * c}
+    weights = weights_of(plain, 7)
+    bench, coordinates, _ = wired(
         x,
         sizes.family,
         names,
-        np.eye(6),
+        np.eye(7),
         rng,
-        plain={0: 2 * a, 1: 2 * a, 3: 0.6 * b, 5: 0.5 * c},
+        plain=plain,
         units=units,
         bias=np.array([-1.0]),
         out=np.array([-2 * a]),
         mixed=False,
     )
 
-    def answer(c_: Array) -> Array:
-        either = c_[..., 0] + c_[..., 1] - np.maximum(c_[..., 0] + c_[..., 1] - 1, 0)
-        return np.asarray(2 * a * either + 0.6 * b * c_[..., 3] + 0.5 * c * c_[..., 5])
-
     return Built(
         bench,
         coordinates(x),
-        answer,
-        substituted_inputs(bench.inputs, ((0,), (1,), (2,)), (3, 4, 5)),
+        lambda z: np.asarray(z @ weights - 2 * a * np.maximum(z[..., 0] + z[..., 1] - 1, 0)),
+        substituted_inputs(bench.inputs, ((0,), (1,), (2,)), (3, 4, 5, 6)),
         bypass=_columns(coordinates, (5,)),
         impostors={"silent": "first"},
         broken=NOT_LINEAR,
@@ -139,19 +139,21 @@ def _redundant(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 def _compensating(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     """The larger of ``main`` and ``backup``: the backup is smaller, and takes over where ``main`` is taken away."""
     names = ("main", "backup", "follower", "other", "idle")
-    mix = companions(6, {1: (0, 0.9), 2: (0, 0.9)})
+    mix = companions(7, {1: (0, 0.9), 2: (0, 0.9)})
     mix[:2] *= 0.5
     (a, b, c), lower = effect_sizes(rng, 3), rng.uniform(0.5, 0.9)
-    x = sizes.normal(rng, 6)
-    units = np.zeros((6, 1))
+    x = sizes.normal(rng, 7)
+    units = np.zeros((7, 1))
     units[[0, 1], 0] = -1.0, 1.0
-    bench, coordinates = wired(
+    plain = {0: 2 * a, 3: 0.6 * b, 5: 0.5 * c}
+    weights = weights_of(plain, 7)
+    bench, coordinates, rest = wired(
         x,
         sizes.family,
         names,
         mix,
         rng,
-        plain={0: 2 * a, 3: 0.6 * b, 5: 0.5 * c},
+        plain=plain,
         offset={0: 2.5, 1: 2.5 - lower},
         units=units,
         bias=np.zeros(1),
@@ -160,10 +162,8 @@ def _compensating(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     return Built(
         bench,
         coordinates(x),
-        lambda c_: np.asarray(
-            2 * a * np.maximum(c_[..., 0], c_[..., 1]) + 0.6 * b * c_[..., 3] + 0.5 * c * c_[..., 5]
-        ),
-        noisy_inputs(bench.inputs, seed),
+        lambda z: np.asarray(z @ weights + 2 * a * np.maximum(z[..., 1] - z[..., 0], 0)),
+        noisy_inputs(bench.inputs, seed, rest),
         bypass=_columns(coordinates, (5,)),
         impostors={"follower": "main"},
         broken=NOT_LINEAR,
@@ -176,17 +176,18 @@ THROUGH = 20.0
 
 def _mediated(
     rng: np.random.Generator, sizes: Sizes
-) -> tuple[Bench, Callable[[Array], Array], Array, Array, Array]:
-    """Bench, coordinates (inputs to them), inputs, and effects (7,) of the coordinates past the layer and through it.
+) -> tuple[Bench, Callable[[Array], Array], Array, Array, Array, Array]:
+    """Bench, coordinates (inputs to them), the rest's direction, inputs, and effects (8,) of the coordinates past the
+    layer and through it.
 
-    The last two coordinates are no features: one acts past the layer, the other one is the layer's own.
+    Three coordinates are no features: one acts past the layer, one is the layer's own, and the rest.
     """
     names = ("both ways", "through", "past", "twin", "idle")
-    mix = companions(7, {3: (1, 0.9), 5: (0, 0.4)})
-    x = sizes.normal(rng, 7)
+    mix = companions(8, {3: (1, 0.9), 5: (0, 0.4)})
+    x = sizes.normal(rng, 8)
     a, b, c, d, e = effect_sizes(rng, 5)
-    through, past = np.array([a, b, 0, 0, 0, 0, 0.7]), np.array([0.6 * c, 0, d, 0, 0, 0.5 * e, 0])
-    bench, coordinates = wired(
+    through, past = np.array([a, b, 0, 0, 0, 0, 0.7, 0]), np.array([0.6 * c, 0, d, 0, 0, 0.5 * e, 0, REST])
+    bench, coordinates, rest = wired(
         x,
         sizes.family,
         names,
@@ -198,16 +199,16 @@ def _mediated(
         out=np.ones(1),
         constant=-THROUGH,
     )
-    return bench, coordinates, x, past, through
+    return bench, coordinates, rest, x, past, through
 
 
 def _mediators(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
-    bench, coordinates, x, past, through = _mediated(rng, sizes)
+    bench, coordinates, rest, x, past, through = _mediated(rng, sizes)
     return Built(
         bench,
         coordinates(x),
         lambda c: np.asarray(c @ (past + through)),
-        noisy_inputs(bench.inputs, seed),
+        noisy_inputs(bench.inputs, seed, rest),
         bypass=_columns(coordinates, (5, 6)),
         impostors={"twin": "through"},
         direct=past[:5],
@@ -217,7 +218,7 @@ def _mediators(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 def _mediators_runs(seed: int, small: bool) -> World:
     """The same network read at both sites: the mediator is the sixth feature."""
     name, sizes = "mediators (runs)", SMALL if small else FULL
-    bench, coordinates, _, past, through = _mediated(
+    bench, coordinates, rest, _, past, through = _mediated(
         np.random.default_rng([seed, crc32(name.encode())]), sizes
     )
     later = Bench(
@@ -229,7 +230,7 @@ def _mediators_runs(seed: int, small: bool) -> World:
         family=bench.family,
         block=2048,
     )
-    perturb, listed = noisy_inputs(bench.inputs, seed), _columns(coordinates, (5,))
+    perturb, listed = noisy_inputs(bench.inputs, seed, rest), _columns(coordinates, (5,))
     panel = panel_of([bench, later], perturb, np.random.default_rng([seed, 9]), sizes.runs, listed)
     direct, total = np.append(past[:5], 1.0)[:, None], np.append((past + through)[:5], 1.0)[:, None]
     truth = Truth(

@@ -113,10 +113,12 @@ def test_panels_are_runs_of_the_same_network(name):
 
 
 @pytest.mark.parametrize("name", LINEAR)
-def test_the_within_regression_finds_the_slopes_where_all_of_the_cut_is_listed(name):
+def test_the_within_regression_finds_the_slopes_where_all_that_doses_move_is_listed(name):
     world = made(name)
-    slope = within(world.panel).beta * world.truth.feature_sd[:, None]
-    np.testing.assert_allclose(slope, world.truth.effects["slope"], atol=1e-6)
+    found, sd = within(world.panel), world.truth.feature_sd[:, None]
+    off = found.beta * sd - world.truth.effects["slope"]
+    assert np.abs(off / (found.se * sd)).max() < 4
+    assert np.abs(off).max() < 0.1
 
 
 def test_copies_hold_the_same_value_and_share_a_group():
@@ -155,12 +157,12 @@ def test_direct_effects_are_those_with_the_later_layer_held():
 
 
 def test_the_mediator_carries_what_goes_through_it():
-    """A regression of the outcome on all features and the bypass has the direct effects, to rounding."""
+    """A regression of the outcome on all features and the bypass has the direct effects."""
     world = made("mediators (runs)")
     change = world.panel.changes()
     known = np.column_stack([change.features, change.bypass])
     found = np.linalg.lstsq(known, change.outcomes, rcond=None)[0]
-    np.testing.assert_allclose(found[:6], world.truth.effects["direct"], atol=1e-8)
+    np.testing.assert_allclose(found[:6], world.truth.effects["direct"], atol=0.1)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_changes_of_runs_are_the_planted_effect_and_what_is_said_to_lie_beside(n
 @pytest.mark.parametrize("name", ["co-activation (tables)", "bypass (tables)"])
 def test_grapple_finds_the_planted_effects_of_clean_tables(name):
     found = []
-    for seed in range(8):
+    for seed in range(5):
         world = world_families()[name].make(seed, small=False)
         made = run_mr(world.mr_data, ["grapple"])[0]
         found.append((made.beta - world.truth.effects["slope"]) / made.se)
