@@ -42,11 +42,12 @@ def _added(
     mix: Array,
     plain: Mapping[int, float],
     listed: Sequence[int],
+    apart: int | None = None,
     **more: object,
 ) -> Built:
     """A network whose answer is ``plain`` of its coordinates, those of ``listed`` being the bypass of the panel."""
     x = sizes.normal(rng, len(mix))
-    bench, coordinates, rest = wired(x, sizes.family, names, mix, rng, plain=plain)
+    bench, coordinates, rest = wired(x, sizes.family, names, mix, rng, plain=plain, apart=apart)
     weights = weights_of(plain, len(mix))
     return Built(
         bench,
@@ -98,7 +99,7 @@ def _inseparable(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
 
 
 def _echo(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
-    """The echo is written before the site from everything that the answer is made of; nothing reads it."""
+    """The echo is written before the site from everything that the answer is made of; nothing after it reads it."""
     names = ("cause", "other", "echo", "twin", "idle")
     mix = companions(8, {3: (0, 0.9)})
     a, b, c, d = effect_sizes(rng, 4)
@@ -106,7 +107,7 @@ def _echo(rng: np.random.Generator, sizes: Sizes, seed: int) -> Built:
     mix[2] = weights_of(plain, 8) @ mix + 0.3 * mix[2]
     impostors = {"twin": "cause", "echo": "cause" if abs(a) > abs(b) else "other"}
     return _added(
-        rng, sizes, seed, names, mix, plain, (), impostors=impostors, broken=frozenset({"direction"})
+        rng, sizes, seed, names, mix, plain, (), 2, impostors=impostors, broken=frozenset({"direction"})
     )
 
 

@@ -200,6 +200,7 @@ def wired(
     constant: float = 0.0,
     token: int | None = None,
     mixed: bool = True,
+    apart: int | None = None,
 ) -> tuple[Bench, Callable[[Array], Array], Array]:
     """A bench of a `StreamNetwork`, given in coordinates that a random rotation of the stream hides.
 
@@ -222,6 +223,9 @@ def wired(
         With ``bias``, ``out``, ``constant`` and ``token``: as in `StreamNetwork`.
     mixed : bool
         Whether the inputs too are rotated, so that none of them is a feature.
+    apart : int, optional
+        A coordinate that has a unit of the stream to itself: where nothing reads it, editing it leaves every bit of the
+        answer as it was.
 
     Returns
     -------
@@ -232,7 +236,8 @@ def wired(
         The direction of the inputs in which the last coordinate lies.
     """
     C = len(mix)
-    rotation = np.linalg.qr(rng.standard_normal((C, C)))[0]
+    turned, rotation = np.flatnonzero(np.arange(C) != apart), np.eye(C)
+    rotation[np.ix_(turned, turned)] = np.linalg.qr(rng.standard_normal((len(turned), len(turned))))[0]
     entry = (np.linalg.qr(rng.standard_normal((C, C)))[0] if mixed else np.eye(C)) @ mix.T
     weights, added = weights_of(plain, C), np.zeros(C)
     if offset:
@@ -247,7 +252,8 @@ def wired(
         constant,
         token,
     )
-    view = Directions(rotation[: len(names)], names=names)
+    read = rotation[: len(names)]  # orthonormal: its own dual, to the bit
+    view = Directions(read, read, names=names)
     bench = stream_bench(network, x, family, view)
     return bench, lambda given: np.asarray(given @ entry + added), entry[:, -1]
 
