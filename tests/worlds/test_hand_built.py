@@ -84,8 +84,9 @@ def test_the_truth_is_what_hooks_by_hand_do(name):
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_knockouts_are_the_truth(name):
+    """Contrasts everywhere; what the hooks have shown of the other kinds again where inputs have tokens."""
     world = made(name)
-    for kind in ("contrast", "mean", "zero", "shift"):
+    for kind in ("contrast", "mean", "zero", "shift") if world.bench.position else ("contrast", "zero"):
         bench = world.bench if kind == "shift" else world.bench.by_token
         found = knock_out(bench, kind, draws=2, allow_off_support=True)
         np.testing.assert_allclose(found.mean, world.truth.effects[kind], atol=1e-6, err_msg=kind)
