@@ -12,8 +12,14 @@ from ._hierarchical_equality import equality_task as equality_task
 from ._hierarchical_equality import plain_network as plain_network
 from ._linear import LinearWorld as LinearWorld
 from ._linear import linear_world as linear_world
+from ._organisms import Organism as Organism
+from ._organisms import Rule as Rule
+from ._organisms import organism as organism
 from ._planted_text import PlantedText as PlantedText
 from ._planted_text import planted_text as planted_text
+from ._programs import CompiledProgram as CompiledProgram
+from ._programs import Program as Program
+from ._programs import Variable as Variable
 from ._sparse_runs import SparseRuns as SparseRuns
 from ._world import Truth as Truth
 from ._world import World as World

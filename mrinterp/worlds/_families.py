@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from mrinterp.worlds._codes import CODE_FAMILIES
 from mrinterp.worlds._company import COMPANY_FAMILIES
+from mrinterp.worlds._organisms import ORGANISM_FAMILIES
+from mrinterp.worlds._program_worlds import PROGRAM_FAMILIES
 from mrinterp.worlds._run_worlds import RUN_FAMILIES
 from mrinterp.worlds._sparse_codes import SPARSE_FAMILIES
 from mrinterp.worlds._summary_worlds import SUMMARY_FAMILIES
 from mrinterp.worlds._switches import SWITCH_FAMILIES
+from mrinterp.worlds._trained_text import TEXT_FAMILIES
+from mrinterp.worlds._trained_vision import VISION_FAMILIES
 from mrinterp.worlds._world import WorldFamily
 
 __all__ = ["world_families"]
@@ -19,6 +23,10 @@ FAMILIES: tuple[WorldFamily, ...] = (
     *SWITCH_FAMILIES,
     *CODE_FAMILIES,
     *SPARSE_FAMILIES,
+    *PROGRAM_FAMILIES,
+    *ORGANISM_FAMILIES,
+    *TEXT_FAMILIES,
+    *VISION_FAMILIES,
 )
 
 
