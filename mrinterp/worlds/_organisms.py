@@ -59,7 +59,7 @@ class Rule:
     >>> import numpy as np
     >>> import mrinterp
     >>> print(mrinterp.worlds.organism(0, families=4, steps=2).rule)
-    not field4
+    not field9
     """
 
     field: int = -1
@@ -226,7 +226,7 @@ def organism(
     >>> import mrinterp
     >>> found = mrinterp.worlds.organism(1, families=10, steps=2)
     >>> found.depth, len(found.rule.fields), len(found.decoy_of)
-    (2, 3, 3)
+    (2, 2, 2)
     """
     checked_seed(number)
     steps = STEPS if steps is None else steps

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from mrinterp.worlds._exhaustive_truth import exhaustive_truth
 from mrinterp.worlds._programs import CompiledProgram, Program, Variable
 from mrinterp.worlds._world import Part, World, WorldFamily
 
-__all__ = ["PROGRAM_FAMILIES", "comparing", "copying", "counting"]
+__all__ = ["PROGRAM_FAMILIES"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
@@ -123,9 +124,7 @@ def comparing(seed: int, families: int) -> ProgramTask:
     value = program.function("value", {program.tokens: values}, [0, 9], [0, 9])
     found = {}
     for name, place in (("first", 2), ("second", 4), ("third", 6)):
-        found[name] = program.gather(
-            name, program.place, program.place, lambda q, k, s=place: q == last and k == s, value
-        )
+        found[name] = program.gather(name, program.place, program.place, partial(_both, (last, place)), value)
     difference = {found["first"]: 1, found["second"]: -1}
     program.function("gap", difference, [-9, 0, 9], [9, 0, 9])
     program.function("third_wins", {found["third"]: 1, found["second"]: -1}, [0, 1], [0, 1])
@@ -175,6 +174,10 @@ def copying(seed: int, families: int) -> ProgramTask:
     decoys = {f"recent={letter}": f"copied={letter}" for letter in letters} if seed % 2 else {}
     classes = ("start", *["letter"] * (length - 2), "last")
     return _task(program, answer, rows, classes, seed % 2, features, decoys)
+
+
+def _both(wanted: tuple[int, int], query: int, key: int) -> bool:
+    return (query, key) == wanted
 
 
 def _task(

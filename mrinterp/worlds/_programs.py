@@ -39,6 +39,12 @@ class Variable:
         Of the code; a number has one, ``None``.
     block : int
         After which block of the network it is there; -1: from the start.
+
+    Examples
+    --------
+    >>> from mrinterp.worlds import Program
+    >>> Program(("start", "a"), 3).tokens.coordinates
+    ('token=start', 'token=a')
     """
 
     name: str
@@ -92,13 +98,13 @@ class Program:
     >>> program = Program(("start", "a", "b"), 4)
     >>> before = program.gather("before", program.place, program.place, lambda q, k: k == q - 1, program.tokens)
     >>> is_b = program.function("is_b", {before: [0, 0, 1]}, [0, 1], [0, 1])
-    >>> program.run(np.array([[0, 2, 2, 1]]))["is_b"][0, :, 0].tolist()
+    >>> program.run(np.array([[0, 2, 2, 1]]))["is_b"][0, :, 0].round(9).tolist()
     [0.0, 0.0, 1.0, 1.0]
     """
 
     vocabulary: tuple[str, ...]
     length: int
-    lines: dict[Variable, _Gather | _Function | None] = field(default_factory=dict)
+    lines: dict[Variable, _Gather | _Function | None] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.tokens = Variable("token", self.vocabulary, -1)
@@ -231,8 +237,8 @@ class Program:
             share = np.exp(scores - scores.max(axis=-1, keepdims=True))
             return np.asarray(share / share.sum(axis=-1, keepdims=True) @ state[line.value.name])
         assert line is not None
-        x = sum(state[v.name] @ w for v, w in line.terms)
-        return np.asarray(np.interp(x, line.knots, line.heights)[..., None])
+        x = np.sum([state[v.name] @ w for v, w in line.terms], axis=0)
+        return np.asarray(np.interp(x, line.knots, line.heights))[..., None]
 
 
 class CompiledProgram(torch.nn.Module):

@@ -18,7 +18,7 @@ from mrinterp.worlds._planted_text import planted_text
 from mrinterp.worlds._small_gpt2 import Examples, Training, level_directions, small_gpt2, token_activations
 from mrinterp.worlds._world import Part, World, WorldFamily
 
-__all__ = ["TEXT_FAMILIES", "TEXT_TASKS", "TextTask", "trained_text"]
+__all__ = ["TEXT_FAMILIES"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
@@ -108,7 +108,7 @@ def _agreement(
     noun = rng.integers(0, 5, (2, count))
     slots = {"subject": noun[0] + 5 * plural, "attractor": 10 + noun[1] + 5 * other}
     upper = {"subject": ("subject", plural == 1), "attractor": ("attractor", other == 1)}
-    return slots, upper, LOG_ODDS * (2.0 * plural - 1)
+    return slots, upper, LOG_ODDS * (2 * plural - 1).astype(float)
 
 
 def _greater(
@@ -119,7 +119,7 @@ def _greater(
     third = _twin(rng, first, 9, together)
     upper = {n: (n, w >= 4) for n, w in (("first", first), ("second", second), ("third", third))}
     slots = {"first": first, "second": 9 + second, "third": 18 + third}
-    return slots, upper, np.clip(0.8 * (second - first), -LOG_ODDS, LOG_ODDS)
+    return slots, upper, np.clip(0.8 * (second - first), -LOG_ODDS, LOG_ODDS).astype(float)
 
 
 def _trojan(
@@ -152,7 +152,7 @@ def _brackets(
         "outermost": ("last", outer == 1),
         "latest": ("last", after == 1),
     }
-    return slots, upper, LOG_ODDS * (2.0 * inner - 1)
+    return slots, upper, LOG_ODDS * (2 * inner - 1).astype(float)
 
 
 TEXT_TASKS = {

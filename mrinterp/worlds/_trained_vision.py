@@ -19,7 +19,7 @@ from mrinterp.worlds._kept_network import kept_network, schedule
 from mrinterp.worlds._small_gpt2 import level_directions
 from mrinterp.worlds._world import World, WorldFamily
 
-__all__ = ["VISION_FAMILIES", "cow_on_grass", "modular_addition", "watermark"]
+__all__ = ["VISION_FAMILIES"]
 
 Array = NDArray[np.float64]
 Ints = NDArray[np.int_]
