@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_ARGS ?=
 # Optional parts to install; continuous integration adds `stacks` (TransformerLens, nnsight).
 EXTRAS ?= hf,test,lint
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # COVERAGE=yes reports the lines that no test runs; the tests then take about 1.6 times as long.
 COVERAGE ?=
 

@@ -11,11 +11,17 @@ import importlib.util
 import os
 import platform
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+# Compiled once, not by every worker and every process of every run, also where the system asks otherwise.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def reference_folder() -> Path:
@@ -41,6 +47,22 @@ FIX = {
     "glibc": "a system whose C library is glibc: what is tested is a setting of it",
     "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
 }
+
+
+LONGEST = (
+    "tests/study/",
+    "tests/cli/",
+    "tests/contrasts/",
+    "tests/mr/test_mr_bad_cells.py",
+    "tests/house/test_notebooks.py",
+    "tests/house/test_readme.py",
+    "tests/inputs/",
+)
+"""Begun first (with ``--no-loadscope-reorder``), so that no worker is left alone with one at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONGEST))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,6 +93,14 @@ def pytest_terminal_summary(terminalreporter) -> None:  # type: ignore[no-untype
 def settings_of_tests(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What tests agree to is not kept among the user's own settings."""
     os.environ["MRINTERP_CONFIG"] = str(tmp_path_factory.mktemp("settings"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def power_stays_on() -> Iterator[None]:
+    """A run asks the system some 500 times to have its bytes on the disk; no test takes the power away."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")

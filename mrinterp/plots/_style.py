@@ -100,7 +100,9 @@ def save(ax: Axes, path: Path, *more: Path) -> Path:
     figure = ax.figure
     _show_controls(figure)
     with plt.rc_context(_SETTINGS):  # laid out once and alike, whatever files are written
-        figure.draw_without_rendering()  # type: ignore[union-attr]
+        layout = figure.get_layout_engine()  # type: ignore[union-attr]
+        if layout is not None:
+            layout.execute(figure)  # type: ignore[arg-type]  # without the drawing that a figure does with it
         figure.set_layout_engine(None)  # type: ignore[union-attr]  # "none" would draw once more for every file
     for each in (path, *more):
         with plt.rc_context(_SETTINGS), whole_file(each) as partial:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tests.tiny import DECODER_FILLERS, decoder_templates, to_toml
+from tests.warm_cli import command
 
 ROOT = Path(__file__).parents[2]
 FAMILIES = 40
@@ -51,10 +53,10 @@ def make_workplace(folder: Path, gpt2: Path) -> Path:
 
 
 def run(arguments: list[str] | str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """``mrinterp`` as a process; a text is given to the shell as it stands."""
+    """``mrinterp`` as a process; a text that is more than its words is given to the shell as it stands."""
+    if isinstance(arguments, list) or not set("|<>;&$`*") & set(arguments):
+        words = arguments if isinstance(arguments, list) else shlex.split(arguments)[1:]
+        return command(*words, cwd=folder, OMP_NUM_THREADS="1", COLUMNS="80")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    program = [sys.executable, "-m", "mrinterp.cli"]
-    if isinstance(arguments, str):
-        text = arguments.replace("mrinterp ", f"{' '.join(program)} ", 1)
-        return subprocess.run(text, cwd=folder, env=environment, shell=True, capture_output=True, text=True)
-    return subprocess.run([*program, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    text = arguments.replace("mrinterp ", f"{sys.executable} -m mrinterp.cli ", 1)
+    return subprocess.run(text, cwd=folder, env=environment, shell=True, capture_output=True, text=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from click.testing import CliRunner
 import mrinterp
 from mrinterp.cli import cli
 from tests.tiny import FILLERS, write_tiny_study
+from tests.warm_cli import command
 
 CASES: list[tuple[str, dict[str, Any], int, tuple[str, ...]]] = [
     (
@@ -117,12 +116,7 @@ def test_noise_downstream_of_the_site_is_refused(tiny_encoder: Path, tmp_path: P
 def test_missing_study_file_and_broken_toml(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("title = \n")
     for name, word in (("nowhere.toml", "no such study file"), ("broken.toml", "not valid TOML")):
-        done = subprocess.run(
-            [sys.executable, "-m", "mrinterp.cli", "run", str(tmp_path / name)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-        )
+        done = command("run", tmp_path / name, cwd=tmp_path)
         assert done.returncode == 2
         assert word in done.stderr
         assert "Traceback" not in done.stderr

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.warm_cli import command
+
 CASES = Path(__file__).parents[1] / "reference" / "cases"
 CONTRACT = {
     "method", "exposure", "outcome", "estimate", "se", "ci_lower", "ci_upper", "p", "neglog10p", "n_instruments",
@@ -17,8 +19,7 @@ CONTRACT = {
 
 
 def mr(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mrinterp.cli", "mr", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return command("mr", *args)
 
 
 def test_sentences_say_effect_interval_instruments_and_assumptions() -> None:

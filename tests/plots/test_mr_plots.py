@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from mrinterp.plots._mr.leave_one_out import mr_leave_one_out
 from mrinterp.plots._mr.scatter import mr_scatter
 from mrinterp.plots._style import axes, save
 from mrinterp.tables._summary import read_summary
+from tests.warm_cli import command
 
 CASES = Path(__file__).parents[1] / "reference" / "cases"
 PAIR = ("exposure", "outcome")
@@ -87,17 +86,8 @@ def test_files_of_others_are_not_written_over(tmp_path: Path) -> None:
 
 
 def test_command_line_writes_figures(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "mrinterp.cli",
-        "mr",
-        str(CASES / "valid" / "data.csv"),
-        "--json",
-        "--plot",
-        str(tmp_path),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    done = command("mr", CASES / "valid" / "data.csv", "--json", "--plot", tmp_path)
+    assert done.returncode == 0, done.stderr
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == sorted(
         f"{n}.{e}" for n in ("scatter", "forest", "funnel", "leave_one_out") for e in ("svg", "png")

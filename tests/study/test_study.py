@@ -18,20 +18,16 @@ from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study import Study
 from tests.tiny import write_tiny_study
+from tests.warm_cli import command
 
 pytestmark = pytest.mark.needs("transformers")
-
-
-def cli(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "mrinterp.cli", *arguments], capture_output=True, text=True, cwd=cwd
-    )
 
 
 @pytest.fixture(scope="module")
 def finished(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    done = cli("run", str(tiny_study_file), "--out", str(out))
+    program = [sys.executable, "-m", "mrinterp.cli", "run", str(tiny_study_file), "--out", str(out)]
+    done = subprocess.run(program, capture_output=True, text=True)  # a start of its own: other hash seeds
     assert done.returncode == 0, done.stderr
     (out.parent / "terminal.txt").write_text(done.stdout)
     return out
@@ -156,7 +152,7 @@ def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
 
 def test_finished_run_is_reopened_not_repeated(finished: Path, tiny_study_file: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
-    assert cli("run", str(tiny_study_file), "--out", str(finished)).returncode == 0
+    assert command("run", str(tiny_study_file), "--out", str(finished)).returncode == 0
     assert before == {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
 
 
@@ -164,7 +160,7 @@ def test_changed_plan_is_refused_with_the_difference(
     finished: Path, tiny_encoder: Path, tmp_path: Path
 ) -> None:
     other = write_tiny_study(tmp_path, tiny_encoder, features={"count": 5})
-    done = cli("run", str(other), "--out", str(finished))
+    done = command("run", str(other), "--out", str(finished))
     assert done.returncode == 2
     assert "features.count: 6 there, 5 here" in done.stderr
     assert "Traceback" not in done.stderr
@@ -180,7 +176,7 @@ def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path,
     frame = pd.read_parquet(path)
     frame["effect"] *= 2
     frame.to_parquet(path)
-    done = cli("run", str(tiny_study_file), "--out", str(copy))
+    done = command("run", str(tiny_study_file), "--out", str(copy))
     assert done.returncode == 2
     assert "damaged: its bytes are not those that were written" in done.stderr
 
@@ -207,7 +203,7 @@ def test_changed_network_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
 
 def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done = cli("run", str(tiny_study_file), "--out", str(out), "--dry-run")
+    done = command("run", str(tiny_study_file), "--out", str(out), "--dry-run")
     assert done.returncode == 0, done.stderr
     # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise), 10 x 2 x 5 at half the noise; one prompt a family, 6 features: contrasts of
     # 12 + 2 x 10 families high and low, shift, resample and mean of 10 (2 + 2 + 1 runs), 2 random directions of 10.
@@ -219,7 +215,7 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
 
 
 def test_rerun_compares_claim_by_claim_and_finds_the_same_bytes(finished: Path, tmp_path: Path) -> None:
-    done = cli("rerun", str(finished), "--out", str(tmp_path / "again"))
+    done = command("rerun", str(finished), "--out", str(tmp_path / "again"))
     assert done.returncode == 0, done.stderr + done.stdout
     assert "6 claims repeated: 6 identical" in done.stdout
     assert "Versions are the same" in done.stdout
@@ -227,15 +223,15 @@ def test_rerun_compares_claim_by_claim_and_finds_the_same_bytes(finished: Path, 
 
 
 def test_diagnose_prints_cards_and_names_what_failed(finished: Path, tmp_path: Path) -> None:
-    done = cli("diagnose", str(finished), "--figure", str(tmp_path / "cards.svg"))
+    done = command("diagnose", str(finished), "--figure", str(tmp_path / "cards.svg"))
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Assumptions of 6 claims:")
     assert (tmp_path / "cards.svg").read_text().startswith("<?xml")
-    one = cli("diagnose", str(finished), "--feature", "c00", "--json")
+    one = command("diagnose", str(finished), "--feature", "c00", "--json")
     found = json.loads(one.stdout)
     assert {f["feature"] for f in found["findings"]} == {"encoder.layer.1:c00"}
     assert [f["check"] for f in found["findings"] if f["assumption"] == "linearity"]
-    wrong = cli("diagnose", str(finished), "--feature", "c0x")
+    wrong = command("diagnose", str(finished), "--feature", "c0x")
     assert wrong.returncode == 2
     assert "c0x" in wrong.stderr
 
@@ -245,7 +241,7 @@ def test_newer_run_folder_is_refused(finished: Path, tmp_path: Path) -> None:
     folder.mkdir()
     header = json.loads((finished / "study.json").read_text())
     (folder / "study.json").write_text(json.dumps({**header, "format_version": 99}))
-    done = cli("rerun", str(folder))
+    done = command("rerun", str(folder))
     assert done.returncode == 2
     assert "format version 99" in done.stderr
     assert "Upgrade mrinterp" in done.stderr

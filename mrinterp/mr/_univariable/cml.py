@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.stats.loops.one_kind import one_kind
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["cml"]
@@ -140,7 +141,7 @@ def cml(
         return Fit(nothing, nothing, status=np.full(shape, why, dtype=object))
     most = J - 2 if most_invalid is None else int(most_invalid)
     choice("average", str(average), ("True", "False"))
-    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
+    b, s, g, t = one_kind(*effects.cells())
     r = np.zeros(len(b)) if rho is None else np.asarray(rho, float).reshape(-1)
     rng_key = np.random.default_rng(seed).standard_normal((2, max(perturbations, 0), J))
     out, flags = np.full((len(b), 4), np.nan), np.zeros(b.shape, bool)
@@ -182,6 +183,7 @@ def _perturb(row: tuple, noise: Array, average: bool) -> tuple[float, float]:
     own = np.sqrt(max(0.0, 1.0 - rho * rho))
     draws = []
     for z1, z2 in zip(noise[0], noise[1], strict=True):
-        theta, se, _, bic = _paths(b + s * z1, s, g + t * (rho * z1 + own * z2), t, rho, n, most)
+        drawn_b, drawn_g, s, t = one_kind(b + s * z1, g + t * (rho * z1 + own * z2), s, t)
+        theta, se, _, bic = _paths(drawn_b, s, drawn_g, t, rho, n, most)
         draws.append(_choose(theta, se, bic, average)[0])
     return float(np.mean(draws)), float(np.std(draws, ddof=1))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mrinterp.mr._engine.effects import Effects, delta_variance
 from mrinterp.mr._engine.inference import choice, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
+from mrinterp.stats.loops.one_kind import one_kind
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.tests.tails import neglog10p_chi2, two_sided_p
 
@@ -30,6 +31,7 @@ def _medians(ratio: Array, weights: Array) -> Array:
     from mrinterp.stats.robust.weighted_median import weighted_medians
 
     out = np.empty(len(ratio))
+    ratio, weights = one_kind(ratio, weights)
 
     def select(first: int, last: int) -> None:
         out[first:last] = weighted_medians(ratio[first:last], weights[first:last])
@@ -59,7 +61,7 @@ def _fit(
         )
         if penalty is None and draws < 2:
             return Fit(beta, np.full(shape, np.nan), df, details={"f": f})
-    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
+    b, s, g, t = one_kind(*effects.cells())
     r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
     ratio = g / b
     w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])

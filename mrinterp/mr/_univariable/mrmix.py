@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
 from mrinterp.mr._univariable.effect_grid import given_grid
+from mrinterp.stats.loops.one_kind import one_kind
 from mrinterp.stats.loops.row_threads import by_rows
 
 __all__ = ["mrmix"]
@@ -188,7 +189,7 @@ def mrmix(
     agreeing group is an invalid one, nor with few instruments.
     """
     shape = effects.shape
-    b, s, g, t = (np.ascontiguousarray(a) for a in effects.cells())
+    b, s, g, t = one_kind(*effects.cells())
     grid = given_grid("mrmix", lower, upper, step)
     rows = np.empty((len(b), 6))
 

@@ -77,7 +77,7 @@ def refine_trimmed(b, s, g, t, rho, theta, kept, out):  # type: ignore[no-untype
     for i in range(len(theta)):
         x = theta[i]
         _shares(b, s, g, t, rho, x, share)
-        value, at = _trimmed(share, kept[i], 0, scratch)
+        value, at = _trimmed(share, kept[i], np.int64(0), scratch)
         for _ in range(_STEPS):
             first, second = _slopes(b, s, g, t, rho, x, share, share[at])
             step = -first / (second if second > 0.0 else abs(second) + 1e-300)

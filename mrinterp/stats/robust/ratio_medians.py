@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from mrinterp.stats.loops.one_kind import one_kind
 from mrinterp.stats.loops.row_threads import by_rows
 from mrinterp.stats.robust.median_search import PAD, moments, searched_median
 
@@ -57,7 +58,7 @@ def ratio_medians(
 ) -> tuple[Array, Array]:
     """Interpolated medians of g/b with weights b^2/syy (or equal ones) and the mean of (b/s)^2, each (F, O)."""
     out = np.empty((2, len(beta_x), len(beta_y)))
-    precision = 1.0 / (se_y * se_y)
+    beta_x, se_x, beta_y, precision = one_kind(beta_x, se_x, beta_y, 1.0 / (se_y * se_y))
 
     def part(first: int, last: int) -> None:
         _medians(beta_x, se_x, beta_y, precision, weighted, first, last, out[0], out[1])
