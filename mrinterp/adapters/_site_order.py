@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from mrinterp.adapters._adapter import Adapter
+from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.adapters._site_address import INPUT, module_path
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
@@ -32,6 +33,9 @@ def site_order(adapter: Adapter, inputs: Mapping[str, torch.Tensor]) -> dict[str
     its input, ``path:input``, when it is called. Of a module that runs several times every call has a place,
     ``path@1``, ``path@2``, ..., and the path alone has none. Sites that a run does not reach are absent.
     """
+    if isinstance(adapter, PairedSites):  # a pair is filled where it is written
+        order = site_order(adapter.inner, inputs)
+        return order | ({adapter.site: order[adapter.writes]} if adapter.writes in order else {})
     if not isinstance(adapter, TorchAdapter):
         return {}
     passed: list[tuple[str, str]] = []

@@ -28,6 +28,7 @@ __all__ = [
     "MIN_FAMILIES",
     "NOISE_MOVES",
     "PILOT_FAMILIES",
+    "TWO_SITES",
     "Plan",
     "differences",
     "read_plan",
@@ -254,6 +255,13 @@ class KnockoutsSection(Section):
         return value
 
 
+TWO_SITES = (
+    "latents of a transcoder are read at one site and written at another: no cut holds them, and what else goes from the one to"
+    " the other cannot be adjusted for"
+)
+"""Why there is no Mendelian randomization of such features."""
+
+
 class Plan(Section):
     """A whole study, as read from its TOML file."""
 
@@ -316,6 +324,16 @@ class Plan(Section):
         if self.inputs is not None and "prompts" in given:
             raise InputError("inputs", "given together with prompts", "Keep one of the two")
         refuse_misfits(self.inputs, self.instruments, self.estimation.kind, self.outcome, self.features.kind)
+        return self
+
+    @model_validator(mode="after")
+    def _one_cut(self) -> Self:
+        """Features that are read elsewhere than they are written have no cut: nothing that needs one."""
+        if self.features.kind == "transcoder" and self.estimation.rests_on == "mr":
+            raise InputError("estimation.rests_on", f"'mr', and {TWO_SITES}", "Leave it out")
+        if self.features.kind == "transcoder" and self.model.beside is not None:
+            found = f"given, and there is no bypass that it would join: {TWO_SITES}"
+            raise InputError("model.beside", found, "Leave it out")
         return self
 
     @field_validator("outcome")

@@ -37,6 +37,7 @@ FEATURE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "token": (("tokens",), ()),
     "sae": (("folder",), ("latents", "count")),
     "train_sae": ((), ("train", "latents", "count")),
+    "transcoder": (("folder",), ("reads", "latents", "count")),
 }
 
 
@@ -154,12 +155,14 @@ class FeaturesSection(Section):
         "token",
         "sae",
         "train_sae",
+        "transcoder",
     ] = Field(
         default="independent_components",
         description="`independent_components`, `principal_components` (learned from the discovery split); `units`,"
         " `layer`, `heads` (coordinates of the site); `directions`, `subspace` (from a file); `embedding`, `token`"
         " (rows of the word embedding or of the output layer); `sae` (latents of a stored sparse autoencoder) or"
-        " `train_sae` (of one trained on the discovery split).",
+        " `train_sae` (of one trained on the discovery split); `transcoder` (latents of a stored transcoder, read at `reads` and"
+        " written at `model.site`).",
     )
     count: int = Field(
         default=48,
@@ -194,11 +197,18 @@ class FeaturesSection(Section):
         " orthonormal row) per row.",
     )
     folder: str | None = Field(
-        default=None, description="For `sae`: folder of a sparse autoencoder in the SAELens format."
+        default=None,
+        description="For `sae` and `transcoder`: folder of a sparse autoencoder or a transcoder in the SAELens format.",
+    )
+    reads: str | None = Field(
+        default=None,
+        exclude_if=is_none,
+        description="For `transcoder`: the site whose activation it encodes; left out, the input of `model.site`, which is the"
+        " sublayer whose output it predicts.",
     )
     latents: tuple[int, ...] | None = Field(
         default=None,
-        description="For `sae` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most. Of a"
+        description="For `sae`, `transcoder` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most. Of a"
         " trained one those are taken that live after training, and how many they are is said.",
     )
     tokens: tuple[str | int, ...] | None = Field(
@@ -240,4 +250,4 @@ class FeaturesSection(Section):
     @property
     def sparse(self) -> bool:
         """Whether features are latents of an autoencoder."""
-        return self.kind in ("sae", "train_sae")
+        return self.kind in ("sae", "train_sae", "transcoder")

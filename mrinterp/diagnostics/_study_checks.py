@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import Plan
+from mrinterp.core.plan import TWO_SITES, Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
@@ -39,12 +39,16 @@ def study_checks(
     found: list[Check | NotApplicable] = []
     for kind, stats in sumstats.items():
         found += manipulation_checks(panel.select(kinds=(kind,)), stats)
-    found += identification_checks(panel, plan.estimation.kind, plan.splits.min_families)
-    found += specification_checks(panel.select(kinds=(plan.estimation.kind,)))
+    two_sites = plan.features.kind == "transcoder"
+    if two_sites:
+        found.append(NotApplicable(TWO_SITES, "Mendelian randomization"))
+    else:
+        found += identification_checks(panel, plan.estimation.kind, plan.splits.min_families)
+        found += specification_checks(panel.select(kinds=(plan.estimation.kind,)))
     found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in without_gradient.items()]
     few = without_tsls(panel, plan.estimation.kind)
-    found += [] if few is None else [few]
+    found += [] if few is None or two_sites else [few]
     found += even_outcome_checks(plan.outcome)
     if "sae" in basis.meta:
-        found.append(reconstruction_check(basis.meta["sae"]))
+        found.append(reconstruction_check(basis.meta["sae"], two_sites))
     return found

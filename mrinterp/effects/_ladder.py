@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,13 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
-from mrinterp.core.plan import NOISE_MOVES, Plan
+from mrinterp.core.plan import NOISE_MOVES, TWO_SITES, Plan
 from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates, Undecided
 
-__all__ = ["apart_from_own_shifts", "named_rungs", "rank_path_of", "rungs", "without_tsls"]
+__all__ = ["apart_from_own_shifts", "named_rungs", "rank_path_of", "rungs", "without_cut", "without_tsls"]
 
 LABELS = {
     "replication": "within regression, other families",
@@ -31,6 +32,13 @@ LABELS = {
     },
 }
 """Labels of rungs that share a method with another."""
+
+LABELS_OF_METHODS = {
+    "within": "within regression",
+    "tsls": "two-stage least squares",
+    "ivw": "univariable IVW",
+}
+"""How rungs are called that have no numbers, by the first word of their names."""
 
 MORE_DOSES = 5
 """Doses beyond one per feature that two-stage least squares asks for: five degrees of freedom for its
@@ -112,7 +120,31 @@ def rungs(
         makers["gradient"] = gradient
     makers["replication"] = again(e.kind)
     makers |= {f"replication_{kind}": again(kind) for kind in sumstats if kind != e.kind}
+    if plan.features.kind == "transcoder":
+        instrumental = [name for name in makers if name not in ("observational", "gradient")]
+        makers |= {name: partial(without_cut, name, panel) for name in instrumental}
     return makers
+
+
+def without_cut(method: str, panel: Panel) -> Estimates:
+    """No estimate of any feature, and why: what is read at one site and written at another has no cut."""
+    shape = len(panel.feature_names), len(panel.outcome_names)
+    nothing = np.full(shape, np.nan)
+    return Estimates(
+        method=method,
+        label=LABELS.get(method, LABELS_OF_METHODS.get(method.partition("_")[0], method)),
+        exposures=panel.feature_names,
+        outcomes=panel.outcome_names,
+        beta=nothing,
+        se=nothing,
+        status=np.full(shape, f"not applicable: {TWO_SITES}", dtype=object),
+        n_instruments=np.zeros(shape, dtype=int),
+        df=nothing,
+        assumes=(),
+        reference="",
+        unit="outcome unit per sd",
+        meta={"counted": "runs"},
+    )
 
 
 def _gated(made: Estimates, moves: Sequence[float] | None, scale: float | str) -> Estimates:
@@ -163,6 +195,8 @@ def rank_path_of(plan: Plan, panel: Panel, basis: Basis) -> pd.DataFrame:
     from mrinterp.mr._runs.within import rank_path
 
     e = plan.estimation
+    if plan.features.kind == "transcoder":
+        return without_cut("within", panel).to_frame().assign(rank=0)
     grid = sorted({r for r in basis.path["rank"] if r <= basis.meta["ceiling"]} | {basis.rank})
     return rank_path(
         panel.select(kinds=(e.kind,)), grid, "CR3" if e.covariance == "bootstrap" else e.covariance

@@ -13,12 +13,15 @@ from ._principal import PrincipalCoordinates as PrincipalCoordinates
 from ._sae import Autoencoder as Autoencoder
 from ._sae import SparseAutoencoder as SparseAutoencoder
 from ._sae_folder import read_sae as read_sae
+from ._sae_folder import read_transcoder as read_transcoder
 from ._sae_folder import write_sae as write_sae
+from ._sae_folder import write_transcoder as write_transcoder
 from ._train_sae import TrainedSAE as TrainedSAE
 from ._train_sae import loss_recovered as loss_recovered
 from ._train_sae import site_activations as site_activations
 from ._train_sae import train_topk_sae as train_topk_sae
 from ._transcoder import TranscoderView as TranscoderView
+from ._transcoder_weights import Transcoder as Transcoder
 from ._units import AttentionHeads as AttentionHeads
 from ._units import Units as Units
 from ._units import WholeLayer as WholeLayer

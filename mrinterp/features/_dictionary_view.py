@@ -10,8 +10,6 @@ from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import TokenFeatureView
-from mrinterp.features._latents import Latents
-from mrinterp.features._sae import Autoencoder
 
 __all__ = ["dictionary_view"]
 
@@ -61,23 +59,27 @@ class Standardized(TokenFeatureView):
         self._zero, self._scale = self._zero[features], self._scale[features]
 
 
-def dictionary_view(dictionary: Dictionary, sae: Autoencoder | None = None) -> TokenFeatureView:
+def dictionary_view(dictionary: Dictionary, latents: TokenFeatureView | None = None) -> TokenFeatureView:
     """The view of a dictionary's features: directions, or latents in units of their spread.
+
+    Parameters
+    ----------
+    latents : TokenFeatureView, optional
+        The dictionary's latents in their own units, where its features are latents.
 
     Raises
     ------
     InputError
-        For latents without their autoencoder.
+        For a dictionary of latents without them.
     """
     if dictionary.read is not None:
         return Directions.from_dictionary(dictionary)
-    if sae is None:
+    if latents is None:
         raise InputError(
             "dictionary",
             "its features are latents, and no autoencoder was given",
-            "Pass the autoencoder as sae=",
+            "Pass the view of its latents",
         )
     assert dictionary.zero is not None
     assert dictionary.scale is not None
-    latents = Latents(sae, dictionary.write.shape[1], dictionary.latents)
     return Standardized(latents, dictionary.zero, dictionary.scale, dictionary.names)

@@ -13,7 +13,7 @@ from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._sae import Autoencoder, SparseAutoencoder
 from mrinterp.positions import SelectedTokens
 
-__all__ = ["Latents", "ReconstructionError", "ReconstructionReport", "reconstruction_report"]
+__all__ = ["Latents", "ReconstructionError", "ReconstructionReport", "fit_report", "reconstruction_report"]
 
 
 class Latents(TokenFeatureView):
@@ -226,9 +226,14 @@ def reconstruction_report(
     _probe(sae, h.shape[-1])
     with torch.no_grad():
         latents = sae.encode(h)
-        error = (h - _decode(sae, latents, h)).double()
-        total = (h.double() - h.double().mean(0)).square().sum()
-        length = h.double().norm(dim=-1).clamp(min=1e-30)
+        return fit_report(h, latents, _decode(sae, latents, h))
+
+
+def fit_report(h: torch.Tensor, latents: torch.Tensor, made: torch.Tensor) -> ReconstructionReport:
+    """How near ``made`` (rows, width), which came of these latents (rows, latents), is to ``h``."""
+    error = (h - made).double()
+    total = (h.double() - h.double().mean(0)).square().sum()
+    length = h.double().norm(dim=-1).clamp(min=1e-30)
     dead = tuple((~(latents != 0).any(0)).nonzero().flatten().tolist())
     return ReconstructionReport(
         len(h),

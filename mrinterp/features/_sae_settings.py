@@ -16,6 +16,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.positions import Position
 
 __all__ = ["USE", "check_sae_use", "folded", "refuse_settings", "setting", "truth"]
@@ -70,15 +71,15 @@ def truth(where: str, config: Mapping[str, Any], name: str, default: bool) -> bo
     return value
 
 
-def refuse_settings(where: str, config: Mapping[str, Any]) -> None:
-    """Refuse settings under which an SAE reads something else than the site's activation.
+def refuse_settings(where: str, config: Mapping[str, Any], pair: bool = False) -> None:
+    """Refuse settings under which an SAE (or, with ``pair``, a transcoder) reads something else than the site's activation.
 
     Raises
     ------
     InputError
         For an SAE of one attention head, one that writes elsewhere than it reads, or a scaling that is not known.
     """
-    head = setting(config, "hook_head_index", "hook_point_head_index")
+    head = setting(config, "hook_head_index", "hook_point_head_index", "hook_head_index_out")
     if head is not None:
         raise InputError(
             where,
@@ -89,9 +90,11 @@ def refuse_settings(where: str, config: Mapping[str, Any]) -> None:
         setting(config, "hook_name", "hook_point"),
         setting(config, "hook_name_out", "hook_point_out"),
     )
-    if written is not None and written != read:
+    if written is not None and written != read and not pair:
         raise InputError(
-            where, f"reads {read} and writes {written}", "It is a transcoder: use TranscoderView"
+            where,
+            f"reads {read} and writes {written}",
+            'It is a transcoder: kind "transcoder" in a study file, or TranscoderView',
         )
     every = (
         {**(config.get("metadata") or {}), **config} if isinstance(config.get("metadata"), dict) else config
@@ -132,10 +135,19 @@ def check_sae_use(
     """
     while hasattr(view, "view"):
         view = view.view
-    sae = view if isinstance(view, SparseAutoencoder) else getattr(view, "sae", None)
-    if not isinstance(sae, SparseAutoencoder) or not sae.settings:
-        return
-    _check_site(sae.settings, adapter, site)
+    sae: Any
+    if isinstance(view, PairedLatents):
+        sae, pair = view.transcoder, view.pair
+        if not isinstance(sae, Transcoder) or not sae.settings:
+            return
+        _check_site(sae.settings, pair.inner, pair.reads)
+        there = {"hook_name": setting(sae.settings, "hook_name_out", "hook_point_out")}
+        _check_site(there, pair.inner, pair.writes)
+    else:
+        sae = view if isinstance(view, SparseAutoencoder) else getattr(view, "sae", None)
+        if not isinstance(sae, SparseAutoencoder) or not sae.settings:
+            return
+        _check_site(sae.settings, adapter, site)
     selected = inputs.at(position) if position is not None and inputs.mask is not None else None
     if selected is None or inputs.mask is None:
         return

@@ -20,15 +20,18 @@ from mrinterp.adapters._held_activations import same_bits
 from mrinterp.adapters._input_checks import check_inputs
 from mrinterp.adapters._kept_activations import IN_MEMORY, KeptActivations
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.adapters._site_order import refuse_lost, site_order
 from mrinterp.adapters._site_output import first_tensor
 from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.features._feature_view import FeatureView
 from mrinterp.features._sae_settings import check_sae_use
+from mrinterp.features._transcoder import TranscoderView
+from mrinterp.features._transcoder_weights import PairedLatents, at_pair
 from mrinterp.knockouts._bench_arguments import one_per_prompt, outcome_set, stream, with_span
 from mrinterp.knockouts._bench_from_model import FromModel
-from mrinterp.knockouts._edited_runs import CHECKED, EditedRuns
+from mrinterp.knockouts._edited_runs import EditedRuns, Sweep
 from mrinterp.models._resumption import Resumption, far_values
 from mrinterp.models._site_heads import check_heads
 from mrinterp.models._trimmed_runs import TrimmedRuns
@@ -53,8 +56,8 @@ class Bench(FromModel):
     adapter : Adapter
         The network: see `mrinterp.adapters`.
     site : str
-        Where the features are read and written; ``adapter.sites()`` names them all.
-    view : FeatureView
+        Where the features are read and written (of a `TranscoderView`, written); ``adapter.sites()`` names them all.
+    view : FeatureView or TranscoderView
         What the features are, as directions, units or latents of the site: see `mrinterp.features`.
     inputs : ModelInputs
         The P prompts.
@@ -112,7 +115,7 @@ class Bench(FromModel):
         self,
         adapter: Adapter,
         site: str,
-        view: FeatureView,
+        view: FeatureView | TranscoderView,
         inputs: ModelInputs,
         outcome: Outcome | OutcomeSet,
         *,
@@ -126,12 +129,14 @@ class Bench(FromModel):
     ) -> None:
         if isinstance(position, SpanMask):  # of the whole batch: kept with the inputs, to be taken apart
             inputs, position = with_span(inputs, position), TokenClass(1)
-        self.adapter, self.site, self.view, self.inputs = adapter, site, view, inputs
+        self.adapter, self.site, self.view = at_pair(adapter, site, view, inputs)
+        self.inputs = inputs
+        adapter, site = self.adapter, self.site
         self.block, self.folder = checked_count(block, "block", unit="runs per forward pass"), folder
         self.outcome = outcome_set(outcome, sampling)
         self.position = MEAN_OF_TOKENS if position is None and inputs.mask is not None else position
         self.each = getattr(self.position, "pooling", "") == "each"
-        self.prompts, self.features = len(inputs), len(view.names)
+        self.prompts, self.features = len(inputs), len(self.view.names)
         self.family = one_per_prompt(family, "family", self.prompts)
         named = one_per_prompt(prompt, "prompt", self.prompts)
         self.table = pd.DataFrame({"prompt": named, "family": self.family})
@@ -142,9 +147,9 @@ class Bench(FromModel):
                 "Knock out at a token, a class, a span, the mean or all tokens",
             )
         self.first = first
-        check_heads(view, adapter, site)
+        check_heads(self.view, adapter, site)
         check_inputs(adapter, site, inputs, self.outcome.new_tokens)
-        check_sae_use(view, adapter, site, inputs, self.position)
+        check_sae_use(self.view, adapter, site, inputs, self.position)
         self._resumption = Resumption.before(adapter, first or site)
         self._runs = TrimmedRuns(adapter, site, inputs, self.outcome, self.block)
         self._clean_pass()
@@ -170,6 +175,21 @@ class Bench(FromModel):
         made.position, made.each = EachToken(self.position), True
         made.values = made.read(self.inputs)
         return made
+
+    @cached_property
+    def _pair(self) -> PairedSites | None:
+        """The two sites of a transcoder; None where features are read where they are written."""
+        adapter = self.adapter
+        return adapter if isinstance(adapter, PairedSites) and self.site == adapter.site else None
+
+    @property
+    def writes(self) -> str:
+        """The site that edits change: ``site``, but for a transcoder, whose latents are read elsewhere."""
+        return self.site if self._pair is None else self._pair.writes
+
+    def written_part(self, h: torch.Tensor) -> torch.Tensor:
+        """What the site that edits change holds, of an activation of ``site``."""
+        return h if self._pair is None else self._pair.written_part(h)
 
     @property
     def resumes(self) -> bool:
@@ -205,7 +225,7 @@ class Bench(FromModel):
             wanted = torch.from_numpy(self.values[:1].reshape(1, -1) + 1.0).to(h.device)
             return np.asarray(self.view.write(h, wanted, inputs.at(self.position)).double().cpu().numpy())
 
-    def viewing(self, view: FeatureView) -> Bench:
+    def viewing(self, view: FeatureView | TranscoderView) -> Bench:
         """The same bench with other features of the site, its clean pass run again: random controls.
 
         Shards lie in a folder of their own.
@@ -224,11 +244,20 @@ class Bench(FromModel):
         return self._with(self.view, rows, self.inputs.take(rows), outcome, f"prompts-{name}")
 
     def _with(
-        self, view: FeatureView, rows: Rows, inputs: ModelInputs, outcome: OutcomeSet, folder: str
+        self,
+        view: FeatureView | TranscoderView,
+        rows: Rows,
+        inputs: ModelInputs,
+        outcome: OutcomeSet,
+        folder: str,
     ) -> Bench:
+        paired = isinstance(getattr(view, "view", view), PairedLatents) or isinstance(view, TranscoderView)
+        adapter, site = self.adapter, self.site
+        if self._pair is not None and not paired:  # features of the site that is written alone
+            adapter, site = self._pair.inner, self._pair.writes
         return Bench(
-            self.adapter,
-            self.site,
+            adapter,
+            site,
             view,
             inputs,
             outcome,
@@ -345,7 +374,7 @@ class Bench(FromModel):
         InputError
             For shapes that do not match, or a feature that the view does not have.
         """
-        work = _Sweep(self, features, values, what)
+        work = Sweep(self, features, values, what)
         A = len(work.features)
         read = self.sharded(A, work, what, work.key)
         worst = [read[k].reshape(A, self.prompts).max(axis=1, initial=0.0) for k in ("own", "other")]
@@ -410,90 +439,3 @@ class Bench(FromModel):
             name = hashlib.sha256(f"{self.digest} {key}".encode()).hexdigest()
             folder = self.folder / f"{what.replace(' ', '_')}-{name[:16]}"
         return sharded_groups(self._runs.like.repeated(arms), self.block, work, folder, f"knockout: {what}")
-
-
-class _Sweep:
-    """The work of a sweep, block by block: ``sweep(index)`` runs the runs of these numbers.
-
-    Parameters and errors are those of `Bench.sweep`.
-    """
-
-    def __init__(self, bench: Bench, features: Rows, values: Array, what: str) -> None:
-        self.bench, self.what = bench, what
-        self.features, self.values = np.asarray(features), np.asarray(values, dtype=float)
-        self._check()
-
-    @property
-    def key(self) -> str:
-        """Digest of everything that is written."""
-        written = self.features.tobytes() + np.ascontiguousarray(self.values).tobytes()
-        return hashlib.sha256(written).hexdigest()
-
-    def __call__(self, index: Rows) -> dict[str, NDArray]:
-        """Outcomes (n, O) of runs, and their largest read-back errors ``own`` and leakages ``other`` (n,)."""
-        bench = self.bench
-        arm, prompt = np.divmod(index, bench.prompts)
-        chosen = self.features[arm]
-        unique = np.unique(chosen[chosen >= 0])
-        if not len(unique):
-            zero = np.zeros(len(index))
-            return {"outcome": bench.run_block(prompt, {}, self.what, index)[0], "own": zero, "other": zero}
-        row, slot = np.nonzero(chosen >= 0)
-        column = np.searchsorted(unique, chosen[row, slot])
-        target = bench.values[..., unique][prompt]  # a copy of what is written, not of all features
-        new = self.values[arm[row], slot, prompt[row]]
-        if bench.each:
-            target[row, :, column] = np.where(np.isnan(new), target[row, :, column], new)
-        else:
-            target[row, column] = np.where(np.isnan(new), target[row, column], new)
-        view, positions = bench.view.select(unique), bench.inputs.take(prompt).at(bench.position)
-        wanted = torch.from_numpy(target.reshape(len(index), -1))
-        tokens = None if bench.inputs.mask is None else bench.inputs.mask.shape[1]
-
-        def edit(h: torch.Tensor) -> torch.Tensor:
-            if h.ndim != 3 or tokens is None or h.shape[1] == tokens:
-                return view.write(h, wanted.to(h.device), positions)
-            own = view.write(h[:, :tokens], wanted.to(h.device), positions)
-            return torch.cat([own, h[:, tokens:]], dim=1)  # text that is being generated is let alone
-
-        outcome, h = bench.run_block(prompt, {bench.site: edit}, self.what, index, read=True)
-        own = np.abs(bench.read_view(view, h, positions) - target)
-        own = own.reshape(len(index), -1, len(unique)).max(axis=1)
-        written = np.zeros(own.shape, dtype=bool)
-        written[row, column] = True
-        other = self._leakage(prompt, unique, written, h)
-        return {"outcome": outcome, "own": np.where(written, own, 0).max(axis=1), "other": other}
-
-    def _leakage(self, prompt: Rows, unique: Rows, written: NDArray[np.bool_], h: torch.Tensor) -> Array:
-        """Largest change of features that a run did not write, on the checked prompts; 0 on the others."""
-        bench, out = self.bench, np.zeros(len(prompt))
-        rows = np.flatnonzero(prompt < CHECKED)
-        if not len(rows) or len(unique) == bench.features == 1:
-            return out
-        positions = bench.inputs.take(prompt[rows]).at(bench.position)
-        read = bench.read_view(bench.view, h[torch.from_numpy(rows).to(h.device)], positions)
-        change = np.abs(read - bench.values[prompt[rows]])
-        change = change.reshape(len(rows), -1, bench.features).max(axis=1)
-        change[:, unique] = np.where(written[rows], 0.0, change[:, unique])
-        out[rows] = change.max(axis=1)
-        return out
-
-    def _check(self) -> None:
-        bench, features, values, what = self.bench, self.features, self.values, self.what
-        tokens = (bench.values.shape[1],) if bench.each else ()
-        wanted = (*features.shape, bench.prompts, *tokens)
-        if features.ndim != 2 or values.shape != wanted:
-            raise InputError(
-                f"{what}: values",
-                f"shape {values.shape} for features {features.shape}",
-                f"Give {wanted}: arms, features of an arm, prompts{', tokens' if tokens else ''}",
-            )
-        if features.size and (features.max() >= bench.features or features.min() < -1):
-            raise InputError(
-                f"{what}: features",
-                f"number {features.max() if features.max() >= bench.features else features.min()}",
-                f"The view has {bench.features}: they run from 0 to {bench.features - 1}",
-            )
-        if np.isinf(values).any():
-            arm = int(np.argwhere(np.isinf(values))[0, 0])
-            raise InputError(f"{what}: values of arm {arm}", "infinite", "Write finite values")

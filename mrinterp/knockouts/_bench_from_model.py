@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from mrinterp.adapters._hugging_face import torch_device
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._site_address import INPUT
 from mrinterp.core.checks import checked_choice, checked_seed, checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_inputs import InputsSection
@@ -25,7 +26,10 @@ from mrinterp.core.plan_outcome import OutcomeSection
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._directions import Directions
 from mrinterp.features._latents import Latents
+from mrinterp.features._sae_folder import read_sae, read_transcoder
 from mrinterp.features._train_sae import train_topk_sae
+from mrinterp.features._transcoder import TranscoderView
+from mrinterp.features._transcoder_weights import Transcoder
 from mrinterp.instruments.given_prompts import written_inputs, written_prompts
 from mrinterp.instruments.input_files import read_inputs
 from mrinterp.instruments.prompt_table import read_prompts
@@ -243,14 +247,17 @@ def _view(
     if all(hasattr(features, name) for name in ("names", "read", "write")):
         return features
     options = dict(features) if isinstance(features, Mapping) else {}
+    if "transcoder" in options or isinstance(features, Transcoder):
+        return _transcoder(features, options, cut.site)
     sae = options.get("sae", features)
     if callable(getattr(sae, "encode", None)) and callable(getattr(sae, "decode", None)):
         return Latents(sae, cut.width, options.get("latents"))
     section = _validated(FeaturesSection, features_section(features, place, cut.site), "features")
     if section.kind == "sae":
-        from mrinterp.features._sae_folder import read_sae
-
         return Latents(read_sae(place.parent / str(section.folder), cut.width), cut.width, section.latents)
+    if section.kind == "transcoder":
+        stored = read_transcoder(place.parent / str(section.folder))
+        return _transcoder(stored, {"reads": section.reads, "latents": section.latents}, cut.site)
     if section.kind == "train_sae":
         train = section.train
         tokens = torch.cat(
@@ -267,6 +274,18 @@ def _view(
     if given is None:
         return dictionary_view(learn_dictionary(means, section.kind, section.count, seed, cut.site))
     return dictionary_view(leading_dictionary(given.names, given.wholes.values(), means, given.leading))
+
+
+def _transcoder(features: Any, options: Mapping[str, Any], site: str) -> TranscoderView:
+    """A transcoder (any object with encode and decode) that writes at ``site``; it reads that module's input by default."""
+    given = options.get("transcoder", features)
+    chosen = options.get("latents")
+    if chosen is None:
+        if not isinstance(given, Transcoder):
+            found = f"a {type(given).__name__} without numbers of latents"
+            raise InputError("features.latents", found, "Add latents = [...]")
+        chosen = range(given.latents)
+    return TranscoderView(given, options.get("reads") or f"{site}{INPUT}", site, tuple(map(int, chosen)))
 
 
 def _blocks(cut: CutNetwork, block: int) -> list[NDArray[np.int_]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from mrinterp.core.checks import checked_count, checked_seed
 from mrinterp.core.errors import InputError
 from mrinterp.features._directions import Directions
 from mrinterp.features._feature_view import ChannelMap, FeatureView, TokenFeatureView
+from mrinterp.features._transcoder_weights import PairedLatents
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_activation
 
@@ -69,7 +71,7 @@ def site_variation(bench: Bench) -> SiteVariation:
     parts = []
     for a in range(0, len(rows), bench.block):
         block = rows[a : a + bench.block]
-        inputs, h = bench.inputs.take(block), clean_activation(bench, block)
+        inputs, h = bench.inputs.take(block), bench.written_part(clean_activation(bench, block))
         h = h.flatten(2).transpose(1, 2) if h.ndim == 4 else h
         parts.append(
             (h if inputs.mask is None else h[inputs.mask.bool().to(h.device)]).double().cpu().numpy()
@@ -100,11 +102,15 @@ def write_vectors(view: FeatureView, variation: SiteVariation) -> Array:
     inner = view.view if isinstance(view, ChannelMap) else view
     if not isinstance(inner, TokenFeatureView):
         return np.full((len(view.names), variation.width), np.nan)
-    count = len(inner.names)
-    origin = variation.like.new_zeros(count, variation.width)
-    unit = torch.eye(count, dtype=origin.dtype, device=origin.device)
+    held: Any = getattr(inner, "view", inner)
+    pair = held.pair if isinstance(held, PairedLatents) else None
+    width = variation.width if pair is None else pair.width_in + 2 * pair.width_out
+    origin = variation.like.new_zeros(len(inner.names), width)
+    unit = torch.eye(len(inner.names), dtype=origin.dtype, device=origin.device)
     with torch.inference_mode():
-        return np.asarray((inner.moved(origin, unit) - origin).double().cpu().numpy())
+        moved = inner.moved(origin, unit) - origin
+        moved = moved if pair is None else pair.written_part(moved)
+        return np.asarray(moved.double().cpu().numpy())
 
 
 def random_directions(bench: Bench, count: int, seed: int = 0) -> Directions:

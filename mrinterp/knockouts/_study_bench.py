@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
-from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._feature_view import ChannelMap
 from mrinterp.knockouts._bench import Bench
 from mrinterp.models._cut import CutNetwork
@@ -49,10 +48,11 @@ def study_bench(
     runs = clean_runs(design, split)
     runs = runs if rows is None else runs.iloc[rows]
     inputs = runs["input"].to_numpy()
-    view = dictionary_view(dictionary, network.sae)
+    view = network.dictionary_view(dictionary)
+    linear = dictionary.read is not None  # directions lie at the site that is written
     return Bench(
         network.adapter,
-        network.site,
+        network.site if linear else network.view_site,
         ChannelMap(view) if network.is_map else view,
         network.inputs.take(inputs),
         network.outcome.take(inputs),

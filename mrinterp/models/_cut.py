@@ -5,7 +5,7 @@ The cut is everything that passes through the site. Features are one part of it;
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._feature_view import TokenFeatureView
-from mrinterp.features._latents import ReconstructionError
+from mrinterp.features._latents import Latents, ReconstructionError
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_settings import check_sae_use
+from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.models._array_inputs import ArrayNoise
 from mrinterp.models._resumption import Resumption
 from mrinterp.models._site_heads import check_heads
@@ -88,7 +90,7 @@ class CutNetwork:
     Parameters
     ----------
     adapter : Adapter
-        The network.
+        The network; a `PairedSites` where features are read at another site than ``site``, where they are written.
     site : str
         Where features are read and written; the cut is its activation at every token.
     inputs : ModelInputs
@@ -101,8 +103,8 @@ class CutNetwork:
         Site of the word embedding, where noise is added.
     beside : str, optional
         A second site, for a ``site`` through which only part of the signal passes: both together are the cut.
-    sae : SparseAutoencoder, optional
-        Whose latents are the features; its reconstruction error becomes a part of the cut.
+    sae : SparseAutoencoder or Transcoder, optional
+        Whose latents are the features; an autoencoder's reconstruction error becomes a part of the cut.
     view : TokenFeatureView, optional
         Through which features are read.
     noise_at : ArrayNoise, optional
@@ -129,17 +131,35 @@ class CutNetwork:
     position: Position | None = None
     embedding: str | None = None
     beside: str | None = None
-    sae: SparseAutoencoder | None = None
+    sae: SparseAutoencoder | Transcoder | None = None
     view: TokenFeatureView | None = None
     noise_at: ArrayNoise | None = None
 
     def viewing(self, view: TokenFeatureView | Dictionary | None) -> CutNetwork:
         """The same network, its features read through another view."""
         if isinstance(view, Dictionary):
-            view = dictionary_view(view, self.sae)
+            view = self.dictionary_view(view)
         check_heads(view, self.adapter, self.site)
         check_sae_use(view, self.adapter, self.site, self.inputs, self.position)
         return replace(self, view=view)
+
+    @property
+    def view_site(self) -> str:
+        """Where the view is applied: the site, or the pair of it and the one that is read."""
+        return self.adapter.site if isinstance(self.adapter, PairedSites) else self.site
+
+    def latents(self, which: Sequence[int] | None = None) -> Latents | PairedLatents:
+        """The view of some latents, or all, of the autoencoder or transcoder."""
+        if isinstance(self.sae, Transcoder):
+            assert isinstance(self.adapter, PairedSites)
+            return PairedLatents(self.sae, self.adapter, which)
+        assert self.sae is not None
+        return Latents(self.sae, self.width, which)
+
+    def dictionary_view(self, dictionary: Dictionary) -> TokenFeatureView:
+        """The view of a dictionary's features."""
+        latents = self.latents(dictionary.latents) if self.sae is not None and dictionary.latents else None
+        return dictionary_view(dictionary, latents)
 
     def placed(self, name: int | str) -> CutNetwork:
         """The same network, its features read at the tokens that a study file names so; as it is without tokens."""
@@ -205,9 +225,12 @@ class CutNetwork:
             begin = self._resumption.begin(start)
         beside = [self.beside] if cut and self.beside else []
         with torch.inference_mode(), begin:
-            result = self.adapter.run(inputs.tensors, read=[self.site, *beside], write=write)
+            viewed = [self.view_site] if self.view is not None else []
+            result = self.adapter.run(inputs.tensors, read=[self.site, *beside, *viewed], write=write)
             site = self._activation(result.activations[self.site], inputs)
-            features = np.zeros((len(rows), 0)) if self.view is None else _numpy(site.read(self.view))
+            features = np.zeros((len(rows), 0))
+            if self.view is not None:
+                features = _numpy(self._viewed(result.activations, inputs).read(self.view))
             parts = self._parts(site) if cut else {}
             for name in beside:
                 other = self._activation(result.activations[name], inputs, name)
@@ -230,12 +253,12 @@ class CutNetwork:
             return None
         return self._resumption.activation(self._taken(rows, tokens), self.outcome.take(rows))
 
-    def token_activations(self, rows: Rows) -> torch.Tensor:
-        """Activations (tokens, width) of the site at all tokens of these inputs."""
-        inputs = self.inputs.take(rows)
+    def token_activations(self, rows: Rows, site: str | None = None) -> torch.Tensor:
+        """Activations (tokens, width) of the site, or of another one, at all tokens of these inputs."""
+        inputs, site = self.inputs.take(rows), site or self.site
         with torch.inference_mode():
-            run = self.adapter.run(inputs.tensors, read=[self.site])
-            return self._activation(run.activations[self.site], inputs).every_token()
+            run = self.adapter.run(inputs.tensors, read=[site])
+            return self._activation(run.activations[site], inputs, site).every_token()
 
     def each_written(self, view: TokenFeatureView, write: Array, rows: Rows) -> Array:
         """Read-back (F, G): mean change of a view's F features when each of G vectors is written.
@@ -246,10 +269,11 @@ class CutNetwork:
         """
         inputs = self.inputs.take(rows)
         with torch.inference_mode():
-            run = self.adapter.run(inputs.tensors, read=[self.site])
-            site = self._activation(run.activations[self.site], inputs)
+            run = self.adapter.run(inputs.tensors, read=[self.view_site])
+            site = self._viewed(run.activations, inputs)
             before = site.read(view)
             steps = torch.from_numpy(np.ascontiguousarray(write)).to(before.device)
+            steps = self.adapter.padded(steps) if isinstance(self.adapter, PairedSites) else steps
             moved = [(site.shifted(step).read(view) - before).mean(0) for step in steps]
         return _numpy(torch.stack(moved, 1))
 
@@ -302,7 +326,7 @@ class CutNetwork:
 
     @cached_property
     def _resumption(self) -> Resumption | None:
-        return Resumption.before(self.adapter, self.site)
+        return Resumption.before(self.adapter, self.view_site)
 
     def _taken(self, rows: Rows, tokens: int | None) -> ModelInputs:
         inputs = self.inputs.take(rows)
@@ -311,9 +335,12 @@ class CutNetwork:
     def _activation(self, h: torch.Tensor, inputs: ModelInputs, site: str | None = None) -> TokenActivation:
         return token_activation(h, inputs, self.position, site or self.site, self.outcome.new_tokens)
 
+    def _viewed(self, held: Mapping[str, torch.Tensor], inputs: ModelInputs) -> TokenActivation:
+        return self._activation(held[self.view_site], inputs, self.view_site)
+
     def _parts(self, site: TokenActivation) -> dict[str, Array]:
         parts = {"mean": _numpy(site.mean()), "position": _numpy(site.deviations())}
-        if self.sae is not None:
+        if isinstance(self.sae, SparseAutoencoder):
             parts["error"] = _numpy(site.read(ReconstructionError(self.sae, site.width)))
         return parts
 

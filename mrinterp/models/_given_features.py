@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mrinterp.adapters._site_address import INPUT
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.plan_model import FEATURE_KEYS
 from mrinterp.core.plan_outcome import OUTCOME_KEYS
 from mrinterp.features._directions import Directions, Subspace
 from mrinterp.features._latents import Latents
 from mrinterp.features._sae import SparseAutoencoder
-from mrinterp.features._sae_folder import write_sae
+from mrinterp.features._sae_folder import write_sae, write_transcoder
+from mrinterp.features._transcoder import TranscoderView
+from mrinterp.features._transcoder_weights import Transcoder
 from mrinterp.features._units import AttentionHeads, Units, WholeLayer
 from mrinterp.models._given import class_name, importable_name
 from mrinterp.outcomes._logit_outcomes import ClassifierMargin, Logit, LogitDifference, Probability
@@ -56,12 +59,20 @@ def features_section(features: Any, folder: Path, site: str) -> dict[str, Any]:
         section = dict(features)
         if "sae" in section:
             return {**features_section(section.pop("sae"), folder, site), **section}
+        if "transcoder" in section:
+            return {**_transcoder(section.pop("transcoder"), section.get("reads"), folder, site), **section}
         if isinstance(section.get("file"), np.ndarray | torch.Tensor):
             return {**_array(section.pop("file"), folder), **section}
         copied = {
             k: _copied(section[k], f"features.{k}", folder) for k in _PATHS if section.get(k) is not None
         }
         return {**section, **copied}
+    if isinstance(features, TranscoderView):
+        if features.site_out != site:
+            found = f"{site!r}; the transcoder writes at {features.site_out!r}"
+            raise InputError("site", found, "Give the site that it writes")
+        section = _transcoder(features.transcoder, features.site_in, folder, site)
+        return {**section, "latents": list(features.latents)}
     if isinstance(features, Latents):
         return {**features_section(features.sae, folder, site), "latents": features.index.tolist()}
     if isinstance(features, Units):
@@ -73,6 +84,8 @@ def features_section(features: Any, folder: Path, site: str) -> dict[str, Any]:
             arrays["write"] = features.write_rows
         np.savez(folder / "directions.npz", **arrays)
         return {"kind": kind, "file": f"{place}directions.npz"}
+    if isinstance(features, Transcoder):
+        return _transcoder(features, None, folder, site)
     if callable(getattr(features, "encode", None)) and callable(getattr(features, "decode", None)):
         sae = as_sae(features)
         write_sae(sae, folder / "sae", hook_name=site)
@@ -142,38 +155,54 @@ def as_sae(sae: Any) -> SparseAutoencoder:
     """
     if isinstance(sae, SparseAutoencoder):
         return sae
-    found = {name: _weight(sae, names) for name, names in _NAMES.items()}
-    missing = [n for n in ("W_enc", "W_dec") if found[n] is None]
     fix = (
         "Give weights W_enc (width, latents), W_dec (latents, width), b_enc, b_dec (or Linear layers encoder and decoder) of a"
         " standard, top-k, jumprelu or gated one; or use Bench, which takes any object with encode and decode"
     )
-    if missing:
-        raise InputError("features", f"{type(sae).__name__} has no weight {missing[0]}", fix)
-    weights = {n: w.detach().cpu().float() for n, w in found.items() if w is not None}
-    for name, layer in (("W_enc", "encoder"), ("W_dec", "decoder")):
-        if getattr(sae, name, None) is None and isinstance(getattr(sae, layer, None), torch.nn.Linear):
-            weights[name] = weights[name].T
+    weights = _named_weights(sae, _NAMES, fix)
     width, latents = weights["W_enc"].shape
     weights.setdefault("b_dec", torch.zeros(width))
     trial = torch.randn(TRIALS, width, generator=torch.Generator().manual_seed(0))
     trial = trial * torch.logspace(-1, 1.5, TRIALS)[:, None] + weights["b_dec"]
-    parameter = next(sae.parameters(), trial) if isinstance(sae, torch.nn.Module) else trial
-    with torch.no_grad():
-        try:
-            values = sae.encode(trial.to(parameter))
-            back = sae.decode(values).cpu().float()
-            values = values.cpu().float()
-        except (RuntimeError, TypeError) as e:
-            raise InputError(
-                "features", f"{type(sae).__name__} fails on {tuple(trial.shape)} ({e})", fix
-            ) from None
+    values, back = _values_of(sae, trial, fix)
     for candidate in _candidates(weights, sae, latents):
         if _same(candidate.encode(trial), values) and _same(candidate.decode(values, trial), back):
             return candidate
     raise InputError(
         "features", f"{type(sae).__name__} gives other values than an autoencoder of its weights would", fix
     )
+
+
+def _named_weights(given: Any, names: Mapping[str, tuple[str, ...]], fix: str) -> dict[str, torch.Tensor]:
+    """Weights in float32 by our names, those of Linear layers turned."""
+    found = {name: _weight(given, known) for name, known in names.items()}
+    missing = [n for n in ("W_enc", "W_dec") if found[n] is None]
+    if missing:
+        raise InputError("features", f"{type(given).__name__} has no weight {missing[0]}", fix)
+    weights = {n: w.detach().cpu().float() for n, w in found.items() if w is not None}
+    for name, layer in (("W_enc", "encoder"), ("W_dec", "decoder")):
+        if getattr(given, name, None) is None and isinstance(getattr(given, layer, None), torch.nn.Linear):
+            weights[name] = weights[name].T
+    return weights
+
+
+def _values_of(given: Any, trial: torch.Tensor, fix: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """What an object encodes of vectors, and decodes of that, in float32."""
+    parameter = next(given.parameters(), trial) if isinstance(given, torch.nn.Module) else trial
+    with torch.no_grad():
+        try:
+            values = given.encode(trial.to(parameter))
+            back = given.decode(values).cpu().float()
+        except (RuntimeError, TypeError) as e:
+            found = f"{type(given).__name__} fails on {tuple(trial.shape)} ({e})"
+            raise InputError("features", found, fix) from None
+    return values.cpu().float(), back
+
+
+def _kept_latents(given: Any) -> int | None:
+    """Latents kept per token, where an object or its settings say so."""
+    named = (getattr(o, "k", None) for o in (given, getattr(given, "cfg", None)))
+    return next((int(v) for v in named if isinstance(v, int)), None)
 
 
 _NAMES = {
@@ -201,8 +230,7 @@ def _weight(sae: Any, names: tuple[str, ...]) -> torch.Tensor | None:
 
 def _candidates(weights: dict[str, torch.Tensor], sae: Any, latents: int) -> list[SparseAutoencoder]:
     """Autoencoders of these weights by every architecture that they could have."""
-    config = getattr(sae, "cfg", None)
-    k = next((int(v) for v in (getattr(o, "k", None) for o in (sae, config)) if isinstance(v, int)), None)
+    k = _kept_latents(sae)
     plain = {n: weights.get(n, torch.zeros(latents)) for n in ("b_enc",)}
     plain |= {n: weights[n] for n in ("W_enc", "W_dec", "b_dec")}
     kinds: list[tuple[str, dict[str, torch.Tensor], int | None, bool]] = [("standard", plain, None, False)]
@@ -227,6 +255,47 @@ def _same(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one.shape != other.shape:
         return False
     return bool((one - other).abs().max() <= 1e-4 * other.abs().max().clamp(min=1e-6))
+
+
+def _transcoder(transcoder: Any, reads: str | None, folder: Path, site: str) -> dict[str, Any]:
+    """A transcoder's section, its weights written; ``reads`` is the input of ``site`` where it is left out."""
+    made = as_transcoder(transcoder)
+    where = reads or f"{site}{INPUT}"
+    write_transcoder(made, folder / "transcoder", hook_name=where, hook_name_out=site)
+    section = {"kind": "transcoder", "folder": f"{folder.name}/transcoder", "count": min(48, made.latents)}
+    return section | ({} if reads is None else {"reads": reads})
+
+
+def as_transcoder(given: Any) -> Transcoder:
+    """A transcoder of anyone's making as one of ours: its weights by their names, and held against it on random vectors.
+
+    Raises
+    ------
+    InputError
+        Where its weights have other names, or no known architecture of ours gives the values that it gives.
+    """
+    if isinstance(given, Transcoder):
+        return given
+    fix = "Save its weights in the SAELens format (kind transcoder), or use a Bench with TranscoderView"
+    weights = _named_weights(given, {**_NAMES, "W_skip": ("W_skip",)}, fix)
+    names = {
+        n: w for n, w in weights.items() if n in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold", "W_skip")
+    }
+    names.setdefault("b_enc", torch.zeros(names["W_enc"].shape[1]))
+    names.setdefault("b_dec", torch.zeros(names["W_dec"].shape[1]))
+    kind = "jumprelu_" * ("threshold" in names) + "skip_" * ("W_skip" in names) + "transcoder"
+    if "threshold" in names:
+        names["threshold"] = names["threshold"].expand(names["W_enc"].shape[1]).contiguous()
+    trial = torch.randn(TRIALS, len(names["W_enc"]), generator=torch.Generator().manual_seed(0))
+    trial = trial * torch.logspace(-1, 1.5, TRIALS)[:, None]
+    values, back = _values_of(given, trial, fix)
+    k = _kept_latents(given)
+    for number in (None, k) if k is not None else (None,):
+        candidate = Transcoder(kind, names, number)
+        if _same(candidate.encode(trial), values) and _same(candidate.decode(values), back):
+            return candidate
+    found = f"{type(given).__name__} gives other values than a transcoder of its weights would"
+    raise InputError("features", found, fix)
 
 
 def outcome_sections(outcome: Any, folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -15,6 +15,8 @@ import torch
 from mrinterp.adapters._adapter import Adapter
 from mrinterp.adapters._input_checks import check_inputs, check_length
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._paired_sites import PairedSites
+from mrinterp.adapters._site_address import INPUT
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
@@ -206,8 +208,11 @@ class StudyNetwork:
             noise_at = array_noise(design, self.argument, model.embedding, self.adapted.device)
         made = OutcomeSet(outcomes, self.sampling)
         check_inputs(self.adapter, model.site, inputs, made.new_tokens)
+        adapter = self.adapter
+        if self.plan.features.kind == "transcoder":
+            adapter = PairedSites.of(adapter, read_site(self.plan), model.site, inputs.take([0]).tensors)
         return CutNetwork(
-            self.adapter,
+            adapter,
             model.site,
             inputs,
             made,
@@ -226,6 +231,14 @@ class StudyNetwork:
         )
 
 
+def read_site(plan: Plan) -> str:
+    """Where features are read: a transcoder's own site, by default the input of the module that it predicts; else the site
+    where they are written too."""
+    if plan.features.kind != "transcoder":
+        return plan.model.site
+    return plan.features.reads or f"{plan.model.site}{INPUT}"
+
+
 def open_study_network(plan: Plan, folder: Path, given: GivenObjects | None = None) -> StudyNetwork:
     """Load the plan's network, or take the one ``given``, check its sites, and make the outcomes that need no inputs.
 
@@ -237,7 +250,8 @@ def open_study_network(plan: Plan, folder: Path, given: GivenObjects | None = No
     """
     adapted = load_plan_network(plan.model, folder, given)
     on_inputs = plan.inputs is not None and plan.model.embedding == "input"
-    for site in (plan.model.site, None if on_inputs else plan.model.embedding, plan.model.beside):
+    sites = (plan.model.site, None if on_inputs else plan.model.embedding, plan.model.beside, read_site(plan))
+    for site in dict.fromkeys(sites):
         if site is not None:
             check_site(adapted.adapter, site)
     if plan.inputs is None:

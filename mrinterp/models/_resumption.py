@@ -11,6 +11,7 @@ import torch
 from mrinterp.adapters._adapter import Adapter, Edit
 from mrinterp.adapters._held_activations import same_bits
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.adapters._site_address import INPUT, call_number, module_path
 from mrinterp.adapters._site_output import first_tensor
 from mrinterp.adapters._torch_module import TorchAdapter
@@ -40,6 +41,8 @@ class Resumption:
 
         Where the site is itself a layer of the stack, runs begin with its output, which is then edited.
         """
+        if isinstance(adapter, PairedSites):  # what is read at the first site must be run too
+            return cls.before(adapter.inner, adapter.reads if site == adapter.site else site)
         if not isinstance(adapter, TorchAdapter) or call_number(site) is not None:
             return None
         if not site.endswith(INPUT) and adapter.can_resume(site):

@@ -1,7 +1,8 @@
-"""Randomized perturbations of inputs that are arrays: the instruments of images and tables.
+"""Randomized perturbations of inputs that are arrays: the instruments of tokens, images and tables.
 
 `perturb` makes the runs of a design: every input clean, and copies of it under each kind of perturbation, as
-`PerturbedInputs`. For images take `Occlusion` or `PixelNoise`, for tables `ColumnResampling` (stays on the data's
+`PerturbedInputs`, whose `columns` are the arguments of `mrinterp.from_arrays`. For token numbers take `TokenSubstitution`,
+`TokenDeletion`, `TokenMasking`, `TokenSwap`, `TokenResampling` or `Paraphrases`, for embedded tokens `EmbeddingNoise`, for images `Occlusion` or `PixelNoise`, for tables `ColumnResampling` (stays on the data's
 support) or `ColumnNoise`. A perturbation of your own keeps to the protocol `Perturbation`. Needs no torch.
 """
 

@@ -1,7 +1,14 @@
 from ._columns import ColumnNoise as ColumnNoise
 from ._columns import ColumnResampling as ColumnResampling
+from ._embeddings import EmbeddingNoise as EmbeddingNoise
 from ._images import Occlusion as Occlusion
 from ._images import PixelNoise as PixelNoise
 from ._perturb import Perturbation as Perturbation
 from ._perturb import PerturbedInputs as PerturbedInputs
 from ._perturb import perturb as perturb
+from ._tokens import Paraphrases as Paraphrases
+from ._tokens import TokenDeletion as TokenDeletion
+from ._tokens import TokenMasking as TokenMasking
+from ._tokens import TokenResampling as TokenResampling
+from ._tokens import TokenSubstitution as TokenSubstitution
+from ._tokens import TokenSwap as TokenSwap

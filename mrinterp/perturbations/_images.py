@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 
-__all__ = ["Occlusion", "PixelNoise", "pixel_blocks"]
+__all__ = ["Occlusion", "PixelNoise", "opposite_pairs", "pixel_blocks"]
 
 Array = NDArray[np.float64]
 
@@ -93,6 +93,8 @@ class PixelNoise:
         With which the patterns are drawn, once.
     kind : str
         Name of this kind of perturbation in a design.
+    antithetic : bool
+        Whether the runs of an input come in pairs of opposite doses.
 
     Examples
     --------
@@ -107,6 +109,7 @@ class PixelNoise:
     patterns: int = 32
     seed: int = 0
     kind: str = "pixel_noise"
+    antithetic: bool = False
 
     def instruments(self, shape: tuple[int, ...]) -> list[str]:
         """One per pattern."""
@@ -126,8 +129,18 @@ class PixelNoise:
             (self.patterns, int(np.prod(inputs.shape[1:])))
         )
         doses = rng.standard_normal((len(clean), self.patterns))
+        doses = opposite_pairs(doses, clean) if self.antithetic else doses
         noise = doses @ (drawn * self.scale / np.sqrt(self.patterns))
         return inputs[clean] + noise.reshape(len(clean), *inputs.shape[1:]), doses
+
+
+def opposite_pairs(doses: Array, clean: NDArray[np.int_]) -> Array:
+    """Doses (n, J) in pairs: every second run of an input has those of the one before it with the other sign."""
+    first = np.searchsorted(clean, clean)  # runs of one input stand side by side
+    second = (np.arange(len(clean)) - first) % 2 == 1
+    made = doses.copy()
+    made[second] = -doses[np.flatnonzero(second) - 1]
+    return made
 
 
 def image_size(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Randomized perturbations of inputs that are arrays: images, rows of a table."""
+"""Randomized perturbations of inputs that are arrays: tokens, embeddings, images, rows of a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 class Perturbation(Protocol):
     """One kind of perturbation: its instruments, and how their doses change an input.
 
-    What a perturbation of your own has to offer; it need not inherit from anything.
+    What a perturbation of your own has to offer; it need not inherit from anything. One that edits tokens says so by an
+    attribute ``whole_numbers = True``: it gets, and gives, whole numbers.
 
     Examples
     --------
@@ -47,7 +48,9 @@ class Perturbation(Protocol):
         """Names of the J instruments on inputs of this shape; refuses a shape it does not fit."""
         ...
 
-    def draw(self, rng: np.random.Generator, inputs: Array, clean: NDArray[np.int_]) -> tuple[Array, Array]:
+    def draw(
+        self, rng: np.random.Generator, inputs: NDArray[Any], clean: NDArray[np.int_]
+    ) -> tuple[NDArray[Any], Array]:
         """Perturbed copies of ``inputs[clean]`` (n, ...), and the dose of every instrument (n, J)."""
         ...
 
@@ -83,7 +86,7 @@ class PerturbedInputs:
     (70, 40, ['clean', 'doses', 'family', 'instruments', 'kind', 'placebo', 'prompt'])
     """
 
-    inputs: Array
+    inputs: NDArray[Any]
     doses: Array
     instruments: tuple[str, ...]
     prompt: NDArray[np.int_]
@@ -137,7 +140,7 @@ def perturb(
     Parameters
     ----------
     inputs : array (n, ...)
-        Images, or rows of a table.
+        Token numbers (inputs, tokens), embeddings (inputs, tokens, width), images, or rows of a table.
     perturbations : sequence of Perturbation
         One per kind; two kinds or more, where one is to be held out for replication.
     runs_per_input : int
@@ -152,13 +155,15 @@ def perturb(
     Returns
     -------
     PerturbedInputs
-        n clean inputs, then n * ``runs_per_input`` runs of each kind.
+        n clean inputs, then n * ``runs_per_input`` runs of each kind; of kinds that edit tokens, less the runs of inputs
+        that hold nothing which the kind could edit.
 
     Raises
     ------
     InputError
-        For inputs that are not finite, families that do not match, two perturbations of one kind, or
-        inputs whose shape a perturbation does not fit.
+        For inputs that are not finite, families that do not match, two perturbations of one kind,
+        inputs whose shape a perturbation does not fit, tokens that are no whole numbers, edits of tokens together with
+        perturbations of other numbers, or a kind that can edit none of the inputs.
 
     Examples
     --------
@@ -169,18 +174,24 @@ def perturb(
     >>> made.inputs.shape, made.instruments
     ((70, 2), ('noise:0', 'noise:1', 'resampling:0', 'resampling:1', 'placebo:0'))
     """
-    x = np.asarray(inputs, dtype=float)
+    x = _as_given(inputs, perturbations)
     families = np.arange(len(x)) if family is None else np.asarray(family)
     _check(x, families, perturbations, runs_per_input)
     clean = np.repeat(np.arange(len(x)), runs_per_input)
     parts, names = [x], [p.instruments(x.shape[1:]) for p in perturbations]
     doses, start = np.zeros((len(x) + len(clean) * len(perturbations), sum(map(len, names)) + placebos)), 0
+    kept = np.ones(len(doses), dtype=bool)
     for i, perturbation in enumerate(perturbations):
         made, dose = perturbation.draw(np.random.default_rng([seed, i]), x, clean)
         rows = slice(len(x) + i * len(clean), len(x) + (i + 1) * len(clean))
         doses[rows, start : start + len(names[i])] = dose
         start += len(names[i])
         parts.append(made)
+        if _edits_tokens(perturbation):
+            kept[rows] = (dose != 0).any(axis=1)
+            if not kept[rows].any():
+                found = "no input holds a token that it could edit"
+                raise InputError(f"perturbation {perturbation.kind!r}", found, "Leave it out")
     if placebos:
         size = (len(doses) - len(x), placebos)
         doses[len(x) :, start:] = np.random.default_rng([seed, len(perturbations), 1]).integers(0, 2, size)
@@ -193,12 +204,37 @@ def perturb(
         *(f"{p.kind}:{n}" for p, group in zip(perturbations, names, strict=True) for n in group),
         *dummy,
     )
+    prompt, kind = prompt[kept], kind[kept]
     return PerturbedInputs(
-        np.concatenate(parts), doses, instruments, prompt, families[prompt], kind.astype(object), dummy
+        np.concatenate(parts)[kept],
+        doses[kept],
+        instruments,
+        prompt,
+        families[prompt],
+        kind.astype(object),
+        dummy,
     )
 
 
-def _check(x: Array, families: NDArray[Any], perturbations: Sequence[Perturbation], runs: int) -> None:
+def _edits_tokens(perturbation: Perturbation) -> bool:
+    return bool(getattr(perturbation, "whole_numbers", False))
+
+
+def _as_given(inputs: ArrayLike, perturbations: Sequence[Perturbation]) -> NDArray[Any]:
+    """Inputs as whole numbers where tokens are edited, else as floating-point numbers."""
+    tokens = [_edits_tokens(p) for p in perturbations]
+    if not any(tokens):
+        return np.asarray(inputs, dtype=float)
+    if not all(tokens):
+        found = f"{perturbations[tokens.index(False)].kind!r} together with edits of tokens"
+        raise InputError("perturbations", found, "Embed the tokens for it, and perturb the embeddings apart")
+    x = np.asarray(inputs)
+    if not np.issubdtype(x.dtype, np.integer):
+        raise InputError("inputs", f"an array of {x.dtype}", "Give tokens as whole numbers")
+    return x
+
+
+def _check(x: NDArray[Any], families: NDArray[Any], perturbations: Sequence[Perturbation], runs: int) -> None:
     if x.ndim < 2 or not len(x):
         raise InputError("inputs", f"shape {x.shape}", "Give one input per row")
     if not np.isfinite(x).all():

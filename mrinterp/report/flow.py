@@ -35,6 +35,7 @@ _FEATURE_KINDS = {
     "token": "directions of output tokens",
     "sae": "latents of an autoencoder",
     "train_sae": "latents of an autoencoder trained on the discovery split",
+    "transcoder": "latents of a transcoder",
 }
 _SHOWN_SCALES = 50
 """Rows of the path over the noise's scale, those with the clearest difference first; all lie in the run folder."""
@@ -68,6 +69,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "scale_path": _scale_rows(study),
         "scale_words": scale_in_words(study),
         "sae": basis.meta.get("sae"),
+        "reads": _reads(plan),
         "kind": plan["estimation"]["kind"],
         "covariance": plan["estimation"]["covariance"],
         "features": len(d.names),
@@ -94,6 +96,13 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "knockouts": _knockouts(study),
         "checks": study.checks,
     }
+
+
+def _reads(plan: Mapping[str, Any]) -> str | None:
+    """Where latents of a transcoder are read; None for features that are read where they are written."""
+    if plan["features"]["kind"] != "transcoder":
+        return None
+    return plan["features"].get("reads") or f"{plan['model']['site']}:input"
 
 
 def _outcome(section: Mapping[str, Any]) -> dict[str, Any]:

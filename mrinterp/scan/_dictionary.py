@@ -20,10 +20,10 @@ from mrinterp.core.basis import Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import FeaturesSection
-from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._latents import Latents
 from mrinterp.features._principal import leading_rows
 from mrinterp.features._sae import SparseAutoencoder
+from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._reader import sharded
 
@@ -204,16 +204,14 @@ def latent_dictionary(
     its decoder row; the read-back matrix is measured by encoding again, since thresholds, top-k and
     overlapping decoder rows make what is then read differ from what was written.
     """
-    sae = network.sae
-    assert sae is not None
     rows = _noise_free_inputs(design)
-    view = Latents(sae, network.width, section.latents)
+    view = network.latents(section.latents)
     values = _latent_values(network.viewing(view), design, rows, folder)
     sd = values.std(axis=0)
     chosen = _chosen_latents(section, view, sd)
     latents = tuple(int(view.index[c]) for c in chosen)
     names = tuple(f"{network.site}:latent{i}" for i in latents)
-    write = _decoder_rows(sae, latents, network, rows[:SAMPLE]) * sd[chosen][:, None]
+    write = _decoder_rows(network, latents, rows[:SAMPLE]) * sd[chosen][:, None]
     zero = values[:, chosen].mean(axis=0)
     center = np.zeros(network.width)
     count = len(latents)
@@ -229,7 +227,7 @@ def latent_dictionary(
         scale=sd[chosen],
         measured_read_back=np.zeros((count, count)),
     )
-    measured = network.each_written(dictionary_view(blank, sae), write, rows[:SAMPLE])
+    measured = network.each_written(network.dictionary_view(blank), write, rows[:SAMPLE])
     return replace(blank, measured_read_back=measured)
 
 
@@ -241,9 +239,8 @@ def refuse_dead_latents(network: CutNetwork, design: Design, section: FeaturesSe
     InputError
         As `latent_dictionary` does.
     """
-    assert network.sae is not None
     rows, block = _noise_free_inputs(design), int(design.settings["block"])
-    view = Latents(network.sae, network.width, section.latents)
+    view = network.latents(section.latents)
     moved, first = np.zeros(len(view.index), dtype=bool), None
     wanted = len(moved) if section.latents is not None else section.count
     for a in range(0, len(rows), block):
@@ -270,7 +267,7 @@ def _latent_values(network: CutNetwork, design: Design, rows: NDArray[np.int_], 
     return sharded(len(rows), block, work, folder and folder / "latents", "latents")["values"]
 
 
-def _chosen_latents(section: FeaturesSection, view: Latents, sd: Array) -> NDArray[np.int_]:
+def _chosen_latents(section: FeaturesSection, view: Latents | PairedLatents, sd: Array) -> NDArray[np.int_]:
     if section.kind == "train_sae":
         return _live_latents(section, sd)
     if section.latents is not None:
@@ -308,11 +305,13 @@ def _live_latents(section: FeaturesSection, sd: Array) -> NDArray[np.int_]:
     return np.sort(np.argsort(-sd, kind="stable")[: min(section.count, len(alive))])
 
 
-def _decoder_rows(
-    sae: SparseAutoencoder, latents: tuple[int, ...], network: CutNetwork, rows: NDArray[np.int_]
-) -> Array:
+def _decoder_rows(network: CutNetwork, latents: tuple[int, ...], rows: NDArray[np.int_]) -> Array:
     """What one unit of each latent adds to an activation (F, width), on average where the autoencoder
     normalizes activations."""
+    sae = network.sae
+    if isinstance(sae, Transcoder):
+        return np.asarray(sae.weights["W_dec"][list(latents)].cpu().double().numpy())
+    assert sae is not None
     one = torch.zeros(len(latents), sae.latents, dtype=torch.float64)
     one[torch.arange(len(latents)), list(latents)] = 1
     like = network.token_activations(rows[:SAMPLE]).double().cpu()

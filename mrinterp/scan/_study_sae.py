@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 import torch
 
+from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.core.run_folder import RunFolder
-from mrinterp.features._latents import reconstruction_report
+from mrinterp.features._latents import ReconstructionReport, fit_report, reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
-from mrinterp.features._sae_folder import read_sae, write_sae
+from mrinterp.features._sae_folder import read_sae, read_transcoder, write_sae
 from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.features._train_sae import loss_recovered, train_topk_sae
+from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.models._cut import CutNetwork
-from mrinterp.positions import MEAN_OF_TOKENS
+from mrinterp.positions import MEAN_OF_TOKENS, Position
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["open_sae", "sae_facts"]
+__all__ = ["STORED", "open_sae", "sae_facts", "stored_sae"]
+
+STORED = ("sae", "transcoder")
+"""Kinds of features whose autoencoder or transcoder lies in a folder."""
 
 SAMPLE = 256
 """Sentences on which the reconstruction is judged."""
@@ -50,8 +55,8 @@ class StudySAE:
 
 def open_sae(
     network: CutNetwork, design: Design, plan: Plan, source: Path, run: RunFolder
-) -> SparseAutoencoder | None:
-    """The plan's autoencoder: from its folder, or trained on discovery and kept in the run folder; None
+) -> SparseAutoencoder | Transcoder | None:
+    """The plan's autoencoder or transcoder: from its folder, or trained on discovery and kept in the run folder; None
     where features are not latents.
 
     Parameters
@@ -67,9 +72,9 @@ def open_sae(
         with.
     """
     features = plan.features
-    if features.kind == "sae":
-        sae = read_sae(source / str(features.folder), network.width)
-        check_sae_use(sae, network.adapter, network.site, network.inputs, network.position)
+    sae: SparseAutoencoder | Transcoder
+    if features.kind in STORED:
+        sae = stored_sae(network, plan, source, network.position)
     elif features.kind == "train_sae":
         sae = run.kept("sae", StudySAE.load, lambda: fit_sae(network, design, plan)).sae
     else:
@@ -80,6 +85,33 @@ def open_sae(
             "autoencoder", "differs from the one that the basis was made with", "Run with another --out"
         )
     return sae
+
+
+def stored_sae(
+    network: CutNetwork, plan: Plan, source: Path, position: Position | None
+) -> SparseAutoencoder | Transcoder:
+    """The autoencoder or transcoder of the plan's folder, held against the network, its sites and the tokens that are read.
+
+    Parameters
+    ----------
+    position : Position, optional
+        Where features are read; None where that is not known yet.
+
+    Raises
+    ------
+    InputError
+        For another width, site or layer, and tokens that its training left out.
+    """
+    folder = source / str(plan.features.folder)
+    if plan.features.kind == "sae":
+        sae = read_sae(folder, network.width)
+        check_sae_use(sae, network.adapter, network.site, network.inputs, position)
+        return sae
+    found = read_transcoder(folder)
+    assert isinstance(network.adapter, PairedSites)
+    view = PairedLatents(found, network.adapter, [0])
+    check_sae_use(view, network.adapter, network.site, network.inputs, position)
+    return found
 
 
 def fit_sae(network: CutNetwork, design: Design, plan: Plan) -> StudySAE:
@@ -132,15 +164,49 @@ def sae_facts(network: CutNetwork, design: Design) -> dict[str, Any]:
     assert sae is not None
     rows = clean_inputs(design)[:SAMPLE]
     block = int(design.settings["block"])
-    parts = [network.token_activations(rows[a : a + block]).float() for a in range(0, len(rows), block)]
-    report = reconstruction_report(sae, torch.cat(parts))
+    if isinstance(sae, Transcoder):
+        report = _prediction(sae, network, rows, block)
+    else:
+        parts = [network.token_activations(rows[a : a + block]).float() for a in range(0, len(rows), block)]
+        report = reconstruction_report(sae, torch.cat(parts))
     facts: dict[str, Any] = {"latents": sae.latents, "summary": str(report), **report.to_dict()}
     facts |= {"dead": list(report.dead), "digest": sae_digest(sae)}
     facts["loss_recovered"] = _recovered(network, rows[:block])
     return facts
 
 
-def sae_digest(sae: SparseAutoencoder) -> str:
+def _prediction(
+    transcoder: Transcoder, network: CutNetwork, rows: np.ndarray, block: int
+) -> ReconstructionReport:
+    """How well a transcoder predicts what its second site holds."""
+    pair, parts = network.adapter, []
+    assert isinstance(pair, PairedSites)
+    for a in range(0, len(rows), block):
+        parts.append(network.token_activations(rows[a : a + block], network.view_site).float())
+    h = torch.cat(parts)
+    inside, outside = pair.read_part(h), pair.written_part(h)
+    with torch.no_grad():
+        return fit_report(outside, transcoder.encode(inside), transcoder.predict(inside))
+
+
+class _Predicting:
+    """A transcoder as an autoencoder of its pair of sites, for what is lost where its prediction takes the place."""
+
+    def __init__(self, transcoder: Transcoder, network: CutNetwork) -> None:
+        self.transcoder, self.pair = transcoder, network.adapter
+
+    def encode(self, h: torch.Tensor) -> torch.Tensor:
+        """The prediction itself."""
+        assert isinstance(self.pair, PairedSites)
+        return self.transcoder.predict(self.pair.read_part(h))
+
+    def decode(self, made: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """The pair with the prediction at its second site."""
+        assert isinstance(self.pair, PairedSites)
+        return like + self.pair.padded(made - self.pair.written_part(like))
+
+
+def sae_digest(sae: SparseAutoencoder | Transcoder) -> str:
     """SHA-256 over an autoencoder's weights."""
     h = hashlib.sha256()
     for name, value in sorted(sae.weights.items()):
@@ -161,7 +227,10 @@ def _recovered(network: CutNetwork, rows: np.ndarray) -> dict[str, float] | str:
     inputs, outcome = network.inputs.take(rows), network.outcome.take(rows)
     assert network.sae is not None
     every = None if inputs.mask is None else MEAN_OF_TOKENS.at(inputs.mask)
-    found = loss_recovered(network.sae, network.adapter, network.site, inputs.tensors, outcome, every)
+    sae: Any = network.sae
+    if isinstance(sae, Transcoder):
+        sae = _Predicting(sae, network)
+    found = loss_recovered(sae, network.adapter, network.view_site, inputs.tensors, outcome, every)
     if isinstance(found, NotApplicable):
         return found.reason
     return dict(zip(outcome.names, found.tolist(), strict=True))

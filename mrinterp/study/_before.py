@@ -18,6 +18,7 @@ from mrinterp.scan._cost import needed_bytes, refuse_too_large
 from mrinterp.scan._dictionary import feature_names, more_components
 from mrinterp.scan._discovery import named_labels
 from mrinterp.scan._one_batch import check_one_batch
+from mrinterp.scan._study_sae import STORED, stored_sae
 
 __all__ = ["check_before", "unknown_in_words"]
 
@@ -86,15 +87,10 @@ def _names(
 
 
 def _latent_names(plan: Plan, source: Path, network: CutNetwork) -> tuple[str, ...]:
-    from mrinterp.features._sae_folder import read_sae
-    from mrinterp.features._sae_settings import check_sae_use
-
     features, train = plan.features, plan.features.train
-    if features.kind == "sae":
-        sae = read_sae(source / str(features.folder), network.width)
+    if features.kind in STORED:
         stated = None if features.position == "auto" else network.position
-        check_sae_use(sae, network.adapter, network.site, network.inputs, stated)
-        total = sae.latents
+        total = stored_sae(network, plan, source, stated).latents
     else:
         total = train.latents
         if train.k > total:
@@ -105,7 +101,7 @@ def _latent_names(plan: Plan, source: Path, network: CutNetwork) -> tuple[str, .
     if beyond:
         raise InputError(
             f"features.latents, latent {beyond[0]}",
-            f"the SAE has {total} latents",
+            f"the {'transcoder' if features.kind == 'transcoder' else 'SAE'} has {total} latents",
             f"Latents run from 0 to {total - 1}",
         )
     if features.latents is None and features.count > total:

@@ -25,6 +25,7 @@ from mrinterp.study._steps import Steps
 
 if TYPE_CHECKING:
     from mrinterp.features._sae import SparseAutoencoder
+    from mrinterp.features._transcoder_weights import Transcoder
     from mrinterp.results._diagnosis import Diagnosis
     from mrinterp.results._feature_profiles import FeatureProfiles
 
@@ -91,8 +92,8 @@ class Findings(Steps):
         return self._pilot()
 
     @property
-    def autoencoder(self) -> SparseAutoencoder | None:
-        """The plan's sparse autoencoder, from its folder or trained on discovery and kept under ``sae``;
+    def autoencoder(self) -> SparseAutoencoder | Transcoder | None:
+        """The plan's sparse autoencoder (or transcoder), from its folder or trained on discovery and kept under ``sae``;
         None where features are not latents."""
         self._reach("discovery")
         return self._network.sae

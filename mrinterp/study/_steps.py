@@ -297,7 +297,10 @@ class Steps(Opened):
 
     def _calibrate(self, within: Callable[[], Estimates]) -> Estimates:
         from mrinterp.effects._calibrated import CalibrationPlan, calibrated_estimates
+        from mrinterp.effects._ladder import without_cut
 
+        if self.plan.features.kind == "transcoder":
+            return without_cut("within_calibrated", self._scan("estimation"))
         roles, shift = self._pilot()["calibration"], self._run_knockouts()["shift"]
         planned = (
             None
@@ -401,7 +404,9 @@ class Steps(Opened):
 
         design, basis = self._make_design(), self._learn_basis()
         rows = half_scale_rows(design, self.plan, len(basis.dictionary.names))
-        if not len(rows):
+        if (
+            not len(rows) or self.plan.features.kind == "transcoder"
+        ):  # what is followed is an estimate by instruments
             return None
 
         def follow() -> pd.DataFrame:

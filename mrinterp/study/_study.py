@@ -414,16 +414,16 @@ class Study(Findings):
         InputError
             For what a run would refuse, as far as plan and prompts tell it.
         """
-        from mrinterp.features._sae_folder import read_sae
         from mrinterp.scan._cost import scan_cost
         from mrinterp.scan._dictionary import refuse_dead_latents
+        from mrinterp.scan._study_sae import STORED, stored_sae
 
         self.folder.check_same_plan(self.plan)
         self.check_before()
         opened, features = self._opened, self.plan.features
         design, network = self._drawn_design(), self._bare_network
-        if features.kind == "sae":
-            sae = read_sae(self.source / str(features.folder), network.width)
+        if features.kind in STORED:
+            sae = stored_sae(network, self.plan, self.source, None)
             refuse_dead_latents(replace(network, sae=sae), design, features)
         given = opened.plan_features(network.width)
         chosen = features.latents or range(features.count)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -20,6 +20,9 @@ from mrinterp.effects._sweep import over_all_studies
 from mrinterp.results._sweep_results import SweepResults
 from mrinterp.study._study import Study
 from mrinterp.study._sweep_plan import SweepMember, is_sweep, sweep_members
+
+if TYPE_CHECKING:
+    from mrinterp.models._given import GivenObjects
 
 __all__ = ["Sweep"]
 
@@ -40,6 +43,8 @@ class Sweep:
         Folder of the sweep; every study has its run folder in it.
     allow_code : bool
         As in `Study`.
+    given : GivenObjects, optional
+        What its studies were given from memory: `Sweep.from_model` sees to it.
 
     Notes
     -----
@@ -57,10 +62,15 @@ class Sweep:
     """
 
     def __init__(
-        self, data: dict[str, Any], source: str | Path, out: str | Path, allow_code: bool = True
+        self,
+        data: dict[str, Any],
+        source: str | Path,
+        out: str | Path,
+        allow_code: bool = True,
+        given: GivenObjects | None = None,
     ) -> None:
         self.data, self.source, self.out = data, Path(source), Path(out)
-        self.allow_code = allow_code
+        self.allow_code, self.given = allow_code, given
         self._studies: dict[str, Study] = {}
 
     @classmethod
@@ -94,12 +104,84 @@ class Sweep:
         return cls(data, path.resolve().parent, place, allow_code)
 
     @classmethod
-    def open(cls, out: str | Path, *, allow_code: bool = False) -> Sweep:
+    def from_model(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        prompts: Any,
+        *,
+        site: str | list[str],
+        features: Any,
+        outcome: Any,
+        out: str | Path | None = None,
+        title: str | None = None,
+        position: int | str | list[int | str] | None = None,
+        families: str | None = None,
+        seed: int = 0,
+        **sections: Any,
+    ) -> Sweep:
+        """A sweep of objects in memory: several sites, dictionaries or positions of one network.
+
+        Parameters
+        ----------
+        model, tokenizer, prompts, outcome, out, title, families, seed, **sections
+            As `Study.from_model` takes them.
+        site : str or list of str
+            Sites, or patterns in which a star stands for one part of a path, such as ``"transformer.h.*"``.
+        features : object, list of them, or dict by site
+            What `Study.from_model` takes; a list of several, each used at every site; or, for an autoencoder or directions of
+            every site's own, a dict with the sites as keys.
+        position : int or str, or list of them, optional
+            Tokens that features are read at; default ``auto``.
+
+        Returns
+        -------
+        Sweep
+
+        Raises
+        ------
+        InputError
+            As `Study.from_model`; for one site, position and dictionary (`Study.from_model` is for them); for one
+            autoencoder at several sites, which it was not trained at.
+
+        Notes
+        -----
+        Accounting, folders and resumption are those of a sweep from a file, and the same network gives the same bytes. What
+        can be written lies in ``given/`` of the sweep's folder, once for all its studies; `open` takes the network again.
+
+        Examples
+        --------
+        >>> from mrinterp import InputError
+        >>> from mrinterp.study import Sweep
+        >>> try:
+        ...     Sweep.from_model(None, None, ["a text"], site="h.0", features="layer", outcome=(" he", " she"))
+        ... except InputError as error:
+        ...     print(error)
+        site: one site, one position and one dictionary. Use Study.from_model
+        """
+        from mrinterp.study._from_model import given_sweep
+
+        sections |= {"title": title, "position": position, "families": families, "seed": seed}
+        data, folder, given = given_sweep(model, tokenizer, prompts, site, features, outcome, out, sections)
+        return cls(data, folder, folder, True, given)
+
+    @classmethod
+    def open(
+        cls,
+        out: str | Path,
+        *,
+        model: Any = None,
+        tokenizer: Any = None,
+        outcome: Any = None,
+        allow_code: bool = False,
+    ) -> Sweep:
         """Reopen the folder of a sweep.
 
         Parameters
         ----------
         out : str or Path
+        model, tokenizer, outcome : object, optional
+            What a sweep of `from_model` was given from memory, to go on with, as in `Study.open`.
         allow_code : bool
             As in `Study.open`.
 
@@ -110,10 +192,15 @@ class Sweep:
         Raises
         ------
         InputError
-            If it is not the folder of a sweep, or one from a newer version.
+            If it is not the folder of a sweep, or one from a newer version; for objects that it does not ask for.
         """
-        header = _read_header(Path(out))
-        return cls(header["data"], Path(header["source"]), Path(out), allow_code)
+        from mrinterp.study._from_model import GIVEN, given_again
+
+        header, folder = _read_header(Path(out)), Path(out)
+        source = folder if (folder / GIVEN).is_dir() else Path(header["source"])
+        sweep = cls(header["data"], source, folder, allow_code)
+        sweep.given = given_again(sweep.plan, folder, model, tokenizer, outcome)
+        return sweep
 
     # -- what it is made of ------------------------------------------------------------------------
 
@@ -157,7 +244,7 @@ class Sweep:
         member = found[0]
         if member.name not in self._studies:
             self._studies[member.name] = Study(
-                self._plan(member), self.source, self.out / member.name, self.allow_code
+                self._plan(member), self.source, self.out / member.name, self.allow_code, self.given
             )
         return self._studies[member.name]
 
@@ -179,7 +266,7 @@ class Sweep:
         plan = self.plan
         if not self.allow_code:
             check_agreed(named_code(plan, self.source), self.source, plan.title)
-        return load_plan_network(plan.model, self.source).adapter.sites()
+        return load_plan_network(plan.model, self.source, self.given).adapter.sites()
 
     # -- carrying it out ---------------------------------------------------------------------------
 
@@ -266,8 +353,9 @@ class Sweep:
                     "Give another --out, or delete the folder to start anew",
                 )
             return
+        kept = () if self.given is None else ("given",)
         found = (
-            sorted(p.name for p in self.out.iterdir() if p.name not in LOCK_FILES)
+            sorted(p.name for p in self.out.iterdir() if p.name not in (*LOCK_FILES, *kept))
             if self.out.is_dir()
             else []
         )

@@ -16,7 +16,8 @@ from mrinterp.features._directions import Directions
 from mrinterp.features._latents import Latents
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._units import Units, WholeLayer
-from mrinterp.knockouts._bench import CHECKED, Bench
+from mrinterp.knockouts._bench import Bench
+from mrinterp.knockouts._edited_runs import CHECKED
 from mrinterp.outcomes._outcome import Sampling
 from mrinterp.positions import AllTokens, LastToken, MaxOfTokens, SpanMask, TokenIndex
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.inputs.input_nets import MORE, write_input_study
 from tests.study.damages import undrawn
 from tests.study.killed_runs import kill_at_random, two_writers
 
@@ -24,6 +25,18 @@ def test_random_kills_end_in_the_same_bytes(tiny_study_file: Path, tmp_path: Pat
         assert kills == KILLS
         assert len(stages) >= 3, f"kills landed in too few stages: {stages}"
         assert two_writers(tiny_study_file, tmp_path / "race", tmp_path / "whole") in ((1, 1), (2, 0))
+
+
+@pytest.mark.parametrize("kind", ["tokens", "images"])
+def test_random_kills_of_studies_on_arrays_end_in_the_same_bytes(kind: str, tmp_path: Path) -> None:
+    few = {k: {"runs_per_prompt": int(k in ("substitution", "occlusion"))} for k in MORE[kind]}
+    few |= {"noise": {"runs_per_prompt": 2, "directions_per_class": 2}, "placebo": {"count": 1}}
+    small = {"families": 10, "prompts_per_family": 1, "random_controls": 0}
+    study = write_input_study(tmp_path, kind, instruments=few, knockouts=small, model={"block": 16})
+    with undrawn():
+        kills, stages, _ = kill_at_random(study, tmp_path, KILLS // 2)
+    assert kills == KILLS // 2
+    assert len(stages) >= 2, f"kills landed in too few stages: {stages}"
 
 
 def test_interrupt_says_how_to_go_on(tiny_study_file: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
 from statsmodels.stats.multitest import multipletests
 
@@ -21,7 +22,8 @@ from mrinterp.results import SweepResults
 from mrinterp.study import Study, Sweep
 from mrinterp.study._sweep_plan import is_sweep, sweep_members
 from tests.study.page_text import words_of
-from tests.tiny import templates, tiny_study, to_toml
+from tests.study.test_from_model import LEARNED, PROMPTS, QUICK
+from tests.tiny import FILLERS, templates, tiny_decoder, tiny_study, to_toml
 
 SITES = ["h.10", "h.2", "h.2.attn", "h.2.mlp", "ln"]
 
@@ -228,3 +230,132 @@ class TestCarriedOut:
         (file.parent / "one.toml").write_text(text.replace('["encoder.layer.*"]', '"encoder.layer.1"'))
         with pytest.raises(InputError, match=r"Open it with Study.from_toml"):
             Sweep.from_toml(file.parent / "one.toml")
+
+
+@pytest.mark.needs("transformers")
+class TestFromMemory:
+    """The same sweep from objects in memory as from a file: same bytes, same accounting."""
+
+    SITES = ("transformer.h.0", "transformer.h.2")
+
+    @pytest.fixture(scope="class")
+    def parts(self, tiny_encoder: Path) -> tuple[Any, Any]:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+        return tiny_decoder(len(tokenizer)), tokenizer
+
+    def _sweep(self, parts: tuple[Any, Any], out: Path, **changes: Any) -> Sweep:
+        given: dict[str, Any] = {"site": list(self.SITES), "features": LEARNED, "position": "mean"}
+        return Sweep.from_model(
+            *parts, PROMPTS, outcome=("good", "bad"), out=out, **(QUICK | given | changes)
+        )
+
+    def test_the_same_bytes_as_from_a_file(self, parts: tuple[Any, Any], tmp_path: Path) -> None:
+        from tests.study.damages import undrawn
+
+        for thing in parts:
+            thing.save_pretrained(tmp_path / "saved")
+        (tmp_path / "templates.txt").write_text("\n".join(PROMPTS["templates"]) + "\n")
+        sweep = self._sweep(parts, tmp_path / "memory")
+        length = sweep.plan.model.padded_length
+        model = {
+            "kind": "causal",
+            "folder": "saved",
+            "site": list(self.SITES),
+            "embedding": "transformer.wte",
+        }
+        written = {
+            "title": sweep.plan.title,
+            "model": {**model, "padded_length": length},
+            "features": {**LEARNED, "position": "mean"},
+            "outcome": {"name": "good - bad", "kind": "logit_difference", "target": "good", "against": "bad"},
+            "prompts": {"templates": "templates.txt", "per_family": 1, "fillers": FILLERS},
+            **QUICK,
+        }
+        (tmp_path / "layers.toml").write_text(to_toml(written))
+        with undrawn():
+            found = sweep.run().results
+        assert len(found.claims) == 4
+        site = self.SITES[1]  # of a file's sweep, one study is as good as all
+        same = Sweep.from_toml(tmp_path / "layers.toml", tmp_path / "file").study(site)
+        pd.testing.assert_frame_equal(same.results, sweep.study(site).results)
+        for part in ("estimates", "knockouts", "basis"):
+            one, other = (digest_files(tmp_path / f / site / part) for f in ("memory", "file"))
+            assert one == other, part
+        assert sorted(p.name for p in (tmp_path / "memory" / "given").iterdir()) == [
+            "SHA256SUMS",
+            "features1",
+            "templates.txt",
+            "tokenizer",
+        ]
+        self._goes_on(parts, tmp_path / "memory", found)
+
+    def _goes_on(self, parts: tuple[Any, Any], out: Path, found: SweepResults) -> None:
+        reopened = Sweep.open(out)
+        assert reopened.results.summary == found.summary
+        with pytest.raises(InputError, match="lies in no file"):
+            reopened.study(self.SITES[0]).bench()
+        assert Sweep.open(out, model=parts[0]).study(self.SITES[0]).bench().features == 2
+        assert self._sweep(parts, out).study(self.SITES[1]).stage == "finished"
+        with pytest.raises(InputError, match=r"was given something else|holds a run"):
+            Sweep.from_model(
+                *parts,
+                ["another text"] * 40,
+                outcome=("good", "bad"),
+                out=out,
+                site=list(self.SITES),
+                features=LEARNED,
+            )
+        other = tiny_decoder(len(parts[1]))
+        with torch.no_grad():
+            other.transformer.h[0].mlp.c_fc.weight[0, 0] += 1.0
+        with pytest.raises(InputError, match="not those it was begun with"):
+            Sweep.open(out, model=other).study(self.SITES[0]).bench()
+
+    def test_dictionaries_patterns_and_features_of_every_sites_own(
+        self, parts: tuple[Any, Any], tmp_path: Path
+    ) -> None:
+        rng = np.random.default_rng(0)
+        several = self._sweep(
+            parts,
+            tmp_path / "a",
+            site="transformer.h.*",
+            features=[LEARNED, rng.normal(size=(2, 24)), [0, 3]],
+            position=None,
+        )
+        assert len(several.members) == 9
+        assert several.members[1].name == "transformer.h.0--directions_directions.npy"
+        assert several.members[1].data["features"]["file"] == "given/features2/directions.npy"
+        assert several.members[2].data["features"]["units"] == [0, 3]
+        own = {site: rng.normal(size=(2, 24)) for site in self.SITES}
+        each = self._sweep(parts, tmp_path / "b", features=own, position=["mean", "last"])
+        assert [m.name for m in each.members][:2] == [f"{self.SITES[0]}--mean", f"{self.SITES[0]}--last"]
+        for site in self.SITES:
+            member = next(m for m in each.members if m.site == site)
+            stored = np.load(tmp_path / "b" / member.data["features"]["file"])
+            np.testing.assert_array_equal(stored, own[site])
+
+    def test_what_is_no_sweep_and_what_is_no_study(self, parts: tuple[Any, Any], tmp_path: Path) -> None:
+        from mrinterp.features import SparseAutoencoder
+
+        one = {"site": self.SITES[0], "features": LEARNED, "outcome": ("good", "bad"), "out": tmp_path / "x"}
+        with pytest.raises(InputError, match=r"Use Study\.from_model"):
+            Sweep.from_model(*parts, PROMPTS, **one)
+        for change in (
+            {"site": list(self.SITES)},
+            {"site": "transformer.h.*"},
+            {"position": ["mean", "last"]},
+            {"features": [LEARNED, "layer"]},
+        ):
+            with pytest.raises(InputError, match=r"Sweep\.from_model takes lists"):
+                Study.from_model(*parts, PROMPTS, **(one | change))
+        w = torch.eye(24)
+        sae = SparseAutoencoder("standard", {"W_enc": w, "W_dec": w, "b_enc": w[0], "b_dec": w[0]})
+        with pytest.raises(InputError, match=r"one sae for several sites.*Give a dict by site"):
+            self._sweep(parts, tmp_path / "y", features=sae)
+        with pytest.raises(InputError, match=r"differs from 'transformer.h.0' in"):
+            self._sweep(parts, tmp_path / "z", features=dict(zip(self.SITES, ([0, 1], [0, 2]), strict=True)))
+        with pytest.raises(InputError, match=r"ransformer.h.9"):
+            self._sweep(parts, tmp_path / "w", site=["transformer.h.9", "transformer.h.0"])
+        assert not any((tmp_path / name).exists() for name in "xyzw")

@@ -144,12 +144,12 @@ def direct_effect(
 def _sites(bench: Bench, freeze: Sequence[str] | None) -> tuple[str, ...]:
     if freeze is None:
         order = bench.order
-        found = later_sublayers(order, bench.site) if order else ()
+        found = later_sublayers(order, bench.writes) if order else ()
         # A network of one layer has nothing later; one whose sublayers go by other names has none at all.
         if not found and not (order and later_sublayers(order, next(iter(order)))):
             raise InputError(
                 "freeze",
-                f"no attention or MLP sublayer is known by its name after {bench.site}",
+                f"no attention or MLP sublayer is known by its name after {bench.writes}",
                 "List the sites to freeze (adapter.sites() names them), or () for none",
             )
         return found
@@ -157,9 +157,9 @@ def _sites(bench: Bench, freeze: Sequence[str] | None) -> tuple[str, ...]:
         known = bench.order
         if site not in known and f"{site}@1" in known:
             continue  # it runs several times: the pass that reads it says which runs there are
-        if site == bench.site or (known and known.get(site, -1) <= known.get(bench.site, -1)):
+        if site == bench.writes or (known and known.get(site, -1) <= known.get(bench.writes, -1)):
             raise InputError(
-                f"freeze: {site!r}", f"is not reached after {bench.site}", "Freeze sites that come after it"
+                f"freeze: {site!r}", f"is not reached after {bench.writes}", "Freeze sites that come after it"
             )
     return tuple(freeze)
 
