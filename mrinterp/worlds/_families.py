@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrinterp.worlds._codes import CODE_FAMILIES
 from mrinterp.worlds._company import COMPANY_FAMILIES
+from mrinterp.worlds._encoders import ENCODER_FAMILIES
 from mrinterp.worlds._organisms import ORGANISM_FAMILIES
 from mrinterp.worlds._program_worlds import PROGRAM_FAMILIES
 from mrinterp.worlds._run_worlds import RUN_FAMILIES
@@ -27,6 +28,7 @@ FAMILIES: tuple[WorldFamily, ...] = (
     *ORGANISM_FAMILIES,
     *TEXT_FAMILIES,
     *VISION_FAMILIES,
+    *ENCODER_FAMILIES,
 )
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mrinterp import InputError
-from mrinterp.worlds import exhaustive_truth, gated_world, organism
+from mrinterp.worlds import exhaustive_truth, gated_world, organism, world_families
 from mrinterp.worlds._organisms import EVERY, FAINTEST
 from mrinterp.worlds._trained_text import TEXT_TASKS, trained_text
 from mrinterp.worlds._trained_vision import EVERY as TRIPLES
@@ -106,3 +106,9 @@ def test_names_that_are_no_features_are_refused():
 def test_an_impostor_of_no_cause_borrows_nothing():
     truth = exhaustive_truth(gated_world(families=10).bench(), {"silent": "linear", "idle": "saturated"})
     assert truth.borrows_from.tolist() == [-1, 0, -1, -1, -1]
+
+
+def test_families_that_are_tested_apart_are_in_the_list():
+    slow = {f.name for f in world_families().values() if f.slow}
+    assert {"antiberty", "re-initialized MiniLM", *(f"MiniLM, layer {k}" for k in range(1, 6))} <= slow
+    assert set(TEXT_TASKS) <= slow
