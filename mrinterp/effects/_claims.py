@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE, verdict
 from mrinterp.stats.tests.tails import critical_value, neglog10p_t
 
-__all__ = ["SIGN_VARIES", "claim_table", "claim_verdicts", "confirmation", "rests_on", "shift_estimates"]
+__all__ = ["SIGN_VARIES", "at_stated_values", "claim_table", "claim_verdicts", "confirmation", "rests_on", "shift_estimates"]
 
 Array = NDArray[np.float64]
 Words = NDArray[np.object_]
@@ -190,8 +191,19 @@ def confirmation(estimates: Estimates, judge: Estimates, rope: ArrayLike) -> Wor
     return words
 
 
+def at_stated_values(estimates: Estimates) -> Estimates:
+    """Errors of the contrast between the low and high values stated, without what is not known of these."""
+    if "stated_se" not in estimates.details:
+        return estimates
+    return replace(estimates, se=estimates.details["stated_se"], df=estimates.details["stated_df"])
+
+
 def _ratio_interval(estimates: Estimates, judge: Estimates) -> tuple[Array, Array]:
-    """Fieller's interval of judge / estimate, with independent errors; unbounded where the estimate may be 0."""
+    """Fieller's interval of judge / estimate, with independent errors; unbounded where the estimate may be 0.
+
+    Both are contrasts between the same low and high values, so that what is not known of these is no difference.
+    """
+    estimates = at_stated_values(estimates)
     b, a = estimates.beta, judge.beta
     t = critical_value(0.95, np.minimum(estimates.df, judge.df))
     with np.errstate(divide="ignore", invalid="ignore"):

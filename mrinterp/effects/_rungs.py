@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from mrinterp.effects._claims import at_stated_values
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._estimates import Estimates
 from mrinterp.stats.tests.tails import critical_value
@@ -99,6 +100,7 @@ def _scored(row: Mapping[Any, Any]) -> list[float]:
 
 def _coverage(e: Estimates, judge: Estimates, o: int) -> list[float]:
     """Features compared, and the share that differs from the judge by no more than both errors, with its interval."""
+    e = at_stated_values(e)
     gap = np.abs(e.beta[:, o] - judge.beta[:, o])
     error = critical_value(0.95, np.minimum(e.df[:, o], judge.df[:, o])) * np.hypot(
         e.se[:, o], judge.se[:, o]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from mrinterp.outcomes._logit_outcomes import Probability
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["DRAWN", "PREDICTIONS", "beside_drawn", "blocks", "gradients", "predicted_contrast"]
+__all__ = ["DRAWN", "PREDICTIONS", "beside_drawn", "blocks", "gradients", "predicted_contrast", "predicted_contrasts"]
 
 Array = NDArray[np.float64]
 
@@ -108,9 +108,20 @@ def predicted_contrast(
     One forward pass of every prompt and a backward pass per outcome, whatever the number of features; twice as many for
     the mean of two.
     """
+    return predicted_contrasts(bench, [contrast], prediction, seed, apart)[0]
+
+
+def predicted_contrasts(
+    bench: Bench,
+    contrasts: Sequence[Contrast],
+    prediction: str = "gradient",
+    seed: int = 0,
+    apart: NDArray[Any] | None = None,
+) -> Array:
+    """`predicted_contrast` of several contrasts of the same features, (C, P, F, O), from the same passes."""
     placed, names = bench.by_token, list(bench.outcome.names)
-    values, chosen = contrast.values_of(placed), _differentiable(placed)
-    found = np.full((bench.prompts, bench.features, len(names)), np.nan)
+    all_values, chosen = [c.values_of(placed) for c in contrasts], _differentiable(placed)
+    found = np.full((len(contrasts), bench.prompts, bench.features, len(names)), np.nan)
     columns = [names.index(n) for part in chosen for n in part.names]
     if not columns:
         return found
@@ -119,21 +130,22 @@ def predicted_contrast(
     linked = np.array([_is_probability(part) for part in chosen for _ in part.names])
     for rows in blocks(bench.prompts, bench.block):
         clean = placed.values[rows].reshape(len(rows), -1, bench.features)
-        target = values(every, rows).reshape(bench.features, 2, *clean.shape[:2])
-        target = target.transpose(1, 2, 3, 0)
-        moved, step = ~np.isnan(target[0]).all(axis=1), np.nan_to_num(target - clean)
-        outcomes, changes = [], []
-        for state in states:
-            made = _written_gradient(placed, outcome, rows, state)
-            if isinstance(made, NotApplicable):
-                return found
-            slope = made[1].reshape(len(rows), len(columns), -1, bench.features)
-            change = np.einsum("notf,sntf->snfo", slope, step)
-            changes.append(np.where(linked, change / _odds_slope(made[0])[:, None], change))
-            outcomes.append(made[0])
-        high, low = changes[0] if len(changes) == 1 else np.mean(changes, axis=0)
-        predicted = np.where(linked, _through_the_link(outcomes[0], high, low), high - low)
-        found[rows[:, None], :, columns] = np.where(moved[..., None], predicted, np.nan).transpose(0, 2, 1)
+        tried = [_written_gradient(placed, outcome, rows, state) for state in states]
+        made = [one for one in tried if not isinstance(one, NotApplicable)]
+        if len(made) < len(tried):
+            return np.full_like(found, np.nan)
+        slopes = [one[1].reshape(len(rows), len(columns), -1, bench.features) for one in made]
+        for values, own in zip(all_values, found, strict=True):
+            target = values(every, rows).reshape(bench.features, 2, *clean.shape[:2])
+            target = target.transpose(1, 2, 3, 0)
+            moved, step = ~np.isnan(target[0]).all(axis=1), np.nan_to_num(target - clean)
+            changes = [np.einsum("notf,sntf->snfo", slope, step) for slope in slopes]
+            if linked.any():
+                odds = [_odds_slope(one[0])[:, None] for one in made]
+                changes = [np.where(linked, c / o, c) for c, o in zip(changes, odds, strict=True)]
+            high, low = changes[0] if len(changes) == 1 else np.mean(changes, axis=0)
+            predicted = np.where(linked, _through_the_link(made[0][0], high, low), high - low)
+            own[rows[:, None], :, columns] = np.where(moved[..., None], predicted, np.nan).transpose(0, 2, 1)
     return found
 
 

@@ -14,8 +14,9 @@ from mrinterp.knockouts._clean_values import ROUNDING, clean_values, written_tok
 from mrinterp.knockouts._token_groups import TokenGroups, token_groups
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.stats.clustered.least_squares import families_of
+from mrinterp.stats.clustered.quantiles import weighted_quantile
 
-__all__ = ["ANY_TOKEN", "contrast_groups", "contrast_levels"]
+__all__ = ["ANY_TOKEN", "HELD", "contrast_groups", "contrast_levels", "family_weights"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
@@ -107,6 +108,13 @@ def contrast_levels(
     )
 
 
+def family_weights(family: Rows, here: NDArray[np.bool_]) -> Array:
+    """Weights (n,) of the tokens that are ``here`` (P, T), so that families weigh alike."""
+    own = np.broadcast_to(family[:, None], here.shape)[here]
+    _, code, count = np.unique(own, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / count[code.ravel()])
+
+
 def _levels(
     values: Array, code: Rows, family: Rows, small: NDArray[np.bool_], ends: tuple[float, float]
 ) -> tuple[Array, Array, Array, Array]:
@@ -114,10 +122,10 @@ def _levels(
     f, K = len(values), len(small)
     low, high = (np.full((f, K + 1), np.nan) for _ in range(2))
     everywhere = code >= 0
-    families = np.broadcast_to(family[:, None], code.shape)
     for k, here in [*((k, code == k) for k in range(K)), (K, everywhere)]:
         if here.any():
-            low[:, k], high[:, k] = _weighted_quantiles(values[:, here], families[here], ends)
+            weight = family_weights(family, here)
+            low[:, k], high[:, k] = (weighted_quantile(values[:, here], weight, end) for end in ends)
     for level in (low, high):
         level[:, :K][:, small] = level[:, K:]
     slack = ROUNDING * np.abs(np.nan_to_num(values)).reshape(f, -1).max(axis=1)
@@ -146,23 +154,3 @@ def _firing(values: Array, code: Rows, moves: NDArray[np.bool_], slack: Array) -
     if rare.any():
         other[rare] = np.nanmedian(np.where(away[rare], values[rare], np.nan).reshape(rare.sum(), -1), axis=1)
     return np.where(rare, base, np.nan), share, other
-
-
-def _weighted_quantiles(values: Array, family: Rows, levels: tuple[float, ...]) -> list[Array]:
-    """Quantiles (f,) of values (f, n), every family with the same weight, interpolated between values."""
-    _, code, count = np.unique(family, return_inverse=True, return_counts=True)
-    weight = 1.0 / count[code.ravel()]
-    order = np.argsort(values, axis=1, kind="stable")
-    ordered, weights = np.take_along_axis(values, order, axis=1), weight[order]
-    # A value stands in the middle of its own weight.
-    middle = (np.cumsum(weights, axis=1) - weights / 2) / weight.sum()
-    found = []
-    for level in levels:
-        above = np.clip((middle < level).sum(axis=1), 1, max(values.shape[1] - 1, 1))[:, None]
-        below = above - 1
-        above = np.minimum(above, values.shape[1] - 1)
-        a, b = (np.take_along_axis(ordered, i, axis=1)[:, 0] for i in (below, above))
-        x, y = (np.take_along_axis(middle, i, axis=1)[:, 0] for i in (below, above))
-        share = np.clip(np.divide(level - x, y - x, out=np.zeros_like(x), where=y > x), 0.0, 1.0)
-        found.append(np.where(share == 1.0, b, a + share * (b - a)))
-    return found

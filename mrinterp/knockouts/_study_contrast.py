@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, MIN_FAMILIES, PILOT_FAMILIES, Plan
-from mrinterp.knockouts._bench_gradient import predicted_contrast
+from mrinterp.knockouts._bench_gradient import predicted_contrast, predicted_contrasts
 from mrinterp.knockouts._contrast_levels import contrast_levels
 from mrinterp.knockouts._designs.rectified_contrast import (
     drawn_prompts,
@@ -23,6 +23,7 @@ from mrinterp.knockouts._designs.rectified_contrast import (
 from mrinterp.knockouts._designs.site_experiment import site_experiment
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.knockouts._levels_error import group_contrasts, with_levels_error
 from mrinterp.knockouts._study_bench import clean_runs, study_bench
 from mrinterp.models._cut import CutNetwork
 from mrinterp.results._contrast_levels import NATURAL_SD, ContrastLevels
@@ -34,6 +35,7 @@ from mrinterp.stats.clustered.families_needed import families_for_width
 __all__ = [
     "joins",
     "knocked_out",
+    "levels_splits",
     "pilot",
     "predicted_splits",
     "study_levels",
@@ -59,16 +61,34 @@ SMALL = 4 * MIN_FAMILIES
 def predicted_splits(design: Design) -> tuple[str, ...]:
     """Splits whose prompts the prediction is made for: estimation and knockout, and in a small study discovery.
 
-    No family of discovery is knocked out, so that the intervals stay blind; that low and high values, or the features, were
-    learned on it left their coverage as it was, at half widths 3 to 9% smaller (``benchmarks/results/small_studies.md``).
+    No family of discovery is knocked out, so that the intervals stay blind; that features were learned on it left their
+    coverage as it was, at half widths 3 to 9% smaller (``benchmarks/results/small_studies.md``).
     """
     own = ("estimation", "knockout")
-    return ("discovery", *own) if design.runs["family"].nunique() < SMALL else own
+    return ("discovery", *own) if is_small(design) else own
+
+
+def is_small(design: Design) -> bool:
+    """Whether a study has so few families that some must serve twice."""
+    return bool(design.runs["family"].nunique() < SMALL)
+
+
+def levels_splits(design: Design) -> tuple[str, ...]:
+    """Splits from whose clean activations low and high values are learned: discovery; in a small study all families that
+    claims stand for.
+
+    Knockouts stay blind: the rule (two quantiles) is hashed before anything is read, activations of clean prompts are no
+    outcomes, and which families are knocked out was drawn before. Given the activations, low and high values are
+    fixed numbers and the knocked-out families a random draw. Replication families, which judge, are left out.
+    """
+    return predicted_splits(design) if is_small(design) else ("discovery",)
 
 
 def study_levels(network: CutNetwork, design: Design, basis: Basis) -> ContrastLevels:
-    """Low and high values of every feature by token class, from the clean prompts of the discovery split."""
-    return contrast_levels(study_bench(network, design, basis.dictionary, split="discovery"))
+    """Low and high values of every feature by token class, from the clean prompts of `levels_splits`."""
+    splits = levels_splits(design)
+    found = contrast_levels(study_bench(network, design, basis.dictionary, split=splits))
+    return replace(found, meta=found.meta | {"splits": list(splits)})
 
 
 def pilot(
@@ -187,18 +207,21 @@ def study_rectified(
     """Effects per natural sd from blind contrasts and the gradient on all prompts of the families that they stand for.
 
     ``contrast`` stands for the families of `predicted_splits`; ``again`` for its half of the replication families; ``judge``
-    are the knockouts alone.
+    are the knockouts alone. In a small study the intervals of ``contrast`` allow for what is not known of low and high
+    values; the others are compared with it at the same values.
     """
     if name == "judge":
         return rectified_estimates(knockout, levels, None, None, None)
     own_half = None if name == "contrast" else replication_halves(plan, design)[name]
     splits = predicted_splits(design) if name == "contrast" else ("replication",)
     bench = study_bench(network, design, basis.dictionary, split=splits, rows=own_half)
-    predicted = predicted_contrast(bench, Contrast(levels=levels))
+    contrast, widened = Contrast(levels=levels), name == "contrast" and is_small(design)
+    predicted, *apart = predicted_contrasts(bench, [contrast, *(group_contrasts(contrast) if widened else ())])
     prompts = bench.table["prompt"].to_numpy()
     at = {p: i for i, p in enumerate(prompts.tolist())}
     own = np.array([at[p] for p in knockout.inputs["prompt"].tolist()])
     usable = bool(np.isfinite(predicted).any())
     given = (predicted[own], predicted, bench.family) if usable else (None, None, None)
     made = rectified_estimates(knockout, levels, *given)
-    return replace(made, meta=made.meta | {"passes": passes(bench, len(own), int(usable))})
+    made = replace(made, meta=made.meta | {"passes": passes(bench, len(own), int(usable))})
+    return with_levels_error(made, bench, contrast, np.stack(apart)) if widened else made
