@@ -44,7 +44,7 @@ from mrinterp.scan._reader import read_runs
 from mrinterp.study import Study
 from mrinterp.tables import from_arrays
 
-FEATURES, BYPASS, KNOCKED_OUT = 48, 150, 12
+FEATURES, BYPASS, KNOCKED_OUT = 48, 150, 4
 """Features, columns of the bypass beside them in two-stage least squares, and features knocked out for the dry run."""
 
 Numbers = dict[str, NDArray[np.float64]]
@@ -179,7 +179,10 @@ class Shipped:
         viewed, bench = self.fresh(), self.bench()
         few = bench.viewing(bench.view.select(np.arange(KNOCKED_OUT)))
         contrast = Contrast(levels=contrast_levels(few))
-        runs = {"scan": len(self.rows), f"knockouts of {KNOCKED_OUT} features": 2 * KNOCKED_OUT * bench.prompts}
+        runs = {
+            "scan": len(self.rows),
+            f"knockouts of {KNOCKED_OUT} features": 2 * KNOCKED_OUT * bench.prompts,
+        }
         works = {
             "scan": lambda: read_runs(viewed, self.design, self.rows),
             f"knockouts of {KNOCKED_OUT} features": lambda: knock_out(few, contrast),

@@ -94,7 +94,7 @@ class Order:
     rules_first : bool
         The rules were hashed before discovery was read.
     candidates_first : bool
-        Candidates, dictionary and rank were hashed before any other family was read.
+        Candidates, dictionary and rank were hashed before any outcome of other families was read.
     frozen_first : bool
         The digest of the knockouts was frozen before any number that uses outcomes of other families existed.
     """

@@ -32,7 +32,7 @@ COLLECTIONS = ("panel", "sumstats", "estimates", "knockouts")
 SCANNED = ("estimation", "replication")
 """Splits that are scanned after the knockouts are frozen."""
 CANDIDATES = ("basis", "contrast_levels", "pilot.json")
-"""Parts that are hashed before any other family than those of discovery is read."""
+"""Parts that are hashed before an outcome of any other family than those of discovery is read."""
 
 
 class RunFolder(StoredParts):

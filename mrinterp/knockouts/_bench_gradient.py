@@ -19,7 +19,15 @@ from mrinterp.outcomes._logit_outcomes import Probability
 from mrinterp.outcomes._outcome_set import OutcomeSet
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["DRAWN", "PREDICTIONS", "beside_drawn", "blocks", "gradients", "predicted_contrast", "predicted_contrasts"]
+__all__ = [
+    "DRAWN",
+    "PREDICTIONS",
+    "beside_drawn",
+    "blocks",
+    "gradients",
+    "predicted_contrast",
+    "predicted_contrasts",
+]
 
 Array = NDArray[np.float64]
 

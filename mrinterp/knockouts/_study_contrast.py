@@ -91,6 +91,18 @@ def study_levels(network: CutNetwork, design: Design, basis: Basis) -> ContrastL
     return replace(found, meta=found.meta | {"splits": list(splits)})
 
 
+def learned_from(levels: ContrastLevels) -> str:
+    """What a study's low and high values were learned from, and for which values its intervals are."""
+    splits = levels.meta.get("splits", ["discovery"])
+    low, high = levels.quantiles
+    text = f"the {low:.0%} and {high:.0%} quantiles of clean activations, no outcome among them, of {levels.families} families"
+    if len(splits) == 1:
+        return f"{text} ({splits[0]}); intervals are of the contrast between exactly these values"
+    return (
+        f"{text} ({', '.join(splits[:-1])} and {splits[-1]}); that so few know them is part of the intervals"
+    )
+
+
 def pilot(
     plan: Plan, network: CutNetwork, design: Design, basis: Basis, levels: ContrastLevels, folder: Path | None
 ) -> dict[str, Any]:
@@ -216,12 +228,15 @@ def study_rectified(
     splits = predicted_splits(design) if name == "contrast" else ("replication",)
     bench = study_bench(network, design, basis.dictionary, split=splits, rows=own_half)
     contrast, widened = Contrast(levels=levels), name == "contrast" and is_small(design)
-    predicted, *apart = predicted_contrasts(bench, [contrast, *(group_contrasts(contrast) if widened else ())])
+    predicted, *apart = predicted_contrasts(
+        bench, [contrast, *(group_contrasts(contrast) if widened else ())]
+    )
     prompts = bench.table["prompt"].to_numpy()
     at = {p: i for i, p in enumerate(prompts.tolist())}
     own = np.array([at[p] for p in knockout.inputs["prompt"].tolist()])
     usable = bool(np.isfinite(predicted).any())
     given = (predicted[own], predicted, bench.family) if usable else (None, None, None)
     made = rectified_estimates(knockout, levels, *given)
-    made = replace(made, meta=made.meta | {"passes": passes(bench, len(own), int(usable))})
+    known = {"passes": passes(bench, len(own), int(usable)), "levels_from": learned_from(levels)}
+    made = replace(made, meta=made.meta | known)
     return with_levels_error(made, bench, contrast, np.stack(apart)) if widened else made

@@ -264,6 +264,7 @@ def _cautions(study: FinishedStudy) -> list[str]:
         f"Check {c['verdict']}: {c['name']}. {c['note']} {c.get('next_step') or ''}".rstrip() for c in bearing
     ]
     out += few_families(study)
+    out += _values_from(study)
     out += _held_back(study)
     out += caution(study)
     earlier = study.header["earlier_plans"]
@@ -273,7 +274,15 @@ def _cautions(study: FinishedStudy) -> list[str]:
             " this one: findings selected among plans hold less often."
         )
     tested = len(study.results)
-    out.append(f"Each interval has level 95% by itself; none is adjusted for the {tested} effects tested.")
+    drawn = any(k.meta.get("sampled_outcomes") for k in study.knockouts.values())
+    but = (
+        " but those of what is called causal of an outcome that is drawn (false coverage rate 5%)"
+        if drawn
+        else ""
+    )
+    out.append(
+        f"Each interval has level 95% by itself; none is adjusted for the {tested} effects tested{but}."
+    )
     return out
 
 
@@ -293,10 +302,17 @@ def few_families(study: FinishedStudy) -> list[str]:
     return [
         f"A small study: {every} families in all, {families} in the estimation split. Claims rest on contrasts of"
         f" {knocked} families, whose intervals allow for so few; estimates by instruments need {MIN_FAMILIES}, and theirs are"
-        " not for inference. Features and their values were learned on"
+        " not for inference. Features were learned on"
         f" {study.design.families('discovery')} families, and each half of the replication families is as small: that a"
         " claim is not confirmed says little here."
     ]
+
+
+def _values_from(study: FinishedStudy) -> list[str]:
+    """What low and high values were learned from, where claims rest on contrasts of them."""
+    rung = str(study.results["rests_on"].iloc[0])
+    said = study.estimates[rung].meta.get("levels_from") if rung in study.estimates else None
+    return [f"Low and high values of features: {said}."] if said else []
 
 
 def _held_back(study: FinishedStudy) -> list[str]:

@@ -73,7 +73,8 @@ class Findings(Steps):
 
     @property
     def contrast_levels(self) -> ContrastLevels:
-        """The low and the high natural value of every feature by token class, from the discovery split."""
+        """The low and the high natural value of every feature by token class, from clean activations of the discovery split,
+        in a study of fewer than 160 families of those of estimation and knockout too."""
         self._reach("discovery")
         return self._learn_levels()
 

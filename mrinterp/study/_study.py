@@ -48,7 +48,7 @@ class Study(Findings):
     Notes
     -----
     The order is the argument, and `STAGES` is the order: the rules are hashed before discovery is read; candidates,
-    dictionary and rank before any other family is read; knockouts are planned and run while no estimate exists, and
+    dictionary and rank before an outcome of any other family is read; knockouts are planned and run while no estimate exists, and
     their digests are frozen before one may be stored. Reading a result early (``Study.from_toml(f).estimates``)
     carries out the earlier stages first. What was done when is recorded in ``study.json``; a knockout is `blind` only
     where that record proves it.

@@ -8,11 +8,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.effects._ceiling import CEILINGS, ceilings
-from mrinterp.effects._claims import SIGN_VARIES, claim_table, claim_verdicts, confirmation, rests_on
+from mrinterp.effects._claims import (
+    SIGN_VARIES,
+    claim_table,
+    claim_verdicts,
+    claimed_intervals,
+    confirmation,
+    rests_on,
+)
 from mrinterp.effects._ladder import _gated
 from mrinterp.effects._rungs import rung_table
 from mrinterp.results import example
@@ -105,6 +113,28 @@ def test_what_other_values_move_is_not_negligible() -> None:
     drawn = knocked(rms_bound=bound, rms_upper=upper, meta={"sampled_outcomes": ["y"]})
     assert claim_verdicts(estimates, ROPE, drawn).ravel().tolist()[1:] == ["negligible"] * 3
     assert SIGN_VARIES not in claim_verdicts(estimates, ROPE, drawn)
+
+
+def test_intervals_of_what_is_called_of_draws_miss_one_in_twenty() -> None:
+    """24 features whose noise is far beyond most effects, 300 studies: plain intervals of what stands out miss often."""
+    rng, names = np.random.default_rng(1), tuple(f"f{i}" for i in range(24))
+    drawn, missed = np.array([True]), []
+    for _ in range(300):
+        truth = np.where(rng.random(24) < 0.15, 4.0, 0.05 * rng.standard_normal(24))
+        e = made(truth + rng.standard_normal(24), se=1.0, exposures=names, df=np.full((24, 1), 200.0))
+        p = 2 * stats.t.sf(np.maximum(np.abs(e.beta[:, 0]) - ROPE, 0), 200)
+        called = stats.false_discovery_control(p) <= 0.05
+        words = np.where(called, "causal", "indeterminate").astype(object)[:, None]
+        for ends in (claimed_intervals(e, words, drawn), (e.ci_lower, e.ci_upper)):
+            off = ((ends[0][:, 0] > truth) | (truth > ends[1][:, 0]))[called]
+            missed.append(off.mean() if called.any() else 0.0)
+        lower, upper = claimed_intervals(e, words, drawn)
+        assert ((lower[called] > ROPE) | (upper[called] < -ROPE)).all(), "outside the region too"
+        np.testing.assert_array_equal(lower[~called], e.ci_lower[~called])
+        np.testing.assert_array_equal(claimed_intervals(e, words, ~drawn)[0], e.ci_lower)
+    adjusted, plain = np.array(missed).reshape(-1, 2).mean(axis=0)
+    assert adjusted < 0.06
+    assert plain > 1.4 * adjusted
 
 
 def test_of_a_drawn_outcome_only_what_stands_out_among_all_features_is_causal() -> None:

@@ -14,8 +14,10 @@ import mrinterp
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.effects._ladder import without_tsls
-from mrinterp.knockouts._study_bench import clean_runs
-from mrinterp.knockouts._study_contrast import predicted_splits
+from mrinterp.knockouts._kinds.contrast import Contrast
+from mrinterp.knockouts._knock_out import knock_out
+from mrinterp.knockouts._study_bench import clean_runs, study_bench
+from mrinterp.knockouts._study_contrast import levels_splits, predicted_splits, study_rectified
 from mrinterp.report.terminal import precision_text
 from mrinterp.results import NotApplicable
 from mrinterp.study import Study
@@ -412,6 +414,26 @@ class TestSmallStudies:
         assert clean_runs(begun.design, predicted)["family"].nunique() == 30
         many = SimpleNamespace(runs=pd.DataFrame({"family": range(160)}))
         assert predicted_splits(cast("Design", many)) == ("estimation", "knockout")
+        assert levels_splits(cast("Design", many)) == ("discovery",)
+
+    def test_values_come_from_all_that_claims_stand_for_and_their_error_is_added(self, begun: Study) -> None:
+        levels, (split, rows) = begun.contrast_levels, begun._knocked_out()["contrast"]
+        assert levels.families == 30
+        assert levels.meta["splits"] == ["discovery", "estimation", "knockout"]
+        bench = study_bench(begun._network, begun.design, begun.basis.dictionary, None, split, rows)
+        knockout = knock_out(bench, Contrast(levels=levels))
+        study = (begun.plan, begun._network, begun.design, begun.basis, levels, knockout)
+        claimed, compared = (study_rectified(*study, name) for name in ("contrast", "judge"))
+        assert claimed.meta["families"] == begun.pilot["families"] == 10
+        assert claimed.meta["all_families"] == 30, "discovery joins the prediction"
+        assert (claimed.details["families"] == 10).all()
+        assert (claimed.details["levels_se"] > 0).all()
+        np.testing.assert_allclose(
+            claimed.se, np.hypot(claimed.details["stated_se"], claimed.details["levels_se"])
+        )
+        assert (claimed.ci_upper - claimed.ci_lower > 2 * claimed.details["stated_se"]).all()
+        assert "30 families (discovery, estimation and knockout)" in claimed.meta["levels_from"]
+        assert "levels_se" not in compared.details
 
     def test_claims_on_instruments_still_need_forty_in_each_split(
         self, tiny_encoder: Path, tmp_path: Path

@@ -89,7 +89,8 @@ def rectified_contrast(
     -----
     Unbiased whatever the gradient says: beta = mean over all families of lam g + mean over the knocked-out ones of
     C - lam g, g the prediction and C the knockout. The interval is for families like the bench's. One discrete outcome or
-    a draw has no gradient: its knockouts stand alone.
+    a draw has no gradient: its knockouts stand alone. The contrast is the one between the low and high values stated: that few
+    families know these badly is no part of the interval (``benchmarks/results/small_studies.md``).
 
     Not valid where the bench's families were chosen by what the network does on them.
 
