@@ -238,7 +238,7 @@ def minilm(run: Path, runs: int = 24) -> list[str]:
     )
     gap = truth - alone[:, 0]
     return [
-        f"{len(truth)} features of layer 3, {bench.prompts} prompts of {len(np.unique(bench.family))} families, yes or no drawn once a run;"
+        f"`python benchmarks/effects/site_experiment.py --minilm`: {len(truth)} features of layer 3, {bench.prompts} prompts of {len(np.unique(bench.family))} families, yes or no drawn once a run;"
         f" {DRAWS} draws x {len(SEEDS)} seeds of settings. In units of the ROPE, .02 sd of the outcome as drawn ({rope:.4f} per natural"
         f" sd) and of its probability ({strict:.4f}):",
         "",

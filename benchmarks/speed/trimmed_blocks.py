@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 
 from mrinterp.adapters._like_lengths import LikeLengths
 from mrinterp.core.basis import Dictionary
-from mrinterp.core.design import SPLITS
 from mrinterp.features._directions import Directions
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._contrast_levels import contrast_levels
@@ -91,13 +90,6 @@ class Shipped:
             family=runs["family"].to_numpy()[self.knocked],
             block=64,
         )
-
-    def tokens(self) -> float:
-        """Tokens that all scanned runs take in groups of like length, as a share of what they take padded."""
-        viewed = self.fresh()
-        rows = np.concatenate([self.design.rows(s) for s in SPLITS if s != "knockout"])
-        lengths = viewed.lengths[self.design.runs["input"].to_numpy()[rows]]
-        return float(LikeLengths.of(lengths, 64).length.mean() / self.network.inputs.mask.shape[1])
 
     def scan(self) -> Work:
         viewed = self.fresh()
@@ -256,14 +248,12 @@ def main() -> None:
     lines = [
         "# Time",
         "",
-        f"`python benchmarks/speed/trimmed_blocks.py`: MiniLM, the shipped study, blocks of 64, CPU seconds, median of {given.pairs} pairs.",
+        f"`python benchmarks/speed/trimmed_blocks.py`: MiniLM, the shipped study, blocks of 64, CPU seconds, median of {given.pairs} pairs of {given.runs} runs.",
         "Padded to the plan's 24 tokens, and cut to the longest text of a group of like length:",
         "",
         "| work | padded | trimmed | ratio (quartiles) | largest difference, sd |",
         "|---|---|---|---|---|",
         *trimmed,
-        "",
-        f"All scanned runs of the study take {shipped.tokens():.2f} of the tokens that they take padded.",
         "",
         "Two-stage least squares on the study's doses (estimation split), through `linearmodels` and by Cholesky:",
         "",

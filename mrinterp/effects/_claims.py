@@ -25,7 +25,6 @@ __all__ = [
     "at_stated_values",
     "claim_table",
     "claim_verdicts",
-    "claimed_intervals",
     "confirmation",
     "rests_on",
     "shift_estimates",
@@ -150,7 +149,7 @@ def _stand_out(estimates: Estimates, half: Array) -> NDArray[np.bool_]:
     return np.asarray(stats.false_discovery_control(np.where(np.isnan(p), 1.0, p), axis=0) <= FALSE_RATE)
 
 
-def claimed_intervals(estimates: Estimates, words: Words, drawn: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _claimed_intervals(estimates: Estimates, words: Words, drawn: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Ends (F, O) of intervals; wider for what is called causal of outcomes that are ``drawn`` (O,), because it was chosen.
 
     Of F features R are called at a false discovery rate of .05; their intervals have the level 1 - .05 R/F, so that of the
@@ -299,8 +298,8 @@ def claim_table(
     Returns
     -------
     DataFrame
-        Largest effect first. ``effect, ci_lower, ci_upper`` per natural sd (wider for what is called causal of a drawn outcome:
-        `claimed_intervals`); ``knockout*`` the judge; ``replication*`` the
+        Largest effect first. ``effect, ci_lower, ci_upper`` per natural sd (wider for what is called causal of a drawn
+        outcome, at a false coverage rate of .05); ``knockout*`` the judge; ``replication*`` the
         estimate once more; ``resampled`` the root mean square change under resampling over the root of 2; ``per_firing``
         whether the feature rarely fires, ``share_firing`` at which share of tokens, and ``as_it_is, as_it_is_lower,
         as_it_is_upper`` what its firing does, Y(as it is) - Y(low) by the knockouts alone, on the scale of the effects; ``ceiling``
@@ -319,7 +318,7 @@ def claim_table(
     if own.any():  # a shift cannot judge the claim that it makes
         bearing[own] = np.where(said[own] == "causal", "no knockout", "")
     drawn = np.isin(primary.outcomes, contrast.meta.get("sampled_outcomes", []))
-    lower, upper = claimed_intervals(primary, said, drawn)
+    lower, upper = _claimed_intervals(primary, said, drawn)
     columns = {
         "feature": frame["exposure"],
         "label": np.repeat(np.array(labels, dtype=object), O),

@@ -17,7 +17,7 @@ from mrinterp.effects._claims import (
     SIGN_VARIES,
     claim_table,
     claim_verdicts,
-    claimed_intervals,
+    _claimed_intervals,
     confirmation,
     rests_on,
 )
@@ -125,13 +125,13 @@ def test_intervals_of_what_is_called_of_draws_miss_one_in_twenty() -> None:
         p = 2 * stats.t.sf(np.maximum(np.abs(e.beta[:, 0]) - ROPE, 0), 200)
         called = stats.false_discovery_control(p) <= 0.05
         words = np.where(called, "causal", "indeterminate").astype(object)[:, None]
-        for ends in (claimed_intervals(e, words, drawn), (e.ci_lower, e.ci_upper)):
+        for ends in (_claimed_intervals(e, words, drawn), (e.ci_lower, e.ci_upper)):
             off = ((ends[0][:, 0] > truth) | (truth > ends[1][:, 0]))[called]
             missed.append(off.mean() if called.any() else 0.0)
-        lower, upper = claimed_intervals(e, words, drawn)
+        lower, upper = _claimed_intervals(e, words, drawn)
         assert ((lower[called] > ROPE) | (upper[called] < -ROPE)).all(), "outside the region too"
         np.testing.assert_array_equal(lower[~called], e.ci_lower[~called])
-        np.testing.assert_array_equal(claimed_intervals(e, words, ~drawn)[0], e.ci_lower)
+        np.testing.assert_array_equal(_claimed_intervals(e, words, ~drawn)[0], e.ci_lower)
     adjusted, plain = np.array(missed).reshape(-1, 2).mean(axis=0)
     assert adjusted < 0.06
     assert plain > 1.4 * adjusted
