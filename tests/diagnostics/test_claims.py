@@ -15,9 +15,9 @@ from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.effects._ceiling import CEILINGS, ceilings
 from mrinterp.effects._claims import (
     SIGN_VARIES,
+    _claimed_intervals,
     claim_table,
     claim_verdicts,
-    _claimed_intervals,
     confirmation,
     rests_on,
 )
