@@ -211,7 +211,7 @@ def main() -> None:
     lines = [
         "# Studies of few families",
         "",
-        f"`python benchmarks/effects/small_studies.py`, {given.studies} studies a row. Studies of 40 families x 3 prompts, 10 of them knocked",
+        f"`python benchmarks/effects/small_studies.py --studies {given.studies}`, so many a row. Studies of 40 families x 3 prompts, 10 of them knocked",
         "out. Aim .95. `estimation`: the prediction on the families of estimation and knockout; `discovery too`: on those of",
         "discovery besides, as studies of fewer than 160 families do; `halves`: cross-fitted. Low and high values from discovery",
         "(or from the other half), for the contrast at exactly these.",

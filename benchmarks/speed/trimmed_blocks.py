@@ -248,7 +248,7 @@ def main() -> None:
     lines = [
         "# Time",
         "",
-        f"`python benchmarks/speed/trimmed_blocks.py`: MiniLM, the shipped study, blocks of 64, CPU seconds, median of {given.pairs} pairs of {given.runs} runs.",
+        f"`python benchmarks/speed/trimmed_blocks.py --pairs {given.pairs} --runs {given.runs}`: MiniLM, the shipped study, blocks of 64, CPU seconds, median of {given.pairs} pairs of {given.runs} runs.",
         "Padded to the plan's 24 tokens, and cut to the longest text of a group of like length:",
         "",
         "| work | padded | trimmed | ratio (quartiles) | largest difference, sd |",
