@@ -1,8 +1,11 @@
 from ._agreement import agreement as agreement
+from ._borrowed import borrowed_effects as borrowed_effects
 from ._claim_checks import claim_checks as claim_checks
+from ._co_activation import co_activation_map as co_activation_map
 from ._diagnose import diagnose as diagnose
 from ._manipulation import identification_checks as identification_checks
 from ._manipulation import manipulation_checks as manipulation_checks
+from ._manipulation import placebo_check as placebo_check
 from ._rerun import compare_claims as compare_claims
 from ._specification import specification_checks as specification_checks
 from ._steiger import steiger_by_instrument as steiger_by_instrument

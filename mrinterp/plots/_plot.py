@@ -22,6 +22,8 @@ FIGURES = {
     "AlignmentSearch": "_abstraction.alignment_search.alignment_search",
     "AttributionScores": "_study.attribution_scores.attribution_scores",
     "AttributionTable": "_study.attribution_vs_knockout.attribution_vs_knockout",
+    "BorrowedEffects": "_diagnostics.borrowed_parts.borrowed_parts",
+    "CoActivationMap": "_diagnostics.co_activation.co_activation_clusters",
     "Coloc": "_coloc.coloc_matrix.coloc_matrix",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
     "ContrastLevels": "_study.contrast_ranges.contrast_ranges",

@@ -5,8 +5,11 @@ from ._against_random import RankAmongRandom as RankAmongRandom
 from ._agreement import Agreement as Agreement
 from ._attribution_scores import AttributionScores as AttributionScores
 from ._attribution_table import AttributionTable as AttributionTable
+from ._borrowed_effects import BorrowedEffect as BorrowedEffect
+from ._borrowed_effects import BorrowedEffects as BorrowedEffects
 from ._check import Check as Check
 from ._check import NotApplicable as NotApplicable
+from ._co_activation_map import CoActivationMap as CoActivationMap
 from ._coloc import Coloc as Coloc
 from ._coloc import ColocPair as ColocPair
 from ._contrast_levels import ContrastLevels as ContrastLevels

@@ -17,7 +17,9 @@ from mrinterp.results._against_random import PER, AgainstRandom
 from mrinterp.results._agreement import SCORES, Agreement
 from mrinterp.results._attribution_scores import AttributionScores
 from mrinterp.results._attribution_table import AttributionTable
+from mrinterp.results._borrowed_effects import BYPASS, BorrowedEffects
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._co_activation_map import CoActivationMap
 from mrinterp.results._coloc import Coloc
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.direct_effect import DOWNSTREAM, DirectEffect
@@ -440,6 +442,29 @@ def _change_table(before: Any) -> pd.DataFrame:
     return table.assign(lower=0.05, upper=0.15, boot_lower=0.06, boot_upper=0.14, changed=0.5, status="ok")
 
 
+def _borrowed_effects(maker: _Maker, made: Given) -> Given:
+    S = len(made["sources"])
+    total = made["own"] + made["borrowed"].sum(axis=1) + made["left"]
+    return {
+        "sources": (*made["sources"][:-1], BYPASS),
+        "member": np.full(len(made["features"]), -1),
+        "correlation": np.tile(np.append(np.linspace(0.9, 0.1, S - 1), np.nan), (len(made["features"]), 1)),
+        "total": total,
+        "unit": "logits per sd",
+    }
+
+
+def _co_activation_map(maker: _Maker, made: Given) -> Given:
+    K, F = len(made["leads"]), len(made["features"])
+    centers = made["centers"] / np.linalg.norm(made["centers"], axis=1, keepdims=True)
+    return {
+        "centers": centers,
+        "cluster": np.arange(F) % K,
+        "similarity": np.full(F, 0.9),
+        "strength": np.full(F, 8.0),
+    }
+
+
 def _confounder_removal(maker: _Maker, made: Given) -> Given:
     N = len(made["before"])
     inputs = pd.DataFrame({"input": np.arange(N), "family": np.arange(N), "group": _cycled(CUE_GROUPS, (N,))})
@@ -534,6 +559,8 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AlignmentSearch": (AlignmentSearch, _alignment_search),
     "AttributionScores": (AttributionScores, _attribution_scores),
     "AttributionTable": (AttributionTable, _attribution_table),
+    "BorrowedEffects": (BorrowedEffects, _borrowed_effects),
+    "CoActivationMap": (CoActivationMap, _co_activation_map),
     "Coloc": (Coloc, _coloc),
     "ConfounderRemoval": (ConfounderRemoval, _confounder_removal),
     "Diagnosis": (Diagnosis, _diagnosis),

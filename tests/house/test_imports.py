@@ -76,7 +76,9 @@ WITHIN = {
         "profile": {"tests"},
         "agreement": {"clustered", "tests"},
     },
-    "plots": {r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction")},
+    "plots": {
+        r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction", "_diagnostics")
+    },
     "results": {r: set() for r in ("_designs", "_edits", "_abstraction")},
 }
 """Rooms within a room, and which of their neighbors they may import."""

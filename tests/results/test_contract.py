@@ -27,7 +27,7 @@ PARTS = sorted(n for n, t in PUBLIC.items() if is_dataclass(t) and n not in TYPE
 """What a result's cells and entries are: they print as a sentence."""
 
 LONE_AXES = {
-    ("Coloc", "G"), ("MinimalSet", "R"), ("FineMapping", "L"), ("AlignmentSearch", "steps"), ("AlignmentSearch", "V"),
+    ("Coloc", "G"), ("MinimalSet", "R"), ("FineMapping", "L"), ("AlignmentSearch", "steps"), ("AlignmentSearch", "V"), ("CoActivationMap", "D"),
     ("Faithfulness", "D"), ("DoseResponse", "D"), ("KnockoutEffects", "P"), ("ConfounderRemoval", "N"), ("Pruning", "P"),
     ("Epistasis", "M"), ("InterchangeAccuracy", "R"), ("InterchangeAccuracy", "M"),
 }  # fmt: skip

@@ -1,0 +1,332 @@
+"""The co-activation decomposition of runs, and how sources are put into groups and results into their places."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mrinterp.core.checks import checked_numbers_of, checked_type
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import Panel
+from mrinterp.core.shown import listed
+from mrinterp.mr._runs.run_level import DEAD, FLAT, MIN_PARTIAL_VARIANCE, RunData, run_data
+from mrinterp.results._borrowed_effects import BYPASS, BorrowedEffects
+from mrinterp.results._check import NotApplicable
+from mrinterp.results._estimates import Estimates
+from mrinterp.stats.clustered.borrowed import BorrowedParts, Layout, borrowed_parts, forward_choice, run_sums
+from mrinterp.stats.clustered.dependence import DependentSet, changes_beyond_rounding, dependent_sets
+from mrinterp.stats.clustered.least_squares import families_of
+from mrinterp.stats.tests.tails import critical_value
+
+__all__ = [
+    "MOST_CHOSEN",
+    "NO_SOURCE",
+    "all_at_once",
+    "given_effects",
+    "grouped",
+    "made_result",
+    "near_copies",
+    "run_borrowed",
+]
+
+Array = NDArray[np.float64]
+Ints = NDArray[np.int_]
+
+MOST_JOINT = 400
+"""Features that are all held against one another; beyond it, sources are chosen."""
+
+MOST_CHOSEN = 40
+"""Sources that are chosen at most."""
+
+ROWS_PER_COLUMN = 3
+"""Runs (or instruments) that a column of a joint fit needs, so that all features may be sources."""
+
+NO_SOURCE = "no feature explains the outcome beyond chance, and there is no bypass"
+
+
+def all_at_once(features: int, columns: int, rows: int) -> bool:
+    """Whether all features can be held against one another."""
+    return features <= MOST_JOINT and columns * ROWS_PER_COLUMN <= rows
+
+
+def run_borrowed(
+    panel: Panel, rank: int | None, wanted: Ints | None, effects: Estimates | None, level: float
+) -> BorrowedEffects | NotApplicable:
+    """The decomposition of a panel's changes, with the wanted sources or with those that the rows allow."""
+    run = _many_features(panel, rank) if len(panel.feature_names) > MOST_JOINT else run_data(panel, rank)
+    families, names = families_of(run.change.family)
+    kept = run.columns if wanted is None else np.intersect1d(run.columns, _kept_for(run, wanted))
+    held = len(kept) + run.R.shape[1] + run.change.absorbed
+    rows, note = np.arange(len(families)), ""
+    if wanted is None and not all_at_once(len(kept), held, len(families)):
+        first = families % 2 == 0
+        place = forward_choice(run.X[first], run.Y[first], run.R[first], MOST_CHOSEN)
+        kept, rows = np.sort(run.columns[place]), np.flatnonzero(~first)
+        note = f"{len(kept)} sources chosen on {(len(names) + 1) // 2} families, estimated on the others"
+    if not len(kept) + run.R.shape[1]:
+        return NotApplicable(NO_SOURCE, "borrowed effects")
+    return _on_rows(run, kept, rows, families, effects, level, note)
+
+
+def _many_features(panel: Panel, rank: int | None) -> RunData:
+    """As `run_data`, without the search for dependent sets among all features, whose cost grows with their cube."""
+    change = panel.changes()
+    live = np.flatnonzero(changes_beyond_rounding(change.features, np.asarray(panel.features)))
+    dead = np.setdiff1d(np.arange(len(panel.feature_names)), live)
+    one = int(live[0]) if len(live) else 0
+    few = run_data(
+        replace(
+            panel,
+            features=panel.features[:, [one]],
+            feature_names=panel.feature_names[one : one + 1],
+            labels=panel.labels[one : one + 1],
+        ),
+        rank,
+    )
+    X = change.features if not len(dead) else change.features[:, live]
+    return replace(few, panel=panel, change=change, X=X, columns=live, dead=dead)
+
+
+def _kept_for(run: RunData, wanted: Ints) -> Ints:
+    """The columns that stand for the wanted features: of dependent ones those that they are made of."""
+    sets = [s.kept for s in run.sets if set(s.members) & set(wanted.tolist())]
+    return np.unique(np.concatenate([wanted, *(np.array(k) for k in sets)]).astype(int))
+
+
+@dataclass(frozen=True, eq=False)
+class Sources:
+    """Base columns in the order of their sources: ``order`` among the kept features, names, and who belongs where."""
+
+    order: Ints
+    starts: Ints
+    names: tuple[str, ...]
+    own: Ints
+    spanned: NDArray[np.bool_]
+    with_bypass: list[int]
+
+
+def _on_rows(
+    run: RunData,
+    kept: Ints,
+    rows: Ints,
+    families: Ints,
+    effects: Estimates | None,
+    level: float,
+    note: str,
+) -> BorrowedEffects | NotApplicable:
+    """The decomposition on some rows of a panel's changes."""
+    panel, change = run.panel, run.change
+    live = np.setdiff1d(np.arange(len(panel.feature_names)), run.dead)
+    base, columns, R, Y = (
+        a[rows] for a in (change.features[:, kept], change.features[:, live], run.R, run.Y)
+    )
+    still = ~(base**2).sum(axis=0).astype(bool)
+    if still.any() or not (columns**2).sum(axis=0).all():
+        name = panel.feature_names[int((kept[still] if still.any() else live)[0])]
+        return NotApplicable(f"{name} does not change in the families that are estimated on", "sources")
+    found = grouped(panel.feature_names, run.sets, kept, live, np.concatenate([base, R], axis=1))
+    Z = np.concatenate([base[:, found.order], R], axis=1)
+    starts = found.starts if not R.shape[1] else np.append(found.starts, len(kept))
+    names = found.names + ((BYPASS,) if R.shape[1] else ())
+    own, spanned, near = near_copies(Z, columns, found, len(kept))
+    code, which = np.unique(families[rows], return_inverse=True)
+    clusters = (run_sums(Z[which == c], columns[which == c], Y[which == c]) for c in range(len(code)))
+    given = (
+        None
+        if effects is None
+        else given_effects(effects, panel.feature_names, panel.outcome_names, kept[found.order], R.shape[1])
+    )
+    try:
+        parts = borrowed_parts(run_sums(Z, columns, Y), clusters, Layout(starts, own, spanned), given)
+    except np.linalg.LinAlgError:
+        return NotApplicable(
+            "one family alone tells some of the sources apart: give more families", "sources"
+        )
+    words = dict.fromkeys(np.flatnonzero(run.flat), FLAT)
+    unit = f"{panel.units['outcome']} per {panel.units['feature']}"
+    meta = {"level_of": "runs", "clusters": len(code), "rank": int(R.shape[1]), "chosen": note}
+    for k in found.with_bypass:
+        near[np.flatnonzero(live == k)[0]] = "cannot be told apart from the bypass: lower its rank"
+    return made_result(
+        panel.feature_names,
+        panel.outcome_names,
+        names,
+        parts,
+        live,
+        own,
+        near,
+        starts,
+        words,
+        unit,
+        level,
+        meta,
+    )
+
+
+def grouped(
+    features: Sequence[str], sets: Sequence[DependentSet], kept: Ints, live: Ints, base: Array
+) -> Sources:
+    """Base features put into groups that cannot be told apart, and the group of every live feature."""
+    place = {int(k): i for i, k in enumerate(kept)}
+    label = np.arange(len(kept))
+    with_bypass: list[int] = []
+    members: dict[int, set[int]] = {i: {int(k)} for i, k in enumerate(kept)}
+    belongs: dict[int, int] = {int(k): i for i, k in enumerate(kept)}
+    for one in sets:
+        inside = [place[k] for k in one.kept if k in place]
+        if len(inside) < len(one.kept):
+            continue
+        label[np.isin(label, label[inside])] = label[inside[0]]
+        for m in one.members:
+            belongs[m] = inside[0]
+            members[inside[0]].add(m)
+    for near in dependent_sets(base, MIN_PARTIAL_VARIANCE):
+        inside = [m for m in near.members if m < len(kept)]
+        if len(inside) < len(near.members):
+            with_bypass += [int(kept[m]) for m in inside]
+        if len(inside) > 1:
+            label[np.isin(label, label[inside])] = label[inside[0]]
+    order = np.lexsort((np.arange(len(kept)), label))
+    values, starts, group = np.unique(label[order], return_index=True, return_inverse=True)
+    of_base = np.empty(len(kept), int)
+    of_base[order] = group
+    names = []
+    for g in range(len(values)):
+        inside = sorted(set().union(*(members[int(i)] for i in np.flatnonzero(of_base == g))))
+        named = [features[m] for m in inside]
+        names.append(named[0] if len(named) == 1 else f"any of {listed(named)}")
+    own = np.array([of_base[belongs[int(k)]] if int(k) in belongs else -1 for k in live])
+    return Sources(order, starts, tuple(names), own, own >= 0, with_bypass)
+
+
+def near_copies(
+    Z: Array, columns: Array, found: Sources, features: int
+) -> tuple[Ints, NDArray[np.bool_], dict[int, str]]:
+    """Features outside of the base that it makes up all but entirely: near copies join their source."""
+    own, spanned = found.own.copy(), found.spanned.copy()
+    words: dict[int, str] = {}
+    beside = np.flatnonzero(~spanned)
+    if not len(beside):
+        return own, spanned, words
+    length = np.einsum("nf,nf->f", columns, columns)
+    scale = np.sqrt(np.einsum("nd,nd->d", Z, Z))
+    cross = (Z / scale).T @ columns[:, beside]
+    fitted = (cross * np.linalg.solve((Z / scale).T @ (Z / scale), cross)).sum(axis=0)
+    cosine = cross[:features] ** 2 / length[beside]
+    for i, k in enumerate(beside):
+        if length[k] - fitted[i] >= MIN_PARTIAL_VARIANCE * length[k]:
+            continue
+        spanned[k] = True
+        best = int(np.argmax(cosine[:, i])) if features else 0
+        if features and cosine[best, i] > 1.0 - MIN_PARTIAL_VARIANCE:
+            own[k] = int(np.searchsorted(found.starts, best, side="right")) - 1
+            words[int(k)] = f"cannot be told apart from {found.names[own[k]]}"
+        else:
+            words[int(k)] = (
+                "the sources and the bypass together make it up: it has no part of its own that could be told"
+            )
+    return own, spanned, words
+
+
+def given_effects(
+    effects: Estimates, features: Sequence[str], outcomes: Sequence[str], kept: Ints, rank: int
+) -> tuple[Array, Array]:
+    """Effects of the base columns and their errors from another method; those of the bypass are not known: 0."""
+    checked_type(effects, "effects", Estimates, "Give the result of an estimator")
+    if tuple(effects.outcomes) != tuple(outcomes):
+        raise InputError("effects", f"outcomes {listed(effects.outcomes)}", f"Give {listed(outcomes)}")
+    names = [features[k] for k in kept]
+    at = checked_numbers_of(names, "effects", list(effects.exposures), numbers=False)
+    beta, se = effects.beta[at], effects.se[at]
+    bad = np.argwhere(~np.isfinite(beta) | ~np.isfinite(se))
+    if len(bad):
+        raise InputError(
+            f"effects of {names[bad[0][0]]!r}", "no number", "Name the features that have one as sources"
+        )
+    nothing = np.zeros((rank, beta.shape[1]))
+    return np.concatenate([beta, nothing]), np.concatenate([se, nothing])
+
+
+def made_result(
+    features: tuple[str, ...],
+    outcomes: tuple[str, ...],
+    sources: tuple[str, ...],
+    parts: BorrowedParts,
+    live: Ints,
+    own: Ints,
+    near: dict[int, str],
+    starts: Ints,
+    flat: dict[Any, str],
+    unit: str,
+    level: float,
+    meta: dict[str, Any],
+    still: dict[int, str] | None = None,
+) -> BorrowedEffects:
+    """Parts of the live features put in their places among all of them, with words for what cannot be told apart."""
+    F, O = len(features), len(outcomes)
+
+    def wide(values: Array) -> Array:
+        out = np.full((F, *values.shape[1:]), np.nan)
+        out[live] = values
+        return out
+
+    df = float(max(parts.clusters - 1, 1))
+    status = np.full((F, O), "ok", dtype=object)
+    for k in np.setdiff1d(np.arange(F), live):
+        status[k] = DEAD if still is None else still[int(k)]
+    _say_not_told_apart(status, parts, live, sources, float(critical_value(level, df)))
+    for k, word in near.items():
+        status[live[k]] = word
+    for o, word in flat.items():
+        status[:, o] = word
+    member = np.full(F, -1)
+    member[live] = own
+    return BorrowedEffects(
+        features=features,
+        sources=sources,
+        outcomes=outcomes,
+        total=wide(parts.total),
+        total_se=wide(parts.total_se),
+        own=wide(parts.own),
+        own_se=wide(parts.own_se),
+        borrowed=wide(parts.borrowed),
+        borrowed_se=wide(parts.borrowed_se),
+        left=wide(parts.left),
+        left_se=wide(parts.left_se),
+        own_and_largest_se=wide(parts.own_and_largest_se),
+        correlation=wide(_of_sources(parts.cosine, starts, BYPASS in sources)),
+        member=member,
+        status=status,
+        df=df,
+        level=level,
+        unit=unit,
+        meta=meta,
+    )
+
+
+def _of_sources(cosine: Array, starts: Ints, bypass: bool) -> Array:
+    """The largest correlation (F, S) with a column of each source, with its sign; nan with the bypass."""
+    high, low = np.maximum.reduceat(cosine, starts, axis=1), np.minimum.reduceat(cosine, starts, axis=1)
+    found = np.where(high >= -low, high, low)
+    if bypass:
+        found[:, -1] = np.nan
+    return found
+
+
+def _say_not_told_apart(
+    status: NDArray[Any], parts: BorrowedParts, live: Ints, sources: tuple[str, ...], critical: float
+) -> None:
+    """Where own and largest borrowed part may each be 0, and both together are not."""
+    most = np.take_along_axis(parts.borrowed, parts.largest[:, None, :], axis=1)[:, 0]
+    error = np.take_along_axis(parts.borrowed_se, parts.largest[:, None, :], axis=1)[:, 0]
+    unclear = (np.abs(parts.own) <= critical * parts.own_se) & (np.abs(most) <= critical * error)
+    unclear &= np.abs(parts.own + most) > critical * parts.own_and_largest_se
+    for f, o in np.argwhere(unclear):
+        source = sources[parts.largest[f, o]]
+        status[live[f], o] = (
+            f"cannot be told apart from {source}: each part alone may be 0, both together are not"
+        )

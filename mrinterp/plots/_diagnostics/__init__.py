@@ -1,0 +1,1 @@
+"""Figures of assumptions, confounders and controls."""
