@@ -6,7 +6,9 @@ from ._diagnose import diagnose as diagnose
 from ._manipulation import identification_checks as identification_checks
 from ._manipulation import manipulation_checks as manipulation_checks
 from ._manipulation import placebo_check as placebo_check
+from ._negative_controls import negative_controls as negative_controls
 from ._rerun import compare_claims as compare_claims
+from ._sensitivity import sensitivity as sensitivity
 from ._specification import specification_checks as specification_checks
 from ._steiger import steiger_by_instrument as steiger_by_instrument
 from ._steiger import steiger_test as steiger_test

@@ -45,6 +45,8 @@ MOST_CHOSEN = 40
 ROWS_PER_COLUMN = 3
 """Runs (or instruments) that a column of a joint fit needs, so that all features may be sources."""
 
+ONE_FAMILY = "it changes in fewer than two of the families that are estimated on: no error can be measured"
+
 NO_SOURCE = "no feature explains the outcome beyond chance, and there is no bypass"
 
 
@@ -121,19 +123,21 @@ def _on_rows(
     """The decomposition on some rows of a panel's changes."""
     panel, change = run.panel, run.change
     live = np.setdiff1d(np.arange(len(panel.feature_names)), run.dead)
-    base, columns, R, Y = (
-        a[rows] for a in (change.features[:, kept], change.features[:, live], run.R, run.Y)
-    )
-    still = ~(base**2).sum(axis=0).astype(bool)
-    if still.any() or not (columns**2).sum(axis=0).all():
-        name = panel.feature_names[int((kept[still] if still.any() else live)[0])]
-        return NotApplicable(f"{name} does not change in the families that are estimated on", "sources")
+    code, which = np.unique(families[rows], return_inverse=True)
+    moved = change.features[np.ix_(rows, live)] != 0
+    twice = sum(moved[which == c].any(axis=0).astype(int) for c in range(len(code))) >= 2
+    still = dict.fromkeys(run.dead.tolist(), DEAD) | dict.fromkeys(live[~twice].tolist(), ONE_FAMILY)
+    live = live[twice]
+    kept = np.intersect1d(kept, live)
+    if not len(kept) + run.R.shape[1]:
+        return NotApplicable(NO_SOURCE, "borrowed effects")
+    base, columns = change.features[np.ix_(rows, kept)], change.features[np.ix_(rows, live)]
+    R, Y = run.R[rows], run.Y[rows]
     found = grouped(panel.feature_names, run.sets, kept, live, np.concatenate([base, R], axis=1))
     Z = np.concatenate([base[:, found.order], R], axis=1)
     starts = found.starts if not R.shape[1] else np.append(found.starts, len(kept))
     names = found.names + ((BYPASS,) if R.shape[1] else ())
     own, spanned, near = near_copies(Z, columns, found, len(kept))
-    code, which = np.unique(families[rows], return_inverse=True)
     clusters = (run_sums(Z[which == c], columns[which == c], Y[which == c]) for c in range(len(code)))
     given = (
         None
@@ -164,6 +168,7 @@ def _on_rows(
         unit,
         level,
         meta,
+        still,
     )
 
 
@@ -264,7 +269,7 @@ def made_result(
     unit: str,
     level: float,
     meta: dict[str, Any],
-    still: dict[int, str] | None = None,
+    still: dict[int, str],
 ) -> BorrowedEffects:
     """Parts of the live features put in their places among all of them, with words for what cannot be told apart."""
     F, O = len(features), len(outcomes)
@@ -277,7 +282,7 @@ def made_result(
     df = float(max(parts.clusters - 1, 1))
     status = np.full((F, O), "ok", dtype=object)
     for k in np.setdiff1d(np.arange(F), live):
-        status[k] = DEAD if still is None else still[int(k)]
+        status[k] = still[int(k)]
     _say_not_told_apart(status, parts, live, sources, float(critical_value(level, df)))
     for k, word in near.items():
         status[live[k]] = word

@@ -17,6 +17,7 @@ from ._designs.set_shares import set_shares as set_shares
 from ._designs.specificity import specificity as specificity
 from ._diagnostics.borrowed_parts import borrowed_parts as borrowed_parts
 from ._diagnostics.co_activation import co_activation_clusters as co_activation_clusters
+from ._diagnostics.control_quantiles import control_quantiles as control_quantiles
 from ._edits.confounder_removal import confounder_removal as confounder_removal
 from ._edits.pruning import pruning as pruning
 from ._edits.vestigial_features import vestigial_features as vestigial_features

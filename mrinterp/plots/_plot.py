@@ -40,6 +40,7 @@ FIGURES = {
     "KnockoutEffects": "_study.knockout_effects.knockout_effects",
     "MRData": "_mr.scatter.mr_scatter",
     "MinimalSet": "_designs.minimal_set_path.minimal_set_path",
+    "NegativeControls": "_diagnostics.control_quantiles.control_quantiles",
     "NetworkDescription": "_study.network_sites.network_sites",
     "OrderedKnockouts": "_designs.ordered_knockouts.ordered_knockouts_curve",
     "Panel": "_study.run_changes.run_changes",

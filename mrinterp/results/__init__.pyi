@@ -44,8 +44,10 @@ from ._fine_mapping import CredibleSet as CredibleSet
 from ._fine_mapping import FineMapping as FineMapping
 from ._kind_comparison import KindComparison as KindComparison
 from ._knockout_effects import KnockoutEffects as KnockoutEffects
+from ._negative_controls import NegativeControls as NegativeControls
 from ._network_description import NetworkDescription as NetworkDescription
 from ._result import Result as Result
+from ._sensitivity import Sensitivity as Sensitivity
 from ._sweep_results import SweepResults as SweepResults
 from ._trait_clusters import TraitCluster as TraitCluster
 from ._trait_clusters import TraitClusters as TraitClusters

@@ -79,7 +79,7 @@ class BorrowedEffect:
             parts.append(f"{_number(row)} borrowed from {row['source']}{near}")
         others = borrowed.iloc[NAMED:]
         if len(others):
-            parts.append(f"{others['effect'].sum():.2g} from {len(others)} others together")
+            parts.append(f"{others['effect'].sum():.2g} from the rest ({len(others)})")
         left = rows.loc["left"]
         if abs(left["effect"]) > 1e-9 * max(abs(self.total), 1e-300):
             parts.append(f"{_number(left)} left unexplained or from sampling error")

@@ -41,8 +41,10 @@ from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.results._network_description import NetworkDescription
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
+from mrinterp.results._sensitivity import Sensitivity
 from mrinterp.results._sweep_results import SweepResults
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
 
@@ -465,6 +467,11 @@ def _co_activation_map(maker: _Maker, made: Given) -> Given:
     }
 
 
+def _negative_controls(maker: _Maker, made: Given) -> Given:
+    ends = {"mean": 0.1, "mean_lower": -0.2, "mean_upper": 0.4, "sd": 1.2, "sd_lower": 0.9, "sd_upper": 1.6}
+    return {**ends, "effective": float(len(made["controls"])), "method": "likelihood", "test_neglog10p": 0.5}
+
+
 def _confounder_removal(maker: _Maker, made: Given) -> Given:
     N = len(made["before"])
     inputs = pd.DataFrame({"input": np.arange(N), "family": np.arange(N), "group": _cycled(CUE_GROUPS, (N,))})
@@ -575,10 +582,12 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "KindComparison": (KindComparison, _kind_comparison),
     "KnockoutEffects": (KnockoutEffects, _knockout_effects),
     "MinimalSet": (MinimalSet, _minimal_set),
+    "NegativeControls": (NegativeControls, _negative_controls),
     "NetworkDescription": (NetworkDescription, _network_description),
     "OrderedKnockouts": (OrderedKnockouts, _scalar_status),
     "Pruning": (Pruning, _pruning),
     "Rescue": (Rescue, _nothing),
+    "Sensitivity": (Sensitivity, _nothing),
     "SetEffects": (SetEffects, _nothing),
     "SiteExperiment": (SiteExperiment, _site_experiment),
     "Specificity": (Specificity, _specificity),
