@@ -46,6 +46,7 @@ FIGURES = {
     "Panel": "_study.run_changes.run_changes",
     "Pruning": "_edits.pruning.pruning",
     "Rescue": "_designs.rescued_shares.rescued_shares",
+    "Sensitivity": "_diagnostics.robustness.robustness_values",
     "SetEffects": "_designs.set_shares.set_shares",
     "SiteExperiment": "_designs.joint_effects.joint_effects",
     "Specificity": "_designs.specificity.specificity",
