@@ -21,7 +21,9 @@ __all__ = [
     "HuggingFaceNetwork",
     "load_network",
     "load_tokenizer",
+    "no_tokens",
     "padded_inputs",
+    "refuse_other_inputs",
     "torch_device",
 ]
 
@@ -32,6 +34,10 @@ HEADS = {
     "causal": "AutoModelForCausalLM",
     "classifier": "AutoModelForSequenceClassification",
 }
+OWN_CODE = (
+    "Read that code; then load the network yourself (trust_remote_code=True) and give the object to Study.from_model, or return it"
+    " from a factory module:function, which is shown and asked about"
+)
 DTYPES = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -166,7 +172,8 @@ def load_network(
         import transformers
     except ImportError:
         raise InputError("network", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
-    loader = getattr(transformers, IMAGE_CLASSIFIER if _of_images(path, head) else HEADS[head])
+    refuse_other_inputs(path, head)
+    loader = getattr(transformers, _loader(path, head))
     model = _weights(loader, path, head, DTYPES[dtype])
     module = model.to(where).eval().requires_grad_(False)
     return HuggingFaceNetwork(TorchAdapter(module), _tokenizer(path), where, DTYPES[dtype])
@@ -195,16 +202,62 @@ def padded_inputs(tokenizer: Any, texts: Sequence[str], length: int) -> dict[str
     mask = torch.zeros_like(ids)
     for i, tokens in enumerate(coded):
         if not tokens:
-            raise InputError(f"text {i}", "no tokens", "Leave empty texts out")
+            raise InputError(f"text {i}", "no tokens", no_tokens(texts[i]))
         ids[i, : len(tokens)] = torch.tensor(tokens)
         mask[i, : len(tokens)] = 1
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def _of_images(path: Path, head: str) -> bool:
-    """Whether a folder holds a classifier of images."""
-    named = json.loads((path / "config.json").read_text(encoding="utf-8")).get("architectures") or []
-    return head == "classifier" and any(str(n).endswith("ForImageClassification") for n in named)
+def no_tokens(text: str) -> str:
+    """What to do about a text that has no tokens."""
+    known = "Look at the tokenizer (mrinterp describe): it drops every word of it"
+    return known if text.strip() else "Leave empty texts out"
+
+
+def refuse_other_inputs(path: Path, head: str | None = None) -> None:
+    """Refuse a stored network that takes neither texts nor images, or both at once.
+
+    Raises
+    ------
+    InputError
+        Names the architecture, what it takes, and the way round.
+    """
+    config = _config(path)
+    parts = [k.removesuffix("_config") for k in ("vision_config", "audio_config") if k in config]
+    name = _architecture(config)
+    if parts and ("text_config" in config or "thinker_config" in config) and head != "causal":
+        takes = f"{'images' if parts == ['vision'] else 'sound' if parts == ['audio'] else 'images and sound'} beside texts"
+        fix = "Write a factory that returns the part that is meant (model.language_model, model.text_model, model.vision_model)"
+        raise InputError(
+            f"network {path}",
+            f"{name or 'it'} takes {takes}, and a study gives a network inputs of one kind",
+            f"{fix}, and give it as module:function",
+        )
+    import transformers
+
+    takes = getattr(getattr(transformers, name, None), "main_input_name", "input_ids")
+    if takes not in ("input_ids", "pixel_values"):
+        what = {"input_values": "sound", "input_features": "sound", "pixel_values_videos": "films"}.get(
+            takes, takes
+        )
+        raise InputError(
+            f"network {path}",
+            f"{name} takes {what} ({takes}), and a study gives a network texts, token numbers, images or rows of numbers",
+            "Write a factory that returns a network of one of these: what follows the sound's encoder, say, on its stored outputs",
+        )
+
+
+def _architecture(config: dict[str, Any]) -> str:
+    named = config.get("architectures")
+    return str(named[0]) if isinstance(named, list) and named else ""
+
+
+def _loader(path: Path, head: str) -> str:
+    """The class of transformers that loads a head; of an encoder stored without its decoder that encoder's own."""
+    name = _architecture(_config(path))
+    if head == "classifier" and name.endswith("ForImageClassification"):
+        return IMAGE_CLASSIFIER
+    return name if head == "encoder" and name.endswith("EncoderModel") else HEADS[head]
 
 
 def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
@@ -234,22 +287,22 @@ def _weights(loader: Any, path: Path, head: str, dtype: torch.dtype) -> Any:
         fix = "Give a folder with a known architecture and safetensors weights"
         if "auto_map" in config:
             first = f"brings code of its own ({', '.join(map(str, config['auto_map'].values()))}), which is not run"
-            fix = "Load it yourself, where you decide about its code, and give the object to Study.from_model"
+            fix = OWN_CODE
         raise InputError(f"network {path}", first, fix) from None
     missing = sorted(k for k in info["missing_keys"] if not k.startswith("pooler."))
     if missing:
         raise InputError(
             f"network {path}",
             f"holds no weights for {missing[0]!r} ({len(missing)} missing)",
-            f"It was saved without a {head} head: choose another head",
+            f"It was saved without the head {head!r}: choose another",
         )
     return model.to(dtype)
 
 
-def _config(path: Path) -> dict[str, Any]:
-    """What ``config.json`` says; nothing where it cannot be read, which loading then says."""
+def _config(path: Path, name: str = "config.json") -> dict[str, Any]:
+    """What a JSON file of the folder says; nothing where it cannot be read, which loading then says."""
     try:
-        found = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        found = json.loads((path / name).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
@@ -290,7 +343,19 @@ def _tokenizer(path: Path) -> Any:
         import transformers
     except ImportError:
         raise InputError("tokenizer", "transformers is not installed", "pip install 'mrinterp[hf]'") from None
-    return transformers.AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    try:
+        return transformers.AutoTokenizer.from_pretrained(
+            path, local_files_only=True, trust_remote_code=False
+        )
+    except (OSError, ValueError) as e:
+        own = "auto_map" in _config(path, "tokenizer_config.json")
+        found = "brings code of its own, which is not run" if own else str(e).strip().splitlines()[0][:200]
+        fix = (
+            OWN_CODE
+            if own
+            else "Save the tokenizer again with save_pretrained (the fast one, tokenizer.json)"
+        )
+        raise InputError(f"tokenizer {path}", found, fix) from None
 
 
 def torch_device(device: str) -> torch.device:

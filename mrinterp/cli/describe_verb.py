@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from mrinterp.cli.model_options import allow_factory, fillers_of, model_options
+from mrinterp.cli.model_options import (
+    allow_factory,
+    arguments_of,
+    fillers_of,
+    inputs_of,
+    model_options,
+    number_or_text,
+)
 from mrinterp.cli.verbs import answer, answering, example, voice
 
 __all__ = ["describe"]
@@ -40,20 +47,28 @@ def describe(
     """Describe the network MODEL to someone who wants to study it.
 
     MODEL is a folder made by save_pretrained, a hub id owner/name in the local cache (nothing is
-    downloaded), or a factory module:function. Printed are its sites with widths and what they are, what
+    downloaded), or a factory module:function (of a file nets.py beside you: nets:make). Printed are its sites with widths and what they are, what
     the tokenizer does, the tokens of the prompts by class, what a study file could say and why, and what
     a small study would cost.
     """
     from mrinterp.study._describe import describe as describe_network
     from mrinterp.study._describe import nearest_in_words
 
-    allowed = allow_factory(model, options["kind"], options["tokenizer"], allow_code)
+    inputs, arguments = inputs_of(options), arguments_of(options.pop("arguments"))
+    allowed = allow_factory(model, options["kind"], options["tokenizer"], allow_code, arguments)
     outcome = None
     if target is not None:
-        kind = {"kind": "logit"} if against is None else {"kind": "logit_difference", "against": against}
-        outcome = {"name": "outcome", "target": target, **kind}
+        kind = {"kind": "logit" if against is None else "logit_difference"}
+        outcome = {"name": "outcome", "target": number_or_text(target, inputs), **kind}
+        outcome |= {} if against is None else {"against": number_or_text(against, inputs)}
     found = describe_network(
-        model, fillers=fillers_of(fillers), outcome=outcome, allow_code=allowed, **options
+        model,
+        fillers=fillers_of(fillers),
+        outcome=outcome,
+        allow_code=allowed,
+        inputs=inputs,
+        arguments=arguments,
+        **options,
     )
     columns = min(shutil.get_terminal_size((80, 24)).columns, 100)
     if site is not None:

@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mrinterp.cli.model_options import allow_factory, fillers_of, model_options
+from mrinterp.cli.model_options import (
+    allow_factory,
+    arguments_of,
+    fillers_of,
+    inputs_of,
+    model_options,
+    number_or_text,
+)
 from mrinterp.cli.study_verbs import at_a_terminal
 from mrinterp.cli.verbs import answer, answering, example, tell
 from mrinterp.core.errors import InputError
 
 if TYPE_CHECKING:
     from mrinterp.results._network_description import NetworkDescription
+    from mrinterp.study._given_prompts import GivenPrompts
 
 __all__ = ["init"]
 
@@ -24,7 +32,8 @@ USUAL = {"causal": "logit_difference", "classifier": "margin", "encoder": "ancho
 
 QUESTIONS = {
     "model": "Network (a folder of save_pretrained, a hub id in the cache, or module:function)",
-    "prompts": "Prompts (a file: one template a line such as 'The {person} said', or CSV/JSONL)",
+    "prompts": "Prompts (a file: one template a line such as 'The {person} said', or CSV/JSONL) or inputs (numbers, images)",
+    "family": "Column or array that says the family of each input (each: every input is its own)",
     "target": "Token or class whose logit counts (a new word begins with a space: ' he')",
     "against": "Token or class whose logit is subtracted",
     "positive": "Sentences of the positive pole, separated by |",
@@ -57,6 +66,9 @@ QUESTIONS = {
 @click.option("--against", help="Token or class whose logit is subtracted.")
 @click.option("--positive", multiple=True, help="Sentence of the positive pole (repeatable).")
 @click.option("--negative", multiple=True, help="Sentence of the negative pole (repeatable).")
+@click.option(
+    "--label", metavar="COLUMN", help="Column or array with the label of each input, for the outcome loss."
+)
 @click.option("--function", help="For callable and generated outcomes: module:function.")
 @click.option("--direction", metavar="FILE", help="For projection: file with the direction.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of study files, and write nothing.")
@@ -77,8 +89,10 @@ def init(model: str | None, out: str, schema: bool, allow_code: bool, **flags: A
         raise InputError(out, "exists already, and no file is replaced", "Give another name with --out")
     if not path.parent.is_dir():
         raise InputError(str(path.parent), "no such folder", "Make it, or give another place with --out")
+    flags |= {"arguments": arguments_of(flags["arguments"])}
     model, flags = _model_and_prompts(model, flags)
-    allowed = allow_factory(model, flags["kind"], flags["tokenizer"], allow_code)
+    allowed = allow_factory(model, flags["kind"], flags["tokenizer"], allow_code, flags["arguments"])
+    _refuse_other_folder(model, path)
     outcome = _outcome(model, flags)
     found, text = _filled(model, flags, outcome, path, allowed)
     from mrinterp.study._study_file import write_study_file
@@ -89,6 +103,17 @@ def init(model: str | None, out: str, schema: bool, allow_code: bool, **flags: A
         tell(f"Note: {found.meta['notes'][0]}")
     words = f"Wrote {' and '.join(map(str, written))}. Next: mrinterp run {path} --dry-run"
     answer(words, {"written": written, "text": text, "model": found.name, "families": families})
+
+
+def _refuse_other_folder(model: str | None, path: Path) -> None:
+    """A study file finds functions beside itself, not where it was written from."""
+    own = Path(f"{(model or '').partition(':')[0].partition('.')[0]}.py")
+    if model and ":" in model and own.is_file() and path.parent.resolve() != Path().resolve():
+        raise InputError(
+            f"--out {str(path)!r}",
+            f"{own} lies in this folder, and a study file finds its functions beside itself",
+            f"Write it here (--out {path.name}), or run mrinterp in the other folder",
+        )
 
 
 def _ask(name: str, default: str | None = None) -> str:
@@ -116,14 +141,25 @@ def _needed(named: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _model_and_prompts(model: str | None, flags: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
-    wanted = (
-        {"prompts": flags["prompts"]} if flags["package"] else {"model": model, "prompts": flags["prompts"]}
-    )
+    """Model, prompts or inputs, and what else away from a terminal is named at once."""
+    inputs = inputs_of(flags | {"label": None})
+    flags = {k: v for k, v in flags.items() if k not in ("inputs", "inputs_kind", "index")}
+    wanted = {} if flags["package"] else {"model": model}
+    wanted |= {} if inputs else {"prompts": flags["prompts"]}
     if not at_a_terminal():  # all that is missing in one message, as far as the kind of network tells
         kind = _kind(model, flags) if model or flags["package"] else "causal"
         wanted |= {name: flags[name] for name in _needs(_outcome_kind(kind, flags))}
     given = _needed(wanted)
-    return given.get("model", model), flags | {"prompts": given["prompts"]}
+    from mrinterp.study._given_inputs import is_inputs_file
+
+    if inputs is None and is_inputs_file(given["prompts"]):
+        inputs = inputs_of(
+            flags | {"inputs": given.pop("prompts"), "inputs_kind": None, "index": None, "label": None}
+        )
+    if inputs is not None and flags["label"] is not None:
+        inputs["label"] = flags["label"]
+    prompts = None if inputs else given["prompts"]
+    return given.get("model", model), flags | {"prompts": prompts, "inputs": inputs}
 
 
 def _kind(model: str | None, flags: Mapping[str, Any]) -> str:
@@ -138,7 +174,7 @@ def _outcome_kind(kind: str, flags: Mapping[str, Any]) -> str:
 
     asked = flags["outcome"] or (
         "logit"
-        if flags["target"] and not flags["against"] and kind == "causal"
+        if flags["target"] and not flags["against"] and kind in ("causal", "module")
         else USUAL.get(kind, "logit_difference")
     )
     known = [name for name, (needs, _) in OUTCOME_KEYS.items() if set(needs) <= set(flags)]
@@ -165,8 +201,12 @@ def _outcome(model: str | None, flags: Mapping[str, Any]) -> dict[str, Any]:
         if name in given:
             value = given[name]
             given[name] = [s.strip() for s in value.split("|")] if isinstance(value, str) else list(value)
+    for name in ("target", "against"):
+        if name in given:
+            given[name] = number_or_text(str(given[name]), flags["inputs"])
     words = [str(given[n]).strip() for n in ("target", "against") if n in given]
     name = "_minus_".join("".join(c if c.isalnum() else "_" for c in w) for w in words) or kind
+    name = f"logit_{name}" if name.replace("_minus_", "").isdigit() else name
     return {"name": name, "kind": kind, **given}
 
 
@@ -180,14 +220,22 @@ def _filled(
 
     fillers = fillers_of(flags["fillers"])
     tell("Looking at the network ...")
-    options = {name: flags[name] for name in ("package", "kind", "tokenizer", "device")}
-    found = describe(model, flags["prompts"], fillers=fillers, allow_code=allowed, **options)
-    given = read_given_prompts(flags["prompts"], fillers, len)
-    if given.lacking:
-        asked = _fillers(given.lacking)
-        fillers |= asked
-        found = describe(model, flags["prompts"], fillers=fillers, allow_code=allowed, **options)
-        given = read_given_prompts(flags["prompts"], fillers, len)
+    options = {
+        name: flags[name] for name in ("package", "kind", "tokenizer", "device", "inputs", "arguments")
+    }
+
+    def looked() -> tuple[NetworkDescription, GivenPrompts | None]:
+        seen = describe(model, flags["prompts"], fillers=fillers, allow_code=allowed, **options)
+        prompts = flags["prompts"]
+        return seen, None if prompts is None else read_given_prompts(prompts, fillers, len)
+
+    found, given = looked()
+    if given is not None and given.lacking:
+        fillers |= _fillers(given.lacking)
+        found, given = looked()
+    if given is None and not found.meta["families"]:
+        options["inputs"] = options["inputs"] | {"family": _family(found.meta["columns"])}
+        found, given = looked()
     site = flags["site"]
     if site is None and at_a_terminal():
         default = json.loads(found.suggested("model.site") or '""') or None
@@ -217,6 +265,15 @@ def _filled(
     ):
         chosen["features.count"] = None
     return found, study_file_text(found, given, chosen, outcome, path)
+
+
+def _family(columns: tuple[str, ...]) -> str:
+    """The column or array that says the family of each input."""
+    known = f"columns: {', '.join(columns)}" if columns else "the file has no column for it"
+    if not at_a_terminal():
+        what = f"missing: --family ({known}; or each: every input is its own)"
+        raise InputError("init", what, "Errors are clustered by family: say which inputs belong together")
+    return str(click.prompt(f"{QUESTIONS['family']}; {known}", err=True))
 
 
 def _fillers(slots: tuple[str, ...]) -> dict[str, list[str]]:

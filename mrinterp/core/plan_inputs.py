@@ -97,7 +97,7 @@ class InputsSection(Section):
     label: str | None = Field(
         default=None,
         description="Column or array with a label of each input (number or name of a token or class), which the outcome"
-        " `loss` compares the output with.",
+        " `loss` compares the output with, and by which features of images are described.",
     )
     per_family: int = Field(
         default=12,

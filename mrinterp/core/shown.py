@@ -14,7 +14,17 @@ import pandas as pd
 
 from mrinterp.core.printable import printable
 
-__all__ = ["ROWS_SHOWN", "Bar", "Shown", "counted", "listed", "progress", "stage_progress"]
+__all__ = [
+    "ROWS_SHOWN",
+    "Bar",
+    "Shown",
+    "bytes_in_words",
+    "counted",
+    "listed",
+    "progress",
+    "stage_progress",
+    "time_in_words",
+]
 
 T = TypeVar("T")
 
@@ -53,6 +63,19 @@ class Shown(ABC):
         more = f"<p>... {count - len(frame):,} more rows: see to_frame().</p>" if count > len(frame) else ""
         name = f"<p><b>{escape(type(self).__name__)}</b>: {escape(self.summary)}</p>"
         return f"<div>{name}{table}{more}</div>"
+
+
+def time_in_words(seconds: float) -> str:
+    """A time to two digits, in the unit that a person would take."""
+    if seconds < 60:
+        return f"{max(seconds, 0.1):.2g} s"
+    return f"{seconds / 60:.2g} minutes" if seconds < 6000 else f"{seconds / 3600:,.1f} hours"
+
+
+def bytes_in_words(count: float) -> str:
+    """A size of memory in the unit that a person would take."""
+    power = 3 if count >= 2**29 else 2 if count >= 2**19 else 1
+    return f"{count / 2 ** (10 * power):,.1f} {('KiB', 'MiB', 'GiB')[power - 1]}"
 
 
 def listed(names: Sequence[str], most: int = 4) -> str:

@@ -381,12 +381,14 @@ class Bench(FromModel):
         return EditedRuns(read["outcome"].reshape(A, self.prompts, -1), *worst)
 
     def begun(self, prompt: Rows, inputs: ModelInputs | None = None) -> AbstractContextManager[None]:
-        """Inside the block, runs of these prompts (as these ``inputs``) begin at the layer before the first edited
-        site, where that equals a full run."""
+        """Runs of these prompts begin at the layer before the first edited site, where that equals a full run."""
         if self._start is None or self._resumption is None:
             return nullcontext()
         tokens = None if inputs is None or inputs.mask is None else inputs.mask.shape[1]
-        return self._resumption.begin(self._start.take(prompt, tokens))
+        whole = (
+            self.inputs.mask is None or tokens == self.inputs.mask.shape[1]
+        )  # a map's second axis is channels
+        return self._resumption.begin(self._start.take(prompt, None if whole else tokens))
 
     def read(self, inputs: ModelInputs) -> Array:
         """Values of the features on other inputs, shaped as ``values``: donors, counterfactuals."""

@@ -19,6 +19,7 @@ from mrinterp.adapters._nnsight import NNsightAdapter
 from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.core.errors import InputError
+from mrinterp.models._site_shapes import site_shapes, trial_inputs
 
 __all__ = [
     "GivenObjects",
@@ -27,6 +28,7 @@ __all__ = [
     "importable_name",
     "network_facts",
     "object_hash",
+    "refuse_unusable",
     "write_tokenizer",
 ]
 
@@ -80,21 +82,7 @@ def network_facts(model: Any) -> NetworkFacts:
             f"{type(model).__name__} object",
             "Give a Hugging Face, TransformerLens or nnsight network, or any torch.nn.Module",
         )
-    tensors = [*module.parameters(), *module.buffers()]
-    _refuse_quantized(module, tensors)
-    places = sorted({str(t.device) for t in module.parameters()}) or ["cpu"]
-    if "meta" in places:
-        raise InputError(
-            "model",
-            "weights without values (device 'meta')",
-            "Load them first (nnsight: dispatch=True; transformers: without low_cpu_mem_usage on meta)",
-        )
-    if len(places) > 1:
-        raise InputError(
-            "model",
-            f"weights on several devices ({', '.join(places)})",
-            "Put the whole network on one (without device_map); a smaller dtype halves its memory",
-        )
+    place = refuse_unusable(module, "model")
     if any(m.training for m in module.modules()):
         raise InputError("model", "in training mode (dropout is on)", "Call model.eval() first")
     dtypes = {t.dtype for t in module.parameters() if t.is_floating_point()} or {torch.float32}
@@ -105,7 +93,7 @@ def network_facts(model: Any) -> NetworkFacts:
     first = next((t.dtype for t in module.parameters() if t.is_floating_point()), torch.float32)
     adapter = KINDS.get(kind, TorchAdapter)(model)
     embedding = _embedding(kind, module, adapter)
-    return NetworkFacts(kind, class_name(type(module)), embedding, places[0], known[first], adapter)
+    return NetworkFacts(kind, class_name(type(module)), embedding, place, known[first], adapter)
 
 
 def _kind(model: Any) -> str:
@@ -124,18 +112,49 @@ def _kind(model: Any) -> str:
     return "module" if "For" in name else "encoder"
 
 
-def _refuse_quantized(module: torch.nn.Module, tensors: Sequence[torch.Tensor]) -> None:
-    """Refuse weights whose values are not all in plain tensors: their hash would not see a change."""
-    packed = [n for n, v in module.state_dict().items() if isinstance(v, tuple | list)]
+def refuse_unusable(module: torch.nn.Module, where: str) -> str:
+    """Refuse weights that are quantized, without values, or on several devices.
+
+    Parameters
+    ----------
+    where : str
+        What messages call the network.
+
+    Returns
+    -------
+    str
+        The device where all weights lie.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    packed = _packed(module)
     whole = [t for t in module.parameters() if not t.is_floating_point() and not t.is_complex()]
     by_library = getattr(module, "is_quantized", False) or getattr(module, "hf_quantizer", None) is not None
     if packed or whole or by_library or any(t.is_quantized for t in tensors):
         raise InputError(
-            "model",
-            "quantized weights: scales and packed values lie outside the plain tensors that are hashed, so that a changed"
-            " network would not be noticed",
+            where,
+            f"quantized weights{packed and f' ({packed})'}: scales and packed values lie outside the plain tensors that are"
+            " hashed, so that a changed network would not be noticed",
             "Turn them back (model.dequantize() in transformers), or load the network in bfloat16",
         )
+    places = sorted({str(t.device) for t in module.parameters()}) or ["cpu"]
+    if "meta" in places:
+        raise InputError(
+            where,
+            "weights without values (device 'meta')",
+            "Load them first (nnsight: dispatch=True; transformers: without low_cpu_mem_usage on meta)",
+        )
+    if len(places) > 1:
+        raise InputError(
+            where,
+            f"weights on several devices ({', '.join(places)})",
+            "Put the whole network on one (without device_map); a smaller dtype halves its memory",
+        )
+    return places[0]
+
+
+def _packed(module: torch.nn.Module) -> str:
+    """The first entry of the network's state that is no plain tensor, such as packed weights; empty where there is none."""
+    return next((n for n, v in module.state_dict().items() if isinstance(v, tuple | list)), "")
 
 
 def _embedding(kind: str, module: torch.nn.Module, adapter: Any) -> str | None:
@@ -148,9 +167,20 @@ def _embedding(kind: str, module: torch.nn.Module, adapter: Any) -> str | None:
     except (AttributeError, NotImplementedError, TypeError):
         table = None
     named = [(name, m) for name, m in module.named_modules() if name]
-    if table is not None:
-        return next((name for name, m in named if m is table), None)
-    return next((name for name, m in named if isinstance(m, torch.nn.Embedding)), None)
+    if table is None:
+        return next((name for name, m in named if isinstance(m, torch.nn.Embedding)), None)
+    # Of several modules with the same weights (T5's shared and its encoder's own) the one that a pass runs.
+    same = [
+        name
+        for name, m in named
+        if getattr(m, "weight", None) is getattr(table, "weight", table) or m is table
+    ]
+    same = [name for name in same if isinstance(dict(named)[name], torch.nn.Embedding)] or same
+    if len(same) > 1:
+        inputs = trial_inputs(module, 1, 4, table.weight.device)
+        ran = {} if inputs is None else site_shapes(module, inputs, {n: dict(named)[n] for n in same})[0]
+        same = [name for name in same if name in ran] or same
+    return same[0] if same else None
 
 
 def write_tokenizer(tokenizer: Any, folder: Path, texts: Sequence[str]) -> bool:

@@ -11,22 +11,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mrinterp.adapters._adapter import Adapter
-from mrinterp.adapters._hugging_face import HuggingFaceNetwork, load_tokenizer
+from mrinterp.adapters._hugging_face import HuggingFaceNetwork, load_tokenizer, refuse_other_inputs
 from mrinterp.adapters._position_limit import position_table_length, trained_length
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError
 from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.plan import Plan
+from mrinterp.core.plan_inputs import InputsSection
+from mrinterp.models._array_inputs import argument_name, network_tensor
 from mrinterp.models._given import network_facts as facts_in_memory
 from mrinterp.models._plan_adapter import load_plan_network
 from mrinterp.models._site_roles import SiteRole, heads_at_most, stacks_of
-from mrinterp.models._site_shapes import trial_inputs
 
 __all__ = [
     "OpenedNetwork",
+    "array_batch",
+    "given_batch",
+    "looks_up_tokens",
     "named_model",
     "named_plan",
     "network_facts",
@@ -48,7 +54,11 @@ class OpenedNetwork:
 
 
 def named_model(
-    model: str | None, package: str | None, kind: str | None = None, tokenizer: str | None = None
+    model: str | None,
+    package: str | None,
+    kind: str | None = None,
+    tokenizer: str | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """``[model]`` of a study file for a folder, a package, a hub id or a factory, without its site.
 
@@ -68,7 +78,8 @@ def named_model(
     elif Path(model).is_dir():
         section, path = {"folder": model}, weights_folder(None, model, Path())
     elif re.fullmatch(r"[\w.]+:\w+", model):
-        return {"kind": kind or "module", "module": model} | ({"tokenizer": tokenizer} if tokenizer else {})
+        more = {"arguments": dict(arguments) if arguments else None, "tokenizer": tokenizer}
+        return {"kind": kind or "module", "module": model} | {k: v for k, v in more.items() if v}
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", model) and not Path(model).exists():
         section, path = {"hub": model}, weights_folder(None, None, Path(), model)
     else:
@@ -109,6 +120,7 @@ def _guessed_kind(path: Path) -> str:
         raise InputError(
             str(path / "config.json"), f"cannot be read ({e})", "Save the network again"
         ) from None
+    refuse_other_inputs(path)
     names = " ".join(config.get("architectures") or ())
     if config.get("is_encoder_decoder"):
         found = f"{names or 'a network'} has an encoder and a decoder"
@@ -117,16 +129,23 @@ def _guessed_kind(path: Path) -> str:
         )
     if re.search(r"CausalLM|LMHead(Model)?\b", names) and "Masked" not in names:
         return "causal"
-    return "classifier" if "ForSequenceClassification" in names else "encoder"
+    classifies = re.search(r"For(Sequence|Image)Classification\b", names)
+    return "classifier" if classifies else "encoder"
 
 
 def open_network(
-    model: Any, tokenizer: Any, package: str | None, kind: str | None, device: str, allow_code: bool
+    model: Any,
+    tokenizer: Any,
+    package: str | None,
+    kind: str | None,
+    device: str,
+    allow_code: bool,
+    arguments: Mapping[str, Any] | None = None,
 ) -> OpenedNetwork:
     loaded = load_tokenizer(Path(tokenizer)) if isinstance(tokenizer, str | Path) else tokenizer
     if model is None or isinstance(model, str | Path):
         text = str(tokenizer) if isinstance(tokenizer, str | Path) else None
-        section = named_model(None if model is None else str(model), package, kind, text)
+        section = named_model(None if model is None else str(model), package, kind, text, arguments)
         section |= {"device": device} if device != "cpu" else {}
         plan = named_plan(section)
         if not allow_code:
@@ -159,7 +178,9 @@ def network_facts(opened: OpenedNetwork, roles: Sequence[SiteRole]) -> dict[str,
     facts = {"architecture": type(module).__name__}
     if blocks:
         several = " and ".join(f"{s.count} at {s.path}" for s in stacks) if len(stacks) > 1 else f"{blocks}"
-        facts["blocks"] = f"{several}, residual stream {residual_width(roles)} wide"
+        width = residual_width(roles)
+        maps = any(r.kind == "residual" and r.what.startswith("feature map") for r in roles)
+        facts["blocks"] = several + (f", residual stream {width} wide" if width and not maps else "")
     heads = next((r for r in roles if r.kind == "heads" and r.heads), None)
     keys = next(
         (r for r in roles if r.kind == "queries" and 0 < r.heads < heads_at_most(opened.adapter, r.site)),
@@ -179,16 +200,37 @@ def network_facts(opened: OpenedNetwork, roles: Sequence[SiteRole]) -> dict[str,
     return facts
 
 
+def looks_up_tokens(opened: OpenedNetwork) -> bool:
+    """Whether the network looks up numbers of tokens in a table of embeddings."""
+    module = opened.adapter.module
+    parts = module.modules() if isinstance(module, torch.nn.Module) else ()
+    return hasattr(module, "hook_dict") or any(isinstance(m, torch.nn.Embedding) for m in parts)
+
+
+def given_batch(inputs: Any, count: int) -> dict[str, torch.Tensor] | None:
+    """So many rows of tensors by the names of the network's arguments; None for anything else."""
+    if not isinstance(inputs, Mapping) or not all(isinstance(v, torch.Tensor) for v in inputs.values()):
+        return None
+    return {k: v[torch.arange(count) % len(v)] for k, v in inputs.items()}
+
+
+def array_batch(
+    opened: OpenedNetwork, section: InputsSection, values: NDArray[Any], count: int
+) -> dict[str, torch.Tensor]:
+    """So many inputs of a study's arrays, repeated where there are fewer, as the network takes them."""
+    module = opened.adapter.module
+    name = argument_name(module, section, hasattr(module, "hook_dict"))
+    rows = np.resize(np.arange(len(values)), count)
+    return {name: network_tensor(opened.adapter, values[rows], torch.device(opened.device))}
+
+
 def residual_width(roles: Sequence[SiteRole]) -> int:
     """Width of the residual stream; 0 where no site is one."""
     return next((r.width for r in roles if r.kind == "residual"), 0)
 
 
-def timed_batch(opened: OpenedNetwork, runs: int, length: int) -> float | None:
-    """Seconds of one batch of so many inputs of this length, the second of two; None for inputs that are not known."""
-    batch = trial_inputs(opened.adapter.module, runs, length, opened.device)
-    if batch is None:
-        return None
+def timed_batch(opened: OpenedNetwork, batch: dict[str, torch.Tensor]) -> float:
+    """Seconds of a pass of a batch, the second of two."""
     seconds = 0.0
     with torch.inference_mode():
         for _ in range(2):  # the first to warm up

@@ -17,7 +17,7 @@ from mrinterp.adapters._transformer_lens import TransformerLensAdapter
 from mrinterp.adapters._weights_folder import weights_folder
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_model import ModelSection
-from mrinterp.models._given import GivenObjects, network_facts
+from mrinterp.models._given import GivenObjects, network_facts, refuse_unusable
 from mrinterp.models._plan_files import named_function
 
 __all__ = ["AdaptedNetwork", "load_plan_network"]
@@ -101,6 +101,7 @@ def _moved(made: Any, section: ModelSection, device: torch.device) -> Any:
             f"{section.module} returned {type(made).__name__}",
             "Return a torch module, or an object of the library that model.kind names",
         )
+    refuse_unusable(module, "model.module")
     if any(m.training for m in module.modules()):
         raise InputError(
             "model.module",

@@ -29,9 +29,9 @@ _PARTS = (
     (re.compile(r"^(v|v_proj|value|v_lin|wv|to_v)$"), "values"),
 )  # fmt: skip
 _HOOKS = (
-    (r"hook_resid_pre", "residual", "residual stream before {block}"),
+    (r"hook_resid_pre|hook_in", "residual", "residual stream before {block}"),
     (r"hook_resid_mid", "residual", "residual stream between attention and MLP of {block}"),
-    (r"hook_resid_post", "residual", "residual stream after {block}"),
+    (r"hook_resid_post|hook_out", "residual", "residual stream after {block}"),
     (r"(mlp\.)?hook_post", "mlp_neurons", "MLP neurons of {block}, after the activation function"),
     (r"(mlp\.)?hook_pre(_linear)?", "mlp_inputs", "MLP neurons of {block}, before the activation function"),
     (r"hook_mlp_out|mlp\.hook_out", "mlp_output", "what the MLP of {block} adds"),
@@ -43,6 +43,17 @@ _HOOKS = (
     (r"ln\d?(_pre|_post)?\.hook_\w+", "norm", "layer norm in {block}"),
 )
 """Hook points of TransformerLens within a block."""
+_HOOKS_OUTSIDE = (
+    (r"embed\.hook_in", "other", "numbers of the tokens"),
+    (r"pos_embed\.hook_in", "other", "numbers of the positions"),
+    (r"hook_embed|embed\.hook_out", "embedding", "word embedding"),
+    (r"hook_pos_embed|pos_embed\.hook_out", "embedding", "position embedding"),
+    (r"unembed\.hook_in", "output", "what the output layer reads"),
+    (r"hook_unembed|unembed\.hook_out", "output", "logits of every token"),
+    (r"ln_final\.\w+", "norm", "final layer norm"),
+    (r".*embed.*", "embedding", "embedding"),
+)
+"""Hook points of TransformerLens outside the blocks."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +140,14 @@ class _Reader:
         self.parts = dict(module.named_modules())
         self.stacks = stacks_of(module)
         self.out, self.into = site_shapes(module, inputs)
+        self.seen = inputs is not None
+        if any(v.ndim == 4 for v in (inputs or {}).values()):  # images: a map's channels are its width
+            self.out, self.into = (
+                {p: _channels_last(s) for p, s in found.items()} for found in (self.out, self.into)
+            )
         self.hidden = self._hidden()
+        self.layers = self._layers()
+        self.middle = self._middle_step()
 
     def _hidden(self) -> int:
         """Width of the residual stream: that of the first block's output; else what the configuration says."""
@@ -139,6 +157,37 @@ class _Reader:
         config: Any = getattr(self.module, "config", None)
         config = config.get_text_config() if hasattr(config, "get_text_config") else config
         return int(getattr(config, "hidden_size", 0) or getattr(config, "n_embd", 0) or 0)
+
+    def _layers(self) -> list[str]:
+        """Layers with weights in the order in which a pass ran them, embeddings and norms aside, of a network without blocks."""
+        if self.stacks or not self.seen:
+            return []
+        leaves = [
+            p for p in self.out if p and _has_weights(self.parts[p]) and not list(self.parts[p].children())
+        ]
+        aside = ("embedding", "norm")
+        return [p for p in leaves if not any(n in type(self.parts[p]).__name__.lower() for n in aside)]
+
+    def _middle_step(self) -> tuple[str, str]:
+        """What ran last before the middle layer with weights, of what has an activation, and that in words; else empty."""
+        if not self.layers:
+            return "", ""
+        ran, middle = (
+            list(self.out),
+            self.layers[len(self.layers) // 2],
+        )  # in the order in which modules returned
+        passed_on = re.compile(r"dropout|identity|flatten", re.IGNORECASE)
+        kept = [
+            p for p in ran[: ran.index(middle)]
+            if p and len(self.out[p]) > 1 and self.out[p][-1] > 1 and not passed_on.search(type(self.parts[p]).__name__)
+        ]  # fmt: skip
+        if not kept:
+            return "", ""
+        if middle == self.layers[-1]:
+            return kept[-1], "the last step before the output layer (outcomes are then nearly linear in it)"
+        return kept[
+            -1
+        ], f"the last step before {middle}, the middle of {len(self.layers)} layers with weights"
 
     def roles(self) -> Iterator[SiteRole]:
         for path, part in self.parts.items():
@@ -163,6 +212,8 @@ class _Reader:
         """With width, heads and the pattern of its address."""
         width = 0 if shape is None or len(shape) < 2 else shape[-1]
         heads, words = 0, role.what
+        if self.seen and shape is None:
+            words += ", which a pass of the network did not run"
         if role.kind in ("heads", "queries") and width:
             heads, more = _heads_in_words(self.adapter, role.site, width)
             words += more
@@ -180,7 +231,10 @@ class _Reader:
         block, own = self._named(stack, number), rest.rpartition(".")[2]
         shape = self.out.get(path, (0,))
         if not rest:
-            return SiteRole(path, "residual", f"residual stream after {block}")
+            what = "feature map" if len(shape) == 4 else "residual stream"
+            return SiteRole(
+                path, "residual", f"{what} after {block}{self._places(path) if len(shape) == 4 else ''}"
+            )
         if "norm" in type(part).__name__.lower():
             return SiteRole(path, "norm", f"{_norm_name(part)} in {block}")
         if "dropout" in type(part).__name__.lower():
@@ -195,9 +249,14 @@ class _Reader:
         if wide and shape[-1] == wide and (wide != self.hidden or not _has_weights(part)):
             return self._neuron_layer(path, part, block, stack, number)
         if path == down:
-            return SiteRole(path, "mlp_output", f"what the MLP of {block} adds")
+            what = "the mixer" if re.search(r"mixer|ssm", rest) else "the MLP"
+            return SiteRole(path, "mlp_output", f"what {what} of {block} adds")
+        if len(shape) == 4:
+            return SiteRole(path, "other", f"{type(part).__name__} in {block}{self._places(path)}")
         if shape[-1] == self.hidden and any("norm" in type(p).__name__.lower() for p in part.modules()):
-            return SiteRole(path, "residual", f"last part of {block}: the stream after it, normalized")
+            if self._ends_in_norm(path):
+                return SiteRole(path, "residual", f"last part of {block}: the stream after it, normalized")
+            return SiteRole(path, "residual", f"residual stream within {block}, after its part {rest}")
         return SiteRole(path, "other", f"{type(part).__name__} in {block}")
 
     def _attention(self, path: str, part: torch.nn.Module, block: str, rest: str, own: str) -> SiteRole:
@@ -220,6 +279,14 @@ class _Reader:
                 path, "attention_output", f"{cross} of {block}, added to the stream and normalized"
             )
         return SiteRole(path, "other", f"{type(part).__name__} in attention of {block}")
+
+    def _ends_in_norm(self, path: str) -> bool:
+        """Whether a norm is what a part runs last; dropout, which does nothing here, aside."""
+        ran = [p for p in self.out if p.startswith(f"{path}.")] or [
+            n for n in self.parts if n.startswith(f"{path}.")
+        ]
+        kinds = [type(self.parts[p]).__name__.lower() for p in ran]
+        return "norm" in next((k for k in reversed(kinds) if "dropout" not in k), "")
 
     def _down(self, stack: Stack | None, number: int) -> str | None:
         """The linear map of a block that brings the MLP's neurons back to the width of the residual stream."""
@@ -269,15 +336,23 @@ class _Reader:
         if _ATTENTION.search(rest) and _ADDED_UP.match(rest.rpartition(".")[2]):
             role = SiteRole(path + INPUT, "heads", f"attention heads side by side, {block}")
         elif path == self._down(stack, number):
-            role = SiteRole(
-                path + INPUT, "mlp_neurons", f"MLP neurons of {block}, after the activation function"
+            mixer = re.search(r"mixer|ssm", rest)
+            what = (
+                "channels of the mixer of {}, gated"
+                if mixer
+                else "MLP neurons of {}, after the activation function"
             )
+            role = SiteRole(path + INPUT, "mlp_neurons", what.format(block))
         else:
             return
         yield self._finished(role, shape)
 
     def _outside(self, path: str, part: torch.nn.Module) -> SiteRole:
         own, kind = path.rpartition(".")[2], type(part).__name__
+        if path == self.middle[0]:
+            return SiteRole(path, "hidden", f"{kind}, {self.middle[1]}{self._places(path)}")
+        if path == (self.layers or [""])[-1]:
+            return SiteRole(path, "output", f"{kind}, the output layer")
         if isinstance(part, torch.nn.Embedding):
             positions = position_table_length(part) is not None or re.search(r"pos|wpe", own)
             what = (
@@ -289,11 +364,15 @@ class _Reader:
             )
             return SiteRole(path, "embedding", what)
         if "norm" in kind.lower():
+            if not self.stacks:
+                return SiteRole(path, "norm", f"{_norm_name(part)}{self._places(path)}")
             return SiteRole(
                 path, "embedding" if "embed" in path else "norm", f"{_norm_name(part)} outside the blocks"
             )
         if "dropout" in kind.lower():
             return SiteRole(path, "other", "dropout, which does nothing here")
+        if not self.stacks:
+            return SiteRole(path, "other", f"{kind}{self._places(path)}")
         if re.search(r"embed", path):
             images = getattr(self.module, "main_input_name", "") == "pixel_values"
             what = (
@@ -310,6 +389,17 @@ class _Reader:
             return SiteRole(path, "output", f"{kind} after the blocks ({own})")
         return SiteRole(path, "other", kind)
 
+    def _places(self, path: str) -> str:
+        """What a site holds of one input, as a pass has shown it, after a colon; empty where none was seen."""
+        shape = self.out.get(path, ()) if self.seen else ()
+        if len(shape) == 4:
+            return f": a map of {shape[1]} x {shape[2]} places"
+        return {2: ": one vector per input", 3: ": one vector per token or place"}.get(len(shape), "")
+
+
+def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (shape[0], *shape[2:], shape[1]) if len(shape) == 4 else shape
+
 
 def _hook_roles(adapter: Adapter, inputs: dict[str, torch.Tensor] | None) -> Iterator[SiteRole]:
     """Hook points of TransformerLens, whose names say what they are."""
@@ -322,13 +412,30 @@ def _hook_roles(adapter: Adapter, inputs: dict[str, torch.Tensor] | None) -> Ite
         shape = shapes.get(site, ())
         number, rest = (int(held[1]), held[2]) if held else (-1, site)
         kind, what = next(
-            ((k, w) for names, k, w in _HOOKS if held and re.fullmatch(names, rest)),
-            ("embedding", "embedding") if "embed" in site else ("norm", "final layer norm") if "ln_final" in site else ("other", "hook point"),
-        )  # fmt: skip
-        heads = shape[-2] if kind in ("heads", "queries") and len(shape) == 4 else 0
-        words = what.format(block=f"block {number}") + (f" ({heads} of width {shape[-1]})" if heads else "")
+            ((k, w) for names, k, w in (_HOOKS if held else _HOOKS_OUTSIDE) if re.fullmatch(names, rest)),
+            ("other", "hook point"),
+        )
+        width = (
+            shape[-1]
+            if len(shape) > 2 or (len(shape) == 2 and not re.search(r"embed\.hook_in$", site))
+            else 0
+        )
+        heads = _hooked_heads(adapter, rest, shape) if kind in ("heads", "queries") else 0
+        each = width if len(shape) == 4 else width // max(heads, 1)
+        words = what.format(block=f"block {number}") + (f" ({heads} of width {each})" if heads else "")
         pattern = f"blocks.K.{rest}" if held else site
-        yield SiteRole(site, kind, words, number, shape[-1] if len(shape) > 1 else 0, heads, pattern)
+        yield SiteRole(site, kind, words, number, width, heads, pattern)
+
+
+def _hooked_heads(adapter: Adapter, rest: str, shape: tuple[int, ...]) -> int:
+    """Heads at a hook point: those of its shape, or as many as the network says where they lie side by side."""
+    if len(shape) == 4:
+        return shape[-2]
+    settings = getattr(adapter.module, "cfg", None)
+    count = getattr(settings, "n_heads", None)
+    if re.search(r"hook_(rot_)?[kv]$", rest):
+        count = getattr(settings, "n_key_value_heads", None) or count
+    return int(count) if count and len(shape) == 3 and shape[-1] % count == 0 else 0
 
 
 def _heads_in_words(adapter: Adapter, site: str, width: int) -> tuple[int, str]:
@@ -366,4 +473,5 @@ def _has_weights(part: torch.nn.Module) -> bool:
 
 
 def _norm_name(part: torch.nn.Module) -> str:
-    return "RMS norm" if "rms" in type(part).__name__.lower() else "layer norm"
+    named = {"rms": "RMS norm", "batch": "batch norm", "group": "group norm", "instance": "instance norm"}
+    return next((words for kind, words in named.items() if kind in type(part).__name__.lower()), "layer norm")

@@ -9,6 +9,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
+from mrinterp.adapters._hugging_face import no_tokens
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.core.errors import InputError
 
@@ -80,7 +81,7 @@ def tokenize(
     for i in range(N):
         own = coded["input_ids"][i]
         if not own:
-            raise InputError(f"input {i} ({texts[i][:40]!r})", "no tokens", "Leave empty texts out")
+            raise InputError(f"input {i} ({texts[i][:40]!r})", "no tokens", no_tokens(texts[i]))
         n = len(own)
         ids[i, : counts[i]] = [*own, *added[i]]
         mask[i, : counts[i]] = 1

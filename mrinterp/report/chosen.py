@@ -5,13 +5,21 @@ from __future__ import annotations
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["chosen_in_words", "scale_in_words"]
+__all__ = ["chosen_in_words", "one_vector", "scale_in_words"]
+
+
+def one_vector(study: FinishedStudy) -> bool:
+    """Whether the site holds one vector per input: then there are no tokens to speak of."""
+    why = str(study.choices.get("position", {}).get("why", ""))
+    return why.startswith("the site holds one vector per input")
 
 
 def chosen_in_words(study: FinishedStudy) -> list[str]:
     """One sentence a choice; nothing where the plan states all."""
     lines, choices = [], study.choices
-    if "position" in choices:
+    if one_vector(study):
+        lines.append("Features are read and written once per input: the site holds one vector.")
+    elif "position" in choices:
         place = choices["position"]["position"]
         where = "the mean over all tokens" if place == "mean" else f"the tokens of class {place!r}"
         lines.append(
@@ -21,7 +29,7 @@ def chosen_in_words(study: FinishedStudy) -> list[str]:
         noise = choices["noise"]
         scales = ", ".join(f"{name} {s:g}" for name, s in noise["scale"].items())
         lines.append(
-            f"Scale of the noise, chosen on discovery by token class: {scales}; it moved {noise['within']:.0%} of the"
+            f"Scale of the noise, chosen on discovery{'' if one_vector(study) else ' by token class'}: {scales}; it moved {noise['within']:.0%} of the"
             f" features by .5 to 1.5 natural sd ({len(noise['tried'])} tried)."
         )
     return lines

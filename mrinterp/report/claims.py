@@ -10,6 +10,7 @@ import numpy as np
 
 from mrinterp.core.design import SPLITS
 from mrinterp.core.plan import FEWEST_FAMILIES, MIN_FAMILIES
+from mrinterp.report.chosen import one_vector
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
@@ -121,7 +122,7 @@ def unit(study: FinishedStudy) -> str:
 
 
 _RESTS = {
-    "rectified": "knockouts to the high and the low natural value of every token on {families} families drawn blind"
+    "rectified": "knockouts to the high and the low natural value of every {token} on {families} families drawn blind"
     " ({chosen}), with a gradient on all {all_families}",
     "site_experiment": "all features set to high or low at random",
     "within_calibrated": "instruments, widened by the bias that was measured against matched shifts: local slopes",
@@ -135,6 +136,7 @@ def resting(study: FinishedStudy) -> str:
     meta = study.estimates[name].meta
     words = _RESTS.get(name, name).format(
         families=meta.get("families", ""),
+        token="input" if one_vector(study) else "token",
         all_families=meta.get("all_families", ""),
         chosen=f"chosen by {study.pilot.get('chosen_by', 'the plan')}",
     )

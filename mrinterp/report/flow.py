@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.core.plan_inputs import PERTURBATIONS
-from mrinterp.report.chosen import chosen_in_words, scale_in_words
+from mrinterp.report.chosen import chosen_in_words, one_vector, scale_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
@@ -66,6 +66,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "beside": plan["model"]["beside"],
         "position": _position(study.choices.get("position", plan["features"])["position"]),
         "chosen": chosen_in_words(study),
+        "one_vector": one_vector(study),
         "scale_path": _scale_rows(study),
         "scale_words": scale_in_words(study),
         "sae": basis.meta.get("sae"),

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
+from mrinterp.core.shown import bytes_in_words, time_in_words
 from mrinterp.report.chosen import chosen_in_words, scale_in_words
 from mrinterp.report.claims import alarms, few_families, resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
@@ -245,9 +246,9 @@ def cost_text(cost: dict[str, float]) -> str:
         [
             f"Forward passes: {cost['runs']:,.0f} runs in blocks of {cost['block']:.0f}"
             f" ({cost['scan_runs']:,.0f} scan, {cost['knockout_runs']:,.0f} knockouts).",
-            f"Time: about {cost['seconds'] / 60:.1f} minutes ({cost['seconds_per_block']:.2f} s per block,"
+            f"Time: about {time_in_words(cost['seconds'])} ({cost['seconds_per_block']:.2f} s per block,"
             f" {cost['seconds_per_edited_block']:.2f} s where a feature is edited; measured now), estimates not counted.",
-            f"Memory: about {cost['bytes'] / 2**30:.1f} GiB beyond the libraries; disk: about {cost['disk'] / 2**30:.2f} GiB.",
+            f"Memory: about {bytes_in_words(cost['bytes'])} beyond the libraries; disk: about {bytes_in_words(cost['disk'])}.",
         ]
     )
 
@@ -261,13 +262,13 @@ def sweep_cost_text(costs: pd.DataFrame) -> str:
         `Sweep.cost`.
     """
     lines = [
-        f"  {c['study']}: {c['runs']:,.0f} runs, about {c['seconds'] / 60:.1f} minutes, {c['bytes'] / 2**30:.1f} GiB"
+        f"  {c['study']}: {c['runs']:,.0f} runs, about {time_in_words(c['seconds'])}, {bytes_in_words(c['bytes'])}"
         for c in costs.to_dict("records")
     ]
     total = (
         f"{len(costs)} studies, one after the other: {costs['runs'].sum():,.0f} runs, about"
-        f" {costs['seconds'].sum() / 60:.1f} minutes, at most {costs['bytes'].max() / 2**30:.1f} GiB of memory;"
-        f" disk: about {costs['disk'].sum() / 2**30:.2f} GiB."
+        f" {time_in_words(costs['seconds'].sum())}, at most {bytes_in_words(costs['bytes'].max())} of memory;"
+        f" disk: about {bytes_in_words(costs['disk'].sum())}."
     )
     return "\n".join([total, *lines])
 

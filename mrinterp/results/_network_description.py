@@ -25,6 +25,7 @@ SITE_KINDS = {
     "heads": "outputs of the attention heads side by side, before they are added up",
     "queries": "queries, keys or values of the attention heads",
     "attention_output": "what attention adds to the residual stream",
+    "hidden": "in a network without a stack of blocks: the last step before its middle layer",
     "norm": "a layer norm: the stream centered and scaled, which cannot move in every direction",
     "embedding": "embeddings of tokens, positions and types, where noise can be added",
     "output": "the network's last steps: final norm, logits, pooled or class outputs",
@@ -114,14 +115,22 @@ class NetworkDescription(Result):
     def places(self) -> pd.DataFrame:
         """Sites that are the same place of each block as one row: ``pattern, kind, width, what, blocks``."""
         frame = self.to_frame().assign(pattern=self.pattern)
-        first = frame.groupby("pattern", sort=False)[["kind", "width", "block", "what"]].first()
+        first = frame.groupby("pattern", sort=False)[["site", "kind", "width", "block", "what"]].first()
         first["blocks"] = frame.groupby("pattern", sort=False)["block"].nunique()
         number = first["block"].astype(str)
         first["what"] = [
             w.replace(f"block {n}", "block K") if k > 1 else w
             for w, n, k in zip(first["what"], number, first["blocks"], strict=True)
         ]
-        return first.reset_index()
+        widths = frame.groupby("pattern", sort=False)["width"].agg(["min", "max"])
+        first["what"] = [
+            w if a == b else f"{w} (width {a} to {b} by block)"
+            for w, a, b in zip(first["what"], widths["min"], widths["max"], strict=True)
+        ]
+        # What stands in one block only keeps its own address.
+        first = first.reset_index()
+        first["pattern"] = first["site"].where(first["blocks"] == 1, first["pattern"])
+        return first.drop(columns="site")
 
     def __str__(self) -> str:
         places = self.places()
@@ -158,7 +167,8 @@ class NetworkDescription(Result):
         yield f"\nSites, their width and what they are{counted}"
         table = self.to_frame().assign(pattern=self.sites) if every else self.places()
         if not every:
-            table = table[table["kind"] != "other"]
+            # A network without blocks has few places, and none of them is known by its name.
+            table = table[(table["kind"] != "other") | (blocks == 0)]
         longest = min(max(map(len, table["pattern"]), default=0), width // 2)
         for row in table.to_dict("records"):
             wide = f"{row['width']}" if row["width"] else "?"
@@ -177,16 +187,19 @@ class NetworkDescription(Result):
                 yield from (_line(k, v, width) for k, v in facts.items())
 
     def _prompts(self, width: int) -> Iterator[str]:
-        if self.classes.empty:
+        notes = self.meta.get("notes", ())
+        if self.classes.empty and not notes:
             return
-        yield f"\nPrompts: {self.meta.get('prompts', '')}".rstrip(": ")
-        yield f"  {'token class':<14}{'tokens':>8}  example"
+        title = self.meta.get("inputs_are", "Prompts" if len(self.classes) else "Inputs")
+        yield "\n" + fill(
+            f"{title}: {self.meta.get('prompts', '')}".rstrip(": "), width, subsequent_indent="  "
+        )
+        if len(self.classes):
+            yield f"  {'token class':<14}{'tokens':>8}  example"
         for row in self.classes.to_dict("records"):
             many = f"{row['least']}" if row["least"] == row["most"] else f"{row['least']}-{row['most']}"
             yield f"  {row['token_class']:<14}{many:>8}  {row['example']}"[:width]
-        yield from (
-            fill(n, width, initial_indent="  ", subsequent_indent="  ") for n in self.meta.get("notes", ())
-        )
+        yield from (fill(n, width, initial_indent="  ", subsequent_indent="  ") for n in notes)
 
     def _suggested(self, width: int) -> Iterator[str]:
         if self.suggestions.empty:

@@ -136,5 +136,8 @@ def _held_out(gram: Array, cross: Array, Z: Array, T: Array, columns: NDArray[np
     G = gram[np.ix_(columns, columns)]
     # Keeps the equations solvable where columns are collinear; too small to change a cross-validated error.
     ridge = 1e-10 * np.trace(G) / len(columns)
-    beta = np.linalg.solve(G + ridge * np.eye(len(columns)), cross[columns])
+    try:
+        beta = np.linalg.solve(G + ridge * np.eye(len(columns)), cross[columns])
+    except np.linalg.LinAlgError:  # features that fill the site, or stand still here: the smallest solution
+        beta = np.linalg.lstsq(G, cross[columns], rcond=None)[0]
     return np.asarray(((T - Z[:, columns] @ beta) ** 2).sum(axis=0))

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.decomposition import PCA, FastICA
 
 from mrinterp.core.basis import Dictionary
@@ -28,6 +29,7 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._reader import sharded
 
 __all__ = [
+    "describe_by_inputs",
     "describe_features",
     "feature_names",
     "latent_dictionary",
@@ -178,6 +180,77 @@ def describe_features(values: Array, doses: NDArray, instruments: pd.DataFrame) 
     best = np.abs(difference).argmax(axis=0)
     names = instruments["instrument"].to_numpy()[slot]
     return tuple(f"{names[b]} {difference[b, f]:+.1f}" for f, b in enumerate(best))
+
+
+FEWEST_TOLD = 5
+"""Inputs with and without a token at a place, or a label, at least, for it to be told as what moves a feature."""
+
+
+def describe_by_inputs(values: Array, rows: NDArray[np.int_], design: Design) -> tuple[str, ...]:
+    """Per feature, the token at its place, the column of a table, or the label of images that moves it most.
+
+    Parameters
+    ----------
+    values : ndarray (N, F)
+        Feature values of noise-free runs.
+    rows : ndarray (N,)
+        Their rows of the design.
+
+    Returns
+    -------
+    tuple of str
+        F texts: of a token or label the difference of means with and without it, in units of the feature, the largest in its
+        standard errors; of a column the slope per its sd in a regression on all columns. Empty where there is nothing to tell.
+    """
+    nothing = ("",) * values.shape[1]
+    if "values" not in design.arrays:
+        return nothing
+    inputs = design.inputs.iloc[design.runs["input"].to_numpy()[rows]]
+    given = np.asarray(design.arrays["values"])[inputs["array_row"].to_numpy()]
+    if design.settings["inputs"] == "table":
+        told, names = _column_slopes(values, given, design.instruments)
+        size = np.ones_like(told)
+    else:
+        groups = {"label": inputs["label"].to_numpy(str)} if "label" in inputs else {}
+        if design.settings["inputs"] == "tokens":
+            own = np.asarray(design.arrays["own"])[inputs["array_row"].to_numpy()]
+            shown = np.where(own, given.astype(str), "")
+            groups = {f"token{place}": shown[:, place] for place in range(shown.shape[1])}
+        told, size, names = _group_differences(values, groups)
+    if not len(names):
+        return nothing
+    best = np.abs(told / size).argmax(axis=0)
+    return tuple(f"{names[b]} {told[b, f]:+.1f}" for f, b in enumerate(best))
+
+
+def _column_slopes(values: Array, given: NDArray, instruments: pd.DataFrame) -> tuple[Array, list[str]]:
+    """Slopes (K, F) of the features on all columns that vary, per sd of a column, and the columns' names."""
+    moves = np.flatnonzero(given.std(axis=0) > 0)
+    of_columns = instruments["unit"].to_numpy() == "sd of the column"
+    named = list(dict.fromkeys(instruments["locus"].to_numpy()[of_columns]))
+    names = named if len(named) == len(moves) else [f"column {j}" for j in moves]
+    scaled = (given[:, moves] - given[:, moves].mean(axis=0)) / given[:, moves].std(axis=0)
+    return np.linalg.lstsq(scaled, values - values.mean(axis=0), rcond=None)[0], names
+
+
+def _group_differences(values: Array, groups: dict[str, NDArray]) -> tuple[Array, Array, list[str]]:
+    """Difference (K, F) of feature means with and without each word of each group, its standard error, and what it is."""
+    N, F = values.shape
+    total, squares = values.sum(axis=0), (values**2).sum(axis=0)
+    told, size, names = [np.zeros((0, F))], [np.ones((0, F))], []
+    for name, words in groups.items():  # a label, or the places of an input: few
+        known, code, count = np.unique(words, return_inverse=True, return_counts=True)
+        kept = (known != "") & (count >= FEWEST_TOLD) & (N - count >= FEWEST_TOLD)
+        here = csr_array((np.ones(N), (code, np.arange(N))), shape=(len(known), N))[kept]
+        n = count[kept][:, None].astype(float)
+        with_sum, with_squares = here @ values, here @ values**2
+        with_mean, without_mean = with_sum / n, (total - with_sum) / (N - n)
+        spread = (with_squares / n - with_mean**2) / n
+        spread += ((squares - with_squares) / (N - n) - without_mean**2) / (N - n)
+        told.append(with_mean - without_mean)
+        size.append(np.sqrt(np.maximum(spread, 1e-12)))
+        names += [f"{name}={word}" for word in known[kept]]
+    return np.concatenate(told), np.concatenate(size), names
 
 
 def latent_dictionary(

@@ -20,6 +20,7 @@ from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
 from mrinterp.scan._bypass import choose_rank, mean_bypass, nested_order, position_bypass
 from mrinterp.scan._dictionary import (
+    describe_by_inputs,
     describe_features,
     feature_names,
     latent_dictionary,
@@ -145,6 +146,8 @@ def _labelled(
 ) -> Dictionary:
     """The dictionary with its labels: imported ones first, else what moves each feature."""
     found = describe_features(values, design.doses[rows], design.instruments)
+    if not any(found):
+        found = describe_by_inputs(values, rows, design)
     named = zip(dictionary.names, found, strict=True)
     return replace(dictionary, labels=tuple((labels or {}).get(n, d) for n, d in named))
 

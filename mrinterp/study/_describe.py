@@ -13,14 +13,16 @@ import pandas as pd
 from mrinterp.adapters._position_limit import position_table_length
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import MIN_FAMILIES
+from mrinterp.core.shown import bytes_in_words, time_in_words
 from mrinterp.models._nearest_sites import nearest_sites, preferred, sites_in_words
 from mrinterp.models._opened_network import (
     OpenedNetwork,
+    given_batch,
+    looks_up_tokens,
     named_model,
     named_plan,
     network_facts,
     open_network,
-    residual_width,
     timed_batch,
     weights_bytes,
 )
@@ -29,6 +31,7 @@ from mrinterp.models._site_shapes import trial_inputs
 from mrinterp.models._tokenizer_facts import classes_of_prompts, texts_need, tokenizer_facts
 from mrinterp.results._network_description import NetworkDescription
 from mrinterp.scan._cost import small_study_runs
+from mrinterp.study._given_inputs import DescribedInputs, read_described_inputs
 from mrinterp.study._given_prompts import GivenPrompts, read_given_prompts
 
 __all__ = ["describe", "named_model", "named_plan", "nearest_in_words", "site_for"]
@@ -38,6 +41,14 @@ FEATURES, FAMILIES, PROMPTS = 16, 160, 4
 
 BLOCK = 64
 """Inputs of the batch that is timed, as many as share a pass in a study."""
+
+UNSEEN = (
+    "The network takes neither token ids nor images of a known size: give inputs (--inputs FILE; in Python inputs=), so that"
+    " sites have widths and a time."
+)
+
+AFTER = ("residual stream after", "feature map after", "last part of")
+"""How sites are called that hold all that later blocks see."""
 
 SPARE, FEWEST = 2, 8
 """Tokens of room beyond the longest prompt, and the smallest padded length that is suggested."""
@@ -52,7 +63,8 @@ def describe(
     kind: str | None = None,
     fillers: Mapping[str, Sequence[str]] | None = None,
     outcome: Mapping[str, Any] | None = None,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: str | Path | Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
     device: str = "cpu",
     allow_code: bool = False,
 ) -> NetworkDescription:
@@ -77,8 +89,12 @@ def describe(
     outcome : mapping, optional
         ``[outcome]`` as a study file would have it: position and noise scale are then chosen as the study would, where
         ``prompts`` is a file with at least 40 families and all fillers are given.
-    inputs : mapping of str to tensor, optional
-        A batch for a network that takes neither token ids nor images; without one such a network is not run.
+    inputs : path or mapping, optional
+        Inputs that are no texts: a file of token numbers, images or rows of a table, a folder of PNG files, or ``[inputs]`` as a
+        study file would have it. Or a batch: tensors by the names of the network's arguments. Without any, a network that takes
+        neither token ids nor images of a known size is not run.
+    arguments : mapping, optional
+        Keyword arguments of a factory.
     device : str
         Where the network runs, such as ``cpu`` or ``cuda:0``.
     allow_code : bool
@@ -106,21 +122,24 @@ def describe(
     >>> mrinterp.describe(net, inputs={"input": torch.ones(3, 4)}).to_frame()["width"].tolist()
     [8, 8, 2]
     """
-    opened = open_network(model, tokenizer, package, kind, device, allow_code)
+    opened = open_network(model, tokenizer, package, kind, device, allow_code, arguments)
+    if prompts is not None and inputs is not None:
+        raise InputError("inputs", "given together with prompts", "Keep one of the two")
     given = None if prompts is None else read_given_prompts(prompts, fillers, _count_tokens(opened.tokenizer))
     need, classes, notes = _tokens(opened, given)
     length = _padded_length(opened, need)
-    batch = dict(inputs) if inputs is not None else trial_inputs(opened.adapter.module, 2, 4, opened.device)
-    roles = site_roles(opened.adapter, batch)
+    arrays, batch, timed = _batches(opened, inputs, length)
+    roles = _roles_seen(opened, batch)
+    notes += [] if arrays is None else arrays.notes()
     if batch is None:
-        notes.append(
-            "The network takes neither token ids nor images: give inputs, so that sites have widths and a time."
-        )
-    suggestions = _suggestions(opened, roles, given, need, length)
+        notes.append(UNSEEN)
+    suggestions = _suggestions(opened, roles, given, arrays, need, length)
     if outcome is not None:
         from mrinterp.study._study_choices import study_choices
 
-        suggestions = study_choices(suggestions, opened.section, given, outcome, allow_code)
+        suggestions = study_choices(suggestions, opened.section, arrays or given, outcome, allow_code)
+    families = 0 if given is None else given.families
+    families = families if arrays is None else arrays.families
     return NetworkDescription(
         name=opened.name,
         sites=tuple(r.site for r in roles),
@@ -134,15 +153,53 @@ def describe(
         tokenizer=tokenizer_facts(opened.tokenizer),
         classes=classes,
         suggestions=pd.DataFrame(suggestions, columns=["key", "value", "why"]),
-        cost={} if batch is None else _cost(opened, length, given),
+        cost={}
+        if timed is None
+        else _cost(opened, timed, 0 if given is None and arrays is None else families),
         meta={
-            "prompts": "" if given is None else given.source,
+            "prompts": arrays.source if arrays is not None else "" if given is None else given.source,
             "notes": notes,
             "padded_length": length,
-            "families": 0 if given is None else given.families,
+            "families": families,
             "model": opened.section,
+            "inputs": {} if arrays is None else arrays.section,
+            "columns": () if arrays is None else arrays.beside,
         },
     )
+
+
+def _batches(
+    opened: OpenedNetwork, inputs: str | Path | Mapping[str, Any] | None, length: int
+) -> tuple[DescribedInputs | None, dict[str, Any] | None, dict[str, Any] | None]:
+    """What was read of inputs, a batch to see shapes with, and one to time; None where there is none."""
+    module = opened.adapter.module
+    if inputs is None:
+        small, large = (trial_inputs(module, n, t, opened.device) for n, t in ((2, 4), (BLOCK, length)))
+        return None, small, large
+    batch = given_batch(inputs, BLOCK)
+    if batch is not None:
+        return None, given_batch(inputs, 2), batch
+    arrays = read_described_inputs(inputs, looks_up_tokens(opened))
+    return arrays, arrays.batch(opened, 2), arrays.batch(opened, BLOCK)
+
+
+def _roles_seen(opened: OpenedNetwork, batch: dict[str, Any] | None) -> tuple[SiteRole, ...]:
+    """What every site is, seen in a pass."""
+    try:
+        return site_roles(opened.adapter, batch)
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as e:
+        if isinstance(e, InputError) or batch is None:
+            raise
+        given = " and ".join(
+            f"{k} {tuple(v.shape)}" + ("" if v.is_floating_point() else f" of numbers up to {int(v.max())}")
+            for k, v in batch.items()
+        )
+        first = (str(e).strip().splitlines() or [type(e).__name__])[0][:120]
+        raise InputError(
+            f"network {opened.name}",
+            f"a pass on {given} fails ({first})",
+            "Give inputs that it takes (--inputs FILE; in Python inputs=)",
+        ) from None
 
 
 def _roles_of(found: NetworkDescription) -> list[SiteRole]:
@@ -261,86 +318,104 @@ def _padded_length(opened: OpenedNetwork, need: int) -> int:
 
 
 def _suggestions(
-    opened: OpenedNetwork, roles: Sequence[SiteRole], given: GivenPrompts | None, need: int, length: int
+    opened: OpenedNetwork,
+    roles: Sequence[SiteRole],
+    given: GivenPrompts | None,
+    arrays: DescribedInputs | None,
+    need: int,
+    length: int,
 ) -> list[tuple[str, str, str]]:
     """What a study file could say, with reasons."""
-    rows = [(f"model.{key}", json.dumps(value), _why_model(key)) for key, value in opened.section.items()]
-    streams = [r for r in roles if r.kind == "residual"]
-    # A stack says its streams once a block; of several names of one stream the shortest.
-    middle = sorted({r.block for r in streams})
-    if middle:
-        block = middle[len(middle) // 2]
-        site = preferred([r for r in streams if r.block == block])[0]
-        why = f"{site.what}, the middle of {len(middle)}: all that later blocks see passes through it"
-        rows.append(("model.site", json.dumps(site.site), why))
-    words = [r for r in roles if r.kind == "embedding" and r.what == "word embedding"] or [
-        r for r in roles if r.site == "hook_embed"
-    ]
-    if words:
+    rows = [(f"model.{k}", json.dumps(v), _why_model(k, v)) for k, v in opened.section.items()]
+    site = _middle(roles)
+    rows += [] if site is None else [site]
+    words = [r for r in roles if r.kind == "embedding" and r.what == "word embedding"]
+    if words and (arrays is None or arrays.section["kind"] == "tokens"):
         rows.append(
             ("model.embedding", json.dumps(words[0].site), "the word embedding, where noise is added")
         )
-    if opened.tokenizer is not None:
+    if opened.tokenizer is not None and arrays is None:
         why = (
             f"the longest prompt has {need} tokens"
             if need
             else "room for 32 tokens; with prompts, what they need is said"
         )
         rows.append(("model.padded_length", str(length), why))
-    width = residual_width(roles)
-    if width and opened.tokenizer is not None:
-        count = min(FEATURES, width)
-        rows.append(
-            (
-                "features.kind",
-                '"independent_components"',
-                "learned on the discovery families, nothing else is needed; an SAE that was trained at the site is sharper",
-            )
-        )
-        rows.append(
-            ("features.count", str(count), "few features are quick to test; raise it once the study runs")
-        )
-        rows.append(
-            (
-                "features.position",
-                '"auto"',
-                "the study takes the token class that carries at least half of what makes the outcome differ, else the mean; that needs an outcome and its gradient",
-            )
-        )
-        rows.append(
-            (
-                "instruments.noise.scale",
-                '"auto"',
-                "the study tries scales on discovery families, from .04 on, until most features move by .5 to 1.5 natural sd",
-            )
-        )
-    return rows
+    if arrays is not None:
+        rows += [(f"inputs.{k}", json.dumps(v), _why_input(k, arrays)) for k, v in arrays.section.items()]
+    texts = arrays is None and opened.tokenizer is not None
+    width = next((r.width for r in roles if site is not None and json.dumps(r.site) == site[1]), 0)
+    return rows + (_feature_suggestions(width, texts) if width and (texts or arrays is not None) else [])
 
 
-def _why_model(key: str) -> str:
+def _middle(roles: Sequence[SiteRole]) -> tuple[str, str, str] | None:
+    """The site of a first study: the stream after the middle block; without blocks what the middle layer reads."""
+    streams = [r for r in roles if r.kind == "residual" and r.what.startswith(AFTER)]
+    # A stack says its streams once a block; of several names of one stream the shortest.
+    middle = sorted({r.block for r in streams})
+    if middle:
+        block = middle[len(middle) // 2]
+        site = preferred([r for r in streams if r.block == block])[0]
+        passes = "all that later blocks see passes through it"
+        return "model.site", json.dumps(site.site), f"{site.what}, the middle of {len(middle)}: {passes}"
+    last = next((r for r in roles if r.kind == "hidden"), None)
+    return None if last is None else ("model.site", json.dumps(last.site), last.what)
+
+
+def _feature_suggestions(width: int, texts: bool) -> list[tuple[str, str, str]]:
+    """Features, where they are read, and the noise, of a first study."""
+    learned = "learned on the discovery families, nothing else is needed; an SAE that was trained at the site is sharper"
+    few = "few features are quick to test; raise it once the study runs"
+    where = (
+        "the study takes the token class that carries at least half of what makes the outcome differ, else the mean;"
+        " that needs an outcome and its gradient"
+    )
+    scales = "the study tries scales on discovery families, from .04 on, until most features move by .5 to 1.5 natural sd"
+    rows = [
+        ("features.kind", '"independent_components"', learned),
+        ("features.count", str(min(FEATURES, width)), few),
+    ]
+    rows += [("features.position", '"auto"', where)] if texts else []
+    return [*rows, ("instruments.noise.scale", '"auto"', scales)]
+
+
+def _why_input(key: str, arrays: DescribedInputs) -> str:
+    return {
+        "kind": "tokens (rows of token numbers), images or a table (rows of numbers)",
+        "file": "one input per row",
+        "folder": "one input per file",
+        "family": f"errors are clustered by it: {arrays.families} families",
+        "families": "every input is a family of its own: right only where inputs have nothing in common",
+        "columns": "the columns that the network gets; the others hold texts",
+        "label": "features of images are described by it",
+    }.get(key, "")
+
+
+def _why_model(key: str, value: Any) -> str:
+    if (key, value) == ("kind", "module"):
+        return "a torch network that a factory of yours returns"
     return {
         "kind": "what the network returns: hidden states (encoder), next-token logits (causal) or classes (classifier)",
         "folder": "where its weights lie",
         "package": "the installed package that contains it",
         "hub": "read from the local cache; nothing is downloaded",
         "module": "the factory that makes it; shown and asked about before it is imported",
+        "arguments": "what the factory is called with",
         "tokenizer": "the folder of its tokenizer",
         "device": "where it runs",
     }[key]
 
 
-def _cost(opened: OpenedNetwork, length: int, given: GivenPrompts | None) -> dict[str, str]:
+def _cost(opened: OpenedNetwork, batch: dict[str, Any], found: int) -> dict[str, str]:
     """Time of one batch, and of a small study at that pace; memory of the weights."""
-    seconds = timed_batch(opened, BLOCK, length)
-    if seconds is None:
-        return {}
-    families = FAMILIES if given is None else max(given.families, MIN_FAMILIES)
+    seconds = timed_batch(opened, batch)
+    families = max(found, MIN_FAMILIES) if found else FAMILIES
     runs = small_study_runs(families, PROMPTS, FEATURES)
-    tokens = "" if opened.tokenizer is None else f" of {length} tokens"
-    minutes = runs / BLOCK * seconds / 60
+    first = next(iter(batch.values()))
+    tokens = f" of {first.shape[1]} tokens" if first.ndim == 2 and not first.is_floating_point() else ""
     return {
         "one batch": f"{BLOCK} inputs{tokens}: {seconds:.2g} s on {opened.device} (measured now)",
         "runs": f"about {runs:,} for {FEATURES} features on {families} families, {PROMPTS} prompts each",
-        "time": f"about {minutes:.2g} minutes of passes at that pace, at most (knockouts begin at the site)",
-        "memory": f"{weights_bytes(opened) / 2**30:.2g} GiB of weights; mrinterp run --dry-run says what a study needs",
+        "time": f"about {time_in_words(runs / BLOCK * seconds)} of passes at that pace, at most (knockouts begin at the site)",
+        "memory": f"{bytes_in_words(weights_bytes(opened))} of weights; mrinterp run --dry-run says what a study needs",
     }

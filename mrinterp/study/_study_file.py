@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,17 +26,25 @@ WIDTH = 96
 LEFT_OPEN = (
     "seed", "model.block", "prompts.per_family", "instruments.slot.runs_per_prompt",
     "instruments.noise.runs_per_prompt", "instruments.noise.scale", "estimation.rope", "estimation.rests_on",
-    "knockouts.families", "knockouts.width", "knockouts.kinds", "knockouts.prompts_per_family",
+    "inputs.per_family", "knockouts.families", "knockouts.width", "knockouts.kinds", "knockouts.prompts_per_family",
 )  # fmt: skip
 """Keys that a file shows with their defaults, commented out: what people change next."""
 
-PATHS = ("model.folder", "model.tokenizer", "features.folder", "prompts.templates", "prompts.table")
+OF_TEXTS = ("prompts.", "instruments.slot.")
+"""Beginnings of keys that files without texts do not have."""
+
+SEVERAL = "Several sites ({star}), several positions or several [[features]] make a study each (docs/study_files.md)."
+
+PATHS = (
+    "model.folder", "model.tokenizer", "features.folder", "prompts.templates", "prompts.table", "inputs.file",
+    "inputs.folder", "inputs.index",
+)  # fmt: skip
 """Keys whose paths start from the folder of the study file."""
 
 
 def study_file_text(
     found: NetworkDescription,
-    given: GivenPrompts,
+    given: GivenPrompts | None,
     chosen: Mapping[str, Any],
     outcome: Mapping[str, Any],
     path: Path,
@@ -45,7 +54,9 @@ def study_file_text(
     Parameters
     ----------
     found : NetworkDescription
-        Of a network that a file can name, with these prompts.
+        Of a network that a file can name, with these prompts, or with inputs that are no texts.
+    given : GivenPrompts or None
+        None where inputs were described.
     chosen : mapping
         What takes the place of suggestions, by key, such as ``title`` and ``model.site``; None leaves a key out.
     outcome : mapping
@@ -64,13 +75,13 @@ def study_file_text(
     for key, value, why in rows:
         flat[key], whys[key] = json.loads(value), why
     flat |= {f"outcome.{key}": value for key, value in outcome.items()}
-    flat |= {f"prompts.{given.key}": str(given.path)}
-    if given.key == "templates":
+    if given is not None:
+        flat |= {f"prompts.{given.key}": str(given.path)}
         flat |= {f"prompts.fillers.{slot}": list(words) for slot, words in (given.fillers or {}).items()}
-        whys["prompts.templates"] = f"{given.source}. {given.enough()}"
+        whys[f"prompts.{given.key}"] = f"{given.source}. {given.enough()}"
         whys["prompts.fillers"] = "words of each slot; the others are compared with the first"
     else:
-        whys["prompts.table"] = f"{given.source}. {given.enough()}"
+        whys["inputs"] = " ".join([f"{found.meta['prompts']}.", *found.meta["notes"]])
     flat |= chosen
     flat = {key: value for key, value in flat.items() if value is not None}
     for key in PATHS:
@@ -118,8 +129,10 @@ def _lines(
     yield f"# Written by mrinterp init. Next: mrinterp run {path.name} --dry-run"
     facts = "; ".join(f"{k} {v}" for k, v in found.facts.items())
     yield from _comment(f"{found.name}: {facts}")
-    sections = list(dict.fromkeys(k.rpartition(".")[0] for k in (*flat, *LEFT_OPEN)))
-    order = ["", "model", "features", "outcome", "prompts", "prompts.fillers"]
+    texts = not any(key.startswith("inputs.") for key in flat)
+    left_open = [k for k in LEFT_OPEN if not k.startswith("inputs." if texts else OF_TEXTS)]
+    sections = list(dict.fromkeys(k.rpartition(".")[0] for k in (*flat, *left_open)))
+    order = ["", "model", "features", "outcome", "prompts", "prompts.fillers", "inputs"]
     for section in sorted(sections, key=lambda s: order.index(s) if s in order else len(order)):
         if section:
             yield ""
@@ -128,8 +141,17 @@ def _lines(
             yield f"[{section}]"
         for key in [k for k in flat if k.rpartition(".")[0] == section]:
             yield from _comment(whys.get(key) or _description(key))
+            if key == "model.site":
+                star = re.sub(r"(^|\.)\d+(?=\.|$)", r"\1*", flat[key], count=1)
+                yield from _comment(
+                    SEVERAL.format(
+                        star=f"a star for all: {_toml(star)}"
+                        if star != flat[key]
+                        else f"[{_toml(star)}, ...]"
+                    )
+                )
             yield f"{key.rpartition('.')[2]} = {_toml(flat[key])}"
-        for key in [k for k in LEFT_OPEN if k.rpartition(".")[0] == section and k not in flat]:
+        for key in [k for k in left_open if k.rpartition(".")[0] == section and k not in flat]:
             yield from _comment(_description(key))
             yield f"#{key.rpartition('.')[2]} = {_toml(_default(key))}"
 
@@ -143,6 +165,8 @@ def _toml(value: Any) -> str:
         return '""'
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, Section):
         return _toml(value.model_dump(mode="json"))
     return json.dumps(value, ensure_ascii=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import torch
 
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
+from mrinterp.report.terminal import summary_text
+from mrinterp.scan._bypass import choose_rank
+from mrinterp.scan._dictionary import describe_by_inputs
 from mrinterp.scan._reader import block_noise
 from mrinterp.study import Study
 from tests.inputs.input_nets import EDITS, image_network, patch_network, table_network, write_input_study
@@ -43,6 +47,13 @@ def test_effects_of_a_linear_readout_are_its_weights(kind: str, network: Any, tm
         assert row["confirmed"] == ("confirmed" if row["verdict"] == "causal" else "")
         assert row["within"] == pytest.approx(row["gradient"], rel=1e-4)
     assert (results["verdict"] == "causal").any()
+    said = summary_text(study)
+    # A row of a table has no tokens, and the columns say what a feature responds to; images without labels say nothing.
+    assert ("every token" in said) == (kind == "images")
+    assert ("Features are read and written once per input: the site holds one vector." in said) == (
+        kind == "table"
+    )
+    assert results["label"].str.fullmatch(r"\S+ [+-]\d\.\d" if kind == "table" else "").all()
     assert set(study.sumstats) == {"noise", "resampling" if kind == "table" else "occlusion"}
     assert set(study.estimates) >= {"replication", "within_calibrated", "rectified"}
     assert "noise" in study.choices
@@ -52,6 +63,34 @@ def test_effects_of_a_linear_readout_are_its_weights(kind: str, network: Any, tm
     np.testing.assert_array_equal(again.design.arrays["values"], study.design.arrays["values"])
     with pytest.raises(InputError, match="holds a run of another plan"):
         _ = _study(tmp_path, kind, seed=2).results
+
+
+def test_features_that_fill_the_site_leave_a_bypass_of_nothing() -> None:
+    """As where as many features are asked for as the site has channels: its bypass is 0, and its equations are singular."""
+    features, family = np.random.default_rng(0).standard_normal((120, 4)), np.repeat(np.arange(40), 3)
+    rank, path = choose_rank(features, np.zeros((120, 6)), features[:, :1] + features[:, 1:2], family, 6)
+    assert rank == 0
+    np.testing.assert_allclose(path["outcome_r2"], 1.0)
+
+
+def test_features_are_described_by_what_moves_them(tmp_path: Path) -> None:
+    """The token at its place, in units of the feature; a label of images."""
+    design = _design(tmp_path, "tokens")
+    rows = np.flatnonzero(design.runs["kind"] == "clean")
+    array = design.inputs["array_row"].to_numpy()[design.runs["input"].to_numpy()[rows]]
+    ids, rng = np.asarray(design.arrays["values"])[array], np.random.default_rng(0)
+    token = int(np.bincount(ids[:, 2]).argmax())
+    here = ids[:, 2] == token
+    noise = 0.01 * rng.standard_normal((len(rows), 2))
+    values = noise + np.stack([2.0 * here, -1.0 * here], axis=1)
+    told = describe_by_inputs(values, rows, design)
+    assert told == (f"token2={token} +2.0", f"token2={token} -1.0")
+    images = replace(design, settings=design.settings | {"inputs": "images"})
+    assert describe_by_inputs(values, rows, images) == ("", "")
+    labelled = replace(images, inputs=design.inputs.assign(label=np.arange(len(design.inputs)) % 2))
+    label = labelled.inputs["label"].to_numpy()[design.runs["input"].to_numpy()[rows]]
+    told = describe_by_inputs(noise + 3.0 * label[:, None], rows, labelled)
+    assert set(told) <= {"label=1 +3.0", "label=0 -3.0"}
 
 
 def test_a_token_study_rests_on_edits_and_repeats_with_others(tmp_path: Path) -> None:

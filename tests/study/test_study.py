@@ -209,7 +209,7 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     # 12 + 2 x 10 families high and low, shift, resample and mean of 10 (2 + 2 + 1 runs), 2 random directions of 10.
     assert "2,744 runs" in done.stdout
     assert "2,020 scan, 724 knockouts" in done.stdout
-    for word in ("minutes", "GiB"):
+    for word in ("Time: about", "Memory: about"):
         assert word in done.stdout
     assert not out.exists()
 
