@@ -234,7 +234,7 @@ def _latents(x: torch.Tensor, count: int, seed: int) -> Latents:
     live = np.flatnonzero(fires * len(x) >= 20)
     live = live[np.argsort(-fires[live], kind="stable")]
     chosen = np.unique(live[np.linspace(0, len(live) - 1, min(count, len(live))).astype(int)])
-    return Latents(trained.sae, 64, chosen.tolist())
+    return Latents(trained.sae, x.shape[1], chosen.tolist())
 
 
 def _embedded(network: HuggingFaceNetwork, texts: tuple[str, ...]) -> torch.Tensor:
