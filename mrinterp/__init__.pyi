@@ -1,6 +1,7 @@
 from . import abstraction as abstraction
 from . import adapters as adapters
 from . import attribution as attribution
+from . import bench as bench
 from . import coloc as coloc
 from . import diagnostics as diagnostics
 from . import edits as edits

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from mrinterp.cli.bench_verb import bench
 from mrinterp.cli.coloc_verb import coloc
 from mrinterp.cli.completion_verb import completion
 from mrinterp.cli.describe_verb import describe
@@ -27,7 +28,7 @@ def cli() -> None:
     """Mendelian randomization, colocalization and knockouts for the features of neural networks."""
 
 
-for _verb in (describe, init, run, rerun, diagnose, mr, coloc, finemap, list_, doctor, completion):
+for _verb in (describe, init, run, rerun, diagnose, mr, coloc, finemap, bench, list_, doctor, completion):
     cli.add_command(_verb)
 
 

@@ -157,6 +157,6 @@ class Verbs(click.Group):
             ctx.exit(2)
         except KeyboardInterrupt:
             kept = "; what is finished is kept, the same command goes on from there"
-            studies = ctx.invoked_subcommand in ("run", "rerun")
+            studies = ctx.invoked_subcommand in ("run", "rerun", "bench")
             click.echo(f"\nmrinterp: interrupted{kept if studies else ''}", err=True)
             ctx.exit(130)

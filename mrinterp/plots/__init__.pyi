@@ -42,6 +42,7 @@ from ._study.coverage_and_cost import coverage_and_cost as coverage_and_cost
 from ._study.effect_ladder import effect_ladder as effect_ladder
 from ._study.kinds_side_by_side import kinds_side_by_side as kinds_side_by_side
 from ._study.knockout_effects import knockout_effects as knockout_effects
+from ._study.leaderboard import leaderboard as leaderboard
 from ._study.network_sites import network_sites as network_sites
 from ._study.predicted_vs_knockout import predicted_vs_knockout as predicted_vs_knockout
 from ._study.predicted_vs_knockout import predicted_vs_knockout_grid as predicted_vs_knockout_grid

@@ -51,6 +51,7 @@ FIGURES = {
     "SiteExperiment": "_designs.joint_effects.joint_effects",
     "Specificity": "_designs.specificity.specificity",
     "SumStats": "_mr.instrument_strengths.instrument_strengths",
+    "Leaderboard": "_study.leaderboard.leaderboard",
     "SweepResults": "_study.sweep_map.sweep_map",
     "TraitClusters": "_coloc.trait_clusters.trait_clusters",
     "VestigialFeatures": "_edits.vestigial_features.vestigial_features",

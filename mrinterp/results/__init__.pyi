@@ -44,6 +44,8 @@ from ._fine_mapping import CredibleSet as CredibleSet
 from ._fine_mapping import FineMapping as FineMapping
 from ._kind_comparison import KindComparison as KindComparison
 from ._knockout_effects import KnockoutEffects as KnockoutEffects
+from ._leaderboard import BoardCell as BoardCell
+from ._leaderboard import Leaderboard as Leaderboard
 from ._negative_controls import NegativeControls as NegativeControls
 from ._network_description import NetworkDescription as NetworkDescription
 from ._result import Result as Result

@@ -41,6 +41,8 @@ from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._leaderboard import ALL, Leaderboard
+from mrinterp.results._leaderboard import SCORES as BOARD_SCORES
 from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.results._network_description import NetworkDescription
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
@@ -217,6 +219,36 @@ def _sweep(maker: _Maker, made: Given) -> Given:
         verdict=np.where(found, "causal", "indeterminate"), q=np.where(found, 0.01, 0.4), stands=found
     )
     return {"claims": claims, "studies": studies, "alpha": 0.05, "meta": {"title": "layers"}}
+
+
+def _leaderboard(maker: _Maker, made: Given) -> Given:
+    methods, families = ("default", "exhaustive"), ("a gate", "a null world")
+    places = [(f, m, s) for f in (ALL, *families) for m in methods for s in BOARD_SCORES]
+    scores = pd.DataFrame(places, columns=["family", "method", "score"])
+    value = np.round(maker.rng.uniform(0.2, 0.8, len(scores)), 3)
+    worlds = np.where(scores["family"] == ALL, 4, 2)
+    scores = scores.assign(
+        label=scores["method"], value=value, lower=value - 0.1, upper=value + 0.1, spread=0.05
+    )
+    scores = scores.assign(worlds=worlds, drawn=worlds, why="")
+    lacking = scores["score"] == "source"
+    scores.loc[lacking, ["value", "lower", "upper", "spread"]] = np.nan
+    scores.loc[lacking, "worlds"], scores.loc[lacking, "why"] = 0, "it names no cause of an impostor"
+    paired = scores[~lacking & (scores["method"] != "default")].rename(columns={"value": "difference"})
+    paired = paired[["family", "method", "score", "difference", "lower", "upper", "worlds"]].reset_index(
+        drop=True
+    )
+    known = pd.DataFrame({"family": families, "about": ["One cause behind a gate.", "Nothing is causal."]})
+    return {
+        "scores": scores,
+        "paired": paired,
+        "families": known,
+        "order": methods,
+        "size": "quick",
+        "seeds": 2,
+        "log": (),
+        "meta": {"estimands": dict.fromkeys(methods, "slope")},
+    }
 
 
 def _profiles(maker: _Maker, made: Given) -> Given:
@@ -581,6 +613,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "ContrastLevels": (ContrastLevels, _contrast_levels),
     "KindComparison": (KindComparison, _kind_comparison),
     "KnockoutEffects": (KnockoutEffects, _knockout_effects),
+    "Leaderboard": (Leaderboard, _leaderboard),
     "MinimalSet": (MinimalSet, _minimal_set),
     "NegativeControls": (NegativeControls, _negative_controls),
     "NetworkDescription": (NetworkDescription, _network_description),

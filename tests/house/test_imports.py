@@ -55,7 +55,26 @@ ROOMS = {
         "plots",
         "report",
     },
-    "cli": {"core", "results", "tables", "mr", "coloc", "plots", "report", "study"},
+    "bench": BASE
+    | NETWORK
+    | KNOCKOUTS
+    | {
+        "tables",
+        "instruments",
+        "perturbations",
+        "scan",
+        "mr",
+        "coloc",
+        "worlds",
+        "effects",
+        "diagnostics",
+        "evidence",
+        "atlas",
+        "plots",
+        "report",
+        "study",
+    },
+    "cli": {"core", "results", "tables", "mr", "coloc", "plots", "report", "study", "bench"},
 }
 """Which room may import which others."""
 WITHIN = {

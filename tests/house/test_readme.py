@@ -16,6 +16,7 @@ from mrinterp.study._sweep_plan import is_sweep, sweep_members
 from tests.house.test_public_face import FACES
 
 ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
 PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -170,3 +171,45 @@ def test_the_agreement_is_the_one_that_was_measured() -> None:
     cited = README.split("| method |", 1)[1].split("\n\n", 1)[0]
     assert len(_table_rows(cited)) > 3
     assert not _table_rows(cited) - _table_rows(measured)
+
+
+def test_every_measured_number_of_the_readme_has_its_command() -> None:
+    """A paragraph with a measured number names the script in benchmarks/ or a page of results, which names its own."""
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    # A table is made by what the paragraph before it names.
+    text = re.sub(r"\n\n\|", "\n|", text)
+    measured = [
+        p for p in text.split("\n\n") if re.search(r"(?<![\w.])\d?\.\d+", p.replace("Python 3.11", ""))
+    ]
+    assert len(measured) > 1
+    for paragraph in measured:
+        scripts = re.findall(r"benchmarks/[\w/]+\.py", paragraph)
+        for page in re.findall(r"benchmarks/results/(\w+)\.md", paragraph):
+            scripts += re.findall(
+                r"benchmarks/[\w/]+\.py", (RESULTS / f"{page}.md").read_text(encoding="utf-8")
+            )
+        assert scripts, f"no command for the numbers of: {paragraph[:80]}"
+        assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_the_redrawn_studies_are_those_that_were_measured() -> None:
+    bars = (RESULTS / "redrawn_studies.md").read_text(encoding="utf-8")
+
+    def found(bar: str) -> str:
+        return re.search(rf"^\| {re.escape(bar)} \|[^|]*\| ([^|]*) \|", bars, flags=re.MULTILINE)[1]  # type: ignore[index]
+
+    said = README.split("A claim rests on", 1)[1].split("\n\n", 1)[0].replace("\n", " ")
+    mean = float(found("mean coverage, matter (smooth, probability, sampled)"))
+    assert f"in {mean:.2f} of cases for features that matter".replace("0.", ".") in said
+    cells, worst = re.match(
+        r"\d+ of (\d+) cells; worst ([\d.]+)", found("coverage of features that matter, cell by cell")
+    ).groups()  # type: ignore[union-attr]
+    assert f"worst of {cells} cells {float(worst):.2f}".replace("0.", ".") in said
+    missed = found("the same, where resampling of ten families has to show it too").split("worst ")[1]
+    assert f"called negligible at most {missed}".replace("0.", ".") in said
+
+
+def test_the_features_that_mislead_are_those_that_were_counted() -> None:
+    measured = (RESULTS / "minilm_agreement.md").read_text(encoding="utf-8")
+    (count,) = re.findall(r"calls significant and the knockout finds negligible: (\d+)", measured)
+    assert f"the knockout finds {count} negligible" in " ".join(README.split())
