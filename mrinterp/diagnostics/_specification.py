@@ -28,6 +28,10 @@ FEWEST = 20
 RUN_LEVEL, LEAST_SQUARES = ("within", "tsls"), ("within",)
 NOT_MOVED = 0.001
 """Probability of as large a conditional F, without any movement, above which a feature counts as not moved."""
+RUNS_PER_COLUMN = 15
+"""Runs for each column below which squares of predictions follow the errors: with 2 to 5, .40 to .72 false alarms."""
+NO_ERROR_LEFT = 1e-3
+"""Share of an error's variance that fitting must leave for the rest to be scaled up."""
 ROUNDING = 1e-12
 """Share of the outcome's squares below which a residual is rounding."""
 SAME = 1e-5
@@ -74,7 +78,8 @@ def specification_checks(
     -----
     Every test asks whether the families' scores Z'e sum to zero, e the residual and Z what is tested with the fitted columns
     taken out of it, against random signs of the families (`sign_flip_test`): valid with more doses than families, with unequal
-    families and with errors correlated inside a family. A test that passes has found nothing: a cause that is moved
+    families and with errors correlated inside a family. Residuals are scaled up, family by family, by what fitting took from
+    them: with half as many columns as runs the level still holds (without, every right equation failed). A test that passes has found nothing: a cause that is moved
     in proportion to a listed feature by every dose shows in none. Needs 20 families (with 20 right equations fail in .10, with 60 in .04, of level .05).
 
     Strength is the conditional F of every feature given the other columns (Sanderson & Windmeijer 2016,
@@ -149,16 +154,39 @@ class _Fitted:
         codes = families_of(self.data.change.family)[0]
         return csr_matrix((np.ones(len(codes)), (codes, np.arange(len(codes)))))
 
+    @cached_property
+    def pull(self) -> Array:
+        """What every run adds to the effects by two stages (N, d)."""
+        return np.asarray(self.doses @ np.linalg.pinv(self.first_stage).T)
+
     def beyond(self, what: Array) -> Array:
         """What the columns leave of other columns."""
         return np.asarray(what - self.space @ (self.space.T @ what))
 
-    def test(self, tested: Array, residual: Array) -> tuple[float, float, int]:
-        """z, -log10 p and dimensions of scores of `tested` (N, q) with a residual (N,)."""
+    @cached_property
+    def full(self) -> Array:
+        """The residual (N, O) as large, within every family, as the errors that it is made of."""
+        return self.scaled_up(self.residual, self.space, self.space)
+
+    def scaled_up(self, residual: Array, left: Array, right: Array) -> Array:
+        """Residuals (N, O) of u - left right' u, family by family of the covariance of u: fitting takes some of it."""
+        inner, out = right.T @ right, np.empty_like(residual)
+        codes = families_of(self.data.change.family)[0]
+        for rows in np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1]):
+            cross = left[rows] @ right[rows].T
+            covariance = np.eye(len(rows)) - cross - cross.T + left[rows] @ inner @ left[rows].T
+            size, axes = np.linalg.eigh(covariance)
+            # What fitting took as good as whole cannot be scaled up; it is left as it is.
+            weight = np.where(size > NO_ERROR_LEFT, 1 / np.sqrt(np.maximum(size, NO_ERROR_LEFT)), 1.0)
+            out[rows] = axes @ (weight[:, None] * (axes.T @ residual[rows]))
+        return out
+
+    def test(self, tested: Array, residual: Array, full: Array) -> tuple[float, float, int]:
+        """z, -log10 p and dimensions of scores of `tested` (N, q) with a residual (N,), as it is and scaled up."""
         length = np.sqrt((tested**2).sum(axis=0))
         kept = tested[:, length > SAME * max(length.max(initial=0.0), 1e-300)]
         kept = kept / np.sqrt((kept**2).sum(axis=0))
-        z, p = sign_flip_test(np.asarray(self.member @ (kept * residual[:, None])))
+        z, p = sign_flip_test(np.asarray(self.member @ (kept * full[:, None])), kept.T @ residual)
         return z, p, kept.shape[1]
 
 
@@ -248,7 +276,7 @@ def _doses_beyond(fitted: _Fitted, o: int) -> Found:
     share = float(((tested.T @ y) ** 2).sum() / (y @ y))
     carried = 1 - float(fitted.residual[:, o] @ fitted.residual[:, o] / (y @ y))
     note = f"features and bypass explain {carried:.1%} of the outcome's changes, doses another {share:.2%}"
-    return fitted.test(tested, fitted.residual[:, o]), note
+    return fitted.test(tested, fitted.residual[:, o], fitted.full[:, o]), note
 
 
 def _over_identification(fitted: _Fitted, o: int) -> Found:
@@ -258,15 +286,20 @@ def _over_identification(fitted: _Fitted, o: int) -> Found:
     y = fitted.data.Y[:, o]
     theta = np.linalg.lstsq(fitted.first_stage, fitted.doses.T @ y, rcond=None)[0]
     left_over = np.linalg.qr(fitted.first_stage, mode="complete")[0][:, d:]
-    found = fitted.test(fitted.doses @ left_over, y - fitted.columns @ theta)
+    residual = y - fitted.columns @ theta
+    full = fitted.scaled_up(residual[:, None], fitted.columns, fitted.pull)[:, 0]
+    found = fitted.test(fitted.doses @ left_over, residual, full)
     return found, f"{J - d} doses more than columns, z {found[0]:.1f}"
 
 
 def _curvature(fitted: _Fitted, o: int) -> Found:
+    (N, d), least = fitted.columns.shape, RUNS_PER_COLUMN
+    if least * d > N:
+        return f"{N} runs for {d} columns: predictions follow the errors, and it needs {least} runs a column"
     predicted = fitted.data.Y[:, o] - fitted.residual[:, o]
     scaled = predicted / max(float(np.sqrt((predicted**2).mean())), 1e-300)
     tested = fitted.beyond(np.stack([scaled**2, scaled**3], axis=1))
-    found = fitted.test(tested, fitted.residual[:, o])
+    found = fitted.test(tested, fitted.residual[:, o], fitted.full[:, o])
     return found, f"square and cube of the predicted change, z {found[0]:.1f}"
 
 
@@ -275,7 +308,7 @@ def _with_size(fitted: _Fitted, o: int) -> Found:
     size = np.sqrt((fitted.columns**2).mean(axis=1))
     # Less its part that is the same for all runs: that the columns carry already.
     tested = fitted.beyond(fitted.columns[:, :p] * (size - size.mean())[:, None])
-    found = fitted.test(tested, fitted.residual[:, o])
+    found = fitted.test(tested, fitted.residual[:, o], fitted.full[:, o])
     return found, f"each feature times the size of the perturbation, {p} in all, z {found[0]:.1f}"
 
 
@@ -286,7 +319,7 @@ def _two_ways(fitted: _Fitted, o: int) -> Found:
     unmoved = fitted.columns - fitted.doses @ fitted.first_stage
     if float((unmoved**2).sum()) <= ROUNDING * float((fitted.columns**2).sum()):
         return "the doses determine every change of features and bypass: both ways are one"
-    found = fitted.test(fitted.beyond(unmoved), fitted.residual[:, o])
+    found = fitted.test(fitted.beyond(unmoved), fitted.residual[:, o], fitted.full[:, o])
     share = float((unmoved**2).sum() / (fitted.columns**2).sum())
     return found, f"{share:.0%} of what features and bypass do comes from no dose, z {found[0]:.1f}"
 

@@ -9,13 +9,17 @@ from scipy import stats
 __all__ = ["sign_flip_test"]
 
 
-def sign_flip_test(scores: NDArray[np.float64]) -> tuple[float, float]:
+def sign_flip_test(
+    scores: NDArray[np.float64], total: NDArray[np.float64] | None = None
+) -> tuple[float, float]:
     """Squared length of the sum of the clusters' scores, against what random signs of the clusters would give.
 
     Parameters
     ----------
     scores : ndarray (C, q)
         One row per independent cluster; columns on a scale on which they may be added.
+    total : ndarray (q,), optional
+        Sum of the scores, where rows were scaled up for what fitting took from them; default their sum.
 
     Returns
     -------
@@ -39,7 +43,8 @@ def sign_flip_test(scores: NDArray[np.float64]) -> tuple[float, float]:
     variance = 2.0 * float((K**2).sum())
     if not variance > 0:
         return float("nan"), float("nan")
-    z = float(K.sum()) / np.sqrt(variance)
+    summed = float(K.sum()) if total is None else float(total @ total - (scores**2).sum())
+    z = summed / np.sqrt(variance)
     skew = 8.0 * float(((K @ K) * K).sum()) / variance**1.5
     if skew <= 1e-6:
         return z, float(-stats.norm.logsf(z) / np.log(10.0))
