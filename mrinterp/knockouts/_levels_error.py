@@ -20,7 +20,7 @@ from mrinterp.stats.clustered.quantiles import quantile_errors
 from mrinterp.stats.clustered.rectified import family_means
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["group_contrasts", "range_errors", "with_levels_error"]
+__all__ = ["group_contrasts", "with_levels_error"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]

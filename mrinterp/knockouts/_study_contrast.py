@@ -35,7 +35,6 @@ from mrinterp.stats.clustered.families_needed import families_for_width
 __all__ = [
     "joins",
     "knocked_out",
-    "levels_splits",
     "pilot",
     "predicted_splits",
     "study_levels",

@@ -14,7 +14,6 @@ from mrinterp.core.errors import InputError
 __all__ = [
     "Paraphrases",
     "TokenDeletion",
-    "TokenEdit",
     "TokenMasking",
     "TokenResampling",
     "TokenSubstitution",

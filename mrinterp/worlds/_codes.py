@@ -20,7 +20,7 @@ from mrinterp.worlds._hand_built import (
     weights_of,
 )
 
-__all__ = ["CODE_FAMILIES", "Overcomplete"]
+__all__ = ["CODE_FAMILIES"]
 
 Array = NDArray[np.float64]
 

@@ -29,8 +29,6 @@ __all__ = [
     "Built",
     "Sizes",
     "StreamNetwork",
-    "built_world",
-    "exact_effects",
     "family_of_networks",
     "noisy_inputs",
     "panel_of",

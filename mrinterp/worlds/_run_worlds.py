@@ -15,7 +15,7 @@ from mrinterp.tables._arrays import from_arrays
 from mrinterp.worlds._linear import linear_world
 from mrinterp.worlds._world import Part, Truth, World, WorldFamily
 
-__all__ = ["RUNS", "RUN_FAMILIES", "RunScenario", "simulate_runs"]
+__all__ = ["RUNS", "RUN_FAMILIES"]
 
 Array = NDArray[np.float64]
 

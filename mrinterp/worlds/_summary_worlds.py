@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mrinterp.core.mrdata import MRData
 from mrinterp.worlds._world import Part, Truth, World, WorldFamily
 
-__all__ = ["JOINT", "SINGLE", "SUMMARY_FAMILIES", "Scenario", "simulate"]
+__all__ = ["JOINT", "SINGLE", "SUMMARY_FAMILIES"]
 
 Array = NDArray[np.float64]
 
