@@ -23,7 +23,7 @@ SHOWN = 12
 @click.command(
     "diagnose",
     short_help="Which assumptions of a finished run's claims were checked, and which failed.",
-    epilog=example("mrinterp diagnose runs/a", "mrinterp diagnose runs/a --feature c05 --figure cards.svg"),
+    epilog=example("mrinterp diagnose runs/a"),
 )
 @click.argument("run_dir")
 @click.option(

@@ -205,14 +205,14 @@ def _read_back(study: FinishedStudy) -> str:
 
 
 def _checks(study: FinishedStudy) -> list[str]:
-    """What failed or warns, by name; of rungs that no claim rests on in one line, since they are marked above."""
+    """What failed or warns; apart from that what does so of rungs that no claim rests on, since it costs the claims nothing."""
     bearing, marked = alarms(study)
-    said = [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in bearing]
-    lines = ["Checks:", *said] if said else ["Checks of what claims rest on: all passed."]
-    if marked:
-        names = ", ".join(dict.fromkeys(c["name"] for c in marked))
-        lines.append(f"Checks of MR, which no claim rests on, that fail: {names}.")
-    return lines
+
+    def said(checks: list[dict[str, Any]]) -> list[str]:
+        return [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in checks]
+
+    lines = ["Checks:", *said(bearing)] if bearing else ["Checks of what claims rest on: all passed."]
+    return [*lines, "Checks of MR, which no claim rests on:", *said(marked)] if marked else lines
 
 
 def _ending(study: FinishedStudy) -> list[str]:

@@ -185,7 +185,7 @@ def test_a_hub_id_comes_from_the_cache_and_is_refused_where_it_cannot(
 
 
 def test_a_missing_head_is_not_invented(tiny_encoder: Path) -> None:
-    with pytest.raises(InputError, match="without a classifier head"):
+    with pytest.raises(InputError, match="saved without the head"):
         load_network(tiny_encoder, head="classifier")
 
 
