@@ -35,8 +35,8 @@ def test_the_example_at_the_end_of_its_help_runs(
 ) -> None:
     line = example_of(verb)
     assert line.startswith(f"mrinterp {verb}")
-    if verb == "rerun":
-        shutil.copytree(request.getfixturevalue("finished_run"), workplace / "runs" / "a")
+    if verb in ("rerun", "diagnose"):
+        shutil.copytree(request.getfixturevalue("finished_run"), workplace / "runs" / "a", dirs_exist_ok=True)
     done = run(line, workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
