@@ -94,7 +94,8 @@ def run_bench(
     methods : sequence of str, optional
         Names (`bench_methods` has them all); default all of them, and those of ``own``.
     families : sequence of str, optional
-        Families of worlds (`mrinterp.worlds.world_families`); default all development families.
+        Families of worlds (`mrinterp.worlds.world_families`); default all development families, ``quick`` without those whose networks are trained
+        first or real: these take minutes each.
     size : {"quick", "full"}
         ``quick``: small worlds, 2 seeds a family; ``full``: worlds of full size, 20 seeds.
     seeds : int, optional
@@ -144,7 +145,7 @@ def run_bench(
         _source(),
         None if evaluation is None else checked_commitment(evaluation)["commitment"],
     )
-    chosen = _families(families, committed is not None)
+    chosen = _families(families, committed is not None, size)
     count = SEEDS[size] if seeds is None else checked_count(seeds, "seeds")
     if committed is not None and evaluation is not None:
         log_evaluation(evaluation, committed, names, {"families": list(chosen), "size": size, "seeds": count})
@@ -170,7 +171,7 @@ def _source() -> str:
     return digest_files(folder, sorted(str(p.relative_to(folder)) for p in folder.rglob("*.py")))
 
 
-def _families(given: Sequence[str] | str | None, evaluated: bool) -> tuple[str, ...]:
+def _families(given: Sequence[str] | str | None, evaluated: bool, size: str) -> tuple[str, ...]:
     part = "evaluation" if evaluated else "development"
     every = world_families()
     allowed = [n for n, f in every.items() if f.part == part]
@@ -179,7 +180,9 @@ def _families(given: Sequence[str] | str | None, evaluated: bool) -> tuple[str, 
     if other:
         fix = "They are run once, at the end: with evaluation=<file of the commitment>, and alone"
         raise InputError(f"families: {other[0]!r}", f"a family for {every[other[0]].part}", fix)
-    return checked_names(asked or allowed, "families", allowed)
+    # Networks that are trained first, and real ones, take minutes each: `quick` leaves them to those who name them.
+    usual = [n for n in allowed if size == "full" or not every[n].trained]
+    return checked_names(asked or usual, "families", allowed)
 
 
 def _run(work: Sequence[_Job], known: Mapping[str, Method], jobs: int) -> None:
