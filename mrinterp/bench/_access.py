@@ -141,7 +141,10 @@ def ropes(world: World, estimand: str) -> Array:
     if estimand == "contrast":
         return np.broadcast_to(wide * NATURAL_SD, shape)
     if estimand in ("shift", "slope"):
-        sd = natural_sd(world) / unit_sd(world)
+        unit = unit_sd(world)
+        sd = np.divide(
+            natural_sd(world), unit, out=np.ones_like(unit), where=unit > 0
+        )  # a feature that never varies
         wide = wide / np.where(sd > 0, sd, 1.0)[:, None]
     return np.broadcast_to(wide, shape)
 
