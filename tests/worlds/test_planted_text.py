@@ -11,6 +11,7 @@ from mrinterp import InputError, knock_out
 from mrinterp.knockouts import Contrast
 from mrinterp.positions import AllTokens, TokenClass
 from mrinterp.worlds import PlantedText, planted_text
+from tests.conftest import need
 
 STEPS, FAMILIES = 120, 24
 
@@ -22,7 +23,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def world(folder: Path) -> PlantedText:
-    pytest.importorskip("transformers")
+    need("transformers")
     return planted_text(families=FAMILIES, features=6, steps=STEPS, folder=folder)
 
 
@@ -70,7 +71,7 @@ def test_same_arguments_give_the_same_network_kept_or_not(world: PlantedText, fo
 
 
 def test_hardly_damps_what_the_cue_does() -> None:
-    pytest.importorskip("transformers")
+    need("transformers")
     made = planted_text("damped", families=20, features=4, steps=2)
     hardly = np.array(["hardly" in t for t in made.texts()])
     odds = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5])[made.cue]

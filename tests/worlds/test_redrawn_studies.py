@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import need
+
 ROOT = Path(__file__).parents[2]
 PROMPTS, FAMILIES, FEATURES = 4, 120, 8
 
@@ -16,7 +18,7 @@ PROMPTS, FAMILIES, FEATURES = 4, 120, 8
 @pytest.fixture(scope="module")
 def modules() -> Any:
     """``redrawn_studies`` and ``truth_tables``; importing them needs transformers, as the tables do."""
-    pytest.importorskip("transformers")
+    need("transformers")
     sys.path.insert(0, str(ROOT / "benchmarks" / "effects"))
     try:
         import redrawn_studies

@@ -12,6 +12,7 @@ from mrinterp.worlds._organisms import EVERY, FAINTEST
 from mrinterp.worlds._trained_text import TEXT_TASKS, trained_text
 from mrinterp.worlds._trained_vision import EVERY as TRIPLES
 from mrinterp.worlds._trained_vision import modular_addition
+from tests.conftest import need
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_bad_numbers_are_refused():
 
 @pytest.mark.parametrize("task", ["subject-verb agreement"])
 def test_a_small_gpt2_answers_as_the_rule_says(task, folder):
-    pytest.importorskip("transformers")
+    need("transformers")
     bench, log_odds = trained_text(task, 0, True, folder)
     assert np.corrcoef(bench.clean[:, 0], log_odds)[0, 1] > 0.98
 
