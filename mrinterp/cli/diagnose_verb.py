@@ -71,17 +71,16 @@ def _table(found: Diagnosis) -> str:
     cards = cards.iloc[cards["colour"].map(order).argsort(kind="stable")]
     some = cards if voice().verbose else cards.head(SHOWN)
     lines = [f"{found.summary[0].upper()}{found.summary[1:]}."]
+    bad = found.findings[found.findings["colour"].isin(["amber", "red"])]
+    bearing = bad[bad["bears"].astype(bool)].groupby(["feature", "outcome"])["assumption"].unique()
     for row in some.to_dict("records"):
-        doubtful = [a for a in found.assumptions if row[a] in ("amber", "red")]
-        lines.append(
-            f"  {row['colour']:<6} {row['feature']} on {row['outcome']}"
-            + (f": {', '.join(doubtful)}" if doubtful else "")
-        )
+        doubtful = bearing.get((row["feature"], row["outcome"]), ())
+        said = f"  {row['colour']:<6} {row['feature']} on {row['outcome']}"
+        lines.append(said + (f": {', '.join(doubtful)}" if len(doubtful) else ""))
     if len(some) < len(cards):
         lines.append(f"  and {len(cards) - len(some)} more (--verbose lists all)")
-    bad = found.findings[found.findings["colour"].isin(["amber", "red"])].drop_duplicates("check")
     for words, bears in (("Of what claims rest on:", True), ("Of other rungs of the ladder:", False)):
-        part = bad[bad["bears"].astype(bool) == bears]
+        part = bad[bad["bears"].astype(bool) == bears].drop_duplicates("check")
         if len(part):
             lines += ["", words, *(_reason(r) for r in part.to_dict("records"))]
     return "\n".join(lines)
