@@ -12,3 +12,4 @@ from ._sensitivity import sensitivity as sensitivity
 from ._specification import specification_checks as specification_checks
 from ._steiger import steiger_by_instrument as steiger_by_instrument
 from ._steiger import steiger_test as steiger_test
+from ._study_checks import path_checks as path_checks

@@ -40,6 +40,7 @@ ASSUMPTION = {
     "least squares against two stages": "exchangeability",
     "curvature": "linearity",
     "slope changes with size": "linearity",
+    "path to the outcome": "direction",
     "Steiger": "direction",
     "claims on other families": "knockouts",
     "MR against matched shifts": "knockouts",

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import TWO_SITES, Plan
+from mrinterp.core.shown import listed
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
@@ -14,8 +15,12 @@ from mrinterp.diagnostics._reconstruction import reconstruction_check
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._ladder import without_tsls
 from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._designs.paths_to_outcome import NO_PATH, PathsToOutcome
 
-__all__ = ["study_checks"]
+__all__ = ["path_checks", "study_checks"]
+
+MR_RUNGS = ("within", "within_calibrated", "tsls", "observational")
+"""Rungs that may call a feature causal from which no path leads to the outcome."""
 
 
 def study_checks(
@@ -24,6 +29,7 @@ def study_checks(
     panel: Panel,
     sumstats: Mapping[str, SumStats],
     without_gradient: Mapping[str, str],
+    paths: PathsToOutcome | None = None,
 ) -> list[Check | NotApplicable]:
     """Manipulation check per kind of perturbation, what identifies MR and whether its equation holds, and what does not apply.
 
@@ -35,6 +41,8 @@ def study_checks(
         Marginal effects per kind of perturbation.
     without_gradient : mapping of str to str
         Outcomes that have no gradient, and why.
+    paths : PathsToOutcome, optional
+        From which features a path leads to the outcomes.
     """
     found: list[Check | NotApplicable] = []
     for kind, stats in sumstats.items():
@@ -48,7 +56,54 @@ def study_checks(
     found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in without_gradient.items()]
     few = without_tsls(panel, plan.estimation.kind)
     found += [] if few is None or two_sites else [few]
+    found += [] if paths is None else path_checks(paths)
     found += even_outcome_checks(plan.outcome)
     if "sae" in basis.meta:
         found.append(reconstruction_check(basis.meta["sae"], two_sites))
+    return found
+
+
+def path_checks(paths: PathsToOutcome) -> list[Check | NotApplicable]:
+    """Per outcome, whether a path leads to it from every feature.
+
+    Parameters
+    ----------
+    paths : PathsToOutcome
+        `mrinterp.knockouts.paths_to_outcome`'s.
+
+    Returns
+    -------
+    list of Check
+        It fails where some have none: they are named in ``features``, and whatever MR says of them is no effect of theirs.
+
+    Notes
+    -----
+    Not valid beyond the inputs and settings at which paths were looked for (`PathsToOutcome.meta`).
+
+    Examples
+    --------
+    >>> from mrinterp.diagnostics import path_checks
+    >>> from mrinterp.results import example
+    >>> [(c.verdict, c.features) for c in path_checks(example("PathsToOutcome"))][0]
+    ('failed', ('feature 2',))
+    """
+    found: list[Check | NotApplicable] = []
+    for outcome in paths.outcomes:
+        none = paths.without(outcome)
+        few = f"{len(none)} of {len(paths.features)} features have none ({listed(none)}): edits of all sizes left every bit."
+        found.append(
+            Check(
+                name=f"path to the outcome: {outcome}",
+                null_in_words="a path leads from every feature to the outcome",
+                statistic=float(len(none)),
+                df=float(len(paths.features)),
+                neglog10p=float("nan"),
+                verdict="failed" if none else "passed",
+                note=few if none else "a derivative or an edit shows one for each.",
+                outcome=outcome,
+                features=none,
+                rungs=MR_RUNGS,
+                next_step=f"Believe no effect of these, whatever a regression says: {NO_PATH}",
+            )
+        )
     return found

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from mrinterp.effects._ceiling import CEILINGS, DOUBTED
+from mrinterp.results._designs.paths_to_outcome import NO_PATH
+from mrinterp.results._knockout_effects import KnockoutEffects
 
-__all__ = ["doubted_rungs", "with_doubts"]
+__all__ = ["doubted_rungs", "with_doubts", "without_path"]
 
 Checks = Iterable[Mapping[str, Any]]
 
@@ -82,4 +85,37 @@ def with_doubts(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
         for d, w in zip(doubts, out["ceiling_why"], strict=True)
     ]
     out.loc[worse, ["ceiling", "ceiling_why"]] = CEILINGS[DOUBTED], DOUBTED
+    return out
+
+
+PATH = "path to the outcome"
+
+
+def without_path(table: pd.DataFrame, checks: Checks, contrast: KnockoutEffects) -> pd.DataFrame:
+    """The answer with what is known of features from which no path leads to the outcome: they are never causal.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `with_doubts`'s.
+    checks : iterable of dict
+        Of the study.
+    contrast : KnockoutEffects
+        The study's own: on more families than the edits, so that one that changes a computed outcome shows a path all the same.
+
+    Returns
+    -------
+    DataFrame
+        Their verdict is negligible and their status `NO_PATH`; the estimate stays as it is.
+    """
+    none = {(f, c["outcome"]) for name, c in _failed(checks) if name == PATH for f in c["features"]}
+    drawn = set(contrast.meta.get("sampled_outcomes", []))
+    moved = np.argwhere(np.abs(contrast.effect) > contrast.noise_floor)
+    pairs = {(contrast.features[k], contrast.outcomes[m]) for k, m in moved}
+    seen = {(f, o) for f, o in pairs if o not in drawn}
+    cells = zip(table["feature"], table["outcome"], strict=True)
+    here = pd.Series([cell in none - seen for cell in cells], index=table.index, dtype=bool)
+    out = table.copy()
+    out.loc[here, ["verdict", "status"]] = "negligible", NO_PATH
+    out.loc[here, ["confirmed", "replicated"]] = ""
     return out

@@ -29,4 +29,5 @@ from ._kinds.shift import Shift as Shift
 from ._kinds.steer import Steer as Steer
 from ._kinds.zero import Zero as Zero
 from ._knock_out import knock_out as knock_out
+from ._paths_to_outcome import paths_to_outcome as paths_to_outcome
 from ._site_variation import random_directions as random_directions

@@ -19,12 +19,14 @@ from mrinterp.knockouts._designs.whole_features import knock_out_jointly
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._knock_out import knock_out
-from mrinterp.knockouts._study_bench import random_dictionary, study_bench
+from mrinterp.knockouts._paths_to_outcome import INPUTS, path_inputs, paths_to_outcome
+from mrinterp.knockouts._study_bench import clean_runs, random_dictionary, study_bench
 from mrinterp.models._cut import CutNetwork
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._knockout_effects import KnockoutEffects
 
-__all__ = ["WHOLES", "study_knockouts", "study_wholes"]
+__all__ = ["WHOLES", "study_knockouts", "study_paths", "study_wholes"]
 
 Rows = NDArray[np.int_]
 
@@ -35,6 +37,14 @@ BY_TOKEN = ("resample", "mean", "zero", "clamp", "scale")
 
 WHOLES = {"whole_resample": "resample", "whole_mean": "mean"}
 """What heads and subspaces as wholes are called in the run folder, and the kind of knockout that each is."""
+
+
+def study_paths(plan: Plan, network: CutNetwork, design: Design, basis: Basis) -> PathsToOutcome:
+    """From which features a path leads to the outcomes, on clean inputs of a few discovery families."""
+    family = clean_runs(design, "discovery")["family"].to_numpy()
+    rows = path_inputs(family, INPUTS, plan.seed)
+    bench = study_bench(network, design, basis.dictionary, split="discovery", rows=rows)
+    return paths_to_outcome(bench, inputs=len(rows), seed=plan.seed)
 
 
 def study_wholes(

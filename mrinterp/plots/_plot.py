@@ -44,6 +44,7 @@ FIGURES = {
     "NetworkDescription": "_study.network_sites.network_sites",
     "OrderedKnockouts": "_designs.ordered_knockouts.ordered_knockouts_curve",
     "Panel": "_study.run_changes.run_changes",
+    "PathsToOutcome": "_diagnostics.paths.paths_found",
     "Pruning": "_edits.pruning.pruning",
     "Rescue": "_designs.rescued_shares.rescued_shares",
     "Sensitivity": "_diagnostics.robustness.robustness_values",

@@ -18,6 +18,7 @@ from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._designs.paths_to_outcome import NO_PATH
 
 __all__ = [
     "cost_text",
@@ -119,13 +120,20 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 *(r[n] for n in named),
                 f"{r['effect']:+.{d}f}" if known else "none",
                 f"[{r['ci_lower']:+.{d}f}, {r['ci_upper']:+.{d}f}]" if known else "not identified",
-                r["verdict"] + (f", specification doubted: {r['doubted']}" if r["doubted"] else ""),
+                r["verdict"] + _said_of(r),
                 f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
                 r["confirmed"] or r["knockout_verdict"],
             )
         )
     widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _said_of(row: Mapping[Any, Any]) -> str:
+    """What a claim's line says beside its verdict: that there is no path, or which checks failed."""
+    if row["status"] == NO_PATH:
+        return f": {NO_PATH}"
+    return f", specification doubted: {row['doubted']}" if row["doubted"] else ""
 
 
 def _sets(study: FinishedStudy) -> list[str]:

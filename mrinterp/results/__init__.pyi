@@ -23,6 +23,7 @@ from ._designs.faithfulness import CircuitAreas as CircuitAreas
 from ._designs.faithfulness import Faithfulness as Faithfulness
 from ._designs.minimal_set import MinimalSet as MinimalSet
 from ._designs.ordered_knockouts import OrderedKnockouts as OrderedKnockouts
+from ._designs.paths_to_outcome import PathsToOutcome as PathsToOutcome
 from ._designs.rescue import Rescue as Rescue
 from ._designs.rescue import RescuedShare as RescuedShare
 from ._designs.set_effects import SetEffects as SetEffects

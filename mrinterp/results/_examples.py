@@ -28,6 +28,7 @@ from mrinterp.results._designs.epistasis import CALLS, Epistasis
 from mrinterp.results._designs.faithfulness import Faithfulness
 from mrinterp.results._designs.minimal_set import MinimalSet
 from mrinterp.results._designs.ordered_knockouts import OrderedKnockouts
+from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.rescue import Rescue
 from mrinterp.results._designs.set_effects import SetEffects
 from mrinterp.results._designs.site_experiment import DEPENDS, SiteExperiment
@@ -579,6 +580,16 @@ def _network_description(maker: _Maker, made: Given) -> Given:
     }
 
 
+def _paths_to_outcome(maker: _Maker, made: Given) -> Given:
+    path = np.ones(made["path"].shape, dtype=bool)
+    path[-1] = False
+    largest = np.where(path, np.nan, 0.0)
+    found = np.where(path, "gradient", "").astype(object)
+    edits = np.where(path.all(axis=1), 0, 64)
+    meta = {"inputs": 8, "settings": 8}
+    return {"path": path, "found_by": found, "largest": largest, "edits": edits, "meta": meta}
+
+
 def _diagnosis(maker: _Maker, made: Given) -> Given:
     said = {"outcome": "y", "reason": "F 4.0.", "next_step": "", "bears": True}
     rows = [("a", "relevance", "green"), ("b", "relevance", "green"), ("b", "exclusion", "red")]
@@ -618,6 +629,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "NegativeControls": (NegativeControls, _negative_controls),
     "NetworkDescription": (NetworkDescription, _network_description),
     "OrderedKnockouts": (OrderedKnockouts, _scalar_status),
+    "PathsToOutcome": (PathsToOutcome, _paths_to_outcome),
     "Pruning": (Pruning, _pruning),
     "Rescue": (Rescue, _nothing),
     "Sensitivity": (Sensitivity, _nothing),

@@ -24,6 +24,10 @@ __all__ = ["half_scale_rows", "needed_bytes", "refuse_too_large", "scan_cost", "
 
 Rows = NDArray[np.int_]
 
+PATH_RUNS = 2 * 64
+"""Runs that ask from which features a path leads to the outcome: 8 inputs at 8 settings, and their gradients. Features
+without a slope are edited besides, as many runs each."""
+
 HALF_SCALE_FAMILIES = 10
 """Estimation families whose noise is run at half its scale too."""
 
@@ -113,7 +117,7 @@ def _knockout_runs(plan: Plan, design: Design, features: int) -> int:
     """Edited runs of a study; without a number of families in the plan, as if its pilot asked for all."""
     clean = design.runs.iloc[design.rows("knockout")]
     families = clean["family"].nunique()
-    return _edited_runs(plan, families, len(clean) / families, features)
+    return _edited_runs(plan, families, len(clean) / families, features) + PATH_RUNS
 
 
 def _edited_runs(plan: Plan, families: int, each: float, features: int) -> int:

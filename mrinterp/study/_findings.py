@@ -17,6 +17,7 @@ from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
@@ -91,6 +92,13 @@ class Findings(Steps):
         to expect (``half_width, bound``, per natural sd, by outcome)."""
         self._reach("discovery")
         return self._pilot()
+
+    @property
+    def paths(self) -> PathsToOutcome | NotApplicable:
+        """From which features a path leads to the outcomes, on a few discovery families (`paths_to_outcome`)."""
+        self._reach("discovery")
+        why = "the run is of a version that did not ask"
+        return self._follow_paths() or NotApplicable(why, "paths to the outcome")
 
     @property
     def autoencoder(self) -> SparseAutoencoder | Transcoder | None:

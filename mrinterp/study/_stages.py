@@ -53,9 +53,10 @@ STAGES = (
         "discovery",
         "Tokens and scale of the noise are chosen where the plan leaves them open; features, their low and high values, bypass"
         " bases and rank are learned on the discovery families (in a study of fewer than 160 families the values on all that"
-        " claims stand for, from clean activations alone); a pilot on five of them says how many are knocked out.",
+        " claims stand for, from clean activations alone); a pilot on five of them says how many are knocked out, and edits of all sizes on eight"
+        " from which features a path leads to the outcome at all.",
         reads=("network", "design"),
-        writes=("position.json", "sae", "noise.json", "basis", "contrast_levels", "pilot.json"),
+        writes=("position.json", "sae", "noise.json", "basis", "contrast_levels", "pilot.json", "paths"),
         outcomes_of=("discovery",),
         carry_out=lambda steps: (
             steps._choose_position(),
@@ -63,6 +64,7 @@ STAGES = (
             steps._learn_basis(),
             steps._learn_levels(),
             steps._pilot(),
+            steps._follow_paths(),
         ),
     ),
     Stage(
@@ -108,7 +110,7 @@ STAGES = (
     Stage(
         "checks",
         "Did the perturbations reach the site, can the runs tell the features apart, and is the equation of MR right?",
-        reads=("network", "basis", "panel", "sumstats"),
+        reads=("network", "basis", "paths", "panel", "sumstats"),
         writes=("checks.json",),
         outcomes_of=(),
         carry_out=lambda steps: steps._check(),

@@ -22,6 +22,7 @@ from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._contrast_levels import ContrastLevels
+from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
@@ -133,6 +134,18 @@ class Steps(Opened):
             return rounded(pilot(self.plan, self._network, design, basis, levels, work) | known)
 
         return self._remembered("pilot", lambda: dict(self.folder.kept_json("pilot.json", run)))
+
+    def _follow_paths(self) -> PathsToOutcome | None:
+        """From which features a path leads to the outcomes; None in finished runs of versions that did not ask."""
+        from mrinterp.knockouts._study_knockouts import study_paths
+
+        if self.folder.finished and not (self.out / "paths").exists():
+            return None
+
+        def run() -> PathsToOutcome:
+            return study_paths(self.plan, self._network, self._make_design(), self._learn_basis())
+
+        return self._remembered("paths", lambda: self.folder.kept("paths", PathsToOutcome.load, run))
 
     def _calibration_plan(self) -> dict[str, Any] | None:
         """Which features rest on their own shifts and which calibrate the others, by the gradient on discovery; None
@@ -261,8 +274,9 @@ class Steps(Opened):
 
         def check() -> list[dict[str, Any]]:
             lacking = outcomes_without_gradient(self._network, np.array([0]))
+            panel, sumstats = self._scan("estimation"), self._marginal_effects()
             found = study_checks(
-                self.plan, self._learn_basis(), self._scan("estimation"), self._marginal_effects(), lacking
+                self.plan, self._learn_basis(), panel, sumstats, lacking, self._follow_paths()
             )
             return [c.to_dict() for c in found]
 
@@ -355,7 +369,7 @@ class Steps(Opened):
 
     def _answer(self) -> pd.DataFrame:
         from mrinterp.effects._claims import claim_table, rests_on, shift_estimates
-        from mrinterp.effects._doubts import with_doubts
+        from mrinterp.effects._doubts import with_doubts, without_path
 
         def answer() -> pd.DataFrame:
             made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
@@ -376,7 +390,9 @@ class Steps(Opened):
                 chosen,
                 self._make_design().runs["family"].nunique(),
             )
-            return with_doubts(table, self._checks_of_mr())
+            return without_path(
+                with_doubts(table, self._checks_of_mr()), self._check(), knockouts["contrast"]
+            )
 
         def kept() -> pd.DataFrame:
             table = self.folder.kept_table("results.parquet", answer)

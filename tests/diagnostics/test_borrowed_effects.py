@@ -15,8 +15,8 @@ from mrinterp.diagnostics import borrowed_effects, co_activation_map
 from mrinterp.results import BorrowedEffects, NotApplicable
 from mrinterp.stats.clustered.borrowed import Layout, borrowed_parts, run_sums
 
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from diagnostics_borrowed import (
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "diagnostics"))
+from borrowed import (
     covariance,
     covered,
     named_rightly,

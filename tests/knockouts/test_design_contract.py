@@ -26,6 +26,7 @@ NOT_DESIGNS = {
     "compare_kinds": "compares results",
     "contrast_levels": "learns values",
     "feature_profiles": "describes features, edits nothing",
+    "paths_to_outcome": "asks for paths, measures no effect",
     "leading_coordinates": "makes a bench",
     "random_directions": "draws a view",
 }

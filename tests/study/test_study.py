@@ -120,7 +120,7 @@ def test_the_bench_is_blind_and_fixes_the_rules_first(
     out = tmp_path / "run"
     Study.from_toml(tiny_study_file, out).bench()
     made = {p.name for p in out.iterdir() if not p.name.startswith(".")}
-    assert made == {"study.json", "design", "basis", "contrast_levels", "pilot.json"}
+    assert made == {"study.json", "design", "basis", "contrast_levels", "pilot.json", "paths"}
     rules = json.loads((finished / "study.json").read_text())["rules_hash"]
     assert json.loads((out / "study.json").read_text())["rules_hash"] == rules
     other = write_tiny_study(tmp_path, tiny_encoder, features={"count": 5})
@@ -207,8 +207,9 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     assert done.returncode == 0, done.stderr
     # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise), 10 x 2 x 5 at half the noise; one prompt a family, 6 features: contrasts of
     # 12 + 2 x 10 families high and low, shift, resample and mean of 10 (2 + 2 + 1 runs), 2 random directions of 10.
-    assert "2,744 runs" in done.stdout
-    assert "2,020 scan, 724 knockouts" in done.stdout
+    # And 2 x 64 for paths to the outcome.
+    assert "2,872 runs" in done.stdout
+    assert "2,020 scan, 852 knockouts" in done.stdout
     for word in ("Time: about", "Memory: about"):
         assert word in done.stdout
     assert not out.exists()

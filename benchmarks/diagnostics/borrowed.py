@@ -4,7 +4,7 @@ Writes ``benchmarks/results/diagnostics_borrowed.md``: on worlds whose impostors
 most of an impostor's effect is borrowed from is the true one; and how often the 95% intervals of every part hold its
 true value, over simulated runs whose covariances are known.
 
-    python benchmarks/diagnostics_borrowed.py [worlds]
+    python benchmarks/diagnostics/borrowed.py [worlds]
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mrinterp.results import BorrowedEffects, NotApplicable
 from mrinterp.worlds import Truth
 
 Array = NDArray[np.float64]
-RESULTS = Path(__file__).parent / "results" / "diagnostics_borrowed.md"
+RESULTS = Path(__file__).parents[1] / "results" / "diagnostics_borrowed.md"
 
 SLOPES = np.array([1.0, 0.0, 0.0, -0.5, 0.0, 0.3])
 """Joint effects of six features; the second and third only move with the first."""
@@ -177,7 +177,7 @@ def main(worlds: int) -> None:
     """Run everything and write the page."""
     parts = [
         "# Co-activation decomposition: is the named source the true one, and do the intervals cover?",
-        f"Written by `benchmarks/diagnostics_borrowed.py {worlds}`. Bar: named rightly in at least .90.",
+        f"Written by `benchmarks/diagnostics/borrowed.py {worlds}`. Bar: named rightly in at least .90.",
         "## The twin of `linear_world`: share named rightly\n\n| world | families | data | named rightly | worlds |\n|---|---|---|---|---|\n"
         + "\n".join(_naming_rows(worlds)),
         "## Impostors of `world_families()`\n\n| family | what it breaks | named rightly | impostors | refused |\n|---|---|---|---|---|\n"

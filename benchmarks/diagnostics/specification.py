@@ -1,6 +1,6 @@
 """Tests of MR's equation on worlds that are right and worlds that are not: alarms by family of worlds.
 
-    python benchmarks/diagnostics_specification.py [--worlds 200]
+    python benchmarks/diagnostics/specification.py [--worlds 200]
 
 For every development family with runs (`mrinterp.worlds`): the share of worlds in which each test of
 `specification_checks` fails, in which any of them does, and in which some features cannot be told apart (which is about the
@@ -20,7 +20,7 @@ from mrinterp.diagnostics import identification_checks, specification_checks
 from mrinterp.results import Check
 from mrinterp.worlds import WorldFamily, world_families
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 APART = "features told apart"
 LARGE = ("sparse codes",)
 """Worlds of a thousand features: a tenth as many."""
@@ -47,7 +47,7 @@ def page(table: pd.DataFrame) -> str:
     lines = [
         "# Tests of MR's equation: alarms on worlds with known causes",
         "",
-        "`python benchmarks/diagnostics_specification.py`. Share of worlds in which a test fails; *any* with its exact 95%",
+        "`python benchmarks/diagnostics/specification.py`. Share of worlds in which a test fails; *any* with its exact 95%",
         "interval. Families whose equation is right (nothing broken) should alarm in 5% at most. The last column is about the",
         "features and not counted as an alarm: exact copies, or more columns than the runs can tell apart.",
         "",
