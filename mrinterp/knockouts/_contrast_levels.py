@@ -63,7 +63,8 @@ def contrast_levels(
     -----
     A group of fewer than 10 families takes the values of all groups together. A feature of which more than half of
     the values, in the groups where it varies at all, are one value (0 for latents) rarely fires: that value is its
-    low one and the median of its others its high one.
+    low one and the median of its others its high one. Of one that varies within some groups,
+    a group in which it has another value throughout is left as it is: nothing there leaves the usual one.
 
     Not valid for other prompts than those that the bench's are like: what is natural there may differ.
 
@@ -120,37 +121,45 @@ def _levels(
 ) -> tuple[Array, Array, Array, Array]:
     """Low and high (f, K + 1) of values (f, P, T), and the usual value and share of firing (f,) of rare features."""
     f, K = len(values), len(small)
-    low, high = (np.full((f, K + 1), np.nan) for _ in range(2))
+    low, high, least, most = (np.full((f, K + 1), np.nan) for _ in range(4))
     everywhere = code >= 0
     for k, here in [*((k, code == k) for k in range(K)), (K, everywhere)]:
         if here.any():
-            weight = family_weights(family, here)
-            low[:, k], high[:, k] = (weighted_quantile(values[:, here], weight, end) for end in ends)
-    for level in (low, high):
+            weight, own = family_weights(family, here), values[:, here]
+            low[:, k], high[:, k] = (weighted_quantile(own, weight, end) for end in ends)
+            least[:, k], most[:, k] = own.min(axis=1), own.max(axis=1)
+    for level in (low, high, least, most):
         level[:, :K][:, small] = level[:, K:]
     slack = ROUNDING * np.abs(np.nan_to_num(values)).reshape(f, -1).max(axis=1)
     moves = high - low > slack[:, None]
-    base, fires, other = _firing(values, code, moves, slack)
+    still = np.where(most - least > slack[:, None], np.nan, least)
+    base, fires, other, apart = _firing(values, code, moves, slack, still)
     rare = np.isfinite(fires)
     low, high = np.where(moves, low, np.nan), np.where(moves, high, np.nan)
-    low[rare], high[rare] = np.minimum(base, other)[rare, None], np.maximum(base, other)[rare, None]
+    for level, end in ((low, np.minimum(base, other)), (high, np.maximum(base, other))):
+        level[rare] = np.where(apart[rare], np.nan, end[rare, None])
     return low, high, base, fires
 
 
-def _firing(values: Array, code: Rows, moves: NDArray[np.bool_], slack: Array) -> tuple[Array, Array, Array]:
-    """The one usual value, the share of tokens that leave it, and the median of their values, (f,) each; nan where
-    there is no value that more than half of the tokens have."""
+def _firing(
+    values: Array, code: Rows, moves: NDArray[np.bool_], slack: Array, still: Array
+) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """The one usual value, the share of tokens that leave it, and the median of their values, (f,) each, nan where there is
+    no value that more than half of the tokens have; and the groups (f, K + 1) that have another value throughout, from
+    their one value, ``still``."""
     f, K = len(values), moves.shape[1] - 1
     place = np.where(code >= 0, code, K)
     # Groups where the feature varies; all of them for one that varies nowhere by its quantiles.
-    looked = np.where(moves[:, :K].any(axis=1, keepdims=True), moves[:, :K], True)
+    somewhere = moves[:, :K].any(axis=1, keepdims=True)
+    looked = np.where(somewhere, moves[:, :K], True)
     counted = np.concatenate([looked, np.zeros((f, 1), dtype=bool)], axis=1)[:, place]
     base = np.nanmedian(np.where(counted, values, np.nan).reshape(f, -1), axis=1)
-    away = (np.abs(values - base[:, None, None]) > slack[:, None, None]) & (code >= 0)[None]
+    apart = somewhere & (np.abs(still - base[:, None]) > slack[:, None])
+    away = (np.abs(values - base[:, None, None]) > slack[:, None, None]) & (code >= 0) & ~apart[:, place]
     usual_share = 1 - (away & counted).sum(axis=(1, 2)) / np.maximum(counted.sum(axis=(1, 2)), 1)
     rare = (usual_share > 0.5) & away.any(axis=(1, 2))
     share, other = np.full(f, np.nan), np.full(f, np.nan)
     share[rare] = away[rare].sum(axis=(1, 2)) / (code >= 0).sum()
     if rare.any():
         other[rare] = np.nanmedian(np.where(away[rare], values[rare], np.nan).reshape(rare.sum(), -1), axis=1)
-    return np.where(rare, base, np.nan), share, other
+    return np.where(rare, base, np.nan), share, other, apart

@@ -12,7 +12,7 @@ from scipy import stats
 from mrinterp.core.errors import InputError
 from mrinterp.features._units import Units
 from mrinterp.knockouts._bench import Bench
-from mrinterp.knockouts._contrast_levels import contrast_levels
+from mrinterp.knockouts._contrast_levels import _levels, contrast_levels
 from mrinterp.knockouts._designs.rectified_contrast import rectified_contrast
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._knock_out import knock_out
@@ -135,6 +135,32 @@ def test_what_firing_does_stands_beside_the_contrast(sign: float) -> None:
     assert made.details["share_firing"][:, 0] == pytest.approx([0.3, np.nan], nan_ok=True)
     assert made.details["per_firing"][:, 0].tolist() == [1.0, 0.0]
     np.testing.assert_allclose(made.details["as_it_is"], found.as_it_is / NATURAL_SD)
+
+
+def one_level(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Low and high of one feature from values (P, T), each place a group, each prompt a family; usual value, share firing."""
+    code = np.tile(np.arange(values.shape[1]), (len(values), 1))
+    small = np.zeros(values.shape[1], dtype=bool)
+    return tuple(x[0] for x in _levels(values[None], code, np.arange(len(values)), small, (0.1, 0.9)))
+
+
+def test_a_group_of_another_constant_value_neither_fires_nor_is_written() -> None:
+    """A gate that is 1 at most of its own word and 0 at every other word: only where it is shut it leaves its usual value."""
+    values = np.zeros((60, 5))
+    values[:, 0] = np.arange(60) % 10 < 6
+    low, high, usual, fires = one_level(values)
+    assert usual == 1
+    assert fires == pytest.approx(0.4 / 5)
+    np.testing.assert_array_equal([low[0], high[0]], [0.0, 1.0])
+    assert np.isnan(low[1:5]).all(), "0 at every token there: nothing to be set to 1"
+
+
+def test_a_code_that_varies_in_no_group_is_written_where_it_is_not_its_usual_value() -> None:
+    values = np.zeros((60, 5))
+    values[:, 0] = 1
+    low, high, usual, fires = one_level(values)
+    assert (usual, fires) == (0.0, pytest.approx(0.2))
+    np.testing.assert_array_equal([low[0], high[0]], [0.0, 1.0])
 
 
 def test_a_feature_that_often_fires_is_written_everywhere() -> None:
