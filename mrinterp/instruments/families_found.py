@@ -75,19 +75,20 @@ def families_in_words(count: int, by_contrasts: bool = True) -> str:
         Whether claims may rest on contrasts; else they rest on instruments.
     """
     each, many = FEWEST_FAMILIES, 4 * MIN_FAMILIES
-    scale = (
-        f"{each} in each split and {MIN_FAMILIES} in all carry a claim (grade C at most), {many} also estimates by"
-        " instruments and better grades"
-    )
+    sized = f"{count:,} families, the sample size of every error"
     if count >= many:
-        so = "enough for claims of any grade and for estimates by instruments"
-    elif not by_contrasts:
+        return f"{sized}: enough for claims of any grade."
+    if not by_contrasts:
         so = "too few: claims on instruments need them all"
     elif count >= MIN_FAMILIES:
         so = "a small study: claims on contrasts, grade C at most; estimates by instruments are not for inference"
     else:
         so = "too few for any claim"
-    return f"{count:,} families, the sample size of every error: {so} ({scale})."
+    scale = (
+        f"{each} in each split and {MIN_FAMILIES} in all carry a claim (grade C at most), {many} also estimates by"
+        " instruments and better grades"
+    )
+    return f"{sized}: {so} ({scale})."
 
 
 def _alike(words: Sequence[Sequence[str]]) -> list[int]:

@@ -71,7 +71,7 @@ def choose_position(network: CutNetwork, design: Design) -> dict[str, Any]:
     order = np.argsort(-share, kind="stable")
     first = int(order[0])
     named = ", ".join(f"{classes[k]} {share[k]:.0%}" for k in order[:4])
-    of = f"of what makes the outcome differ between discovery prompts, to first order, token classes carry: {named}"
+    of = f"token classes carry of the outcome's differences between prompts, to first order: {named}"
     if share[first] < MOST:
         return {"position": "mean", "shares": shares, "why": f"{of}; no class holds half: {unlike}"}
     if not _everywhere(network, first):
@@ -80,8 +80,7 @@ def choose_position(network: CutNetwork, design: Design) -> dict[str, Any]:
             "shares": shares,
             "why": f"{of}; some prompts have no token of class {classes[first]!r}: {unlike}",
         }
-    why = f"{of}; class {classes[first]!r} holds at least half"
-    return {"position": classes[first], "shares": shares, "why": why}
+    return {"position": classes[first], "shares": shares, "why": of}
 
 
 def _everywhere(network: CutNetwork, number: int) -> bool:

@@ -129,7 +129,7 @@ def _stand_ins(plan: Plan, given: PlanFeatures | None, means: Array) -> tuple[Di
     sd = size[:count, None] / np.sqrt(len(means))
     read, write = turn @ (components[:count] / sd), turn @ (components[:count] * sd)
     found = scaled_dictionary(tuple(f"stand-in {i}" for i in range(len(turn))), read, write, means)
-    words = f"{len(turn)} random directions among the {count} leading components of the site for the features"
+    words = f"{len(turn)} random directions among the {count} leading components of the site"
     return replace(found, labels=("",) * len(turn)), words
 
 

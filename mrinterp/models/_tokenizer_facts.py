@@ -25,14 +25,14 @@ def tokenizer_facts(tokenizer: Any) -> dict[str, str]:
     side = getattr(tokenizer, "padding_side", "right")
     pad = tokenizer.pad_token
     held = f"pads with {pad!r}" if pad is not None else "has no padding token (token 0 stands there, masked)"
-    facts["padding"] = f"{held}; by itself on the {side}, a study pads on the right whatever it says"
+    facts["padding"] = held if side == "right" else f"{held} on the {side}; a study pads on the right"
     if not getattr(tokenizer, "is_fast", False):
         facts["offsets"] = (
             "none: a slow tokenizer, which a study cannot use; save the fast one (tokenizer.json)"
         )
     own, spaced = (tokenizer(t, add_special_tokens=False)["input_ids"] for t in ("he", " he"))
     facts["spaces"] = (
-        "a word has the same tokens with and without a space before it"
+        "a word is the same with and without one before it"
         if own == spaced
         else 'a word after a space is another token: write " he" where the next word is meant, not "he"'
     )
@@ -62,7 +62,7 @@ def _around(tokenizer: Any) -> str:
         if tokenizer.bos_token
         else ""
     )
-    return f"adds nothing, no BOS, EOS or CLS{begins}"
+    return f"no BOS, EOS or CLS{begins}"
 
 
 def texts_need(tokenizer: Any, texts: list[str]) -> int:

@@ -27,10 +27,16 @@ def chosen_in_words(study: FinishedStudy) -> list[str]:
         )
     if "noise" in choices:
         noise = choices["noise"]
-        scales = ", ".join(f"{name} {s:g}" for name, s in noise["scale"].items())
+        by_scale: dict[float, list[str]] = {}
+        for name, s in noise["scale"].items():
+            by_scale.setdefault(s, []).append(name)
+        # One scale for all needs no names.
+        scales = ", ".join(
+            f"{s:g}" if len(by_scale) == 1 else f"{s:g} ({', '.join(names)})" for s, names in by_scale.items()
+        )
         lines.append(
-            f"Scale of the noise, chosen on discovery{'' if one_vector(study) else ' by token class'}: {scales}; it moved {noise['within']:.0%} of the"
-            f" features by .5 to 1.5 natural sd ({len(noise['tried'])} tried)."
+            f"Scale of the noise, chosen on discovery: {scales}; it moved {noise['within']:.0%} of the features by .5 to 1.5"
+            f" natural sd ({len(noise['tried'])} tried)."
         )
     return lines
 

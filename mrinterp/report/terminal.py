@@ -125,8 +125,7 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 r["confirmed"] or r["knockout_verdict"],
             )
         )
-    widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return _aligned(rows)
 
 
 def _said_of(row: Mapping[Any, Any]) -> str:
@@ -249,13 +248,12 @@ def rerun_text(claims: pd.DataFrame, versions: dict[str, str]) -> str:
 
 
 def cost_text(cost: dict[str, float]) -> str:
-    """Forward passes, time and memory of a study that has not been run."""
+    """Runs of the network, time and memory of a study that has not been run."""
     return "\n".join(
         [
-            f"Forward passes: {cost['runs']:,.0f} runs in blocks of {cost['block']:.0f}"
-            f" ({cost['scan_runs']:,.0f} scan, {cost['knockout_runs']:,.0f} knockouts).",
-            f"Time: about {time_in_words(cost['seconds'])} ({cost['seconds_per_block']:.2f} s per block,"
-            f" {cost['seconds_per_edited_block']:.2f} s where a feature is edited; measured now), estimates not counted.",
+            f"Runs of the network: {cost['scan_runs']:,.0f} scan + {cost['knockout_runs']:,.0f} knockouts, about"
+            f" {time_in_words(cost['seconds'])} ({cost['seconds_per_block']:.2f} s per block of {cost['block']:.0f},"
+            f" {cost['seconds_per_edited_block']:.2f} s edited, measured now) and the estimates.",
             f"Memory: about {bytes_in_words(cost['bytes'])} beyond the libraries; disk: about {bytes_in_words(cost['disk'])}.",
         ]
     )
@@ -293,30 +291,37 @@ def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
     """
     if isinstance(found, NotApplicable):
         return f"Expected intervals: not known before the run: {found.reason}."
-    lines = [
-        "Expected 95% intervals, per natural sd of a feature, in sd of the outcome, by what the prediction is worth:"
-    ]
-    for (outcome, n), rows in found.groupby(["outcome", "families"], sort=False):
-        first = rows.iloc[0]
-        each = f"{first['prompts']} prompt{'s' if first['prompts'] > 1 else ''} each"
-        lines.append(f"  {outcome}, {n} families knocked out ({each}) of {first['all_families']}:")
-        if rows["half_width"].isna().all():
-            lines.append("    none of the stand-ins changed it in the rehearsal: its width is not known")
-            continue
-        lines += [
-            f"    {_predicted(r['prediction']):<45} +-{r['half_width']:.2g} ({r['in_ropes']:.2g} ROPE); no effect shown"
-            f" as such: {r['absence']:.0%}; causal found from {r['causal_from']:.2g} ROPE"
-            for r in rows.to_dict("records")
+    several = found["outcome"].nunique() > 1
+    head = ("families", "prediction", "in sd", "in ROPE", "no effect shown", "causal from")
+    rows = [("outcome", *head) if several else head]
+    for r in found.to_dict("records"):
+        unknown = np.isnan(r["half_width"])
+        numbers = (
+            ("not known: none of the stand-ins changed it", "", "", "")
+            if unknown
+            else (
+                f"{r['half_width']:.2g}",
+                f"{r['in_ropes']:.2g}",
+                f"{r['absence']:.0%}",
+                f"{r['causal_from']:.2g}",
+            )
+        )
+        knocked = f"{r['families']} of {r['all_families']}, {r['prompts']} each"
+        row = (knocked, r["prediction"].removeprefix("correlation "), *numbers)
+        rows.append((r["outcome"], *row) if several else row)
+    return "\n".join(
+        [
+            "Expected half width of 95% intervals, per natural sd, by the prediction's correlation across prompts:",
+            *(f"  {line}" for line in _aligned(rows)),
+            f"  ROPE: {rope:g} sd of the outcome. No effect shown: chance that a feature without any is called negligible. Causal"
+            " from: effect, in ROPE, found with chance 80%.",
+            f"  Measured on {found['measured_on'].iloc[0]}: right within about 1.5 times.",
         ]
-    lines += [
-        f"  ROPE {rope:g} sd. 'No effect shown as such' is the chance that a feature without any effect is called"
-        " negligible; 'causal found from' is the effect that is called causal with chance 80%.",
-        f"  Measured on {found['measured_on'].iloc[0]}. Assumed: features vary between families as much as these do; from"
-        " five families, right within about 1.5 times. Which correlation the prediction will have, only the run says.",
-    ]
-    return "\n".join(lines)
+    )
 
 
-def _predicted(name: str) -> str:
-    words = {"none": "knockouts alone (correlation 0)", "gradient, as here": "gradient, as it predicted here"}
-    return words.get(name, f"prediction of {name} across prompts")
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+

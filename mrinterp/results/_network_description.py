@@ -33,6 +33,9 @@ SITE_KINDS = {
 }
 """Kinds of site, and what each is."""
 
+TO_CONSIDER = ("model.site", "features.position", "instruments.noise.scale")
+"""Choices whose reasons are shown without being asked for."""
+
 KINDS_SHOWN = 6
 """Places of a block that `print` names; `text` has all."""
 
@@ -168,8 +171,8 @@ class NetworkDescription(Result):
         table = self.to_frame().assign(pattern=self.sites) if every else self.places()
         if not every:
             # A network without blocks has few places, and none of them is known by its name.
-            table = table[(table["kind"] != "other") | (blocks == 0)]
-        longest = min(max(map(len, table["pattern"]), default=0), width // 2)
+            table = _under_one(table[(table["kind"] != "other") | (blocks == 0)])
+        longest = min(max(map(len, table["pattern"]), default=0), width * 5 // 8)
         for row in table.to_dict("records"):
             wide = f"{row['width']}" if row["width"] else "?"
             head = f"  {row['pattern']:<{longest}}  {wide:>5}  "
@@ -177,11 +180,11 @@ class NetworkDescription(Result):
                 row["what"], width, initial_indent=head, subsequent_indent=" " * min(len(head), width // 2)
             )
         if not every:
-            yield "  (-v lists every site of every block)"
+            yield "  (-v: every site of every block, and why each line below is suggested)"
         for title, facts in (("Tokenizer", self.tokenizer), ("A small study", self.cost)):
             if title == "A small study":
                 yield from self._prompts(width)
-                yield from self._suggested(width)
+                yield from self._suggested(every, width)
             if facts:
                 yield f"\n{title}"
                 yield from (_line(k, v, width) for k, v in facts.items())
@@ -201,13 +204,31 @@ class NetworkDescription(Result):
             yield f"  {row['token_class']:<14}{many:>8}  {row['example']}"[:width]
         yield from (fill(n, width, initial_indent="  ", subsequent_indent="  ") for n in notes)
 
-    def _suggested(self, width: int) -> Iterator[str]:
+    def _suggested(self, every: bool, width: int) -> Iterator[str]:
         if self.suggestions.empty:
             return
         yield "\nA study file could say (mrinterp init writes one)"
         for row in self.suggestions.to_dict("records"):
             yield f"  {row['key']} = {row['value']}"
-            yield fill(row["why"], width, initial_indent="      ", subsequent_indent="      ")
+            if every or row["key"] in TO_CONSIDER:
+                yield fill(row["why"], width, initial_indent="      ", subsequent_indent="      ")
+
+
+def _under_one(places: pd.DataFrame) -> pd.DataFrame:
+    """Places that are the same thing on one line, those after the first by where their names part from its own."""
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in places.to_dict("records"):
+        thing = (row["what"], row["width"])
+        if thing not in rows:
+            rows[thing] = row | {"parent": row["pattern"].rpartition(".")[0] + "."}
+        else:
+            name, parent = row["pattern"], rows[thing]["parent"]
+            own = "." + name.removeprefix(parent) if name.startswith(parent) else name
+            rows[thing]["pattern"] += f", {own}"
+    said = pd.DataFrame(list(rows.values()), columns=[*places.columns, "parent"])
+    for words in (" of attention, block K", ", block K", " of block K", " in block K"):
+        said["what"] = said["what"].str.replace(words, "", regex=False)
+    return said
 
 
 def _line(name: str, words: str, width: int) -> str:

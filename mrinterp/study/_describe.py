@@ -304,7 +304,7 @@ def _tokens(opened: OpenedNetwork, given: GivenPrompts | None) -> tuple[int, pd.
     if given.lacking:
         named = ", ".join(given.lacking)
         notes.append(
-            f"No fillers were given for {named}: the slot's own name stands there (--fillers {given.lacking[0]}=...)."
+            f"{named}: without fillers (--fillers {given.lacking[0]}=...) the slot's own name stands there."
         )
     classes = classes_of_prompts(opened.tokenizer, given.inputs, list(given.slots), max(need, 1))
     return need, classes, notes
@@ -356,8 +356,7 @@ def _middle(roles: Sequence[SiteRole]) -> tuple[str, str, str] | None:
     if middle:
         block = middle[len(middle) // 2]
         site = preferred([r for r in streams if r.block == block])[0]
-        passes = "all that later blocks see passes through it"
-        return "model.site", json.dumps(site.site), f"{site.what}, the middle of {len(middle)}: {passes}"
+        return "model.site", json.dumps(site.site), f"{site.what}, the middle of {len(middle)}"
     last = next((r for r in roles if r.kind == "hidden"), None)
     return None if last is None else ("model.site", json.dumps(last.site), last.what)
 
@@ -366,11 +365,8 @@ def _feature_suggestions(width: int, texts: bool) -> list[tuple[str, str, str]]:
     """Features, where they are read, and the noise, of a first study."""
     learned = "learned on the discovery families, nothing else is needed; an SAE that was trained at the site is sharper"
     few = "few features are quick to test; raise it once the study runs"
-    where = (
-        "the study takes the token class that carries at least half of what makes the outcome differ, else the mean;"
-        " that needs an outcome and its gradient"
-    )
-    scales = "the study tries scales on discovery families, from .04 on, until most features move by .5 to 1.5 natural sd"
+    where = "the token class that makes most of the outcome's differences, if one does; --target shows it"
+    scales = "the one at which most features move by .5 to 1.5 natural sd; --target shows it"
     rows = [
         ("features.kind", '"independent_components"', learned),
         ("features.count", str(min(FEATURES, width)), few),
@@ -414,8 +410,8 @@ def _cost(opened: OpenedNetwork, batch: dict[str, Any], found: int) -> dict[str,
     first = next(iter(batch.values()))
     tokens = f" of {first.shape[1]} tokens" if first.ndim == 2 and not first.is_floating_point() else ""
     return {
-        "one batch": f"{BLOCK} inputs{tokens}: {seconds:.2g} s on {opened.device} (measured now)",
-        "runs": f"about {runs:,} for {FEATURES} features on {families} families, {PROMPTS} prompts each",
-        "time": f"about {time_in_words(runs / BLOCK * seconds)} of passes at that pace, at most (knockouts begin at the site)",
-        "memory": f"{bytes_in_words(weights_bytes(opened))} of weights; mrinterp run --dry-run says what a study needs",
+        "size": f"{FEATURES} features, {families} families, {PROMPTS} prompts each: about {runs:,} runs",
+        "time": f"at most {time_in_words(runs / BLOCK * seconds)} of passes ({BLOCK} inputs{tokens}: {seconds:.2g} s on"
+        f" {opened.device})",
+        "memory": f"{bytes_in_words(weights_bytes(opened))} of weights",
     }

@@ -133,7 +133,7 @@ def test_prompts_are_seen_as_a_study_sees_them(workplace: Path) -> None:
     assert int(found.suggested("model.padded_length")) == need + 2
     assert json.loads(found.suggested("model.site")) == "transformer.h.4"
     assert json.loads(found.suggested("model.kind")) == "causal"
-    assert "adds nothing" in found.tokenizer["around a text"]
+    assert "no BOS" in found.tokenizer["around a text"]
     assert '" he"' in found.tokenizer["spaces"]
     with pytest.raises(InputError, match="no such slot"):
         mrinterp.describe("gpt2", "templates.txt", fillers={"persn": ["nurse", "pilot"]})
@@ -231,7 +231,7 @@ def test_the_file_that_init_writes_passes_the_dry_run(workplace: Path) -> None:
     assert "40 families, the sample size of every error" in " ".join(text.replace("\n#", "").split())
     tried = CliRunner().invoke(cli, ["run", "he.toml", "--dry-run", "--quiet"])
     assert tried.exit_code == 0, tried.stderr
-    assert "Forward passes" in tried.stdout
+    assert "Runs of the network" in tried.stdout
     again = CliRunner().invoke(cli, ["init", "gpt2", "--prompts", "templates.txt", *FLAGS, "-o", "he.toml"])
     assert again.exit_code == 2
     assert "exists already, and no file is replaced" in again.stderr

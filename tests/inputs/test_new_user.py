@@ -129,7 +129,7 @@ def test_a_section_is_followed_up_to_its_dry_run(section: Any, workplace: Path) 
     described, written, tried = list(printed.values())[1:]
     assert "A study file could say" in described
     assert "Next: mrinterp run" in written
-    assert "Forward passes" in tried
+    assert "Runs of the network" in tried
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_what_init_writes_for_arrays_passes_the_dry_run(kind: str, workplace: Pa
         return  # the sections of the page carry these on
     tried = _typed("run", "new.toml", "--dry-run", "--quiet", "--allow-code")
     assert tried.exit_code == 0, tried.output
-    assert tried.stdout.startswith("Forward passes")
+    assert tried.stdout.startswith("Runs of the network")
 
 
 def test_text_columns_are_no_inputs_and_a_study_says_so(workplace: Path) -> None:

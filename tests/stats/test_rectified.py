@@ -230,3 +230,15 @@ def test_bad_input() -> None:
         rectified_mean(C[FEW], g[FEW], FAMILY[FEW], g, FAMILY[:4])
     with pytest.raises(ValueError, match="at least 3"):
         families_for_width(C[:6], None, FAMILY[:6], 0.1, 100)
+
+
+def test_a_prediction_that_varies_in_one_family_only_leaves_a_finite_interval() -> None:
+    """Where it is left out, or not among those that were moved, the weight is 0, not a quotient of two roundings."""
+    rng = np.random.default_rng(0)
+    family = np.repeat(np.arange(8), 4)
+    C = 0.3 + 0.1 * rng.standard_normal((32, 1, 200))
+    C[rng.random(C.shape) < 0.5] = np.nan
+    g = np.full(C.shape, 0.7) / 3
+    g[:4] += 0.1 * rng.standard_normal((4, 1, 200))
+    made = rectified_mean(C, g, family, np.concatenate([g, g]), np.arange(64) // 4)
+    assert np.nanmax(made.se / made.alone_se) < 10

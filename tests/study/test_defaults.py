@@ -104,10 +104,10 @@ class TestExpectedPrecision:
         text = precision_text(expected, 0.02)
         for words in (
             "6 random directions among the 6 leading components of the site",
-            "12 families knocked out (1 prompt each) of 80",
-            "knockouts alone (correlation 0)",
-            "prediction of correlation 0.95",
-            "Assumed:",
+            "12 of 80, 1 each",
+            "0.95",
+            "gradient, as here",
+            "right within about 1.5 times",
         ):
             assert words in text
         flat = expected.assign(half_width=np.nan)
@@ -264,7 +264,7 @@ class TestChosenOnDiscovery:
         assert chosen["position"] == "last"
         assert chosen["shares"]["last"] == pytest.approx(1.0)
         assert sum(chosen["shares"].values()) == pytest.approx(1.0)
-        assert "'last' holds at least half" in chosen["why"]
+        assert "last 100%" in chosen["why"]
         assert begun._network.position == LAST_TOKEN
         assert begun.contrast_levels.meta["position"] == str(begun.bench().by_token.position)
 

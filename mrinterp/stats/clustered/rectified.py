@@ -33,6 +33,12 @@ PRIOR = 2.0
 WHOLE = 1.0 - 1e-8
 """Weight of a family from which on it is all there is."""
 
+ROUNDING = 1e-13
+"""Share of a mean up to which a deviation from it is rounding."""
+
+ALL_OF_IT = 1e-12
+"""Share of a sum of squares up to which what a family leaves of it is rounding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Rectified:
@@ -120,8 +126,9 @@ class FamilyMeans:
 
     @property
     def off(self) -> Array:
-        """Families less their mean, (C, F, O); 0 where a family does not count."""
-        return np.where(self.weight > 0, self.each - self.mean, 0.0)
+        """Families less their mean, (C, F, O); 0 where a family does not count, or is off by rounding."""
+        off = np.where(self.weight > 0, self.each - self.mean, 0.0)
+        return np.where(np.abs(off) > ROUNDING * np.abs(self.mean), off, 0.0)
 
     @property
     def pull(self) -> Array:
@@ -142,7 +149,7 @@ class FamilyMeans:
         """How far prompts are off their family's mean, (P, F, O); 0 where they do not count, or are off by rounding."""
         mean = self.each[self.codes]
         off = np.where(self.counted, self.x - mean, 0.0)
-        return np.where(np.abs(off) > 1e-13 * np.abs(mean), off, 0.0)
+        return np.where(np.abs(off) > ROUNDING * np.abs(mean), off, 0.0)
 
     def within(self, other: FamilyMeans) -> Array:
         """Mean product (C, F, O) of how far prompts are off their family's mean here and in other means of them."""
@@ -435,7 +442,10 @@ def leave_families_out(own: FamilyMeans, mine: FamilyMeans, target: Array) -> Le
     (cross, cross_gone), (square, square_gone) = _products(own, mine), _products(mine, mine)
     own_square, own_gone = _products(own, own)
     lam = _weights(cross, square, own_square, count)
-    without = _weights(cross - cross_gone, square - square_gone, own_square - own_gone, count - 1)
+    left = _left(square, square_gone)
+    without = _weights(
+        np.where(left > 0, cross - cross_gone, 0.0), left, _left(own_square, own_gone), count - 1
+    )
     moved = -pull * own.off + without * pull * mine.off + (without - lam) * (target - mine.mean)
     return LeftOut(lam, np.where(own.weight > 0, moved, 0.0))
 
@@ -446,6 +456,12 @@ def _products(a: FamilyMeans, b: FamilyMeans) -> tuple[Array, Array]:
     whole = (a.weight * between + within).sum(axis=0)
     # A sum of products about its own mean loses weight/(1 - weight) off^2 with family c.
     return whole, a.pull * between + within
+
+
+def _left(whole: Array, gone: Array) -> Array:
+    """What is left of a sum of squares (F, O) without each family (C, F, O); 0 where one family had all of it, to rounding."""
+    left = whole - gone
+    return np.where(left > ALL_OF_IT * whole, left, 0.0)
 
 
 def _weights(cross: Array, square: Array, own_square: Array, count: NDArray[np.int_]) -> Array:
