@@ -220,7 +220,9 @@ def _under_one(places: pd.DataFrame) -> pd.DataFrame:
     for row in places.to_dict("records"):
         thing = (row["what"], row["width"])
         if thing not in rows:
-            rows[thing] = row | {"parent": row["pattern"].rpartition(".")[0] + "."}
+            rows[thing] = {str(k): v for k, v in row.items()} | {
+                "parent": row["pattern"].rpartition(".")[0] + "."
+            }
         else:
             name, parent = row["pattern"], rows[thing]["parent"]
             own = "." + name.removeprefix(parent) if name.startswith(parent) else name

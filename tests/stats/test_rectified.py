@@ -242,3 +242,15 @@ def test_a_prediction_that_varies_in_one_family_only_leaves_a_finite_interval() 
     g[:4] += 0.1 * rng.standard_normal((4, 1, 200))
     made = rectified_mean(C, g, family, np.concatenate([g, g]), np.arange(64) // 4)
     assert np.nanmax(made.se / made.alone_se) < 10
+
+
+def test_a_prediction_of_rounding_errors_is_none() -> None:
+    """A gate that is shut at the clean input: its gradient is 0 but for rounding, what opening it does is not."""
+    rng = np.random.default_rng(0)
+    family = np.repeat(np.arange(10), 4)
+    C = np.where(rng.random((40, 1, 20)) < 0.5, 32.0, 1e-15 * rng.standard_normal((40, 1, 20)))
+    g = 7e-15 * rng.integers(-1, 2, (200, 1, 20))
+    made = rectified_mean(C, g[:40], family, g, np.repeat(np.arange(50), 4))
+    assert (made.lam == 0).all()
+    assert made.kink.all()
+    np.testing.assert_allclose(made.se, made.alone_se)
