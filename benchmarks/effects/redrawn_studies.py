@@ -90,9 +90,13 @@ def arms_of(table: TruthTable, kind: str) -> tuple[list[int], list[int] | None]:
     return [a for a, name in enumerate(table.arms) if name.split()[0] == kind], None
 
 
-def weights(table: TruthTable, kind: str, arms: list[int]) -> Array:
-    """What an outcome's change is multiplied by (A, P, K), so that the mean is the effect; nan where nothing moved."""
+def weights(table: TruthTable, kind: str, arms: list[int], against: list[int] | None) -> Array:
+    """What an outcome's change is multiplied by (A, P, K), so that the mean is the effect; nan where no arm moved it: the
+    high value of a gate that is usually open is its usual one, which is not written."""
     moved = np.moveaxis(table.moved[arms].astype(float), 1, 2)
+    if against is not None:
+        held = np.moveaxis(table.moved[against].astype(float), 1, 2)
+        moved = np.where(np.isnan(moved), held, moved)
     if kind == "resample":
         square = np.nanmean(np.nan_to_num(moved) ** 2, axis=(0, 1))
         # The slope on the change, times the natural sd, which is the change's root mean square over root two.
@@ -111,7 +115,7 @@ def runs_of(table: TruthTable, outcome: int, kind: str) -> Runs:
             return np.broadcast_to(clean[None, :, None], (len(take), len(clean), len(table.features)))
         return clean[None, :, None] + np.moveaxis(change[arms, ..., outcome].astype(float), 1, 2)
 
-    weight = weights(table, kind, take)
+    weight = weights(table, kind, take, against)
     made = {}
     for name, change in (("effect", table.change), ("predicted", table.predicted)):
         upper, lower = ends(change, take), ends(change, against)

@@ -292,6 +292,7 @@ def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
     if isinstance(found, NotApplicable):
         return f"Expected intervals: not known before the run: {found.reason}."
     several = found["outcome"].nunique() > 1
+    on = "" if several else f" on {found['outcome'].iloc[0]}"
     head = ("families", "prediction", "in sd", "in ROPE", "no effect shown", "causal from")
     rows = [("outcome", *head) if several else head]
     for r in found.to_dict("records"):
@@ -311,7 +312,7 @@ def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
         rows.append((r["outcome"], *row) if several else row)
     return "\n".join(
         [
-            "Expected half width of 95% intervals, per natural sd, by the prediction's correlation across prompts:",
+            f"Expected half width of 95% intervals{on}, per natural sd, by the prediction's correlation across prompts:",
             *(f"  {line}" for line in _aligned(rows)),
             f"  ROPE: {rope:g} sd of the outcome. No effect shown: chance that a feature without any is called negligible. Causal"
             " from: effect, in ROPE, found with chance 80%.",

@@ -37,7 +37,7 @@ ROUNDING = 1e-13
 """Share of a mean up to which a deviation from it is rounding."""
 
 SILENT = 1e-9
-"""Largest prediction over largest knockout up to which the prediction is rounding."""
+"""Prediction over largest knockout up to which the prediction is rounding, so 0."""
 
 ALL_OF_IT = 1e-12
 """Share of a sum of squares up to which what a family leaves of it is rounding."""
@@ -272,8 +272,9 @@ def rectified_mean(
     C = _numbers(knockout, "knockout")
     g, rest, rest_family = _predictions(C, predicted, knockout_family, all_predicted, all_family)
     moved = np.isfinite(C)
-    known = np.asarray(~(moved & ~np.isfinite(g)).any(axis=0))
-    used = known & ~_rounded_away(C, g, rest, np.broadcast_to(floor, known.shape))
+    used = ~(moved & ~np.isfinite(g)).any(axis=0)
+    silent = np.maximum(floor, SILENT * np.abs(np.nan_to_num(C)).max(axis=0, initial=0.0))
+    g, rest = (np.where(np.abs(x) <= silent, 0.0, x) for x in (g, rest))
     g, rest = np.where(used & moved, g, 0.0), np.where(used | np.isnan(rest), rest, 0.0)
     codes = families_of(knockout_family)[0]
     own, mine = family_means(C, moved, codes), family_means(g, moved, codes)
@@ -306,12 +307,12 @@ def rectified_mean(
         rho=rho,
         gain=_quotient(own.variance(), variance),
         possible_gain=1.0 / (1.0 - np.nan_to_num(rho) ** 2 * (1.0 - n / np.maximum(N, 1))),
-        kink=np.asarray(given & known & zero & (label.changed > 0)),
+        kink=np.asarray(given & used & zero & (label.changed > 0)),
         changed=label.changed,
         unflipped=label.unflipped,
         families=n,
         all_families=N if given else n,
-        status=_words(n, variance, label.unflipped, np.asarray(given & ~known)),
+        status=_words(n, variance, label.unflipped, np.asarray(given & ~used)),
     )
 
 
@@ -460,12 +461,6 @@ def _products(a: FamilyMeans, b: FamilyMeans) -> tuple[Array, Array]:
     whole = (a.weight * between + within).sum(axis=0)
     # A sum of products about its own mean loses weight/(1 - weight) off^2 with family c.
     return whole, a.pull * between + within
-
-
-def _rounded_away(C: Array, g: Array, rest: Array, floor: Array) -> Counted:
-    """Predictions (F, O) that are 0 on every prompt but for rounding, of features whose knockouts are not."""
-    said, found = (np.abs(np.nan_to_num(x)).max(axis=0, initial=0.0) for x in (np.concatenate([g, rest]), C))
-    return np.asarray((found > floor) & (said <= np.maximum(floor, SILENT * found)))
 
 
 def _left(whole: Array, gone: Array) -> Array:
