@@ -14,6 +14,7 @@ import torch
 from mrinterp import Bench, InputError, Study, knock_out
 from mrinterp.core.plan import read_plan
 from mrinterp.features import Transcoder, TranscoderView, read_transcoder, write_transcoder
+from tests.study import study_kinds
 from tests.study.test_from_model import PROMPTS, QUICK
 from tests.tiny import tiny_decoder
 
@@ -123,6 +124,35 @@ def test_a_knockout_is_the_hook_that_a_person_would_write(tokenizer: Any, positi
     np.testing.assert_allclose(bench.computed[:, 0], clean, atol=1e-6)
     assert bench.resumes
     assert found.read_back_error.max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("stack", "reads", "writes"),
+    [
+        pytest.param(
+            "bridge",
+            "blocks.1.ln2.hook_out",
+            "blocks.1.mlp.hook_out",
+            marks=pytest.mark.needs("transformer_lens"),
+        ),
+        pytest.param("traced", READS, WRITES, marks=pytest.mark.needs("nnsight")),
+    ],
+)
+def test_other_stacks_give_the_same_knockouts(
+    stack: str, reads: str, writes: str, tiny_encoder: Path, tokenizer: Any, tmp_path: Path
+) -> None:
+    folder = str(study_kinds.save_tiny_decoder(tmp_path, tiny_encoder))
+    found = []
+    for network, read, write in (
+        (study_kinds.decoder(folder), READS, WRITES),
+        (getattr(study_kinds, stack)(folder), reads, writes),
+    ):
+        view = TranscoderView(_transcoder(), read, write, (1, 4, 7))
+        given = {"features": view, "outcome": ("good", "bad"), "position": "mean"}
+        bench = Bench.from_model(network, tokenizer, PROMPTS, site=write, **given)
+        found.append(knock_out(bench, "zero").effect)
+    assert np.abs(found[0]).max() > 1e-3
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-3, atol=1e-4 * np.abs(found[0]).max())
 
 
 def test_values_are_read_at_one_site_and_writes_read_back_at_the_other(decoder: Any, tokenizer: Any) -> None:
