@@ -6,6 +6,7 @@ from . import coloc as coloc
 from . import diagnostics as diagnostics
 from . import edits as edits
 from . import effects as effects
+from . import evidence as evidence
 from . import features as features
 from . import knockouts as knockouts
 from . import models as models

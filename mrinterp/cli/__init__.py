@@ -13,6 +13,7 @@ from mrinterp.cli.describe_verb import describe
 from mrinterp.cli.diagnose_verb import diagnose
 from mrinterp.cli.doctor_verb import doctor
 from mrinterp.cli.finemap_verb import finemap
+from mrinterp.cli.grade_verb import grade
 from mrinterp.cli.init_verb import init
 from mrinterp.cli.list_verb import list_
 from mrinterp.cli.mr_verb import mr
@@ -28,7 +29,21 @@ def cli() -> None:
     """Mendelian randomization, colocalization and knockouts for the features of neural networks."""
 
 
-for _verb in (describe, init, run, rerun, diagnose, mr, coloc, finemap, bench, list_, doctor, completion):
+for _verb in (
+    describe,
+    init,
+    run,
+    rerun,
+    grade,
+    diagnose,
+    mr,
+    coloc,
+    finemap,
+    bench,
+    list_,
+    doctor,
+    completion,
+):
     cli.add_command(_verb)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
 
+from mrinterp.cli.grade_verb import full_name, opened_run
 from mrinterp.cli.verbs import answer, answering, example, voice
-from mrinterp.core.errors import InputError
 
 if TYPE_CHECKING:
     from mrinterp.results._diagnosis import Diagnosis
@@ -36,17 +35,9 @@ def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> Non
 
     Nothing is computed anew. A claim is colored by the checks of what it rests on; failed checks of other rungs are listed.
     """
-    from mrinterp.study import Study
-
-    study = Study.open(run_dir)
-    if not (Path(run_dir) / "results.parquet").exists():
-        raise InputError(
-            run_dir,
-            "a run that has no results yet",
-            f"Go on with it: mrinterp run, or Study.open({run_dir!r}).run()",
-        )
+    study = opened_run(run_dir)
     names = study.results["feature"].unique().tolist()
-    found = study.diagnosis if not features else study.diagnosis.only([_full(f, names) for f in features])
+    found = study.diagnosis if not features else study.diagnosis.only([full_name(f, names) for f in features])
     if figure:
         from mrinterp.plots import plot
 
@@ -56,12 +47,6 @@ def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> Non
         lambda: _cards(found) if features else _table(found),
         {"cards": found.to_frame().to_dict("records"), "findings": records},
     )
-
-
-def _full(name: str, names: list[str]) -> str:
-    """The feature that a short name stands for."""
-    ends = [n for n in names if name in (n, n.rsplit(":", 1)[-1])]
-    return ends[0] if len(ends) == 1 else name
 
 
 def _table(found: Diagnosis) -> str:

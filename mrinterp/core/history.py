@@ -33,8 +33,10 @@ OUTCOME_NUMBERS = (
     "results.json",
     "results.parquet",
     "rungs.parquet",
+    "grades",
     "figures",
     "report.html",
+    "report",
 )
 """What a run folder holds that is computed from outcomes of families beyond discovery."""
 

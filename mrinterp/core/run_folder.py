@@ -27,7 +27,7 @@ from mrinterp.core.storage import (
 __all__ = ["RunFolder"]
 
 T = TypeVar("T")
-COLLECTIONS = ("panel", "sumstats", "estimates", "knockouts")
+COLLECTIONS = ("panel", "sumstats", "estimates", "knockouts", "grades")
 """Folders whose entries are results of their own."""
 SCANNED = ("estimation", "replication")
 """Splits that are scanned after the knockouts are frozen."""

@@ -41,6 +41,7 @@ from ._study.claim_ladder import claim_ladder as claim_ladder
 from ._study.contrast_ranges import contrast_ranges as contrast_ranges
 from ._study.coverage_and_cost import coverage_and_cost as coverage_and_cost
 from ._study.effect_ladder import effect_ladder as effect_ladder
+from ._study.graded_claims import graded_claims as graded_claims
 from ._study.kinds_side_by_side import kinds_side_by_side as kinds_side_by_side
 from ._study.knockout_effects import knockout_effects as knockout_effects
 from ._study.leaderboard import leaderboard as leaderboard

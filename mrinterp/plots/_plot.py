@@ -23,6 +23,7 @@ FIGURES = {
     "AttributionScores": "_study.attribution_scores.attribution_scores",
     "AttributionTable": "_study.attribution_vs_knockout.attribution_vs_knockout",
     "BorrowedEffects": "_diagnostics.borrowed_parts.borrowed_parts",
+    "Claims": "_study.graded_claims.graded_claims",
     "CoActivationMap": "_diagnostics.co_activation.co_activation_clusters",
     "Coloc": "_coloc.coloc_matrix.coloc_matrix",
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",

@@ -15,11 +15,13 @@ from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
 from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._claims import GRADES
 
 __all__ = [
     "Feature",
     "alarms",
     "answer",
+    "closing",
     "features",
     "few_families",
     "resting",
@@ -213,6 +215,36 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "passes": passes_in_words(study),
         "described": any(r.label for r in rows),
     }
+
+
+def closing(study: FinishedStudy) -> str:
+    """What the study has shown, in a sentence or two for somebody who knows nothing of it."""
+    claims = study.claims
+    counts, frame = claims.counts, claims.to_frame()
+    outcomes = ", ".join(dict.fromkeys(frame["outcome"].astype(str)))
+    shown = sum(counts.get(g, 0) for g in "ABC")
+    best = next((g for g in "ABC" if g in counts), "")
+    words = {
+        "D": "only suggestive",
+        "Z": "shown to have no effect of a size that matters",
+        "X": "contradicted by other evidence of the same run",
+        "R": "refuted",
+        "E": "open",
+    }
+    rest = [
+        f"{counts[g]} {'is' if counts[g] == 1 else 'are'} {said}" for g, said in words.items() if g in counts
+    ]
+    rest += [f"{counts['N']} could not be evaluated"] if "N" in counts else []
+    head = f"In short: of {len(frame)} tested {'effect' if len(frame) == 1 else 'effects'} on {outcomes},"
+    some = (
+        f" {shown} {'is' if shown == 1 else 'are'} supported ({GRADES[best]} evidence at best, grade {best})"
+        if best
+        else " none is supported"
+    )
+    explored = " No record shows that the plan was fixed first, so that all of this is exploratory." * bool(
+        frame["exploratory"].any()
+    )
+    return f"{head}{some}{'; ' if rest else ''}{'; '.join(rest)}.{explored} A grade counts evidence; it is no probability."
 
 
 def _rerun(study: FinishedStudy, claims: list[Feature]) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._claims import Claims
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -39,6 +40,8 @@ class FinishedStudy(Protocol):
     def rungs(self) -> pd.DataFrame: ...
     @property
     def claim_checks(self) -> list[Check | NotApplicable]: ...
+    @property
+    def claims(self) -> Claims: ...
     @property
     def agreement(self) -> Agreement: ...
     @property

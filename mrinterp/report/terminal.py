@@ -12,7 +12,7 @@ import pandas as pd
 from mrinterp.core.provenance import installed_versions
 from mrinterp.core.shown import bytes_in_words, time_in_words
 from mrinterp.report.chosen import chosen_in_words, scale_in_words
-from mrinterp.report.claims import alarms, few_families, resting, ropes, rungs_in_words, unit
+from mrinterp.report.claims import alarms, closing, few_families, resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
@@ -90,6 +90,8 @@ def summary_record(study: FinishedStudy) -> dict[str, Any]:
         "ropes": ropes(study),
         "verdicts": {str(v): int(n) for v, n in study.results["verdict"].value_counts().items()},
         "results": study.results.to_dict("records"),
+        "grades": study.claims.counts,
+        "claims": study.claims.to_frame().to_dict("records"),
         "checks": [c for c in every if c["verdict"] not in ("passed", "not applicable")],
         "rules": study.header["rules_hash"],
         "candidates": study.header["candidates_hash"],
@@ -109,9 +111,11 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
         "verdict",
         "other families",
         "say",
+        "grade",
     )
     rows = [head]
-    for r in study.results.head(top).to_dict("records"):
+    graded = study.claims.to_frame()[["grade", "contradiction"]]
+    for r in study.results.assign(**graded).head(top).to_dict("records"):
         known, d = r["effect"] == r["effect"], Precision.of(ropes(study)[r["outcome"]]).decimals
         rows.append(
             (
@@ -123,6 +127,7 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 r["verdict"] + _said_of(r),
                 f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
                 r["confirmed"] or r["knockout_verdict"],
+                r["grade"] + (f", against it: {r['contradiction']}" if r["contradiction"] else ""),
             )
         )
     return _aligned(rows)
@@ -228,6 +233,7 @@ def _ending(study: FinishedStudy) -> list[str]:
     return [
         f"Rules {header['rules_hash'][:12]}, candidates {header['candidates_hash'][:12]},"
         f" {earlier} earlier {'plan' if earlier == 1 else 'plans'} on this network and outcome beside this folder.",
+        f"{closing(study)} Why, claim by claim: mrinterp grade {study.out} --feature NAME.",
         f"The page to read is {Path(study.out) / 'report.html'}; everything is in {study.out}.",
     ]
 

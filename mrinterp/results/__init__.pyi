@@ -9,6 +9,8 @@ from ._borrowed_effects import BorrowedEffect as BorrowedEffect
 from ._borrowed_effects import BorrowedEffects as BorrowedEffects
 from ._check import Check as Check
 from ._check import NotApplicable as NotApplicable
+from ._claims import Claim as Claim
+from ._claims import Claims as Claims
 from ._co_activation_map import CoActivationMap as CoActivationMap
 from ._coloc import Coloc as Coloc
 from ._coloc import ColocPair as ColocPair

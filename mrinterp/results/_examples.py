@@ -19,6 +19,7 @@ from mrinterp.results._attribution_scores import AttributionScores
 from mrinterp.results._attribution_table import AttributionTable
 from mrinterp.results._borrowed_effects import BYPASS, BorrowedEffects
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._claims import DOMAINS, Claims
 from mrinterp.results._co_activation_map import CoActivationMap
 from mrinterp.results._coloc import Coloc
 from mrinterp.results._contrast_levels import ContrastLevels
@@ -601,6 +602,37 @@ def _diagnosis(maker: _Maker, made: Given) -> Given:
     }
 
 
+def _claims(maker: _Maker, made: Given) -> Given:
+    said = {
+        "outcome": "y",
+        "size": "confirmed",
+        "contradiction": "",
+        "ceiling": "A",
+        "ceiling_why": "",
+        "lacking": "",
+    }
+    numbers = {
+        "effect": 0.5,
+        "ci_lower": 0.4,
+        "ci_upper": 0.6,
+        "exploratory": False,
+        **dict.fromkeys(DOMAINS, 1.0),
+    }
+    rows = [
+        {"feature": f, "grade": g, "points": p, "sentence": f"{f} on y: {g}."} | said | numbers
+        for f, g, p in (("a", "B", 8.0), ("b", "E", 0.0))
+    ]
+    keys = pd.DataFrame({"feature": ["a", "b"], "outcome": "y"})
+    return {
+        "claims": pd.DataFrame(rows),
+        "domains": keys.assign(
+            domain="E1", title="the estimate itself", points=2.0, reason="outside the region"
+        ),
+        "cards": keys.assign(item="claim", answer="Causal: a natural contrast."),
+        "meta": {"rules": "MIG-2", "tested": 2},
+    }
+
+
 RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AgainstRandom": (AgainstRandom, _against_random),
     "SweepResults": (SweepResults, _sweep),
@@ -611,6 +643,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "AttributionTable": (AttributionTable, _attribution_table),
     "BorrowedEffects": (BorrowedEffects, _borrowed_effects),
     "CoActivationMap": (CoActivationMap, _co_activation_map),
+    "Claims": (Claims, _claims),
     "Coloc": (Coloc, _coloc),
     "ConfounderRemoval": (ConfounderRemoval, _confounder_removal),
     "Diagnosis": (Diagnosis, _diagnosis),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,12 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
+from mrinterp.evidence._grade import grade
+from mrinterp.evidence._rules import DEFAULT, read_rules
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._claims import Claims
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
@@ -241,6 +245,48 @@ class Findings(Steps):
         (``coverage``), median half width in regions of practical equivalence, and passes of the network."""
         self._reach("results")
         return self._compare_rungs()
+
+    @property
+    def claims(self) -> Claims:
+        """Every claim with its grade by the default rules: points and reasons, what is missing for the next grade, its
+        identification card."""
+        self._reach("results")
+        return self._grade()
+
+    def grade(self, rules: str = DEFAULT) -> Claims:
+        """Grade the claims by a version of the rules; the grades by other versions stay beside these.
+
+        Parameters
+        ----------
+        rules : str
+            One of `mrinterp.evidence.rule_versions`.
+
+        Returns
+        -------
+        Claims
+            Also kept in the run folder, under ``grades``.
+
+        Raises
+        ------
+        InputError
+            For rules of another name.
+        """
+        read_rules(rules)
+        self._reach("results")
+        if not os.access(self.out, os.W_OK):  # someone else's run: graded, and not kept
+            return self._grade(rules)
+        with self.folder.held():
+            found = self._grade(rules)
+            self.folder.record("grades", ("results.parquet",), (f"grades/{rules}",))
+        return found
+
+    def _grade(self, rules: str = DEFAULT) -> Claims:
+        def kept() -> Claims:
+            if (self.out / "grades" / rules).exists() or os.access(self.out, os.W_OK):
+                return self.folder.kept(f"grades/{rules}", Claims.load, lambda: grade(self, rules))
+            return grade(self, rules)
+
+        return self._remembered(f"grades by {rules}", kept)
 
     @property
     def diagnosis(self) -> Diagnosis:

@@ -21,6 +21,7 @@ from mrinterp.core.shown import counted
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
+from mrinterp.results._claims import Claims
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
@@ -450,6 +451,10 @@ class Steps(Opened):
 
     def _rope(self) -> np.ndarray:
         return self.plan.estimation.rope * np.asarray(self._learn_basis().meta["outcome_sd"])
+
+    @abstractmethod
+    def _grade(self) -> Claims:
+        """Grade the claims."""
 
     @abstractmethod
     def _draw(self) -> None:

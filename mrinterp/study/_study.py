@@ -289,8 +289,10 @@ class Study(Findings):
 
     def _write_page(self) -> None:
         from mrinterp.report.page import write_page
+        from mrinterp.report.twin.files import write_twin
 
         write_page(self, self.folder.place("report.html"))
+        write_twin(self, self.folder.place("report"))
 
     # -- beyond the plan ---------------------------------------------------------------------------
 

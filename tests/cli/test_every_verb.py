@@ -35,7 +35,7 @@ def test_the_example_at_the_end_of_its_help_runs(
 ) -> None:
     line = example_of(verb)
     assert line.startswith(f"mrinterp {verb}")
-    if verb in ("rerun", "diagnose"):
+    if verb in ("rerun", "grade", "diagnose"):
         shutil.copytree(request.getfixturevalue("finished_run"), workplace / "runs" / "a", dirs_exist_ok=True)
     done = run(line, workplace)
     assert done.returncode == 0, done.stderr

@@ -37,6 +37,7 @@ ROOMS = {
     "worlds": BASE | NETWORK | KNOCKOUTS | {"tables", "instruments", "scan"},
     "effects": BASE | {"mr"},
     "diagnostics": BASE | {"mr", "coloc", "effects"},
+    "evidence": BASE | {"effects", "diagnostics"},
     "plots": BASE,
     "report": {"core", "results", "evidence", "atlas", "plots"},
     "study": BASE

@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[2] / "mrinterp"
 STUBS = sorted(PACKAGE.rglob("*.pyi"))
-MOST_AT_THE_TOP = 40
+MOST_AT_THE_TOP = 42
 """Names and namespaces of the package itself."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,10 +19,12 @@ from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.effects._claims import claim_table
 from mrinterp.effects._doubts import with_doubts
 from mrinterp.effects._rungs import rung_table
+from mrinterp.evidence import grade
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
+from mrinterp.results._claims import Claims
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -67,6 +70,11 @@ class Finished:
             "rectified": self.estimates["rectified"].meta["passes"]
         }
         return rung_table(held, self.agreement, self.estimates["rectified_judge"], self.results, rope, passes)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """Graded by the default rules."""
+        return grade(self)
 
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:

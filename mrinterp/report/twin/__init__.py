@@ -1,0 +1,1 @@
+"""The report for machines and for writing up: the same content as the page, as JSON, tables and text."""
