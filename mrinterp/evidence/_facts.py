@@ -18,6 +18,7 @@ from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
+from mrinterp.results._designs.paths_to_outcome import NO_PATH
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE
@@ -60,6 +61,7 @@ FACTS = {
     "colocalized": "colocalization was run, and fits",
     "coloc_shared": "the cause is shared",
     "coloc_distinct": "the causes are distinct",
+    "no_path": "no path leads from the feature to the outcome",
     "structural": "the network computes the outcome from the feature",
     "reversed": "the outcome comes before the feature",
     "again_known": "it was estimated on other families",
@@ -205,6 +207,7 @@ class _Asked:
         for one in primary.meta.get("dependent_sets", []):
             rows = [primary.exposures.index(m) for m in one["members"]]
             sets[rows, primary.outcomes.index(one["outcome"])] = True
+        no_path = self.table["status"].to_numpy(dtype=object) == NO_PATH
         apart = (self.lower > 0) | (self.upper < 0)
         self.true |= {
             "has_interval": bounded & (verdict != NOT_APPLICABLE),
@@ -213,11 +216,12 @@ class _Asked:
             "on_doses": np.isin(self.rests_on, ON_DOSES),
             "outside_region": verdict == "causal",
             "stands_out": q < LEVEL,
-            "excludes_zero": apart & ~undecided & ~self._at(sets),
+            "excludes_zero": apart & ~undecided & ~self._at(sets) & ~no_path,
+            "no_path": no_path,
             "inside_region": (self.lower >= -self.rope) & (self.upper <= self.rope),
             "shown_negligible": verdict == "negligible",
             "sign_varies": verdict == SIGN_VARIES,
-            "structural": self._everywhere(True),
+            "structural": ~no_path,
         }
         self.values |= {
             "effect": self.effect,

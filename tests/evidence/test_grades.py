@@ -16,6 +16,7 @@ from mrinterp.cli import cli
 from mrinterp.core.errors import InputError
 from mrinterp.evidence import FACTS, grade, read_rules, rule_versions
 from mrinterp.results._claims import CARD_ITEMS, GRADES
+from mrinterp.results._designs.paths_to_outcome import NO_PATH
 from mrinterp.study import Study
 from tests.study.finished_study import EFFECT, HOSTILE, TRUTH, Finished, _knockout, study
 
@@ -105,6 +106,17 @@ def test_absent_is_shown_by_estimate_knockout_and_replication(graded: pd.DataFra
     none = graded.loc["c3"]
     assert none["verdict"] in ("negligible", "indeterminate")
     assert none["grade"] == ("Z" if none["verdict"] == "negligible" else "E")
+
+
+def test_without_a_path_an_effect_is_shown_absent_whatever_is_estimated() -> None:
+    made = supported()
+    first = made.results["feature"].str.endswith("c0")
+    none = made.results.assign(
+        status=made.results["status"].mask(first, NO_PATH),
+        verdict=made.results["verdict"].mask(first, "negligible"),
+    )
+    row = by_name(replace(made, results=none)).loc["c0"]
+    assert (row["grade"], row["E1"]) == ("Z", 0)
 
 
 def test_a_size_that_disagrees_is_not_confirmed() -> None:
