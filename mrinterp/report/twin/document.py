@@ -15,7 +15,7 @@ from mrinterp.report.order import recorded_order
 from mrinterp.report.twin.methods_text import methods_paragraph, references
 from mrinterp.report.twin.strobe import Item, strobe
 
-__all__ = ["SCHEMA", "ReportDocument", "document", "rung_names", "schema"]
+__all__ = ["SCHEMA", "ReportDocument", "document", "schema"]
 
 SCHEMA = "report-1"
 """Name and version of the schema; what is added keeps it, what is changed or taken out gets a new one."""
@@ -178,7 +178,7 @@ def document(study: FinishedStudy) -> ReportDocument:
     )
 
 
-def rung_names(study: FinishedStudy) -> list[str]:
+def _rung_names(study: FinishedStudy) -> list[str]:
     """Rungs that have columns of their own in the results."""
     return [n for n in study.estimates if f"{n}_se" in study.results]
 
@@ -195,7 +195,7 @@ def _check(check: Mapping[str, Any]) -> CheckRecord:
 
 def _claims(study: FinishedStudy) -> list[ClaimRecord]:
     """Every tested effect, as the results have them, with its evidence."""
-    graded, names = study.claims, rung_names(study)
+    graded, names = study.claims, _rung_names(study)
     frame = graded.claims.drop(columns=["effect", "ci_lower", "ci_upper", "verdict", "rests_on", "label"])
     table = study.results.merge(frame, on=["feature", "outcome"], suffixes=("_stored", ""))
     said = set(
