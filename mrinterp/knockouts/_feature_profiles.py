@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from mrinterp.core.checks import checked_count
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_token_values
-from mrinterp.results._feature_profiles import FeatureProfiles
+from mrinterp.results._feature_profiles import SHARES, FeatureProfiles
 
 __all__ = ["feature_profiles"]
 
@@ -84,8 +84,17 @@ def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> Feat
         inputs=told.inputs(most),
         tokens=told.tokens(mean, sd),
         classes=told.classes(mean, sd),
+        quantiles=_quantiles(flat),
         meta={"site": bench.site, "inputs": bench.prompts, "families": len(np.unique(bench.family))},
     )
+
+
+def _quantiles(flat: Array) -> Array:
+    """Quantiles (F, Q) of every feature's values (F, N); nan where it has none."""
+    found = np.full((len(flat), len(SHARES)), np.nan)
+    some = np.isfinite(flat).any(axis=1)
+    found[some] = np.nanquantile(flat[some], SHARES, axis=1).T
+    return found
 
 
 class _Told:

@@ -58,11 +58,35 @@ def _inlined(text: str, name: str, description: str) -> str:
         parent.tag = _bare(parent.tag)
         attributes = {_bare(k): v for k, v in parent.attrib.items()}
         parent.attrib.clear()
+        attributes = _presented(attributes.pop("style", "")) | attributes
         parent.attrib.update({k: _own(k, v, name) for k, v in attributes.items()})
     for size in ("width", "height", "version"):
         root.attrib.pop(size, None)
     root.attrib.update({"role": "img", "aria-label": description})
     return ET.tostring(root, encoding="unicode")
+
+
+_FONT = re.compile(r"^(?:(italic|oblique)\s+)?(?:(bold|\d{3})\s+)?([\d.]+)px\s+(.*)$")
+
+
+def _presented(style: str) -> dict[str, str]:
+    """Declarations of a style as attributes: a page whose policy allows one style sheet ignores styles of elements."""
+    found = {}
+    for declared in filter(None, (d.strip() for d in style.split(";"))):
+        key, _, value = (part.strip() for part in declared.partition(":"))
+        font = _FONT.match(value) if key == "font" else None
+        if font is None:
+            found[key] = value
+        else:
+            slant, weight, size, family = font.groups()
+            said = {
+                "font-style": slant,
+                "font-weight": weight,
+                "font-size": f"{size}px",
+                "font-family": family,
+            }
+            found |= {k: v for k, v in said.items() if v}
+    return found
 
 
 def _bare(tag: str) -> str:

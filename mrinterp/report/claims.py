@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from mrinterp.core.design import SPLITS
 from mrinterp.core.plan import FEWEST_FAMILIES, MIN_FAMILIES
@@ -27,6 +28,7 @@ __all__ = [
     "resting",
     "ropes",
     "rungs_in_words",
+    "short_names",
     "unit",
 ]
 
@@ -70,10 +72,11 @@ class Feature:
     status: str
 
 
-def short_name(name: str, names: Sequence[str]) -> str:
-    """A feature's name without its site, where all features lie at one site."""
+def _without_site(names: Sequence[str]) -> list[str]:
+    """Names of features without their site, where all lie at one site."""
     sites = {n.rsplit(":", 1)[0] for n in names}
-    return name.rsplit(":", 1)[-1] if len(sites) == 1 and all(":" in n for n in names) else name
+    one = len(sites) == 1 and all(":" in n for n in names)
+    return [n.rsplit(":", 1)[-1] for n in names] if one else list(names)
 
 
 def ropes(study: FinishedStudy) -> dict[str, float]:
@@ -81,11 +84,17 @@ def ropes(study: FinishedStudy) -> dict[str, float]:
     return dict(zip(study.estimates["within"].outcomes, study.agreement.meta["rope"], strict=True))
 
 
-def features(study: FinishedStudy) -> list[Feature]:
-    """All tested features, largest effect first."""
+def short_names(study: FinishedStudy) -> dict[str, str]:
+    """Full name of every tested feature to its name without the site."""
+    names = list(dict.fromkeys(study.results["feature"].tolist()))
+    return dict(zip(names, _without_site(names), strict=True))
+
+
+def features(study: FinishedStudy, table: pd.DataFrame | None = None) -> list[Feature]:
+    """All tested features, or those of some rows of the results, largest effect first."""
     _, screen = primary_and_screen(study)
-    rope, table = ropes(study), study.results
-    names = list(dict.fromkeys(table["feature"]))
+    rope, table = ropes(study), study.results if table is None else table
+    short = short_names(study)
     sd = dict(zip(rope, np.atleast_1d(study.basis.meta.get("outcome_sd", np.nan)), strict=False))
     rows = []
     for r in table.to_dict(orient="records"):
@@ -93,7 +102,7 @@ def features(study: FinishedStudy) -> list[Feature]:
         rows.append(
             Feature(
                 r["feature"],
-                short_name(r["feature"], names),
+                short[r["feature"]],
                 r["label"],
                 r["outcome"],
                 unit(study) + (", per firing" if r["per_firing"] else ""),
@@ -194,14 +203,13 @@ def _replicated(row: Mapping[Any, Any]) -> str:
 def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
     """What stands first on the page."""
     claims = [r for r in rows if r.verdict == "causal"]
-    plan = study.header["plan"]
+    plan, counts = study.header["plan"], study.results["verdict"].value_counts()
     return {
-        "tested": len(rows),
-        "counts": {v: sum(r.verdict == v for r in rows) for v in _VERDICTS},
+        "tested": len(study.results),
+        "counts": {v: int(counts.get(v, 0)) for v in _VERDICTS},
         "claims": claims[:SHOWN_CLAIMS],
         "more_claims": len(claims) - len(claims[:SHOWN_CLAIMS]),
         "against": {k: sum(r.against == k for r in claims) for k in _BEARINGS},
-        "missed": sum(r.verdict != "causal" and r.knockout_verdict == "causal" for r in rows),
         "contradicted": [r for r in claims if r.against == "contradicted"],
         "replication": _rerun(study, claims),
         "ropes": [
@@ -213,7 +221,7 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "cautions": _cautions(study),
         "resting": resting(study),
         "passes": passes_in_words(study),
-        "described": any(r.label for r in rows),
+        "described": bool(study.results["label"].astype(bool).any()),
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.basis import Dictionary
 from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.report.chosen import chosen_in_words, one_vector, scale_in_words
@@ -37,6 +38,8 @@ _FEATURE_KINDS = {
     "train_sae": "latents of an autoencoder trained on the discovery split",
     "transcoder": "latents of a transcoder",
 }
+_READ_BACK = 4000
+"""Features whose reading back is compared pair by pair; of more, these first ones stand for all."""
 _SHOWN_SCALES = 50
 """Rows of the path over the noise's scale, those with the clearest difference first; all lie in the run folder."""
 _KIND_ORDER = ("clean", *PERTURBATIONS)
@@ -81,7 +84,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "rank": basis.rank,
         "ceiling": basis.meta.get("ceiling"),
         "components": len(basis.order),
-        "departure": plain(float(np.abs(d.read_back - np.eye(len(d.names))).max()), ".1e"),
+        "departure": plain(_departure(d), ".1e"),
         "kinds": _kinds(study),
         "perturbations": [(k, _perturbation(k, plan)) for k in _kinds(study) if k in _PERTURBATIONS],
         "family": _family(plan),
@@ -246,3 +249,10 @@ def _knockouts(study: FinishedStudy) -> list[dict[str, Any]]:
         }
         for name, k in study.knockouts.items()
     ]
+
+
+def _departure(d: Dictionary) -> float:
+    """Largest departure of writing and reading back from the identity."""
+    if d.read is None or len(d.names) <= _READ_BACK:
+        return float(np.abs(d.read_back - np.eye(len(d.names))).max())
+    return float(np.abs(d.read[:_READ_BACK] @ d.write[:_READ_BACK].T - np.eye(_READ_BACK)).max())

@@ -70,17 +70,19 @@ def ranked_classes(study: FinishedStudy) -> dict[str, Any]:
     }
 
 
-def cross_table(rows: list[Feature]) -> list[tuple[str, list[int]]]:
+def cross_table(study: FinishedStudy) -> list[tuple[str, list[int]]]:
     """Verdicts of the estimate (down) against verdicts of the knockout (across)."""
-    pairs = [(r.verdict, r.knockout_verdict) for r in rows]
-    return [(v, [pairs.count((v, k)) for k in _VERDICTS]) for v in _VERDICTS]
+    pairs = study.results[["verdict", "knockout_verdict"]].value_counts().to_dict()
+    return [(v, [int(pairs.get((v, k), 0)) for k in _VERDICTS]) for v in _VERDICTS]
 
 
 def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
-    """Features that univariable MR calls significant and the knockout finds negligible."""
+    """Features that univariable MR calls significant and the knockout finds negligible; those of the rows given are named."""
     by_key = {(r.name, r.outcome): r for r in rows}
-    found = []
-    for r in study.agreement.misled.to_dict(orient="records"):
+    found, every = [], study.agreement.misled.to_dict(orient="records")
+    for r in every:
+        if (r["exposure"], r["outcome"]) not in by_key:
+            continue
         row = by_key[(r["exposure"], r["outcome"])]
         p = Precision.of(ropes(study)[r["outcome"]])
         estimate = p.cell(r["estimate"], r["ci_lower"], r["ci_upper"])
@@ -90,9 +92,10 @@ def misled(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
     labels = dict(zip(study.agreement.scores["method"], study.agreement.scores["label"], strict=True))
     return {
         "rows": found,
+        "count": len(every),
         "screen": labels.get(meta["screen"], meta["screen"]),
         "significant": meta["screen_significant"],
-        "tested": len(rows),
+        "tested": len(study.results),
         "weak": _weak(study, meta["screen"]),
     }
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrinterp.core.storage import whole_file
@@ -16,17 +20,21 @@ from mrinterp.plots._study.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots._study.predicted_vs_knockout import predicted_vs_knockout
 from mrinterp.plots._study.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
+from mrinterp.report.explorer import card_pages, explorer
 from mrinterp.report.finished import FinishedStudy, drawn_methods, primary_and_screen
 from mrinterp.report.flow import flow
 from mrinterp.report.kinds import kinds_section, whole_sentences
 from mrinterp.report.methods import agreement_rows, assumptions, cross_table, misled, ranked_classes
 from mrinterp.report.order import blind, order_in_words, recorded_order
 from mrinterp.report.provenance import provenance
+from mrinterp.report.scripts import page_script, policy
 from mrinterp.results._against_random import AgainstRandom
 
 __all__ = ["write_page"]
 
 RANK_PATHS = 8
+SHOWN = 300
+"""Rows of the table of all features that stand in the page as text, beside all of them as data."""
 _LABEL_LENGTH = 36
 
 
@@ -47,20 +55,20 @@ def write_page(study: FinishedStudy, path: str | Path) -> Path:
     path = Path(path)
     with whole_file(path) as partial:
         partial.write_bytes(page_html(study).encode("utf-8", "replace"))
+    title = study.header["plan"]["title"]
+    for name, content in card_pages(study):
+        with whole_file(path.parent / name) as partial:
+            text = _rendered("cards.html.j2", title=title, page=f"../{path.name}", all_features=content)
+            partial.write_bytes(text.encode("utf-8", "replace"))
     return path
 
 
 def page_html(study: FinishedStudy) -> str:
     """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    rows = features(study)
-    return environment.get_template("page.html.j2").render(
+    table = _shown_rows(study)
+    rows = features(study, table)
+    return _rendered(
+        "page.html.j2",
         title=study.header["plan"]["title"],
         order={
             "blind": blind(study),
@@ -70,12 +78,13 @@ def page_html(study: FinishedStudy) -> str:
         outcomes=list(ropes(study)),
         answer=answer(study, rows),
         features=rows,
+        all_features=explorer(study, table),
         wholes=whole_sentences(study),
         has_gradient="gradient" in study.estimates,
         several_outcomes=len(ropes(study)) > 1,
         agreement=agreement_rows(study),
         ranked=ranked_classes(study),
-        cross=cross_table(rows),
+        cross=cross_table(study),
         misled=misled(study, rows),
         kinds=kinds_section(study, rows),
         figures=_figures(study, rows),
@@ -83,6 +92,35 @@ def page_html(study: FinishedStudy) -> str:
         assumptions=assumptions(study),
         provenance=provenance(study),
     )
+
+
+def _rendered(template: str, **content: Any) -> str:
+    """A template with the page's script and style, and the policy that allows only these."""
+    environment = _environment()
+    script, style = page_script(), environment.get_template("style.css.j2").render()
+    return environment.get_template(template).render(
+        script=script, style=style, policy=policy(script, style), **content
+    )
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _shown_rows(study: FinishedStudy) -> pd.DataFrame:
+    """Rows that stand in the page as text, for print and for browsers without script: claims and the largest effects."""
+    results = study.results
+    kept = (results["verdict"] == "causal").to_numpy() & (np.cumsum(results["verdict"] == "causal") <= SHOWN)
+    kept[:SHOWN] = True
+    return results[kept]
 
 
 @dataclass(frozen=True)
@@ -101,9 +139,11 @@ class _Figures:
 def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
     outcome = rows[0].outcome if len(ropes(study)) == 1 else next(iter(ropes(study)))
     of_outcome = [r for r in rows if r.outcome == outcome]
+    shown = {r.name for r in of_outcome}
     names = _drawn_names({r.name: r.short for r in of_outcome})
     labels = {names[r.name]: _shortened(r.label) for r in of_outcome}
-    drawn = study.results[study.results["outcome"] == outcome].assign(outcome=_shortened(outcome))
+    kept = (study.results["outcome"] == outcome) & study.results["feature"].isin(shown)
+    drawn = study.results[kept].assign(outcome=_shortened(outcome))
     drawn = drawn.assign(feature=drawn["feature"].map(names))
     _, screen = primary_and_screen(study)
     ladder = inline_svg(
@@ -166,7 +206,7 @@ def _kinds(study: FinishedStudy, outcome: str, names: dict[str, str], labels: di
     made = study.kinds
     if made is None or outcome not in made.outcomes:
         return ""
-    features, outcomes = tuple(names[n] for n in made.features), tuple(map(_shortened, made.outcomes))
+    features, outcomes = tuple(names.get(n, n) for n in made.features), tuple(map(_shortened, made.outcomes))
     drawn, shown = replace(made, features=features, outcomes=outcomes), made.outcomes.index(outcome)
     return inline_svg(
         lambda: kinds_side_by_side(drawn, outcomes[shown], labels=labels),

@@ -9,9 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from mrinterp.results._result import Axis, Result, Rows, Shape
+from mrinterp.results._result import Axis, Result, Rows, Shape, unknown
 
-__all__ = ["FeatureProfile", "FeatureProfiles"]
+__all__ = ["SHARES", "FeatureProfile", "FeatureProfiles"]
+
+SHARES = (0.0, 0.01, 0.05, *(round(0.1 * k, 1) for k in range(1, 10)), 0.95, 0.99, 1.0)
+"""Shares of its values below a feature's quantiles."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +92,8 @@ class FeatureProfiles(Result):
         ``feature, token_class, mean, sd, share_active, count``, and ``difference`` as for tokens.
     meta : dict
         Where features were read, and on how many inputs.
+    quantiles : ndarray (F, Q)
+        Of the same values, below which lie 0, 1, 5, 10, 20 ... 90, 95, 99 and 100% of them.
 
     Notes
     -----
@@ -120,6 +125,7 @@ class FeatureProfiles(Result):
         pd.DataFrame, Rows(columns=("feature", "token_class", "mean", "sd", "share_active", "count"))
     ]
     meta: dict[str, Any] = field(default_factory=dict)
+    quantiles: Annotated[NDArray[np.float64], Shape("F", len(SHARES))] = field(default_factory=unknown)
 
     def __getitem__(self, feature: str) -> FeatureProfile:
         """One feature by its name."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.design import Design
@@ -149,6 +150,41 @@ def study(
         compare_kinds([kinds["shift"], kinds["mean"]]) if parts else None,
         pd.concat([k.equivalence(rope=ROPE).assign(kind=n) for n, k in kinds.items()], ignore_index=True),
         path,
+    )
+
+
+def many(count: int, claims: int = 40) -> Finished:
+    """A finished study of many features: the rows of five, over and over, with effects drawn anew."""
+    small, rng = study(), np.random.default_rng(count)
+    names = tuple(f"layer.1:f{k:07d}" for k in range(count))
+    effect, se = rng.normal(0, 0.01, count), rng.uniform(0.004, 0.012, count)
+    effect[rng.choice(count, min(claims, count), replace=False)] = (
+        rng.choice([-1, 1], min(claims, count)) * 0.4
+    )
+    lower, upper = effect - 1.96 * se, effect + 1.96 * se
+    causal, negligible = np.maximum(lower, -upper) > ROPE, np.maximum(-lower, upper) < ROPE
+    table = small.results.iloc[np.arange(count) % 5].reset_index(drop=True)
+    table = table.assign(
+        feature=names,
+        label=[f"word={k % 97}" for k in range(count)],
+        effect=effect,
+        ci_lower=lower,
+        ci_upper=upper,
+        neglog10p=-(np.log(2) + norm.logsf(np.abs(effect / se))) / np.log(10),
+        verdict=np.where(causal, "causal", np.where(negligible, "negligible", "indeterminate")),
+        knockout=effect + rng.normal(0, 0.01, count),
+        confirmed=np.where(causal, "confirmed", ""),
+        knockout_verdict=np.where(causal, "causal", "indeterminate"),
+    )
+    table = table.assign(knockout_lower=table["knockout"] - 0.02, knockout_upper=table["knockout"] + 0.02)
+    directions = rng.normal(size=(count, 5)).astype(np.float32)
+    dictionary = Dictionary(names=names, read=directions, write=directions, center=np.zeros(5))
+    order = np.argsort(-np.abs(effect), kind="stable")
+    return replace(
+        small,
+        results=table.iloc[order].reset_index(drop=True),
+        basis=replace(small.basis, dictionary=dictionary),
+        kinds=None,
     )
 
 

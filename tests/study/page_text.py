@@ -19,14 +19,23 @@ class Tags(HTMLParser):
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str]] = []
         self.text = ""
+        self.scripts: list[str] = []
+        self._inside = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
+        self._inside = tag if tag in ("script", "style") else ""
         self.attributes += [(k, v or "") for k, v in attrs]
 
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self._inside == "script":
+            self.scripts.append(data)
+        elif not self._inside:
+            self.text += data
 
 
 def words_of(html: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mrinterp.report.page import page_html, write_page
+from mrinterp.report.scripts import page_script, policy
 from tests.study.finished_study import HOSTILE, study
 from tests.study.page_text import Tags
 
@@ -16,7 +17,10 @@ from tests.study.page_text import Tags
 def test_everything_of_the_user_is_escaped() -> None:
     html = page_html(study(HOSTILE, outcome=f"score {HOSTILE}"))
     page = Tags(html)
-    assert not {"script", "img", "iframe", "object", "embed"} & set(page.tags)
+    assert not {"img", "iframe", "object", "embed"} & set(page.tags)
+    assert page.scripts[-1] == page_script()
+    assert len(page.scripts) == page.tags.count("script") == 3  # what is tested, its cards, and ours
+    assert all(re.fullmatch(r"[A-Za-z0-9+/=]+", data) for data in page.scripts[:2])
     assert not [k for k, _ in page.attributes if k.startswith("on")]
     assert page.text.count("<script>document.title='owned'</script>") > 20
     assert page.tags.count("svg") == html.count("</svg>")
@@ -37,6 +41,16 @@ def test_nothing_is_fetched_and_ids_are_unique() -> None:
     ids = [v for k, v in page.attributes if k == "id"]
     assert len(ids) == len(set(ids))
     assert {v[1:] for v in links if v.startswith("#")} <= set(ids)
+
+
+def test_the_policy_allows_the_pages_own_script_and_style_alone() -> None:
+    html = page_html(study())
+    style = html.split("<style>", 1)[1].split("</style>", 1)[0]
+    said = next(v for k, v in Tags(html).attributes if k == "content" and "default-src" in v)
+    assert said == policy(page_script(), style)
+    assert "unsafe" not in said
+    assert 'style="' not in html
+    assert not re.search(r"\beval\b|new Function|innerHTML|insertAdjacentHTML|document\.write", page_script())
 
 
 def test_same_run_same_bytes(tmp_path: Path) -> None:
