@@ -17,6 +17,8 @@ from mrinterp.cli.grade_verb import grade
 from mrinterp.cli.init_verb import init
 from mrinterp.cli.list_verb import list_
 from mrinterp.cli.mr_verb import mr
+from mrinterp.cli.power_verb import power
+from mrinterp.cli.scan_verb import scan
 from mrinterp.cli.study_verbs import rerun, run
 from mrinterp.cli.verbs import Verbs
 
@@ -39,6 +41,8 @@ for _verb in (
     mr,
     coloc,
     finemap,
+    scan,
+    power,
     bench,
     list_,
     doctor,

@@ -5,6 +5,8 @@ from ._engine.method_table import methods as methods
 from ._runs.jive import jive as jive
 from ._runs.jive import ujive as ujive
 from ._runs.observational import observational as observational
+from ._runs.power import Power as Power
+from ._runs.power import power as power
 from ._runs.run_iv import gmm as gmm
 from ._runs.run_iv import liml as liml
 from ._runs.run_iv import tsls as tsls

@@ -29,6 +29,7 @@ from ._mr.forest import mr_forest as mr_forest
 from ._mr.funnel import mr_funnel as mr_funnel
 from ._mr.instrument_strengths import instrument_strengths as instrument_strengths
 from ._mr.leave_one_out import mr_leave_one_out as mr_leave_one_out
+from ._mr.scan_quantiles import scan_quantiles as scan_quantiles
 from ._mr.scatter import mr_scatter as mr_scatter
 from ._plot import plot as plot
 from ._study.against_random import against_random as against_random

@@ -35,6 +35,7 @@ FIGURES = {
     "Estimates": "_mr.estimated_effects.estimated_effects",
     "Faithfulness": "_designs.faithfulness_curve.faithfulness_curve",
     "FeatureProfiles": "_study.responses.responses",
+    "FeatureScan": "_mr.scan_quantiles.scan_quantiles",
     "FineMapping": "_coloc.regional_association.regional_association",
     "InterchangeAccuracy": "_abstraction.interchange_accuracy.interchange_accuracy",
     "KindComparison": "_study.kinds_side_by_side.kinds_side_by_side",

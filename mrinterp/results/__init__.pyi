@@ -52,6 +52,7 @@ from ._leaderboard import Leaderboard as Leaderboard
 from ._negative_controls import NegativeControls as NegativeControls
 from ._network_description import NetworkDescription as NetworkDescription
 from ._result import Result as Result
+from ._scan.feature_scan import FeatureScan as FeatureScan
 from ._sensitivity import Sensitivity as Sensitivity
 from ._sweep_results import SweepResults as SweepResults
 from ._trait_clusters import TraitCluster as TraitCluster

@@ -48,6 +48,7 @@ from mrinterp.results._leaderboard import SCORES as BOARD_SCORES
 from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.results._network_description import NetworkDescription
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
+from mrinterp.results._scan.feature_scan import FeatureScan
 from mrinterp.results._sensitivity import Sensitivity
 from mrinterp.results._sweep_results import SweepResults
 from mrinterp.results._trait_clusters import TraitCluster, TraitClusters
@@ -506,6 +507,30 @@ def _negative_controls(maker: _Maker, made: Given) -> Given:
     return {**ends, "effective": float(len(made["controls"])), "method": "likelihood", "test_neglog10p": 0.5}
 
 
+def _feature_scan(maker: _Maker, made: Given) -> Given:
+    J, Q = len(made["instruments"]), len(made["expected"])
+    pairs = pd.DataFrame(
+        {"feature": _cycled(("x1", "x7"), (4,)), "instrument": made["instruments"][0], "beta": 0.5, "se": 0.1}
+    )
+    line = np.linspace(0.0, 3.0, Q)
+    return {
+        "pairs": pairs.assign(neglog10p=5.0),
+        "features": 1000,
+        "changed": 990,
+        "kept": 40,
+        "threshold": 4.0,
+        "expected": line,
+        "observed": 1.3 * line,
+        "permuted": line,
+        "permuted_lower": 0.9 * line,
+        "permuted_upper": 1.1 * line,
+        "inflation": np.full(J, 1.4),
+        "inflation_permuted": 1.01,
+        "inflation_permuted_se": 0.01,
+        "errors": "CR3",
+    }
+
+
 def _confounder_removal(maker: _Maker, made: Given) -> Given:
     N = len(made["before"])
     inputs = pd.DataFrame({"input": np.arange(N), "family": np.arange(N), "group": _cycled(CUE_GROUPS, (N,))})
@@ -652,6 +677,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "Epistasis": (Epistasis, _epistasis),
     "Estimates": (Estimates, _estimates),
     "Faithfulness": (Faithfulness, _faithfulness),
+    "FeatureScan": (FeatureScan, _feature_scan),
     "FineMapping": (FineMapping, _fine_mapping),
     "InterchangeAccuracy": (InterchangeAccuracy, _interchange_accuracy),
     "ContrastLevels": (ContrastLevels, _contrast_levels),

@@ -14,7 +14,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.stats.clustered.dependence import changes_beyond_rounding
 from mrinterp.stats.clustered.least_squares import SCORES, marginal_slopes
 
-__all__ = ["marginal_scan", "scan_bytes"]
+__all__ = ["dose_correlation", "marginal_scan", "scan_bytes"]
 
 
 WHOLE = 1 << 23
@@ -115,7 +115,7 @@ def marginal_scan(
             "runs": len(change.prompt),
             "covariance": covariance,
         },
-        ld=_dose_correlation(change.doses),
+        ld=dose_correlation(change.doses),
     )
 
 
@@ -128,7 +128,7 @@ def scan_bytes(features: int, outcomes: int, doses: int, families: int) -> float
     )
 
 
-def _dose_correlation(doses: NDArray[np.float64]) -> NDArray[np.float64]:
+def dose_correlation(doses: NDArray[np.float64]) -> NDArray[np.float64]:
     """Correlation (J, J) of dose changes; nan for doses that do not vary."""
     gram = doses.T @ doses
     with np.errstate(divide="ignore", invalid="ignore"):

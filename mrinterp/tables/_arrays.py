@@ -192,7 +192,9 @@ def _names(
     names = [str(n) for n in given]
     if len(names) != count:
         raise InputError(argument, f"{len(names)} names for {count} columns", "Give one name per column")
-    repeated = [n for i, n in enumerate(names) if n in names[:i]]
-    if repeated:
-        raise InputError(argument, f"{repeated[0]!r} appears twice", "Give distinct names")
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(argument, f"{name!r} appears twice", "Give distinct names")
+        seen.add(name)
     return names

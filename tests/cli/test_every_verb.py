@@ -59,7 +59,7 @@ def test_it_can_be_quiet_verbose_or_answer_in_json(verb: str) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        "mr table.csv -m ivw", "coloc locus.csv --sd-1 1 --sd-2 1", "finemap sumstats.csv --ld ld.csv --n 500", "list sites",
+        "mr table.csv -m ivw", "coloc locus.csv --sd-1 1 --sd-2 1", "scan runs.npz features.npy --out a-scan --draws 0", "finemap sumstats.csv --ld ld.csv --n 500", "list sites",
         "list schema", "completion zsh", "describe gpt2 --prompts templates.txt", "run study.toml --dry-run",
         "init gpt2 --prompts templates.txt --fillers person=nurse,pilot --fillers when=today,again --target ' he'"
         " --against ' she' -o json.toml",

@@ -41,6 +41,10 @@ def make_workplace(folder: Path, gpt2: Path) -> Path:
     beta = np.array([0.10, 0.21, 0.32, 0.39])
     table = pd.DataFrame({"SNP": list("abcd"), "beta_exposure": beta, "se_exposure": 0.01})
     table.assign(beta_outcome=0.5 * beta, se_outcome=0.02).to_csv(folder / "table.csv", index=False)
+    rng, prompt = np.random.default_rng(0), np.arange(160) // 4
+    features, doses = rng.standard_normal((160, 30)).astype(np.float32), rng.integers(0, 2, (160, 3))
+    np.save(folder / "features.npy", features)
+    np.savez(folder / "runs.npz", doses=doses, outcomes=features[:, 0], prompt=prompt, family=prompt)
     names = [f"rs{i}" for i in range(6)]
     z = np.array([0.1, 0.4, 7.0, 0.3, -0.2, 0.5])
     locus = pd.DataFrame(

@@ -75,7 +75,7 @@ ROOMS = {
         "report",
         "study",
     },
-    "cli": {"core", "results", "tables", "mr", "coloc", "plots", "report", "study", "bench"},
+    "cli": {"core", "results", "tables", "scan", "mr", "coloc", "plots", "report", "study", "bench"},
 }
 """Which room may import which others."""
 WITHIN = {
@@ -90,6 +90,7 @@ WITHIN = {
         "loops": set(),
         "tests": {"loops"},
         "clustered": {"tests"},
+        "scan": {"loops", "clustered", "tests"},
         "robust": {"loops"},
         "sparse": {"tests"},
         "bayes_factors": {"tests"},
@@ -99,7 +100,7 @@ WITHIN = {
     "plots": {
         r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction", "_diagnostics")
     },
-    "results": {r: set() for r in ("_designs", "_edits", "_abstraction")},
+    "results": {r: set() for r in ("_designs", "_edits", "_abstraction", "_scan")},
 }
 """Rooms within a room, and which of their neighbors they may import."""
 TORCH_ROOMS = NETWORK | KNOCKOUTS | {"scan", "worlds", "bench"}

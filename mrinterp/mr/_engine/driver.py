@@ -202,7 +202,9 @@ def _of_runs(panel: Panel, how: Estimator, level: float, options: dict[str, Any]
 
 def _effects(data: MRData, rows: Rows, cols: Rows, used: Mask | None) -> Effects:
     parts = (data.beta_x[rows], data.se_x[rows], data.beta_y[cols], data.se_y[cols])
-    return Effects(*(parts if used is None else (p[:, used] for p in parts)))
+    asked = len(data.exposures) * len(data.outcomes)
+    bx, sx, by, sy = parts if used is None else (p[:, used] for p in parts)
+    return Effects(bx, sx, by, sy, asked)
 
 
 def _patterns(usable: Mask) -> list[tuple[NDArray[np.int_], Mask]]:

@@ -27,12 +27,15 @@ class Effects:
         Effects on the exposures per dose unit, and their standard errors. In formulas b and s, or sxx = s^2.
     beta_y, se_y : ndarray (O, J)
         The same for the outcomes. In formulas g and t, or syy = t^2.
+    asked : int
+        Pairs of exposure and outcome in the whole request, of which these may be a block; 0 where that is not known.
     """
 
     beta_x: Array
     se_x: Array
     beta_y: Array
     se_y: Array
+    asked: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -19,6 +19,16 @@ Array = NDArray[np.float64]
 _WORTH_A_THREAD = 1 << 17
 """Fewest numbers to select among that are worth starting a thread for."""
 
+SCREENED = 10_000
+"""Cells beyond which the bootstrap is taken to its end only where an effect could be more than noise."""
+
+FIRST_DRAWS = 100
+"""Draws that every cell gets: their error is known to 7%."""
+
+CLEAR = 1.4
+"""Effects over such an error, below which the whole bootstrap would not make them significant at .05: that would take an
+error 1.4 times too large, five of its own standard deviations."""
+
 _REFERENCE = "Bowden, Davey Smith, Haycock & Burgess 2016 Genet Epidemiol, doi:10.1002/gepi.21965"
 
 
@@ -50,7 +60,6 @@ def _fit(
     distribution: str,
 ) -> Fit:
     from mrinterp.stats.robust.ratio_medians import ratio_medians
-    from mrinterp.stats.robust.weighted_median import bootstrap_sd
 
     choice("distribution", distribution, ("normal", "t"))
     shape, df = effects.shape, residual_df(distribution, effects.count - 1)
@@ -73,16 +82,36 @@ def _fit(
         beta = _medians(ratio, w)
     se = np.full(len(b), np.nan)
     if draws > 1:
-        bits_b, bits_g, key = b.view(np.uint64), g.view(np.uint64), np.uint64(seed)
-
-        def bootstrap(i: int, k: int) -> None:
-            se[i:k] = bootstrap_sd(
-                b[i:k], s[i:k], g[i:k], t[i:k], r[i:k], w[i:k], bits_b[i:k], bits_g[i:k], int(draws), key
-            )
-
-        by_rows(bootstrap, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
+        cells = (b, s, g, t, r, w)
+        first = FIRST_DRAWS if max(len(b), effects.asked) > SCREENED and draws > 2 * FIRST_DRAWS else draws
+        se = _bootstrapped(cells, int(first), seed)
+        if first < draws:
+            # The first draws are those of the whole bootstrap: what stands out gets the rest of them.
+            far = np.flatnonzero(~(np.abs(beta) < CLEAR * se))
+            se[far] = _bootstrapped(tuple(c[far] for c in cells), int(draws), seed)
+            used = np.full(len(b), float(first))
+            used[far] = draws
+            details = {"f": effects.mean_f(), "draws": used.reshape(shape)}
+            return Fit(beta.reshape(shape), se.reshape(shape), df, details=details)
     f = effects.mean_f()
     return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
+
+
+def _bootstrapped(cells: tuple[Array, ...], draws: int, seed: int) -> Array:
+    """Bootstrap errors of rows b, s, g, t, correlation and weights: each from a stream of its own numbers."""
+    from mrinterp.stats.robust.weighted_median import bootstrap_sd
+
+    b, s, g, t, r, w = cells
+    se, key = np.empty(len(b)), np.uint64(seed)
+    bits_b, bits_g = b.view(np.uint64), g.view(np.uint64)
+
+    def part(i: int, k: int) -> None:
+        se[i:k] = bootstrap_sd(
+            b[i:k], s[i:k], g[i:k], t[i:k], r[i:k], w[i:k], bits_b[i:k], bits_g[i:k], draws, key
+        )
+
+    by_rows(part, len(b), max(1, _WORTH_A_THREAD // (draws * b.shape[1])))
+    return se
 
 
 @estimator(
@@ -117,7 +146,8 @@ def simple_median(
     Notes
     -----
     Not valid where half of the instruments or more are invalid; the bootstrap error is heavy-tailed
-    where instruments are weak (F below 10).
+    where instruments are weak (F below 10). With more than 10,000 cells an effect below 1.4 of its error after 100 draws
+    keeps that error; all others get every draw, and the same error as alone.
     """
     return _fit(effects, None, None, draws, seed, rho, distribution)
 

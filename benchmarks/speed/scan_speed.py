@@ -1,0 +1,258 @@
+"""Time of the scan at scale, as ratios to a product of matrices of the same shape, measured in turns with it.
+
+    python benchmarks/speed/scan_speed.py [--large] [--rounds 5]
+
+Rows: errors alike and clustered, 2,048 runs x 256 instruments x 16,384 and 65,536 features; growth with each of the three;
+sparse features of density .003; sparse latents end to end through IVW. `calculate_corr` is tensorQTL's association mapper
+(residualize, scale to unit length, one product), written anew in torch from its published description (Taylor-Weiner et al. 2019,
+10.1186/s13059-019-1836-7) for its time alone: the package is not installed beside this one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import sparse
+from threadpoolctl import threadpool_limits
+
+import mrinterp
+from mrinterp.scan import ScanFolder, scan_features
+from mrinterp.stats.loops.row_threads import by_rows
+from mrinterp.stats.scan.block_scan import Scanned, Scanner
+from mrinterp.stats.scan.dose_side import dose_side, within
+from mrinterp.stats.scan.sparse_scan import SparseScanner
+
+N, K = 2048, 256
+RESULTS = Path(__file__).parents[1] / "results" / "scan_speed.md"
+BLOCKS = {"homoskedastic": 1024, "CR3": 256}
+
+
+def design(n: int = N, k: int = K) -> dict[str, Any]:
+    """Doses of 0 and 1, prompts of 8 runs, families of two prompts."""
+    rng = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(n // 8), 8)
+    return {"doses": rng.integers(0, 2, (n, k)).astype(float), "prompt": prompt, "family": prompt // 2}
+
+
+class Dense:
+    """One scan into arrays that are made beforehand."""
+
+    def __init__(self, d: dict[str, Any], x: np.ndarray, errors: str) -> None:
+        how, family = within(d["prompt"], d["family"])
+        self.scanner, self.x, self.size = (
+            Scanner(dose_side(d["doses"], how, family, errors)),
+            x,
+            BLOCKS[errors],
+        )
+        k = d["doses"].shape[1]
+        self.out = Scanned(
+            *(np.empty((k, x.shape[1]), np.float32) for _ in "be"), np.empty((0, k, x.shape[1]))
+        )
+
+    def __call__(self) -> None:
+        J, size, out = self.x.shape[1], self.size, self.out
+
+        def work(a: int, z: int) -> None:
+            for i in range(a, z):
+                at = slice(i * size, min((i + 1) * size, J))
+                into = Scanned(out.beta[:, at], out.se[:, at], out.cov[:, :, at])
+                self.scanner.block(self.x, at.start, at.stop, into)
+
+        with threadpool_limits(1, user_api="blas"):
+            by_rows(work, -(-J // size))
+
+
+def calculate_corr(z: np.ndarray, x: np.ndarray, basis: np.ndarray) -> Callable[[], Any]:
+    """Correlation of every dose with every trait after projecting out a basis (runs, q): what the mapper computes."""
+    z_t, x_t, q = (torch.as_tensor(np.ascontiguousarray(a, np.float32)) for a in (z.T, x.T, basis))
+
+    def residual(m: torch.Tensor) -> torch.Tensor:
+        m = m - m.mean(1, keepdim=True)
+        return m - (m @ q) @ q.T
+
+    def work() -> torch.Tensor:
+        a, b = residual(z_t), residual(x_t)
+        a, b = (m / (m * m).sum(1, keepdim=True).sqrt() for m in (a, b))
+        return (a @ b.T).pow(2)
+
+    return work
+
+
+def in_turns(tasks: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
+    """Seconds of each task, one after the other in every round, after one round that is not counted."""
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
+    for turn in range(rounds + 1):
+        for name, task in tasks.items():
+            start = time.perf_counter()
+            task()
+            if turn:
+                taken[name].append(time.perf_counter() - start)
+    return {name: np.array(values) for name, values in taken.items()}
+
+
+def ratio(found: dict[str, np.ndarray], name: str, to: str = "product") -> float:
+    """Median of the ratios within rounds."""
+    return float(np.median(found[name] / found[to]))
+
+
+def product_of(z: np.ndarray, x: np.ndarray) -> Callable[[], Any]:
+    """The product of single-precision matrices that everything is compared with."""
+    z_t, out = np.ascontiguousarray(z.T, np.float32), np.empty((z.shape[1], x.shape[1]), np.float32)
+    return lambda: np.matmul(z_t, x, out=out)
+
+
+def dense_rows(sizes: list[int], rounds: int) -> list[str]:
+    """Errors alike and clustered against the product and the mapper."""
+    lines, d = [], design()
+    groups = np.repeat(np.arange(N // 8), 8)
+    basis = np.linalg.qr(np.eye(N // 8)[groups] - 8 / N)[0][:, : N // 8 - 1]
+    for J in sizes:
+        x = np.random.default_rng(1).standard_normal((N, J), dtype=np.float32)
+        tasks = {
+            "product": product_of(d["doses"], x),
+            "alike": Dense(d, x, "homoskedastic"),
+            "clustered": Dense(d, x, "CR3"),
+            "corr": calculate_corr(d["doses"], x, basis[:, :20]),
+        }
+        found = in_turns(tasks, rounds)
+        seconds = float(np.median(found["product"]))
+        alike, clustered = ratio(found, "alike"), ratio(found, "clustered")
+        faster = ratio(found, "corr", "alike")
+        for what, value, bar in (
+            (f"errors alike, {J:,} features: products", alike, "at most 1.4"),
+            (f"errors clustered (CR3), {J:,} features: products", clustered, "at most 4"),
+            (f"times faster than calculate_corr (20 covariates), {J:,} features", faster, "at least 2.1"),
+        ):
+            lines.append(row(what, value, bar))
+        lines.append(row(f"one product, {J:,} features: seconds", seconds, ""))
+    return lines
+
+
+def growth_rows(rounds: int) -> list[str]:
+    """Exponent of time in runs, instruments and features; the first two relative to small sizes that still fill a block."""
+    lines = []
+    x = np.random.default_rng(1).standard_normal((4 * N, 16_384), dtype=np.float32)
+    axes = {
+        "runs": [(n, 256, 4096) for n in (256, 8192)],
+        "instruments": [(N, k, 4096) for k in (16, 1024)],
+        "features": [(N, 256, j) for j in (512, 16_384)],
+    }
+    for axis, (small, large) in axes.items():
+        tasks = {}
+        for name, (n, k, j) in (("small", small), ("large", large)):
+            tasks[name] = Dense(design(n, k), np.ascontiguousarray(x[:n, :j]), "CR3")
+        found = in_turns(tasks, rounds)
+        times = np.prod(large) / np.prod(small)
+        power = float(np.log(np.median(found["large"] / found["small"])) / np.log(times))
+        lines.append(row(f"growth with {axis} ({times:.0f} times): exponent, CR3", power, "at most 1.1"))
+    return lines
+
+
+def sparse_rows(rounds: int, J: int = 16_384) -> list[str]:
+    """Sparse features against the dense product, and scipy's sparse product against it."""
+    d, lines, rng = design(), [], np.random.default_rng(2)
+    x = rng.standard_normal((N, J), dtype=np.float32)
+    few = sparse.random_array((N, J), density=0.003, format="csc", rng=rng, dtype=np.float32)
+    turned, z = sparse.csr_array(few.T), d["doses"].astype(np.float32)
+    how, family = within(d["prompt"], d["family"])
+    tasks: dict[str, Callable[[], Any]] = {"product": product_of(d["doses"], x), "scipy": lambda: turned @ z}
+    for errors in ("homoskedastic", "CR3"):
+        scanner = SparseScanner(Scanner(dose_side(d["doses"], how, family, errors)), N)
+
+        def work(scanner: SparseScanner = scanner) -> None:
+            by_rows(
+                lambda a, b: [scanner.block(few, i * 2048, (i + 1) * 2048) for i in range(a, b)], J // 2048
+            )
+
+        tasks[errors] = work
+    found = in_turns(tasks, rounds)
+    words = {
+        "homoskedastic": "errors alike",
+        "CR3": "errors clustered",
+        "scipy": "scipy's product alone, one thread",
+    }
+    for name, said in words.items():
+        bar = "at least 20" if name != "scipy" else ""
+        value = 1 / ratio(found, name)
+        lines.append(
+            row(f"sparse (.003), {said}, {J:,} features: times faster than the dense product", value, bar)
+        )
+    return lines
+
+
+def end_to_end(J: int, instruments: int, runs: int = 4096) -> list[str]:
+    """Sparse latents of which a tenth fire in at least 5 families: scan into shards, then IVW of those."""
+    rng = np.random.default_rng(3)
+    d, firing = design(runs, instruments), J // 10
+    often = sparse.random_array((runs, firing), density=0.01, format="csc", rng=rng, dtype=np.float32)
+    rare = sparse.csc_array((runs, J - firing), dtype=np.float32)
+    x = sparse.hstack([often, rare], format="csc")
+    y = rng.standard_normal((runs, 1))
+    folder = Path(tempfile.mkdtemp())
+    try:
+        start = time.perf_counter()
+        pairs = {n: d[n] for n in ("doses", "prompt", "family")}
+        families = np.zeros(J, int)
+        of = d["family"][x.indices]
+        column = np.repeat(np.arange(J), np.diff(x.indptr))
+        np.add.at(families, np.unique(np.stack([column, of]), axis=1)[0], 1)
+        live = np.flatnonzero(families >= 5)
+        scan_features(folder / "scan", features=x[:, live], outcomes=y, draws=0, **pairs)
+        scanned = time.perf_counter() - start
+        estimates = 0
+        for block in ScanFolder.open(folder / "scan").blocks():
+            found = mrinterp.run_mr(block.to_mrdata(with_errors=False), ["ivw"])[0]
+            estimates += int(np.isfinite(found.beta).sum())
+        whole = time.perf_counter() - start
+    finally:
+        shutil.rmtree(folder)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    said = f"{J:,} sparse latents ({len(live):,} fire in 5 families) x {instruments:,} instruments, {runs:,} runs"
+    return [
+        row(f"{said}: scan, seconds", scanned, ""),
+        row(f"{said}: and IVW of {estimates:,}, seconds", whole, "900 for 10^6 x 10^3"),
+        row("peak memory of this whole benchmark: GiB", peak, "at most 4"),
+    ]
+
+
+def row(what: str, value: float, bar: str) -> str:
+    """One line of the table."""
+    number = bar.split()[-1] if bar.startswith("at ") else ""
+    met = ""
+    if number:
+        met = "yes" if (value <= float(number)) == bar.startswith("at most") else "**no**"
+    print(f"{what:<96} {value:8.2f}  {bar} {met}", flush=True)
+    return f"| {what} | {value:.2f} | {bar} | {met} |"
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--large", action="store_true", help="also 65,536 features, and 10^6 latents by 10^3")
+    asked.add_argument("--rounds", type=int, default=5)
+    given = asked.parse_args()
+    load = os.getloadavg()[0]
+    lines = end_to_end(1_000_000, 1000) if given.large else end_to_end(100_000, 200)
+    lines += sparse_rows(given.rounds) + growth_rows(min(given.rounds, 3))
+    lines += dense_rows([16_384, 65_536] if given.large else [16_384], given.rounds)
+    after = os.getloadavg()[0]
+    head = (
+        f"Medians of {given.rounds} rounds in turns, {os.cpu_count()} cores, load {load:.1f} before and {after:.1f} after"
+        " (above the number of cores others were working, and rows that use two threads suffer most).\n"
+        f"`python benchmarks/speed/scan_speed.py{' --large' if given.large else ''}`; {N:,} runs x {K} instruments unless said.\n\n"
+        "| what | measured | bar | met |\n|---|---|---|---|\n"
+    )
+    RESULTS.write_text("# Speed of the scan at scale\n\n" + head + "\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What scans of very many features found."""

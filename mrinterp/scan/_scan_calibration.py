@@ -1,0 +1,99 @@
+"""Whether a scan's p-values hold where nothing acts: doses permuted within prompts, inflation, quantiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from threadpoolctl import threadpool_limits
+
+from mrinterp.scan._scan_inputs import ScanInputs
+from mrinterp.stats.scan.block_scan import Scanner
+from mrinterp.stats.scan.dose_side import DoseSide, Within, dose_side
+from mrinterp.stats.tests.tails import neglog10p_t
+
+__all__ = ["calibration"]
+
+Array = NDArray[np.float64]
+
+SAMPLED = 512
+"""Features that are drawn: with 200 instruments 100,000 pairs, whose median is known to half a percent."""
+
+QUANTILES = 200
+MEDIAN = float(stats.chi2.median(1))
+
+
+def calibration(
+    inputs: ScanInputs,
+    side: DoseSide,
+    how: Within,
+    family: NDArray[np.int64],
+    settings: dict[str, Any],
+    draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Fields of `FeatureScan` that say how far p-values can be trusted.
+
+    Doses are permuted among the runs of a prompt (and kind), all instruments alike, so that their correlation stays;
+    features are those drawn at random. Nothing acts then, whatever features do among themselves.
+    """
+    rng = np.random.default_rng(seed)
+    F = inputs.features.shape[1]
+    which = np.sort(rng.choice(F, min(F, SAMPLED), replace=False))
+    x = inputs.features.columns(which)
+    real = np.flatnonzero(side.total > 0)
+    with threadpool_limits(1, user_api="blas"):
+        t = _scores(side, x, settings)
+        p = neglog10p_t(t, side.dof[:, None])
+        level = 1.0 - np.logspace(0.0, -np.log10(max(np.isfinite(p[real]).sum(), 10)), QUANTILES)
+        expected = -np.log10(1.0 - level)
+        inflation = np.full(side.instruments, np.nan)
+        inflation[real] = [_inflation(p[k]) for k in real]
+        lines, null = [], []
+        exchangeable = len(how.starts) > 1 and int(np.diff(how.starts).max()) > 1
+        for _ in range(draws if exchangeable else 0):
+            doses = inputs.doses.copy()
+            order = np.lexsort(
+                (rng.random(len(how.rows)), np.repeat(np.arange(len(how.starts) - 1), np.diff(how.starts)))
+            )
+            doses[how.rows] = inputs.doses[how.rows[order]]
+            one = dose_side(doses, how, family, settings["errors"], settings["joint"])
+            own = neglog10p_t(_scores(one, x, settings), one.dof[:, None])
+            lines.append(_quantiles(own[real], level))
+            null.append(np.nanmean([_inflation(own[k]) for k in real]))
+    nothing = np.full(QUANTILES, np.nan)
+    low, mid, high = np.quantile(lines, [0.025, 0.5, 0.975], axis=0) if lines else (nothing,) * 3
+    return {
+        "expected": expected,
+        "observed": _quantiles(p[real], level),
+        "permuted": mid,
+        "permuted_lower": low,
+        "permuted_upper": high,
+        "inflation": inflation,
+        "inflation_permuted": float(np.mean(null)) if null else float("nan"),
+        "inflation_permuted_se": float(np.std(null, ddof=1) / np.sqrt(len(null)))
+        if len(null) > 1
+        else float("nan"),
+        "sampled": len(which),
+    }
+
+
+def _scores(side: DoseSide, x: NDArray[Any], settings: dict[str, Any]) -> Array:
+    """Effects over errors (J, S); nan where a feature does not change."""
+    found = Scanner(side, None, settings["precision"]).block(x, 0, x.shape[1])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.asarray(found.beta, float) / np.asarray(found.se, float)
+    return np.where(found.se > 0, t, np.nan)
+
+
+def _inflation(neglog10p: Array) -> float:
+    """Median chi-square that the p-values stand for, over that of theory."""
+    known = neglog10p[np.isfinite(neglog10p)]
+    return float(stats.chi2.isf(10.0 ** -np.median(known), 1) / MEDIAN) if len(known) else float("nan")
+
+
+def _quantiles(neglog10p: Array, level: Array) -> Array:
+    known = neglog10p[np.isfinite(neglog10p)]
+    return np.quantile(known, level) if len(known) else np.full(len(level), np.nan)
