@@ -10,13 +10,18 @@ from numpy.typing import NDArray
 
 from mrinterp.bench._access import natural_sd, rope_per_sd, unit_sd
 from mrinterp.bench._method import Answer, Estimand
+from mrinterp.core.errors import InputError
+from mrinterp.core.mrdata import MRData
+from mrinterp.core.panel import Panel
+from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.effects._claims import claim_verdicts
+from mrinterp.results._check import NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.worlds._world import World
 
-__all__ = ["answer_of"]
+__all__ = ["answer_of", "named_sources"]
 
 Array = NDArray[np.float64]
 
@@ -79,6 +84,38 @@ def answer_of(
         passes={k: int(v) for k, v in passes.items()},
         estimand=estimand,
     )
+
+
+def named_sources(
+    data: Panel | MRData | NotApplicable, effects: Estimates | None = None
+) -> NDArray[np.int_] | None:
+    """Of features that show more of another's effect than of their own, that other feature (F,), else -1: by the outcome on
+    which the borrowed part is largest. None where the data cannot be taken apart.
+
+    Parameters
+    ----------
+    data : Panel or MRData
+    effects : Estimates, optional
+        Per unit of the features, such as by knockouts, in place of the joint fit; sources are those that have one.
+    """
+    if isinstance(data, NotApplicable):
+        return None
+    try:
+        held = None
+        if effects is not None:
+            known = np.flatnonzero(np.isfinite(effects.beta + effects.se).all(axis=1))
+            held = [effects.exposures[k] for k in known]
+        found = borrowed_effects(data, held, effects=effects)
+    except InputError:  # nothing moves, or instruments are correlated
+        return None
+    if isinstance(found, NotApplicable):
+        return None
+    named = found.main_feature
+    part = np.take_along_axis(np.abs(found.borrowed), np.maximum(named, 0)[:, None, :], axis=1)[:, 0]
+    part = np.where(named >= 0, np.nan_to_num(part), -1.0)
+    chosen = np.take_along_axis(named, part.argmax(axis=1)[:, None], axis=1)[:, 0]
+    first = {int(s): int(np.flatnonzero(found.member == s)[0]) for s in np.unique(found.member) if s >= 0}
+    return np.array([first.get(int(s), -1) for s in chosen])
 
 
 def _scaled(found: Estimates, sd: Array) -> Estimates:

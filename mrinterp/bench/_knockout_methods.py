@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.attribution._gradient import gradient
+from mrinterp.attribution._method import token_mean
 from mrinterp.bench._access import natural_sd, perturbed_runs, rope_per_sd, some_runs, summaries
-from mrinterp.bench._answers import answer_of
+from mrinterp.bench._answers import answer_of, named_sources
 from mrinterp.bench._method import Answer, Method
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.plan import FEWEST_FAMILIES, PILOT_FAMILIES, KnockoutsSection
@@ -36,6 +37,7 @@ from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.clustered.families_needed import families_for_width
+from mrinterp.tables._arrays import from_arrays
 from mrinterp.worlds._world import World
 
 __all__ = ["KNOCKOUT_METHODS"]
@@ -74,10 +76,36 @@ def default(world: World, seed: int) -> Answer | NotApplicable:
         return _too_few(world.bench) or _claims(world, world.bench, seed)
     if world.panel is not None:
         found = within(world.panel, seed=seed)
-        return answer_of(world, found, "slope", {"forward": len(world.panel.runs)})
+        made = answer_of(world, found, "slope", {"forward": len(world.panel.runs)})
+        return _naming(made, named_sources(world.panel))
     data = summaries(world)
     assert isinstance(data, MRData)
-    return answer_of(world, run_mr(data)[0], "slope", {})
+    return _naming(answer_of(world, run_mr(data)[0], "slope", {}), named_sources(data))
+
+
+def _naming(answer: Answer, source: Rows | None) -> Answer:
+    """The answer with whose effect features show that is none of their own; never of those that it calls causal."""
+    if source is None:
+        return answer
+    return replace(answer, source=np.where(answer.causal.any(axis=1), -1, source))
+
+
+def _company(world: World, bench: Bench, made: Estimates) -> Rows | None:
+    """Whose effect features show over the clean inputs, by the effects of knockouts: no pass more than those."""
+    sd = natural_sd(world)[:, None]
+    if (sd <= 0).any():
+        return None
+    per_unit = {n: getattr(made, n) / sd for n in ("beta", "se", "ci_lower", "ci_upper")}
+    panel = from_arrays(
+        doses=np.zeros((bench.prompts, 1)),
+        features=token_mean(bench, bench.values),
+        outcomes=bench.computed,
+        prompt=bench.family,
+        family=bench.family,
+        feature_names=list(bench.view.names),
+        outcome_names=list(bench.outcome.names),
+    )
+    return named_sources(panel, replace(made, **per_unit))
 
 
 def _claims(world: World, bench: Bench, seed: int) -> Answer:
@@ -108,7 +136,8 @@ def _claims(world: World, bench: Bench, seed: int) -> Answer:
     total = _sum(spent, passes(bench, len(rows), states), swaps, {"forward": len(early) + len(few)})
     if bench.sampled and bench.features >= MANY:
         return _joint(world, knocked, contrast, made, resample, total, seed)
-    return answer_of(world, made, "contrast", total, resample, knocked=len(rows))
+    answer = answer_of(world, made, "contrast", total, resample, knocked=len(rows))
+    return _naming(answer, _company(world, bench, made))
 
 
 def _pilot(

@@ -24,6 +24,7 @@ OUTCOME_NUMBERS = (
     "panel",
     "sumstats",
     "checks.json",
+    "borrowed",
     "estimates",
     "rank_path.parquet",
     "scale_path.parquet",

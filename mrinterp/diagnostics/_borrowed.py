@@ -15,6 +15,7 @@ from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.diagnostics._borrowed_runs import (
     MOST_CHOSEN,
+    MOST_JOINT,
     NO_SOURCE,
     all_at_once,
     given_effects,
@@ -129,7 +130,8 @@ def _summary_borrowed(
         raise InputError("data.ld", "correlated instruments", "Clump them first: mrinterp.coloc.clump")
     some = _Instruments.of(data)
     J = len(some.g[0])
-    near = dependent_sets(some.b[some.live].T, SAME)
+    # Among more the search costs their cube; those that are chosen as sources are grouped again below.
+    near = dependent_sets(some.b[some.live].T, SAME) if len(some.live) <= MOST_JOINT else []
     sets = [s.among(some.live) for s in near]
     spare = [m for s in sets for m in s.members if m not in s.kept]
     kept, rows, note = np.setdiff1d(some.live, spare), np.arange(J), ""

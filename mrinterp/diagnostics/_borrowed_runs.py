@@ -24,6 +24,7 @@ from mrinterp.stats.tests.tails import critical_value
 
 __all__ = [
     "MOST_CHOSEN",
+    "MOST_JOINT",
     "NO_SOURCE",
     "all_at_once",
     "given_effects",
@@ -46,6 +47,8 @@ ROWS_PER_COLUMN = 3
 """Runs (or instruments) that a column of a joint fit needs, so that all features may be sources."""
 
 ONE_FAMILY = "it changes in fewer than two of the families that are estimated on: no error can be measured"
+
+ONE_TELLS = "one family or instrument alone tells it apart from the sources: its own part has no error"
 
 NO_SOURCE = "no feature explains the outcome beyond chance, and there is no bypass"
 
@@ -276,7 +279,7 @@ def made_result(
 
     def wide(values: Array) -> Array:
         out = np.full((F, *values.shape[1:]), np.nan)
-        out[live] = values
+        out[live] = np.where(np.isfinite(values), values, np.nan)
         return out
 
     df = float(max(parts.clusters - 1, 1))
@@ -284,6 +287,8 @@ def made_result(
     for k in np.setdiff1d(np.arange(F), live):
         status[k] = still[int(k)]
     _say_not_told_apart(status, parts, live, sources, float(critical_value(level, df)))
+    for f, o in np.argwhere(~np.isfinite(parts.own_se)):
+        status[live[f], o] = ONE_TELLS
     for k, word in near.items():
         status[live[k]] = word
     for o, word in flat.items():

@@ -16,10 +16,12 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import MIN_FAMILIES
+from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.diagnostics._manipulation import identification_checks
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.diagnostics._steiger import steiger_test
 from mrinterp.mr._engine.driver import run_mr
+from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._diagnosis import Diagnosis
 
@@ -62,6 +64,10 @@ STEPS = {
 """What to do about a failed check of summary statistics."""
 POWER = stats.norm.ppf(0.975) + stats.norm.ppf(0.8)
 """Errors that a parameter must be away from 0 to be found with chance .8 at level .05."""
+
+
+COMPANY = "whose effect it shows"
+COMPANY_STEP = "By itself it shows what another feature does: estimate both together"
 
 
 class FinishedStudy(Protocol):
@@ -112,16 +118,20 @@ def diagnose(source: FinishedStudy | Panel | MRData, features: Sequence[str] | N
     if isinstance(source, Panel):
         kinds = [k for k in dict.fromkeys(source.runs["kind"]) if k != "clean"]
         checks = [*identification_checks(source, kinds[0], MIN_FAMILIES), *specification_checks(source)]
+        apart: BorrowedEffects | NotApplicable | None = _taken_apart(source)
         claims = [(f, o, "within", "unmeasured") for f in source.feature_names for o in source.outcome_names]
         findings, what = _about_claims(claims, [c.to_dict() for c in checks]), "panel"
     elif isinstance(source, MRData):
         findings, what = _of_summaries(source), "summary statistics"
+        apart = _taken_apart(source) if len(source.instruments) >= FEWEST_INSTRUMENTS else None
     else:
         if not hasattr(type(source), "claim_checks"):
             raise InputError("source", shown(source), "Give a finished study, a Panel or MRData")
         claims = [tuple(row) for row in source.results[["feature", "outcome", "rests_on", "bias"]].to_numpy()]
         made = [*source.checks, *(c.to_dict() for c in source.claim_checks)]
-        findings, what = _about_claims(claims, made), "study"
+        findings, what, apart = _about_claims(claims, made), "study", getattr(source, "borrowed", None)
+    if apart is not None:
+        findings = pd.concat([findings, _company(findings, apart, what)], ignore_index=True)
     found = Diagnosis(findings=findings, meta={"source": what})
     return found if features is None else found.only(features)
 
@@ -150,6 +160,41 @@ def _about_claims(claims: Sequence[Claim], checks: Sequence[Mapping[str, Any]]) 
             rung = "within" if rests_on == "within_calibrated" and bias != "measured" else rests_on
             asked = step if colour in ("amber", "red") else ""
             rows.append((feature, outcome, *said, colour, note, asked, not rungs or rung in rungs))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _taken_apart(source: Panel | MRData) -> BorrowedEffects | NotApplicable:
+    try:
+        return borrowed_effects(source)
+    except (
+        InputError
+    ) as error:  # such as correlated instruments: one row of a card, no reason to refuse the others
+        return NotApplicable(f"{error}".rstrip("."), COMPANY)
+
+
+def _company(findings: pd.DataFrame, apart: BorrowedEffects | NotApplicable, what: str) -> pd.DataFrame:
+    """Whose effect each feature shows by itself: a row per claim. It bears on claims that rest on one exposure at a time."""
+    claims = [tuple(c) for c in findings[["feature", "outcome"]].drop_duplicates().to_numpy()]
+    if isinstance(apart, NotApplicable):
+        said = dict.fromkeys(claims, ("grey", f"{apart.reason}."))
+    else:
+        shades = np.where(apart.main_source >= 0, "amber", "green")
+        shades = np.where(np.isfinite(apart.total), shades, "grey")
+        notes = zip(apart.shorts().items(), shades.ravel().tolist(), strict=True)
+        said = {cell: (shade, f"{note}.") for (cell, note), shade in notes}
+    bears = what == "summary statistics"
+    rows = [
+        (
+            f,
+            o,
+            "exchangeability",
+            f"{COMPANY}: {o}",
+            *said[f, o],
+            COMPANY_STEP * (said[f, o][0] == "amber"),
+            bears,
+        )
+        for f, o in claims
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from mrinterp.core.basis import Basis
+from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import TWO_SITES, Plan
 from mrinterp.core.shown import listed
 from mrinterp.core.sumstats import SumStats
+from mrinterp.diagnostics._borrowed import borrowed_effects
+from mrinterp.diagnostics._borrowed_runs import MOST_CHOSEN, MOST_JOINT
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
 from mrinterp.diagnostics._reconstruction import reconstruction_check
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._ladder import without_tsls
+from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._designs.paths_to_outcome import NO_PATH, PathsToOutcome
+from mrinterp.results._estimates import Estimates
 
-__all__ = ["path_checks", "study_checks"]
+__all__ = ["path_checks", "study_borrowed", "study_checks"]
 
 MR_RUNGS = ("within", "within_calibrated", "tsls", "observational")
 """Rungs that may call a feature causal from which no path leads to the outcome."""
@@ -61,6 +68,36 @@ def study_checks(
     if "sae" in basis.meta:
         found.append(reconstruction_check(basis.meta["sae"], two_sites))
     return found
+
+
+def study_borrowed(plan: Plan, panel: Panel, shift: Estimates) -> BorrowedEffects | NotApplicable:
+    """Whose effect every feature shows by itself, in the runs that MR rests on: by what knockouts say that each does.
+
+    The joint fit of the runs would name wrongly where MR's equation is wrong: an echo of the outcome takes all of it.
+
+    Parameters
+    ----------
+    panel : Panel
+        Of the estimation split.
+    shift : Estimates
+        Effects of the matched shifts (`shift_estimates`).
+    """
+    name = "borrowed effects"
+    if plan.features.kind == "transcoder":
+        return NotApplicable(TWO_SITES, name)
+    chosen = panel.select(kinds=(plan.estimation.kind,))
+    known = np.flatnonzero(np.isfinite(shift.beta + shift.se).all(axis=1))
+    if len(known) > MOST_JOINT:  # those that do the most, and what they lend to all
+        known = np.sort(
+            known[np.argsort(-np.abs(shift.beta[known]).max(axis=1), kind="stable")[:MOST_CHOSEN]]
+        )
+    if not len(known):
+        return NotApplicable("no feature could be knocked out", name)
+    try:
+        found = borrowed_effects(chosen, [shift.exposures[k] for k in known], rank=0, effects=shift)
+    except InputError as error:  # runs that cannot be taken apart are no reason to stop a study
+        return NotApplicable(str(error), name)
+    return found if isinstance(found, BorrowedEffects) else NotApplicable(found.reason, name)
 
 
 def path_checks(paths: PathsToOutcome) -> list[Check | NotApplicable]:

@@ -12,6 +12,7 @@ from mrinterp.core.design import Design
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
+from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._claims import Claims
 from mrinterp.results._estimates import Estimates
@@ -50,6 +51,8 @@ class FinishedStudy(Protocol):
     def checks(self) -> list[dict[str, Any]]: ...
     @property
     def design(self) -> Design: ...
+    @property
+    def borrowed(self) -> BorrowedEffects | NotApplicable: ...
     @property
     def estimates(self) -> dict[str, Estimates]: ...
     @property

@@ -41,7 +41,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
         Features shown, largest effects first; the rest is counted and lies in the run folder.
     """
     outcomes = list(study.estimates["within"].outcomes)
-    held = [*_agreement(study), *kinds_sentences(study), _read_back(study)]
+    held = [*_agreement(study), *_impostors(study), *kinds_sentences(study), _read_back(study)]
     held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
     held += [line for line in (scale_in_words(study),) if line]
     return "\n".join(
@@ -193,6 +193,28 @@ def _agreement(study: FinishedStudy) -> list[str]:
         f"univariable MR called {meta['screen_significant']} of {len(study.results)} {_noun(study)} significant;"
         f" the knockout finds {len(study.agreement.misled)} of those negligible."
     )
+    return lines
+
+
+SHOWN_IMPOSTORS = 3
+
+
+def _impostors(study: FinishedStudy) -> list[str]:
+    """Features that show more of another's effect than of their own, the clearest of each outcome."""
+    found = study.borrowed
+    if isinstance(found, NotApplicable):
+        return []
+    several, lines = len(found.outcomes) > 1, []
+    for outcome in found.outcomes:
+        shown = found.shown_by_others(outcome)
+        if not shown:
+            continue
+        on = f" on {outcome}" if several else ""
+        lines.append(
+            f"By itself, {len(shown)} of {len(found.features)} show more of another's effect{on} than of their own:"
+        )
+        site = found.features[0].rpartition(":")[0] + ":"
+        lines += [f"  {found.short(one, outcome).replace(site, '')}" for one in shown[:SHOWN_IMPOSTORS]]
     return lines
 
 

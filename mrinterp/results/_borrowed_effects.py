@@ -174,6 +174,17 @@ class BorrowedEffects(Result):
         with np.errstate(invalid="ignore"):
             return np.where((most > 0) & (most > np.abs(self.own)), place, -1)
 
+    @cached_property
+    def main_feature(self) -> NDArray[np.int_]:
+        """The source (F, O), the bypass aside, that more is borrowed from than from any other and than is its own; else -1."""
+        part = np.nan_to_num(np.abs(self.borrowed[:, [s != BYPASS for s in self.sources]]), nan=-1.0)
+        if not part.shape[1]:
+            return np.full(self.total.shape, -1)
+        place = np.argmax(part, axis=1)
+        most = np.take_along_axis(part, place[:, None, :], axis=1)[:, 0]
+        with np.errstate(invalid="ignore"):
+            return np.where((most > 0) & (most > np.abs(self.own)), place, -1)
+
     def __getitem__(self, key: tuple[str, str]) -> BorrowedEffect:
         f, o = self._at(key, self.features, self.outcomes)
         table = self._rows(np.array([f]), np.array([o])).drop(columns=["feature", "outcome", "status"])
@@ -239,6 +250,40 @@ class BorrowedEffects(Result):
         """Sources that are several features which the data cannot tell apart."""
         held = np.bincount(self.member[self.member >= 0], minlength=len(self.sources))
         return tuple(s for s, n in zip(self.sources, held, strict=True) if n > 1)
+
+    def short(self, feature: str, outcome: str) -> str:
+        """Total, own part and the largest borrowed one, without intervals."""
+        return self._short(*self._at((feature, outcome), self.features, self.outcomes))
+
+    def _short(self, f: int, o: int) -> str:
+        parts = np.where(np.arange(len(self.sources)) == self.member[f], 0.0, self.borrowed[f, :, o])
+        if not np.isfinite(self.total[f, o]):
+            return f"{self.features[f]}: {self.status[f, o]}"
+        # As many decimals as show two digits of the total.
+        d = max(2, 1 - int(np.floor(np.log10(max(abs(self.total[f, o]), 1e-12)))))
+        own = f"{self.own[f, o]:.{d}f} its own"
+        said = f"{self.features[f]}: {self.total[f, o]:.{d}f} {self.unit}, of which {own}"
+        if not np.nan_to_num(parts).any():
+            return said
+        s = int(np.argmax(np.abs(np.nan_to_num(parts))))
+        near = self.correlation[f, s]
+        close = "" if np.isnan(near) else f", correlation {_short(near)}"
+        return f"{said}, {parts[s]:.{d}f} borrowed from {self.sources[s]}{close}"
+
+    def shorts(self) -> dict[tuple[str, str], str]:
+        """`short` of every feature and outcome."""
+        cells = np.ndindex(self.total.shape)
+        return {(self.features[f], self.outcomes[o]): self._short(f, o) for f, o in cells}
+
+    def shown_by_others(self, outcome: str) -> list[str]:
+        """Features whose effect on an outcome is more another source's than their own, the clearest first: those whose
+        total is not 0 by its interval."""
+        (o,) = self._at((outcome,), self.outcomes)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            z = np.nan_to_num(np.abs(self.total[:, o]) / self.total_se[:, o])
+        clear = (self.main_source[:, o] >= 0) & (z > critical_value(self.level, self.df))
+        order = np.argsort(-z, kind="stable")
+        return [self.features[f] for f in order if clear[f]]
 
     def impostors(self) -> str:
         """How many features show mostly what they borrow, and from whom, in one sentence."""

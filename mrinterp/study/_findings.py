@@ -18,6 +18,7 @@ from mrinterp.evidence._grade import grade
 from mrinterp.evidence._rules import DEFAULT, read_rules
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
+from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._claims import Claims
 from mrinterp.results._contrast_levels import ContrastLevels
@@ -194,6 +195,13 @@ class Findings(Steps):
         """Manipulation check and what identifies the primary estimate."""
         self._reach("checks")
         return self._check()
+
+    @property
+    def borrowed(self) -> BorrowedEffects | NotApplicable:
+        """Whose effect every feature shows by itself: its own part of the univariable effect, and the parts borrowed from
+        named others (`mrinterp.diagnostics.borrowed_effects`)."""
+        self._reach("checks")
+        return self._take_apart()
 
     @property
     def replication_panel(self) -> Panel:

@@ -109,11 +109,12 @@ STAGES = (
     ),
     Stage(
         "checks",
-        "Did the perturbations reach the site, can the runs tell the features apart, and is the equation of MR right?",
-        reads=("network", "basis", "paths", "panel", "sumstats"),
-        writes=("checks.json",),
+        "Did the perturbations reach the site, can the runs tell the features apart, is the equation of MR right, and whose effect"
+        " does each feature show?",
+        reads=("network", "basis", "paths", "knockouts", "panel", "sumstats"),
+        writes=("checks.json", "borrowed"),
         outcomes_of=(),
-        carry_out=lambda steps: steps._check(),
+        carry_out=lambda steps: (steps._check(), steps._take_apart()),
     ),
     Stage(
         "replication scan",

@@ -21,6 +21,8 @@ from mrinterp.core.shown import counted
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._agreement import Agreement
+from mrinterp.results._borrowed_effects import BorrowedEffects
+from mrinterp.results._check import NotApplicable
 from mrinterp.results._claims import Claims
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
@@ -282,6 +284,26 @@ class Steps(Opened):
             return [c.to_dict() for c in found]
 
         return self._remembered("checks", lambda: list(self.folder.kept_json("checks.json", check)))
+
+    def _take_apart(self) -> BorrowedEffects | NotApplicable:
+        """Whose effect every feature shows by itself; a reason where the runs cannot say."""
+        from mrinterp.diagnostics._study_checks import study_borrowed
+        from mrinterp.effects._claims import shift_estimates
+
+        if self.folder.finished and not (self.out / "borrowed").exists():
+            why = "its runs could not be taken apart, or it was made by a version that did not ask"
+            return NotApplicable(why, "borrowed effects")
+
+        def take() -> BorrowedEffects | NotApplicable:
+            if (self.out / "borrowed").exists():
+                return self.folder.kept("borrowed", BorrowedEffects.load, lambda: found)
+            shift = shift_estimates(self._run_knockouts()["shift"])
+            found = study_borrowed(self.plan, self._scan("estimation"), shift)
+            if isinstance(found, NotApplicable):
+                return found
+            return self.folder.kept("borrowed", BorrowedEffects.load, lambda: found)
+
+        return self._remembered("borrowed", take)
 
     def _estimate(self) -> dict[str, Estimates]:
         from mrinterp.effects._ladder import rungs

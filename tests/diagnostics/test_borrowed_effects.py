@@ -251,3 +251,18 @@ def test_a_map_of_runs_without_instruments() -> None:
     assert found.meta["profile"] == "runs"
     assert "x1" in found.company("x0")
     assert "x4" not in found.company("x0")
+
+
+def test_by_knockouts_an_echo_borrows_from_a_cause_and_the_board_scores_it() -> None:
+    from mrinterp.bench._knockout_methods import default
+    from mrinterp.bench._scores import _sources
+
+    world = mrinterp.worlds.world_families()["downstream echo"].make(0)
+    answer = default(world, 0)
+    assert _sources(world, answer) == 1.0
+    echo = world.truth.features.index("echo")
+    assert answer.source[echo] == world.truth.borrows_from[echo]
+    # The joint fit of the runs gives the echo all that it shows.
+    fitted = borrowed_effects(world.panel)
+    assert fitted.main_source[echo, 0] == -1
+    assert "of which" in fitted.short("echo", "answer")

@@ -145,4 +145,15 @@ def test_thousands_of_features_take_seconds_and_no_loop_over_checks_is_lost() ->
     )
     found = diagnose(data)
     assert len(found.to_frame()) == F
-    assert (found.findings.groupby("feature").size() == 4).all()
+    assert (found.findings.groupby("feature").size() == 5).all()
+
+
+def test_a_card_names_whose_effect_a_feature_shows() -> None:
+    found = diagnose(linear_world(1, copy=False).panel, features=["twin", "cause"])
+    rows = found.findings[found.findings["check"] == "whose effect it shows: y"].set_index("feature")
+    assert rows.loc["twin", "colour"] == "amber"
+    assert "borrowed from cause, correlation ." in rows.loc["twin", "reason"]
+    assert rows.loc["cause", "colour"] == "green"
+    # The claim rests on the within regression, which holds the cause fixed: its card keeps its colour.
+    assert not rows["bears"].any()
+    assert colours(found, "twin")["colour"] == "green"

@@ -83,6 +83,10 @@ class Finished:
         return claim_checks(self.results, self.agreement)
 
     @property
+    def borrowed(self) -> NotApplicable:
+        return NotApplicable("a made-up study", "borrowed effects")
+
+    @property
     def whole_features(self) -> dict[str, KnockoutEffects]:
         return {}
 

@@ -120,9 +120,12 @@ def borrowed_parts(
     for part in clusters:
         count += 1
         again = _parts(whole.without(part), layout, None if given is None else given[0])
-        both = again[1] + _at(again[2], largest)
-        for square, new, old in zip(squares, (*again, both), (total, own, borrowed, left, pair), strict=True):
-            square += (new - old) ** 2
+        with np.errstate(invalid="ignore"):
+            both = again[1] + _at(again[2], largest)
+            for square, new, old in zip(
+                squares, (*again, both), (total, own, borrowed, left, pair), strict=True
+            ):
+                square += (new - old) ** 2
     share = (count - 1) / max(count, 1)
     se = [np.sqrt(share * square) for square in squares]
     slopes = whole.across / whole.square
@@ -156,10 +159,12 @@ def _parts(m: Sums, layout: Layout, theta: Array | None) -> tuple[Array, Array, 
         solved = _solved(m.base, np.concatenate([m.base_out, m.across[:, beside]], axis=1))
         theta, made_of = np.split(solved, [m.base_out.shape[1]], axis=1)
         rest = m.square[beside] - (m.across[:, beside] * made_of).sum(axis=0)
-        extra[beside] = (m.out[beside] - made_of.T @ m.base_out) / rest[:, None]
+        with np.errstate(divide="ignore", invalid="ignore"):  # nothing is left of it without one cluster
+            extra[beside] = (m.out[beside] - made_of.T @ m.base_out) / rest[:, None]
     parts = theta[:, None, :] * slopes[:, :, None]
     if len(beside):
-        parts[:, beside] -= (made_of * slopes[:, beside])[:, :, None] * extra[beside]
+        with np.errstate(invalid="ignore"):
+            parts[:, beside] -= (made_of * slopes[:, beside])[:, :, None] * extra[beside]
     borrowed = np.add.reduceat(parts, layout.starts, axis=0).transpose(1, 0, 2)
     mine = np.flatnonzero(layout.own >= 0)
     extra[mine] += borrowed[mine, layout.own[mine]]
