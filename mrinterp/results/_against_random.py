@@ -8,7 +8,6 @@ from typing import Annotated, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.stats import false_discovery_control
 
 from mrinterp.core.errors import InputError
 from mrinterp.results._check import NotApplicable
@@ -287,6 +286,8 @@ def _ranks(size: Array, control: Array) -> Array:
 
 
 def _adjusted(p: Array) -> Array:
+    from scipy.stats import false_discovery_control  # takes a second to import
+
     out = np.full(p.shape, np.nan)
     for o in range(p.shape[1]):
         known = np.isfinite(p[:, o])

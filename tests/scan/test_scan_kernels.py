@@ -186,3 +186,19 @@ def test_strong_effects_keep_their_errors_in_single_precision() -> None:
         np.testing.assert_allclose(found.se, wanted.se, rtol=2e-5)
         few = SparseScanner(Scanner(side), 400).block(sparse.csc_array(x), 0, 4)
         np.testing.assert_allclose(few.se, wanted.se, rtol=2e-5)
+
+
+def test_leaving_a_family_out_is_solving_for_the_rest() -> None:
+    """Both ways of decomposing a family's hat block give (I - H)^-1 u, fewer rows than columns and more."""
+    from scipy import linalg
+
+    from mrinterp.stats.clustered.least_squares import _leave_family_out
+
+    rng = np.random.default_rng(1)
+    for rows, columns in ((5, 12), (12, 5), (8, 8)):
+        root = 0.9 * linalg.orth(rng.standard_normal((40, columns)))[:rows]
+        u = rng.standard_normal((rows, 3))
+        found, top = _leave_family_out(root, u)
+        hat = root @ root.T
+        np.testing.assert_allclose(found, np.linalg.solve(np.eye(rows) - hat, u), rtol=1e-10)
+        assert top == pytest.approx(np.linalg.eigvalsh(hat).max(), rel=1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["heterogeneity_stop"]
 
@@ -45,7 +45,7 @@ def heterogeneity_stop(
     before = np.concatenate([np.full((len(sigma), 1), -1), last[:, :-1]], axis=1)
     previous = np.take_along_axis(sigma, np.maximum(before, 0), axis=1)
     with np.errstate(invalid="ignore"):
-        rise = sigma - previous > stats.chi2.ppf(level, 1) / np.maximum(count, 1)
+        rise = sigma - previous > 2.0 * special.gammaincinv(0.5, level) / np.maximum(count, 1)
         jumps = usable & (before >= 0) & rise & (sigma > 1.0)
     first = np.argmax(jumps, axis=1)
     chosen = np.where(jumps.any(axis=1), before[np.arange(len(sigma)), first], last[:, -1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
@@ -174,7 +174,7 @@ def _fit_shared(data: JointData, weight: Array, small_sample: str) -> tuple[Arra
 def _screen(data: JointData, rows: NDArray[np.int_], theta: Array, level: float) -> NDArray[np.bool_]:
     """Which instruments' standardized residuals are not significant, (len(rows), J)."""
     e, v, _ = data.outcome_errors(rows).residuals(theta)
-    limit = stats.chi2.isf(level / e.shape[1], 1)
+    limit = special.chdtri(1, level / e.shape[1])
     return np.asarray(e * e <= limit * np.maximum(v, 1e-300))
 
 

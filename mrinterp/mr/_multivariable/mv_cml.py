@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
@@ -90,7 +90,7 @@ def mv_cml(
     J, F, O = data.size
     if n is None and n_x is not None and n_y is not None:
         n = float(min(np.min(n_x), np.min(n_y)))
-    size = float(np.exp(stats.chi2.isf(0.05 / J, 1))) if n is None else float(n)
+    size = float(np.exp(special.chdtri(1, 0.05 / J))) if n is None else float(n)
     most = int(np.clip(J // 2 if max_invalid is None else max_invalid, 0, J - F - 1))
     rng = np.random.default_rng(seed)
     pools = _pools(rng.random((_TRIED * starts, J)), F)

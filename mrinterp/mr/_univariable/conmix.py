@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
@@ -59,7 +59,7 @@ def _one(r: Array, sr: Array, psi: float, grid: Array, level: float) -> tuple[fl
     centre = float(np.sum(w * r[inside]) / np.sum(w)) if n else theta
     q = float(np.sum(w * np.square(r[inside] - centre)))
     phi2 = max(1.0, q / (n - 1)) if n > 1 else 1.0
-    kept = 2.0 * (top - value) < stats.chi2.ppf(level, 1) * phi2
+    kept = 2.0 * (top - value) < 2.0 * special.gammaincinv(0.5, level) * phi2
     null = float(_log_likelihood(r, sr, psi, np.zeros(1))[0])
     neglog10p = float(neglog10p_chi2(max(2.0 * (top - null), 0.0) / phi2, 1.0))
     pieces = int(kept[0]) + int(np.count_nonzero(kept[1:] & ~kept[:-1]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from mrinterp.core.errors import InputError
 from mrinterp.mr._engine.effects import Effects
@@ -56,6 +55,8 @@ def _one(
     r: Array, sr: Array, prior: float, psi: float | None, grid: Array | None, level: float
 ) -> tuple[float, ...]:
     """Estimate, limits, -log10 p, number of intervals, step."""
+    from scipy import stats  # takes a second to import: only where it is asked for
+
     weight, estimate, se = _models(r, sr, prior, psi or _spread(r, sr))
     if grid is None:
         many = weight > 1e-6

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.registry import Fit, estimator
@@ -35,6 +34,8 @@ def sign(effects: Effects, *, level: float = 0.95) -> Fit:
     Exact binomial p and Clopper-Pearson limits. At least six instruments must count. The number is
     a concordance, not a causal effect in units.
     """
+    from scipy import stats  # takes a second to import: only where it is asked for
+
     x, y = np.sign(effects.beta_x), np.sign(effects.beta_y)
     n = np.abs(x) @ np.abs(y).T
     k = (n + x @ y.T) / 2.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 from mrinterp.stats.clustered.least_squares import families_of
 from mrinterp.stats.tests.tails import critical_value
@@ -83,7 +83,7 @@ def percentile_interval(
     tail = (1 - level) / 2
     if families is not None and families > 1:
         out = critical_value(level, families - 1) * np.sqrt(families / (families - 1))
-        tail = float(stats.norm.sf(out))
+        tail = float(special.ndtr(-out))
     lower, upper = np.quantile(draws, [tail, 1 - tail], axis=0)
     return np.asarray(lower), np.asarray(upper)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from mrinterp.stats.profile.dense_profile import DenseErrors
 from mrinterp.stats.profile.likelihood import KnownErrors, minimize_profile
@@ -45,12 +45,12 @@ def clr_p(statistic: Array, rank: Array, df: int) -> Array:
     Source: Moreira 2003 Econometrica, doi:10.1111/1468-0262.00438.
     """
     c = np.maximum(np.asarray(statistic, float), 1e-12)
-    tail = stats.chi2.sf(c, 1)
+    tail = special.chdtrc(1, np.maximum(c, 0.0))
     if df == 0:
         return np.asarray(tail)
     u = 0.5 * (_NODES + 1.0)
     density = np.sqrt(2.0 * c / np.pi)[:, None] * np.exp(-0.5 * c[:, None] * u**2)
-    rest = stats.chi2.sf((c + np.maximum(rank, 0.0))[:, None] * (1.0 - u**2), df)
+    rest = special.chdtrc(df, (c + np.maximum(rank, 0.0))[:, None] * (1.0 - u**2))
     return np.asarray(tail + (density * rest) @ (0.5 * _WEIGHTS))
 
 

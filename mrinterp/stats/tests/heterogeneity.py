@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 from mrinterp.stats.tests.tails import neglog10p_chi2
 
@@ -46,6 +45,8 @@ def independent_heterogeneity(effect: Array, se: Array, df: ArrayLike = np.inf) 
     Source: Cochran 1954, 10.2307/3001666; Higgins & Thompson 2002, 10.1002/sim.1186; Welch 1951,
     10.1093/biomet/38.3-4.330.
     """
+    from scipy import stats  # takes a second to import: only where it is asked for
+
     K, M = effect.shape
     known = (np.isfinite(effect) & np.isfinite(se) & (se > 0)).all(axis=0)
     weight = 1.0 / np.where(known, se, 1.0) ** 2
@@ -90,6 +91,8 @@ def correlated_heterogeneity(
 
     Source: Wald 1943, 10.1090/S0002-9947-1943-0012401-3; Hotelling 1931, 10.1214/aoms/1177732979.
     """
+    from scipy import stats  # takes a second to import: only where it is asked for
+
     K, M = effect.shape
     C = np.broadcast_to(np.asarray(families, dtype=float), (M,))
     known = np.asarray(np.isfinite(effect).all(axis=0) & np.isfinite(covariance).all(axis=(1, 2)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = ["minimum_effect_p"]
 
@@ -23,6 +23,6 @@ def minimum_effect_p(effect: ArrayLike, se: ArrayLike, rope: ArrayLike, df: floa
         return np.full(effect.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         near, far = (effect - rope) / se, (effect + rope) / se
-    p = stats.t.sf(near, df) + stats.t.sf(far, df)
+    p = special.stdtr(df, -near) + special.stdtr(df, -far)
     certain = np.where(effect > rope, 0.0, 1.0)
     return np.asarray(np.where(se == 0, certain, np.minimum(p, 1.0)))

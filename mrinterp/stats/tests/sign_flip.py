@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 __all__ = ["sign_flip_test"]
 
@@ -38,6 +37,8 @@ def sign_flip_test(
     Source: Chen & Qin 2010, 10.1214/09-AOS716; signs: Canay, Romano & Shaikh 2017, 10.3982/ECTA13081; three moments:
     Pearson 1959, 10.1093/biomet/46.1-2.364.
     """
+    from scipy import stats  # takes a second to import: only where it is asked for
+
     K = scores @ scores.T
     np.fill_diagonal(K, 0.0)
     variance = 2.0 * float((K**2).sum())

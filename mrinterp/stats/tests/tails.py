@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 __all__ = [
     "critical_value",
@@ -37,7 +37,7 @@ def neglog10p_t(t: ArrayLike, df: ArrayLike) -> NDArray[np.float64]:
         return out
     nu, x = df[finite], t[finite]
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_p = np.log(2.0) + np.log(stats.t.sf(x, nu))
+        log_p = np.log(2.0) + np.log(special.stdtr(np.where(nu > 0, nu, np.nan), -x))
     far = ~(log_p > -600.0) & ~np.isnan(x)
     if far.any():
         log_p[far] = _log_t_tail(x[far], nu[far])
@@ -84,5 +84,5 @@ def critical_value(level: float, df: ArrayLike = np.inf) -> NDArray[np.float64]:
     df = np.asarray(df, dtype=float)
     q = 0.5 + level / 2.0
     with np.errstate(invalid="ignore"):
-        t = stats.t.ppf(q, np.where(np.isfinite(df), df, 1.0))
-    return np.asarray(np.where(np.isfinite(df), t, stats.norm.ppf(q)))
+        t = special.stdtrit(np.where(np.isfinite(df), np.where(df > 0, df, np.nan), 1.0), q)
+    return np.asarray(np.where(np.isfinite(df), t, special.ndtri(q)))
