@@ -71,7 +71,7 @@ def choose_position(network: CutNetwork, design: Design) -> dict[str, Any]:
     order = np.argsort(-share, kind="stable")
     first = int(order[0])
     named = ", ".join(f"{classes[k]} {share[k]:.0%}" for k in order[:4])
-    of = f"token classes carry of the outcome's differences between prompts, to first order: {named}"
+    of = f"shares of the outcome's differences between prompts, to first order: {named}"
     if share[first] < MOST:
         return {"position": "mean", "shares": shares, "why": f"{of}; no class holds half: {unlike}"}
     if not _everywhere(network, first):
