@@ -103,6 +103,65 @@ def power_stays_on() -> Iterator[None]:
         yield
 
 
+class Pictures:
+    """Whether figures are drawn, which takes as long as half of a small study. What a test looks at is."""
+
+    drawn = True
+
+
+UNDRAWN = (
+    "tests/abstraction/test_found_subspace.py",
+    "tests/contrasts/",
+    "tests/core/test_bad_studies.py",
+    "tests/core/test_inputs.py",
+    "tests/inputs/test_devices.py",
+    "tests/inputs/test_input_studies.py",
+    "tests/inputs/test_text_edits.py",
+    "tests/study/test_array_studies.py",
+    "tests/study/test_blindness.py",
+    "tests/study/test_defaults.py",
+    "tests/study/test_from_model.py",
+    "tests/study/test_scale_path.py",
+    "tests/study/test_study_adapters.py",
+    "tests/study/test_study_kinds.py",
+    "tests/study/test_study_limits.py",
+    "tests/study/test_transcoder_studies.py",
+)
+"""Tests of a study's numbers: its figures are empty. All others draw them."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pictures_of_tests() -> Iterator[None]:
+    """Layout and saving of figures do nothing, and an empty file with the figure's mark, where no figure is looked at."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    lay_out, save = ConstrainedLayoutEngine.execute, Figure.savefig
+
+    def saved(figure: Figure, path: Path, **options: object) -> None:
+        if Pictures.drawn:
+            save(figure, path, **options)
+        else:
+            mark = str(options.get("metadata")).translate(str.maketrans("<>&", "   "))
+            Path(path).write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><metadata>{mark}</metadata></svg>')
+
+    def laid_out(engine: ConstrainedLayoutEngine, figure: Figure) -> object:
+        return lay_out(engine, figure) if Pictures.drawn else None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", saved)
+        patch.setattr(ConstrainedLayoutEngine, "execute", laid_out)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def pictures_of_a_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Figures of this file's studies are drawn, or not."""
+    Pictures.drawn = not request.node.nodeid.startswith(UNDRAWN)
+    yield
+    Pictures.drawn = True
+
+
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
@@ -138,5 +197,7 @@ def finished_run(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory
     from mrinterp.study import Study
 
     out = tmp_path_factory.mktemp("finished") / "run"
+    drawn, Pictures.drawn = Pictures.drawn, True
     Study.from_toml(tiny_study_file, out).run()
+    Pictures.drawn = drawn
     return out

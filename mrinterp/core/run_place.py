@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import platform
 import shutil
 import time
@@ -117,6 +118,13 @@ def read_study_header(folder: Path) -> dict[str, Any]:
             "not a run folder: it holds no study.json",
             "Give a folder that mrinterp run has written",
         )
+    header: dict[str, Any] = pickle.loads(_checked_header(path, path.read_bytes()))
+    return header
+
+
+@lru_cache(maxsize=4)
+def _checked_header(path: Path, content: bytes) -> bytes:
+    """The header, pickled, of a file that holds ``content``: asked hundreds of times a run, of few headers."""
     try:
         found = read_json(path)
     except DamagedError as e:
@@ -127,26 +135,20 @@ def read_study_header(folder: Path) -> dict[str, Any]:
     header = read_header(path, "study")
     if not isinstance(header.get("plan"), dict):
         raise InputError(
-            str(folder), "its study.json holds no plan", "Give a folder that mrinterp run has written"
+            str(path.parent), "its study.json holds no plan", "Give a folder that mrinterp run has written"
         )
     written = header.pop("digest", None)  # older versions wrote none
-    if written is not None and not _is_whole(json.dumps(header), written):
+    if written is not None and _digest(header) != written:
         raise DamagedError(str(path), "damaged: it does not say what the run wrote", BACK)
     lacking = [key for key, kind in KEYS.items() if not isinstance(header.get(key), kind)]
     if lacking:
         raise DamagedError(str(path), f"damaged: it holds no {lacking[0]}", BACK)
-    return header
+    return pickle.dumps(header)
 
 
 def write_study_header(folder: Path, header: dict[str, Any]) -> None:
     """Write ``study.json`` with a digest of what it says (but for ``source``, which a folder that moves may change)."""
     write_json(folder / "study.json", {**header, "digest": _digest(header)})
-
-
-@lru_cache(maxsize=4)
-def _is_whole(header: str, written: str) -> bool:
-    """Whether a header has the digest that stands in it; asked hundreds of times a run, of few headers."""
-    return _digest(json.loads(header)) == written
 
 
 def _digest(header: dict[str, Any]) -> str:
