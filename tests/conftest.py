@@ -118,7 +118,6 @@ UNDRAWN = (
     "tests/inputs/test_input_studies.py",
     "tests/inputs/test_text_edits.py",
     "tests/study/test_array_studies.py",
-    "tests/study/test_blindness.py",
     "tests/study/test_defaults.py",
     "tests/study/test_from_model.py",
     "tests/study/test_scale_path.py",
