@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mrinterp.core.shown import listed
+from mrinterp.mr._runs.stable_rank import sign_changes, stable_rank
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 
-__all__ = ["claim_checks", "slope_checks"]
+__all__ = ["claim_checks", "rank_checks", "slope_checks"]
 
+RANKS = "sign over bypass ranks"
 DISAGREE = ("contradicted", "size disagrees")
 MR_PRIMARY = "within"
 NOMINAL = 0.95
@@ -62,6 +65,39 @@ def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
         verdict=verdict,
         note=f"Of {len(claims)} causal claims: {words}." + (f" Do not rely on {named}." if named else ""),
     )
+
+
+def rank_checks(path: pd.DataFrame) -> list[Check | NotApplicable]:
+    """Whether the path of MR's estimates over bypass ranks keeps its sign, and which rank its estimates agree on, by outcome."""
+    changes, found = sign_changes(path), list[Check | NotApplicable]()
+    for row in stable_rank(path).to_dict("records"):
+        outcome = str(row["outcome"])
+        if row["tried"] < 2:
+            found.append(NotApplicable("one rank alone: there is no path", f"{RANKS}: {outcome}"))
+            continue
+        own = changes[changes["outcome"] == outcome]
+        named = [
+            f"{c['exposure']} ({c['up']:+.2g} at {c['rank_up']}, {c['down']:+.2g} at {c['rank_down']})"
+            for c in own.to_dict("records")
+        ]
+        agreed = f"estimates agree from rank {row['rank']} on, of {row['tried']} ranks tried"
+        found.append(
+            Check(
+                name=f"{RANKS}: {outcome}",
+                outcome=outcome,
+                rungs=(MR_PRIMARY,),
+                features=tuple(own["exposure"]),
+                null_in_words="no estimate has one sign at one bypass rank and the other at another, beyond its intervals",
+                statistic=float(len(own)),
+                df=float(row["tried"]),
+                neglog10p=float("nan"),
+                verdict="failed" if named else "passed",
+                note=(f"{len(named)} features change their sign: {listed(named)}; " if named else "")
+                + f"{agreed}.",
+                next_step="No number of MR can be given for these: rest the claim on knockouts",
+            )
+        )
+    return found
 
 
 def slope_checks(agreement: Agreement) -> list[Check | NotApplicable]:

@@ -40,6 +40,7 @@ ASSUMPTION = {
     "heterogeneity of instruments": "exclusion",
     "Egger intercept": "exclusion",
     "least squares against two stages": "exchangeability",
+    "sign over bypass ranks": "exclusion",
     "curvature": "linearity",
     "slope changes with size": "linearity",
     "path to the outcome": "direction",

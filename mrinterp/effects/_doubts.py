@@ -12,7 +12,7 @@ from mrinterp.effects._ceiling import CEILINGS, DOUBTED
 from mrinterp.results._designs.paths_to_outcome import NO_PATH
 from mrinterp.results._knockout_effects import KnockoutEffects
 
-__all__ = ["doubted_rungs", "with_doubts", "without_path"]
+__all__ = ["doubted_rungs", "with_doubts", "without_path", "without_sign"]
 
 Checks = Iterable[Mapping[str, Any]]
 
@@ -117,5 +117,32 @@ def without_path(table: pd.DataFrame, checks: Checks, contrast: KnockoutEffects)
     here = pd.Series([cell in none - seen for cell in cells], index=table.index, dtype=bool)
     out = table.copy()
     out.loc[here, ["verdict", "status"]] = "negligible", NO_PATH
+    out.loc[here, ["confirmed", "replicated"]] = ""
+    return out
+
+
+SIGN = "sign over bypass ranks"
+NO_SIGN = "no point estimate: its sign changes with the bypass rank, beyond its intervals"
+"""What is said of an estimate by instruments whose path over bypass ranks contradicts itself."""
+
+
+def without_sign(table: pd.DataFrame, checks: Checks) -> pd.DataFrame:
+    """The answer without a number where a claim rests on instruments and the path over bypass ranks changes its sign.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `with_doubts`'s.
+    checks : iterable of dict
+        Of the study, `rank_checks` among them.
+    """
+    none = {(f, c["outcome"]) for name, c in _failed(checks) if name == SIGN for f in c["features"]}
+    unmeasured = (table["rests_on"] == "within_calibrated") & (table["bias"] != "measured")
+    rests = ((table["rests_on"] == "within") | unmeasured).to_numpy()
+    cells = zip(table["feature"], table["outcome"], strict=True)
+    here = np.array([cell in none for cell in cells], dtype=bool) & rests
+    out = table.copy()
+    out.loc[here, ["effect", "ci_lower", "ci_upper"]] = np.nan
+    out.loc[here, ["verdict", "status"]] = "indeterminate", NO_SIGN
     out.loc[here, ["confirmed", "replicated"]] = ""
     return out

@@ -40,6 +40,9 @@ LABELS_OF_METHODS = {
 }
 """How rungs are called that have no numbers, by the first word of their names."""
 
+SMALL_RANKS = (0, 1, 2, 5, 10)
+"""Ranks at which every path begins."""
+
 MORE_DOSES = 5
 """Doses beyond one per feature that two-stage least squares asks for: five degrees of freedom for its
 overidentification test."""
@@ -197,7 +200,10 @@ def rank_path_of(plan: Plan, panel: Panel, basis: Basis) -> pd.DataFrame:
     e = plan.estimation
     if plan.features.kind == "transcoder":
         return without_cut("within", panel).to_frame().assign(rank=0)
-    grid = sorted({r for r in basis.path["rank"] if r <= basis.meta["ceiling"]} | {basis.rank})
+    # Small ranks besides: where few components are needed, they are where partial variance identifies the most.
+    shown = {*SMALL_RANKS, *basis.path["rank"]}
+    most = min(basis.meta["ceiling"], max(basis.path["rank"]))
+    grid = sorted({int(r) for r in shown if r <= most} | {basis.rank})
     return rank_path(
         panel.select(kinds=(e.kind,)), grid, "CR3" if e.covariance == "bootstrap" else e.covariance
     )

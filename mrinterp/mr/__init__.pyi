@@ -10,6 +10,8 @@ from ._runs.power import power as power
 from ._runs.run_iv import gmm as gmm
 from ._runs.run_iv import liml as liml
 from ._runs.run_iv import tsls as tsls
+from ._runs.stable_rank import sign_changes as sign_changes
+from ._runs.stable_rank import stable_rank as stable_rank
 from ._runs.within import rank_path as rank_path
 from ._runs.within import within as within
 from ._runs.within import within_partialled as within_partialled

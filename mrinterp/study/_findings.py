@@ -306,6 +306,6 @@ class Findings(Steps):
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:
         """Do other families confirm the claims in sign and size, and did the intervals of MR cover the matched shifts?"""
-        from mrinterp.diagnostics._claim_checks import claim_checks
+        from mrinterp.diagnostics._claim_checks import claim_checks, rank_checks
 
-        return claim_checks(self.results, self.agreement)
+        return [*claim_checks(self.results, self.agreement), *rank_checks(self.rank_path)]

@@ -392,7 +392,7 @@ class Steps(Opened):
 
     def _answer(self) -> pd.DataFrame:
         from mrinterp.effects._claims import claim_table, rests_on, shift_estimates
-        from mrinterp.effects._doubts import with_doubts, without_path
+        from mrinterp.effects._doubts import with_doubts, without_path, without_sign
 
         def answer() -> pd.DataFrame:
             made, knockouts, rungs = self._estimate(), self._run_knockouts(), self._rungs()
@@ -413,8 +413,9 @@ class Steps(Opened):
                 chosen,
                 self._make_design().runs["family"].nunique(),
             )
+            checks = self._checks_of_mr()
             return without_path(
-                with_doubts(table, self._checks_of_mr()), self._check(), knockouts["contrast"]
+                without_sign(with_doubts(table, checks), checks), checks, knockouts["contrast"]
             )
 
         def kept() -> pd.DataFrame:
@@ -425,10 +426,11 @@ class Steps(Opened):
         return self._remembered("results", kept)
 
     def _checks_of_mr(self) -> list[dict[str, Any]]:
-        """Everything that was asked of the runs, and whether MR's intervals cover the matched shifts."""
-        from mrinterp.diagnostics._claim_checks import slope_checks
+        """Everything that was asked of the runs, of the path over ranks, and whether MR's intervals cover the matched shifts."""
+        from mrinterp.diagnostics._claim_checks import rank_checks, slope_checks
 
-        return [*self._check(), *(c.to_dict() for c in slope_checks(self._hold_against_knockouts()))]
+        held, path = self._hold_against_knockouts(), self._follow_ranks()
+        return [*self._check(), *(c.to_dict() for c in (*rank_checks(path), *slope_checks(held)))]
 
     def _rungs(self) -> dict[str, Estimates]:
         """The rungs of the ladder: estimates of the study's own families."""
