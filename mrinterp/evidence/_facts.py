@@ -46,6 +46,7 @@ FACTS = {
     "outside_region": "its whole interval lies outside the region of practical equivalence",
     "stands_out": "q < .05 among all that were tested",
     "excludes_zero": "its interval excludes 0",
+    "claimed": "its interval excludes 0 and reaches beyond the region of practical equivalence",
     "inside_region": "its whole interval lies inside the region of practical equivalence",
     "shown_negligible": "its interval lies inside the region, and resampling does little too",
     "sign_varies": "its sign varies between prompts",
@@ -209,6 +210,8 @@ class _Asked:
             sets[rows, primary.outcomes.index(one["outcome"])] = True
         no_path = self.table["status"].to_numpy(dtype=object) == NO_PATH
         apart = (self.lower > 0) | (self.upper < 0)
+        inside = (self.lower >= -self.rope) & (self.upper <= self.rope)
+        clear = apart & ~undecided & ~self._at(sets) & ~no_path
         self.true |= {
             "has_interval": bounded & (verdict != NOT_APPLICABLE),
             "on_instruments": self.slope,
@@ -216,9 +219,10 @@ class _Asked:
             "on_doses": np.isin(self.rests_on, ON_DOSES),
             "outside_region": verdict == "causal",
             "stands_out": q < LEVEL,
-            "excludes_zero": apart & ~undecided & ~self._at(sets) & ~no_path,
+            "excludes_zero": clear,
+            "claimed": clear & ~inside,
             "no_path": no_path,
-            "inside_region": (self.lower >= -self.rope) & (self.upper <= self.rope),
+            "inside_region": inside,
             "shown_negligible": verdict == "negligible",
             "sign_varies": verdict == SIGN_VARIES,
             "structural": ~no_path,

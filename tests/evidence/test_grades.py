@@ -119,6 +119,23 @@ def test_without_a_path_an_effect_is_shown_absent_whatever_is_estimated() -> Non
     assert (row["grade"], row["E1"]) == ("Z", 0)
 
 
+def test_an_effect_too_small_to_matter_is_absent_though_its_interval_excludes_0() -> None:
+    made = supported()
+    third = made.results["feature"].str.endswith("c3")
+    small = {"effect": 0.005, "ci_lower": 0.004, "ci_upper": 0.006, "verdict": "negligible"}
+    small |= {
+        f"{w}{e}": v
+        for w in ("knockout", "replication")
+        for e, v in (("", 0.005), ("_lower", 0.001), ("_upper", 0.009))
+    }
+    row = by_name(
+        replace(
+            made, results=made.results.assign(**{k: made.results[k].mask(third, v) for k, v in small.items()})
+        )
+    )
+    assert row.loc["c3", ["grade", "E1", "E8"]].tolist() == ["Z", 0, 0]
+
+
 def test_a_size_that_disagrees_is_not_confirmed() -> None:
     smaller = EFFECT * np.array([0.3, 1, 1, 1, 1])
     row = by_name(supported(effect=smaller)).loc["c0"]
