@@ -4,10 +4,10 @@
 
 Each study is of a network drawn from a seed: 24 columns that move together in six groups, 24 units (the site, its features), and
 an outcome. Five kinds of networks take turns: *smooth* (saturated units), *gate* (one cause acts only where another unit is on),
-*steep* (thresholds, so that effects are rare and large), *crossed* (a unit whose sign hangs on another) and *wild* (every cause acts only where a unit of its own is on, and saturates, so
-that effects differ much between inputs). Five units
-are causes, the last of them near the region of practical equivalence; half of the others have effects too small to matter, half
-none, though all move with causes. Studies have 160 families of three rows, and all that a study does by default.
+*steep* (thresholds, so that effects are rare and large), *crossed* (a unit whose sign hangs on another) and *wild* (every cause
+acts only where another one is on, and saturates, so that effects differ much between inputs). Five units are causes, the last of
+them near the region of practical equivalence; half of the others have effects too small to matter, half none, though all move
+with causes. Studies have 160 families of three rows, and all that a study does by default.
 
 The truth of a claim is its contrast, at the low and high values that the study states, on 6,000 rows of other families. A claim
 graded A to D is *true* where that lies outside the region, with the sign of the estimate; Z where it lies inside, and swapping the

@@ -8,6 +8,7 @@ import click
 
 from mrinterp.cli.bench_verb import bench
 from mrinterp.cli.coloc_verb import coloc
+from mrinterp.cli.compare_verb import compare
 from mrinterp.cli.completion_verb import completion
 from mrinterp.cli.describe_verb import describe
 from mrinterp.cli.diagnose_verb import diagnose
@@ -18,6 +19,7 @@ from mrinterp.cli.init_verb import init
 from mrinterp.cli.list_verb import list_
 from mrinterp.cli.mr_verb import mr
 from mrinterp.cli.power_verb import power
+from mrinterp.cli.report_verb import report
 from mrinterp.cli.scan_verb import scan
 from mrinterp.cli.study_verbs import rerun, run
 from mrinterp.cli.verbs import Verbs
@@ -37,6 +39,8 @@ for _verb in (
     run,
     rerun,
     grade,
+    compare,
+    report,
     diagnose,
     mr,
     coloc,

@@ -97,19 +97,28 @@ def _run_sweep(study: str, out: str | None, dry_run: bool, allow_code: bool) -> 
     epilog=example("mrinterp rerun runs/a"),
 )
 @click.argument("run_dir")
-@click.option("--out", "-o", help="Folder of the repetition; default RUN_DIR-rerun.")
+@click.option("--out", "-o", help="Folder of the repetition; default RUN_DIR-rerun, or RUN_DIR-differently.")
+@click.option(
+    "--differently", is_flag=True, help="With the next seed (other families, other draws) and half the noise."
+)
 @allow_code_option
 @answering
-def rerun(run_dir: str, out: str | None, allow_code: bool) -> None:
+def rerun(run_dir: str, out: str | None, differently: bool, allow_code: bool) -> None:
     """Repeat a finished run from its provenance and compare claim by claim.
 
-    Exit code 0 if every claim came out again, 1 if one did not.
+    The same specification repeated repeats its bias: only --differently asks whether claims survive. Exit code 0 if every claim
+    came out again (--differently: within errors), 1 if one did not.
     """
+    from mrinterp.cli.compare_verb import comparison_text
     from mrinterp.report.terminal import rerun_text
     from mrinterp.study import Study
 
     study = Study.open(run_dir, allow_code=allow_code)
     study.allow_code = agree(study.plan, study.source, run_dir, study.allow_code)
+    if differently:
+        found = study.rerun(out or f"{run_dir.rstrip('/')}-differently", differently=True)
+        answer(lambda: comparison_text(found), {"claims": found.to_dict("records")})
+        sys.exit(int((found["same"] == "different beyond error").any()))
     claims = study.rerun(out or f"{run_dir.rstrip('/')}-rerun")
     then = study.header["provenance"]["versions"]
     answer(lambda: rerun_text(claims, then), {"claims": claims.to_dict("records"), "versions": then})

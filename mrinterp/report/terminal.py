@@ -269,6 +269,10 @@ def rerun_text(claims: pd.DataFrame, versions: dict[str, str]) -> str:
             f"  {c['feature']} on {c['outcome']}: {c['effect']:+.4g} ({c['verdict']}) then,"
             f" {c['effect_again']:+.4g} ({c['verdict_again']}) now, {c['difference']:+.1f} standard errors."
         )
+    lines.append(
+        "The same specification was repeated: it shows that the run can be reproduced, not that its claims hold; a bias comes"
+        " out again. mrinterp rerun RUN_DIR --differently takes another seed and another scale of the noise."
+    )
     now = installed_versions()
     changed = [f"{k} {v} then, {now.get(k, 'absent')} now" for k, v in versions.items() if now.get(k) != v]
     lines.append("Versions are the same." if not changed else "Versions differ: " + "; ".join(changed) + ".")

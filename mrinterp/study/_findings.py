@@ -14,6 +14,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
+from mrinterp.evidence._compare import compare_runs
 from mrinterp.evidence._grade import grade
 from mrinterp.evidence._rules import DEFAULT, read_rules
 from mrinterp.results._against_random import AgainstRandom
@@ -287,6 +288,28 @@ class Findings(Steps):
             found = self._grade(rules)
             self.folder.record("grades", ("results.parquet",), (f"grades/{rules}",))
         return found
+
+    def write_report(self) -> None:
+        """Write the page of a finished run anew, and beside it the same for machines and for writing up."""
+        self._reach("results")
+        with self.folder.held():
+            self._write_page()
+            self.folder.record("report", ("everything above",), ("report.html", "report"))
+
+    def compare(self, other: Findings) -> pd.DataFrame:
+        """Hold the claims of another finished run beside these: the same, or different beyond error, and why.
+
+        Parameters
+        ----------
+        other : Study
+            A finished one, of the same network or another one.
+
+        Returns
+        -------
+        DataFrame
+            One row per claim of this run, its features matched by their directions: `mrinterp.evidence._compare.compare_runs`.
+        """
+        return compare_runs(self, other)
 
     def _grade(self, rules: str = DEFAULT) -> Claims:
         def kept() -> Claims:

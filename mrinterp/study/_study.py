@@ -376,32 +376,30 @@ class Study(Findings):
             )
         return found
 
-    def rerun(self, out: str | Path) -> pd.DataFrame:
-        """Repeat a finished run from its provenance in another folder; compare claim by claim.
+    def rerun(self, out: str | Path, *, differently: bool = False) -> pd.DataFrame:
+        """Repeat a finished run in another folder, and compare claim by claim.
 
         Parameters
         ----------
         out : str or Path
             Folder of the repetition.
+        differently : bool
+            With another seed (other families, other draws) and half the scale of the noise: the same specification
+            repeated repeats its bias, and shows no more than that the run can be reproduced.
 
         Returns
         -------
         DataFrame
-            One row per claim: `mrinterp.diagnostics._rerun.compare_claims`.
+            One row per claim: as `mrinterp.diagnostics.compare_claims`; differently, as `compare`.
 
         Raises
         ------
         InputError
             If this run is not finished, or ``out`` is its own folder.
         """
-        from mrinterp.diagnostics._rerun import compare_claims
+        from mrinterp.study._again import repeated
 
-        if not (self.out / "results.parquet").exists():
-            raise InputError(str(self.out), "not a finished run", "Finish it with mrinterp run first")
-        if Path(out).resolve() == self.out.resolve():
-            raise InputError("--out", "the run folder itself", "Repeat into another folder")
-        again = Study(self.plan, self.source, Path(out), self.allow_code, self.given).run()
-        return compare_claims(self.results, again.results)
+        return repeated(self, Path(out), differently)
 
     def cost(self) -> dict[str, float]:
         """What the study will cost, once it is checked; some blocks are run and timed, nothing is written.

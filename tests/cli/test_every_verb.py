@@ -35,8 +35,11 @@ def test_the_example_at_the_end_of_its_help_runs(
 ) -> None:
     line = example_of(verb)
     assert line.startswith(f"mrinterp {verb}")
-    if verb in ("rerun", "grade", "diagnose"):
-        shutil.copytree(request.getfixturevalue("finished_run"), workplace / "runs" / "a", dirs_exist_ok=True)
+    if verb in ("rerun", "grade", "compare", "report", "diagnose"):
+        for name in "ab" if verb == "compare" else "a":
+            shutil.copytree(
+                request.getfixturevalue("finished_run"), workplace / "runs" / name, dirs_exist_ok=True
+            )
     done = run(line, workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

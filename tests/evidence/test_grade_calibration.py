@@ -1,0 +1,57 @@
+"""The calibration of grades counts what it says, and the page of grades prints what was measured."""
+
+from __future__ import annotations
+
+import runpy
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.house.test_readme import PAGES, RESULTS, ROOT
+
+MADE = runpy.run_path(str(ROOT / "benchmarks" / "evidence" / "grade_calibration.py"), run_name="calibration")
+
+
+def claims(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
+    """Grade, estimate, truth, and what swapping does; the region is .02."""
+    frame = pd.DataFrame(rows, columns=["grade", "effect", "truth", "swapped"])
+    return frame.assign(rope=0.02, seed=0)
+
+
+def test_a_claim_is_true_outside_the_region_with_its_sign_and_absence_inside() -> None:
+    found = MADE["table"](
+        claims(
+            ("B", 0.5, 0.4, 0.3),
+            ("B", 0.5, -0.4, 0.3),
+            ("B", 0.5, 0.01, 0.1),
+            ("Z", 0.0, 0.01, 0.01),
+            ("Z", 0.0, 0.0, 0.3),
+            ("X", 0.2, 0.3, 0.2),
+        )
+    ).set_index("grade")
+    assert found.loc["B strong", ["claims", "with an effect"]].tolist() == [3, 2]
+    assert found.loc["B strong", "share true"] == pytest.approx(1 / 3)
+    assert found.loc["Z shown absent", "share true"] == 0.5, "a sign that varies is no absence"
+    assert np.isnan(found.loc["X conflicting", "share true"])
+    assert found.loc["B strong", "lower"] == pytest.approx(0.0615, abs=1e-3), "Wilson's of 1 in 3"
+
+
+def test_networks_have_few_causes_and_the_rest_hardly_any_effect() -> None:
+    for kind in MADE["KINDS"]:
+        network = MADE["Network"](kind, 100)
+        assert len(set(network.causes.tolist())) == MADE["CAUSES"]
+        assert np.abs(network.small.numpy()).max() <= MADE["SMALL"]
+        assert (network.small.numpy()[network.causes.numpy()] == 0).all()
+    assert MADE["CAUSES"] / MADE["UNITS"] < 0.21
+
+
+def test_the_page_of_grades_prints_what_was_measured() -> None:
+    measured = (RESULTS / "grade_calibration.md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in measured if line.startswith("| ")]
+    assert len(rows) == 10
+    page = PAGES["docs/grades.md"]
+    assert all(row in page for row in rows), "copy the table of benchmarks/results/grade_calibration.md"
+    kept = pd.read_csv(RESULTS / "grade_calibration.csv")
+    assert f"{len(kept)} claims of {kept['seed'].nunique()} studies" in page
+    assert MADE["page"](kept).splitlines()[6:] == measured[6:]
