@@ -14,7 +14,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.plan import differences
 from mrinterp.results._claims import Claims
 
-__all__ = ["compare_runs", "reasons_between"]
+__all__ = ["compare_runs"]
 
 ALIKE = 0.9
 """Cosine of write directions from which two features count as the same one."""

@@ -326,7 +326,7 @@ def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
     several = found["outcome"].nunique() > 1
     on = "" if several else f" on {found['outcome'].iloc[0]}"
     head = ("families", "prediction", "in sd", "in ROPE", "no effect shown", "causal from")
-    rows = [("outcome", *head) if several else head]
+    rows: list[tuple[str, ...]] = [("outcome", *head) if several else head]
     for r in found.to_dict("records"):
         unknown = np.isnan(r["half_width"])
         numbers = (

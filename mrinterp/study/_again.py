@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,14 +11,12 @@ import pandas as pd
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.diagnostics._rerun import compare_claims
-
-if TYPE_CHECKING:
-    from mrinterp.study._study import Study
+from mrinterp.study._findings import Findings
 
 __all__ = ["repeated"]
 
 
-def repeated(study: Study, out: Path, differently: bool) -> pd.DataFrame:
+def repeated(study: Findings, out: Path, differently: bool) -> pd.DataFrame:
     """Carry the study out again, and compare.
 
     Raises
@@ -31,11 +29,12 @@ def repeated(study: Study, out: Path, differently: bool) -> pd.DataFrame:
     if out.resolve() == study.out.resolve():
         raise InputError("--out", "the run folder itself", "Repeat into another folder")
     plan = other_plan(study) if differently else study.plan
-    again = type(study)(plan, study.source, out, study.allow_code, study.given).run()
+    made: Any = type(study)(plan, study.source, out, study.allow_code, study.given)
+    again = made.run()
     return study.compare(again) if differently else compare_claims(study.results, again.results)
 
 
-def other_plan(study: Study) -> Plan:
+def other_plan(study: Findings) -> Plan:
     """The study's plan with the next seed, and half the noise that it used."""
     noise = study.plan.instruments.noise
     changed = {"seed": study.plan.seed + 1}
