@@ -167,7 +167,7 @@ def sparse_rows(rounds: int, J: int = 16_384) -> list[str]:
     how, family = within(d["prompt"], d["family"])
     tasks: dict[str, Callable[[], Any]] = {"product": product_of(d["doses"], x), "scipy": lambda: turned @ z}
     for errors in ("homoskedastic", "CR3"):
-        scanner = SparseScanner(Scanner(dose_side(d["doses"], how, family, errors)), N)
+        scanner = SparseScanner(Scanner(dose_side(d["doses"], how, family, errors)), N, again=True)
 
         def work(scanner: SparseScanner = scanner) -> None:
             by_rows(
@@ -247,7 +247,7 @@ def main() -> None:
     after = os.getloadavg()[0]
     head = (
         f"Medians of {given.rounds} rounds in turns, {os.cpu_count()} cores, load {load:.1f} before and {after:.1f} after"
-        " (above the number of cores others were working, and rows that use two threads suffer most).\n"
+        " (a load above the number of cores slows rows of two threads most).\n"
         f"`python benchmarks/speed/scan_speed.py{' --large' if given.large else ''}`; {N:,} runs x {K} instruments unless said.\n\n"
         "| what | measured | bar | met |\n|---|---|---|---|\n"
     )

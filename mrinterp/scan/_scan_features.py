@@ -271,7 +271,7 @@ class _Job:
         """Arrays of one shard: its blocks on several threads, each block's numbers its own."""
         side, features = self.side, self.inputs.features
         if features.sparse:
-            scanner: Any = SparseScanner(self.scanner, features.shape[0])
+            scanner: Any = SparseScanner(self.scanner, features.shape[0], again=True)
             part = features.values[:, first:last]
             size = SPARSE_BLOCK
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,12 @@ class SparseScanner:
         The design.
     rows : int, optional
         Rows of the traits, where those behind the last that counts are clean runs.
+    again : bool
+        Use the arrays of results again for a thread's next block: for callers who copy what they keep.
     """
 
-    def __init__(self, scanner: Scanner, rows: int | None = None) -> None:
-        self.scanner = scanner
+    def __init__(self, scanner: Scanner, rows: int | None = None, again: bool = False) -> None:
+        self.scanner, self.again, self._own = scanner, again, threading.local()
         side, how = scanner.side, scanner.side.within
         self.dense = (side.joint and side.errors != "homoskedastic") or side.errors in ("HC3", "HC1")
         dtype = scanner.dtype
@@ -124,10 +127,17 @@ class SparseScanner:
         return found
 
     def _room(self, B: int) -> tuple[Scanned, NDArray[np.bool_]]:
-        """Arrays for B traits that are filled trait by trait, and for what is computed once more."""
+        """Arrays for B traits that are filled trait by trait, and for what is computed once more.
+
+        With ``again`` they are those of this thread's last block of that size: new memory costs more than the sums.
+        """
         K, O, dtype = self.scanner.side.instruments, len(self.scanner.outcome_mass), self.scanner.dtype
+        held = getattr(self._own, "room", None)
+        if self.again and held is not None and held[1].shape == (B, K):
+            return held  # type: ignore[no-any-return]
         beta, se, cov = np.empty((B, K), dtype), np.empty((B, K), dtype), np.empty((O, B, K), dtype)
-        return Scanned(beta.T, se.T, cov.transpose(0, 2, 1)), np.empty((B, K), np.bool_)
+        self._own.room = Scanned(beta.T, se.T, cov.transpose(0, 2, 1)), np.empty((B, K), np.bool_)
+        return self._own.room  # type: ignore[no-any-return]
 
     def _across(self, columns: sparse.csc_array, left: Array) -> Array:
         """Products (O, B) of what outcomes leave (n, O) with the columns; both within groups, the basis taken out."""
