@@ -142,7 +142,9 @@ def pictures_of_tests() -> Iterator[None]:
             save(figure, path, **options)
         else:
             mark = str(options.get("metadata")).translate(str.maketrans("<>&", "   "))
-            Path(path).write_text(f'<svg xmlns="http://www.w3.org/2000/svg"><metadata>{mark}</metadata></svg>')
+            Path(path).write_text(
+                f'<svg xmlns="http://www.w3.org/2000/svg"><metadata>{mark}</metadata></svg>'
+            )
 
     def laid_out(engine: ConstrainedLayoutEngine, figure: Figure) -> object:
         return lay_out(engine, figure) if Pictures.drawn else None

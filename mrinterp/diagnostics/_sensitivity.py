@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.array_checks import checked_array
@@ -15,7 +16,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._sensitivity import Sensitivity
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["sensitivity"]
+__all__ = ["sensitivity", "with_robustness"]
 
 Array = NDArray[np.float64]
 
@@ -107,6 +108,39 @@ def sensitivity(
         rope=np.array(half),
         meta={"method": estimates.method, "level": estimates.level},
     )
+
+
+def with_robustness(table: pd.DataFrame, within: Estimates, rope: Mapping[str, float]) -> pd.DataFrame:
+    """A study's answer with one number a claim: what an unmeasured feature must explain to bring MR's interval to the region.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `claim_table`'s, with the columns of the rung ``within`` on the scale of contrasts.
+    within : Estimates
+        That rung, for its degrees of freedom.
+    rope : mapping of str to float
+        By outcome.
+
+    Returns
+    -------
+    DataFrame
+        With the column ``robustness``: the partial R^2, with the feature and with the outcome, of `sensitivity`; 0 where the
+        interval touches the region as it is, nan without an estimate by instruments. It says nothing of a claim on
+        knockouts, which nothing unmeasured can confound.
+    """
+    if "within_se" not in table:
+        return table.assign(robustness=np.nan)
+    cells = zip(table["feature"], table["outcome"], strict=True)
+    df = np.array([within.df[within.exposures.index(f), within.outcomes.index(o)] for f, o in cells])
+    half = (table["within_upper"] - table["within_lower"]) / 2
+    near = table["within"].abs() - half - table["outcome"].map(dict(rope)).astype(float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        f = np.maximum(near.to_numpy(dtype=float), 0.0) / (
+            table["within_se"].to_numpy(dtype=float) * np.sqrt(df)
+        )
+        value = 0.5 * (np.sqrt(f**4 + 4.0 * f**2) - f**2)
+    return table.assign(robustness=np.where(np.isfinite(near) & np.isfinite(df), value, np.nan))
 
 
 def _instruments(

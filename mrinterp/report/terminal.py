@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     held += [line for line in (scale_in_words(study),) if line]
     return "\n".join(
         [
+            *_controls(study),
             study.header["plan"]["title"],
             f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
             resting(study),
@@ -97,6 +98,25 @@ def summary_record(study: FinishedStudy) -> dict[str, Any]:
         "candidates": study.header["candidates_hash"],
         "earlier_plans": study.header["earlier_plans"],
     }
+
+
+CONTROLS = "placebo instruments"
+
+
+def _controls(study: FinishedStudy) -> list[str]:
+    """Before anything that was found: negative controls that found something."""
+    failed = [c["name"] for c in study.checks if c["name"].startswith(CONTROLS) and c["verdict"] == "failed"]
+    if not failed:
+        return []
+    rests = set(study.results["rests_on"]) <= {"rectified", "site_experiment"}
+    but = (
+        " Claims rest on knockouts, which have no such controls to fail."
+        if rests
+        else " All claims rest on them."
+    )
+    return [
+        f"Negative controls failed ({', '.join(failed)}): estimates by instruments are not calibrated.{but}"
+    ]
 
 
 def _largest(study: FinishedStudy, top: int) -> list[str]:
@@ -353,6 +373,6 @@ def precision_text(found: pd.DataFrame | NotApplicable, rope: float) -> str:
     )
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
     return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -244,7 +244,8 @@ class Findings(Steps):
     def results(self) -> pd.DataFrame:
         """The answer, largest effect first: what is claimed per natural sd (``effect, ci_lower, ci_upper, verdict``) and
         what it ``rests_on``; what contrasts on other families say (``knockout*, confirmed``) and the estimate on yet others
-        (``replication*, replicated``); every rung on one scale (``<rung>, <rung>_se, <rung>_lower, <rung>_upper``)."""
+        (``replication*, replicated``); every rung on one scale (``<rung>, <rung>_se, <rung>_lower, <rung>_upper``);
+        ``robustness``, what an unmeasured feature must explain to undo MR's number."""
         self._reach("results")
         return self._answer()
 

@@ -391,6 +391,7 @@ class Steps(Opened):
         return self._remembered("rank path", lambda: self.folder.kept_table("rank_path.parquet", follow))
 
     def _answer(self) -> pd.DataFrame:
+        from mrinterp.diagnostics._sensitivity import with_robustness
         from mrinterp.effects._claims import claim_table, rests_on, shift_estimates
         from mrinterp.effects._doubts import with_doubts, without_path, without_sign
 
@@ -414,9 +415,9 @@ class Steps(Opened):
                 self._make_design().runs["family"].nunique(),
             )
             checks = self._checks_of_mr()
-            return without_path(
-                without_sign(with_doubts(table, checks), checks), checks, knockouts["contrast"]
-            )
+            said = without_sign(with_doubts(table, checks), checks)
+            rope = dict(zip(judge.outcomes, self._rope().tolist(), strict=True))
+            return with_robustness(without_path(said, checks, knockouts["contrast"]), made["within"], rope)
 
         def kept() -> pd.DataFrame:
             table = self.folder.kept_table("results.parquet", answer)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 import mrinterp
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics import sensitivity
-from mrinterp.results import Estimates
+from mrinterp.results import Estimates, example
 
 
 def _estimates(beta: float, se: float, df: float = np.inf) -> Estimates:
@@ -99,3 +102,44 @@ def test_ratios_and_what_touches_already() -> None:
         sensitivity(_estimates(1.0, 0.1), -1.0)
     with pytest.raises(InputError, match="data"):
         sensitivity(_estimates(1.0, 0.1), 0.0, data=_data().select(outcomes=["y"], exposures=[]))
+
+
+def test_one_number_a_claim_is_that_of_the_sensitivity_of_mr() -> None:
+    from mrinterp.diagnostics._sensitivity import with_robustness
+
+    made, rope = example("Estimates"), 0.02
+    shape = made.beta.shape
+    within = replace(
+        made,
+        beta=made.beta + 1.0,
+        se=np.full(shape, 0.05),
+        df=np.full(shape, 30.0),
+        ci_lower=None,
+        ci_upper=None,
+    )
+    frame = within.to_frame()
+    table = pd.DataFrame(
+        {"feature": frame["exposure"], "outcome": frame["outcome"], "within": frame["estimate"]}
+    )
+    table = table.assign(
+        within_se=frame["se"], within_lower=frame["ci_lower"], within_upper=frame["ci_upper"]
+    )
+    found = with_robustness(table, within, dict.fromkeys(within.outcomes, rope))["robustness"]
+    wanted = sensitivity(within, rope).robustness.ravel()
+    assert (wanted > 0).all()
+    np.testing.assert_allclose(found, wanted, rtol=1e-9)
+
+
+def test_failed_negative_controls_stand_before_everything() -> None:
+    from types import SimpleNamespace
+
+    from mrinterp.report.terminal import _controls
+
+    failed = {"name": "placebo instruments: noise", "verdict": "failed"}
+    results = pd.DataFrame({"rests_on": ["within"]})
+    said = _controls(SimpleNamespace(checks=[failed], results=results))  # type: ignore[arg-type]
+    assert said == [
+        "Negative controls failed (placebo instruments: noise): estimates by instruments are not calibrated. All claims rest on"
+        " them."
+    ]
+    assert _controls(SimpleNamespace(checks=[failed | {"verdict": "passed"}], results=results)) == []  # type: ignore[arg-type]
