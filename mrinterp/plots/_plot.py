@@ -29,6 +29,7 @@ FIGURES = {
     "ConfounderRemoval": "_edits.confounder_removal.confounder_removal",
     "ContrastLevels": "_study.contrast_ranges.contrast_ranges",
     "Diagnosis": "_study.assumption_cards.assumption_cards",
+    "Design": "_study.study_flow.study_flow",
     "DirectEffect": "_designs.direct_effects.direct_effects",
     "DoseResponse": "_designs.dose_response_curve.dose_response_curve",
     "Epistasis": "_designs.epistasis_matrix.epistasis_matrix",

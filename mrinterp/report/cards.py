@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,11 @@ from scipy.special import stdtrit
 
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.packed import shown_text
-from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import NotApplicable
+from mrinterp.results._claims import CARD_ITEMS, GRADES, Claims, points_in_words
 from mrinterp.results._contrast_levels import NATURAL_SD
-from mrinterp.results._designs.dose_response import DoseResponse
-from mrinterp.results._diagnosis import ASSUMPTIONS, COLOURS, Diagnosis
-from mrinterp.results._feature_profiles import SHARES, FeatureProfiles
+from mrinterp.results._diagnosis import ASSUMPTIONS, COLOURS
+from mrinterp.results._feature_profiles import SHARES
 from mrinterp.results._knockout_effects import KnockoutEffects
 
 __all__ = ["Cards"]
@@ -41,22 +39,6 @@ _RUNGS = (
     ("gradient", "gradient", "slope"),
     ("observational", "observational", "slope"),
 )
-
-
-@dataclass(frozen=True)
-class CardSources:
-    """What cards show beyond the parts that every study has; None where a run has none of it."""
-
-    profiles: FeatureProfiles | None = None
-    diagnosis: Diagnosis | None = None
-    borrowed: BorrowedEffects | None = None
-    dose_response: DoseResponse | None = None
-
-
-def card_sources(study: FinishedStudy) -> CardSources:
-    """What a study offers for its cards."""
-    found = getattr(study, "card_sources", None)
-    return found if isinstance(found, CardSources) else CardSources()
 
 
 class Cards:
@@ -82,11 +64,12 @@ class Cards:
         short: Mapping[str, str],
     ) -> None:
         self.study, self.place, self.features, self.short = study, place, features, short
-        self.sources = card_sources(study)
+        self.sources = study.card_sources
         self.rungs = _rungs(study)
         self.verdicts = _by_pair(study.equivalence)
         diagnosis = self.sources.diagnosis
         self.findings = {} if diagnosis is None else _by_pair(diagnosis.findings)
+        self.graded = _Graded(study.claims)
         self.at = {n: k for k, n in enumerate(study.basis.dictionary.names)}
         self.families = _Families(study.knockouts)
         write = study.basis.dictionary.write
@@ -208,6 +191,7 @@ class Cards:
 
     def _own(self, feature: str, outcome: str, row: Mapping[Any, Any]) -> dict[str, Any]:
         found: dict[str, Any] = {"ladder": self._ladder(row), **self.families.of(feature, outcome)}
+        found |= self.graded.of(feature, outcome)
         found |= self._kinds(feature, outcome)
         found |= self._borrowed(feature, outcome)
         found |= self._dose(feature, outcome)
@@ -286,6 +270,39 @@ class Cards:
         }
 
 
+class _Graded:
+    """Grades with their reasons, and identification cards."""
+
+    def __init__(self, claims: Claims) -> None:
+        self.claims, self.domains, self.cards = map(_by_pair, (claims.claims, claims.domains, claims.cards))
+        self.rules = str(claims.meta.get("rules", ""))
+
+    def of(self, feature: str, outcome: str) -> dict[str, Any]:
+        pair = feature, outcome
+        if pair not in self.claims:
+            return {}
+        row = self.claims[pair][0]
+        said = f"{row['grade']} ({GRADES[row['grade']]}) by {self.rules}, {row['points']:g} points"
+        against = f"Against it: {row['contradiction']}." if row["contradiction"] else ""
+        lacking = f"What is missing for a better grade: {row['lacking']}." if row["lacking"] else ""
+        return {
+            "grade": {
+                "words": [shown_text(w, 600) for w in (said, against, lacking) if w],
+                "domains": [
+                    [
+                        f"{r['domain']} {r['title']}",
+                        points_in_words(r["points"]),
+                        shown_text(r["reason"], 400),
+                    ]
+                    for r in self.domains.get(pair, [])
+                ],
+                "card": [
+                    [CARD_ITEMS[r["item"]], shown_text(r["answer"], 1200)] for r in self.cards.get(pair, [])
+                ],
+            }
+        }
+
+
 def _rungs(study: FinishedStudy) -> list[tuple[str, str, str]]:
     """Rungs of the ladder that the results have: column, words, kind of mark."""
     _, screen = primary_and_screen(study)
@@ -319,6 +336,7 @@ class _Families:
         families = self.held.inputs["family"].astype(str).to_numpy()
         self.names, code = np.unique(families, return_inverse=True)
         self.each = [np.flatnonzero(code == k) for k in range(len(self.names))]
+        self.per_unit = not contrast
         self.title = "Effect by family" if contrast else "Effect by family, matched shift"
         self.words = (
             "Contrasts by hand, per natural sd, family by family; intervals from the prompts of a family, where it has two or more."
@@ -346,6 +364,7 @@ class _Families:
         more = f" The {FAMILIES} largest of {len(rows)}." if len(rows) > FAMILIES else ""
         return {
             "families": rows[:FAMILIES],
+            "families_per_unit": self.per_unit,
             "families_title": self.title,
             "families_words": self.words + more,
         }

@@ -94,9 +94,11 @@ def _table(study: FinishedStudy, results: pd.DataFrame, linked: pd.DataFrame) ->
 
 
 def _grades(study: FinishedStudy) -> Mapping[tuple[str, str], str]:
-    """Grades by feature and outcome; empty where the run has none."""
-    found = getattr(study, "grades", None)
-    return found if isinstance(found, Mapping) else {}
+    """Grades by feature and outcome."""
+    table = study.claims.claims
+    return dict(
+        zip(zip(table["feature"], table["outcome"], strict=True), table["grade"].astype(str), strict=True)
+    )
 
 
 def _with_card(study: FinishedStudy) -> list[tuple[str, str]]:

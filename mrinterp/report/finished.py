@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,11 +16,24 @@ from mrinterp.results._agreement import Agreement
 from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._claims import Claims
+from mrinterp.results._designs.dose_response import DoseResponse
+from mrinterp.results._diagnosis import Diagnosis
 from mrinterp.results._estimates import Estimates
+from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 
-__all__ = ["FinishedStudy", "drawn_methods", "primary_and_screen"]
+__all__ = ["CardSources", "FinishedStudy", "drawn_methods", "primary_and_screen"]
+
+
+@dataclass(frozen=True)
+class CardSources:
+    """What cards show beyond the parts that every study has; None where a run has none of it."""
+
+    profiles: FeatureProfiles | None = None
+    diagnosis: Diagnosis | None = None
+    borrowed: BorrowedEffects | None = None
+    dose_response: DoseResponse | None = None
 
 
 class FinishedStudy(Protocol):
@@ -43,6 +57,8 @@ class FinishedStudy(Protocol):
     def claim_checks(self) -> list[Check | NotApplicable]: ...
     @property
     def claims(self) -> Claims: ...
+    @property
+    def card_sources(self) -> CardSources: ...
     @property
     def agreement(self) -> Agreement: ...
     @property

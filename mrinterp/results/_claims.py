@@ -13,7 +13,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.results._result import Result, Rows
 from mrinterp.results._sentences import first_lines
 
-__all__ = ["CARD_ITEMS", "GRADES", "Claim", "Claims"]
+__all__ = ["CARD_ITEMS", "GRADES", "Claim", "Claims", "points_in_words"]
 
 GRADES = {
     "A": "definitive",

@@ -12,11 +12,13 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
+from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
 from mrinterp.evidence._compare import compare_runs
 from mrinterp.evidence._grade import grade
 from mrinterp.evidence._rules import DEFAULT, read_rules
+from mrinterp.report.finished import CardSources
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._borrowed_effects import BorrowedEffects
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
     from mrinterp.results._feature_profiles import FeatureProfiles
 
 __all__ = ["Findings"]
+
+
+MOST_TAKEN_APART = 100
+"""Features up to which the page takes all effects apart."""
 
 
 class Findings(Steps):
@@ -67,16 +73,8 @@ class Findings(Steps):
     def feature_profiles(self) -> FeatureProfiles:
         """What the features are, on the discovery prompts: the inputs that move each most, with the token marked, and the
         tokens and token classes that it responds to. One pass over these prompts; nothing of other families is read."""
-        from mrinterp.knockouts._feature_profiles import feature_profiles
-        from mrinterp.knockouts._study_bench import study_bench
-
         self._reach("discovery")
-
-        def look() -> FeatureProfiles:
-            bench = study_bench(self._network, self.design, self.basis.dictionary, split="discovery")
-            return feature_profiles(bench, self._opened.tokenizer)
-
-        return self._remembered("feature profiles", look)
+        return self._remembered("feature profiles", lambda: self._profile() or self._look_at_features())
 
     @property
     def contrast_levels(self) -> ContrastLevels:
@@ -319,6 +317,25 @@ class Findings(Steps):
             return grade(self, rules)
 
         return self._remembered(f"grades by {rules}", kept)
+
+    @property
+    def card_sources(self) -> CardSources:
+        """What the page's cards show beyond the answer: what features are, every check of every claim, whose effect the
+        univariable estimates show. Parts that this run does not hold, or has too many features for, are None."""
+        from mrinterp.diagnostics._borrowed import borrowed_effects
+
+        borrowed = None
+        if len(self.basis.dictionary.names) <= MOST_TAKEN_APART:
+            try:
+                borrowed = borrowed_effects(self.panel)
+            except InputError:  # features that no run moves: the checks say so
+                borrowed = None
+        held = (self.out / "feature_profiles").exists()
+        return CardSources(
+            profiles=self.feature_profiles if held else None,
+            diagnosis=self.diagnosis,
+            borrowed=None if isinstance(borrowed, NotApplicable) else borrowed,
+        )
 
     @property
     def diagnosis(self) -> Diagnosis:

@@ -174,6 +174,14 @@ STAGES = (
         carry_out=lambda steps: steps._grade(),
     ),
     Stage(
+        "profiles",
+        "What the features are, for their cards: the discovery inputs that move each most, and what it responds to.",
+        reads=("network", "design", "basis"),
+        writes=("feature_profiles",),
+        outcomes_of=(),
+        carry_out=lambda steps: steps._profile(),
+    ),
+    Stage(
         "figures",
         "The figures, as files.",
         reads=("everything above",),
@@ -185,7 +193,7 @@ STAGES = (
         "report",
         "The page, and beside it the same for machines and for writing up.",
         reads=("everything above",),
-        writes=("report.html", "report"),
+        writes=("report.html", "report_cards", "report"),
         outcomes_of=(),
         carry_out=lambda steps: steps._write_page(),
     ),

@@ -25,7 +25,7 @@ READ = {
     "results.parquet": "results", "results.json": "results", "estimates": "estimates", "knockouts": "knockouts",
     "panel/estimation": "panel", "panel/replication": "replication_panel", "sumstats": "sumstats", "basis": "basis",
     "design": "design", "kinds": "kinds", "equivalence.parquet": "equivalence", "checks.json": "checks",
-    "agreement": "agreement", "rank_path.parquet": "rank_path", "study.json": "header",
+    "agreement": "agreement", "rank_path.parquet": "rank_path", "feature_profiles": "feature_profiles", "study.json": "header",
 }  # fmt: skip
 """What of a `Study` reads a part of its folder."""
 

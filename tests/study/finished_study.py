@@ -17,16 +17,20 @@ from mrinterp.core.plan import Plan
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
 from mrinterp.diagnostics._claim_checks import claim_checks
+from mrinterp.diagnostics._diagnose import diagnose
 from mrinterp.effects._claims import claim_table
 from mrinterp.effects._doubts import with_doubts
 from mrinterp.effects._rungs import rung_table
 from mrinterp.evidence import grade
 from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
+from mrinterp.report.finished import CardSources
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._claims import Claims
 from mrinterp.results._estimates import Estimates
+from mrinterp.results._examples import example
+from mrinterp.results._feature_profiles import SHARES, FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 
@@ -76,6 +80,21 @@ class Finished:
     def claims(self) -> Claims:
         """Graded by the default rules."""
         return grade(self)
+
+    @property
+    def card_sources(self) -> CardSources:
+        """Profiles, checks, parts and curves of the first features; nothing where parts are missing."""
+        if self.kinds is None:
+            return CardSources()
+        names, (outcome,) = self.kinds.features, self.kinds.outcomes
+        both = (outcome, f"{outcome} 2")
+        borrowed, dose = example("BorrowedEffects"), example("DoseResponse")
+        return CardSources(
+            profiles=_profiles(names),
+            diagnosis=diagnose(self),
+            borrowed=replace(borrowed, features=names[: len(borrowed.features)], outcomes=both),
+            dose_response=replace(dose, features=names[: len(dose.features)], outcomes=both),
+        )
 
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:
@@ -184,11 +203,41 @@ def many(count: int, claims: int = 40) -> Finished:
     directions = rng.normal(size=(count, 5)).astype(np.float32)
     dictionary = Dictionary(names=names, read=directions, write=directions, center=np.zeros(5))
     order = np.argsort(-np.abs(effect), kind="stable")
-    return replace(
+    made = replace(
         small,
         results=table.iloc[order].reset_index(drop=True),
         basis=replace(small.basis, dictionary=dictionary),
         kinds=None,
+    )
+    graded = small.claims.claims
+    graded = graded.iloc[np.arange(count) % len(graded)].assign(feature=made.results["feature"].to_numpy())
+    made.__dict__["claims"] = replace(small.claims, claims=graded.reset_index(drop=True))
+    return made
+
+
+def _profiles(names: tuple[str, ...]) -> FeatureProfiles:
+    """What five features respond to; what stands in their names stands in their inputs too."""
+    text, F = names[0].removeprefix("layer.1:c0"), len(names)
+    inputs = [
+        (n, end, 1, k, f"f{k}", 2.0 - k, f"good{text}", "word", f"It was [[good{text}]] {text} today")
+        for n in names
+        for end in ("high", "low")
+        for k in range(3)
+    ]
+    columns = ["feature", "end", "rank", "input", "family", "value", "token", "token_class", "text"]
+    tokens = [(n, f"good{text}", 1.5, 12, 9, 6.0) for n in names]
+    classes = [(n, c, 0.2, 1.0, 0.9, 40) for n in names for c in ("word", f"slot {text}")]
+    return FeatureProfiles(
+        features=names,
+        mean=np.zeros(F),
+        sd=np.ones(F),
+        share_active=np.full(F, 0.5),
+        inputs=pd.DataFrame(inputs, columns=columns),
+        tokens=pd.DataFrame(tokens, columns=["feature", "token", "difference", "count", "families", "z"]),
+        classes=pd.DataFrame(
+            classes, columns=["feature", "token_class", "mean", "sd", "share_active", "count"]
+        ),
+        quantiles=np.tile(norm.ppf(np.clip(SHARES, 0.001, 0.999)), (F, 1)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 import time
@@ -164,12 +165,26 @@ def test_a_fragment_opens_a_claims_card_and_cards_lead_on(browser: Any, small: P
     _open(browser, small, fragment="#claim-c2")
     card = browser.find_element("id", "card")
     assert browser.execute_script("return document.activeElement.textContent") == "c2 responds to word=2"
-    for part in ("Effect ladder", "Effect by family", "Kinds of knockout", "Instruments", "Not in this run"):
+    for part in (
+        "Inputs that move it most",
+        "What it responds to",
+        "Its distribution",
+        "Effect ladder",
+        "Effect by family",
+        "Dose-response",
+        "Kinds of knockout",
+        "Whose effect it shows",
+        "Grade",
+        "Identification card",
+        "All checks",
+        "Nearest features",
+        "Instruments",
+    ):
         assert part in card.text, part
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('#card svg')].map(s => s.clientWidth)"
     )
-    assert len(drawn) == 3
+    assert len(drawn) == 6
     assert min(drawn) > 200
     _key(browser, "\ue00c")  # Escape closes it
     assert not card.is_displayed()
@@ -245,7 +260,8 @@ def test_hostile_text_is_shown_as_text(browser: Any, tmp_path: Path) -> None:
     figure = browser.execute_script("return document.querySelector('.ladder svg').textContent")
     assert "<script>" in figure
     browser.find_element("css selector", "#all-features .open-card").click()
-    assert "<script>" in browser.find_element("id", "card").text
+    marked = browser.find_element("css selector", "#card mark").text
+    assert marked.startswith("good<script>document.title='owned'</script>")
     assert browser.execute_script("return document.images.length") == 0
     _quiet(browser)
 
@@ -315,3 +331,21 @@ def test_of_many_features_numbers_are_of_16_bits_and_a_layer_is_drawn(browser: A
     assert _names(browser)[0] == finished.results.nlargest(1, "effect")["feature"].iloc[0].split(":")[1]
     assert _search(browser, "f0004321") == "1 to 1 of 1 features of 21,000 tested."
     _quiet(browser)
+
+
+@pytest.mark.needs("axe")
+@pytest.mark.parametrize(
+    ("width", "dark"), [(1280, False), (390, True)], ids=["desktop, light", "phone, dark"]
+)
+def test_axe_finds_no_serious_fault(browser: Any, small: Path, width: int, dark: bool) -> None:
+    """With a card open: names, roles, order of headings, contrast."""
+    found = importlib.util.find_spec("axe_playwright_python")
+    assert found is not None
+    assert found.origin is not None
+    _open(browser, small, width, fragment="#claim-c0", dark=dark)
+    assert browser.find_element("id", "card").is_displayed()
+    browser.execute_script((Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8"))
+    faults = browser.execute_async_script(
+        "const done = arguments[0]; axe.run().then(r => done(r.violations.map(v => [v.impact, v.id, v.nodes[0].html.slice(0, 200)])))"
+    )
+    assert not [f for f in faults if f[0] in ("serious", "critical")], faults

@@ -95,22 +95,31 @@ class Cards {
 
   evidence(own, { width, decimals, outcome }) {
     const wide = { width, decimals, rope: outcome.rope, unit: outcome.unit };
-    const intervals = (rows, title, words, more = []) => {
+    const perUnit = "outcome per unit of the feature";
+    const intervals = (rows, title, words, more = [], unit = outcome.unit) => {
       if (!rows || !rows.length) return;
       const made = rows.map(([label, value, low, high, kind, note]) => ({ label, value: value ?? NaN, low: low ?? NaN, high: high ?? NaN, hollow: kind === "slope" || kind === "flagged", kind: kind || "", note: note || "" }));
       const told = made.map((r) => [r.label, signed(r.value, decimals), interval(r.low, r.high, decimals), ...(more.length ? [r.note] : [])]);
-      this.part(title, this.figure(intervalChart(made, { ...wide, label: title }), words, ["", "Effect", "95% interval", ...more], told));
+      this.part(title, this.figure(intervalChart(made, { ...wide, label: title, unit }), words, ["", "Effect", "95% interval", ...more], told));
     };
     intervals(own.ladder, "Effect ladder", "Every rung on one scale. Hollow: local slopes, extrapolated to the size of the contrast. Gray band: region of practical equivalence.");
-    intervals(own.families, own.families_title || "Effect by family", own.families_words || "", ["Prompts"]);
+    intervals(own.families, own.families_title || "Effect by family", own.families_words || "", ["Prompts"], own.families_per_unit ? perUnit : outcome.unit);
     if (own.dose) this.part("Dose-response", this.figure(doseChart(own.dose, { width, rope: outcome.rope, label: "Dose-response", unit: outcome.outcome_unit, across: "value written" }), own.dose.words,
       ["Dose", "Effect", "95% interval"], own.dose.dose.map((d, k) => [d.toPrecision(3), signed(own.dose.effect[k], decimals), interval(own.dose.low[k], own.dose.high[k], decimals)])));
-    intervals(own.kinds, "Kinds of knockout side by side", "Outcome per unit of the feature, never pooled. Hollow: flagged.", ["Verdict and flags"]);
-    intervals(own.borrowed, "Whose effect it shows", own.borrowed_words || "", ["Correlation"]);
+    intervals(own.kinds, "Kinds of knockout side by side", "Outcome per unit of the feature, never pooled. Hollow: flagged.", ["Verdict and flags"], perUnit);
+    intervals(own.borrowed, "Whose effect it shows", own.borrowed_words || "", ["Correlation"], perUnit);
+    if (own.grade) this.grade(own.grade);
     if (own.checks && own.checks.length) {
       this.part("All checks", el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "All checks" }, el("table", {}, el("thead", {}, el("tr", {}, ["Assumption", "Found", "Check", "Why"].map((h) => el("th", { scope: "col" }, h)))),
         el("tbody", {}, own.checks.map(([assumption, colour, words, check, why]) => el("tr", {}, el("th", { scope: "row" }, assumption), el("td", {}, el("span", { class: `light ${colour}` }, words)), el("td", {}, check), el("td", { class: "note" }, el("bdi", {}, why))))))));
     }
+  }
+
+  grade({ words, domains, card }) {
+    const rows = domains.map(([name, points, why]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, points), el("td", { class: "note" }, el("bdi", {}, why))));
+    this.part("Grade", words.map((w) => el("p", { class: "small" }, el("bdi", {}, w))), el("details", {}, el("summary", {}, "Points and reasons"), el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Points and reasons" },
+      el("table", {}, el("thead", {}, el("tr", {}, ["Domain", "Points", "Reason"].map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, rows)))));
+    if (card.length) this.part("Identification card", el("dl", { class: "asked" }, card.flatMap(([question, answer]) => [el("dt", {}, question), el("dd", {}, el("bdi", {}, answer))])));
   }
 
   around(shared, { decimals }) {

@@ -1,0 +1,42 @@
+"""Points of any number: each by itself, or a density where they are very many."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+__all__ = ["points"]
+
+EVERY = 20_000
+"""Points up to which each is drawn by itself."""
+DRAWN_AS_VECTORS = 2_000
+"""Points up to which a vector figure holds each of them as a shape of its own."""
+
+
+def points(
+    ax: Axes,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    color: str,
+    marker: str = "o",
+    hollow: bool = False,
+    every: bool = False,
+) -> None:
+    """Draw points; beyond 20,000 their density, unless ``every`` one is asked for."""
+    if len(x) > EVERY and not every:
+        counts, xs, ys = np.histogram2d(x, y, bins=(160, 120))
+        shown = np.ma.masked_equal(np.log1p(counts).T, 0.0)
+        ax.pcolormesh(xs, ys, shown, cmap="Greys", rasterized=True, vmin=-0.3 * float(shown.max()))
+        return
+    size = 10.0 if len(x) <= 500 else 4.0
+    ax.scatter(
+        x,
+        y,
+        s=size,
+        marker=marker,
+        facecolors="none" if hollow else color,
+        edgecolors=color,
+        linewidths=0.6,
+        rasterized=len(x) > DRAWN_AS_VECTORS,
+    )
