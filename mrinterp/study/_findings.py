@@ -12,7 +12,6 @@ import pandas as pd
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
-from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
 from mrinterp.evidence._compare import compare_runs
@@ -28,6 +27,7 @@ from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
+from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study._steps import Steps
@@ -36,13 +36,12 @@ if TYPE_CHECKING:
     from mrinterp.features._sae import SparseAutoencoder
     from mrinterp.features._transcoder_weights import Transcoder
     from mrinterp.results._diagnosis import Diagnosis
-    from mrinterp.results._feature_profiles import FeatureProfiles
 
 __all__ = ["Findings"]
 
 
-MOST_TAKEN_APART = 100
-"""Features up to which the page takes all effects apart."""
+MOST_PROFILED = 400
+"""Features up to which a run keeps what they are."""
 
 
 class Findings(Steps):
@@ -75,6 +74,25 @@ class Findings(Steps):
         tokens and token classes that it responds to. One pass over these prompts; nothing of other families is read."""
         self._reach("discovery")
         return self._remembered("feature profiles", lambda: self._profile() or self._look_at_features())
+
+    def _look_at_features(self) -> FeatureProfiles:
+        """What the features are: one pass over the discovery prompts."""
+        from mrinterp.knockouts._feature_profiles import feature_profiles
+        from mrinterp.knockouts._study_bench import study_bench
+
+        bench = study_bench(
+            self._network, self._make_design(), self._learn_basis().dictionary, split="discovery"
+        )
+        return feature_profiles(bench, self._opened.tokenizer)
+
+    def _profile(self) -> FeatureProfiles | None:
+        """The same as the run keeps it; None for so many features that it keeps none."""
+        if len(self._learn_basis().dictionary.names) > MOST_PROFILED:
+            return None
+        return self._remembered(
+            "stored profiles",
+            lambda: self.folder.kept("feature_profiles", FeatureProfiles.load, self._look_at_features),
+        )
 
     @property
     def contrast_levels(self) -> ContrastLevels:
@@ -321,15 +339,8 @@ class Findings(Steps):
     @property
     def card_sources(self) -> CardSources:
         """What the page's cards show beyond the answer: what features are, every check of every claim, whose effect the
-        univariable estimates show. Parts that this run does not hold, or has too many features for, are None."""
-        from mrinterp.diagnostics._borrowed import borrowed_effects
-
-        borrowed = None
-        if len(self.basis.dictionary.names) <= MOST_TAKEN_APART:
-            try:
-                borrowed = borrowed_effects(self.panel)
-            except InputError:  # features that no run moves: the checks say so
-                borrowed = None
+        univariable estimates show. What this run does not hold is None."""
+        borrowed = self.borrowed
         held = (self.out / "feature_profiles").exists()
         return CardSources(
             profiles=self.feature_profiles if held else None,

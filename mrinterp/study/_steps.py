@@ -28,7 +28,6 @@ from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
-from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study._opened import Opened
@@ -37,10 +36,6 @@ __all__ = ["Steps"]
 
 CONTRAST_RUNGS = {"rectified": "contrast", "rectified_judge": "judge", "rectified_again": "again"}
 """Rungs that rest on contrasts, and the knockouts that each is made of."""
-
-
-MOST_PROFILED = 400
-"""Features up to which a run keeps what they are."""
 
 
 class Steps(Opened):
@@ -126,25 +121,6 @@ class Steps(Opened):
 
         return self._remembered(
             "levels", lambda: self.folder.kept("contrast_levels", ContrastLevels.load, learn)
-        )
-
-    def _look_at_features(self) -> FeatureProfiles:
-        """What the features are: one pass over the discovery prompts."""
-        from mrinterp.knockouts._feature_profiles import feature_profiles
-        from mrinterp.knockouts._study_bench import study_bench
-
-        bench = study_bench(
-            self._network, self._make_design(), self._learn_basis().dictionary, split="discovery"
-        )
-        return feature_profiles(bench, self._opened.tokenizer)
-
-    def _profile(self) -> FeatureProfiles | None:
-        """The same as the run keeps it; None for so many features that it keeps none."""
-        if len(self._learn_basis().dictionary.names) > MOST_PROFILED:
-            return None
-        return self._remembered(
-            "stored profiles",
-            lambda: self.folder.kept("feature_profiles", FeatureProfiles.load, self._look_at_features),
         )
 
     def _pilot(self) -> dict[str, Any]:
@@ -504,6 +480,10 @@ class Steps(Opened):
     @abstractmethod
     def _grade(self) -> Claims:
         """Grade the claims."""
+
+    @abstractmethod
+    def _profile(self) -> object:
+        """What the features are, kept for their cards."""
 
     @abstractmethod
     def _draw(self) -> None:

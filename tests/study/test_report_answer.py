@@ -143,6 +143,7 @@ def test_several_outcomes_have_a_column() -> None:
     )
     results = pd.concat([one.results, two.results], ignore_index=True)
     merged = replace(one, estimates=both, agreement=held, results=results)
+    merged.__dict__["claims"] = one.claims
     html = undrawn_page(merged)
     assert "Of 10 effects tested" in words_of(html)
     assert '<th scope="col">Outcome</th>' in html
