@@ -98,7 +98,8 @@ WITHIN = {
         "agreement": {"clustered", "tests"},
     },
     "plots": {
-        r: set() for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction", "_diagnostics")
+        r: set()
+        for r in ("_mr", "_coloc", "_study", "_designs", "_edits", "_abstraction", "_diagnostics", "_sites")
     },
     "results": {r: set() for r in ("_designs", "_edits", "_abstraction", "_scan")},
 }

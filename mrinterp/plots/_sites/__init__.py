@@ -1,0 +1,1 @@
+"""Figures over all features, of one site or many: evidence, effects, replication."""
