@@ -129,9 +129,8 @@ class FamilyMeans:
 
     @property
     def off(self) -> Array:
-        """Families less their mean, (C, F, O); 0 where a family does not count, or is off by rounding."""
-        off = np.where(self.weight > 0, self.each - self.mean, 0.0)
-        return np.where(np.abs(off) > ROUNDING * np.abs(self.mean), off, 0.0)
+        """Families less their mean, (C, F, O); 0 where a family does not count."""
+        return np.where(self.weight > 0, self.each - self.mean, 0.0)
 
     @property
     def pull(self) -> Array:
@@ -273,7 +272,7 @@ def rectified_mean(
     g, rest, rest_family = _predictions(C, predicted, knockout_family, all_predicted, all_family)
     moved = np.isfinite(C)
     used = ~(moved & ~np.isfinite(g)).any(axis=0)
-    silent = np.maximum(floor, SILENT * np.abs(np.nan_to_num(C)).max(axis=0, initial=0.0))
+    silent = SILENT * np.abs(np.nan_to_num(C)).max(axis=0, initial=0.0)
     g, rest = (np.where(np.abs(x) <= silent, 0.0, x) for x in (g, rest))
     g, rest = np.where(used & moved, g, 0.0), np.where(used | np.isnan(rest), rest, 0.0)
     codes = families_of(knockout_family)[0]
@@ -446,6 +445,8 @@ def leave_families_out(own: FamilyMeans, mine: FamilyMeans, target: Array) -> Le
     count, pull = own.count, own.pull
     (cross, cross_gone), (square, square_gone) = _products(own, mine), _products(mine, mine)
     own_square, own_gone = _products(own, own)
+    varies = square > (ROUNDING * mine.mean) ** 2
+    cross, square = (np.where(varies, x, 0.0) for x in (cross, square))
     lam = _weights(cross, square, own_square, count)
     left = _left(square, square_gone)
     without = _weights(
