@@ -208,9 +208,8 @@ def test_dry_run_prints_cost_and_writes_nothing(tiny_study_file: Path, tmp_path:
     # 120 scan families x 2 prompts x (1 clean + 2 slot + 5 noise), 10 x 2 x 5 at half the noise; one prompt a family, 6 features: contrasts of
     # 12 + 2 x 10 families high and low, shift, resample and mean of 10 (2 + 2 + 1 runs), 2 random directions of 10.
     # And 2 x 64 for paths to the outcome.
-    assert "2,872 runs" in done.stdout
-    assert "2,020 scan, 852 knockouts" in done.stdout
-    for word in ("Time: about", "Memory: about"):
+    assert "Runs of the network: 2,020 scan + 852 knockouts, about" in done.stdout
+    for word in ("measured now", "Memory: about"):
         assert word in done.stdout
     assert not out.exists()
 
