@@ -82,8 +82,8 @@ def leave_one_family_out(
     ax.plot(without[kept], np.arange(len(kept)), "o", ms=3.5, color="#333333")
     ax.set_yticks(np.arange(len(kept)), [f"without {names[k][:24]}" for k in kept], fontsize=6.5)
     ax.set_ylim(-0.8, len(kept) - 0.2)
-    ax.set_xlabel(f"effect on {result.outcomes[o]}, all families: line and 95% interval")
-    more = f" ({len(kept)} of {len(names)}, those that matter most)" if len(kept) < len(names) else ""
+    ax.set_xlabel(f"effect on {result.outcomes[o]}\nline and band: all families, 95% interval", fontsize=8)
+    more = f"\n({len(kept)} of {len(names)}, those that matter most)" if len(kept) < len(names) else ""
     ax.set_title(f"{result.features[f]} without each family{more}", loc="left", fontsize=9)
     spare(ax)
     return ax

@@ -81,10 +81,10 @@ def path_diagram(
             assumed,
         )
     _arrow(ax, at["perturbations"], at["outcome"], "#d55e00", True, 0.32)
-    ax.text(5.0, 3.92, "assumed absent: another way", color="#b04a00", fontsize=7, ha="center", va="top")
+    ax.text(4.6, 3.75, "assumed absent: another way", color="#b04a00", fontsize=7, ha="center", va="top")
     low, high = (float(e[f, o]) for e in (result.ci_lower, result.ci_upper))
     said = f"{result.beta[f, o]:+.3g}\n[{low:+.3g}, {high:+.3g}]"
-    ax.text(7.0, 2.62, said, color="#00568a", fontsize=7.5, ha="center", va="top")
+    ax.text(6.9, 3.0, said, color="#00568a", fontsize=7.5, ha="center", va="bottom")
     ax.set_title(result.label.split(" (")[0], loc="left", fontsize=9)
     return ax
 
