@@ -167,7 +167,9 @@ def test_failed_negative_controls_and_the_ceiling_of_the_study_hold_a_claim_down
     made = supported()
     failed = [{"name": "placebo instruments: noise", "verdict": "failed", "note": "", "null_in_words": ""}]
     controls = replace(made, checks=[*made.checks, *failed])
-    assert by_name(controls).loc["c0", "grade"] == "B", "placebo instruments are controls of estimates by instruments"
+    assert by_name(controls).loc["c0", "grade"] == "B", (
+        "placebo instruments are controls of estimates by instruments"
+    )
     assert by_name(controls, "MIG-1").loc["c0", "grade"] == "D"
     few = made.results.assign(ceiling="C", ceiling_why="fewer than 160 families in all")
     row = by_name(replace(made, results=few)).loc["c0"]
