@@ -16,7 +16,7 @@ from mrinterp.core.storage import digest_files
 from mrinterp.study import Study
 
 DAMAGES = ("empty", "cut", "flipped", "zeros", "longer", "gone", "folder", "swapped", "text")
-DRAWN = ("figures", "report.html")
+DRAWN = ("figures", "report.html", "report_cards", "report")
 """Parts that every run draws anew."""
 READ = {
     "contrast_levels": "contrast_levels",
@@ -25,7 +25,8 @@ READ = {
     "results.parquet": "results", "results.json": "results", "estimates": "estimates", "knockouts": "knockouts",
     "panel/estimation": "panel", "panel/replication": "replication_panel", "sumstats": "sumstats", "basis": "basis",
     "design": "design", "kinds": "kinds", "equivalence.parquet": "equivalence", "checks.json": "checks",
-    "agreement": "agreement", "rank_path.parquet": "rank_path", "feature_profiles": "feature_profiles", "study.json": "header",
+    "agreement": "agreement", "rank_path.parquet": "rank_path", "feature_profiles": "feature_profiles",
+    "borrowed": "borrowed", "paths": "paths", "grades": "claims", "study.json": "header",
 }  # fmt: skip
 """What of a `Study` reads a part of its folder."""
 

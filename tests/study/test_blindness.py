@@ -359,7 +359,7 @@ def test_a_study_prints_where_it_stands(
     assert shown.splitlines()[0] == "a tiny study"
     for said in (str(straight), "finished", "6 features on good_minus_bad", "blind"):
         assert said in shown
-    assert "candidates: 3 of 14 stages done" in str(Study.open(begun))
+    assert f"candidates: 3 of {len(STAGES)} stages done" in str(Study.open(begun))
     new = Study.from_toml(tiny_study_file, tmp_path / "<b>run</b>")
     assert "not begun" in str(new)
     assert not new.out.exists()
