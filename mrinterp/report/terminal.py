@@ -134,8 +134,8 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
         "grade",
     )
     rows = [head]
-    graded = study.claims.to_frame()[["grade", "contradiction"]]
-    for r in study.results.assign(**graded).head(top).to_dict("records"):
+    grades, against = study.claims.to_frame()["grade"], _against(study)
+    for r in study.results.assign(grade=grades).head(top).to_dict("records"):
         known, d = r["effect"] == r["effect"], Precision.of(ropes(study)[r["outcome"]]).decimals
         rows.append(
             (
@@ -147,10 +147,17 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 r["verdict"] + _said_of(r),
                 f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
                 r["confirmed"] or r["knockout_verdict"],
-                r["grade"] + (f", against it: {r['contradiction']}" if r["contradiction"] else ""),
+                r["grade"] + against.get((r["feature"], r["outcome"]), ""),
             )
         )
     return _aligned(rows)
+
+
+def _against(study: FinishedStudy) -> dict[tuple[str, str], str]:
+    """What kinds of evidence speak against a claim, by name; `mrinterp grade` has the numbers."""
+    said = study.claims.domains
+    named = said[said["points"] < 0].groupby(["feature", "outcome"])["title"].agg(", ".join)
+    return {(str(f), str(o)): f", against it: {words}" for (f, o), words in named.items()}
 
 
 def _said_of(row: Mapping[Any, Any]) -> str:
