@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 __all__ = ["Findings"]
 
 
+PROFILED = 256
+"""Discovery prompts that say what a feature is, at most."""
+
 MOST_PROFILED = 400
 """Features up to which a run keeps what they are."""
 
@@ -70,19 +73,20 @@ class Findings(Steps):
 
     @property
     def feature_profiles(self) -> FeatureProfiles:
-        """What the features are, on the discovery prompts: the inputs that move each most, with the token marked, and the
-        tokens and token classes that it responds to. One pass over these prompts; nothing of other families is read."""
+        """What the features are, on at most 256 discovery prompts from all of its families: the inputs that move each most, with
+        the token marked, and the tokens and token classes that it responds to. Nothing of other families is read."""
         self._reach("discovery")
         return self._remembered("feature profiles", lambda: self._profile() or self._look_at_features())
 
     def _look_at_features(self) -> FeatureProfiles:
-        """What the features are: one pass over the discovery prompts."""
+        """What the features are: one pass over discovery prompts."""
         from mrinterp.knockouts._feature_profiles import feature_profiles
-        from mrinterp.knockouts._study_bench import study_bench
+        from mrinterp.knockouts._study_bench import clean_runs, study_bench
 
-        bench = study_bench(
-            self._network, self._make_design(), self._learn_basis().dictionary, split="discovery"
-        )
+        design, dictionary = self._make_design(), self._learn_basis().dictionary
+        prompts = len(clean_runs(design, "discovery"))
+        rows = np.unique(np.linspace(0, prompts - 1, min(prompts, PROFILED)).astype(int))
+        bench = study_bench(self._network, design, dictionary, split="discovery", rows=rows)
         return feature_profiles(bench, self._opened.tokenizer)
 
     def _profile(self) -> FeatureProfiles | None:
