@@ -77,7 +77,7 @@ def families_in_words(count: int, by_contrasts: bool = True) -> str:
     each, many = FEWEST_FAMILIES, 4 * MIN_FAMILIES
     sized = f"{count:,} families, the sample size of every error"
     if count >= many:
-        return f"{sized}: enough for claims of any grade."
+        return f"{count:,} families: enough for claims of any grade."
     if not by_contrasts:
         so = "too few: claims on instruments need them all"
     elif count >= MIN_FAMILIES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["chosen_in_words", "one_vector", "scale_in_words"]
+__all__ = ["chosen_in_words", "noise_in_words", "one_vector", "scale_in_words", "tokens_in_words"]
 
 
 def one_vector(study: FinishedStudy) -> bool:
@@ -16,29 +16,37 @@ def one_vector(study: FinishedStudy) -> bool:
 
 def chosen_in_words(study: FinishedStudy) -> list[str]:
     """One sentence a choice; nothing where the plan states all."""
-    lines, choices = [], study.choices
+    return [line for line in (tokens_in_words(study), noise_in_words(study)) if line]
+
+
+def tokens_in_words(study: FinishedStudy) -> str:
+    """Where features are read and written, if the study chose it."""
+    choices = study.choices
     if one_vector(study):
-        lines.append("Features are read and written once per input: the site holds one vector.")
-    elif "position" in choices:
-        place = choices["position"]["position"]
-        where = "the mean over all tokens" if place == "mean" else f"the tokens of class {place!r}"
-        lines.append(
-            f"Features are read and written at {where}, chosen on discovery: {choices['position']['why']}."
-        )
-    if "noise" in choices:
-        noise = choices["noise"]
-        by_scale: dict[float, list[str]] = {}
-        for name, s in noise["scale"].items():
-            by_scale.setdefault(s, []).append(name)
-        # One scale for all needs no names.
-        scales = ", ".join(
-            f"{s:g}" if len(by_scale) == 1 else f"{s:g} ({', '.join(names)})" for s, names in by_scale.items()
-        )
-        lines.append(
-            f"Scale of the noise, chosen on discovery: {scales}; it moved {noise['within']:.0%} of the features by .5 to 1.5"
-            f" natural sd ({len(noise['tried'])} tried)."
-        )
-    return lines
+        return "Features are read and written once per input: the site holds one vector."
+    if "position" not in choices:
+        return ""
+    place = choices["position"]["position"]
+    where = "the mean over all tokens" if place == "mean" else f"the tokens of class {place!r}"
+    return f"Features are read and written at {where}, chosen on discovery: {choices['position']['why']}."
+
+
+def noise_in_words(study: FinishedStudy) -> str:
+    """The scale of the noise, if the study chose it."""
+    if "noise" not in study.choices:
+        return ""
+    noise = study.choices["noise"]
+    by_scale: dict[float, list[str]] = {}
+    for name, s in noise["scale"].items():
+        by_scale.setdefault(s, []).append(name)
+    # One scale for all needs no names.
+    scales = ", ".join(
+        f"{s:g}" if len(by_scale) == 1 else f"{s:g} ({', '.join(names)})" for s, names in by_scale.items()
+    )
+    return (
+        f"Scale of the noise, chosen on discovery: {scales}; it moved {noise['within']:.0%} of the features by .5 to 1.5"
+        f" natural sd ({len(noise['tried'])} tried)."
+    )
 
 
 def scale_in_words(study: FinishedStudy) -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrinterp.core.provenance import installed_versions
 from mrinterp.core.shown import bytes_in_words, time_in_words
-from mrinterp.report.chosen import chosen_in_words, scale_in_words
+from mrinterp.report.chosen import noise_in_words, scale_in_words, tokens_in_words
 from mrinterp.report.claims import alarms, closing, few_families, resting, ropes, rungs_in_words, unit
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
@@ -43,14 +43,14 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     outcomes = list(study.estimates["within"].outcomes)
     held = [*_agreement(study), *_impostors(study), *kinds_sentences(study), _read_back(study)]
     held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
-    held += [line for line in (scale_in_words(study),) if line]
+    held += [line for line in (noise_in_words(study), scale_in_words(study)) if line]
     return "\n".join(
         [
             *_controls(study),
             study.header["plan"]["title"],
             f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
             resting(study),
-            *chosen_in_words(study),
+            *filter(None, [tokens_in_words(study)]),
             "",
             *_largest(study, top),
             "",
@@ -156,8 +156,8 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
 def _against(study: FinishedStudy) -> dict[tuple[str, str], str]:
     """What kinds of evidence speak against a claim, by name; `mrinterp grade` has the numbers."""
     said = study.claims.domains
-    named = said[said["points"] < 0].groupby(["feature", "outcome"])["title"].agg(", ".join)
-    return {(str(f), str(o)): f", against it: {words}" for (f, o), words in named.items()}
+    named = said[said["points"] < 0].groupby(["feature", "outcome"])["title"].agg(", ".join).reset_index()
+    return {(r["feature"], r["outcome"]): f", against it: {r['title']}" for r in named.to_dict("records")}
 
 
 def _said_of(row: Mapping[Any, Any]) -> str:

@@ -180,7 +180,7 @@ class NetworkDescription(Result):
                 row["what"], width, initial_indent=head, subsequent_indent=" " * min(len(head), width // 2)
             )
         if not every:
-            yield "  (-v: every site of every block, and why each line below is suggested)"
+            yield "  (-v: every site, and a reason for every line below)"
         for title, facts in (("Tokenizer", self.tokenizer), ("A small study", self.cost)):
             if title == "A small study":
                 yield from self._prompts(width)
