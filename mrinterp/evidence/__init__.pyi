@@ -1,4 +1,4 @@
-from ._facts import FACTS as FACTS
+from ._fact_names import FACTS as FACTS
 from ._grade import grade as grade
 from ._rules import Rules as Rules
 from ._rules import read_rules as read_rules

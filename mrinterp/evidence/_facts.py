@@ -14,6 +14,7 @@ from scipy import stats
 from mrinterp.core.history import order_of
 from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, MIN_FAMILIES
 from mrinterp.effects._claims import SIGN_VARIES, confirmation, shift_estimates
+from mrinterp.evidence._fact_names import NEVER
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
@@ -24,74 +25,10 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["FACTS", "Facts", "GradedStudy", "facts_of"]
+__all__ = ["Facts", "GradedStudy", "facts_of"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-
-FACTS = {
-    "has_interval": "it has an estimate with an interval",
-    "on_contrasts": "it rests on natural contrasts",
-    "on_instruments": "it rests on instruments: a local slope",
-    "on_doses": "it rests on doses of instruments alone",
-    "written_as_meant": "what was written is read back, and lies where activations are",
-    "manipulation_failed": "the perturbations did not reach the site",
-    "too_few_families": "fewer than 40 families in the estimation split",
-    "weak_instruments": "a first-stage F below 10",
-    "random_known": "at least 10 random directions were knocked out beside it",
-    "beyond_random": "its effect exceeds the 95th percentile of random directions",
-    "one_kind_of_perturbation": "one kind of perturbation only",
-    "negative_controls_failed": "negative controls failed",
-    "hashed_first": "rules and candidates were hashed before outcomes were read",
-    "outside_region": "its whole interval lies outside the region of practical equivalence",
-    "stands_out": "q < .05 among all that were tested",
-    "excludes_zero": "its interval excludes 0",
-    "claimed": "its interval excludes 0 and reaches beyond the region of practical equivalence",
-    "inside_region": "its whole interval lies inside the region of practical equivalence",
-    "shown_negligible": "its interval lies inside the region, and resampling does little too",
-    "sign_varies": "its sign varies between prompts",
-    "has_others": "there is another kind of knockout, or another estimator of the same effect",
-    "others_same_sign": "all other ways to ask have the same sign",
-    "two_others_outside": "two other ways to ask lie outside the region",
-    "one_other_excludes": "one other way to ask excludes 0",
-    "others_contradict": "two ways to ask exclude 0 with opposite signs",
-    "moved_by_rank": "twice the bypass rank moves the estimate out of its own interval",
-    "alone_is_cause": "a posterior of .9 says that it is this feature",
-    "in_small_set": "it is in a set of at most three of which one is the cause",
-    "company_is_cause": "another feature carries the effect",
-    "colocalized": "colocalization was run, and fits",
-    "coloc_shared": "the cause is shared",
-    "coloc_distinct": "the causes are distinct",
-    "no_path": "no path leads from the feature to the outcome",
-    "structural": "the network computes the outcome from the feature",
-    "reversed": "the outcome comes before the feature",
-    "again_known": "it was estimated on other families",
-    "again_enough_families": "at least 10 families were knocked out for that",
-    "again_same_sign": "the estimate on other families has the same sign",
-    "again_outside": "the estimate on other families lies outside the region",
-    "again_one_sided": "one-sided p < .05 on other families",
-    "again_power": "the replication had power of .8",
-    "again_ratio_one": "the two estimates are the same within their errors",
-    "again_opposite": "the estimate on other families has the opposite sign",
-    "again_inside": "the estimate on other families lies inside the region",
-    "again_underpowered": "the estimate on other families is too wide to lie inside the region",
-    "other_kind_agrees": "another kind of perturbation shows the same on other families",
-    "judge_known": "knockouts of other families judge it",
-    "judge_outside": "these lie outside the region, with the same sign",
-    "judge_inside": "these lie inside the region",
-    "judge_opposite": "these exclude 0 with the opposite sign",
-    "judge_power": "these had power of .8",
-    "judge_supports": "these lie outside the region, with the same sign and a size that does not disagree",
-    "size_confirmed": "their size is half to twice the estimate, by the interval of the ratio",
-    "size_disagrees": "their size is not half to twice the estimate, by the interval of the ratio",
-    "third_kind_agrees": "a third kind of knockout has the same sign and excludes 0",
-    "dose_monotone": "the outcome follows the dose in one direction",
-    "several_seeds": "it holds in two seeds or models",
-}
-"""Every fact that a rule may ask for, in words."""
-
-NEVER = ("alone_is_cause", "in_small_set", "company_is_cause", "colocalized", "coloc_shared", "coloc_distinct", "reversed", "dose_monotone", "several_seeds")  # fmt: skip
-"""Facts that a single study does not compute: they hold of none of its claims."""
 
 FEWEST_RANDOM, QUANTILE = 10, 0.95
 LEVEL, POWER, WEAK_F = 0.05, 0.8, 10.0

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from mrinterp.effects._ceiling import CEILINGS
 from mrinterp.evidence._cards import ESTIMANDS, cards
-from mrinterp.evidence._facts import FACTS, Facts, GradedStudy, facts_of
+from mrinterp.evidence._fact_names import FACTS
+from mrinterp.evidence._facts import Facts, GradedStudy, facts_of
 from mrinterp.evidence._rules import DEFAULT, SCALE, Condition, Domain, Level, Rules, read_rules
 from mrinterp.results._claims import GRADES, Claims
 
