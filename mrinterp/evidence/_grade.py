@@ -258,7 +258,7 @@ def _lacking(
 def _wanted(condition: Condition, titles: Mapping[str, str]) -> str:
     """A condition in words."""
     if condition.compared is None:
-        return f"it must hold that {FACTS[condition.fact]}"
+        return f"it is needed that {FACTS[condition.fact]}"
     name, _, number = condition.compared
     if name == "points":
         return f"at least {number} points in all"
