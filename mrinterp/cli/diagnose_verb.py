@@ -33,8 +33,10 @@ SHOWN = 12
 def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> None:
     """Print an assumption card for every claim of a finished run: green, amber or red, with reasons and what to do.
 
-    Nothing is computed anew. A claim is colored by the checks of what it rests on; failed checks of other rungs are listed.
+    First whether negative controls stayed silent. A claim is colored by the checks of what it rests on; failed checks of other rungs are listed.
     """
+    from mrinterp.report.controls import control_checks, failed_controls, null_in_words
+
     study = opened_run(run_dir)
     names = study.results["feature"].unique().tolist()
     found = study.diagnosis if not features else study.diagnosis.only([full_name(f, names) for f in features])
@@ -42,10 +44,15 @@ def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> Non
         from mrinterp.plots import plot
 
         plot(found, figure)
-    records = found.findings.to_dict("records")
+    failed, null = failed_controls(study), null_in_words(study)
+    first = f"{failed or null}\n"
     answer(
-        lambda: _cards(found) if features else _table(found),
-        {"cards": found.to_frame().to_dict("records"), "findings": records},
+        lambda: first + (_cards(found) if features else _table(found)),
+        {
+            "negative_controls": {"failed": failed, "null": null, "checks": control_checks(study)},
+            "cards": found.to_frame().to_dict("records"),
+            "findings": found.findings.to_dict("records"),
+        },
     )
 
 

@@ -13,3 +13,4 @@ from ._specification import specification_checks as specification_checks
 from ._steiger import steiger_by_instrument as steiger_by_instrument
 from ._steiger import steiger_test as steiger_test
 from ._study_checks import path_checks as path_checks
+from ._study_controls import random_sign_controls as random_sign_controls

@@ -11,15 +11,15 @@ from mrinterp.mr._runs.run_level import MIN_PARTIAL_VARIANCE, run_data
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.clustered.dependence import changes_beyond_rounding
 from mrinterp.stats.clustered.least_squares import families_of
-from mrinterp.stats.tests.sign_flip import sign_flip_test
+from mrinterp.stats.tests.redealt import redealt_test
 
 __all__ = ["identification_checks", "manipulation_checks", "placebo_check"]
 
 PLACEBO_LEVEL = 0.01
 """Probability below which the placebo check fails: a study runs one for every kind of perturbation."""
 
-LEAST_FAMILIES = 6
-"""Families below which random signs give no small probability."""
+LEAST_PLACES = 6
+"""Runs, prompts or families below which dealing out anew gives no small probability."""
 
 
 def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApplicable]:
@@ -101,15 +101,16 @@ def placebo_check(panel: Panel, kind: str = "all") -> Check | NotApplicable:
 
     Notes
     -----
-    Score of a family: its placebo doses, less their mean, times the changes of all F features and O outcomes (each on the
-    scale of its own spread). A placebo's doses are drawn by a coin, whatever the runs do, so that under the null the
-    scores of a family are as likely with all signs turned: `sign_flip_test` compares the squared length of their sum with
-    random signs. Correlated traits, placebos that share a clean run and few families are no obstacle, and an average
+    A placebo's doses are drawn by a coin, whatever the runs do. So they are dealt out again among the runs of each prompt (among
+    prompts, where a prompt has one run or one dose; among families, where a family has one), up to 1,999 times, and the squared
+    length of their products with the changes of all F features and O outcomes, each on the scale of its own spread, is compared
+    with that of the deals: exact, whatever the traits' tails and correlations, and however few the families. An average
     change that all runs share (of a corrupted prompt against its clean one) is no placebo effect: where a prompt has
-    several runs, changes are taken from their mean, else from the mean of all runs. Level: `benchmarks/negative_controls.py`.
-    Not valid for doses that were not drawn at random, and with fewer than 8 families p cannot be small.
+    several runs, changes are taken from their mean, else from the mean of all runs. Level and power:
+    `benchmarks/diagnostics/placebo_level.py`. Not valid for doses that were chosen, not drawn; with fewer than 6 places to
+    deal to p cannot be small.
 
-    Source: Canay, Romano & Shaikh 2017, 10.3982/ECTA13081.
+    Source: Fisher 1935, The Design of Experiments; Phipson & Smyth 2010, 10.2202/1544-6115.1585.
 
     Examples
     --------
@@ -124,37 +125,61 @@ def placebo_check(panel: Panel, kind: str = "all") -> Check | NotApplicable:
         return NotApplicable("the design has no placebo instruments", "placebo instruments")
     change = panel.changes()
     several = len(change.prompt) >= 2 * len(set(zip(change.prompt, change.kind, strict=True)))
+    several = several and _varies(change.doses[:, placebo], _prompts(change))
     change = panel.deviations() if several else change
     doses, traits = (a - a.mean(axis=0) for a in (change.doses[:, placebo], _traits(change)))
-    size = np.sqrt((traits**2).mean(axis=0))
     values = np.concatenate([np.asarray(panel.features, float), np.asarray(panel.outcomes, float)], axis=1)
     live = changes_beyond_rounding(traits, values)
     doses = doses[:, (np.abs(doses) > 0).any(axis=0)]
-    codes, names = families_of(change.family)
-    if not live.any() or not doses.shape[1] or len(names) < LEAST_FAMILIES:
+    dealt, moved, within = _places(change, doses, traits[:, live])
+    if not live.any() or not doses.shape[1] or len(dealt) < LEAST_PLACES:
         return NotApplicable(
-            f"{len(names)} families, {int(live.sum())} traits that change, {doses.shape[1]} placebos that vary",
+            f"{len(dealt)} places to deal them to, {int(live.sum())} traits that change, {doses.shape[1]} placebos that vary",
             "placebo instruments",
         )
-    scaled = traits[:, live] / size[live]
-    scores = np.zeros((len(names), doses.shape[1], scaled.shape[1]))
-    for c in range(len(names)):
-        scores[c] = doses[codes == c].T @ scaled[codes == c]
-    scale = np.sqrt((scores**2).sum(axis=0))
-    z, neglog10p = sign_flip_test((scores / np.where(scale > 0, scale, 1.0)).reshape(len(names), -1))
-    largest = np.abs(scores.sum(axis=0) / np.where(scale > 0, scale, np.inf)).max()
-    failed = neglog10p > -np.log10(PLACEBO_LEVEL)
+    dealt, moved = (a / np.sqrt((a**2).mean(axis=0)).clip(1e-300) for a in (dealt, moved))
+    found = redealt_test(dealt, moved, within)
+    failed = found.neglog10p > -np.log10(PLACEBO_LEVEL)
     return Check(
         name=f"placebo instruments: {kind}",
         null_in_words="no-op perturbations have no effect on any trait",
-        statistic=z,
+        statistic=found.z,
         df=float(doses.shape[1]),
-        neglog10p=neglog10p,
+        neglog10p=found.neglog10p,
         verdict="failed" if failed else "passed",
-        note=f"{doses.shape[1]} placebos on {int(live.sum())} traits, all together against random signs of"
-        f" {len(names)} families: p {10.0**-neglog10p:.2g} (fails below {PLACEBO_LEVEL:g}); the largest single effect is"
-        f" {largest:.1f} of its errors.",
+        note=f"{doses.shape[1]} placebos on {int(live.sum())} traits, all together against {found.deals} deals of their doses"
+        f" anew: p {10.0**-found.neglog10p:.2g} (fails below {PLACEBO_LEVEL:g}); the largest single effect is"
+        f" {found.largest:.1f} of its errors.",
     )
+
+
+def _places(
+    change: Changes, doses: NDArray[np.float64], traits: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int_] | None]:
+    """Doses and traits of what doses were dealt to, and inside which groups: runs of a prompt, else prompts, else families."""
+    prompt, family = _prompts(change), families_of(change.family)[0]
+    if _varies(doses, prompt):
+        return doses, traits, prompt
+    place = prompt if _varies(doses, family) else family
+    count = np.bincount(place)[:, None]
+    dealt, moved = np.zeros((len(count), doses.shape[1])), np.zeros((len(count), traits.shape[1]))
+    np.add.at(dealt, place, doses)
+    np.add.at(moved, place, traits)
+    return dealt / count, moved / count, None
+
+
+def _prompts(change: Changes) -> NDArray[np.int_]:
+    """Numbers of prompt and kind of every run."""
+    return np.unique(
+        [f"{p} {k}" for p, k in zip(change.prompt, change.kind, strict=True)], return_inverse=True
+    )[1]
+
+
+def _varies(doses: NDArray[np.float64], group: NDArray[np.int_]) -> bool:
+    """Whether doses differ inside groups."""
+    first = np.zeros(int(group.max(initial=-1)) + 1, dtype=int)
+    first[group[::-1]] = np.arange(len(group))[::-1]
+    return bool((np.abs(doses - doses[first[group]]) > 1e-12).any())
 
 
 def _traits(change: Changes) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +23,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import NegativeControls
 
 __all__ = ["CardSources", "FinishedStudy", "drawn_methods", "primary_and_screen"]
 
@@ -55,6 +57,8 @@ class FinishedStudy(Protocol):
     def rungs(self) -> pd.DataFrame: ...
     @property
     def claim_checks(self) -> list[Check | NotApplicable]: ...
+    @property
+    def controls(self) -> Mapping[str, NegativeControls | NotApplicable]: ...
     @property
     def claims(self) -> Claims: ...
     @property

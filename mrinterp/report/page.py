@@ -20,6 +20,7 @@ from mrinterp.plots._study.kinds_side_by_side import kinds_side_by_side
 from mrinterp.plots._study.predicted_vs_knockout import predicted_vs_knockout
 from mrinterp.plots._study.rank_path import rank_path
 from mrinterp.report.claims import Feature, answer, features, ropes
+from mrinterp.report.controls import control_words, failed_controls, null_in_words
 from mrinterp.report.explorer import card_pages, explorer
 from mrinterp.report.finished import FinishedStudy, drawn_methods, primary_and_screen
 from mrinterp.report.flow import flow
@@ -77,6 +78,11 @@ def page_html(study: FinishedStudy) -> str:
         },
         outcomes=list(ropes(study)),
         answer=answer(study, rows),
+        controls={
+            "failed": failed_controls(study),
+            "null": null_in_words(study),
+            "words": control_words(study),
+        },
         features=rows,
         all_features=explorer(study, table),
         wholes=whole_sentences(study),

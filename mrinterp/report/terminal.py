@@ -13,6 +13,7 @@ from mrinterp.core.provenance import installed_versions
 from mrinterp.core.shown import bytes_in_words, time_in_words
 from mrinterp.report.chosen import noise_in_words, scale_in_words, tokens_in_words
 from mrinterp.report.claims import alarms, closing, few_families, resting, ropes, rungs_in_words, unit
+from mrinterp.report.controls import control_checks, failed_controls, null_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
@@ -46,11 +47,11 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     held += [line for line in (noise_in_words(study), scale_in_words(study)) if line]
     return "\n".join(
         [
-            *_controls(study),
+            *filter(None, [failed_controls(study)]),
             study.header["plan"]["title"],
             f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
             resting(study),
-            *filter(None, [tokens_in_words(study)]),
+            *filter(None, [tokens_in_words(study), null_in_words(study)]),
             "",
             *_largest(study, top),
             "",
@@ -83,6 +84,11 @@ def summary_record(study: FinishedStudy) -> dict[str, Any]:
     """
     every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
     return {
+        "negative_controls": {
+            "failed": failed_controls(study),
+            "null": null_in_words(study),
+            "checks": control_checks(study),
+        },
         "title": study.header["plan"]["title"],
         "folder": str(study.out),
         "page": str(Path(study.out) / "report.html"),
@@ -98,25 +104,6 @@ def summary_record(study: FinishedStudy) -> dict[str, Any]:
         "candidates": study.header["candidates_hash"],
         "earlier_plans": study.header["earlier_plans"],
     }
-
-
-CONTROLS = "placebo instruments"
-
-
-def _controls(study: FinishedStudy) -> list[str]:
-    """Before anything that was found: negative controls that found something."""
-    failed = [c["name"] for c in study.checks if c["name"].startswith(CONTROLS) and c["verdict"] == "failed"]
-    if not failed:
-        return []
-    rests = set(study.results["rests_on"]) <= {"rectified", "site_experiment"}
-    but = (
-        " Claims rest on knockouts, which have no such controls to fail."
-        if rests
-        else " All claims rest on them."
-    )
-    return [
-        f"Negative controls failed ({', '.join(failed)}): estimates by instruments are not calibrated.{but}"
-    ]
 
 
 def _largest(study: FinishedStudy, top: int) -> list[str]:
@@ -273,7 +260,7 @@ def _checks(study: FinishedStudy) -> list[str]:
         return [f"  {c['verdict']}: {c['name']}. {c['note']}" for c in checks]
 
     lines = ["Checks:", *said(bearing)] if bearing else ["Checks of what claims rest on: all passed."]
-    return [*lines, "Checks of MR, which no claim rests on:", *said(marked)] if marked else lines
+    return [*lines, "Checks of rungs that no claim rests on:", *said(marked)] if marked else lines
 
 
 def _ending(study: FinishedStudy) -> list[str]:

@@ -12,9 +12,32 @@ from numpy.typing import NDArray
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._result import Axis, Result, Shape
 
-__all__ = ["NegativeControls"]
+__all__ = ["CONTROL_SETS", "NegativeControls", "is_control"]
 
 Array = NDArray[np.float64]
+
+PLACEBO_INSTRUMENTS = "placebo instruments"
+OUT_OF_REACH = "outcomes out of reach"
+RANDOM_SIGNS = "outcomes with random signs"
+DIFFERENCES = "differences between families"
+PLACEBO_EDITS = "placebo edits"
+RANDOM_DIRECTIONS = "random directions"
+REINITIALIZED = "network drawn anew"
+CONTROL_SETS = (
+    PLACEBO_INSTRUMENTS,
+    OUT_OF_REACH,
+    RANDOM_SIGNS,
+    DIFFERENCES,
+    PLACEBO_EDITS,
+    RANDOM_DIRECTIONS,
+    REINITIALIZED,
+)
+"""Names of the checks of negative controls, before their colon."""
+
+
+def is_control(name: str) -> bool:
+    """Whether a check is one of negative controls, by its name."""
+    return name.partition(":")[0] in CONTROL_SETS
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

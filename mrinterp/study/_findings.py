@@ -30,6 +30,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.study._steps import Steps
 
 if TYPE_CHECKING:
@@ -360,8 +361,23 @@ class Findings(Steps):
         return diagnose(self)
 
     @property
-    def claim_checks(self) -> list[Check | NotApplicable]:
-        """Do other families confirm the claims in sign and size, and did the intervals of MR cover the matched shifts?"""
-        from mrinterp.diagnostics._claim_checks import claim_checks, rank_checks
+    def controls(self) -> dict[str, NegativeControls | NotApplicable]:
+        """Negative controls that the run holds, by their set: what cannot act, asked of the same estimators, and the null
+        that they imply; ``claims`` holds the claims against the null of the rung that they rest on."""
+        from mrinterp.diagnostics._study_controls import rung_null
 
-        return [*claim_checks(self.results, self.agreement), *rank_checks(self.rank_path)]
+        self._reach("results")
+        made, rests_on = self._controls(), str(self.results["rests_on"].iloc[0])
+        return made | {"claims": rung_null(made, rests_on, self.estimates.get(rests_on))}
+
+    @property
+    def claim_checks(self) -> list[Check | NotApplicable]:
+        """Do negative controls stay silent, do other families confirm the claims in sign and size, did the intervals of MR
+        cover the matched shifts, and do the rungs of the ladder agree?"""
+        from mrinterp.diagnostics._claim_checks import claim_checks, rank_checks
+        from mrinterp.diagnostics._study_controls import knockout_control_checks, mr_control_checks
+
+        found = self.controls
+        controls = knockout_control_checks(found, self.knockouts["contrast"], self.rope, self.against_random)
+        held = claim_checks(self.results, self.agreement)
+        return [*mr_control_checks(found), *controls, *held, *rank_checks(self.rank_path)]

@@ -30,6 +30,7 @@ from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.study._opened import Opened
 
 __all__ = ["Steps"]
@@ -429,9 +430,21 @@ class Steps(Opened):
     def _checks_of_mr(self) -> list[dict[str, Any]]:
         """Everything that was asked of the runs, of the path over ranks, and whether MR's intervals cover the matched shifts."""
         from mrinterp.diagnostics._claim_checks import rank_checks, slope_checks
+        from mrinterp.diagnostics._study_controls import mr_control_checks
 
         held, path = self._hold_against_knockouts(), self._follow_ranks()
-        return [*self._check(), *(c.to_dict() for c in (*rank_checks(path), *slope_checks(held)))]
+        more = (*rank_checks(path), *slope_checks(held), *mr_control_checks(self._controls()))
+        return [*self._check(), *(c.to_dict() for c in more)]
+
+    def _controls(self) -> dict[str, NegativeControls | NotApplicable]:
+        """The empirical nulls of what is computed already."""
+        from mrinterp.diagnostics._study_controls import study_controls
+
+        def control() -> dict[str, NegativeControls | NotApplicable]:
+            panel = self._scan("estimation").select(kinds=(self.plan.estimation.kind,))
+            return study_controls(panel, self._follow_paths(), self._estimate(), self._run_knockouts())
+
+        return self._remembered("negative controls", control)
 
     def _rungs(self) -> dict[str, Estimates]:
         """The rungs of the ladder: estimates of the study's own families."""

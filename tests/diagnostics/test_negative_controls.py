@@ -12,9 +12,12 @@ import mrinterp
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics import negative_controls, placebo_check
 from mrinterp.results import Estimates, NotApplicable
+from mrinterp.stats.tests.redealt import redealt_test
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "diagnostics"))
 from negative_controls import level_of, placebo_panel
+from placebo_level import DESIGNS, level
 
 
 def _claims(beta: np.ndarray, se: np.ndarray) -> Estimates:
@@ -105,6 +108,29 @@ def test_the_placebo_check_keeps_its_level(kind: str) -> None:
     assert small <= 0.13
 
 
+@pytest.mark.parametrize("design", ["pair, 12 families, heavy tails", "4 runs a prompt, one coin a prompt"])
+def test_the_placebo_check_keeps_its_level_whatever_the_coin_was_tossed_for(design: str) -> None:
+    """40 random networks: p is as often below .2 as chance has it (.07 to .36), and two of them fail at most."""
+    p = level(DESIGNS[design], 40)
+    assert 0.07 <= (p <= 0.2).mean() <= 0.36
+    assert (p <= 0.01).mean() <= 0.05
+
+
+def test_dealing_out_anew_is_exact_for_few_rows_with_heavy_tails() -> None:
+    """12 rows in 4 groups of 3, Cauchy traits, 400 times: shares at .05 and .2 within their errors."""
+    rng, group = np.random.default_rng(0), np.repeat(np.arange(4), 3)
+    p = []
+    for seed in range(400):
+        coins, traits = rng.integers(0, 2, (12, 1)), rng.standard_cauchy((12, 3))
+        found = redealt_test(coins - coins.mean(), traits - traits.mean(axis=0), group, 199, seed)
+        p.append(10.0**-found.neglog10p)
+    p = np.array(p)
+    assert np.mean(p[np.isfinite(p)] <= 0.05) <= 0.075
+    assert np.mean(p[np.isfinite(p)] <= 0.2) <= 0.25
+    flat = redealt_test(np.zeros((12, 1)), traits, group)
+    assert np.isnan(flat.neglog10p)
+
+
 @pytest.mark.parametrize("kind", ["pair", "noise"])
 def test_a_placebo_that_acts_is_found(kind: str) -> None:
     assert all(
@@ -115,8 +141,29 @@ def test_a_placebo_that_acts_is_found(kind: str) -> None:
 def test_a_shared_change_is_no_placebo_effect_and_few_families_do_not_apply() -> None:
     panel = placebo_panel(0, "pair", shared=50.0)
     assert placebo_check(panel).verdict == "passed"
-    assert isinstance(placebo_check(placebo_panel(0, "pair", families=4)), NotApplicable)
+    assert isinstance(placebo_check(placebo_panel(0, "pair", families=1)), NotApplicable), "three prompts"
     summary = mrinterp.scan.marginal_scan(panel, factorial=False)
     found = mrinterp.diagnostics.manipulation_checks(panel, summary)
     assert found[-1].name.startswith("placebo instruments")
     assert found[-1].verdict == "passed"
+
+
+def test_random_signs_find_errors_that_are_too_small_and_nothing_else() -> None:
+    """A left-out cause breaks the equation, not the errors; one family's outcome 50 times as large as the others' does neither."""
+    from dataclasses import replace
+
+    from mrinterp.diagnostics import random_sign_controls
+    from mrinterp.diagnostics._study_controls import DIFFERENCES, _verdict
+
+    panel = mrinterp.worlds.linear_world(1).panel
+    found = random_sign_controls(panel, draws=8)
+    assert found.check().verdict == "passed"
+    assert 0.7 < found.sd < 1.3
+    few = panel._take(np.flatnonzero(panel.runs["family"].isin(panel.runs["family"].unique()[:6])))
+    assert isinstance(random_sign_controls(few), NotApplicable)
+    wide = replace(found, z=3 * found.z, sd=3 * found.sd, false_share=0.5, test_neglog10p=9.0)
+    check = _verdict(DIFFERENCES, wide, ("rectified",))
+    assert check.verdict == "failed"
+    assert check.rungs == ("rectified",)
+    narrow = replace(found, z=0.3 * found.z, sd=0.3 * found.sd, false_share=0.0, test_neglog10p=9.0)
+    assert _verdict(DIFFERENCES, narrow, ("rectified",)).verdict == "passed", "too careful is no false claim"

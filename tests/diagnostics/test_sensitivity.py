@@ -133,13 +133,22 @@ def test_one_number_a_claim_is_that_of_the_sensitivity_of_mr() -> None:
 def test_failed_negative_controls_stand_before_everything() -> None:
     from types import SimpleNamespace
 
-    from mrinterp.report.terminal import _controls
+    from mrinterp.report.controls import failed_controls
 
-    failed = {"name": "placebo instruments: noise", "verdict": "failed"}
-    results = pd.DataFrame({"rests_on": ["within"]})
-    said = _controls(SimpleNamespace(checks=[failed], results=results))  # type: ignore[arg-type]
-    assert said == [
-        "Negative controls failed (placebo instruments: noise): estimates by instruments are not calibrated. All claims rest on"
-        " them."
-    ]
-    assert _controls(SimpleNamespace(checks=[failed | {"verdict": "passed"}], results=results)) == []  # type: ignore[arg-type]
+    def said(verdict: str, name: str = "placebo instruments: noise", rung: str = "within") -> str:
+        check = {"name": name, "verdict": verdict}
+        results = pd.DataFrame({"rests_on": [rung]})
+        study = SimpleNamespace(checks=[check], claim_checks=[], results=results)
+        return failed_controls(study)  # type: ignore[arg-type]
+
+    first = (
+        "Negative controls failed (placebo instruments: noise): estimates by instruments are not calibrated."
+    )
+    assert said("failed") == f"{first} All claims rest on them."
+    assert (
+        said("failed", rung="rectified")
+        == f"{first} Claims rest on knockouts, which have controls of their own."
+    )
+    assert said("passed") == said("warning") == ""
+    assert "knockouts are not calibrated. All claims" in said("failed", "placebo edits: y", "rectified")
+    assert "No claim rests on them" in said("failed", "differences between families", "within")

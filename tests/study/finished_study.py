@@ -18,6 +18,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
 from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.diagnostics._diagnose import diagnose
+from mrinterp.diagnostics._study_controls import _differences, rung_null
 from mrinterp.effects._claims import claim_table
 from mrinterp.effects._doubts import with_doubts
 from mrinterp.effects._rungs import rung_table
@@ -33,6 +34,7 @@ from mrinterp.results._examples import example
 from mrinterp.results._feature_profiles import SHARES, FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import DIFFERENCES, OUT_OF_REACH, RANDOM_SIGNS
 
 ROPE = 0.02
 HOSTILE = (
@@ -100,6 +102,13 @@ class Finished:
     def claim_checks(self) -> list[Check | NotApplicable]:
         """As a study makes them."""
         return claim_checks(self.results, self.agreement)
+
+    @cached_property
+    def controls(self) -> dict[str, Any]:
+        """Differences between families, and the claims held against them."""
+        nothing = {n: NotApplicable("a made-up study", n) for n in (OUT_OF_REACH, RANDOM_SIGNS)}
+        found = nothing | {DIFFERENCES: _differences(self.estimates, self.knockouts)}
+        return found | {"claims": rung_null(found, "rectified", self.estimates["rectified"])}
 
     @property
     def borrowed(self) -> NotApplicable:

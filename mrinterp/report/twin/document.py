@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mrinterp.core.storage import to_plain
 from mrinterp.report.claims import closing, resting, ropes, unit
+from mrinterp.report.controls import control_words, failed_controls, null_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.order import recorded_order
 from mrinterp.report.twin.methods_text import methods_paragraph, references
@@ -101,10 +102,21 @@ class CheckRecord(_Part):
     rungs: list[str]
 
 
+class Controls(_Part):
+    """What negative controls showed, before anything that was found."""
+
+    failed: str = Field(description="What they found, and what is not calibrated for it; empty: nothing")
+    null: str = Field(
+        description="The empirical null of what claims rest on, and how many claims stand against it"
+    )
+    sets: list[str] = Field(description="What every set of controls showed, or why it does not apply")
+
+
 class ReportDocument(_Part):
     """A finished study."""
 
     schema_name: Literal["report-1"]
+    negative_controls: Controls
     title: str
     summary: str = Field(description="What was shown, in a sentence for somebody who knows nothing of it")
     rests_on: str
@@ -150,6 +162,9 @@ def document(study: FinishedStudy) -> ReportDocument:
     every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
     return ReportDocument(
         schema_name="report-1",
+        negative_controls=Controls(
+            failed=failed_controls(study), null=null_in_words(study), sets=control_words(study)
+        ),
         title=header["plan"]["title"],
         summary=closing(study),
         rests_on=resting(study).replace("They rest", "Claims rest", 1),

@@ -11,6 +11,7 @@ import pandas as pd
 
 from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_folder
+from mrinterp.report.controls import calibrated_evidence
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.twin.document import ReportDocument, document, schema
 from mrinterp.report.twin.methods_text import bibtex
@@ -65,6 +66,8 @@ def claims_table(study: FinishedStudy) -> pd.DataFrame:
     ]
     more = [c for c in graded if c not in first and c not in results and c != "sentence"]
     table = graded[first + more].merge(results, on=["feature", "outcome"])
+    evidence = study.results[["feature", "outcome"]].assign(calibrated_neglog10p=calibrated_evidence(study))
+    table = table.merge(evidence, on=["feature", "outcome"])
     words = [c for c in table if table[c].dtype == object or isinstance(table[c].dtype, pd.StringDtype)]
     safe = {str(c): [_cell(v) for v in table[c]] for c in words}
     return table.assign(**safe)
@@ -91,7 +94,8 @@ def _plain(text: str) -> str:
 
 def _summary(made: ReportDocument) -> str:
     """The answer, and the claims as a table."""
-    lines = [f"# {_plain(made.title)}", "", _plain(made.summary), "", _plain(made.rests_on), ""]
+    lines = [f"**{_plain(made.negative_controls.failed)}**", ""] if made.negative_controls.failed else []
+    lines += [f"# {_plain(made.title)}", "", _plain(made.summary), "", _plain(made.rests_on), ""]
     lines += [
         "| feature | outcome | grade | effect | 95% interval | verdict | size | against it |",
         "|---|---|---|---|---|---|---|---|",
