@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from mrinterp.results._check import NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.scan._marginal import marginal_scan
 from mrinterp.tables._arrays import from_arrays
+from mrinterp.worlds._sparse_runs import SparseRuns
 from mrinterp.worlds._world import World
 
 __all__ = [
@@ -151,10 +153,9 @@ def ropes(world: World, estimand: str) -> Array:
 
 def halves(world: World, seed: int) -> tuple[World, World] | NotApplicable:
     """The world on one random half of its families and on the other: the same question to other prompts."""
-    if world.bench is None and world.panel is None:
+    if world.bench is None and world.panel is None and world.sparse is None:
         return NotApplicable("summary statistics hold no families that could be left out", "a second run")
-    family = world.bench.family if world.bench is not None else world.panel.runs["family"].to_numpy()  # type: ignore[union-attr]
-    names = np.unique(family)
+    names = np.unique(_families(world))
     if len(names) < 20:
         return NotApplicable(f"{len(names)} families: fewer than ten in each half", "a second run")
     first = np.random.default_rng([seed, 32]).permutation(names)[: len(names) // 2]
@@ -168,9 +169,27 @@ def halves(world: World, seed: int) -> tuple[World, World] | NotApplicable:
         bench = world.bench
         if bench is not None:
             bench = bench.subset(np.flatnonzero(np.isin(bench.family, first) == inside))
-        return replace(world, panel=panel, bench=bench, mr_data=None)
+        sparse = None if world.sparse is None else _some_sparse(world.sparse, first, inside)
+        return replace(world, panel=panel, bench=bench, mr_data=None, sparse=sparse)
 
     return of(True), of(False)
+
+
+def _families(world: World) -> NDArray[Any]:
+    """The family of every run or prompt: of the runs where there are stored ones."""
+    if world.sparse is not None:
+        return world.sparse.family
+    if world.bench is not None:
+        return np.asarray(world.bench.family)
+    assert world.panel is not None
+    return np.asarray(world.panel.runs["family"])
+
+
+def _some_sparse(runs: SparseRuns, families: NDArray[Any], inside: bool) -> SparseRuns:
+    """The runs of these families, or all others."""
+    rows = np.flatnonzero(np.isin(runs.family, families) == inside)
+    names = ("activations", "doses", "outcomes", "prompt", "family", "clean")
+    return replace(runs, **{name: getattr(runs, name)[rows] for name in names})
 
 
 def some_runs(panel: Panel, kept: NDArray[np.bool_]) -> Panel:

@@ -14,8 +14,12 @@ from mrinterp.bench._access import natural_sd, perturbed_runs, rope_per_sd, some
 from mrinterp.bench._answers import answer_of, named_sources
 from mrinterp.bench._method import Answer, Method
 from mrinterp.core.mrdata import MRData
+from mrinterp.core.panel import Panel
 from mrinterp.core.plan import FEWEST_FAMILIES, PILOT_FAMILIES, KnockoutsSection
+from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._calibrated import calibrated_estimates, calibration_plan
+from mrinterp.effects._claims import claim_verdicts
+from mrinterp.effects._doubts import doubted_rungs
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._bench_gradient import predicted_contrast
 from mrinterp.knockouts._contrast_levels import contrast_levels
@@ -30,14 +34,16 @@ from mrinterp.knockouts._designs.site_experiment import site_experiment
 from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.resample import Resample
 from mrinterp.knockouts._knock_out import knock_out
-from mrinterp.mr._engine.driver import run_mr
+from mrinterp.mr._engine.driver import estimate, run_mr
 from mrinterp.mr._runs.within import within
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.scan._screen import screen_features
 from mrinterp.stats.clustered.families_needed import families_for_width
 from mrinterp.tables._arrays import from_arrays
+from mrinterp.worlds._sparse_runs import SparseRuns
 from mrinterp.worlds._world import World
 
 __all__ = ["KNOCKOUT_METHODS"]
@@ -71,16 +77,65 @@ def _drawn(bench: Bench, families: int, prompts: int, seed: int) -> Rows:
 
 
 def default(world: World, seed: int) -> Answer | NotApplicable:
-    """What a study does by itself: contrasts where the site can be written, else MR on runs, else on summaries."""
+    """What a study does by itself: a screen of what is too much to be written, contrasts where the site can be, else MR on
+    runs, else on summaries."""
+    if world.sparse is not None:
+        return _screened(world, world.sparse, seed)
     if world.bench is not None:
         return _too_few(world.bench) or _claims(world, world.bench, seed)
     if world.panel is not None:
-        found = within(world.panel, seed=seed)
-        made = answer_of(world, found, "slope", {"forward": len(world.panel.runs)})
-        return _naming(made, named_sources(world.panel))
+        return _on_runs(world, world.panel, seed)
     data = summaries(world)
     assert isinstance(data, MRData)
     return _naming(answer_of(world, run_mr(data)[0], "slope", {}), named_sources(data))
+
+
+def _on_runs(world: World, panel: Panel, seed: int) -> Answer:
+    """The within regression; two-stage least squares where tests of the equation doubt the first only; no verdict where they
+    doubt both."""
+    spent = {"forward": len(panel.runs)}
+    made = answer_of(world, within(panel, seed=seed), "slope", spent)
+    doubts = doubted_rungs([c.to_dict() for c in specification_checks(panel)], panel.outcome_names)
+    for o, outcome in enumerate(panel.outcome_names):
+        if ("within", outcome) not in doubts:
+            continue
+        if ("tsls", outcome) not in doubts:
+            other = answer_of(world, estimate(panel, "tsls"), "slope", spent)
+            for name in ("score", "effect", "lower", "upper", "causal", "negligible", "abstained"):
+                getattr(made, name)[:, o] = getattr(other, name)[:, o]
+            continue
+        made.causal[:, o] = made.negligible[:, o] = False
+        made.abstained[:, o] = f"specification doubted: {doubts['within', outcome]}"
+    return _naming(made, named_sources(panel))
+
+
+def _screened(world: World, runs: SparseRuns, seed: int) -> Answer:
+    """A screen on half of the families, and the candidates' joint fit on the other half: no feature is knocked out."""
+    found = screen_features(
+        runs.activations, runs.outcomes, prompt=runs.prompt, family=runs.family, seed=seed
+    )
+    score = np.nan_to_num(np.abs(found.z))
+    score = score / (1.0 + score.max()) - 1.0  # behind all candidates
+    spent = {"forward": len(runs.prompt)}
+    if not len(found.columns):
+        return Answer(score=score, passes=spent, estimand="slope")
+    panel = some_runs(runs.panel(found.columns), found.later)
+    made = within(panel, seed=seed)
+    sd = np.asarray(panel.features).std(axis=0)[:, None]
+    natural = replace(made, **{n: getattr(made, n) * sd for n in ("beta", "se", "ci_lower", "ci_upper")})
+    words = claim_verdicts(natural, rope_per_sd(world), screened=True)
+    answer = Answer(score=score, passes=spent, estimand="slope")
+    told = {
+        "score": np.abs(natural.beta),
+        "effect": natural.beta,
+        "lower": natural.ci_lower,
+        "upper": natural.ci_upper,
+        "causal": words == "causal",
+        "abstained": np.where(np.isfinite(natural.beta), "", natural.status),
+    }
+    for name, values in told.items():
+        getattr(answer, name)[found.columns] = values
+    return answer
 
 
 def _naming(answer: Answer, source: Rows | None) -> Answer:

@@ -67,7 +67,8 @@ def specification_checks(
         the effects?
 
         ``statistic`` is a z-score, ``df`` the dimensions tested; each is compared with ``level`` over the number of tests
-        that apply to its outcome. ``rungs`` names the estimates that a failure makes doubtful.
+        that apply to its outcome. ``rungs`` names the estimates that a failure makes doubtful: where all doses give the same
+        effects in two stages, doses beyond the cut make least squares doubtful only.
 
     Raises
     ------
@@ -241,6 +242,8 @@ def _of_outcome(fitted: _Fitted, o: int, outcome: str, level: float) -> list[Che
         return [NotApplicable(reason, f"specification: {outcome}")]
     found = {name: _TESTS[name](fitted, o) for name in _TESTS}
     applying = sum(not isinstance(f, str) for f in found.values())
+    stages = found["over-identification"]
+    agree = not isinstance(stages, str) and stages[0][1] <= -np.log10(level / applying)
     checks: list[Check | NotApplicable] = []
     for name, what in found.items():
         if isinstance(what, str):
@@ -248,6 +251,10 @@ def _of_outcome(fitted: _Fitted, o: int, outcome: str, level: float) -> list[Che
             continue
         (z, p, df), note = what
         null, rungs, step = _WORDS[name]
+        if (
+            name == "doses beyond the cut" and agree
+        ):  # the residual is that of least squares, which may be what is wrong
+            rungs = LEAST_SQUARES
         checks.append(
             Check(
                 name=f"{name}: {outcome}",

@@ -79,6 +79,7 @@ def claim_verdicts(
     estimates: Estimates,
     rope: ArrayLike,
     resample: KnockoutEffects | None = None,
+    screened: bool = False,
 ) -> Words:
     """What is said of every effect: causal, negligible, indeterminate, or that its sign varies.
 
@@ -90,12 +91,14 @@ def claim_verdicts(
         Half width of the region of practical equivalence, in units of the effects.
     resample : KnockoutEffects, optional
         Of the same features and outcomes, each prompt's value set to that of others: shows effects whose sign varies.
+    screened : bool
+        The features are the candidates that a screen of many left (`mrinterp.scan.screen_features`).
 
     Returns
     -------
     ndarray (F, O) of str
-        ``causal``: the whole interval lies outside the region; of an outcome that is drawn, also at a false discovery rate of
-        .05 over the features. ``negligible``: inside it, and the root mean square change
+        ``causal``: the whole interval lies outside the region; of an outcome that is drawn, and of candidates of a screen, also
+        at a false discovery rate of .05 over the features. ``negligible``: inside it, and the root mean square change
         under resampling, over the root of 2, is at most twice the region by its upper 95% bound; never of a local slope
         (MR, a gradient, a shift), which says nothing of changes of natural size. ``not negligible: sign varies``: inside,
         but that root mean square exceeds twice the region by its lower 95% bound. ``indeterminate``: all else; also where ``details["undecided"]`` is not 0, such as a label that no knockout flipped.
@@ -130,6 +133,8 @@ def claim_verdicts(
         words[resampled & (resample.rms_upper / np.sqrt(2) > 2 * half)] = "indeterminate"
         words[resampled & (np.nan_to_num(resample.rms_bound) / np.sqrt(2) > 2 * half)] = SIGN_VARIES
         words[(words == "causal") & drawn[None, :] & ~_stand_out(estimates, half)] = "indeterminate"
+    if screened:
+        words[(words == "causal") & ~_stand_out(estimates, half)] = "indeterminate"
     for one in estimates.meta.get("dependent_sets", []):
         rows = [estimates.exposures.index(m) for m in one["members"]]
         words[rows, estimates.outcomes.index(one["outcome"])] = "indeterminate"
