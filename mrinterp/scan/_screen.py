@@ -52,7 +52,7 @@ class Candidates:
     >>> runs = world.sparse
     >>> found = mrinterp.scan.screen_features(runs.activations, runs.outcomes, prompt=runs.prompt, family=runs.family)
     >>> found
-    Candidates(50 of 1,024 features; correlation .14 within prompts found with probability .8)
+    Candidates(53 of 1,024 features; correlation .17 within prompts found with probability .8)
     """
 
     columns: Ints
