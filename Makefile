@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # For example PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu" for torch without CUDA.
 PIP_ARGS ?=
-# Optional parts to install; continuous integration adds `stacks` (TransformerLens, nnsight).
+# Optional parts to install; continuous integration adds `stacks` (TransformerLens, nnsight) and `cluster` (dask).
 EXTRAS ?= hf,test,lint
 PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 # COVERAGE=yes reports the lines that no test runs; the tests then take about 1.6 times as long.

@@ -38,6 +38,7 @@ AVAILABLE = {
     "classic": lambda: (reference_folder() / "classic").is_dir(),
     "transformer_lens": lambda: importlib.util.find_spec("transformer_lens") is not None,
     "nnsight": lambda: importlib.util.find_spec("nnsight") is not None,
+    "distributed": lambda: importlib.util.find_spec("distributed") is not None,
 }
 FIX = {
     "browser": "install chromium and chromium-driver",
@@ -46,6 +47,7 @@ FIX = {
     "transformers": "pip install 'mrinterp[hf]'",
     "transformer_lens": "pip install 'mrinterp[stacks]'",
     "nnsight": "pip install 'mrinterp[stacks]'",
+    "distributed": "pip install 'mrinterp[cluster]'",
     "glibc": "a system whose C library is glibc: what is tested is a setting of it",
     "classic": "set MRINTERP_REFERENCE to the folder with the classic reference data",
 }

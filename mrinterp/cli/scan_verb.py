@@ -40,6 +40,8 @@ SHOWN = 10
 @click.option("--draws", type=int, default=20, show_default=True, help="Permutations for the calibration.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the permutations.")
 @click.option("--device", help="Device of torch, such as cuda.")
+@click.option("--workers", type=click.IntRange(1), help="Processes of this machine that share the work.")
+@click.option("--scheduler", help="Address of a scheduler of dask whose workers share it instead.")
 @click.option("--dry-run", is_flag=True, help="Check the arrays, say what memory it takes, and stop.")
 @click.option("--figure", help="File for the figure of p-values (.svg, .png or .pdf).")
 @answering
@@ -52,7 +54,7 @@ def scan(
     figure: str | None,
     **options: Any,
 ) -> None:
-    """Scan FEATURES (.npy, memory-mapped, or a sparse .npz) by the doses in RUNS.
+    """Scan FEATURES (.npy, memory-mapped; a sparse .npz; or a folder of parts) by the doses in RUNS.
 
     RUNS is an .npz file with the arrays doses, outcomes, prompt and family, and where there are any kind, clean and
     covariates: one row per run. Effects go to --out, in shards that can be read while the scan runs.

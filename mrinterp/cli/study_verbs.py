@@ -38,9 +38,21 @@ allow_code_option: Any = click.option(
     is_flag=True,
     help="Check the study, print passes, time, memory and the intervals to expect; write nothing.",
 )
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes of this machine that share the network's passes."
+)
+@click.option("--scheduler", help="Address of a scheduler of dask whose workers share them instead.")
 @allow_code_option
 @answering
-def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) -> None:
+def run(
+    study: str,
+    out: str | None,
+    top: int,
+    dry_run: bool,
+    workers: int | None,
+    scheduler: str | None,
+    allow_code: bool,
+) -> None:
     """Carry out a STUDY file: features, blind knockouts, scan, estimates, agreement, figures, page.
 
     STUDY is a TOML file, or the name of one that ships with the package (minilm_sentiment).
@@ -52,12 +64,12 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
     from mrinterp.study._sweep_plan import is_sweep
 
     if is_sweep(read_study_file(study_path(study))):
-        _run_sweep(study, out, dry_run, allow_code)
+        _run_sweep(study, out, dry_run, allow_code, workers, scheduler)
         return
     opened = Study.from_toml(study, out, allow_code=allow_code)
     opened.allow_code = agree(opened.plan, opened.source, study, opened.allow_code)
     if not dry_run:
-        done = opened.run()
+        done = opened.run(workers, scheduler)
         most = len(done.results) if voice().verbose else top
         answer(lambda: summary_text(done, most), summary_record(done) if voice().as_json else None)
         return
@@ -75,7 +87,14 @@ def run(study: str, out: str | None, top: int, dry_run: bool, allow_code: bool) 
     answer("\n".join(words[:1] if voice().quiet else words), found)
 
 
-def _run_sweep(study: str, out: str | None, dry_run: bool, allow_code: bool) -> None:
+def _run_sweep(
+    study: str,
+    out: str | None,
+    dry_run: bool,
+    allow_code: bool,
+    workers: int | None,
+    scheduler: str | None,
+) -> None:
     """Carry out a file that names several sites, dictionaries or positions."""
     from mrinterp.report.terminal import sweep_cost_text
     from mrinterp.study import Sweep
@@ -86,7 +105,7 @@ def _run_sweep(study: str, out: str | None, dry_run: bool, allow_code: bool) -> 
         cost = sweep.cost()
         answer(sweep_cost_text(cost), {"cost": cost.to_dict("records")})
         return
-    results, page = sweep.run().results, sweep.out / "sweep.html"
+    results, page = sweep.run(workers, scheduler).results, sweep.out / "sweep.html"
     found = {"folder": sweep.out, "page": page, "results": results.to_frame().to_dict("records")}
     answer(f"{results}\nThe map and every study's page: {page}", found)
 

@@ -28,6 +28,10 @@ class InputError(ValueError):
         self.where, self.found, self.fix = where, found, fix
         super().__init__(printable(f"{where}: {found}. {fix}", lines=True))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, str, str]]:
+        """From one process to another."""
+        return type(self), (self.where, self.found, self.fix)
+
 
 class DamagedError(InputError):
     """A stored file that is not what was written: cut short, changed, empty or missing."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mrinterp.adapters._like_lengths import LikeLengths, blocks_of
@@ -14,7 +19,19 @@ from mrinterp.core.shown import progress
 from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.models._cut import CutNetwork, CutReading
 
-__all__ = ["SCAN_STREAM", "SHARD_BLOCKS", "Project", "raw_reading", "read_runs", "sharded", "sharded_groups"]
+__all__ = [
+    "ASKED",
+    "ELSEWHERE",
+    "SCAN_STREAM",
+    "SHARD_BLOCKS",
+    "Project",
+    "ShardsMade",
+    "raw_reading",
+    "read_runs",
+    "sharded",
+    "sharded_groups",
+    "torch_threads",
+]
 
 SHARD_BLOCKS = 16
 """Canonical blocks per shard: an interrupted run loses at most the shard that it was working on."""
@@ -23,6 +40,29 @@ SCAN_STREAM = 1
 """Stream of a sampled outcome's draws in the scan; knockouts have their own."""
 
 Rows = NDArray[np.int_]
+
+
+class ShardsMade(Exception):  # noqa: N818  no error: the way back from shards that another process asked for
+    """The shards that were asked for are there."""
+
+
+ELSEWHERE: ContextVar[Callable[[Path, list[int]], None] | None] = ContextVar("elsewhere", default=None)
+"""Has the missing shards of a folder made by other processes, for a step that these can carry out too."""
+
+ASKED: ContextVar[tuple[Path, list[int]] | None] = ContextVar("asked", default=None)
+"""The shards that this process makes for another one: no others, and nothing beyond them."""
+
+
+@contextmanager
+def torch_threads(count: int | None) -> Iterator[int]:
+    """For the block, passes of the network on so many threads (None: as they are); gives the number."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+
 
 Project = Callable[[CutReading], dict[str, NDArray]]
 """Turns a block's reading into the arrays to keep, one row per run."""
@@ -120,23 +160,41 @@ def _shards(
     grid: Sequence[Rows], work: Callable[[Rows], dict[str, NDArray]], folder: Path | None, what: str
 ) -> Iterator[tuple[Rows, dict[str, NDArray]]]:
     """Rows and arrays of one shard after the other, read where it is finished."""
-    with progress(sum(map(len, grid)), what, "run") as bar:
-        for s, start in enumerate(range(0, len(grid), SHARD_BLOCKS)):
-            blocks = grid[start : start + SHARD_BLOCKS]
-            rows = np.concatenate(blocks)
-            path = None if folder is None else folder / f"shard-{s:05d}.npz"
+    parts = [grid[start : start + SHARD_BLOCKS] for start in range(0, len(grid), SHARD_BLOCKS)]
+    numbers = list(range(len(parts)))
+    asked, elsewhere = ASKED.get(), ELSEWHERE.get()
+    if asked is not None and folder == asked[0]:
+        numbers = asked[1]
+    elif folder is not None and elsewhere is not None:
+        missing = [s for s in numbers if not _place(folder, s).exists()]
+        if len(missing) > 1:
+            elsewhere(folder, missing)
+    with progress(sum(len(b) for s in numbers for b in parts[s]), what, "run") as bar:
+        for s in numbers:
+            rows = np.concatenate(parts[s])
+            path = None if folder is None else _place(folder, s)
             if path is not None and path.exists():
                 bar.update(len(rows))
                 yield rows, read_arrays(path)
                 continue
             found = []
-            for block in blocks:
+            for block in parts[s]:
                 found.append(work(block))
                 bar.update(len(block))
             joined = {k: np.concatenate([x[k] for x in found]) for k in found[0]}
-            if path is not None:
+            if path is not None and asked is not None:  # another worker may be writing the same
+                own = path.with_name(f".{uuid.uuid4().hex}.npz")
+                write_arrays(own, joined)
+                os.replace(own, path)
+            elif path is not None:
                 write_arrays(path, joined)
             yield rows, joined
+    if asked is not None and folder == asked[0]:
+        raise ShardsMade
+
+
+def _place(folder: Path, number: int) -> Path:
+    return folder / f"shard-{number:05d}.npz"
 
 
 def read_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from mrinterp.stats.scan.block_scan import Scanner
 from mrinterp.stats.scan.dose_side import DoseSide, Within, dose_side
 from mrinterp.stats.tests.tails import neglog10p_t
 
-__all__ = ["calibration"]
+__all__ = ["calibration", "one_draw"]
 
 Array = NDArray[np.float64]
 
@@ -29,15 +30,16 @@ def calibration(
     inputs: ScanInputs,
     side: DoseSide,
     how: Within,
-    family: NDArray[np.int64],
     settings: dict[str, Any],
+    drawn: Callable[[NDArray[Any], Array, list[NDArray[np.int32]]], list[tuple[Array, float]]],
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
     """Fields of `FeatureScan` that say how far p-values can be trusted.
 
     Doses are permuted among the runs of a prompt (and kind), all instruments alike, so that their correlation stays;
-    features are those drawn at random. Nothing acts then, whatever features do among themselves.
+    features are those drawn at random. Nothing acts then, whatever features do among themselves. ``drawn`` gives
+    `one_draw` of every permutation, for these features (N, S) and at these levels (Q,).
     """
     rng = np.random.default_rng(seed)
     F = inputs.features.shape[1]
@@ -47,26 +49,21 @@ def calibration(
     with threadpool_limits(1, user_api="blas"):
         t = _scores(side, x, settings)
         p = neglog10p_t(t, side.dof[:, None])
-        level = 1.0 - np.logspace(0.0, -np.log10(max(np.isfinite(p[real]).sum(), 10)), QUANTILES)
-        expected = -np.log10(1.0 - level)
-        inflation = np.full(side.instruments, np.nan)
-        inflation[real] = [_inflation(p[k]) for k in real]
-        lines, null = [], []
-        exchangeable = len(how.starts) > 1 and int(np.diff(how.starts).max()) > 1
-        for _ in range(draws if exchangeable else 0):
-            doses = inputs.doses.copy()
-            order = np.lexsort(
-                (rng.random(len(how.rows)), np.repeat(np.arange(len(how.starts) - 1), np.diff(how.starts)))
-            )
-            doses[how.rows] = inputs.doses[how.rows[order]]
-            one = dose_side(doses, how, family, settings["errors"], settings["joint"])
-            own = neglog10p_t(_scores(one, x, settings), one.dof[:, None])
-            lines.append(_quantiles(own[real], level))
-            null.append(np.nanmean([_inflation(own[k]) for k in real]))
+    level = 1.0 - np.logspace(0.0, -np.log10(max(np.isfinite(p[real]).sum(), 10)), QUANTILES)
+    inflation = np.full(side.instruments, np.nan)
+    inflation[real] = [_inflation(p[k]) for k in real]
+    exchangeable = len(how.starts) > 1 and int(np.diff(how.starts).max()) > 1
+    group = np.repeat(np.arange(len(how.starts) - 1), np.diff(how.starts))
+    orders = [
+        np.lexsort((rng.random(len(how.rows)), group)).astype(np.int32)
+        for _ in range(draws if exchangeable else 0)
+    ]
+    made = drawn(x, level, orders)
+    lines, null = [line for line, _ in made], [one for _, one in made]
     nothing = np.full(QUANTILES, np.nan)
     low, mid, high = np.quantile(lines, [0.025, 0.5, 0.975], axis=0) if lines else (nothing,) * 3
     return {
-        "expected": expected,
+        "expected": -np.log10(1.0 - level),
         "observed": _quantiles(p[real], level),
         "permuted": mid,
         "permuted_lower": low,
@@ -78,6 +75,25 @@ def calibration(
         else float("nan"),
         "sampled": len(which),
     }
+
+
+def one_draw(
+    inputs: ScanInputs,
+    how: Within,
+    family: NDArray[np.int64],
+    settings: dict[str, Any],
+    real: NDArray[np.int_],
+    x: NDArray[Any],
+    level: Array,
+    order: NDArray[np.int32],
+) -> tuple[Array, float]:
+    """Quantiles of -log10 p at ``level`` and the mean inflation of instruments that are real, doses in another order (n,)."""
+    doses = inputs.doses.copy()
+    doses[how.rows] = inputs.doses[how.rows[order]]
+    with threadpool_limits(1, user_api="blas"):
+        side = dose_side(doses, how, family, settings["errors"], settings["joint"])
+        own = neglog10p_t(_scores(side, x, settings), side.dof[:, None])
+    return _quantiles(own[real], level), float(np.nanmean([_inflation(own[k]) for k in real]))
 
 
 def _scores(side: DoseSide, x: NDArray[Any], settings: dict[str, Any]) -> Array:

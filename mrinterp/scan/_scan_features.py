@@ -3,44 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from threadpoolctl import threadpool_limits
+from numpy.typing import ArrayLike
 
 from mrinterp.core.checks import checked_choice, checked_count, checked_fraction, checked_seed
-from mrinterp.core.errors import InputError
-from mrinterp.core.shown import progress
 from mrinterp.results._scan.feature_scan import FeatureScan
-from mrinterp.scan._marginal import dose_correlation
+from mrinterp.scan._cluster import opened_workers
 from mrinterp.scan._scan_calibration import calibration
-from mrinterp.scan._scan_folder import ScanFolder, begun, write_shard
-from mrinterp.scan._scan_inputs import ScanInputs, checked_inputs, side_of
-from mrinterp.stats.loops.row_threads import by_rows
-from mrinterp.stats.scan.block_scan import Scanned, Scanner
-from mrinterp.stats.scan.dose_side import DoseSide
-from mrinterp.stats.scan.sparse_scan import SparseScanner
-from mrinterp.stats.tests.tails import neglog10p_t
+from mrinterp.scan._scan_inputs import checked_inputs
+from mrinterp.scan._scan_job import BLOCK, ScanJob, shard_features
+from mrinterp.scan._scan_workers import carried_out, draws_of, shards_of
 
 __all__ = ["scan_features", "scan_memory"]
-
-Array = NDArray[np.float64]
-
-BLOCK, SPARSE_BLOCK = 256, 2048
-"""Features that are multiplied at once: their changes and sums stay in the processor's cache."""
-
-SHARD_NUMBERS = 1 << 25
-"""Numbers in one shard (128 MB in single precision)."""
-
-LISTED = 1000
-"""Strongest pairs that the result lists; all kept ones are in the folder."""
-
-LARGEST_LD = 4096
-"""Instruments up to which the correlation of their doses is stored."""
 
 
 def scan_features(
@@ -67,6 +45,8 @@ def scan_features(
     feature_names: Sequence[str] | None = None,
     outcome_names: Sequence[str] | None = None,
     placebo: Sequence[str] = (),
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> FeatureScan:
     """Effect of J instruments on up to millions of features, within prompts, stored as it is computed.
 
@@ -77,8 +57,9 @@ def scan_features(
     doses : array_like (N, J)
         Dose of every instrument in every run.
     features : array_like, memory map, sparse matrix or path
-        (N, F) values: ``.npy`` is memory-mapped, ``.npz`` is read by `scipy.sparse.load_npz`. Sparse features cost work by
-        their entries.
+        (N, F) values: ``.npy`` is memory-mapped, ``.npz`` is read by `scipy.sparse.load_npz`. A folder holds ``.npy`` of
+        some runs each, in the order of their names, or sparse columns: ``data.npy, indices.npy, indptr.npy, rows.npy``,
+        all memory-mapped. Sparse features cost work by their entries.
     outcomes : array_like (N, O) or (N,)
     prompt, family : array_like (N,)
         Which prompt a run was made from, and its family, the cluster of errors.
@@ -108,6 +89,10 @@ def scan_features(
         Names; by default ``z0``, ``x0`` and ``y0`` and so on.
     placebo : sequence of str
         Instruments that edit nothing.
+    workers : int, optional
+        Processes of this machine that share the work; features must then lie in a file. By default this process.
+    scheduler : str, optional
+        Address of a scheduler of dask, such as ``tcp://10.0.0.1:8786``, whose workers share the work instead.
 
     Returns
     -------
@@ -169,10 +154,13 @@ def scan_features(
         "with_outcomes": bool(with_outcomes),
         "device": device or "cpu",
     }
-    job = _Job(inputs, settings)
+    job = ScanJob(inputs, settings)
     scan = job.begun(Path(folder))
-    job.run(scan)
-    found = job.found(scan, draws, seed)
+    with opened_workers(workers, scheduler) as given, carried_out(job, scan, features, given):
+        at = (job, scan, features, given)
+        shards = shards_of(*at)
+        check = calibration(inputs, job.side, job.how, settings, partial(draws_of, *at), draws, seed)
+    found = job.found(scan, shards, check, draws, seed)
     if not (scan.folder / "summary").exists():
         found.save(scan.folder / "summary")
     return found
@@ -200,208 +188,3 @@ def scan_memory(rows: int, instruments: int, features: int, outcomes: int = 1, t
     block = 4.0 * BLOCK * (rows + instruments * (6 + outcomes) + 4 * min(instruments, 256))
     shard = 4.0 * shard_features(instruments, features, outcomes) * instruments * (2 + outcomes)
     return doses + threads * block + shard
-
-
-def shard_features(instruments: int, features: int, outcomes: int) -> int:
-    """Features in one shard, a multiple of the block."""
-    fit = SHARD_NUMBERS // max(instruments * (2 + outcomes), 1) // SPARSE_BLOCK * SPARSE_BLOCK
-    return max(min(max(fit, BLOCK), -(-features // BLOCK) * BLOCK), 1)
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    """One scan: inputs and settings, ready to run."""
-
-    inputs: ScanInputs
-    settings: dict[str, Any]
-
-    def __post_init__(self) -> None:
-        s, inputs = self.settings, self.inputs
-        side, outcomes, how, family = side_of(inputs, s["errors"], s["joint"], s["paired"])
-        object.__setattr__(self, "side", side)
-        object.__setattr__(self, "outcomes", outcomes)
-        object.__setattr__(self, "how", how)
-        object.__setattr__(self, "family", family)
-        scanner = Scanner(side, outcomes if s["with_outcomes"] else None, s["precision"])
-        if s["device"] != "cpu":
-            from mrinterp.scan._torch_products import TorchProducts
-
-            scanner.products = TorchProducts(scanner, s["device"])
-        object.__setattr__(self, "scanner", scanner)
-
-    side: DoseSide = None  # type: ignore[assignment]
-    outcomes: Any = None
-    how: Any = None
-    family: Any = None
-    scanner: Scanner = None  # type: ignore[assignment]
-
-    def begun(self, folder: Path) -> ScanFolder:
-        """The folder, with what all shards share."""
-        inputs, side = self.inputs, self.side
-        F, O = inputs.features.shape[1], inputs.outcomes.shape[1]
-        size = shard_features(side.instruments, F, O if self.settings["with_outcomes"] else 0)
-        plan = {**self.settings, "inputs": inputs.digests(), "shard_features": size}
-        own = Scanner(side, self.outcomes, "float64").block(np.ascontiguousarray(inputs.outcomes), 0, O)
-        held = {"beta": own.beta.T, "se": own.se.T, "cov": own.cov.transpose(1, 2, 0), "dof": side.dof}
-        if side.instruments <= LARGEST_LD:
-            held["ld"] = dose_correlation(side.z)
-        sizes = {
-            "features": F,
-            "shards": -(-F // size),
-            "shard_features": size,
-            "families": side.families,
-            "runs": len(side.place),
-            "outcome_names": list(inputs.outcome_names),
-        }
-        return begun(folder, plan, sizes, inputs.instruments, inputs.feature_names, held)
-
-    def run(self, scan: ScanFolder) -> None:
-        """All shards that are not there yet; those that are, are checked."""
-        size, F = scan.header["shard_features"], scan.header["features"]
-        with threadpool_limits(1, user_api="blas"), progress(scan.header["shards"], "scan", "shard") as bar:
-            for number in range(scan.header["shards"]):
-                if (scan.folder / f"shard-{number:05d}").exists():
-                    scan.shard(number)
-                else:
-                    first, last = number * size, min((number + 1) * size, F)
-                    write_shard(scan, number, first, last, self.shard(first, last))
-                bar.update()
-
-    def shard(self, first: int, last: int) -> dict[str, NDArray[Any]]:
-        """Arrays of one shard: its blocks on several threads, each block's numbers its own."""
-        side, features = self.side, self.inputs.features
-        if features.sparse:
-            scanner: Any = SparseScanner(self.scanner, features.shape[0], again=True)
-            part = features.values[:, first:last]
-            size = SPARSE_BLOCK
-        else:
-            scanner, part, size = self.scanner, features, BLOCK
-        edges = [*range(first, last, size), last]
-        critical = self._critical() if self.settings["threshold"] else None
-        keep = _Kept(side, last - first, len(self.scanner.outcome_mass), critical, self._real())
-
-        def work(a: int, z: int) -> None:
-            for i in range(a, z):
-                at, to = edges[i] - first, edges[i + 1] - first
-                if features.sparse:
-                    keep.take(i, at, scanner.block(part, at, to))
-                else:
-                    keep.take(i, at, scanner.block(part.dense(edges[i], edges[i + 1]), 0, to - at))
-
-        try:
-            by_rows(work, len(edges) - 1)
-        except ValueError as e:
-            if isinstance(e, InputError):
-                raise
-            fix = "Values must be finite; drop the run or mend its source"
-            raise InputError(
-                "features", f"a value that is not finite among columns {first} to {last - 1}", fix
-            ) from e
-        return keep.arrays(first)
-
-    def _critical(self) -> Array:
-        """|t| (J,) beyond which a pair is kept."""
-        from scipy import stats
-
-        p = 10.0 ** -self.settings["threshold"]
-        return np.asarray(stats.t.isf(p / 2.0, np.maximum(self.side.dof, 1.0)))
-
-    def _real(self) -> NDArray[np.bool_]:
-        """Instruments that count for the strength of a feature."""
-        return ~self.inputs.instruments["placebo"].to_numpy(bool) & (self.side.total > 0)
-
-    def found(self, scan: ScanFolder, draws: int, seed: int) -> FeatureScan:
-        """The result: strongest pairs of all shards, and the calibration on some features."""
-        pairs, kept, changed = strongest(scan, self.side.dof)
-        check = calibration(self.inputs, self.side, self.how, self.family, self.settings, draws, seed)
-        return FeatureScan(
-            instruments=tuple(self.inputs.instruments["instrument"]),
-            outcomes=self.inputs.outcome_names,
-            pairs=pairs,
-            features=scan.header["features"],
-            changed=changed,
-            kept=kept,
-            threshold=self.settings["threshold"],
-            draws=draws,
-            families=self.side.families,
-            runs=len(self.side.place),
-            errors=self.settings["errors"] + (", joint" if self.settings["joint"] else ""),
-            folder=str(scan.folder),
-            meta={"seed": seed, "precision": self.settings["precision"], "device": self.settings["device"]},
-            **check,
-        )
-
-
-class _Kept:
-    """What is kept of the blocks of one shard, whichever thread brings it."""
-
-    def __init__(
-        self, side: DoseSide, B: int, O: int, critical: Array | None, real: NDArray[np.bool_]
-    ) -> None:
-        K = side.instruments
-        self.critical, self.real = critical, real
-        self.strength = np.empty(B, np.float32)
-        self.some: dict[int, tuple[NDArray[Any], ...]] = {}
-        if critical is None:
-            # In this order a block of dense features is written without being turned around.
-            self.beta, self.se = (np.empty((K, B), np.float32) for _ in range(2))
-            self.cov = np.empty((O, K, B), np.float32)
-
-    def take(self, number: int, at: int, block: Scanned) -> None:
-        """Results of one block, whose first feature is the shard's number ``at``."""
-        from mrinterp.stats.scan.block_loops import mean_squares
-
-        to = at + block.beta.shape[1]
-        mean_squares(block.beta, block.se, self.real, self.strength[at:to])
-        if self.critical is None:
-            self.beta[:, at:to], self.se[:, at:to], self.cov[:, :, at:to] = block.beta, block.se, block.cov
-            return
-        far = np.abs(block.beta) >= self.critical[:, None].astype(block.se.dtype) * block.se
-        far &= block.se > 0
-        b, k = np.nonzero(far.T)
-        self.some[number] = (at + b, k, block.beta[k, b], block.se[k, b], block.cov[:, k, b])
-
-    def arrays(self, first: int) -> dict[str, NDArray[Any]]:
-        """The shard's arrays."""
-        if self.critical is None:
-            held = {"beta": self.beta.T, "se": self.se.T, "outcome_cov": self.cov.transpose(0, 2, 1)}
-            return held | {"strength": self.strength}
-        parts = [self.some[i] for i in sorted(self.some)]
-        b, k, beta, se = (np.concatenate([p[i] for p in parts]) for i in range(4))
-        return {
-            "feature": (first + b).astype(np.int64),
-            "instrument": k.astype(np.int32),
-            "beta": beta.astype(np.float32),
-            "se": se.astype(np.float32),
-            "outcome_cov": np.concatenate([p[4] for p in parts], axis=1).astype(np.float32),
-            "strength": self.strength,
-        }
-
-
-def strongest(scan: ScanFolder, dof: Array) -> tuple[pd.DataFrame, int, int]:
-    """The pairs with the smallest p over all shards, how many were kept, and how many features change."""
-    tables, kept, changed = [], 0, 0
-    names, instruments = np.array(scan.feature_names, dtype=object), scan.instruments["instrument"].to_numpy()
-    for shard in scan.shards():
-        a = shard.arrays
-        changed += int(np.isfinite(a["strength"]).sum())
-        beta, se = a["beta"], a["se"]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            t = np.abs(np.asarray(beta) / np.asarray(se)).ravel(order="K")
-        t[~np.isfinite(t)] = -1.0
-        kept += int((t >= 0).sum()) if "feature" not in a else len(t)
-        top = np.argpartition(t, -LISTED)[-LISTED:] if len(t) > LISTED else np.arange(len(t))
-        top = top[t[top] >= 0]
-        if "feature" in a:
-            b, k = a["feature"][top], a["instrument"][top]
-            values = (beta[top], se[top])
-        else:
-            turned = not beta.flags.c_contiguous
-            k, b = np.unravel_index(top, beta.T.shape) if turned else np.unravel_index(top, beta.shape)[::-1]
-            values = (beta[b, k], se[b, k])
-            b = b + shard.first
-        frame = {"feature": names[b], "instrument": instruments[k]}
-        frame |= {"beta": np.asarray(values[0], float), "se": np.asarray(values[1], float)}
-        tables.append(pd.DataFrame(frame).assign(neglog10p=neglog10p_t(t[top], dof[k])))
-    whole = pd.concat(tables, ignore_index=True).sort_values("neglog10p", ascending=False, kind="stable")
-    return whole.head(LISTED).reset_index(drop=True), kept, changed

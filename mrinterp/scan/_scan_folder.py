@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +35,8 @@ __all__ = ["ScanFolder", "begun", "write_shard"]
 
 HEADER = "scan.json"
 KIND = "scan"
+PARTS = ".parts"
+"""Folder of a scan in which workers write their shards before these are moved into place."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,6 +119,12 @@ class ScanFolder(Shown):
         if path.exists():
             return [str(n) for n in read_table(path)["feature"]]
         return [f"x{i}" for i in range(self.header["features"])]
+
+    def names_of(self, which: NDArray[np.int_]) -> NDArray[Any]:
+        """Names of some features; only these are made where features are numbered."""
+        if (self.folder / "features.parquet").exists():
+            return np.array(self.feature_names, dtype=object)[which]
+        return np.array([f"x{i}" for i in which], dtype=object)
 
     @property
     def finished(self) -> int:
@@ -304,11 +315,17 @@ def _difference(key: str, before: Any, now: Any) -> str:
 
 
 def write_shard(
-    scan: ScanFolder, number: int, first: int, last: int, arrays: dict[str, NDArray[Any]]
+    scan: ScanFolder,
+    number: int,
+    first: int,
+    last: int,
+    arrays: dict[str, NDArray[Any]],
+    apart: bool = False,
 ) -> None:
-    """Store one shard, whole or not at all."""
+    """Store one shard, whole or not at all; ``apart``: another process may be writing the same."""
     place = scan.folder / f"shard-{number:05d}"
-    with whole_folder(place) as partial:
+    own = scan.folder / PARTS / uuid.uuid4().hex / place.name if apart else place
+    with whole_folder(own) as partial:
         for name, value in arrays.items():
             np.save(partial / f"{name}.npy", value)
         header = {
@@ -321,3 +338,6 @@ def write_shard(
             "arrays": sorted(arrays),
         }
         write_json(partial / "shard.json", header)
+    if apart:
+        with suppress(OSError):  # the other one was faster: its bytes are the same
+            os.rename(own, place)

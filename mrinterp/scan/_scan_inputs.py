@@ -68,6 +68,24 @@ class Features:
         return h.hexdigest()
 
 
+class RowParts:
+    """Memory-mapped arrays of some runs each, read as one array (N, F): no process holds more than it asks for."""
+
+    def __init__(self, parts: list[NDArray[Any]]) -> None:
+        self.parts = parts
+        self.ends = np.cumsum([len(p) for p in parts])
+        self.shape = (int(self.ends[-1]), int(parts[0].shape[1]))
+        self.dtype = parts[0].dtype
+        self.ndim = 2
+
+    def __getitem__(self, at: Any) -> NDArray[Any]:
+        """One row, or all rows of some columns."""
+        if not isinstance(at, tuple):
+            part = int(np.searchsorted(self.ends, at, side="right"))
+            return np.asarray(self.parts[part][at - self.ends[part]])
+        return np.concatenate([p[at] for p in self.parts])
+
+
 @dataclass(frozen=True, eq=False)
 class ScanInputs:
     """Checked inputs of a scan, names and all."""
@@ -101,6 +119,9 @@ class ScanInputs:
 def opened_features(features: Any) -> Features:
     """Dense or sparse features, or a file of them: ``.npy`` is memory-mapped, ``.npz`` is scipy's of a sparse matrix.
 
+    A folder holds either arrays ``.npy`` of some runs each, in the order of their names, or a sparse matrix in the three
+    arrays of its columns, ``data.npy, indices.npy, indptr.npy`` (and its number of runs in ``rows.npy``).
+
     Raises
     ------
     InputError
@@ -109,13 +130,17 @@ def opened_features(features: Any) -> Features:
     if isinstance(features, str | Path):
         path = Path(features)
         try:
+            if path.is_dir():
+                return _folder(path)
             if path.suffix == ".npz":
                 features = sparse.load_npz(path)
             elif path.suffix == ".npy":
                 features = np.load(path, mmap_mode="r")
             else:
                 raise InputError(
-                    str(path), "no array of features", "Give .npy, or .npz of scipy.sparse.save_npz"
+                    str(path),
+                    "no array of features",
+                    "Give .npy, .npz of scipy.sparse.save_npz, or a folder of .npy",
                 )
         except (OSError, ValueError) as e:
             if isinstance(e, InputError):
@@ -134,6 +159,29 @@ def opened_features(features: Any) -> Features:
     if features.ndim != 2:
         raise InputError("features", f"{features.ndim} dimensions", "Give a matrix, runs on rows")
     return Features(features, False)
+
+
+SPARSE_FILES = ("data", "indices", "indptr", "rows")
+
+
+def _folder(path: Path) -> Features:
+    """A folder of features, all of it memory-mapped."""
+    found = sorted(path.glob("*.npy"))
+    if not found:
+        raise InputError(str(path), "holds no .npy file", "Give arrays of some runs each, or sparse columns")
+    if {p.stem for p in found} == set(SPARSE_FILES):
+        data, indices, indptr, rows = (np.load(path / f"{n}.npy", mmap_mode="r") for n in SPARSE_FILES)
+        if len(data) != len(indices) or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
+            sizes = f"{len(data)} values, {len(indices)} rows, columns that end at {indptr[-1]}"
+            raise InputError(str(path), sizes, "Write data, indices and indptr of one scipy.sparse.csc_array")
+        shape = (int(rows), len(indptr) - 1)
+        return Features(sparse.csc_array((data, indices, indptr), shape=shape, copy=False), True)
+    parts = [np.load(p, mmap_mode="r") for p in found]
+    for one, held in zip(found, parts, strict=True):
+        if held.ndim != 2 or held.shape[1] != parts[0].shape[1] or held.dtype != parts[0].dtype:
+            fix = f"Give every part the same features: {found[0].name} has {parts[0].shape[1:]} {parts[0].dtype}"
+            raise InputError(str(one), f"shape {held.shape}, {held.dtype}", fix)
+    return Features(RowParts(parts), False)
 
 
 def checked_inputs(

@@ -381,3 +381,15 @@ class Findings(Steps):
         controls = knockout_control_checks(found, self.knockouts["contrast"], self.rope, self.against_random)
         held = claim_checks(self.results, self.agreement)
         return [*mr_control_checks(found), *controls, *held, *rank_checks(self.rank_path)]
+
+    def _draw(self) -> None:
+        from mrinterp.report.figures import write_figures
+
+        write_figures(self, self.folder.place("figures"))
+
+    def _write_page(self) -> None:
+        from mrinterp.report.page import write_page
+        from mrinterp.report.twin.files import write_twin
+
+        write_page(self, self.folder.place("report.html"))
+        write_twin(self, self.folder.place("report"))

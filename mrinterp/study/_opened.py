@@ -14,6 +14,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.named_code import check_agreed, named_code
 from mrinterp.core.plan import Plan
 from mrinterp.core.run_folder import RunFolder
+from mrinterp.scan._cluster import Workers
 
 if TYPE_CHECKING:
     from mrinterp.models._cut import CutNetwork
@@ -47,6 +48,7 @@ class Opened(ABC):
         self.plan, self.source, self.out = plan, Path(source), Path(out)
         self.allow_code, self.given = allow_code, given
         self.folder = RunFolder(self.out)
+        self.workers = Workers()
         self._memory: dict[str, Any] = {}
 
     def _remembered(self, name: str, make: Callable[[], T]) -> T:

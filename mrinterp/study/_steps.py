@@ -31,6 +31,7 @@ from mrinterp.results._estimates import Estimates
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.results._negative_controls import NegativeControls
+from mrinterp.study._helped import shared
 from mrinterp.study._opened import Opened
 
 __all__ = ["Steps"]
@@ -190,7 +191,8 @@ class Steps(Opened):
         def run() -> dict[str, KnockoutEffects]:
             room, basis, levels = self.folder.knockout_room(), self._learn_basis(), self._learn_levels()
             design, rows = self._make_design(), self._knocked_out()
-            return study_knockouts(self.plan, lambda: self._network, design, basis, levels, rows, room)
+            with shared(self, "_run_knockouts"):
+                return study_knockouts(self.plan, lambda: self._network, design, basis, levels, rows, room)
 
         return self._remembered("knockouts", run)
 
@@ -255,7 +257,9 @@ class Steps(Opened):
 
         def scan() -> Panel:
             work = self.folder.work / split
-            return scan_panel(self._network, self._make_design(), self._learn_basis(), split, work)
+            design, basis = self._make_design(), self._learn_basis()
+            with shared(self, "_scan", split):
+                return scan_panel(self._network, design, basis, split, work)
 
         return self._remembered(split, lambda: self.folder.kept(f"panel/{split}", Panel.load, scan))
 

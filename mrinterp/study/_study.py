@@ -19,6 +19,7 @@ from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study._findings import Findings
+from mrinterp.study._helped import helped
 from mrinterp.study._stages import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -229,8 +230,15 @@ class Study(Findings):
 
     # -- carrying it out ---------------------------------------------------------------------------
 
-    def run(self) -> Study:
+    def run(self, workers: int | None = None, scheduler: str | None = None) -> Study:
         """Carry out every stage that is not done yet, and return the study.
+
+        Parameters
+        ----------
+        workers : int, optional
+            Processes of this machine that share the passes of knockouts and scans; by default this one makes them.
+        scheduler : str, optional
+            Address of a scheduler of dask, such as ``tcp://10.0.0.1:8786``, whose workers share them instead.
 
         Returns
         -------
@@ -243,7 +251,7 @@ class Study(Findings):
             For a folder of another plan or network, or one that another process runs in; input that cannot be used.
             What is finished by then is kept, and the message says how to go on.
         """
-        with self._begun():
+        with self._begun(), helped(self, workers, scheduler):
             self._carry_out(STAGES)
             self.folder.finish()
         return self
@@ -281,18 +289,6 @@ class Study(Findings):
         if not self.folder.finished:
             names = [stage.name for stage in STAGES]
             self._carry_out(STAGES[: names.index(name) + 1])
-
-    def _draw(self) -> None:
-        from mrinterp.report.figures import write_figures
-
-        write_figures(self, self.folder.place("figures"))
-
-    def _write_page(self) -> None:
-        from mrinterp.report.page import write_page
-        from mrinterp.report.twin.files import write_twin
-
-        write_page(self, self.folder.place("report.html"))
-        write_twin(self, self.folder.place("report"))
 
     # -- beyond the plan ---------------------------------------------------------------------------
 

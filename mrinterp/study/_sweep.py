@@ -270,8 +270,13 @@ class Sweep:
 
     # -- carrying it out ---------------------------------------------------------------------------
 
-    def run(self) -> Sweep:
+    def run(self, workers: int | None = None, scheduler: str | None = None) -> Sweep:
         """Carry out every study that is not finished, and write the table, the map and the page of all.
+
+        Parameters
+        ----------
+        workers, scheduler : optional
+            As of `Study.run`, for one study after the other.
 
         Returns
         -------
@@ -289,7 +294,7 @@ class Sweep:
             for member in bar:
                 bar.set_postfix_str(member.name)
                 try:
-                    self.study(member.name).run()
+                    self.study(member.name).run(workers, scheduler)
                 except InputError as e:
                     refused[member.name] = str(e)
                 self._studies.pop(member.name, None)  # the network of one study at a time

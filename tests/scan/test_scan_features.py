@@ -12,7 +12,7 @@ from scipy import sparse
 
 import mrinterp
 from mrinterp.core.errors import DamagedError, InputError
-from mrinterp.scan import ScanFolder, _scan_features, scan_features, scan_memory
+from mrinterp.scan import ScanFolder, _scan_job, scan_features, scan_memory
 from mrinterp.scan._torch_products import TorchProducts
 from mrinterp.stats.scan.block_scan import Scanner
 from mrinterp.stats.scan.dose_side import dose_side, within
@@ -31,8 +31,8 @@ def given(F: int = 700, n: int = 320, J: int = 6, seed: int = 0) -> dict[str, An
 
 @pytest.fixture(autouse=True)
 def _several_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_scan_features, "SHARD_NUMBERS", 256 * 6 * 3)
-    monkeypatch.setattr(_scan_features, "SPARSE_BLOCK", 256)
+    monkeypatch.setattr(_scan_job, "SHARD_NUMBERS", 256 * 6 * 3)
+    monkeypatch.setattr(_scan_job, "SPARSE_BLOCK", 256)
 
 
 def test_effects_are_those_of_the_marginal_scan_and_go_on_to_mr(tmp_path: Path) -> None:
@@ -100,14 +100,14 @@ def test_an_interrupted_scan_goes_on_with_the_same_bytes(
 ) -> None:
     g = given()
     scan_features(tmp_path / "whole", **g, draws=3)
-    write, seen = _scan_features.write_shard, []
+    write, seen = _scan_job.write_shard, []
 
     def interrupted(scan: Any, number: int, *more: Any) -> None:
         if number == 1:
             raise KeyboardInterrupt
         write(scan, number, *more)
 
-    monkeypatch.setattr(_scan_features, "write_shard", interrupted)
+    monkeypatch.setattr(_scan_job, "write_shard", interrupted)
     with pytest.raises(KeyboardInterrupt):
         scan_features(tmp_path / "a", **g, draws=3)
     half = ScanFolder.open(tmp_path / "a")
@@ -115,9 +115,7 @@ def test_an_interrupted_scan_goes_on_with_the_same_bytes(
     assert half.summary_statistics(["x0"]).beta.shape == (2, 6)
     with pytest.raises(InputError, match="not scanned yet"):
         half.summary_statistics(["x600"])
-    monkeypatch.setattr(
-        _scan_features, "write_shard", lambda s, n, *more: (seen.append(n), write(s, n, *more))
-    )
+    monkeypatch.setattr(_scan_job, "write_shard", lambda s, n, *more: (seen.append(n), write(s, n, *more)))
     scan_features(tmp_path / "a", **g, draws=3)
     assert seen == [1, 2]
     for path in sorted((tmp_path / "whole").rglob("*.npy")):
