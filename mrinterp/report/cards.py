@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
-from mrinterp.report.packed import shown_text
+from mrinterp.report.packed import json_numbers, shown_text
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._claims import CARD_ITEMS, GRADES, Claims, points_in_words
 from mrinterp.results._contrast_levels import NATURAL_SD
@@ -130,8 +130,8 @@ class Cards:
         classes = one.classes[["token_class", "mean", "sd", "share_active"]].to_dict("split")["data"]
         found: dict[str, Any] = {
             **ends,
-            "tokens": [[shown_text(t, 80), *_plain(more)] for t, *more in tokens],
-            "classes": [[shown_text(c, 80), *_plain(more)] for c, *more in classes],
+            "tokens": [[shown_text(t, 80), *json_numbers(more)] for t, *more in tokens],
+            "classes": [[shown_text(c, 80), *json_numbers(more)] for c, *more in classes],
             "mean": one.mean,
             "sd": one.sd,
             "active": one.share_active,
@@ -182,7 +182,7 @@ class Cards:
                         [
                             kind,
                             shown_text(names[j], 80),
-                            *_plain([beta[j], beta[j] - half[j], beta[j] + half[j], z[j]]),
+                            *json_numbers([beta[j], beta[j] - half[j], beta[j] + half[j], z[j]]),
                         ]
                     )
         return sorted(rows, key=lambda r: -abs(float(r[-1] or 0)))[:INSTRUMENTS]
@@ -201,7 +201,7 @@ class Cards:
 
     def _ladder(self, row: Mapping[Any, Any]) -> list[list[Any]]:
         return [
-            [words, *_plain([row[name], row[f"{name}_lower"], row[f"{name}_upper"]]), kind]
+            [words, *json_numbers([row[name], row[f"{name}_lower"], row[f"{name}_upper"]]), kind]
             for name, words, kind in self.rungs
         ]
 
@@ -216,7 +216,7 @@ class Cards:
         for k, kind in enumerate(made.kinds):
             flag = str(made.flags[k, f])
             words = "; ".join(w for w in (said.get(kind, ""), shown_text(flag, 200)) if w)
-            numbers = _plain([made.effect[k, f, o], lower[k, f, o], upper[k, f, o]])
+            numbers = json_numbers([made.effect[k, f, o], lower[k, f, o], upper[k, f, o]])
             rows.append([kind, *numbers, "flagged" if flag else "", words])
         return {"kinds": rows}
 
@@ -225,7 +225,7 @@ class Cards:
         if held is None or feature not in held.features or outcome not in held.outcomes:
             return {}
         one = held[feature, outcome]
-        rows = [["all that it shows", *_plain([one.total, np.nan, np.nan]), "", ""]]
+        rows = [["all that it shows", *json_numbers([one.total, np.nan, np.nan]), "", ""]]
         for r in one.table.head(PARTS).to_dict("records"):
             source = str(r["source"])
             words = {"own": "its own", "left": "left unexplained"}.get(
@@ -235,7 +235,7 @@ class Cards:
             rows.append(
                 [
                     shown_text(words, 80),
-                    *_plain([r["effect"], r["ci_lower"], r["ci_upper"]]),
+                    *json_numbers([r["effect"], r["ci_lower"], r["ci_upper"]]),
                     "own" if r["kind"] == "own" else "",
                     near,
                 ]
@@ -358,7 +358,7 @@ class _Families:
             if len(known) > 1:
                 half = float(stdtrit(len(known) - 1, 0.975) * known.std(ddof=1) / np.sqrt(len(known)))
             rows.append(
-                [shown_text(name, 80), *_plain([mean, mean - half, mean + half]), "", str(len(known))]
+                [shown_text(name, 80), *json_numbers([mean, mean - half, mean + half]), "", str(len(known))]
             )
         rows.sort(key=lambda r: -abs(float(r[1] or 0)))
         more = f" The {FAMILIES} largest of {len(rows)}." if len(rows) > FAMILIES else ""
@@ -408,11 +408,6 @@ def _check(row: Mapping[Any, Any]) -> list[str]:
         shown_text(row["check"], 80),
         shown_text(told + other, 500),
     ]
-
-
-def _plain(values: Sequence[Any]) -> list[float | None]:
-    """Numbers as JSON takes them, to six digits; None for what is none."""
-    return [float(f"{float(v):.6g}") if np.isfinite(float(v)) else None for v in values]
 
 
 def _round(values: Any) -> list[float]:

@@ -14,7 +14,7 @@ import pandas as pd
 from mrinterp.report.numbers import Precision
 from mrinterp.report.packed import Packer, shown_text
 
-__all__ = ["FeatureTable", "feature_table"]
+__all__ = ["EXACT", "FeatureTable", "feature_table", "slugs_of"]
 
 MANY = 100_000
 """Rows beyond which effects and errors travel as 16-bit numbers, and what else a row says stays in the run folder."""
@@ -93,7 +93,7 @@ def feature_table(
     pairs = list(zip(table["feature"].tolist(), table["outcome"].tolist(), strict=True))
     place = {pair: k for k, pair in enumerate(pairs)}
     several = len(outcomes) > 1
-    slugs = _slugs([p for p in linked if p in place], place, short, several)
+    slugs = slugs_of([p for p in linked if p in place], place, short, several)
     graded = [grades.get(p, "") for p in pairs] if grades else None
     packer = _packed(table, at, short, screen, ropes, several, graded)
     known = {c["key"] for c in packer.columns}
@@ -116,12 +116,13 @@ def _finite(value: float) -> float:
     return float(value) if np.isfinite(value) else 0.0
 
 
-def _slugs(
+def slugs_of(
     linked: Sequence[tuple[str, str]],
     place: Mapping[tuple[str, str], int],
     short: Mapping[str, str],
     several: bool,
 ) -> dict[int, str]:
+    """The fragment of every linked row, by its place; each once."""
     made: dict[int, str] = {}
     taken: set[str] = set()
     for feature, outcome in linked:

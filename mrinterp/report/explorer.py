@@ -15,7 +15,7 @@ from mrinterp.report.columns import FeatureTable, feature_table
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.packed import packed_json
 
-__all__ = ["card_pages", "explorer"]
+__all__ = ["A_FILE", "FOLDER", "LEADING", "MOST_IN_FILES", "SAMPLED", "Explorer", "card_pages", "explorer"]
 
 LEADING, SAMPLED = 300, 100
 """Cards in the page beside those of all claims: of the largest effects, and of a random sample of the others."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-__all__ = ["Cell", "Precision", "plain"]
+import numpy as np
+
+__all__ = ["Cell", "Precision", "plain", "significant", "significant_cell"]
 
 NONE = "\N{EM DASH}"
 _MINUS = "\N{MINUS SIGN}"
@@ -54,3 +56,31 @@ def plain(value: float, spec: str = ".2f") -> str:
     if spec.endswith("e"):
         return "0" if value == 0 else format(value, spec).replace("-", _MINUS)
     return format(value, "z" + spec).replace("-", _MINUS)
+
+
+def significant(value: float) -> str:
+    """Three significant digits with a sign, for effects without a region of practical equivalence.
+
+    Examples
+    --------
+    >>> significant(0.51234), significant(1234.0), significant(0.0)
+    ('+0.512', '+1230', '+0')
+    """
+    if not math.isfinite(value):
+        return NONE
+    size = abs(value)
+    rounded = float(f"{size:.2e}")
+    if size and not 1e-5 <= rounded < 1e7:
+        digits, _, power = f"{size:.2e}".partition("e")
+        text = f"{digits}e{int(power):+d}"
+    else:
+        text = np.format_float_positional(rounded, trim="-")
+    return (_MINUS if value < 0 and rounded else "+") + text.replace("-", _MINUS)
+
+
+def significant_cell(value: float, lower: float = math.nan, upper: float = math.nan) -> Cell:
+    """The same with its interval, where there is one."""
+    if not (math.isfinite(value) and math.isfinite(lower) and math.isfinite(upper)):
+        return Cell(significant(value))
+    ends = (significant(v).removeprefix("+") for v in (lower, upper))
+    return Cell(significant(value), " to ".join(ends))

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mrinterp.core.printable import printable
 
-__all__ = ["Packer", "packed_json", "shown_text"]
+__all__ = ["Packer", "json_numbers", "packed_json", "shown_text"]
 
 LONGEST = 400
 """Characters of a word that a page shows; the run folder has the rest."""
@@ -34,6 +34,17 @@ def shown_text(text: Any, longest: int = LONGEST) -> str:
     """
     line = printable(" ".join(str(text).split()))
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
+
+
+def json_numbers(values: Sequence[Any]) -> list[float | None]:
+    """Numbers as JSON takes them, to six digits; None for what is none.
+
+    Examples
+    --------
+    >>> json_numbers([1 / 3, float("nan")])
+    [0.333333, None]
+    """
+    return [float(f"{float(v):.6g}") if np.isfinite(float(v)) else None for v in values]
 
 
 def packed_json(value: Any) -> str:

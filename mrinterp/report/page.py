@@ -31,7 +31,7 @@ from mrinterp.report.provenance import provenance
 from mrinterp.report.scripts import page_script, policy
 from mrinterp.results._against_random import AgainstRandom
 
-__all__ = ["write_page"]
+__all__ = ["rendered", "write_page"]
 
 RANK_PATHS = 8
 SHOWN = 300
@@ -59,7 +59,9 @@ def write_page(study: FinishedStudy, path: str | Path) -> Path:
     title = study.header["plan"]["title"]
     for name, content in card_pages(study):
         with whole_file(path.parent / name) as partial:
-            text = _rendered("cards.html.j2", title=title, page=f"../{path.name}", all_features=content)
+            text = rendered(
+                "cards.html.j2", title=title, page=f"../{path.name}", all_features=content, noun="features"
+            )
             partial.write_bytes(text.encode("utf-8", "replace"))
     return path
 
@@ -68,9 +70,10 @@ def page_html(study: FinishedStudy) -> str:
     """The page as text."""
     table = _shown_rows(study)
     rows = features(study, table)
-    return _rendered(
+    return rendered(
         "page.html.j2",
         title=study.header["plan"]["title"],
+        noun="features",
         order={
             "blind": blind(study),
             "sentence": order_in_words(study),
@@ -100,7 +103,7 @@ def page_html(study: FinishedStudy) -> str:
     )
 
 
-def _rendered(template: str, **content: Any) -> str:
+def rendered(template: str, **content: Any) -> str:
     """A template with the page's script and style, and the policy that allows only these."""
     environment = _environment()
     script, style = page_script(), environment.get_template("style.css.j2").render()

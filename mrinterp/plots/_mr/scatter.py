@@ -67,7 +67,13 @@ def drawn_estimates(
 def legend_below(ax: Axes) -> None:
     """Names of the estimates under the axes, where there are any."""
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.45, -0.13), ncols=3)
+        columns = 3 if ax.figure.get_size_inches()[0] > 5 else 1  # type: ignore[union-attr]
+        ax.legend(
+            frameon=False,
+            loc="upper center",
+            bbox_to_anchor=(0.45, -0.13 if columns == 3 else -0.2),
+            ncols=columns,
+        )
 
 
 def mr_scatter(

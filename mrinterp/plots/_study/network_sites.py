@@ -41,7 +41,7 @@ def network_sites(result: NetworkDescription, ax: Axes | None = None) -> Axes:
             "o",
             ms=4,
             alpha=0.7,
-            label=str(kind).replace("_", " "),
+            label=str(kind).replace("_", " ") or "site",
         )
     if known.any():
         ax.legend(fontsize="x-small", frameon=False)

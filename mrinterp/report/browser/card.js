@@ -5,6 +5,7 @@ class Cards {
     this.act = act;
     this.box = document.getElementById("card");
     this.row = -1;
+    this.interval = store.head.interval || "95% interval";
   }
 
   // Cards are unpacked when the first one is opened.
@@ -54,7 +55,7 @@ class Cards {
     if (shared) this.about(shared);
     if (own) this.evidence(own, about);
     if (shared) this.around(shared, about);
-    if (held.missing.length) this.part("Not in this run", el("ul", { class: "small" }, held.missing.map((m) => el("li", {}, m))));
+    if (held.missing.length) this.part(store.head.looks ? "Not in these data" : "Not in this run", el("ul", { class: "small" }, held.missing.map((m) => el("li", {}, m))));
   }
 
   part(title, ...content) {
@@ -67,7 +68,7 @@ class Cards {
 
   summary(i, { decimals, outcome }) {
     const { store } = this, cell = (k, l, u) => `${signed(store.number(k, i), decimals)}${interval(store.number(l, i), store.number(u, i), decimals) && ` (${interval(store.number(l, i), store.number(u, i), decimals)})`}`;
-    const facts = [["Full name", store.text("name", i)], ["Outcome", outcome.name], ["Verdict", store.text("verdict", i)], ["Grade", store.text("grade", i)], ["Effect", `${cell("effect", "lower", "upper")} ${outcome.unit}`],
+    const facts = [["Full name", store.text("name", i)], ["Outcome", outcome.name], [store.head.looks ? "Interval" : "Verdict", store.text("verdict", i)], ["Grade", store.text("grade", i)], ["Effect", `${cell("effect", "lower", "upper")} ${outcome.unit}`],
       ["Other families", store.has("knockout") ? `${cell("knockout", "knockout_lower", "knockout_upper")} ${store.text("against", i)}` : ""],
       ["Replication", store.has("replication") ? cell("replication", "replication_lower", "replication_upper") : ""],
       ["Gradient, extrapolated", store.has("gradient") ? cell("gradient", "gradient_lower", "gradient_upper") : ""],
@@ -100,12 +101,14 @@ class Cards {
       if (!rows || !rows.length) return;
       const made = rows.map(([label, value, low, high, kind, note]) => ({ label, value: value ?? NaN, low: low ?? NaN, high: high ?? NaN, hollow: kind === "slope" || kind === "flagged", kind: kind || "", note: note || "" }));
       const told = made.map((r) => [r.label, signed(r.value, decimals), interval(r.low, r.high, decimals), ...(more.length ? [r.note] : [])]);
-      this.part(title, this.figure(intervalChart(made, { ...wide, label: title, unit }), words, ["", "Effect", "95% interval", ...more], told));
+      this.part(title, this.figure(intervalChart(made, { ...wide, label: title, unit }), words, ["", "Effect", this.interval, ...more], told));
     };
-    intervals(own.ladder, "Effect ladder", "Every rung on one scale. Hollow: local slopes, extrapolated to the size of the contrast. Gray band: region of practical equivalence.");
-    intervals(own.families, own.families_title || "Effect by family", own.families_words || "", ["Prompts"], own.families_per_unit ? perUnit : outcome.unit);
+    intervals(own.ladder, own.ladder_title || "Effect ladder", own.ladder_words || "Every rung on one scale. Hollow: local slopes, extrapolated to the size of the contrast. Gray band: region of practical equivalence.");
+    if (own.scattered) this.scattered(own.scattered, width);
+    intervals(own.families, own.families_title || "Effect by family", own.families_words || "", [own.families_note || "Prompts"], own.families_per_unit ? perUnit : outcome.unit);
+    intervals(own.without_each, "Leave-one-out", own.without_each_words || "");
     if (own.dose) this.part("Dose-response", this.figure(doseChart(own.dose, { width, rope: outcome.rope, label: "Dose-response", unit: outcome.outcome_unit, across: "value written" }), own.dose.words,
-      ["Dose", "Effect", "95% interval"], own.dose.dose.map((d, k) => [d.toPrecision(3), signed(own.dose.effect[k], decimals), interval(own.dose.low[k], own.dose.high[k], decimals)])));
+      ["Dose", "Effect", this.interval], own.dose.dose.map((d, k) => [d.toPrecision(3), signed(own.dose.effect[k], decimals), interval(own.dose.low[k], own.dose.high[k], decimals)])));
     intervals(own.kinds, "Kinds of knockout side by side", "Outcome per unit of the feature, never pooled. Hollow: flagged.", ["Verdict and flags"], perUnit);
     intervals(own.borrowed, "Whose effect it shows", own.borrowed_words || "", ["Correlation"], perUnit);
     if (own.grade) this.grade(own.grade);
@@ -115,9 +118,21 @@ class Cards {
     }
   }
 
+  // An instrument a point: its effects on both traits, its ratio against precision, and the radial form of the same.
+  scattered({ names, b, s, g, t, lines, z, x, y, more }, width) {
+    const finite = (k) => [b, s, g, t].every((v) => Number.isFinite(v[k])) && t[k] > 0 && b[k] > 0, at = names.map((_, k) => k).filter(finite);
+    const points = (of) => at.map((k) => ({ name: names[k], ...of(k) })), sloped = lines.map(([label, slope, up]) => ({ label, slope, up }));
+    const told = at.map((k) => [names[k], signed(b[k], null), signed(s[k], null), signed(g[k], null), signed(t[k], null)]);
+    const head = ["Instrument", `Effect on ${x}`, "Error", `Effect on ${y}`, "Error"];
+    const draw = (title, rows, given, words) => this.part(title, this.figure(pointChart(rows, { width, label: title, ...given }), words + more, head, told));
+    draw("Scatter", points((k) => ({ x: b[k], y: g[k], dx: z * s[k], dy: z * t[k] })), { lines: sloped, across: `effect on ${x}`, up: `effect on ${y}` }, "An instrument a point with its intervals; a method a line.");
+    draw("Funnel", points((k) => ({ x: g[k] / b[k], y: b[k] / t[k] })), { uprights: sloped.map((l) => ({ label: l.label, at: l.slope })), across: "ratio of one instrument", up: "1 / error" }, "Precise instruments on top. Lopsided: effects around the exposure do not average to zero.");
+    draw("Radial", points((k) => ({ x: b[k] / t[k], y: g[k] / t[k] })), { lines: sloped.map((l) => ({ label: l.label, slope: l.slope, up: 0 })), across: "square root of the weight", up: "ratio times it" }, "Far from a line: instruments that disagree.");
+  }
+
   grade({ words, domains, card }) {
     const rows = domains.map(([name, points, why]) => el("tr", {}, el("th", { scope: "row" }, name), el("td", {}, points), el("td", { class: "note" }, el("bdi", {}, why))));
-    this.part("Grade", words.map((w) => el("p", { class: "small" }, el("bdi", {}, w))), el("details", {}, el("summary", {}, "Points and reasons"), el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Points and reasons" },
+    this.part("Grade", words.map((w) => el("p", { class: "small" }, el("bdi", {}, w))), !rows.length ? "" : el("details", {}, el("summary", {}, "Points and reasons"), el("div", { class: "scroll", role: "region", tabindex: 0, "aria-label": "Points and reasons" },
       el("table", {}, el("thead", {}, el("tr", {}, ["Domain", "Points", "Reason"].map((h) => el("th", { scope: "col" }, h)))), el("tbody", {}, rows)))));
     if (card.length) this.part("Identification card", el("dl", { class: "asked" }, card.flatMap(([question, answer]) => [el("dt", {}, question), el("dd", {}, el("bdi", {}, answer))])));
   }
@@ -125,11 +140,12 @@ class Cards {
   around(shared, { decimals }) {
     if (shared.nearest && shared.nearest.length) {
       const link = (row, name) => (row >= 0 ? el("button", { type: "button", class: "open-card", onclick: () => this.act.open(row, this.from) }, el("bdi", {}, name)) : el("bdi", {}, name));
-      this.part("Nearest features", el("p", { class: "small" }, "Cosine of the directions along which they are written."), el("ul", { class: "near" }, shared.nearest.map(([name, cosine, row]) => el("li", {}, link(row, name), ` ${signed(cosine, 2)}`))));
+      this.part(shared.nearest_title || "Nearest features", el("p", { class: "small" }, shared.nearest_words || "Cosine of the directions along which they are written."), el("ul", { class: "near" }, shared.nearest.map(([name, cosine, row]) => el("li", {}, link(row, name), ` ${signed(cosine, 2)}`))));
     }
     if (shared.instruments && shared.instruments.length) {
-      this.part("Instruments that move it most", numbers("Instruments that move it most", ["Kind", "Instrument", "Change of the feature", "95% interval", "z"],
-        shared.instruments.map(([kind, name, beta, low, high, z]) => [kind, name, signed(beta, decimals), interval(low, high, decimals), signed(z, 1)])));
+      const kinds = shared.instruments.some(([kind]) => kind);
+      this.part("Instruments that move it most", numbers("Instruments that move it most", ["Instrument", ...(kinds ? ["Kind"] : []), "Change of it", this.interval, "z"],
+        shared.instruments.map(([kind, name, beta, low, high, z]) => [name, ...(kinds ? [kind] : []), signed(beta, decimals), interval(low, high, decimals), signed(z, 1)])));
     }
   }
 }

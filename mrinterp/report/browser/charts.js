@@ -71,3 +71,54 @@ function doseChart(dose, { label, width, rope, unit, across }) {
   axisAcross(svg, d0, d1, px, ground, width, across);
   return svg;
 }
+
+const LINES = ["causal", "bad", "indeterminate", "negligible"];
+
+// Points with their errors, and methods as lines (slope, up) or uprights (at). rows: {name, x, y, dx, dy}.
+function pointChart(rows, { label, width, lines = [], uprights = [], across, up }) {
+  const tall = Math.min(300, Math.max(220, width * 0.6)) + 18 * Math.max(lines.length, uprights.length), left = 58, key = 18 * Math.max(lines.length, uprights.length);
+  const ground = tall - 40 - key, svg = chart(width, tall, label);
+  const x = trimmed(rows.map((r) => r.x), uprights.map((u) => u.at)), y = trimmed(rows.map((r) => r.y), []);
+  const px = (v) => left + 8 + ((v - x[0]) / (x[1] - x[0])) * (width - left - 20), py = (v) => ground - ((v - y[0]) / (y[1] - y[0])) * (ground - 10);
+  const clip = (v, [low, high]) => Math.max(low, Math.min(high, v)), here = (r) => r.x >= x[0] && r.x <= x[1] && r.y >= y[0] && r.y <= y[1];
+  svg.append(el("svg:line", { class: "zero", x1: px(x[0]), x2: px(x[1]), y1: py(clip(0, y)), y2: py(clip(0, y)) }), el("svg:line", { class: "zero", x1: px(clip(0, x)), x2: px(clip(0, x)), y1: 10, y2: ground }));
+  const bars = rows.length <= 60;
+  for (const r of rows.filter(here)) {
+    if (bars && r.dx) svg.append(el("svg:line", { class: "whisker", x1: px(clip(r.x - r.dx, x)), x2: px(clip(r.x + r.dx, x)), y1: py(r.y), y2: py(r.y) }));
+    if (bars && r.dy) svg.append(el("svg:line", { class: "whisker", x1: px(r.x), x2: px(r.x), y1: py(clip(r.y - r.dy, y)), y2: py(clip(r.y + r.dy, y)) }));
+    svg.append(el("svg:circle", { class: "dot", cx: px(r.x), cy: py(r.y), r: rows.length > 60 ? 2.2 : 3.2 }, el("svg:title", {}, `${r.name}: ${signed(r.x, null)}, ${signed(r.y, null)}`)));
+  }
+  lines.forEach((l, k) => {
+    const ends = cut(l, x, y);
+    if (ends) svg.append(el("svg:line", { class: `method ${LINES[k % LINES.length]}`, x1: px(ends[0]), x2: px(ends[1]), y1: py(l.up + l.slope * ends[0]), y2: py(l.up + l.slope * ends[1]) }));
+  });
+  uprights.forEach((u, k) => svg.append(el("svg:line", { class: `method ${LINES[k % LINES.length]}`, x1: px(u.at), x2: px(u.at), y1: 10, y2: ground })));
+  [...lines, ...uprights].forEach((l, k) => svg.append(el("svg:line", { class: `method ${LINES[k % LINES.length]}`, x1: left + 8, x2: left + 30, y1: tall - key + 18 * k + 4, y2: tall - key + 18 * k + 4 }),
+    el("svg:text", { class: "axis", x: left + 36, y: tall - key + 18 * k + 4, "dominant-baseline": "middle" }, clipped(l.label, width - left - 40))));
+  const t = ticks(y[0], y[1], 4);
+  t.found.forEach((v) => svg.append(el("svg:text", { class: "axis", x: left - 2, y: py(v), "text-anchor": "end", "dominant-baseline": "middle" }, v.toFixed(t.decimals).replace("-", MINUS))));
+  svg.append(el("svg:text", { class: "axis", transform: `translate(12 ${ground / 2}) rotate(-90)`, "text-anchor": "middle" }, clipped(up, ground)));
+  axisAcross(svg, x[0], x[1], px, ground, width, across);
+  const off = rows.length - rows.filter(here).length;
+  if (off) svg.append(el("svg:text", { class: "axis", x: width - 8, y: 12, "text-anchor": "end" }, `${off} beyond the frame`));
+  return svg;
+}
+
+// A frame that holds 0 and nearly all points: of many, a few far ones may lie beyond it.
+function trimmed(values, extra) {
+  const sorted = values.filter(Number.isFinite).sort((a, b) => a - b), n = sorted.length;
+  const at = (share) => sorted[Math.min(n - 1, Math.max(0, Math.round(share * (n - 1))))], [a, b] = n > 30 ? [at(0.02), at(0.98)] : [at(0), at(1)];
+  const low = Math.min(0, a ?? 0, ...extra), high = Math.max(0, b ?? 0, ...extra), room = (high - low || 1) * (n > 30 ? 0.25 : 0.1);
+  return [low < 0 ? low - room : low, high > 0 ? high + room : high];
+}
+
+// Where a line crosses the frame, as two places across; null where it does not.
+function cut({ slope, up }, [x0, x1], [y0, y1]) {
+  if (!Number.isFinite(slope)) return null;
+  let [a, b] = [x0, x1];
+  if (slope) {
+    const [p, q] = [(y0 - up) / slope, (y1 - up) / slope].sort((u, v) => u - v);
+    [a, b] = [Math.max(a, p), Math.min(b, q)];
+  }
+  return b > a ? [a, b] : null;
+}

@@ -24,7 +24,7 @@ class Scatter {
     const radio = (value, words) => el("label", {}, el("input", { type: "radio", name: "across", value, checked: value === this.kind, onchange: () => { this.kind = value; this.place(); } }), words);
     const select = store.head.outcomes.length > 1 ? el("label", {}, "Outcome ", el("select", { id: "drawn-outcome", onchange: (e) => { this.outcome = Number(e.target.value); this.act.clearBox(); this.place(); } },
       store.head.outcomes.map((o, k) => el("option", { value: k }, o.name)))) : "";
-    this.box.append(el("fieldset", { class: "controls" }, el("legend", { class: "unseen" }, "What is across"), radio("volcano", " Effect across (volcano)"), radio("manhattan", " Features in their order (Manhattan)"), select,
+    this.box.append(el("fieldset", { class: "controls" }, el("legend", { class: "unseen" }, "What is across"), radio("volcano", " Effect across (volcano)"), radio("manhattan", " In their order (Manhattan)"), select,
       el("button", { type: "button", onclick: () => this.download() }, "SVG of this figure")), el("div", { class: "drawing" }, this.canvas, this.tip), this.live);
     this.listen();
     new ResizeObserver(() => this.place()).observe(this.canvas.parentElement);
@@ -82,7 +82,7 @@ class Scatter {
     return `${words}, evidence (minus log ten of p) up: ${this.values.drawn.toLocaleString("en")} points. The table below has the same numbers. Arrow keys go from point to point, Enter opens the card.`;
   }
 
-  claimed(i) { return this.store.text("verdict", i) === "causal"; }
+  claimed(i) { return this.store.look(this.store.text("verdict", i)) === "causal"; }
 
   draw() {
     if (!this.xs) return;
@@ -130,7 +130,7 @@ class Scatter {
     const across = ticks(x0, x1, this.width < 480 ? 4 : 8);
     if (this.kind === "volcano") across.found.forEach((v) => g.fillText(v.toFixed(across.decimals).replace("-", MINUS), this.px(v), ground + 5));
     const unit = this.store.head.outcomes[this.outcome].unit;
-    const words = this.kind === "volcano" ? `effect${unit && this.width > 480 ? `, ${unit}` : ""} (band: region of practical equivalence)` : "features, in the order of the dictionary";
+    const words = this.kind === "volcano" ? `effect${unit && this.width > 480 ? `, ${unit}` : ""}${rope ? " (band: region of practical equivalence)" : ""}` : this.store.head.across || "features, in the order of the dictionary";
     g.fillText(this.width > 480 ? words : words.split(" (")[0], (left + end) / 2, ground + 22);
     g.save();
     g.translate(14, (top + ground) / 2);
@@ -148,14 +148,14 @@ class Scatter {
     if (n > DENSE) this.density(g, layer);
     g.setTransform(ratio, 0, 0, ratio, 0, 0);
     const codes = store.has("verdict") ? store.columns.get("verdict") : null, size = n > 5000 ? 2 : 3.2;
-    const level = (word) => (codes ? codes.c.levels.indexOf(word) : -1), kept = this.keptSet();
+    const looks = codes ? codes.c.levels.map((w) => store.look(w)) : [], kept = this.keptSet();
     for (const word of ["negligible", "indeterminate", "causal"]) {
-      const color = this.color(word), code = level(word);
+      const color = this.color(word);
       g.strokeStyle = g.fillStyle = color;
       let drawn = 0;
       for (let i = 0; i < n; i++) {
-        const its = codes ? codes.codes[i] : -1;
-        if (word === "indeterminate" ? its === level("causal") || its === level("negligible") : its !== code) continue;
+        const its = codes ? looks[codes.codes[i]] : "";
+        if (word === "indeterminate" ? its === "causal" || its === "negligible" : its !== word) continue;
         if (this.ys[i] !== this.ys[i] || (n > DENSE && (word !== "causal" || ++drawn > 20000))) continue;
         g.globalAlpha = kept && !kept[i] ? 0.12 : 0.85;
         g.beginPath();
@@ -292,7 +292,7 @@ class Scatter {
       this.axes(pen);
       for (let i = 0; i < store.n; i++) {
         if (this.ys[i] !== this.ys[i]) continue;
-        const word = store.text("verdict", i), color = this.color(["causal", "negligible"].includes(word) ? word : "indeterminate");
+        const word = store.look(store.text("verdict", i)), color = this.color(["causal", "negligible"].includes(word) ? word : "indeterminate");
         svg.append(el("svg:circle", { cx: this.xs[i].toFixed(1), cy: this.ys[i].toFixed(1), r: 3, stroke: color, fill: word === "negligible" ? "none" : color, "fill-opacity": word === "causal" ? 1 : 0.4 }, el("svg:title", {}, this.words(i))));
       }
     }

@@ -56,6 +56,8 @@ class Store {
     return { c, words, at: (i) => words[i] };
   }
 
+  // How a verdict looks: causal, indeterminate or negligible, whatever words it has.
+  look(word) { return (this.head.looks && this.head.looks[word]) || word; }
   has(key) { return this.columns.has(key); }
   get(key, i) { return this.columns.get(key).at(i); }
   number(key, i) { return this.has(key) ? this.get(key, i) : NaN; }
@@ -125,9 +127,13 @@ function normalEvidence(z) {
   return -(Math.log(t) - (z * z) / 2 + s) / Math.LN10;
 }
 
-// Numbers as mrinterp/report/numbers.py prints them.
+// Numbers as mrinterp/report/numbers.py prints them; without decimals three significant digits.
 function signed(value, decimals) {
   if (!Number.isFinite(value)) return DASH;
+  if (decimals === null) {
+    const size = Number(Math.abs(value).toExponential(2)), wide = size && (size < 1e-5 || size >= 1e7);
+    return (value < 0 && size ? MINUS : "+") + (wide ? size.toExponential(2).replace("-", MINUS) : String(size));
+  }
   let text = Math.abs(value).toFixed(decimals);
   if (text.length > 13) text = Number(Math.abs(value).toPrecision(3)).toString();
   return (value < 0 && Number(text) !== 0 ? MINUS : "+") + text;

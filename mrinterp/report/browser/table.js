@@ -48,8 +48,9 @@ class FeatureTable {
     const { store } = this;
     this.search = el("input", { type: "search", id: "search", placeholder: "name, word or note", autocomplete: "off", oninput: () => this.soon() });
     const choices = [];
-    for (const [key, label] of [["outcome", "Outcome"], ["verdict", "Verdict"], ["grade", "Grade"], ["against", "Other families say"]]) {
-      const levels = store.has(key) ? store.columns.get(key).c.levels : [];
+    const filters = store.head.filters || [["outcome", "Outcome"], ["verdict", "Verdict"], ["grade", "Grade"], ["against", "Other families say"]];
+    for (const [key, label] of filters) {
+      const levels = (store.has(key) && store.columns.get(key).c.levels) || [];
       if (levels.filter((w) => w).length < 2 && key !== "grade") continue;
       if (!levels.length) continue;
       const options = levels.map((w, k) => el("option", { value: k }, w || "nothing"));
@@ -59,7 +60,7 @@ class FeatureTable {
     }
     const many = el("select", { id: "rows-a-page", onchange: () => { this.size = Number(many.value); this.update(0); } },
       [25, 50, 100, 250].map((k) => el("option", { value: k, selected: k === 50 }, String(k))));
-    const bar = el("div", { class: "controls", role: "search", "aria-label": "Find features" },
+    const bar = el("div", { class: "controls", role: "search", "aria-label": `Find ${store.head.noun || "features"}` },
       el("label", {}, "Search", this.search), choices, el("label", {}, "Rows", many),
       el("button", { type: "button", id: "clear", onclick: () => this.clear() }, "Show all"),
       el("button", { type: "button", id: "csv-features", onclick: () => this.download() }, "CSV of these rows"));
@@ -104,10 +105,10 @@ class FeatureTable {
   draw() {
     const from = this.page * this.size, rows = [...this.view.slice(from, from + this.size)];
     this.body.replaceChildren(...rows.map((i) => this.row(i)));
-    if (!rows.length) this.body.append(el("tr", {}, el("td", { colspan: this.shown.length }, "No feature fits. “Show all” takes every filter away.")));
+    if (!rows.length) this.body.append(el("tr", {}, el("td", { colspan: this.shown.length }, "Nothing fits. “Show all” takes every filter away.")));
     const count = (n) => n.toLocaleString("en");
     const of = this.view.length === this.store.n ? "" : ` of ${count(this.store.n)} tested`;
-    const noun = this.store.head.several ? "effects" : "features";
+    const noun = this.store.head.noun || (this.store.head.several ? "effects" : "features");
     this.said.textContent = `${rows.length ? `${count(from + 1)} to ${count(from + rows.length)} of ` : ""}${count(this.view.length)} ${noun}${of}.`;
     const last = Math.ceil(this.view.length / this.size) - 1;
     const go = (words, to, off) => el("button", { type: "button", disabled: off, onclick: () => { this.page = to; this.draw(); this.region.scrollTop = 0; } }, words);
@@ -136,7 +137,7 @@ class FeatureTable {
     }
     const word = store.text(d.key, i);
     if (d.kind === "verdict") {
-      return el("td", {}, el("span", { class: `verdict ${word}` }, word), note ? el("span", { class: `ci ${note.replaceAll(" ", "-")}` }, note) : "");
+      return el("td", {}, el("span", { class: `verdict ${store.look(word)}` }, word), note ? el("span", { class: `ci ${note.replaceAll(" ", "-")}` }, note) : "");
     }
     return el("td", { class: d.key === "status" ? (word === "ok" ? undefined : "note") : d.class }, el("bdi", {}, word));
   }

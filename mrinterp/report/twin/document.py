@@ -16,7 +16,21 @@ from mrinterp.report.order import recorded_order
 from mrinterp.report.twin.methods_text import methods_paragraph, references
 from mrinterp.report.twin.strobe import Item, strobe
 
-__all__ = ["SCHEMA", "ReportDocument", "document", "schema"]
+__all__ = [
+    "SCHEMA",
+    "WHOLE",
+    "CheckRecord",
+    "ClaimRecord",
+    "Controls",
+    "Interval",
+    "ReportDocument",
+    "Rung",
+    "check_record",
+    "document",
+    "interval_of",
+    "number_of",
+    "schema",
+]
 
 SCHEMA = "report-1"
 """Name and version of the schema; what is added keeps it, what is changed or taken out gets a new one."""
@@ -30,7 +44,7 @@ class _Part(BaseModel):
 
 
 class Interval(_Part):
-    """A number with the ends of its 95% interval; null where there is none."""
+    """A number with the ends of its interval, of the document's level; null where there is none."""
 
     value: float | None
     lower: float | None
@@ -60,13 +74,13 @@ class ClaimRecord(_Part):
     outcome: str
     label: str
     grade: str = Field(
-        description="A to E, Z (shown absent), X (conflicting), R (refuted) or N (not evaluable)"
+        description="A to E, Z (shown absent), X (conflicting), R (refuted), N (not evaluable) or ungraded (tables and runs)"
     )
     points: float
     verdict: str
     effect: Interval
-    rope: float = Field(
-        description="Half width of the region of practical equivalence, in units of the effect"
+    rope: float | None = Field(
+        description="Half width of the region of practical equivalence, in units of the effect; null where none was stated"
     )
     unit: str
     rests_on: str
@@ -116,6 +130,12 @@ class ReportDocument(_Part):
     """A finished study."""
 
     schema_name: Literal["report-1"]
+    source: Literal["study", "table", "runs"] = Field(
+        default="study",
+        description="A study of a network; a table of summary statistics; or runs that were in hand. The last two have no"
+        " knockouts: verdicts are what the interval says of 0, rungs are methods, and nothing is graded",
+    )
+    level: float = Field(default=0.95, description="Confidence level of the intervals")
     negative_controls: Controls
     title: str
     summary: str = Field(description="What was shown, in a sentence for somebody who knows nothing of it")
@@ -123,7 +143,7 @@ class ReportDocument(_Part):
     unit: str
     tested: int
     ropes: dict[str, float]
-    rules: str = Field(description="Version of the rules of grading")
+    rules: str = Field(description="Version of the rules of grading; empty where nothing is graded")
     rules_digest: str
     grades: dict[str, int]
     exploratory: bool
@@ -178,7 +198,7 @@ def document(study: FinishedStudy) -> ReportDocument:
         knockouts_blind=order.blind,
         earlier_plans=int(header["earlier_plans"]),
         claims=_claims(study),
-        checks=[_check(c) for c in every],
+        checks=[check_record(c) for c in every],
         methods=methods_paragraph(study),
         references=references(study),
         strobe_mr=strobe(study),
@@ -198,7 +218,8 @@ def _rung_names(study: FinishedStudy) -> list[str]:
     return [n for n in study.estimates if f"{n}_se" in study.results]
 
 
-def _check(check: Mapping[str, Any]) -> CheckRecord:
+def check_record(check: Mapping[str, Any]) -> CheckRecord:
+    """A check as studies store it, or its plain dictionary."""
     return CheckRecord(
         name=check["name"],
         verdict=check["verdict"],
@@ -253,30 +274,31 @@ def _record(
         points=float(row["points"]),
         rope=float(row["rope"]),
         exploratory=bool(row["exploratory"]),
-        effect=_interval(row, "effect", "ci_lower", "ci_upper"),
-        knockout=_interval(row, "knockout", "knockout_lower", "knockout_upper"),
-        replication=_interval(row, "replication", "replication_lower", "replication_upper"),
+        effect=interval_of(row, "effect", "ci_lower", "ci_upper"),
+        knockout=interval_of(row, "knockout", "knockout_lower", "knockout_upper"),
+        replication=interval_of(row, "replication", "replication_lower", "replication_upper"),
         rungs=[
             Rung(
                 rung=n,
-                se=_number(row[f"{n}_se"]),
-                **_interval(row, n, f"{n}_lower", f"{n}_upper").model_dump(),
+                se=number_of(row[f"{n}_se"]),
+                **interval_of(row, n, f"{n}_lower", f"{n}_upper").model_dump(),
             )
             for n in names
         ],
         evidence=[
-            Evidence(domain=e["domain"], title=e["title"], points=_number(e["points"]), reason=e["reason"])
+            Evidence(domain=e["domain"], title=e["title"], points=number_of(e["points"]), reason=e["reason"])
             for e in evidence
         ],
         card={c["item"]: c["answer"] for c in card},
     )
 
 
-def _interval(row: Mapping[str, Any], value: str, lower: str, upper: str) -> Interval:
-    return Interval(value=_number(row[value]), lower=_number(row[lower]), upper=_number(row[upper]))
+def interval_of(row: Mapping[str, Any], value: str, lower: str, upper: str) -> Interval:
+    """A number of a row with the ends of its interval."""
+    return Interval(value=number_of(row[value]), lower=number_of(row[lower]), upper=number_of(row[upper]))
 
 
-def _number(value: Any) -> float | None:
+def number_of(value: Any) -> float | None:
     """A finite number, else nothing: JSON knows no others."""
     number = float(value)
     return number if abs(number) < float("inf") else None

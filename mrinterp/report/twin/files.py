@@ -16,7 +16,7 @@ from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.twin.document import ReportDocument, document, schema
 from mrinterp.report.twin.methods_text import bibtex
 
-__all__ = ["write_twin"]
+__all__ = ["claims_table", "without_formulas", "write_files", "write_twin"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a cell begins that a spreadsheet would carry out."""
@@ -33,7 +33,21 @@ def write_twin(study: FinishedStudy, folder: Path) -> None:
     folder : Path
         Whole or not at all; the same run gives the same bytes.
     """
-    made = document(study)
+    write_files(document(study), claims_table(study), bibtex(study), folder)
+
+
+def write_files(made: ReportDocument, claims: pd.DataFrame, references: str, folder: Path) -> None:
+    """Write a document in all its forms, whole or not at all.
+
+    Parameters
+    ----------
+    made : ReportDocument
+    claims : DataFrame
+        What becomes ``claims.csv``; its words are free of formulas already.
+    references : str
+        As BibTeX.
+    folder : Path
+    """
     with whole_folder(folder) as partial:
         for name, text in {
             "report.json": json.dumps(made.model_dump(), indent=1, allow_nan=False) + "\n",
@@ -41,11 +55,11 @@ def write_twin(study: FinishedStudy, folder: Path) -> None:
             "summary.md": _summary(made),
             "methods.md": f"{_plain(made.methods)}\n\nReferences:\n\n"
             + "".join(f"- {_plain(r)}\n" for r in made.references),
-            "references.bib": bibtex(study),
+            "references.bib": references,
             "strobe_mr.md": _strobe(made),
         }.items():
             (partial / name).write_bytes(text.encode("utf-8", "replace"))
-        claims_table(study).to_csv(partial / "claims.csv", index=False, lineterminator="\n", errors="replace")
+        claims.to_csv(partial / "claims.csv", index=False, lineterminator="\n", errors="replace")
 
 
 def claims_table(study: FinishedStudy) -> pd.DataFrame:
@@ -68,9 +82,13 @@ def claims_table(study: FinishedStudy) -> pd.DataFrame:
     table = graded[first + more].merge(results, on=["feature", "outcome"])
     evidence = study.results[["feature", "outcome"]].assign(calibrated_neglog10p=calibrated_evidence(study))
     table = table.merge(evidence, on=["feature", "outcome"])
+    return without_formulas(table)
+
+
+def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    """The same, with cells of text that a spreadsheet shows and does not carry out."""
     words = [c for c in table if table[c].dtype == object or isinstance(table[c].dtype, pd.StringDtype)]
-    safe = {str(c): [_cell(v) for v in table[c]] for c in words}
-    return table.assign(**safe)
+    return table.assign(**{str(c): [_cell(v) for v in table[c]] for c in words})
 
 
 def _cell(value: Any) -> Any:
@@ -97,7 +115,7 @@ def _summary(made: ReportDocument) -> str:
     lines = [f"**{_plain(made.negative_controls.failed)}**", ""] if made.negative_controls.failed else []
     lines += [f"# {_plain(made.title)}", "", _plain(made.summary), "", _plain(made.rests_on), ""]
     lines += [
-        "| feature | outcome | grade | effect | 95% interval | verdict | size | against it |",
+        f"| feature | outcome | grade | effect | {100 * made.level:.4g}% interval | verdict | size | against it |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for c in made.claims[:SHOWN]:
@@ -115,7 +133,7 @@ def _summary(made: ReportDocument) -> str:
     )
     lines += [
         "",
-        f"Effects in {_plain(made.unit)}. Graded by {made.rules}; {made.tested} effects were tested.",
+        f"Effects in {_plain(made.unit)}. {f'Graded by {made.rules}' if made.rules else 'Not graded'}; effects tested: {made.tested}.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from mrinterp.report.claims import resting, ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.order import order_in_words
 
-__all__ = ["bibtex", "methods_paragraph", "references"]
+__all__ = ["ALWAYS", "bibtex", "bibtex_of", "listed_references", "methods_paragraph", "references"]
 
 ALWAYS = (
     "Benjamini & Hochberg 1995, 10.1111/j.2517-6161.1995.tb02031.x",
@@ -73,8 +74,13 @@ _KNOWN = {
 def references(study: FinishedStudy) -> list[str]:
     """References of the methods that gave this study a number, each once."""
     used = [e.reference for e in study.estimates.values() if np.isfinite(e.beta).any()]
-    parts = [_bare(part) for text in used for part in text.split(";")]
-    return [p for p in dict.fromkeys([*parts, *ALWAYS]) if p]
+    return listed_references([*used, *ALWAYS])
+
+
+def listed_references(texts: Sequence[str]) -> list[str]:
+    """References one by one, each once."""
+    parts = [_bare(part) for text in texts for part in text.split(";")]
+    return [p for p in dict.fromkeys(parts) if p]
 
 
 def _bare(part: str) -> str:
@@ -84,8 +90,13 @@ def _bare(part: str) -> str:
 
 def bibtex(study: FinishedStudy) -> str:
     """The same as BibTeX."""
+    return bibtex_of(references(study))
+
+
+def bibtex_of(texts: Sequence[str]) -> str:
+    """References as BibTeX: those that are known by title, others as they are cited."""
     entries, keys = [], set()
-    for text in references(study):
+    for text in texts:
         identifier = next((known for known in _KNOWN if known in text), "")
         key = _key(text)
         while key in keys:
@@ -104,7 +115,7 @@ def _key(text: str) -> str:
 
 def _entry(key: str, identifier: str, text: str) -> str:
     if not identifier:
-        return f"@misc{{{key},\n  note = {{{_tex(text)}}}\n}}"
+        return _cited(key, text)
     kind, author, title, place, year = _KNOWN[identifier]
     fields = {
         "author": author,
@@ -114,6 +125,29 @@ def _entry(key: str, identifier: str, text: str) -> str:
     }
     fields |= {"doi": identifier} if identifier.startswith("10.") else {}
     return f"@{kind}{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "\n}"
+
+
+_CITATION = re.compile(
+    r"^(?P<authors>[^\d]+?),? (?P<year>(?:19|20)\d\d)[a-z]?,? ?(?P<journal>[^\d].*?)?,? ?(?:doi:)?(?P<doi>10\.\d{4,}/\S+)$"
+)
+"""Authors, year, journal and DOI, as estimators cite."""
+
+
+def _cited(key: str, text: str) -> str:
+    """An entry made of a citation: its parts where it has them, else the whole as a note."""
+    found = _CITATION.match(text)
+    if found is None:
+        return f"@misc{{{key},\n  note = {{{_tex(text)}}}\n}}"
+    last = re.sub(r"\s+et al\.?$", ", others", found["authors"])
+    names = [n.strip() for n in re.split(r",|&", last) if n.strip()]
+    fields = {
+        "author": " and ".join(n if n == "others" else f"{{{_tex(n)}}}" for n in names),
+        "journal": _tex(found["journal"] or ""),
+        "year": found["year"],
+        "doi": found["doi"].rstrip(".,"),
+        "note": _tex(text),
+    }
+    return f"@article{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items() if v) + "\n}"
 
 
 def _tex(text: str) -> str:

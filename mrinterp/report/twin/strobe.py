@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +12,7 @@ from mrinterp.report.claims import alarms, closing, few_families, resting, ropes
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.order import order_in_words
 
-__all__ = ["BLANK", "Item", "strobe"]
+__all__ = ["BLANK", "Item", "strobe", "strobe_items"]
 
 BLANK = "[to be written by a person]"
 
@@ -67,6 +68,11 @@ def strobe(study: FinishedStudy) -> list[Item]:
         ("other", "data and data sharing", "The run folder holds every number; study.json the plan and the command that repeats it."),
         ("other", "conflicts of interest", BLANK),
     ]  # fmt: skip
+    return strobe_items(rows)
+
+
+def strobe_items(rows: Sequence[tuple[str, str, str]]) -> list[Item]:
+    """Items by section, name and what is said, in the order of the statement."""
     return [
         Item(number=k, section=section, item=item, said=said)  # type: ignore[arg-type]
         for k, (section, item, said) in enumerate(rows, start=1)
