@@ -24,7 +24,7 @@ from mrinterp.report.effects.source import EffectsSource
 from mrinterp.report.packed import shown_text
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["Drawn", "drawn_figures", "figures_left_out"]
+__all__ = ["drawn_figures", "figures_left_out"]
 
 PAIRS = 3
 """Pairs of exposure and outcome with figures of their own; the cards draw the same of all."""

@@ -16,7 +16,7 @@ from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.twin.document import ReportDocument, document, schema
 from mrinterp.report.twin.methods_text import bibtex
 
-__all__ = ["claims_table", "without_formulas", "write_files", "write_twin"]
+__all__ = ["without_formulas", "write_files", "write_twin"]
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """How a cell begins that a spreadsheet would carry out."""
