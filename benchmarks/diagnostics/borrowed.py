@@ -18,7 +18,7 @@ from scipy import stats
 
 import mrinterp
 from mrinterp.effects._claims import shift_estimates
-from mrinterp.results import BorrowedEffects, NotApplicable
+from mrinterp.results import BorrowedEffects, Estimates, NotApplicable
 from mrinterp.worlds import Truth, World
 
 Array = NDArray[np.float64]
@@ -33,14 +33,45 @@ def named_rightly(found: BorrowedEffects, truth: Truth, bypass: bool = True) -> 
     among the features alone where the bypass is no answer."""
     main = found.main_source if bypass else found.main_feature
     right = count = 0
-    for f in np.flatnonzero(truth.borrows_from >= 0):
-        cause = truth.borrows_from[f]
-        for o in np.flatnonzero(truth.causal[cause]):
-            s = main[f, o]
-            inside = np.flatnonzero(found.member == s) if s >= 0 else np.zeros(0, int)
-            right += bool((truth.group[inside] == truth.group[cause]).any())
-            count += 1
+    for f, o, cause in impostors(truth):
+        right += bool((truth.group[members(found, main[f, o])] == truth.group[cause]).any())
+        count += 1
     return right, count
+
+
+def impostors(truth: Truth) -> list[tuple[int, int, int]]:
+    """Feature, outcome, and the cause whose effect it shows over the inputs as they are."""
+    with_cause = [(f, int(truth.borrows_from[f])) for f in np.flatnonzero(truth.borrows_from >= 0)]
+    return [(int(f), int(o), c) for f, c in with_cause for o in np.flatnonzero(truth.causal[c])]
+
+
+def members(found: BorrowedEffects, source: int) -> NDArray[np.int_]:
+    """Features that a source stands for."""
+    return np.flatnonzero(found.member == source) if source >= 0 else np.zeros(0, int)
+
+
+def on_the_runs(panel: mrinterp.Panel, truth: Truth, f: int, o: int) -> int:
+    """Whose effect a feature shows most in these runs, by the exact effects: another one than over the inputs as they are,
+    where the perturbations move other features together than inputs do."""
+    x = panel.changes().features
+    effect = truth.effects.get("shift", truth.effects.get("slope"))
+    assert effect is not None
+    parts = np.abs(effect[:, o] / truth.feature_sd * (x.T @ x[:, f]))  # effects are per sd
+    parts[truth.group == truth.group[f]] = 0.0
+    return int(np.argmax(parts))
+
+
+def named(found: BorrowedEffects | None, truth: Truth, panel: mrinterp.Panel | None) -> NDArray[np.int_]:
+    """Impostors named rightly, wrongly, and not named; by what they show on the panel's runs, or (None) by their label."""
+    out = np.zeros(3, int)
+    for f, o, cause in impostors(truth):
+        wanted = cause if panel is None else on_the_runs(panel, truth, f, o)
+        s = -1 if found is None else int(found.named[f, o])
+        hit = (
+            s >= 0 and bool((truth.group[members(found, s)] == truth.group[wanted]).any()) if found else False
+        )
+        out[2 if s < 0 else 0 if hit else 1] += 1
+    return out
 
 
 def covariance(correlation: float) -> Array:
@@ -154,42 +185,65 @@ def _naming_rows(worlds: int) -> list[str]:
 
 
 def _family_rows(worlds: int) -> list[str]:
-    rows = []
+    rows, all_of_it = [], np.zeros((3, 3), int)
     for name, family in mrinterp.worlds.world_families().items():
         if family.part != "development" or family.trained or family.slow or family.name.endswith("program"):
             continue
-        right = count = refused = aside = knocked = tried = 0
+        tally, alike, count = np.zeros((3, 3), int), 0, 0
+        applies = np.zeros(3, bool)
         for seed in range(worlds):
             world = family.make(seed)
             data = world.mr_data if world.panel is None else world.panel
             if data is None or not (world.truth.borrows_from >= 0).any():
                 break
+            runs = (
+                world.panel
+                if world.panel is not None and {"shift", "slope"} & set(world.truth.effects)
+                else None
+            )
             found = mrinterp.diagnostics.borrowed_effects(data)
-            if isinstance(found, NotApplicable):
-                refused += 1
-                continue
-            hit, of = named_rightly(found, world.truth)
-            right, count = right + hit, count + of
-            aside += named_rightly(found, world.truth, bypass=False)[0]
+            tally[0] += named(None if isinstance(found, NotApplicable) else found, world.truth, runs)
+            applies[0] = True
+            for f, o, cause in impostors(world.truth):
+                count += 1
+                alike += (
+                    runs is None
+                    or world.truth.group[on_the_runs(runs, world.truth, f, o)] == world.truth.group[cause]
+                )
             if world.bench is not None and world.bench.features <= 100:
-                done = by_knockouts(world)
-                hit, of = (0, 0) if done is None else named_rightly(done, world.truth, bypass=False)
-                knocked, tried = knocked + hit, tried + of
-        if count + refused:
-            share = f"{right / count:.2f}" if count else "-"
-            broken = ", ".join(sorted(world.broken)) or "nothing"
-            features = f"{aside / count:.2f}" if count else "-"
-            knockouts = f"{knocked / tried:.2f}" if tried else "no network"
-            rows.append(f"| {name} | {broken} | {share} | {features} | {knockouts} | {count} | {refused} |")
+                shift, known = shifts(world)
+                applies[1:] = True
+                tally[1] += named(by_knockouts(world, shift, known), world.truth, runs)
+                found = mrinterp.diagnostics.natural_borrowed(world.panel, shift)
+                tally[2] += named(None if isinstance(found, NotApplicable) else found, world.truth, None)
+        if not applies[0]:
+            continue
+        all_of_it += tally
+        broken = ", ".join(sorted(world.broken)) or "nothing"
+        cells = [_three(t) if a else "no network" for t, a in zip(tally, applies, strict=True)]
+        rows.append(f"| {name} | {broken} | {count} | {alike / count:.2f} | {' | '.join(cells)} |")
+        print(rows[-1], flush=True)
+    rows.append(f"| **all** | | {all_of_it[0].sum()} | | {' | '.join(_three(t) for t in all_of_it)} |")
     return rows
 
 
-def by_knockouts(world: World) -> BorrowedEffects | None:
-    """The decomposition by the effects of shifts of 40 inputs, as in a study; None where a feature cannot be shifted."""
+def _three(tally: NDArray[np.int_]) -> str:
+    """Share rightly named of those named, with the counts."""
+    right, wrong, none = (int(v) for v in tally)
+    share = f"{right / (right + wrong):.2f}" if right + wrong else "none named"
+    return f"{share} ({right}, {wrong}, {none})"
+
+
+def shifts(world: World) -> tuple[Estimates, list[str]]:
+    """Effects of shifts of 40 inputs, as in a study, and the features that have one."""
     assert world.bench is not None
     bench = world.bench.subset(np.arange(0, world.bench.prompts, max(world.bench.prompts // 40, 1)))
     shift = shift_estimates(mrinterp.knock_out(bench, "shift", draws=10, allow_off_support=True))
-    known = [n for n, b in zip(shift.exposures, shift.beta, strict=True) if np.isfinite(b).all()]
+    return shift, [n for n, b in zip(shift.exposures, shift.beta, strict=True) if np.isfinite(b).all()]
+
+
+def by_knockouts(world: World, shift: Estimates, known: list[str]) -> BorrowedEffects | None:
+    """The decomposition of the runs by the effects of shifts, as in a study; None where no feature can be shifted."""
     found = (
         mrinterp.diagnostics.borrowed_effects(world.panel, known, rank=0, effects=shift) if known else None
     )
@@ -203,10 +257,13 @@ def main(worlds: int) -> None:
         f"Written by `benchmarks/diagnostics/borrowed.py {worlds}`. Bar: named rightly in at least .90.",
         "## The twin of `linear_world`: share named rightly\n\n| world | families | data | named rightly | worlds |\n|---|---|---|---|---|\n"
         + "\n".join(_naming_rows(worlds // 2)),
-        "## Impostors of `world_families()`\n\n*Named*: the source that most is"
-        " borrowed from, the bypass among them; *among features*: the bypass aside (of a small cause beside a large bypass most is"
-        " rightly borrowed from the bypass); *by knockouts*: among features, by the effects of shifts in place of the joint fit, as"
-        " studies do it.\n\n| family | what it breaks | named | among features | by knockouts | impostors | refused |\n|---|---|---|---|---|---|---|\n"
+        "## Impostors of `world_families()`\n\nShare named rightly of those that are named (named rightly, wrongly, not named)."
+        " A source is not named where the joint fit explains less than 90% of the outcome's changes, or where the two largest parts"
+        " differ by less than their errors. *Runs*: the decomposition of the perturbed runs, by their joint fit or by the effects of"
+        " shifts, as studies do it; right is the feature from which most is borrowed *in these runs* by the exact effects. *Inputs*:"
+        " `natural_borrowed`, by shifts; right is the feature that the impostor accompanies over the inputs as they are. *Alike*:"
+        " impostors for which both are the same one.\n\n| family | what it breaks | impostors | alike | runs, joint fit | runs, by"
+        " knockouts | inputs, by knockouts |\n|---|---|---|---|---|---|---|\n"
         + "\n".join(_family_rows(max(worlds // 2, 3))),
         "## Coverage of 95% intervals, six features of known covariance\n\nFamilies differ in the size of the effects and"
         " share errors; summary statistics have known sampling errors (.15 sd of the instruments' effects), which are"

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from mrinterp.bench._access import perturbed_runs, runs, summaries
 from mrinterp.bench._answers import answer_of
-from mrinterp.bench._knockoffs import knockoff_filter
 from mrinterp.bench._method import Answer, Method
 from mrinterp.coloc._abf import colocalize
 from mrinterp.coloc._priors import HypothesisPriors
@@ -18,6 +17,7 @@ from mrinterp.core.panel import Panel
 from mrinterp.mr._engine.driver import estimate
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates
+from mrinterp.stats.sparse.knockoffs import knockoff_filter
 from mrinterp.worlds._world import World
 
 __all__ = ["RUN_METHODS"]

@@ -9,11 +9,17 @@ import click
 
 from mrinterp.cli.grade_verb import full_name, opened_run
 from mrinterp.cli.verbs import answer, answering, example, voice
+from mrinterp.results._check import NotApplicable
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from mrinterp.results._diagnosis import Diagnosis
 
 __all__ = ["diagnose"]
+
+BESIDE = ("correlation", "probe", "top_inputs", "knockoffs")
+"""Methods that read the inputs as they are, as columns of `Study.beside`."""
 
 SHOWN = 12
 """Claims in the short answer; ``--verbose`` lists all."""
@@ -33,7 +39,9 @@ SHOWN = 12
 def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> None:
     """Print an assumption card for every claim of a finished run: green, amber or red, with reasons and what to do.
 
-    First whether negative controls stayed silent. A claim is colored by the checks of what it rests on; failed checks of other rungs are listed.
+    First whether negative controls stayed silent. A claim is colored by the checks of what it rests on; failed checks of other rungs
+    are listed. Beside it: what a correlation ranking, a probe, the inputs that move a feature most, and knockoffs would have
+    concluded.
     """
     from mrinterp.report.controls import control_checks, failed_controls, null_in_words
 
@@ -46,14 +54,43 @@ def diagnose(run_dir: str, features: tuple[str, ...], figure: str | None) -> Non
         plot(found, figure)
     failed, null = failed_controls(study), null_in_words(study)
     first = f"{failed or null}\n"
+    beside = _chosen(study.beside, found)
     answer(
-        lambda: first + (_cards(found) if features else _table(found)),
+        lambda: f"{first}{_cards(found) if features else _table(found)}\n\n{_beside(beside)}",
         {
             "negative_controls": {"failed": failed, "null": null, "checks": control_checks(study)},
             "cards": found.to_frame().to_dict("records"),
             "findings": found.findings.to_dict("records"),
+            "beside": beside.reason if isinstance(beside, NotApplicable) else beside.to_dict("records"),
         },
     )
+
+
+def _chosen(beside: pd.DataFrame | NotApplicable, found: Diagnosis) -> pd.DataFrame | NotApplicable:
+    """The rows of the features that were asked for."""
+    if isinstance(beside, NotApplicable):
+        return beside
+    return beside[beside["feature"].isin(found.findings["feature"])]
+
+
+def _beside(beside: pd.DataFrame | NotApplicable) -> str:
+    """What other methods would have concluded from the same inputs, and whose effect each feature shows there."""
+    head = "Beside it, what other methods would have concluded from the inputs as they are"
+    if isinstance(beside, NotApplicable):
+        return f"{head}: does not apply, {beside.reason}."
+    marks = {"drives it": "yes", "does not": "no"}
+    some = beside if voice().verbose else beside.head(SHOWN)
+    lines = [f"{head} (does it drive the outcome?):"]
+    for row in some.to_dict("records"):
+        said = ", ".join(f"{m.replace('_', ' ')} {marks.get(row[f'{m}_says'], '-')}" for m in BESIDE)
+        lines.append(f"  {row['feature']} on {row['outcome']}: {said}; claim: {row['verdict']}")
+        if row["company"]:
+            lines.append(
+                fill(f"{row['taken_apart']}.", 100, initial_indent="    ", subsequent_indent="      ")
+            )
+    if len(some) < len(beside):
+        lines.append(f"  and {len(beside) - len(some)} more (--verbose lists all)")
+    return "\n".join(lines)
 
 
 def _table(found: Diagnosis) -> str:

@@ -1,4 +1,6 @@
 from ._agreement import agreement as agreement
+from ._beside import beside_it as beside_it
+from ._beside import natural_borrowed as natural_borrowed
 from ._borrowed import borrowed_effects as borrowed_effects
 from ._claim_checks import claim_checks as claim_checks
 from ._co_activation import co_activation_map as co_activation_map

@@ -32,6 +32,7 @@ __all__ = [
     "made_result",
     "near_copies",
     "run_borrowed",
+    "share_explained",
 ]
 
 Array = NDArray[np.float64]
@@ -156,6 +157,8 @@ def _on_rows(
     words = dict.fromkeys(np.flatnonzero(run.flat), FLAT)
     unit = f"{panel.units['outcome']} per {panel.units['feature']}"
     meta = {"level_of": "runs", "clusters": len(code), "rank": int(R.shape[1]), "chosen": note}
+    if effects is None:
+        meta["fit"] = share_explained(Z, Y, parts.effects)
     for k in found.with_bypass:
         near[np.flatnonzero(live == k)[0]] = "cannot be told apart from the bypass: lower its rank"
     return made_result(
@@ -173,6 +176,13 @@ def _on_rows(
         meta,
         still,
     )
+
+
+def share_explained(Z: Array, Y: Array, effects: Array) -> list[float]:
+    """Share of the sum of squares of every outcome (N, O) that columns (N, d) with effects (d, O) explain; 1 of nothing."""
+    whole = np.einsum("no,no->o", Y, Y)
+    rest = ((Y - Z @ effects) ** 2).sum(axis=0)
+    return [float(v) for v in 1.0 - np.divide(rest, whole, out=np.zeros_like(whole), where=whole > 0)]
 
 
 def grouped(

@@ -4,6 +4,7 @@ from ._engine.leave_one_out import leave_one_out as leave_one_out
 from ._engine.method_table import methods as methods
 from ._runs.jive import jive as jive
 from ._runs.jive import ujive as ujive
+from ._runs.mediation import mediated_effects as mediated_effects
 from ._runs.observational import observational as observational
 from ._runs.power import Power as Power
 from ._runs.power import power as power

@@ -42,6 +42,7 @@ FIGURES = {
     "KindComparison": "_study.kinds_side_by_side.kinds_side_by_side",
     "KnockoutEffects": "_study.knockout_effects.knockout_effects",
     "MRData": "_mr.scatter.mr_scatter",
+    "MediatedEffects": "_diagnostics.mediated_paths.mediated_paths",
     "MinimalSet": "_designs.minimal_set_path.minimal_set_path",
     "NegativeControls": "_diagnostics.control_quantiles.control_quantiles",
     "NetworkDescription": "_study.network_sites.network_sites",

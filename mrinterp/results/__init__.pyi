@@ -23,6 +23,7 @@ from ._designs.epistasis import Epistasis as Epistasis
 from ._designs.epistasis import Interaction as Interaction
 from ._designs.faithfulness import CircuitAreas as CircuitAreas
 from ._designs.faithfulness import Faithfulness as Faithfulness
+from ._designs.mediated_effects import MediatedEffects as MediatedEffects
 from ._designs.minimal_set import MinimalSet as MinimalSet
 from ._designs.ordered_knockouts import OrderedKnockouts as OrderedKnockouts
 from ._designs.paths_to_outcome import PathsToOutcome as PathsToOutcome

@@ -22,6 +22,9 @@ Array = NDArray[np.float64]
 BYPASS = "the bypass"
 """Name of the source that is what passes the features by."""
 
+ENOUGH = 0.9
+"""Share of an outcome's changes that a joint fit must explain, so that its parts name a source."""
+
 NAMED = 3
 """Sources that a sentence names; the others are added up."""
 
@@ -128,7 +131,8 @@ class BorrowedEffects(Result):
     unit : str
         What one unit of the effects is.
     meta : dict
-        ``level_of`` (``runs`` or ``summary``), ``clusters``, how sources were chosen.
+        ``level_of`` (``runs`` or ``summary``), ``clusters``, how sources were chosen; of a joint fit of runs, ``fit``: the share
+        of every outcome's changes that it explains.
 
     Notes
     -----
@@ -184,6 +188,40 @@ class BorrowedEffects(Result):
         most = np.take_along_axis(part, place[:, None, :], axis=1)[:, 0]
         with np.errstate(invalid="ignore"):
             return np.where((most > 0) & (most > np.abs(self.own)), place, -1)
+
+    @cached_property
+    def named(self) -> NDArray[np.int_]:
+        """The source (F, O) that can be named: `main_feature`, where nothing of `why_unnamed` stands against it; else -1."""
+        return np.where(self.why_unnamed == "", self.main_feature, -1)
+
+    @cached_property
+    def why_unnamed(self) -> NDArray[Any]:
+        """Why no feature can be named (F, O), where most of the effect is not the feature's own; else empty.
+
+        The joint fit explains less than 90% of the outcome's changes (``meta["fit"]``), so that its parts may be wrong; or the two
+        largest parts differ by less than their errors.
+        """
+        why = np.full(self.total.shape, "", dtype=object)
+        columns = [s for s, name in enumerate(self.sources) if name != BYPASS]
+        if not columns:
+            return why
+        size, error = np.nan_to_num(np.abs(self.borrowed[:, columns])), self.borrowed_se[:, columns]
+        order = np.argsort(-size, axis=1, kind="stable")[:, :2]
+        first = np.take_along_axis(size, order, axis=1)
+        spread = np.sqrt((np.take_along_axis(error, order, axis=1) ** 2).sum(axis=1))
+        near = np.zeros(self.total.shape, bool)
+        if len(columns) > 1:
+            near = first[:, 0] - first[:, 1] <= critical_value(self.level, self.df) * spread
+        names = np.array([self.sources[s] for s in columns], dtype=object)[order]
+        poor = np.array(self.meta.get("fit", [1.0] * len(self.outcomes)))
+        for f, o in np.argwhere(self.main_feature >= 0):
+            if poor[o] < ENOUGH:
+                why[f, o] = f"features and bypass together explain {poor[o]:.0%} of the outcome's changes"
+            elif near[f, o]:
+                why[f, o] = (
+                    f"parts from {names[f, 0, o]} and {names[f, 1, o]} differ by less than their errors"
+                )
+        return why
 
     def __getitem__(self, key: tuple[str, str]) -> BorrowedEffect:
         f, o = self._at(key, self.features, self.outcomes)
@@ -268,7 +306,9 @@ class BorrowedEffects(Result):
         s = int(np.argmax(np.abs(np.nan_to_num(parts))))
         near = self.correlation[f, s]
         close = "" if np.isnan(near) else f", correlation {_short(near)}"
-        return f"{said}, {parts[s]:.{d}f} borrowed from {self.sources[s]}{close}"
+        why = self.why_unnamed[f, o]
+        unsure = f"; whose it is cannot be said: {why}" if why else ""
+        return f"{said}, {parts[s]:.{d}f} borrowed from {self.sources[s]}{close}{unsure}"
 
     def shorts(self) -> dict[tuple[str, str], str]:
         """`short` of every feature and outcome."""

@@ -27,6 +27,7 @@ from mrinterp.results._designs.direct_effect import DOWNSTREAM, DirectEffect
 from mrinterp.results._designs.dose_response import SHAPES, DoseResponse
 from mrinterp.results._designs.epistasis import CALLS, Epistasis
 from mrinterp.results._designs.faithfulness import Faithfulness
+from mrinterp.results._designs.mediated_effects import MediatedEffects
 from mrinterp.results._designs.minimal_set import MinimalSet
 from mrinterp.results._designs.ordered_knockouts import OrderedKnockouts
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
@@ -684,6 +685,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "KindComparison": (KindComparison, _kind_comparison),
     "KnockoutEffects": (KnockoutEffects, _knockout_effects),
     "Leaderboard": (Leaderboard, _leaderboard),
+    "MediatedEffects": (MediatedEffects, _nothing),
     "MinimalSet": (MinimalSet, _minimal_set),
     "NegativeControls": (NegativeControls, _negative_controls),
     "NetworkDescription": (NetworkDescription, _network_description),

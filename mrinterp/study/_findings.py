@@ -226,6 +226,36 @@ class Findings(Steps):
         return self._take_apart()
 
     @property
+    def borrowed_naturally(self) -> BorrowedEffects | NotApplicable:
+        """Whose effect every feature shows over the estimation split's inputs as they are, by what the matched shifts say that each
+        does (`mrinterp.diagnostics.natural_borrowed`)."""
+        from mrinterp.diagnostics._beside import natural_borrowed
+
+        panel, shift = self.panel, self._shift_estimates()
+        return self._remembered("borrowed naturally", lambda: natural_borrowed(panel, shift))
+
+    @property
+    def beside(self) -> pd.DataFrame | NotApplicable:
+        """What a correlation ranking, a probe, the inputs that move a feature most and model-X knockoffs would have concluded from
+        the estimation split's inputs as they are, beside the claim (``verdict``) (`mrinterp.diagnostics.beside_it`)."""
+        from mrinterp.diagnostics._beside import beside_it
+
+        panel, shift = self.panel, self._shift_estimates()
+        found = self._remembered("beside it", lambda: beside_it(panel, shift))
+        if isinstance(found, NotApplicable):
+            return found
+        return found.merge(
+            self.results[["feature", "outcome", "verdict"]], on=["feature", "outcome"], how="left"
+        )
+
+    def _shift_estimates(self) -> Estimates | None:
+        """What the matched shifts say that each feature does; None where none was made."""
+        from mrinterp.effects._claims import shift_estimates
+
+        made = self.knockouts.get("shift")
+        return None if made is None else shift_estimates(made)
+
+    @property
     def replication_panel(self) -> Panel:
         """Runs of the replication split: other families, all kinds of perturbation."""
         self._reach("replication scan")

@@ -11,11 +11,11 @@ import pytest
 from mrinterp.bench import Answer, Method, bench_methods, run_bench
 from mrinterp.bench._access import halves, natural_sd, perturbed_runs, ropes, runs
 from mrinterp.bench._board import _share_interval, board_of
-from mrinterp.bench._knockoffs import knockoff_filter
 from mrinterp.bench._runner import _asked
 from mrinterp.bench._scores import score_answer
 from mrinterp.core.errors import InputError
 from mrinterp.results import NotApplicable
+from mrinterp.stats.sparse.knockoffs import knockoff_filter
 from mrinterp.worlds import Truth, World, gated_world, world_families
 from mrinterp.worlds import _families as families_module
 

@@ -25,7 +25,7 @@ class Knockoffs:
     selected: NDArray[np.bool_]
 
 
-def knockoff_filter(x: Array, y: Array, rate: float, seed: int) -> Knockoffs:
+def knockoff_filter(x: Array, y: Array, rate: float, seed: int, offset: int = 1) -> Knockoffs:
     """Select features at a false discovery rate by model-X knockoffs.
 
     Parameters
@@ -36,13 +36,16 @@ def knockoff_filter(x: Array, y: Array, rate: float, seed: int) -> Knockoffs:
         False discovery rate wanted.
     seed : int
         Of the copies.
+    offset : int
+        1: knockoff+, which holds the rate and selects no fewer than 1/rate features; 0: the first filter, which holds a
+        modified rate and can select few.
 
     Notes
     -----
     The equicorrelated construction with the shrunken covariance of Ledoit and Wolf: copies have the features' own mean and
     covariance, and the covariance of a feature with its copy is less by s = min(1, 2 least eigenvalue of the correlation).
     Statistic: absolute lasso coefficient (penalty by cross-validation) less that of the copy.
-    Threshold of knockoff+: the smallest t at which (1 + those below -t)/(those above t) is at most ``rate``.
+    Threshold: the smallest t at which (offset + those below -t)/(those above t) is at most ``rate``.
 
     The rate holds for "independent of the outcome given all other features", where features are Gaussian and runs
     independent; it says nothing of what a change of a feature does. Copies of one feature cannot be told apart at all.
@@ -62,7 +65,7 @@ def knockoff_filter(x: Array, y: Array, rate: float, seed: int) -> Knockoffs:
     size = np.sort(np.abs(statistic[statistic != 0]))
     above = (statistic[None, :] >= size[:, None]).sum(axis=1)
     below = (statistic[None, :] <= -size[:, None]).sum(axis=1)
-    good = np.flatnonzero((1 + below) / np.maximum(above, 1) <= rate)
+    good = np.flatnonzero((offset + below) / np.maximum(above, 1) <= rate)
     selected = statistic >= size[good[0]] if len(good) else np.zeros(len(statistic), dtype=bool)
     return Knockoffs(statistic, selected)
 
