@@ -27,6 +27,9 @@ __all__ = ["Changes", "Panel"]
 
 Array = NDArray[np.float64]
 
+WIDE = 1024
+"""Features beyond which they are stored as one array: a table of 65,536 columns takes half a minute to write."""
+
 
 def _is_masked(value: NDArray[Any]) -> bool:
     return isinstance(value, np.ma.MaskedArray)
@@ -160,11 +163,10 @@ class Panel(Shown):
         values |= {f"outcome {n}": self.outcomes[:rows, i] for i, n in enumerate(self.outcome_names[:4])}
         return head.assign(**values), len(self.runs)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, with_features: bool = True) -> pd.DataFrame:
         """One row per run: who it is, then ``feature:<name>`` and ``outcome:<name>``; doses and bypass stay out."""
-        features = pd.DataFrame(
-            np.asarray(self.features), columns=[f"feature:{n}" for n in self.feature_names]
-        )
+        names = [f"feature:{n}" for n in self.feature_names] if with_features else []
+        features = pd.DataFrame(np.asarray(self.features)[:, : len(names)], columns=names)
         outcomes = pd.DataFrame(
             np.asarray(self.outcomes), columns=[f"outcome:{n}" for n in self.outcome_names]
         )
@@ -289,9 +291,13 @@ class Panel(Shown):
         )
 
     def save(self, folder: Path) -> None:
-        """Write the panel into ``folder``: Parquet tables, memory-mappable ``.npy`` for doses and bypass."""
+        """Write the panel into ``folder``: Parquet tables, memory-mappable ``.npy`` for doses and bypass, and for
+        more than 1,024 features."""
+        wide = len(self.feature_names) > WIDE
         with whole_folder(folder) as partial:
-            write_table(partial / "panel.parquet", self.to_frame())
+            write_table(partial / "panel.parquet", self.to_frame(with_features=not wide))
+            if wide:
+                np.save(partial / "features.npy", np.asarray(self.features))
             write_table(partial / "instruments.parquet", self.instruments)
             np.save(partial / "doses.npy", np.asarray(self.doses, dtype=np.float32))
             np.save(partial / "bypass.npy", np.asarray(self.bypass))
@@ -310,16 +316,17 @@ class Panel(Shown):
 
     @classmethod
     def load(cls, folder: Path) -> Panel:
-        """Reopen what `save` wrote; doses and bypass stay memory-mapped."""
+        """Reopen what `save` wrote; doses and bypass, and very many features, stay memory-mapped."""
         folder = Path(folder)
         header = read_header(folder / "panel.json", "panel")
         table = read_table(folder / "panel.parquet")
-        features = [f"feature:{n}" for n in header["feature_names"]]
+        wide = (folder / "features.npy").exists()
+        features = [] if wide else [f"feature:{n}" for n in header["feature_names"]]
         outcomes = [f"outcome:{n}" for n in header["outcome_names"]]
         return cls(
             runs=table.drop(columns=features + outcomes),
             doses=np.load(folder / "doses.npy", mmap_mode="r"),
-            features=table[features].to_numpy(),
+            features=np.load(folder / "features.npy", mmap_mode="r") if wide else table[features].to_numpy(),
             bypass=np.load(folder / "bypass.npy", mmap_mode="r"),
             outcomes=table[outcomes].to_numpy(),
             instruments=read_table(folder / "instruments.parquet"),

@@ -70,8 +70,8 @@ def from_arrays(
     ------
     InputError
         For arrays of different length or with other row labels, values that are no finite real numbers, masked or
-        missing entries, truth values that are none, a name twice, a rank that there is not, or a prompt in two
-        families; names the array, the row and the fix.
+        missing entries, truth values that are none, a name twice, a rank that there is not, a prompt in two
+        families, or a family in two splits; names the array, the row and the fix.
 
     Examples
     --------
@@ -102,14 +102,10 @@ def from_arrays(
     frame["kind"] = vectors.get("kind", np.full(N, "perturbed", dtype=object))
     if "clean" in vectors:
         frame.loc[vectors["clean"], "kind"] = "clean"
-    per_prompt = frame.groupby("prompt", sort=False)["family"].nunique()
-    if (per_prompt > 1).any():
-        which = per_prompt.index[per_prompt > 1][0]
-        raise InputError(
-            "family",
-            f"prompt {which!r} is in {per_prompt[which]} families",
-            "A prompt belongs to exactly one family: give all its runs the same value",
-        )
+    _one_each(frame, "prompt", "family", "families", "A prompt belongs to exactly one family")
+    _one_each(
+        frame, "family", "split", "splits", "A family is never split, or its runs would judge themselves"
+    )
     J = matrices["doses"].shape[1]
     names = _names("instruments", instruments, column_names(doses), J, "z")
     unknown = [p for p in placebo if p not in names]
@@ -198,3 +194,13 @@ def _names(
             raise InputError(argument, f"{name!r} appears twice", "Give distinct names")
         seen.add(name)
     return names
+
+
+def _one_each(frame: pd.DataFrame, of: str, has: str, several: str, why: str) -> None:
+    """Refuse a prompt in two families, or a family in two splits."""
+    many = frame.groupby(of, sort=False)[has].nunique()
+    if (many > 1).any():
+        which = many.index[many > 1][0]
+        shown = which.item() if isinstance(which, np.generic) else which
+        found = f"{of} {shown!r} is in {many[which]} {several}"
+        raise InputError(has, found, f"{why}: give all its runs the same value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,22 @@ def test_damaged_and_foreign_shards_and_other_plans_are_refused(tmp_path: Path) 
     (tmp_path / "c" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         scan_features(tmp_path / "c", **g, draws=0)
+
+
+def test_a_full_disk_is_told_and_costs_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    g, save = given(), np.save
+
+    def full(path: Any, value: Any) -> None:
+        if "shard-00001" in str(path) and "se" in Path(path).name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, value)
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(InputError, match=r"shard-00001: the disk is full.*what was finished before is kept"):
+        scan_features(tmp_path / "a", **g, draws=0)
+    assert sorted(p.name for p in (tmp_path / "a").glob("*shard*")) == ["shard-00000"]
+    monkeypatch.setattr(np, "save", save)
+    assert scan_features(tmp_path / "a", **g, draws=0).kept == 699 * 6
 
 
 def test_permuted_doses_have_the_inflation_of_theory_and_wrong_errors_do_not(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import integrate
 
 __all__ = ["LOSSES", "Loss", "find_loss"]
 
@@ -39,6 +38,7 @@ class Loss:
 
 def _normal_mean(f: Callable[[Array], Array], kink: float) -> float:
     """Mean of f(Z) for an even f that is smooth but at +-kink (inf: smooth everywhere)."""
+    from scipy import integrate  # a tenth of the time that a small table takes
 
     def integrand(t: float) -> float:
         return float(f(np.array([t]))[0]) * float(np.exp(-(t**2) / 2.0) / np.sqrt(2.0 * np.pi))

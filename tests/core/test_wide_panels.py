@@ -1,0 +1,45 @@
+"""Panels of very many features: stored as one array, read where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mrinterp
+from mrinterp.core.errors import InputError
+from mrinterp.core.panel import WIDE, Panel
+
+
+def panel(features: int) -> Panel:
+    rng, prompt = np.random.default_rng(0), np.arange(24) // 4
+    x, z = rng.standard_normal((24, features)), rng.integers(0, 2, (24, 3))
+    return mrinterp.from_arrays(doses=z, features=x, outcomes=x[:, 0], prompt=prompt, family=prompt)
+
+
+@pytest.mark.parametrize("features", [WIDE, WIDE + 1])
+def test_a_panel_is_the_same_after_storing_however_wide(features: int, tmp_path: Path) -> None:
+    made = panel(features)
+    made.save(tmp_path / "panel")
+    found = Panel.load(tmp_path / "panel")
+    wide = features > WIDE
+    assert isinstance(found.features, np.memmap) == wide
+    assert (tmp_path / "panel" / "features.npy").exists() == wide
+    np.testing.assert_array_equal(found.features, made.features)
+    np.testing.assert_array_equal(found.outcomes, made.outcomes)
+    assert found.runs.equals(made.runs)
+    assert list(found.to_frame().columns) == list(made.to_frame().columns)
+
+
+def test_a_family_in_two_splits_is_refused() -> None:
+    split = np.where(np.arange(24) % 2, "estimation", "replication")
+    with pytest.raises(InputError, match="split: family 0 is in 2 splits"):
+        mrinterp.from_arrays(
+            doses=np.eye(24)[:, :3],
+            features=np.eye(24),
+            outcomes=np.arange(24.0),
+            prompt=np.arange(24) // 4,
+            family=np.arange(24) // 4,
+            split=split,
+        )
