@@ -183,6 +183,7 @@ def perturb(
     kept = np.ones(len(doses), dtype=bool)
     for i, perturbation in enumerate(perturbations):
         made, dose = perturbation.draw(np.random.default_rng([seed, i]), x, clean)
+        _check_drawn(perturbation, made, dose, (len(clean), *x.shape[1:]), len(names[i]))
         rows = slice(len(x) + i * len(clean), len(x) + (i + 1) * len(clean))
         doses[rows, start : start + len(names[i])] = dose
         start += len(names[i])
@@ -253,3 +254,13 @@ def _check(x: NDArray[Any], families: NDArray[Any], perturbations: Sequence[Pert
             f"kinds {kinds}",
             "Give at least one, and no kind twice (nor the names clean and placebo)",
         )
+
+
+def _check_drawn(
+    perturbation: Perturbation, made: Any, dose: Any, inputs: tuple[int, ...], instruments: int
+) -> None:
+    """Refuse what a perturbation of one's own gave, where it is not one input and one row of doses a run."""
+    for what, value, wanted in (("inputs", made, inputs), ("doses", dose, (inputs[0], instruments))):
+        if np.shape(value) != wanted:
+            found = f"its draw gave {what} of shape {np.shape(value)} for {inputs[0]} runs"
+            raise InputError(f"perturbation {perturbation.kind!r}", found, f"Give an array of shape {wanted}")

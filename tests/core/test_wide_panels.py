@@ -1,8 +1,9 @@
-"""Panels of very many features: stored as one array, read where they lie."""
+"""Panels of very many features, stored as one array; arrays that no design could have given."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 import mrinterp
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import WIDE, Panel
+from mrinterp.perturbations import perturb
 
 
 def panel(features: int) -> Panel:
@@ -43,3 +45,21 @@ def test_a_family_in_two_splits_is_refused() -> None:
             family=np.arange(24) // 4,
             split=split,
         )
+
+
+@pytest.mark.parametrize(("inputs", "doses"), [(14, 15), (15, 14)])
+def test_a_perturbation_that_gives_another_number_of_inputs_is_refused(inputs: int, doses: int) -> None:
+    class Short:
+        kind = "short"
+
+        def instruments(self, shape: tuple[int, ...]) -> list[str]:
+            return ["all"]
+
+        def draw(self, rng: Any, x: Any, clean: Any) -> Any:
+            return x[clean][:inputs], np.ones((doses, 1))
+
+    what = "inputs" if inputs < doses else "doses"
+    with pytest.raises(
+        InputError, match=rf"perturbation 'short': its draw gave {what} of shape \(14, .*15 runs"
+    ):
+        perturb(np.zeros((5, 2)), [Short()], runs_per_input=3, placebos=0)
