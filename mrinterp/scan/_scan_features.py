@@ -186,5 +186,7 @@ def scan_memory(rows: int, instruments: int, features: int, outcomes: int = 1, t
     """
     doses = 8.0 * rows * instruments * 4 + 4.0 * rows * instruments * 2
     block = 4.0 * BLOCK * (rows + instruments * (6 + outcomes) + 4 * min(instruments, 256))
-    shard = 4.0 * shard_features(instruments, features, outcomes) * instruments * (2 + outcomes)
+    # A shard's numbers while it is made; then t, whether it is known and its order, where the strongest are looked for.
+    pairs = shard_features(instruments, features, outcomes) * instruments
+    shard = pairs * max(4.0 * (2 + outcomes), 4.0 + 1.0 + 8.0 + 4.0)
     return doses + threads * block + shard
