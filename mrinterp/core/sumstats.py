@@ -100,6 +100,11 @@ class SumStats(Shown):
                 )
 
     @property
+    def size(self) -> int:
+        """Sample size behind every effect: runs under a perturbation; 0 where it is not known. Errors are clustered all the same."""
+        return int(self.meta.get("runs", 0))
+
+    @property
     def summary(self) -> str:
         """What it is and how large, in one line."""
         role = self.traits["role"]
@@ -146,11 +151,13 @@ class SumStats(Shown):
         with_errors: bool = True,
         with_ld: bool = False,
         exposures: Sequence[str] | None = None,
+        with_sizes: bool = False,
     ) -> MRData:
         """Exposures are the feature traits (or those named), outcomes the outcome traits; placebos stay out.
 
         ``with_ld`` hands on the design's correlation between instruments: for colocalization and
-        fine-mapping within a locus (``info["locus"]``), and for estimators of correlated instruments.
+        fine-mapping within a locus (``info["locus"]``), and for estimators of correlated instruments. ``with_sizes`` hands on
+        `size` as ``n_x`` and ``n_y``, for Steiger's test.
         Every trait keeps its own instruments: an effect whose error is zero is missing for that trait alone, and
         where a feature did not change at all it is known to be 0 (``MRData.unmoved``). Instruments that never
         varied, or are measured for no trait, are listed in ``dropped``.
@@ -193,6 +200,8 @@ class SumStats(Shown):
             unmoved=still[fx][:, keep] if still[fx].any() else None,
             ld=np.asarray(self.ld, float)[np.ix_(keep, keep)] if with_ld and self.ld is not None else None,
             design=self.meta.get("design", "between"),
+            n_x=np.full(len(fx), float(self.size)) if with_sizes and self.size else None,
+            n_y=np.full(len(oy), float(self.size)) if with_sizes and self.size else None,
             info=self.instruments.loc[keep].reset_index(drop=True),
             dropped=dropped,
         )

@@ -1,4 +1,5 @@
 from ._agreement import agreement as agreement
+from ._assumptions import assumption_checks as assumption_checks
 from ._beside import beside_it as beside_it
 from ._beside import natural_borrowed as natural_borrowed
 from ._borrowed import borrowed_effects as borrowed_effects

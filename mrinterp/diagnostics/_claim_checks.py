@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from mrinterp.core.shown import listed
 from mrinterp.mr._runs.stable_rank import sign_changes, stable_rank
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
+from mrinterp.stats.tests.tails import critical_value
 
 __all__ = ["claim_checks", "rank_checks", "slope_checks"]
 
@@ -15,6 +17,9 @@ RANKS = "sign over bypass ranks"
 DISAGREE = ("contradicted", "size disagrees")
 MR_PRIMARY = "within"
 NOMINAL = 0.95
+FEWEST_CLAIMS = 3
+LEAST_LEFT = 0.9
+"""Share of the effects that must be left, by the upper end of its interval."""
 
 
 def claim_checks(results: pd.DataFrame, agreement: Agreement) -> list[Check | NotApplicable]:
@@ -43,7 +48,7 @@ def claim_checks(results: pd.DataFrame, agreement: Agreement) -> list[Check | No
     >>> claim_checks(claims, example("Agreement"))[0].verdict
     'passed'
     """
-    return [_confirmed(results), *slope_checks(agreement)]
+    return [_confirmed(results), *slope_checks(agreement), *_shrinkage(results)]
 
 
 def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
@@ -65,6 +70,40 @@ def _confirmed(results: pd.DataFrame) -> Check | NotApplicable:
         verdict=verdict,
         note=f"Of {len(claims)} causal claims: {words}." + (f" Do not rely on {named}." if named else ""),
     )
+
+
+def _shrinkage(results: pd.DataFrame) -> list[Check | NotApplicable]:
+    """Per outcome, how much of the effects of causal claims is left on families that did not choose them."""
+    found: list[Check | NotApplicable] = []
+    for outcome, rows in results.groupby("outcome", sort=False):
+        chosen = rows[(rows["verdict"] == "causal") & rows["knockout"].notna()]
+        name = f"shrinkage on other families: {outcome}"
+        if len(chosen) < FEWEST_CLAIMS:
+            why = f"{len(chosen)} causal claims with knockouts on other families; {FEWEST_CLAIMS} are needed"
+            found.append(NotApplicable(why, name))
+            continue
+        first, again = (chosen[c].to_numpy(dtype=float) for c in ("effect", "knockout"))
+        own = first * again, first**2
+        left = own[0].sum() / own[1].sum()
+        without = (own[0].sum() - own[0]) / (own[1].sum() - own[1])
+        n = len(chosen)
+        se = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+        low, high = (float(left + sign * critical_value(NOMINAL, n - 1.0) * se) for sign in (-1, 1))
+        found.append(
+            Check(
+                name=name,
+                outcome=str(outcome),
+                rungs=tuple(rows["rests_on"].unique()),
+                null_in_words="effects that were called causal are as large on families that did not choose them",
+                statistic=float(left),
+                df=n - 1.0,
+                neglog10p=float("nan"),
+                verdict="warning" if high < LEAST_LEFT else "passed",
+                note=f"{left:.0%} of the effects of {n} causal claims is left on other families ({low:.0%} to {high:.0%}).",
+                next_step="Take the size from the other families: the largest of many were partly lucky",
+            )
+        )
+    return found
 
 
 def rank_checks(path: pd.DataFrame) -> list[Check | NotApplicable]:

@@ -16,14 +16,21 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import MIN_FAMILIES
+from mrinterp.core.sumstats import SumStats
+from mrinterp.diagnostics._assumptions import assumption_checks
 from mrinterp.diagnostics._borrowed import borrowed_effects
-from mrinterp.diagnostics._manipulation import identification_checks
+from mrinterp.diagnostics._manipulation import identification_checks, placebo_check
+from mrinterp.diagnostics._sensitivity import sensitivity
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.diagnostics._steiger import steiger_test
+from mrinterp.diagnostics._study_controls import mr_control_checks, random_sign_controls
 from mrinterp.mr._engine.driver import run_mr
+from mrinterp.mr._runs.run_level import run_data
+from mrinterp.mr._runs.within import within
 from mrinterp.results._borrowed_effects import BorrowedEffects
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._diagnosis import Diagnosis
+from mrinterp.results._negative_controls import RANDOM_SIGNS
 
 __all__ = ["diagnose"]
 
@@ -43,8 +50,31 @@ ASSUMPTION = {
     "sign over bypass ranks": "exclusion",
     "curvature": "linearity",
     "slope changes with size": "linearity",
+    "balance of doses": "exchangeability",
+    "within against between prompts": "exchangeability",
+    "sensitivity": "exchangeability",
+    "kinds of perturbation agree": "exclusion",
+    "carried by one family": "exclusion",
+    "share of the bypass": "exclusion",
+    "share of invalid instruments": "exclusion",
+    "global residuals (PRESSO)": "exclusion",
+    "GRIP": "exclusion",
+    "up and down": "linearity",
+    "overlap": "linearity",
+    "subgroups of prompts": "homogeneity",
+    "sign in new families": "homogeneity",
+    "doses move it one way": "homogeneity",
+    "shrinkage on other families": "selection",
     "path to the outcome": "direction",
     "Steiger": "direction",
+    "outcomes out of reach": "exclusion",
+    "outcomes with random signs": "data",
+    "differences between families": "knockouts",
+    "placebo edits": "knockouts",
+    "random directions": "knockouts",
+    "network drawn anew": "data",
+    "rungs that agree, local slopes": "knockouts",
+    "rungs that agree, contrasts": "knockouts",
     "claims on other families": "knockouts",
     "MR against matched shifts": "knockouts",
 }
@@ -53,6 +83,12 @@ COLOUR = {"passed": "green", "warning": "amber", "failed": "red", "not applicabl
 WEAK, FIRM = 3.0, 10.0
 """F statistics below which an exposure is not moved, and weakly moved."""
 LEVEL, FEWEST_INSTRUMENTS = 0.05, 3
+ROPE = 0.02
+"""Half width of the region of practical equivalence of runs without a plan, in sd of the clean outcome (a plan's default)."""
+FRAGILE = 0.01
+"""Partial R2 of something unmeasured below which a claim is easily undone."""
+FEW_INVALID = 0.1
+"""Share of the instruments on which a claim may hang."""
 STRENGTHS = ("first stage", "conditional strength")
 STEPS = {
     "first stage": "More instruments, or an estimator for weak ones (anderson_rubin_set)",
@@ -60,6 +96,7 @@ STEPS = {
     "heterogeneity of instruments": "Pleiotropy, or errors that are too small: use robust estimators (grapple,"
     " weighted_median) and name the outliers (presso)",
     "Egger intercept": "Read egger and robust estimators beside it: instruments act on the outcome on another way",
+    "share of invalid instruments": "A few instruments carry it: look at them one by one (leave_one_out)",
     "Steiger": "Ask whether the outcome comes first: instruments explain it better than the exposure",
 }
 """What to do about a failed check of summary statistics."""
@@ -82,14 +119,16 @@ class FinishedStudy(Protocol):
     def results(self) -> pd.DataFrame: ...
 
 
-def diagnose(source: FinishedStudy | Panel | MRData, features: Sequence[str] | None = None) -> Diagnosis:
+def diagnose(
+    source: FinishedStudy | Panel | SumStats | MRData, features: Sequence[str] | None = None
+) -> Diagnosis:
     """Which assumptions of every claim were checked, which failed, and what to do.
 
     Parameters
     ----------
-    source : Study, Panel or MRData
-        A finished study; runs as arrays, whose claims rest on the within regression; or summary statistics, whose claims rest
-        on one exposure at a time.
+    source : Study, Panel, SumStats or MRData
+        A finished study; runs as arrays, whose claims rest on the within regression; a scan's effects or other summary
+        statistics, whose claims rest on one exposure at a time.
     features : list of str, optional
         Names; default all.
 
@@ -116,12 +155,10 @@ def diagnose(source: FinishedStudy | Panel | MRData, features: Sequence[str] | N
     >>> cards.loc[cards["feature"] == "silent", "colour"].item()
     'green'
     """
+    source = source.to_mrdata(with_sizes=True) if isinstance(source, SumStats) else source
     if isinstance(source, Panel):
-        kinds = [k for k in dict.fromkeys(source.runs["kind"]) if k != "clean"]
-        checks = [*identification_checks(source, kinds[0], MIN_FAMILIES), *specification_checks(source)]
         apart: BorrowedEffects | NotApplicable | None = _taken_apart(source)
-        claims = [(f, o, "within", "unmeasured") for f in source.feature_names for o in source.outcome_names]
-        findings, what = _about_claims(claims, [c.to_dict() for c in checks]), "panel"
+        findings, what = _of_runs(source), "panel"
     elif isinstance(source, MRData):
         findings, what = _of_summaries(source), "summary statistics"
         apart = _taken_apart(source) if len(source.instruments) >= FEWEST_INSTRUMENTS else None
@@ -131,6 +168,7 @@ def diagnose(source: FinishedStudy | Panel | MRData, features: Sequence[str] | N
         claims = [tuple(row) for row in source.results[["feature", "outcome", "rests_on", "bias"]].to_numpy()]
         made = [*source.checks, *(c.to_dict() for c in source.claim_checks)]
         findings, what, apart = _about_claims(claims, made), "study", getattr(source, "borrowed", None)
+        findings = pd.concat([findings, _robust(source.results)], ignore_index=True)
     if apart is not None:
         findings = pd.concat([findings, _company(findings, apart, what)], ignore_index=True)
     found = Diagnosis(findings=findings, meta={"source": what})
@@ -161,6 +199,65 @@ def _about_claims(claims: Sequence[Claim], checks: Sequence[Mapping[str, Any]]) 
             rung = "within" if rests_on == "within_calibrated" and bias != "measured" else rests_on
             asked = step if colour in ("amber", "red") else ""
             rows.append((feature, outcome, *said, colour, note, asked, not rungs or rung in rungs))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _of_runs(panel: Panel) -> pd.DataFrame:
+    """Every check of runs, and what it takes to bring the within regression down, a row per claim."""
+    kinds = [k for k in dict.fromkeys(panel.runs["kind"]) if k != "clean"]
+    data = run_data(panel)
+    claims = [(f, o, "within", "unmeasured") for f in panel.feature_names for o in panel.outcome_names]
+    columns = data.X.shape[1] + data.R.shape[1] + data.change.absorbed
+    if columns >= len(data.Y):
+        why = f"{len(data.Y)} runs for {columns} columns: effects of all together are not identified"
+        none = NotApplicable(
+            f"{why}; diagnose mrinterp.scan.marginal_scan's effects, one feature at a time",
+            "within regression",
+        )
+        return _about_claims(claims, [none.to_dict(), placebo_check(panel).to_dict()])
+    checks = [
+        *identification_checks(panel, kinds[0], MIN_FAMILIES),
+        *specification_checks(panel),
+        *assumption_checks(panel),
+        placebo_check(panel),
+        _signs(panel),
+    ]
+    found = within(panel)
+    clean = (panel.runs["kind"] == "clean").to_numpy()
+    values = np.asarray(panel.outcomes, dtype=float)[clean if clean.sum() > 1 else slice(None)]
+    robust = sensitivity(found, (ROPE * values.std(axis=0)).tolist()).to_frame()
+    table = robust.rename(columns={"exposure": "feature"}).assign(rests_on="within")
+    return pd.concat(
+        [_about_claims(claims, [c.to_dict() for c in checks]), _robust(table)], ignore_index=True
+    )
+
+
+def _signs(panel: Panel) -> Check | NotApplicable:
+    found = random_sign_controls(panel)
+    return mr_control_checks({RANDOM_SIGNS: found})[0]
+
+
+def _robust(table: pd.DataFrame) -> pd.DataFrame:
+    """One number a claim, of the estimate by instruments: what something unmeasured must explain to undo it."""
+    rows = []
+    for r in table.to_dict("records") if "robustness" in table else ():
+        value = float(r["robustness"])
+        small = value < FRAGILE
+        said = (
+            f"an unmeasured feature that explains {value:.1%} of what is left of it and of the outcome brings the interval by"
+            " instruments to the region of practical equivalence."
+            if value > 0
+            else "the interval by instruments touches the region of practical equivalence as it is: there is nothing to undo."
+            if value == 0
+            else "there is no estimate by instruments."
+        )
+        shade = "grey" if not value > 0 else "amber" if small else "green"
+        step = (
+            "Rest the claim on knockouts: little that is not listed would undo it" if shade == "amber" else ""
+        )
+        bears = r["rests_on"] in ("within", "within_calibrated")
+        name = f"sensitivity: {r['outcome']}"
+        rows.append((r["feature"], r["outcome"], "exchangeability", name, shade, said, step, bears))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -212,6 +309,7 @@ def _of_summaries(data: MRData) -> pd.DataFrame:
     if "conditional_f" in joint:
         parts.append(_strength(data, cells, "conditional strength", joint["conditional_f"][:, 0]))
     parts += [_heterogeneity(data, cells, exact), _intercept(data, cells, egger), _direction(data, cells)]
+    parts += [_invalid(data, cells)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -271,17 +369,30 @@ def _intercept(data: MRData, cells: Sequence[tuple[int, int]], egger: Mapping[st
     )
 
 
+def _invalid(data: MRData, cells: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    """The smallest share of instruments whose removal brings inverse-variance weighting to 0: its breakdown point."""
+    share = sensitivity(run_mr(data, ["ivw"])[0], data=data).breakdown
+    shades = np.where(share > FEW_INVALID, "green", np.where(share > 0, "amber", "grey"))
+    said = {
+        "grey": "the interval holds 0 as it is, or there is none: there is nothing to undo.",
+        "green": "{:.0%} of the instruments must be invalid, in one direction, to bring the interval to 0.",
+    }
+    said["amber"] = said["green"]
+    reasons = [said[str(shades[c])].format(share[c]) for c in cells]
+    return _rows(data, cells, "share of invalid instruments", [str(shades[c]) for c in cells], reasons)
+
+
 def _direction(data: MRData, cells: Sequence[tuple[int, int]]) -> pd.DataFrame:
-    """Steiger's test; one answer for all cells where sample sizes are not known."""
+    """Steiger's test; one answer for all cells where sample sizes are not known. Of runs of a network it colors no claim: every
+    dose moves many features at once, so that it compares how well each is read, not which comes first."""
     if data.n_x is None or data.n_y is None:
         why = steiger_test(data, data.exposures[0], data.outcomes[0])
         reason = why.reason if isinstance(why, NotApplicable) else why.note
         return _rows(data, cells, "Steiger", ["grey"] * len(cells), [reason] * len(cells))
     found = [steiger_test(data, data.exposures[f], data.outcomes[o]) for f, o in cells]
     colours = ["grey" if isinstance(c, NotApplicable) else COLOUR[c.verdict] for c in found]
-    return _rows(
-        data, cells, "Steiger", colours, [c.reason if isinstance(c, NotApplicable) else c.note for c in found]
-    )
+    reasons = [c.reason if isinstance(c, NotApplicable) else c.note for c in found]
+    return _rows(data, cells, "Steiger", colours, reasons).assign(bears=data.design != "paired")
 
 
 def _colour(p: float) -> str:

@@ -12,6 +12,7 @@ from mrinterp.core.panel import Panel
 from mrinterp.core.plan import TWO_SITES, Plan
 from mrinterp.core.shown import listed
 from mrinterp.core.sumstats import SumStats
+from mrinterp.diagnostics._assumptions import assumption_checks
 from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.diagnostics._borrowed_runs import MOST_CHOSEN, MOST_JOINT
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
@@ -59,7 +60,8 @@ def study_checks(
         found.append(NotApplicable(TWO_SITES, "Mendelian randomization"))
     else:
         found += identification_checks(panel, plan.estimation.kind, plan.splits.min_families)
-        found += specification_checks(panel.select(kinds=(plan.estimation.kind,)))
+        own = panel.select(kinds=(plan.estimation.kind,))
+        found += [*specification_checks(own), *assumption_checks(own)]
     found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in without_gradient.items()]
     few = without_tsls(panel, plan.estimation.kind)
     found += [] if few is None or two_sites else [few]

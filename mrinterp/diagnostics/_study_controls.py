@@ -235,7 +235,7 @@ def mr_control_checks(found: Found) -> list[Check | NotApplicable]:
     found : dict
         `study_controls`'s.
     """
-    return [_verdict(name, found[name], MR_RUNGS) for name in (OUT_OF_REACH, RANDOM_SIGNS)]
+    return [_verdict(name, found[name], MR_RUNGS) for name in (OUT_OF_REACH, RANDOM_SIGNS) if name in found]
 
 
 def knockout_control_checks(

@@ -25,11 +25,13 @@ __all__ = [
     "closing",
     "features",
     "few_families",
+    "ladder_words",
     "resting",
     "ropes",
     "rungs_in_words",
     "short_names",
     "unit",
+    "with_ladder",
 ]
 
 SHOWN_CLAIMS = 10
@@ -79,6 +81,24 @@ def _without_site(names: Sequence[str]) -> list[str]:
     return [n.rsplit(":", 1)[-1] for n in names] if one else list(names)
 
 
+def ladder_words(study: FinishedStudy) -> dict[tuple[str, str], str]:
+    """What the rungs of the ladder say of each other, by feature and outcome; nothing of claims whose rungs agree."""
+    rows = study.ladder[["feature", "outcome", "contrasts", "local slopes", "finding"]].to_dict("records")
+    said = {(r["feature"], r["outcome"]): [r["contrasts"], r["local slopes"], r["finding"]] for r in rows}
+    return {key: "; ".join(filter(None, words)) for key, words in said.items() if any(words)}
+
+
+def with_ladder(study: FinishedStudy, table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the results whose status says, beside its own, which rungs contradict which."""
+    words = ladder_words(study)
+    keys = zip(table["feature"], table["outcome"], table["status"], strict=True)
+    said = [
+        "; ".join(filter(None, ["" if s == "ok" and words.get((f, o)) else str(s), words.get((f, o), "")]))
+        for f, o, s in keys
+    ]
+    return table.assign(status=pd.Series(said, index=table.index, dtype=object))
+
+
 def ropes(study: FinishedStudy) -> dict[str, float]:
     """Half width of the region of practical equivalence, by outcome."""
     return dict(zip(study.estimates["within"].outcomes, study.agreement.meta["rope"], strict=True))
@@ -93,7 +113,7 @@ def short_names(study: FinishedStudy) -> dict[str, str]:
 def features(study: FinishedStudy, table: pd.DataFrame | None = None) -> list[Feature]:
     """All tested features, or those of some rows of the results, largest effect first."""
     _, screen = primary_and_screen(study)
-    rope, table = ropes(study), study.results if table is None else table
+    rope, table = ropes(study), with_ladder(study, study.results if table is None else table)
     short = short_names(study)
     sd = dict(zip(rope, np.atleast_1d(study.basis.meta.get("outcome_sd", np.nan)), strict=False))
     rows = []
@@ -294,8 +314,10 @@ def alarms(study: FinishedStudy) -> tuple[list[dict[str, Any]], list[dict[str, A
     """Checks that failed or warn: those that bear on claims, and those of rungs that no claim rests on."""
     every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
     failed = [c for c in every if c["verdict"] not in ("passed", "not applicable")]
-    said = set(study.results["doubted"].str.split(", ").explode())
-    bearing = [c for c in failed if not c.get("rungs") or c["name"].split(":")[0] in said]
+    said, rests = set(study.results["doubted"].str.split(", ").explode()), set(study.results["rests_on"])
+    bearing = [
+        c for c in failed if not c.get("rungs") or rests & set(c["rungs"]) or c["name"].split(":")[0] in said
+    ]
     return bearing, [c for c in failed if c not in bearing]
 
 

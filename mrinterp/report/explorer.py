@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.report.cards import Cards
-from mrinterp.report.claims import ropes, short_names, unit
+from mrinterp.report.claims import ropes, short_names, unit, with_ladder
 from mrinterp.report.columns import FeatureTable, feature_table
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.packed import packed_json
@@ -82,7 +82,7 @@ def _table(study: FinishedStudy, results: pd.DataFrame, linked: pd.DataFrame) ->
     held = ropes(study)
     tested = set(study.results["feature"])
     return feature_table(
-        results,
+        with_ladder(study, results),
         held,
         dict.fromkeys(held, unit(study)),
         short=short_names(study),

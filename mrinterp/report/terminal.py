@@ -12,7 +12,16 @@ import pandas as pd
 from mrinterp.core.provenance import installed_versions
 from mrinterp.core.shown import bytes_in_words, time_in_words
 from mrinterp.report.chosen import noise_in_words, scale_in_words, tokens_in_words
-from mrinterp.report.claims import alarms, closing, few_families, resting, ropes, rungs_in_words, unit
+from mrinterp.report.claims import (
+    alarms,
+    closing,
+    few_families,
+    ladder_words,
+    resting,
+    ropes,
+    rungs_in_words,
+    unit,
+)
 from mrinterp.report.controls import control_checks, failed_controls, null_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
@@ -122,6 +131,7 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
     )
     rows = [head]
     grades, against = study.claims.to_frame()["grade"], _against(study)
+    ladder = ladder_words(study)
     for r in study.results.assign(grade=grades).head(top).to_dict("records"):
         known, d = r["effect"] == r["effect"], Precision.of(ropes(study)[r["outcome"]]).decimals
         rows.append(
@@ -134,7 +144,9 @@ def _largest(study: FinishedStudy, top: int) -> list[str]:
                 r["verdict"] + _said_of(r),
                 f"{r['knockout']:+.{d}f}" if r["knockout"] == r["knockout"] else "none",
                 r["confirmed"] or r["knockout_verdict"],
-                r["grade"] + against.get((r["feature"], r["outcome"]), ""),
+                r["grade"]
+                + against.get((r["feature"], r["outcome"]), "")
+                + (f"; {said}" if (said := ladder.get((r["feature"], r["outcome"]))) else ""),
             )
         )
     return _aligned(rows)

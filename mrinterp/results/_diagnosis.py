@@ -27,6 +27,8 @@ ASSUMPTIONS = {
     "exclusion": "the instruments reach the outcome only through what is listed",
     "exchangeability": "nothing unmeasured moves feature and outcome together",
     "linearity": "the outcome follows the feature in proportion, whatever the size",
+    "homogeneity": "effects are alike across prompts, families and doses, or their average is what is asked for",
+    "selection": "an effect that was found is as large where it was not looked for",
     "direction": "the feature acts on the outcome, not the outcome on the feature",
     "data": "runs, families and independent changes are enough",
     "knockouts": "knockouts on other families say the same",

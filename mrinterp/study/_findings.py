@@ -401,16 +401,28 @@ class Findings(Steps):
         return made | {"claims": rung_null(made, rests_on, self.estimates.get(rests_on))}
 
     @property
+    def ladder(self) -> pd.DataFrame:
+        """Claim by claim which rungs of one estimand cannot both be true (``local slopes, contrasts``), and how many times its
+        linear extrapolation the contrast is (``ratio, ratio_lower, ratio_upper, finding``)."""
+        from mrinterp.diagnostics._ladder import ladder
+
+        self._reach("results")
+        rope = dict(zip(self.knockouts["contrast"].outcomes, self.rope.tolist(), strict=True))
+        return self._remembered("ladder", lambda: ladder(self.results, self.knockouts["shift"], rope))
+
+    @property
     def claim_checks(self) -> list[Check | NotApplicable]:
         """Do negative controls stay silent, do other families confirm the claims in sign and size, did the intervals of MR
         cover the matched shifts, and do the rungs of the ladder agree?"""
         from mrinterp.diagnostics._claim_checks import claim_checks, rank_checks
+        from mrinterp.diagnostics._ladder import ladder_checks
         from mrinterp.diagnostics._study_controls import knockout_control_checks, mr_control_checks
 
         found = self.controls
         controls = knockout_control_checks(found, self.knockouts["contrast"], self.rope, self.against_random)
         held = claim_checks(self.results, self.agreement)
-        return [*mr_control_checks(found), *controls, *held, *rank_checks(self.rank_path)]
+        paths = [*rank_checks(self.rank_path), *ladder_checks(self.ladder)]
+        return [*mr_control_checks(found), *controls, *held, *paths]
 
     def _draw(self) -> None:
         from mrinterp.report.figures import write_figures

@@ -145,7 +145,7 @@ def test_thousands_of_features_take_seconds_and_no_loop_over_checks_is_lost() ->
     )
     found = diagnose(data)
     assert len(found.to_frame()) == F
-    assert (found.findings.groupby("feature").size() == 5).all()
+    assert (found.findings.groupby("feature").size() == 6).all()
 
 
 def test_a_card_names_whose_effect_a_feature_shows() -> None:

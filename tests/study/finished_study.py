@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._agreement import agreement
 from mrinterp.diagnostics._claim_checks import claim_checks
 from mrinterp.diagnostics._diagnose import diagnose
+from mrinterp.diagnostics._ladder import ladder, ladder_checks
 from mrinterp.diagnostics._study_controls import _differences, rung_null
 from mrinterp.effects._claims import claim_table
 from mrinterp.effects._doubts import with_doubts
@@ -63,6 +65,7 @@ class Finished:
         default_factory=lambda: {"families": 10, "chosen_by": "a pilot on 5 discovery families"}
     )
 
+    out: Path = Path("runs/made_up")
     choices: dict[str, Any] = field(default_factory=dict)
     scale_path: pd.DataFrame | NotApplicable = field(
         default_factory=lambda: NotApplicable("the design has no noise", "the path over the noise's scale")
@@ -101,7 +104,13 @@ class Finished:
     @property
     def claim_checks(self) -> list[Check | NotApplicable]:
         """As a study makes them."""
-        return claim_checks(self.results, self.agreement)
+        return [*claim_checks(self.results, self.agreement), *ladder_checks(self.ladder)]
+
+    @cached_property
+    def ladder(self) -> pd.DataFrame:
+        """As a study makes it."""
+        rope = dict.fromkeys(self.results["outcome"], ROPE)
+        return ladder(self.results, self.knockouts["shift"], rope)
 
     @cached_property
     def controls(self) -> dict[str, Any]:

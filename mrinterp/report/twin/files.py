@@ -81,7 +81,9 @@ def claims_table(study: FinishedStudy) -> pd.DataFrame:
     more = [c for c in graded if c not in first and c not in results and c != "sentence"]
     table = graded[first + more].merge(results, on=["feature", "outcome"])
     evidence = study.results[["feature", "outcome"]].assign(calibrated_neglog10p=calibrated_evidence(study))
-    table = table.merge(evidence, on=["feature", "outcome"])
+    rungs = study.ladder.rename(columns={n: f"contradicting {n}" for n in ("local slopes", "contrasts")})
+    rungs = rungs.rename(columns=lambda c: c.replace(" ", "_")).rename(columns={"finding": "extrapolation"})
+    table = table.merge(evidence, on=["feature", "outcome"]).merge(rungs, on=["feature", "outcome"])
     return without_formulas(table)
 
 
