@@ -3,6 +3,7 @@ from ._assumptions import assumption_checks as assumption_checks
 from ._beside import beside_it as beside_it
 from ._beside import natural_borrowed as natural_borrowed
 from ._borrowed import borrowed_effects as borrowed_effects
+from ._check_power import check_power as check_power
 from ._claim_checks import claim_checks as claim_checks
 from ._co_activation import co_activation_map as co_activation_map
 from ._diagnose import diagnose as diagnose

@@ -135,6 +135,8 @@ def _balance(panel: Panel) -> Check | NotApplicable:
     real = ~panel.instruments["placebo"].to_numpy(dtype=bool)
     if not clean.any():
         return NotApplicable("no prompt has a clean run", name)
+    # A word in a slot is a dose that the clean prompt has too: what is assigned to runs alone can be balanced.
+    real &= ~(np.asarray(panel.doses)[clean] != 0).any(axis=0)
     codes, names = families_of(panel.runs["prompt"].to_numpy())
     P = len(names)
     doses, count = np.zeros((P, int(real.sum()))), np.bincount(codes[~clean], minlength=P)
@@ -145,7 +147,7 @@ def _balance(panel: Panel) -> Check | NotApplicable:
     dealt, traits = (a[kept] - a[kept].mean(axis=0) for a in (doses / np.maximum(count, 1)[:, None], state))
     dealt, traits = (a[:, a.std(axis=0) > 1e-9 * np.abs(a).max(initial=1e-300)] for a in (dealt, traits))
     if min(dealt.shape[1], traits.shape[1]) == 0 or len(dealt) < FEWEST:
-        return NotApplicable("prompts do not differ, or all got the same doses", name)
+        return NotApplicable("no dose that clean prompts lack differs between prompts", name)
     found = redealt_test(dealt / dealt.std(axis=0), traits / traits.std(axis=0))
     return Check(
         name=name,
@@ -324,9 +326,13 @@ def _without_each_family(fitted: _Fitted, o: int) -> tuple[Array, Array, Array]:
             * (axes.T @ e[rows])
         )
         pulls.append(Q[rows].T @ grown)
-    both = np.linalg.solve(R, np.column_stack([Q.T @ fitted.data.Y[:, o], np.transpose(pulls)]))[:p]
+    both = np.asarray(
+        np.linalg.solve(R, np.column_stack([Q.T @ fitted.data.Y[:, o], np.transpose(pulls)]))[:p],
+        dtype=np.float64,
+    )
     C = len(pulls)
-    return both[:, 0], np.sqrt((both[:, 1:] ** 2).sum(axis=1) * (C - 1) / C), (both[:, :1] - both[:, 1:]).T
+    se: Array = np.sqrt((both[:, 1:] ** 2).sum(axis=1) * (C - 1) / C)
+    return both[:, 0], se, np.asarray((both[:, :1] - both[:, 1:]).T, dtype=np.float64)
 
 
 def _slopes_of_families(fitted: _Fitted, o: int) -> tuple[Array, Array]:

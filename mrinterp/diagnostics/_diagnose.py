@@ -19,6 +19,7 @@ from mrinterp.core.plan import MIN_FAMILIES
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._assumptions import assumption_checks
 from mrinterp.diagnostics._borrowed import borrowed_effects
+from mrinterp.diagnostics._check_power import error_covariance, own_q
 from mrinterp.diagnostics._manipulation import identification_checks, placebo_check
 from mrinterp.diagnostics._sensitivity import sensitivity
 from mrinterp.diagnostics._specification import specification_checks
@@ -46,6 +47,7 @@ ASSUMPTION = {
     "over-identification": "exclusion",
     "heterogeneity of instruments": "exclusion",
     "Egger intercept": "exclusion",
+    "heterogeneity beyond the design's errors": "exclusion",
     "least squares against two stages": "exchangeability",
     "sign over bypass ranks": "exclusion",
     "curvature": "linearity",
@@ -57,8 +59,6 @@ ASSUMPTION = {
     "carried by one family": "exclusion",
     "share of the bypass": "exclusion",
     "share of invalid instruments": "exclusion",
-    "global residuals (PRESSO)": "exclusion",
-    "GRIP": "exclusion",
     "up and down": "linearity",
     "overlap": "linearity",
     "subgroups of prompts": "homogeneity",
@@ -95,6 +95,8 @@ STEPS = {
     "conditional strength": "More instruments, or estimators for weak ones (mrbee, srivw, anderson_rubin_set)",
     "heterogeneity of instruments": "Pleiotropy, or errors that are too small: use robust estimators (grapple,"
     " weighted_median) and name the outliers (presso)",
+    "heterogeneity beyond the design's errors": "Instruments act on the outcome on other ways: estimate features jointly, with"
+    " the bypass (within), and ask which check has power (check_power)",
     "Egger intercept": "Read egger and robust estimators beside it: instruments act on the outcome on another way",
     "share of invalid instruments": "A few instruments carry it: look at them one by one (leave_one_out)",
     "Steiger": "Ask whether the outcome comes first: instruments explain it better than the exposure",
@@ -310,6 +312,7 @@ def _of_summaries(data: MRData) -> pd.DataFrame:
         parts.append(_strength(data, cells, "conditional strength", joint["conditional_f"][:, 0]))
     parts += [_heterogeneity(data, cells, exact), _intercept(data, cells, egger), _direction(data, cells)]
     parts += [_invalid(data, cells)]
+    parts += [] if error_covariance(data) is None else [_own_heterogeneity(data, cells)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -353,6 +356,16 @@ def _heterogeneity(
         [_colour(p[c]) for c in cells],
         [f"Q {q[c]:.1f} on {df}, p = {p[c]:.2g}; {power}." for c in cells],
     )
+
+
+def _own_heterogeneity(data: MRData, cells: Sequence[tuple[int, int]]) -> pd.DataFrame:
+    """Q about inverse-variance weighting with the covariance that the design's errors have: runs that give both effects share
+    their noise, and errors taken as unrelated are then too large for Q ever to fire."""
+    q, df = own_q(data)
+    p = stats.chi2.sf(q, df)
+    said = [f"Q {q[c]:.1f} on {df[c]:.0f} with the errors' own covariance, p = {p[c]:.2g}." for c in cells]
+    name = "heterogeneity beyond the design's errors"
+    return _rows(data, cells, name, [_colour(p[c]) for c in cells], said)
 
 
 def _intercept(data: MRData, cells: Sequence[tuple[int, int]], egger: Mapping[str, Array]) -> pd.DataFrame:

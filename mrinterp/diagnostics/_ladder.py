@@ -68,8 +68,8 @@ def ladder(results: pd.DataFrame, shift: KnockoutEffects, rope: Mapping[str, flo
     Source: Fieller 1954, 10.1111/j.2517-6161.1954.tb00159.x (the ratio).
     """
     table = _with_shift(results, shift)
-    half = table["outcome"].map(dict(rope)).to_numpy(dtype=float)
-    tests = table.groupby("outcome")["feature"].transform("size").to_numpy(dtype=float)
+    half = np.asarray(table["outcome"].map(dict(rope)), dtype=np.float64)
+    tests = np.asarray(table.groupby("outcome")["feature"].transform("size"), dtype=np.float64)
     out = table[["feature", "outcome"]].copy()
     contrasts = (table["rests_on"] == "rectified").to_numpy()
     for name, rungs in ESTIMANDS.items():

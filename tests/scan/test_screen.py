@@ -28,7 +28,9 @@ class TestScreen:
         x, y = runs
         columns = screen_features(x, y, prompt=PROMPT, family=FAMILY).columns.tolist()
         assert columns[:2] == [0, 1]
-        assert len(columns) <= 4  # rare events on rare events: tails are heavier than the screen's level knows
+        assert (
+            len(columns) <= 4
+        )  # rare events on rare events: tails are heavier than the screen's level knows
 
     def test_associations_are_correlations_within_prompts(self, runs):
         x, y = runs
