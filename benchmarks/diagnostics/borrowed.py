@@ -4,7 +4,9 @@ Writes ``benchmarks/results/diagnostics_borrowed.md``: on worlds whose impostors
 most of an impostor's effect is borrowed from is the true one; and how often the 95% intervals of every part hold its
 true value, over simulated runs whose covariances are known.
 
-    python benchmarks/diagnostics/borrowed.py [worlds]
+    python benchmarks/diagnostics/borrowed.py [worlds] [naming]
+
+With ``naming`` only the impostors of all families of worlds: ``benchmarks/results/diagnostics_naming.md``.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from mrinterp.worlds import Truth, World
 
 Array = NDArray[np.float64]
 RESULTS = Path(__file__).parents[1] / "results" / "diagnostics_borrowed.md"
+
+NAMING = RESULTS.with_name("diagnostics_naming.md")
 
 SLOPES = np.array([1.0, 0.0, 0.0, -0.5, 0.0, 0.3])
 """Joint effects of six features; the second and third only move with the first."""
@@ -250,6 +254,23 @@ def by_knockouts(world: World, shift: Estimates, known: list[str]) -> BorrowedEf
     return found if isinstance(found, BorrowedEffects) else None
 
 
+def naming(worlds: int) -> None:
+    """The page of the impostors alone."""
+    head = "# Impostors of `world_families()`: are they named, and rightly?"
+    how = f"Written by `benchmarks/diagnostics/borrowed.py {worlds} naming`; worlds a family. Bar: rightly in at least .90."
+    table = (
+        "Share named rightly of those that are named (named rightly, wrongly, not named)."
+        " A source is not named where the joint fit explains less than 90% of the outcome's changes, or where the two largest parts"
+        " differ by less than their errors. *Runs*: the decomposition of the perturbed runs, by their joint fit or by the effects of"
+        " shifts, as studies do it; right is the feature from which most is borrowed *in these runs* by the exact effects. *Inputs*:"
+        " `natural_borrowed`, by shifts; right is the feature that the impostor accompanies over the inputs as they are. *Alike*:"
+        " impostors for which both are the same one.\n\n| family | what it breaks | impostors | alike | runs, joint fit | runs, by"
+        " knockouts | inputs, by knockouts |\n|---|---|---|---|---|---|---|\n"
+        + "\n".join(_family_rows(worlds))
+    )
+    NAMING.write_text("\n\n".join([head, how, table]) + "\n")
+
+
 def main(worlds: int) -> None:
     """Run everything and write the page."""
     parts = [
@@ -257,14 +278,6 @@ def main(worlds: int) -> None:
         f"Written by `benchmarks/diagnostics/borrowed.py {worlds}`. Bar: named rightly in at least .90.",
         "## The twin of `linear_world`: share named rightly\n\n| world | families | data | named rightly | worlds |\n|---|---|---|---|---|\n"
         + "\n".join(_naming_rows(worlds // 2)),
-        "## Impostors of `world_families()`\n\nShare named rightly of those that are named (named rightly, wrongly, not named)."
-        " A source is not named where the joint fit explains less than 90% of the outcome's changes, or where the two largest parts"
-        " differ by less than their errors. *Runs*: the decomposition of the perturbed runs, by their joint fit or by the effects of"
-        " shifts, as studies do it; right is the feature from which most is borrowed *in these runs* by the exact effects. *Inputs*:"
-        " `natural_borrowed`, by shifts; right is the feature that the impostor accompanies over the inputs as they are. *Alike*:"
-        " impostors for which both are the same one.\n\n| family | what it breaks | impostors | alike | runs, joint fit | runs, by"
-        " knockouts | inputs, by knockouts |\n|---|---|---|---|---|---|---|\n"
-        + "\n".join(_family_rows(max(worlds // 2, 3))),
         "## Coverage of 95% intervals, six features of known covariance\n\nFamilies differ in the size of the effects and"
         " share errors; summary statistics have known sampling errors (.15 sd of the instruments' effects), which are"
         " corrected for.\n\n| data | size | correlation | part | coverage | intervals |\n|---|---|---|---|---|---|\n"
@@ -274,4 +287,4 @@ def main(worlds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 40)
+    (naming if "naming" in sys.argv else main)(int(sys.argv[1]) if len(sys.argv) > 1 else 40)

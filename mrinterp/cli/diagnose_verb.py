@@ -85,8 +85,9 @@ def _beside(beside: pd.DataFrame | NotApplicable) -> str:
         said = ", ".join(f"{m.replace('_', ' ')} {marks.get(row[f'{m}_says'], '-')}" for m in BESIDE)
         lines.append(f"  {row['feature']} on {row['outcome']}: {said}; claim: {row['verdict']}")
         if row["company"]:
+            near = f" It moves with {row['moves_with']}, all others held fixed." * bool(row["moves_with"])
             lines.append(
-                fill(f"{row['taken_apart']}.", 100, initial_indent="    ", subsequent_indent="      ")
+                fill(f"{row['taken_apart']}.{near}", 100, initial_indent="    ", subsequent_indent="      ")
             )
     if len(some) < len(beside):
         lines.append(f"  and {len(beside) - len(some)} more (--verbose lists all)")

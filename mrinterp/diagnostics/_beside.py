@@ -164,7 +164,8 @@ def beside_it(
     DataFrame or NotApplicable
         One row per feature and outcome: ``feature, outcome``; for each method its number (``correlation, probe, top_inputs,
         knockoffs``, as `BESIDE` says) and ``<method>_says``: ``drives it``, ``does not``, or why it says nothing; ``company``,
-        the feature whose effect it mostly shows over these inputs (empty: its own, nothing beyond error, or it cannot be said), and ``taken_apart``, the sentence.
+        the feature whose effect it mostly shows over these inputs (empty: its own, nothing beyond error, or it cannot be said), and ``taken_apart``, the sentence; ``moves_with, moves_with_r``: the
+        feature that it moves with most while all others are held fixed, and that partial correlation.
         ``NotApplicable`` with fewer than 10 families.
 
     Raises
@@ -204,6 +205,7 @@ def beside_it(
     )
     for name, (number, says) in found.items():
         table[name], table[f"{name}_says"] = number.ravel(), says.ravel()
+    table["moves_with"], table["moves_with_r"] = (np.repeat(v, O) for v in _moves_with(chosen))
     apart = natural_borrowed(panel, effects)
     if isinstance(apart, NotApplicable):
         return table.assign(company="", taken_apart=apart.reason)
@@ -211,6 +213,24 @@ def beside_it(
     names = np.array([*apart.sources, ""], dtype=object)[apart.named.ravel()]
     company = [n if cell in shown else "" for n, cell in zip(names, apart.shorts(), strict=True)]
     return table.assign(company=company, taken_apart=list(apart.shorts().values()))
+
+
+def _moves_with(panel: Panel) -> tuple[NDArray, Array]:
+    """The feature that each moves with most, all others held fixed, and the partial correlation; empty where none varies."""
+    x, names = _centered(panel.features), np.array([*panel.feature_names, ""], dtype=object)
+    F = x.shape[1]
+    varies = np.flatnonzero(changes_beyond_rounding(x, np.asarray(panel.features, dtype=float)))
+    if not 2 <= len(varies) <= min(MOST_JOINT, len(x) // 3):
+        return np.full(F, "", dtype=object), np.full(F, np.nan)
+    unit = x[:, varies] / np.sqrt((x[:, varies] ** 2).sum(axis=0))
+    precision = np.linalg.pinv(unit.T @ unit, hermitian=True)
+    size = np.sqrt(np.maximum(np.diag(precision), 1e-300))
+    partial = -precision / np.outer(size, size)
+    np.fill_diagonal(partial, 0.0)
+    most = np.abs(partial).argmax(axis=1)
+    who, r = np.full(F, F), np.full(F, np.nan)
+    who[varies], r[varies] = varies[most], partial[np.arange(len(varies)), most]
+    return names[who], r
 
 
 def _clean(panel: Panel) -> Panel:

@@ -76,6 +76,7 @@ def test_each_method_and_the_company_beside_each_other() -> None:
     assert abs(table.loc["sun", "probe"]) < 0.1
     assert not says["correlation"]["fence"]
     assert table["company"].to_dict() == {"cow": "", "grass": "", "sun": "grass", "fence": ""}
+    assert table["moves_with"][["grass", "sun"]].tolist() == ["sun", "grass"]
     assert "borrowed from grass" in table.loc["sun", "taken_apart"]
 
 
