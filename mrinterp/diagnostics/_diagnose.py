@@ -83,6 +83,8 @@ COLOUR = {"passed": "green", "warning": "amber", "failed": "red", "not applicabl
 WEAK, FIRM = 3.0, 10.0
 """F statistics below which an exposure is not moved, and weakly moved."""
 LEVEL, FEWEST_INSTRUMENTS = 0.05, 3
+MOST_APART = 4_000
+"""Features whose effects are taken apart on the way: more take minutes, all other checks seconds."""
 ROPE = 0.02
 """Half width of the region of practical equivalence of runs without a plan, in sd of the clean outcome (a plan's default)."""
 FRAGILE = 0.01
@@ -264,6 +266,10 @@ def _robust(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _taken_apart(source: Panel | MRData) -> BorrowedEffects | NotApplicable:
+    count = len(source.feature_names if isinstance(source, Panel) else source.exposures)
+    if count > MOST_APART:
+        why = f"{count:,} features; up to {MOST_APART:,} are taken apart: give borrowed_effects those that matter"
+        return NotApplicable(why, COMPANY)
     try:
         return borrowed_effects(source)
     except (
