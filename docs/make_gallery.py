@@ -1,4 +1,4 @@
-"""Write docs/gallery.md and its pictures: every figure that a result has, of small made-up results, to be looked at.
+"""Write docs/gallery.md and its pictures: the figures that results have, of small made-up results, to be looked at.
 
 python docs/make_gallery.py [--out FOLDER]
 """
@@ -9,9 +9,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 import mrinterp
-from mrinterp import MRData, plots
+from mrinterp import MRData, mr, plots
 from mrinterp.plots._plot import FIGURES
 from mrinterp.plots._style import save
 from mrinterp.results import Estimates, example
@@ -75,6 +76,9 @@ def figures() -> dict[str, object]:
         "mr_radial": plots.mr_radial(table()),
         "conditional_strengths": plots.conditional_strengths(table()),
         "ld_heatmap": plots.ld_heatmap(table()),
+        "mr_leave_one_out": plots.mr_leave_one_out(
+            mr.run_mr(table(), "ivw")[0], list(mr.leave_one_out(table(), "ivw"))
+        ),
     }
     for name, place in sorted(FIGURES.items()):
         if name not in OTHER:
@@ -90,11 +94,14 @@ def main() -> None:
     lines = [
         "# Gallery",
         "",
-        "Every figure, of made-up results; written by `python docs/make_gallery.py`.",
+        "Figures of made-up results, as `mrinterp.plot(result)` and `mrinterp.plots` draw them; this page is written by",
+        "`python docs/make_gallery.py`.",
         "",
     ]
     for name, ax in figures().items():
-        save(ax, out / "gallery" / f"{name}.png")
+        picture = save(ax, out / "gallery" / f"{name}.png")
+        with Image.open(picture) as drawn:  # few colors: a third of the size
+            drawn.convert("RGB").quantize(48).save(picture, optimize=True)
         lines += [f"## {name}", "", f"![{name}](gallery/{name}.png)", ""]
     (out / "gallery.md").write_text("\n".join(lines))
 

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from mrinterp.core.checks import checked_count
 from mrinterp.knockouts._bench import Bench
 from mrinterp.knockouts._clean_values import clean_token_values
+from mrinterp.knockouts._shown_inputs import pictures_of, shown_row
 from mrinterp.results._feature_profiles import SHARES, FeatureProfiles
 
 __all__ = ["feature_profiles"]
@@ -50,6 +51,7 @@ def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> Feat
 
     Notes
     -----
+    Of images ``meta["images"]`` holds small pictures by input; a row of a table is told by the values furthest from their means.
     One forward pass over the inputs. Where features are read as a mean over tokens, each token is looked at by itself.
 
     Examples
@@ -76,16 +78,19 @@ def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> Feat
     count = np.maximum(known.sum(axis=1), 1)
     mean = np.where(known, flat, 0.0).sum(axis=1) / count
     sd = np.sqrt((np.where(known, flat - mean[:, None], 0.0) ** 2).sum(axis=1) / count)
+    inputs = told.inputs(most)
+    images = pictures_of(bench.inputs, inputs["input"])
     return FeatureProfiles(
         features=tuple(bench.view.names),
         mean=mean,
         sd=sd,
         share_active=(known & (flat != 0)).sum(axis=1) / count,
-        inputs=told.inputs(most),
+        inputs=inputs,
         tokens=told.tokens(mean, sd),
         classes=told.classes(mean, sd),
         quantiles=_quantiles(flat),
-        meta={"site": bench.site, "inputs": bench.prompts, "families": len(np.unique(bench.family))},
+        meta={"site": bench.site, "inputs": bench.prompts, "families": len(np.unique(bench.family))}
+        | ({"images": images} if images else {}),
     )
 
 
@@ -191,6 +196,9 @@ def _words(bench: Bench, tokenizer: Any, T: int) -> tuple[NDArray[Any], Any]:
     ids = bench.inputs.tensors.get("input_ids")
     if ids is None or ids.ndim != 2 or ids.shape[1] != T:
         places = np.tile(np.arange(T).astype(str), (bench.prompts, 1)).astype(object)
+        row = shown_row(bench.inputs) if T == 1 else None
+        if row is not None:
+            return places, lambda p, t: f"input {p}: {row(p)}"
         return places, lambda p, t: f"input {p}, place {t}" if T > 1 else f"input {p}"
     numbers = ids.cpu().numpy()
     if tokenizer is None:

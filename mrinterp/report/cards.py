@@ -123,7 +123,10 @@ class Cards:
         one = held[feature]
         k = held.features.index(feature)
         ends = {
-            end: [_input(r) for r in one.inputs[one.inputs["end"] == end].to_dict("records")]
+            end: [
+                _input(r, held.meta.get("images", {}))
+                for r in one.inputs[one.inputs["end"] == end].to_dict("records")
+            ]
             for end in ("high", "low")
         }
         tokens = one.tokens[["token", "difference", "count", "families", "z"]].to_dict("split")["data"]
@@ -373,7 +376,7 @@ class _Families:
 _MARKED = re.compile(r"^(.*?)\[\[(.*?)\]\](.*)$", re.DOTALL)
 
 
-def _input(row: Mapping[Any, Any]) -> dict[str, Any]:
+def _input(row: Mapping[Any, Any], images: Mapping[str, str]) -> dict[str, Any]:
     """An input with its marked token apart."""
     text, token = str(row["text"]), str(row["token"])
     at = text.find(f"[[{token}]]")
@@ -384,7 +387,7 @@ def _input(row: Mapping[Any, Any]) -> dict[str, Any]:
         before, mark, after = found.groups() if found else (text, "", "")
     said = {"before": _ending(before), "token": shown_text(mark, 120), "after": shown_text(after, 200)}
     spaced = {**said, "after": f" {said['after']}" if after[:1].isspace() else said["after"]}
-    image = row.get("image")
+    image = images.get(str(row["input"]))
     drawn = {"image": image} if isinstance(image, str) and image.startswith("data:image/png;base64,") else {}
     return {"value": float(row["value"]), "input": int(row["input"]), **spaced, **drawn}
 

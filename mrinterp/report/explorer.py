@@ -35,6 +35,7 @@ class Explorer:
     grades: Mapping[tuple[str, str], str]
     rows: int
     with_card: int
+    files: int = 0
 
 
 def explorer(study: FinishedStudy, shown: pd.DataFrame) -> Explorer:
@@ -54,7 +55,14 @@ def explorer(study: FinishedStudy, shown: pd.DataFrame) -> Explorer:
     cards["elsewhere"] = {"folder": FOLDER, "each": A_FILE} if files else None
     slugs = {pair: table.slugs[k] for pair, k in table.place.items() if k in table.slugs}
     return Explorer(
-        table.data, packed_json(cards), table.display, slugs, _grades(study), len(table.place), len(pairs)
+        table.data,
+        packed_json(cards),
+        table.display,
+        slugs,
+        _grades(study),
+        len(table.place),
+        len(pairs),
+        -(-len(table.place) // A_FILE) if files else 0,
     )
 
 

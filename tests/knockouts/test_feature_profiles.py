@@ -159,3 +159,31 @@ def test_a_study_on_a_table_of_prompts_says_what_its_features_respond_to(
     shown = table["highest"].str.replace("[[", "", regex=False).str.replace("]]", "", regex=False)
     assert {t.removeprefix("[CLS] ").removesuffix(" [SEP]") for t in shown} <= discovery
     assert not (tmp_path / "run" / "knockouts").exists()
+
+
+def test_images_have_pictures_and_rows_their_telling_values() -> None:
+    import base64
+    import io
+
+    import matplotlib.image
+
+    from mrinterp.adapters import ModelInputs
+    from mrinterp.knockouts._shown_inputs import pictures_of, shown_row
+
+    pixels = torch.zeros(3, 3, 100, 60)
+    pixels[1, 0, :50] = 2.0  # red above, black below
+    found = pictures_of(ModelInputs({"pixel_values": pixels}), [1, 1, 2])
+    assert list(found) == ["1", "2"]
+    raw = base64.b64decode(found["1"].removeprefix("data:image/png;base64,"))
+    drawn = matplotlib.image.imread(io.BytesIO(raw))
+    assert max(drawn.shape[:2]) <= 48
+    assert drawn[0, 0, :3].tolist() == [1.0, 0.0, 0.0]
+    assert drawn[-1, 0, :3].tolist() == [0.0, 0.0, 0.0]
+    assert pictures_of(ModelInputs({"x": torch.ones(3, 4)}), [0]) == {}
+    table = torch.zeros(5, 12)
+    table[2, 7] = 3.5
+    row = shown_row(ModelInputs({"x": table}))
+    assert row is not None
+    assert "column 7 = 3.5" in row(2)
+    assert row(2).endswith("and 4 nearer the mean")
+    assert shown_row(ModelInputs({"input_ids": torch.ones(2, 3, dtype=torch.long)})) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from mrinterp.plots._chosen_outcome import chosen_outcome
 from mrinterp.plots._many import points
@@ -14,6 +15,21 @@ __all__ = ["volcano"]
 
 NAMED = 8
 """Features whose names are written, those of the largest effects beyond the region."""
+
+
+def _apart(
+    largest: NDArray[np.int_], x: NDArray[np.float64], y: NDArray[np.float64], known: NDArray[np.bool_]
+) -> list[int]:
+    """Of the points with the largest effects those whose names do not lie on one another."""
+    if not len(largest):
+        return []
+    wide, tall = (float(np.ptp(v[known])) or 1.0 for v in (x, y))
+    named: list[int] = []
+    for k in largest[: 8 * NAMED].tolist():
+        near = any(abs(x[k] - x[j]) < 0.16 * wide and abs(y[k] - y[j]) < 0.055 * tall for j in named)
+        if not near and len(named) < NAMED:
+            named.append(k)
+    return named
 
 
 def volcano(result: Estimates, outcome: str | None = None, rope: float = 0.0, ax: Axes | None = None) -> Axes:
@@ -56,7 +72,8 @@ def volcano(result: Estimates, outcome: str | None = None, rope: float = 0.0, ax
     beyond = known & (np.maximum(lower, -upper) > rope)
     points(ax, x[known & ~beyond], y[known & ~beyond], "#777777", marker="o", hollow=True)
     points(ax, x[beyond], y[beyond], VERDICT_COLORS["causal"], marker="o", every=True)
-    for k in np.flatnonzero(beyond)[np.argsort(-np.abs(x[beyond]), kind="stable")][:NAMED]:
+    largest = np.flatnonzero(beyond)[np.argsort(-np.abs(x[beyond]), kind="stable")]
+    for k in _apart(largest, x, y, known):
         name = result.exposures[k].rsplit(":", 1)[-1]
         ax.annotate(name[:18], (x[k], y[k]), fontsize=6, xytext=(3, 2), textcoords="offset points")
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)

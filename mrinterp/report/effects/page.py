@@ -91,7 +91,16 @@ def _explorer(source: EffectsSource) -> Explorer:
     files = len(pairs) < len(table) <= MOST_IN_FILES
     cards["elsewhere"] = {"folder": FOLDER, "each": A_FILE} if files else None
     slugs = {pair: packed.slugs[k] for pair, k in packed.place.items() if k in packed.slugs}
-    return Explorer(packed.data, packed_json(cards), packed.display, slugs, {}, len(table), len(pairs))
+    return Explorer(
+        packed.data,
+        packed_json(cards),
+        packed.display,
+        slugs,
+        {},
+        len(table),
+        len(pairs),
+        -(-len(table) // A_FILE) if files else 0,
+    )
 
 
 def _card_pages(source: EffectsSource) -> Iterator[tuple[str, Explorer]]:
