@@ -73,7 +73,7 @@ def volcano(result: Estimates, outcome: str | None = None, rope: float = 0.0, ax
     points(ax, x[known & ~beyond], y[known & ~beyond], "#777777", marker="o", hollow=True)
     points(ax, x[beyond], y[beyond], VERDICT_COLORS["causal"], marker="o", every=True)
     largest = np.flatnonzero(beyond)[np.argsort(-np.abs(x[beyond]), kind="stable")]
-    for k in _apart(largest, x, y, known):
+    for k in _apart(largest, x, y, np.asarray(known)):
         name = result.exposures[k].rsplit(":", 1)[-1]
         ax.annotate(name[:18], (x[k], y[k]), fontsize=6, xytext=(3, 2), textcoords="offset points")
     ax.axvline(0, color="#bbbbbb", lw=0.8, zorder=0)
