@@ -14,7 +14,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
 from mrinterp.diagnostics._borrowed import borrowed_effects
-from mrinterp.effects._claims import claim_verdicts
+from mrinterp.effects._claims import SIGN_VARIES, claim_verdicts
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._estimates import Estimates
@@ -53,7 +53,8 @@ def answer_of(
     natural = found if estimand in ("contrast", "averaged") else _scaled(found, sd)
     half = rope_per_sd(world)
     words = claim_verdicts(natural, half, resample)
-    causal, negligible = words == "causal", words == "negligible"
+    # What is said to matter, in one direction or in both: as the truth's label has it.
+    causal, negligible = (words == "causal") | (words == SIGN_VARIES), words == "negligible"
     sets = _sets_of(natural)
     for (
         members
