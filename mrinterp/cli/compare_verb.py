@@ -10,7 +10,7 @@ import pandas as pd
 from mrinterp.cli.grade_verb import opened_run
 from mrinterp.cli.verbs import answer, answering, example, voice
 
-__all__ = ["compare", "comparison_text"]
+__all__ = ["compare", "survival_text"]
 
 SHOWN = 20
 """Claims in the short answer, those that differ first; ``--verbose`` lists all."""
@@ -51,9 +51,43 @@ def comparison_text(found: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _line(row: dict[str, Any]) -> str:
+def survival_text(found: pd.DataFrame, run_dir: str) -> str:
+    """Whether the claims of a run survived another seed and another scale of the noise, those that did not first.
+
+    Parameters
+    ----------
+    found : DataFrame
+        What `Study.rerun` (differently) returns.
+    run_dir : str
+        Folder of the first run.
+    """
+    from mrinterp.results._claims import SURVIVAL
+
+    counts = found["survived"].value_counts()
+    causal = int((found["verdict"] == "causal").sum())
+    lines = [
+        f"The study was carried out again, with {found['label'].iloc[0]}. Of {causal} causal claims"
+        f" {counts.get('survives', 0)} survive: causal there too, with the same sign and half to twice the size.",
+        f"All {len(found)}: " + ", ".join(f"{counts[w]} {w}" for w in SURVIVAL if w in counts) + ".",
+    ]
+    ordered = found.assign(order=found["survived"].map(SURVIVAL.index)).sort_values("order", kind="stable")
+    some = ordered if voice().verbose else ordered.head(SHOWN)
+    lines += [_line({str(k): v for k, v in row.items()}, row["survived"]) for row in some.to_dict("records")]
+    lines += [f"and {len(found) - len(some)} more (--verbose lists all)"] if len(some) < len(found) else []
+    if not found["differs"].all():
+        lines.append(
+            "Seed and network are the same: a bias comes out again, and the grades do not count this run."
+        )
+    lines.append(
+        "What both runs do alike (the same inputs, outcome and network) may be wrong in both. The grades read this now:"
+        f" mrinterp grade {run_dir}; the page: mrinterp report {run_dir}."
+    )
+    return "\n".join(lines)
+
+
+def _line(row: dict[str, Any], said: str = "") -> str:
     name = row["feature"].rsplit(":", 1)[-1]
-    head = f"  {name} on {row['outcome']}: {row['same']}"
+    head = f"  {name} on {row['outcome']}: {said or row['same']}"
     if row["same"] == "not compared":
         return f"{head}: {row['reason']}"
     renamed = (

@@ -126,9 +126,9 @@ def rerun(run_dir: str, out: str | None, differently: bool, allow_code: bool) ->
     """Repeat a finished run from its provenance and compare claim by claim.
 
     The same specification repeated repeats its bias: only --differently asks whether claims survive. Exit code 0 if every claim
-    came out again (--differently: within errors), 1 if one did not.
+    came out again (--differently: none does not survive), 1 if one did not.
     """
-    from mrinterp.cli.compare_verb import comparison_text
+    from mrinterp.cli.compare_verb import survival_text
     from mrinterp.report.terminal import rerun_text
     from mrinterp.study import Study
 
@@ -136,8 +136,8 @@ def rerun(run_dir: str, out: str | None, differently: bool, allow_code: bool) ->
     study.allow_code = agree(study.plan, study.source, run_dir, study.allow_code)
     if differently:
         found = study.rerun(out or f"{run_dir.rstrip('/')}-differently", differently=True)
-        answer(lambda: comparison_text(found), {"claims": found.to_dict("records")})
-        sys.exit(int((found["same"] == "different beyond error").any()))
+        answer(lambda: survival_text(found, run_dir), {"claims": found.to_dict("records")})
+        sys.exit(int((found["survived"] == "does not survive").any()))
     claims = study.rerun(out or f"{run_dir.rstrip('/')}-rerun")
     then = study.header["provenance"]["versions"]
     answer(lambda: rerun_text(claims, then), {"claims": claims.to_dict("records"), "versions": then})

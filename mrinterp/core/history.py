@@ -35,6 +35,7 @@ OUTCOME_NUMBERS = (
     "results.parquet",
     "rungs.parquet",
     "grades",
+    "other_runs",
     "figures",
     "report.html",
     "report",

@@ -133,6 +133,13 @@ def _stressed(
             near = lower if effect > 0 else -upper
             if not np.isfinite(near):
                 continue
+            room = half - max(abs(lower), abs(upper))
+            if verdict[row] == "negligible" and room >= 0:
+                stress[row] = _absence(room, half, estimand[row])
+                after[row] = (
+                    "It is no longer shown absent: the verdict becomes indeterminate, and the grade E."
+                )
+                continue
             stress[row] = _strength(near - half, effect, estimand[row], value)
             after[row] = _consequence(str(verdict[row]), near - half)
     return stress, after
@@ -150,9 +157,25 @@ def _robustness(made: Estimates | None, rope: NDArray[np.float64], rows: pd.Data
     return found
 
 
+def _absence(room: float, half: float, estimand: str) -> str:
+    """What it takes to bring an interval out of the region in which it lies."""
+    cause = (
+        "something unmeasured that moves both"
+        if estimand == "local slope"
+        else "an error common to all knockouts"
+    )
+    return (
+        f"That nothing hides the effect: {cause} (repair downstream, values that never occur together) would have to take away"
+        f" {room:.2g}, {room / half:.0%} of the half width of the region, for the interval to leave it."
+    )
+
+
 def _strength(distance: float, effect: float, estimand: str, robustness: float) -> str:
     if distance <= 0:
-        return "Its interval touches the region of practical equivalence as it is: no failure is needed."
+        return (
+            "Its interval touches the region of practical equivalence as it is: no failure is needed. It would have to move by"
+            f" {-distance:.2g} to lie outside."
+        )
     share = f"{distance:.2g}, {distance / abs(effect):.0%} of the estimate"
     if estimand == "local slope":
         part = f"{robustness:.1%}" if np.isfinite(robustness) else "an unknown share"

@@ -14,7 +14,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.plan import differences
 from mrinterp.results._claims import Claims
 
-__all__ = ["compare_runs"]
+__all__ = ["compare_runs", "survival"]
 
 ALIKE = 0.9
 """Cosine of write directions from which two features count as the same one."""
@@ -98,6 +98,41 @@ def _judged(both: pd.DataFrame, why: str) -> pd.DataFrame:
     reason[missing] = f"no feature of the other run points the same way (cosine of at least {ALIKE:g})"
     detectable = (stats.norm.ppf(0.975) + stats.norm.ppf(0.8)) * error
     return both.assign(difference=z, q=q, detectable=detectable, same=words, reason=reason)
+
+
+def survival(both: pd.DataFrame) -> pd.Series:
+    """How the claims of a run came out in another one: verdict, sign and size, whatever the errors of the two.
+
+    Parameters
+    ----------
+    both : DataFrame
+        `compare_runs`.
+
+    Returns
+    -------
+    Series of str
+        One of `mrinterp.results._claims.SURVIVAL`. A causal claim survives where it is causal there, with the same sign and half to twice the size; it does
+        not where it has the other sign or is negligible there. Of what is negligible here it is said whether it is there. *No claim*
+        where nothing was decided here, or the other run has no such feature.
+    """
+    here, there = (both[c].to_numpy(dtype=object) for c in ("verdict", "verdict_other"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (both["effect_other"] / both["effect"]).to_numpy(dtype=float)
+    causal, absent = here == "causal", here == "negligible"
+    again, alike = there == "causal", (ratio >= 0.5) & (ratio <= 2.0)
+    found = np.select(
+        [
+            (both["same"] == "not compared").to_numpy() | ~(causal | absent),
+            causal & again & alike,
+            causal & again & (ratio > 0),
+            causal & (again | (there == "negligible")),
+            absent & (there == "negligible"),
+            absent & again,
+        ],
+        ["no claim", "survives", "survives in sign, not in size", "does not survive", "absent there too", "does not survive"],
+        "not resolved there",
+    )  # fmt: skip
+    return pd.Series(found, index=both.index, dtype=object)
 
 
 def _matched(first: Basis, second: Basis) -> tuple[dict[str, str], dict[str, float]]:

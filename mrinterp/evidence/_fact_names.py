@@ -30,7 +30,10 @@ FACTS = {
     "two_others_outside": "two other ways to ask lie outside the region",
     "one_other_excludes": "one other way to ask excludes 0",
     "others_contradict": "two ways to ask exclude 0 with opposite signs",
+    "stable": "leaving out outlying families, one kind of perturbation at a time, and twice the bypass rank leave it within the region",
+    "unstable": "one of these moves the estimate out of its own interval",
     "moved_by_rank": "twice the bypass rank moves the estimate out of its own interval",
+    "company_known": "it was held against the features that are active together with it",
     "alone_is_cause": "a posterior of .9 says that it is this feature",
     "in_small_set": "it is in a set of at most three of which one is the cause",
     "company_is_cause": "another feature carries the effect",
@@ -47,6 +50,7 @@ FACTS = {
     "again_one_sided": "one-sided p < .05 on other families",
     "again_power": "the replication had power of .8",
     "again_ratio_one": "the two estimates are the same within their errors",
+    "again_size_confirmed": "the estimate on other families is half to twice the first one, by the interval of the ratio",
     "again_opposite": "the estimate on other families has the opposite sign",
     "again_inside": "the estimate on other families lies inside the region",
     "again_underpowered": "the estimate on other families is too wide to lie inside the region",
@@ -61,9 +65,10 @@ FACTS = {
     "size_disagrees": "their size is not half to twice the estimate, by the interval of the ratio",
     "third_kind_agrees": "a third kind of knockout has the same sign and excludes 0",
     "dose_monotone": "the outcome follows the dose in one direction",
-    "several_seeds": "it holds in two seeds or models",
+    "several_seeds": "it holds in two seeds or models (mrinterp rerun RUN_DIR --differently)",
+    "other_run_contradicts": "a run at another seed and another scale of the noise says otherwise",
 }
 """Every fact that a rule may ask for, in words."""
 
-NEVER = ("alone_is_cause", "in_small_set", "company_is_cause", "colocalized", "coloc_shared", "coloc_distinct", "reversed", "dose_monotone", "several_seeds")  # fmt: skip
+NEVER = ("reversed",)
 """Facts that a single study does not compute: they hold of none of its claims."""

@@ -15,6 +15,7 @@ from mrinterp.core.history import order_of
 from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, MIN_FAMILIES
 from mrinterp.effects._claims import SIGN_VARIES, confirmation, shift_estimates
 from mrinterp.evidence._fact_names import NEVER
+from mrinterp.evidence._facts_beyond import Asked, facts_beyond
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._agreement import Agreement
 from mrinterp.results._check import Check, NotApplicable
@@ -118,7 +119,8 @@ class _Asked:
         self._other_ways()
         self._again()
         self._judge()
-        return Facts(self.true, self.values)
+        true, values = facts_beyond(self.study, Asked(self.table, self.effect, self.slope))
+        return Facts(self.true | true, self.values | values)
 
     def _column(self, name: str) -> Array:
         return self.table[name].to_numpy(dtype=float)
@@ -362,6 +364,7 @@ class _Asked:
             "again_one_sided": known & (stats.t.sf(np.nan_to_num(z), np.nan_to_num(df, nan=1.0)) < LEVEL),
             "again_power": known & (power >= POWER),
             "again_ratio_one": known & gap,
+            "again_size_confirmed": known & _half_to_twice(value, se, self.effect, first_se, df),
             "again_opposite": known & ~same,
             "again_inside": known & inside,
             "again_underpowered": ~known
@@ -450,6 +453,17 @@ def _power(effect: Array, se: Array, df: Array) -> Array:
     # Beyond 30 errors the noncentral t of scipy loses digits, and the power is 1.
     power = stats.nct.sf(stats.t.isf(LEVEL, safe_df), safe_df, np.minimum(away, 30.0))
     return np.where(known, np.where(away >= 30.0, 1.0, power), np.nan)
+
+
+def _half_to_twice(value: Array, se: Array, effect: Array, effect_se: Array, df: Array) -> Bools:
+    """Where the 95% interval of value over effect, errors independent (Fieller), lies within 1/2 to 2."""
+    known = np.isfinite(value) & np.isfinite(effect) & np.isfinite(df) & (se >= 0) & (effect_se >= 0)
+    t2 = critical_value(0.95, np.where(known, df, 1.0)) ** 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = effect**2 - t2 * effect_se**2
+        spread = (value * effect) ** 2 - below * (value**2 - t2 * se**2)
+        middle, half = value * effect / below, np.sqrt(np.maximum(spread, 0.0)) / below
+        return np.asarray(known & (below > 0) & (middle - half >= 0.5) & (middle + half <= 2.0))
 
 
 def _named(names: NDArray[Any], beta: Array, known: Bools) -> NDArray[Any]:

@@ -57,7 +57,7 @@ def grade(study: GradedStudy, rules: str = DEFAULT) -> Claims:
     ...     grade(None, rules="MIG-0")
     ... except InputError as error:
     ...     print(error)
-    rules: 'MIG-0'. Did you mean 'MIG-2' or 'MIG-1'?
+    rules: 'MIG-0'. Did you mean 'MIG-3' or 'MIG-2' or 'MIG-1'?
     """
     table = read_rules(rules)
     facts = facts_of(study)
@@ -95,6 +95,7 @@ def grade(study: GradedStudy, rules: str = DEFAULT) -> Claims:
     )
     frame["sentence"] = [_sentence({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
     meta = {"rules": table.version, "rules_digest": table.digest, "about": table.about, "tested": len(frame)}
+    meta["other_runs"] = len(getattr(study, "other_runs", {}))
     return Claims(claims=frame, domains=domains, cards=cards(study, facts), meta=meta)
 
 
@@ -234,9 +235,9 @@ def _lacking(
     rules: Rules, facts: Facts, points: Mapping[str, Array], letters: Words, ceiling: Words, why: Words
 ) -> list[str]:
     """What is missing for the next better grade: conditions that do not hold, and the ceiling."""
-    titles = {d.name: d.title for d in rules.domains}
+    asks = {d.name: (d.title, d.more) for d in rules.domains}
     unmet = {
-        d.grade: [(_wanted(c, titles), ~c.holds(facts.true, points), c) for c in d.when]
+        d.grade: [(_wanted(c, asks), ~c.holds(facts.true, points), c) for c in d.when]
         for d in rules.decisions
         if d.grade in SCALE
     }
@@ -255,7 +256,7 @@ def _lacking(
     return lines
 
 
-def _wanted(condition: Condition, titles: Mapping[str, str]) -> str:
+def _wanted(condition: Condition, asks: Mapping[str, tuple[str, str]]) -> str:
     """A condition in words."""
     if condition.compared is None:
         return f"it is needed that {FACTS[condition.fact]}"
@@ -264,7 +265,8 @@ def _wanted(condition: Condition, titles: Mapping[str, str]) -> str:
         return f"at least {number} points in all"
     if name == "least":
         return "nothing against it, at least 0 points in every domain"
-    return f"at least {number} for {name} ({titles[name]})"
+    title, more = asks[name]
+    return f"at least {number} for {name} ({title}{': ' + more if more else ''})"
 
 
 def _has(words: str, condition: Condition, points: Mapping[str, Array], k: int) -> str:

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 FOLDER = Path(__file__).parent / "rules"
-DEFAULT = "MIG-2"
+DEFAULT = "MIG-3"
 """Rules by which a study grades its claims."""
 SCALE = "ABCDE"
 """Grades that are a scale, the best first."""
@@ -76,7 +76,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Domain:
-    """One kind of evidence: when it does not apply, its levels (the first that fits counts) and what is added."""
+    """One kind of evidence: when it does not apply, its levels (the first that fits counts), what is added, and what gives more."""
 
     name: str
     title: str
@@ -84,6 +84,7 @@ class Domain:
     not_applicable: tuple[Level, ...]
     levels: tuple[Level, ...]
     extras: tuple[Level, ...]
+    more: str
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ class Rules:
     Examples
     --------
     >>> from mrinterp.evidence import read_rules
-    >>> [domain.title for domain in read_rules("MIG-2").domains][:2]
+    >>> [domain.title for domain in read_rules("MIG-3").domains][:2]
     ['the estimate itself', 'other ways to ask the same']
     """
 
@@ -146,7 +147,7 @@ def rule_versions() -> tuple[str, ...]:
     --------
     >>> from mrinterp.evidence import rule_versions
     >>> rule_versions()
-    ('MIG-1', 'MIG-2')
+    ('MIG-1', 'MIG-2', 'MIG-3')
     """
     return tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
 
@@ -209,4 +210,5 @@ def _domain(data: Mapping[str, Any]) -> Domain:
         levels("not_applicable"),
         levels("levels"),
         levels("extras"),
+        data.get("more", ""),
     )

@@ -13,7 +13,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.results._result import Result, Rows
 from mrinterp.results._sentences import first_lines
 
-__all__ = ["CARD_ITEMS", "GRADES", "Claim", "Claims", "points_in_words"]
+__all__ = ["CARD_ITEMS", "GRADES", "SURVIVAL", "Claim", "Claims", "points_in_words"]
 
 GRADES = {
     "A": "definitive",
@@ -27,6 +27,16 @@ GRADES = {
     "N": "not evaluable",
 }
 """What a grade says of a claim, in a word or two; the first five are a scale, the best first."""
+
+SURVIVAL = (
+    "does not survive",
+    "survives in sign, not in size",
+    "not resolved there",
+    "survives",
+    "absent there too",
+    "no claim",
+)
+"""How a claim can come out in another run, what matters most first."""
 
 CARD_ITEMS = {
     "claim": "Is the claim causal, and what is its estimand?",

@@ -13,6 +13,8 @@ import pandas as pd
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
+from mrinterp.core.plan import TWO_SITES
+from mrinterp.core.storage import digest
 from mrinterp.core.sumstats import SumStats
 from mrinterp.evidence._compare import compare_runs
 from mrinterp.evidence._grade import grade
@@ -43,6 +45,9 @@ __all__ = ["Findings"]
 
 PROFILED = 256
 """Discovery prompts that say what a feature is, at most."""
+
+OTHER_RUNS = "other_runs"
+"""Where a run keeps how its claims came out in repetitions at another seed and scale of the noise."""
 
 MOST_PROFILED = 400
 """Features up to which a run keeps what they are."""
@@ -292,6 +297,54 @@ class Findings(Steps):
         return found
 
     @property
+    def told_apart(self) -> pd.DataFrame | NotApplicable:
+        """Posterior probability that each feature has an effect of its own, all features and the bypass held against each other
+        (`mrinterp.diagnostics.told_apart`), on the runs of the estimation split."""
+        from mrinterp.diagnostics._told_apart import told_apart
+
+        self._reach("estimates")
+        if self.plan.features.kind == "transcoder":
+            return NotApplicable(TWO_SITES, "which of the features that are active together")
+        return self._remembered("told apart", lambda: told_apart(self._scan("estimation")))
+
+    @property
+    def dose_directions(self) -> pd.DataFrame | NotApplicable:
+        """Whether the outcome rises or falls over the doses that the plan has among its kinds of knockout
+        (`mrinterp.diagnostics.dose_directions`)."""
+        from mrinterp.diagnostics._dose import dose_directions
+
+        return self._remembered("dose directions", lambda: dose_directions(self.knockouts))
+
+    @property
+    def stability(self) -> pd.DataFrame | NotApplicable:
+        """How far estimates by instruments move when outlying families or a kind of perturbation are left out, or twice the bypass
+        rank is adjusted for (`mrinterp.diagnostics.stability`)."""
+        from mrinterp.diagnostics._stability import stability
+
+        self._reach("estimates")
+        if self.plan.features.kind == "transcoder":
+            return NotApplicable(TWO_SITES, "stability of estimates by instruments")
+        return self._remembered("stability", lambda: stability(self._scan("estimation"), self._rope()))
+
+    @property
+    def shared_causes(self) -> pd.DataFrame | NotApplicable:
+        """Whether one allele of a place (a slot, a word) moves feature and outcome, where places have three and more
+        (`mrinterp.diagnostics.shared_causes`)."""
+        from mrinterp.diagnostics._shared_causes import shared_causes
+
+        self._reach("scan")
+        sd = np.asarray(self._learn_basis().meta["outcome_sd"], dtype=float)
+        return self._remembered("shared causes", lambda: shared_causes(self._marginal_effects(), sd))
+
+    @property
+    def other_runs(self) -> dict[str, pd.DataFrame]:
+        """This run's claims held beside those of its repetitions at another seed and scale of the noise, by what is kept of
+        them (`Study.rerun`, differently)."""
+        stored = {n for event in self.header["history"] for n in event["wrote"]}
+        found = sorted(f"{OTHER_RUNS}/{p.name}" for p in (self.out / OTHER_RUNS).glob("*.parquet"))
+        return {n: self.folder.kept_table(n, pd.DataFrame) for n in found if n in stored}
+
+    @property
     def results(self) -> pd.DataFrame:
         """The answer, largest effect first: what is claimed per natural sd (``effect, ci_lower, ci_upper, verdict``) and
         what it ``rests_on``; what contrasts on other families say (``knockout*, confirmed``) and the estimate on yet others
@@ -338,7 +391,7 @@ class Findings(Steps):
             return self._grade(rules)
         with self.folder.held():
             found = self._grade(rules)
-            self.folder.record("grades", ("results.parquet",), (f"grades/{rules}",))
+            self.folder.record("grades", ("results.parquet",), (f"grades/{self._graded(rules)}",))
         return found
 
     def write_report(self) -> None:
@@ -363,13 +416,20 @@ class Findings(Steps):
         """
         return compare_runs(self, other)
 
+    def _graded(self, rules: str) -> str:
+        """What grades are kept as: by version of the rules, and by the other runs that they read."""
+        runs = sorted(self.other_runs) if (self.out / OTHER_RUNS).is_dir() else []
+        return f"{rules}-{digest(runs)[:8]}" if runs else rules
+
     def _grade(self, rules: str = DEFAULT) -> Claims:
+        name = self._graded(rules)
+
         def kept() -> Claims:
-            if (self.out / "grades" / rules).exists() or os.access(self.out, os.W_OK):
-                return self.folder.kept(f"grades/{rules}", Claims.load, lambda: grade(self, rules))
+            if (self.out / "grades" / name).exists() or os.access(self.out, os.W_OK):
+                return self.folder.kept(f"grades/{name}", Claims.load, lambda: grade(self, rules))
             return grade(self, rules)
 
-        return self._remembered(f"grades by {rules}", kept)
+        return self._remembered(f"grades by {name}", kept)
 
     @property
     def card_sources(self) -> CardSources:

@@ -162,6 +162,8 @@ STAGES = (
         "Every claim is graded by the rules that are the default: points, reasons, what is missing, its identification card.",
         reads=(
             "basis",
+            "panel",
+            "sumstats",
             "checks.json",
             "knockouts",
             "estimates",

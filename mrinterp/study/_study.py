@@ -386,7 +386,8 @@ class Study(Findings):
         Returns
         -------
         DataFrame
-            One row per claim: as `mrinterp.diagnostics.compare_claims`; differently, as `compare`.
+            One row per claim: as `mrinterp.diagnostics.compare_claims`; differently, as `compare`, with ``survived``, which this
+            run keeps and its grades read: A asks for a claim that survives.
 
         Raises
         ------

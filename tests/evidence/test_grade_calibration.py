@@ -7,6 +7,7 @@ import runpy
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from tests.house.test_readme import PAGES, RESULTS, ROOT
 
@@ -16,7 +17,17 @@ MADE = runpy.run_path(str(ROOT / "benchmarks" / "evidence" / "grade_calibration.
 def claims(*rows: tuple[str, float, float, float]) -> pd.DataFrame:
     """Grade, estimate, truth, and what swapping does; the region is .02."""
     frame = pd.DataFrame(rows, columns=["grade", "effect", "truth", "swapped"])
-    return frame.assign(rope=0.02, seed=0)
+    return frame.assign(
+        rope=0.02,
+        seed=0,
+        family="layers",
+        estimand="contrast",
+        repeated=False,
+        feature="f",
+        outcome="y",
+        ci_lower=0.0,
+        ci_upper=1.0,
+    )
 
 
 def test_a_claim_is_true_outside_the_region_with_its_sign_and_absence_inside() -> None:
@@ -37,21 +48,37 @@ def test_a_claim_is_true_outside_the_region_with_its_sign_and_absence_inside() -
     assert found.loc["B strong", "lower"] == pytest.approx(0.0615, abs=1e-3), "Wilson's of 1 in 3"
 
 
-def test_networks_have_few_causes_and_the_rest_hardly_any_effect() -> None:
-    for kind in MADE["KINDS"]:
-        network = MADE["Network"](kind, 100)
-        assert len(set(network.causes.tolist())) == MADE["CAUSES"]
-        assert np.abs(network.small.numpy()).max() <= MADE["SMALL"]
-        assert (network.small.numpy()[network.causes.numpy()] == 0).all()
-    assert MADE["CAUSES"] / MADE["UNITS"] < 0.21
+@pytest.mark.parametrize("name", list(MADE["WORLDS"]))
+def test_networks_have_few_causes_and_the_rest_hardly_any_effect(name: str) -> None:
+    world = MADE["world_of"](name, 5)
+    assert world.causes / world.width <= 0.2
+    for o, causes in enumerate(world.cause.tolist()):
+        assert len(set(causes)) == world.causes
+        assert (world.small[causes, o] == 0).all()
+    assert world.small.abs().max() <= 0.01
+
+
+@pytest.mark.parametrize("name", ["directions", "tokens", "images"])
+def test_the_truth_sets_a_feature_and_no_other(name: str) -> None:
+    world = MADE["world_of"](name, 5)
+    rows = world.draw(np.random.default_rng(0), 4)
+    read = world.chosen() if name == "directions" else np.eye(world.width)
+    write = np.linalg.inv(read).T
+    made = MADE["Edited"].of(world, rows, read, write, np.zeros(world.width))
+    clean = world(torch.from_numpy(rows).to(made.site.dtype if name != "tokens" else torch.int64))
+    np.testing.assert_allclose(made.outcome(made.site), clean.detach().numpy(), rtol=1e-9)
+    np.testing.assert_allclose(made.setting(2, made.values(2)), made.outcome(made.site), rtol=1e-6, atol=1e-9)
+    assert (
+        np.abs(made.setting(int(world.cause[0, 0]), made.values(2) + 1) - made.outcome(made.site)).max()
+        > 1e-3
+    )
 
 
 def test_the_page_of_grades_prints_what_was_measured() -> None:
     measured = (RESULTS / "grade_calibration.md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in measured if line.startswith("| ")]
-    assert len(rows) == 10
     page = PAGES["docs/grades.md"]
     assert all(row in page for row in rows), "copy the table of benchmarks/results/grade_calibration.md"
     kept = pd.read_csv(RESULTS / "grade_calibration.csv")
-    assert f"{len(kept)} claims of {kept['seed'].nunique()} studies" in page
-    assert MADE["page"](kept).splitlines()[6:] == measured[6:]
+    assert f"{len(kept)} claims of {len(kept[['family', 'seed']].drop_duplicates())} networks" in page
+    assert MADE["page"](kept).splitlines() == measured

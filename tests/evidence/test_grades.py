@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -75,8 +76,8 @@ def test_rules_ask_for_facts_that_there_are(version: str) -> None:
 
 
 def test_rules_of_another_name_are_refused() -> None:
-    with pytest.raises(InputError, match=r"MIG-3.*Did you mean"):
-        read_rules("MIG-3")
+    with pytest.raises(InputError, match=r"MIG-4.*Did you mean"):
+        read_rules("MIG-4")
 
 
 def test_what_a_strong_claim_takes(graded: pd.DataFrame) -> None:
@@ -207,6 +208,9 @@ def test_every_claim_has_reasons_and_the_five_answers() -> None:
     first = claims.cards[claims.cards["feature"] == made.results["feature"][0]].set_index("item")["answer"]
     assert "0.46, 92% of the estimate" in first["stress"], "near end .48, region .02"
     assert "indeterminate" in first["consequence"]
+    bounded = made.results["ci_lower"].notna().to_numpy()
+    stressed = claims.cards[claims.cards["item"] == "stress"]["answer"].to_numpy()[bounded]
+    assert all(re.search(r"\d", said) for said in stressed), "a number on every claim that has an interval"
     assert "knockouts of other families" in first["assumptions"]
     said = str(claims[made.results["feature"][0], "score"])
     assert "What is missing: A needs" in said
@@ -230,21 +234,21 @@ def test_grades_by_other_rules_stay_beside_these(finished_run: Path, tmp_path: P
     shutil.copytree(finished_run, out)
     first = Study.open(out).claims
     older = Study.open(out).grade("MIG-1")
-    assert sorted(p.name for p in (out / "grades").iterdir()) == ["MIG-1", "MIG-2"]
+    assert sorted(p.name for p in (out / "grades").iterdir()) == ["MIG-1", "MIG-3"]
     again = Study.open(out)
     pd.testing.assert_frame_equal(again.claims.claims, first.claims)
     assert older.meta["rules"] == "MIG-1"
     assert [e["wrote"].keys() for e in again.header["history"] if e["step"] == "grades"] == [
-        {"grades/MIG-2"},
+        {"grades/MIG-3"},
         {"grades/MIG-1"},
     ]
-    assert first.meta["rules_digest"] == read_rules("MIG-2").digest
+    assert first.meta["rules_digest"] == read_rules("MIG-3").digest
 
 
 def test_the_verb_prints_grades_reasons_and_json(finished_run: Path) -> None:
     said = CliRunner().invoke(cli, ["grade", str(finished_run)])
     assert said.exit_code == 0, said.output
-    assert "6 claims graded by MIG-2" in said.output
+    assert "6 claims graded by MIG-3" in said.output
     assert "missing: B is out of reach: fewer than 10 random" in " ".join(said.output.split())
     card = CliRunner().invoke(cli, ["grade", str(finished_run), "-f", "c04"]).output
     assert all(question in card for question in CARD_ITEMS.values())
@@ -252,3 +256,15 @@ def test_the_verb_prints_grades_reasons_and_json(finished_run: Path) -> None:
     found = json.loads(CliRunner().invoke(cli, ["grade", str(finished_run), "--json"]).output)
     assert sum(found["grades"].values()) == len(found["claims"]) == 6
     assert CliRunner().invoke(cli, ["grade", str(finished_run), "--rules", "MIG-9"]).exit_code == 2
+
+
+def test_absence_is_stressed_too() -> None:
+    made = supported()
+    third = made.results["feature"].str.endswith("c3")
+    small = {"effect": 0.005, "ci_lower": 0.004, "ci_upper": 0.006, "verdict": "negligible"}
+    shown = replace(
+        made, results=made.results.assign(**{k: made.results[k].mask(third, v) for k, v in small.items()})
+    )
+    card = grade(shown).cards.set_index(["feature", "item"])["answer"]
+    assert "take away 0.014, 70% of the half width" in card["layer.1:c3", "stress"]
+    assert "no longer shown absent" in card["layer.1:c3", "consequence"]
