@@ -85,7 +85,7 @@ def _usable(data: MRData) -> MRData | None:
     locus = data.info["locus"].astype(str)
     known = np.isfinite(data.se_x) & np.isfinite(data.beta_x)
     features = np.flatnonzero(known.any(axis=1))
-    measured = known[features].all(axis=0) & np.isfinite(data.se_y).all(axis=0)
+    measured = np.asarray(known[features].all(axis=0) & np.isfinite(data.se_y).all(axis=0))
     counted = locus.where(measured).map(locus[measured].value_counts()).fillna(0).to_numpy()
     keep = np.flatnonzero(measured & (counted >= FEWEST))
     if not len(keep) or not len(features):
