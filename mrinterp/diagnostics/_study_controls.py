@@ -31,6 +31,7 @@ from mrinterp.results._negative_controls import (
     NegativeControls,
 )
 from mrinterp.stats.clustered.least_squares import families_of
+from mrinterp.stats.clustered.rectified import SILENT
 
 __all__ = [
     "knockout_control_checks",
@@ -196,11 +197,15 @@ def _differences(
     own, judge, again = (at_stated_values(made[n]) for n in names)
     if not np.isfinite(judge.beta).any():
         return NotApplicable("no contrast was made on replication families", DIFFERENCES)
-    weight = 1.0 / np.stack([judge.se, again.se]).clip(1e-300) ** 2
+    # Without an error, or with one that is rounding, a difference says nothing of chance.
+    floor = SILENT * float(np.nanmax(np.abs([own.beta, judge.beta, again.beta]), initial=0.0))
+    errors = np.stack([own.se, judge.se, again.se])
+    own_se, *se = np.where(errors > floor, errors, np.nan)
+    weight = 1.0 / np.stack(se) ** 2
     both = (weight * np.stack([judge.beta, again.beta])).sum(axis=0) / weight.sum(axis=0)
     least = np.fmin(np.fmin(own.df, judge.df), again.df)
     apart = np.stack([judge.beta - again.beta, own.beta - both])
-    error = np.stack([np.hypot(judge.se, again.se), np.hypot(own.se, 1.0 / np.sqrt(weight.sum(axis=0)))])
+    error = np.stack([np.hypot(*se), np.hypot(own_se, 1.0 / np.sqrt(weight.sum(axis=0)))])
     score = np.concatenate(list(_scores(apart, error, least)), axis=1)
     outcomes = [f"{o}, {words}" for words in ("halves", "own against both") for o in own.outcomes]
     known = np.isfinite(score)
