@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from mrinterp.bench._knockoffs import knockoff_filter
 from scipy import stats
 
 import mrinterp
 from mrinterp.bench import bench_methods
+from mrinterp.stats.sparse.knockoffs import knockoff_filter
 
 RESULTS = Path(__file__).parents[1] / "results"
 KEPT = 500

@@ -1,6 +1,7 @@
 """The board of the truth benchmark as it is committed: every method on every development family of worlds.
 
-    python benchmarks/truth/truth_board.py [--size quick] [--seeds N] [--jobs 2] [--work runs/bench]
+    python benchmarks/truth/truth_board.py [--size quick] [--seeds 20] [--without "sparse codes"] [--jobs 2]
+        [--work runs/bench]
 
 Runs ``mrinterp bench`` into ``--work`` (it goes on from what is there), puts the board into ``benchmarks/results`` (text, tables,
 page, and the folder ``leaderboard`` with the result itself), and writes docs/when_not_to_trust.md from it.
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from mrinterp.bench import run_bench
 from mrinterp.report.board_page import write_board
+from mrinterp.worlds import world_families
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -28,14 +30,22 @@ def main() -> None:
     )
     parser.add_argument("--size", default="quick", choices=["quick", "full"])
     parser.add_argument("--seeds", type=int)
+    parser.add_argument("--without", default="", help="Families that are left out, with commas between.")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--work", type=Path, default=Path("runs/bench"))
     given = parser.parse_args()
-    board = run_bench(size=given.size, seeds=given.seeds, jobs=given.jobs, out=given.work)
-    options = [
-        f" --{k} {v}" for k, v in (("size", given.size), ("seeds", given.seeds)) if v not in ("quick", None)
-    ]
-    write_board(board, given.work, f"mrinterp bench{''.join(options)}")
+    left_out = [name.strip() for name in given.without.split(",") if name.strip()]
+    families = None
+    if left_out:
+        usual = [f for f in world_families().values() if f.part == "development"]
+        families = [
+            f.name for f in usual if f.name not in left_out and (given.size == "full" or not f.trained)
+        ]
+    board = run_bench(families=families, size=given.size, seeds=given.seeds, jobs=given.jobs, out=given.work)
+    told = {"size": given.size if given.size != "quick" else None, "seeds": given.seeds}
+    options = [f" --{k} {v}" for k, v in told.items() if v is not None]
+    options += [f' --without "{given.without}"'] if left_out else []
+    write_board(board, given.work, f"python benchmarks/truth/truth_board.py{''.join(options)}")
     for name in KEPT:
         shutil.copy(given.work / name, RESULTS / name)
     board.save(RESULTS / "leaderboard")
