@@ -45,6 +45,7 @@ def claim_checks(results: pd.DataFrame, agreement: Agreement) -> list[Check | No
     >>> from mrinterp.diagnostics import claim_checks
     >>> from mrinterp.results import example
     >>> claims = pd.DataFrame({"verdict": ["causal"], "confirmed": ["confirmed"], "feature": ["a"], "outcome": ["y"]})
+    >>> claims = claims.assign(rests_on="rectified", effect=0.2, knockout=0.19)
     >>> claim_checks(claims, example("Agreement"))[0].verdict
     'passed'
     """

@@ -225,7 +225,8 @@ def test_rerun_compares_claim_by_claim_and_finds_the_same_bytes(finished: Path, 
 def test_diagnose_prints_cards_and_names_what_failed(finished: Path, tmp_path: Path) -> None:
     done = command("diagnose", str(finished), "--figure", str(tmp_path / "cards.svg"))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Assumptions of 6 claims:")
+    assert done.stdout.startswith("Negative controls passed (")  # before any claim
+    assert "\nAssumptions of 6 claims:" in done.stdout
     assert (tmp_path / "cards.svg").read_text().startswith("<?xml")
     one = command("diagnose", str(finished), "--feature", "c00", "--json")
     found = json.loads(one.stdout)
