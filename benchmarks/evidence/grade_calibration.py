@@ -7,8 +7,8 @@ For every seed, one network of each family of `grade_worlds` (what they are, and
 whose causes differ, and of it a study of 165 families of three inputs each, with all that a study does by default, and besides:
 features set to zero, and to four of their quantiles (doses), so that the grades that ask for these can be reached. Then the same
 study at another seed and half the noise, as `mrinterp rerun --differently` makes it, which the grades of the first one read.
-``--once`` leaves out all that goes beyond the default: these claims can be B at most. In the stored table seed 1001 was run so, but
-for the doses of *faint*, *layers* and *pairs*.
+``--once`` leaves out all that goes beyond the default: these claims can be B at most. In the stored table seeds 1001 to 1004 were run
+so, but for the doses of *faint*, *layers* and *pairs* of 1001.
 
 The truth of a claim is its contrast, at the low and high values that the study states, on inputs of other families, computed
 from the network's formula without the code that runs knockouts; of a claim that rests on instruments, the slope there. A claim
@@ -17,17 +17,18 @@ lies inside, and (of a contrast) swapping values between inputs does no more tha
 of 2). Of X, R, E and N the table says how many have an effect.
 
 The rules were changed after looking at networks of seed 7, which are not counted: replication on other families (E7) asks since
-then for half to twice the size, or no difference beyond errors, and no longer for the latter alone. The networks of the stored table
-were run before all rules were written, and their truth was looked at after.
+then for half to twice the size, or no difference beyond errors, and no longer for the latter alone. Seeds 1000 and 1001 of the
+stored table were run before all rules were written, and their truth was looked at after; seeds 1002 to 1004 came when all rules stood.
 
 A study takes 10 to 20 s of one processor; run folders stay in ``--keep`` and are not run again, so that the script can be stopped
 and called again: what is missing is run (for at most ``--minutes`` of processor time), then all that is there is graded.
-Writes ``grade_calibration.csv`` and ``grade_calibration.md``.
+Writes ``grade_calibration.csv`` and ``grade_calibration.md``, and what every report prints beside a grade (``mrinterp/evidence/measured.json``).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import time
@@ -44,6 +45,7 @@ sys.path.insert(0, str(Path(__file__).parent))  # its worlds lie beside it
 from grade_worlds import ROWS, WORLDS, Edited, World
 
 from mrinterp import Study
+from mrinterp.evidence._rules import DEFAULT, MEASURED
 from mrinterp.results._claims import GRADES
 from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.study._again import keep_other_run, other_plan
@@ -294,7 +296,24 @@ def _failures(known: pd.DataFrame) -> list[str]:
     ]
 
 
+def measured(found: pd.DataFrame) -> dict[str, Any]:
+    """What every report prints beside a grade: claims of each, and the share that is true with its interval."""
+    grades = {
+        str(r["grade"])[0]: {
+            "claims": int(r["claims"]),
+            **{
+                k: round(float(r[of]), 4)
+                for k, of in (("share", "share true"), ("lower", "lower"), ("upper", "upper"))
+            },
+        }
+        for r in table(found).to_dict("records")
+        if r["share true"] == r["share true"]
+    }
+    return {"rules": DEFAULT, "claims": len(found), "grades": grades}
+
+
 def main() -> None:
+    """Run what is missing, grade all that is there, and write."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -315,7 +334,9 @@ def main() -> None:
     there = sorted(p.parent.name.rsplit("-", 1) for p in asked.keep.glob("*/done"))
     found = pd.concat([graded(name, int(seed), asked.keep / f"{name}-{seed}") for name, seed in there])
     found.to_csv(asked.out / "grade_calibration.csv", index=False, float_format="%.6g")
-    said = page(pd.read_csv(asked.out / "grade_calibration.csv"))
+    kept = pd.read_csv(asked.out / "grade_calibration.csv")
+    MEASURED.write_text(json.dumps(measured(kept), indent=1) + "\n", encoding="utf-8")
+    said = page(kept)
     (asked.out / "grade_calibration.md").write_text(said, encoding="utf-8")
     print(said)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.core.storage import digest
+from mrinterp.core.storage import digest, read_json
 
 __all__ = [
     "DEFAULT",
@@ -23,11 +23,13 @@ __all__ = [
     "Domain",
     "Level",
     "Rules",
+    "measured_truth",
     "read_rules",
     "rule_versions",
 ]
 
 FOLDER = Path(__file__).parent / "rules"
+MEASURED = Path(__file__).parent / "measured.json"
 DEFAULT = "MIG-3"
 """Rules by which a study grades its claims."""
 SCALE = "ABCDE"
@@ -212,3 +214,19 @@ def _domain(data: Mapping[str, Any]) -> Domain:
         levels("extras"),
         data.get("more", ""),
     )
+
+
+@cache
+def measured_truth(version: str) -> dict[str, str]:
+    """How often claims of each grade were true where causes are known, in words; empty for rules that were not measured.
+
+    Written by ``benchmarks/evidence/grade_calibration.py``.
+    """
+    found = read_json(MEASURED)
+    if found["rules"] != version:
+        return {}
+    return {
+        grade: f"Of {one['claims']:,} claims graded {grade} on small networks whose causes are known {one['share']:.1%} were true"
+        f" ({one['lower']:.1%} to {one['upper']:.1%})."
+        for grade, one in found["grades"].items()
+    }

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from mrinterp.evidence._rules import measured_truth
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.packed import json_numbers, shown_text
 from mrinterp.results._check import NotApplicable
@@ -286,11 +287,12 @@ class _Graded:
             return {}
         row = self.claims[pair][0]
         said = f"{row['grade']} ({GRADES[row['grade']]}) by {self.rules}, {row['points']:g} points"
+        measured = measured_truth(self.rules).get(row["grade"], "")
         against = f"Against it: {row['contradiction']}." if row["contradiction"] else ""
         lacking = f"What is missing for a better grade: {row['lacking']}." if row["lacking"] else ""
         return {
             "grade": {
-                "words": [shown_text(w, 600) for w in (said, against, lacking) if w],
+                "words": [shown_text(w, 600) for w in (f"{said}.", measured, against, lacking) if w],
                 "domains": [
                     [
                         f"{r['domain']} {r['title']}",

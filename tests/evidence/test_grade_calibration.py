@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mrinterp.evidence._rules import DEFAULT, MEASURED, measured_truth
 from tests.house.test_readme import PAGES, RESULTS, ROOT
 
 MADE = runpy.run_path(str(ROOT / "benchmarks" / "evidence" / "grade_calibration.py"), run_name="calibration")
@@ -82,3 +84,12 @@ def test_the_page_of_grades_prints_what_was_measured() -> None:
     kept = pd.read_csv(RESULTS / "grade_calibration.csv")
     assert f"{len(kept)} claims of {len(kept[['family', 'seed']].drop_duplicates())} networks" in page
     assert MADE["page"](kept).splitlines() == measured
+
+
+def test_what_reports_print_beside_a_grade_is_what_was_measured() -> None:
+    kept = pd.read_csv(RESULTS / "grade_calibration.csv")
+    assert json.loads(MEASURED.read_text(encoding="utf-8")) == MADE["measured"](kept)
+    words = measured_truth(DEFAULT)
+    assert set(words) >= {"A", "B", "C", "D", "Z"}
+    assert words["B"].startswith(f"Of {(kept['grade'] == 'B').sum():,} claims graded B on small networks")
+    assert measured_truth("MIG-1") == {}
