@@ -16,7 +16,14 @@ from mrinterp.results._negative_controls import (
     is_control,
 )
 
-__all__ = ["calibrated_evidence", "control_checks", "control_words", "failed_controls", "null_in_words"]
+__all__ = [
+    "calibrated_evidence",
+    "control_checks",
+    "control_words",
+    "controls_in_a_line",
+    "failed_controls",
+    "null_in_words",
+]
 
 OF_KNOCKOUTS = (DIFFERENCES, PLACEBO_EDITS, RANDOM_DIRECTIONS)
 ON_KNOCKOUTS = {"rectified", "site_experiment"}
@@ -54,6 +61,15 @@ def control_words(study: FinishedStudy) -> list[str]:
         f"{c['name']}: {c['verdict'] if c['verdict'] != 'not applicable' else 'does not apply'}. {c['note']}"
         for c in control_checks(study)
     ]
+
+
+def controls_in_a_line(study: FinishedStudy) -> str:
+    """The same for a terminal: how many sets passed; nothing where one failed, which stands first."""
+    counts = [c["verdict"] for c in control_checks(study)]
+    passed, warned = counts.count("passed"), counts.count("warning")
+    if failed_controls(study) or not passed + warned:
+        return ""
+    return f"Negative controls: {passed} passed" + (f", {warned} with a warning." if warned else ".")
 
 
 def null_in_words(study: FinishedStudy) -> str:

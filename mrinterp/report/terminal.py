@@ -22,7 +22,7 @@ from mrinterp.report.claims import (
     rungs_in_words,
     unit,
 )
-from mrinterp.report.controls import control_checks, failed_controls, null_in_words
+from mrinterp.report.controls import control_checks, controls_in_a_line, failed_controls, null_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
@@ -60,7 +60,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
             study.header["plan"]["title"],
             f"Effects on {', '.join(outcomes)}, in {unit(study)}.",
             resting(study),
-            *filter(None, [tokens_in_words(study), null_in_words(study)]),
+            *filter(None, [tokens_in_words(study), controls_in_a_line(study)]),
             "",
             *_largest(study, top),
             "",
