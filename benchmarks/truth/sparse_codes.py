@@ -107,7 +107,7 @@ def written(table: pd.DataFrame) -> str:
         )
         lines.append(
             f"| {name} | {len(rows)} | {int(rows['latents'].iloc[0]):,} | {rate.mean():.3f} ({max(rate.mean() - half, 0):.3f} to"
-            f" {rate.mean() + half:.3f}) | {power:.2f} | {rows['called'].mean():.0f} | {rows['seconds'].median():.0f} |"
+            f" {min(rate.mean() + half, 1):.3f}) | {power:.2f} | {rows['called'].mean():.0f} | {rows['seconds'].median():.0f} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -251,9 +251,8 @@ def _of_outcome(fitted: _Fitted, o: int, outcome: str, level: float) -> list[Che
             continue
         (z, p, df), note = what
         null, rungs, step = _WORDS[name]
-        if (
-            name == "doses beyond the cut" and agree
-        ):  # the residual is that of least squares, which may be what is wrong
+        # Its residual is that of least squares, which may be what is wrong.
+        if name == "doses beyond the cut" and agree:
             rungs = LEAST_SQUARES
         checks.append(
             Check(

@@ -129,7 +129,7 @@ def screen_features(
     [4]
     """
     checked_count(most, "most", unit="features")
-    # The screen reads no doses: any two columns that vary stand for them in the check of what belongs together.
+    # The screen reads no doses: the runs' numbers stand for them where inputs are checked together.
     held = checked_inputs(np.arange(len(np.asarray(prompt)))[:, None], features, outcomes, prompt, family)
     names = np.unique(held.family)
     drawn = np.random.default_rng(checked_seed(seed)).permutation(names)
