@@ -33,7 +33,7 @@ def answer_of(
     passes: Mapping[str, int],
     resample: KnockoutEffects | None = None,
     score: Array | None = None,
-    knocked: int = 0,
+    moved: Array | None = None,
 ) -> Answer:
     """Estimates as an answer.
 
@@ -45,9 +45,9 @@ def answer_of(
         As `claim_verdicts` takes it.
     score : ndarray (F, O), optional
         Default the size of the effect per natural sd; where the sd is not known, in standard errors.
-    knocked : int
-        Prompts that were knocked out: what is found per firing of a rare feature is averaged over those where it does not
-        fire, as the truth is.
+    moved : ndarray (F,), optional
+        Share of the world's prompts that a knockout moves: what is found per firing of a rare feature is averaged over those
+        where it does not fire, as the truth is.
     """
     sd = natural_sd(world)[:, None]
     natural = found if estimand in ("contrast", "averaged") else _scaled(found, sd)
@@ -69,8 +69,9 @@ def answer_of(
     unit = unit_sd(world)[:, None] / np.where(sd > 0, sd, 1.0)
     if estimand in ("contrast", "averaged"):
         unit = np.full(sd.shape, NATURAL_SD if estimand == "contrast" else 1.0)
-    rare = np.asarray(found.details.get("per_firing", np.zeros(found.beta.shape)) > 0)
-    unit = unit * np.where(rare & (knocked > 0), found.n_instruments / max(knocked, 1), 1.0)
+    if moved is not None:
+        rare = np.asarray(found.details.get("per_firing", np.zeros(found.beta.shape)) > 0)
+        unit = unit * np.where(rare, moved[:, None], 1.0)
     without = ~np.isfinite(natural.beta) | natural.undecided
     why = np.where(found.status == "ok", "no verdict: the estimate says so itself", found.status)
     return Answer(

@@ -48,6 +48,7 @@ from mrinterp.worlds._world import World
 
 __all__ = ["KNOCKOUT_METHODS"]
 
+Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
 
 NO_WRITES = NotApplicable("the world is a table: nothing can be written", "knockouts")
@@ -72,8 +73,11 @@ def _too_few(bench: Bench) -> NotApplicable | None:
     return NotApplicable(few, "knockouts") if found < FEWEST_FAMILIES else None
 
 
-def _drawn(bench: Bench, families: int, prompts: int, seed: int) -> Rows:
-    return drawn_prompts(bench.family, families, prompts, seed)
+def _moved(bench: Bench, contrast: Contrast | None = None) -> Array:
+    """Share (F,) of the prompts at which a contrast writes: known from the clean runs of all."""
+    placed, every = bench.by_token, np.arange(bench.features)
+    written = np.isfinite((contrast or Contrast()).values_of(placed)(every, slice(None)))
+    return np.asarray(written.reshape(bench.features, 2, bench.prompts, -1).any(axis=(1, 3)).mean(axis=1))
 
 
 def default(world: World, seed: int) -> Answer | NotApplicable:
@@ -169,13 +173,14 @@ def _claims(world: World, bench: Bench, seed: int) -> Answer:
     names = np.random.default_rng([seed, 33]).permutation(np.unique(bench.family))
     first = np.isin(bench.family, names[: len(names) // 4])
     early, later = np.flatnonzero(first), np.flatnonzero(~first)
-    if len(names) < 4 * FEWEST_FAMILIES:  # too few to set some apart for the levels
-        early, later = np.arange(bench.prompts), np.arange(bench.prompts)
-    discovery = bench.subset(early)
-    contrast = Contrast(levels=contrast_levels(discovery))
     count, spent = FEWEST_FAMILIES, dict[str, int]()
-    if len(early) < bench.prompts:
-        count, spent = _pilot(world, discovery, contrast, len(names), settings, seed)
+    # With few families their values, no outcome among them, teach the levels all together; with fewer there is no pilot either.
+    known = early if len(names) >= 4 * FEWEST_FAMILIES else np.arange(bench.prompts)
+    contrast = Contrast(levels=contrast_levels(bench.subset(known)))
+    if len(names) - len(names) // 4 >= 2 * FEWEST_FAMILIES:
+        count, spent = _pilot(world, bench.subset(early), contrast, len(names), settings, seed)
+    else:
+        later = known
     rows = later[drawn_prompts(bench.family[later], count, settings.prompts_per_family, seed)]
     knocked = bench.subset(rows)
     knockout = knock_out(knocked, contrast, seed=seed)
@@ -188,10 +193,10 @@ def _claims(world: World, bench: Bench, seed: int) -> Answer:
     resample = knock_out(knocked.subset(few).by_token, Resample(settings.donors, seed), seed=seed)
     states = 1 if usable else 0
     swaps = _edited(bench, settings.donors * len(few) * bench.features)
-    total = _sum(spent, passes(bench, len(rows), states), swaps, {"forward": len(early) + len(few)})
+    total = _sum(spent, passes(bench, len(rows), states), swaps, {"forward": len(known) + len(few)})
     if bench.sampled and bench.features >= MANY:
         return _joint(world, knocked, contrast, made, resample, total, seed)
-    answer = answer_of(world, made, "contrast", total, resample, knocked=len(rows))
+    answer = answer_of(world, made, "contrast", total, resample, moved=_moved(bench, contrast))
     return _naming(answer, _company(world, bench, made))
 
 
@@ -209,8 +214,8 @@ def _pilot(
         needed = families_for_width(
             *given, np.maximum(wanted, 1.25 * needed.bound), families, least=FEWEST_FAMILIES
         )
-    # A study has as many families for its knockouts as for its discovery.
-    most = max(families // 4, FEWEST_FAMILIES)
+    # A study has as many families for its knockouts as for its discovery, and 10 at least; small worlds lend it 20.
+    most = max(families // 4, 2 * FEWEST_FAMILIES)
     return int(np.clip(needed.families, FEWEST_FAMILIES, most)), passes(bench, len(few), 1)
 
 
@@ -247,13 +252,7 @@ def rectified(world: World, seed: int) -> Answer | NotApplicable:
     if few is not None:
         return few
     made = rectified_contrast(world.bench, families=FAMILIES, prompts=PROMPTS, seed=seed)
-    return answer_of(
-        world,
-        made,
-        "contrast",
-        made.meta["passes"],
-        knocked=len(_drawn(world.bench, FAMILIES, PROMPTS, seed)),
-    )
+    return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(world.bench))
 
 
 def alone(world: World, seed: int) -> Answer | NotApplicable:
@@ -268,9 +267,7 @@ def alone(world: World, seed: int) -> Answer | NotApplicable:
     total = sum(passes(bench, knocked, 1).values())
     families = max(FAMILIES, round((total - bench.prompts) / (1 + 2 * bench.features) / PROMPTS))
     made = rectified_contrast(bench, families=families, prompts=PROMPTS, prediction=None, seed=seed)
-    return answer_of(
-        world, made, "contrast", made.meta["passes"], knocked=len(_drawn(bench, families, PROMPTS, seed))
-    )
+    return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(bench))
 
 
 def exhaustive(world: World, seed: int) -> Answer | NotApplicable:
@@ -283,7 +280,7 @@ def exhaustive(world: World, seed: int) -> Answer | NotApplicable:
         return few
     each = int(np.unique(bench.family, return_counts=True)[1].max())
     made = rectified_contrast(bench, families=bench.prompts, prompts=each, prediction=None, seed=seed)
-    return answer_of(world, made, "contrast", made.meta["passes"], knocked=bench.prompts)
+    return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(bench))
 
 
 def experiment(world: World, seed: int) -> Answer | NotApplicable:

@@ -216,6 +216,22 @@ def test_a_good_prediction_needs_fewer_families() -> None:
     assert helped.pilot == 5
 
 
+def test_a_feature_that_some_prompts_do_not_move_gets_more_families_than_the_least() -> None:
+    """Ten families drawn of which nine move it are one too few for a claim."""
+    rng, family = np.random.default_rng(3), np.arange(20) // 4
+    C = 1.0 + 0.01 * rng.standard_normal((20, 5, 1))
+    assert families_for_width(C, None, family, 1.0, 200).families == 10
+    C[::4, 0] = np.nan  # every family still moves it: a share of families near 1
+    nearly = families_for_width(C, None, family, 1.0, 200, share=0.99).families
+    C[family == 1, 0] = np.nan
+    seldom = families_for_width(C, None, family, 1.0, 200, share=0.99).families
+    C[family > 1, 0] = np.nan
+    hardly = families_for_width(C, None, family, 1.0, 200, share=0.99).families
+    assert 10 < nearly < seldom <= hardly == 20
+    # One of five features is beyond the share of four fifths.
+    assert families_for_width(C, None, family, 1.0, 200).families == 10
+
+
 def test_bad_input() -> None:
     C, g = world()
     with pytest.raises(ValueError, match="features, outcomes"):

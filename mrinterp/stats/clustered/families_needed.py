@@ -95,7 +95,8 @@ def families_for_width(
     new_families : bool
         As in `rectified_mean`.
     least : int
-        The smallest number returned.
+        The smallest number returned, and the families in which a feature has to move for a claim: where the pilot left
+        features of the ``share`` unmoved on some prompts, up to twice as many are returned.
     level : float
         Confidence level of the intervals.
 
@@ -118,6 +119,10 @@ def families_for_width(
     features at once: v is multiplied by (pilot - 1) over the 1 - ``confidence`` quantile of chi-square, 2.4 for five
     families. Where features err independently this asks for some two times more families than needed. Features without
     any change in the pilot are left out of the quantile.
+
+    A feature that some prompts do not move moves in an unknown share of the families, of which the pilot saw a few: the number
+    that moves it in ``least`` of them with the asked confidence is read from the beta-binomial distribution (Jeffreys prior).
+    More than twice ``least`` is never asked for on that account: every further family costs passes for all features.
 
     Source: moments of log variances, Smyth 2004, 10.2202/1544-6115.1027.
 
@@ -164,7 +169,8 @@ def families_for_width(
             critical_value(level, np.asarray(n) - 1.0) * np.sqrt(variance * (1.0 / np.asarray(n) + beyond))
         )
 
-    numbers = np.arange(min(least, all_families), all_families + 1)[:, None]
+    fewest_moved = _moved_in(moved, count, len(names), least, share, confidence)
+    numbers = np.arange(min(fewest_moved, all_families), all_families + 1)[:, None]
 
     def fewest(variance: Array) -> int:
         fits = (widths(variance, numbers) <= wanted).all(axis=1)
@@ -173,6 +179,27 @@ def families_for_width(
     chosen = fewest(worst)
     expected, bound = widths(typical, np.array(chosen)), widths(worst, np.array(chosen))
     return FamiliesNeeded(chosen, fewest(typical), expected, bound, bound <= wanted, out.lam, len(names))
+
+
+def _moved_in(
+    moved: NDArray[np.bool_], count: Array, pilot: int, least: int, share: float, confidence: float
+) -> int:
+    """Families that move the ``share`` of the features in at least ``least`` of them, between ``least`` and twice as many.
+
+    ``moved`` (P, F, O); ``count`` (F, O): families of the pilot that moved a feature.
+    """
+    numbers = np.arange(least, 2 * least + 1)
+    chance = stats.betabinom.sf(least - 1, numbers[:, None], *_jeffreys(np.arange(pilot + 1), pilot))
+    enough = np.where(
+        (chance >= confidence).any(axis=0), numbers[np.argmax(chance >= confidence, axis=0)], 2 * least
+    )
+    wanted = np.where(moved.all(axis=0), least, enough[count.astype(int)])[count > 0]
+    return int(np.quantile(wanted, share, method="inverted_cdf")) if wanted.size else least
+
+
+def _jeffreys(count: NDArray[np.int_], families: int) -> tuple[Array, Array]:
+    """Parameters of the posterior of a share."""
+    return count + 0.5, families - count + 0.5
 
 
 def _quantile(variance: Array, df: Array, share: float) -> Array:
