@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mrinterp.worlds._codes import CODE_FAMILIES
 from mrinterp.worlds._company import COMPANY_FAMILIES
+from mrinterp.worlds._decisions import DECISION_FAMILIES
 from mrinterp.worlds._encoders import ENCODER_FAMILIES
 from mrinterp.worlds._organisms import ORGANISM_FAMILIES
 from mrinterp.worlds._program_worlds import PROGRAM_FAMILIES
@@ -22,6 +23,7 @@ FAMILIES: tuple[WorldFamily, ...] = (
     *SUMMARY_FAMILIES,
     *COMPANY_FAMILIES,
     *SWITCH_FAMILIES,
+    *DECISION_FAMILIES,
     *CODE_FAMILIES,
     *SPARSE_FAMILIES,
     *PROGRAM_FAMILIES,

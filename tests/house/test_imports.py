@@ -106,7 +106,7 @@ WITHIN = {
 """Rooms within a room, and which of their neighbors they may import."""
 TORCH_ROOMS = NETWORK | KNOCKOUTS | {"scan", "worlds", "bench"}
 BLIND_TO = {"mr", "coloc", "effects", "diagnostics", "evidence"}
-LARGEST = 25
+LARGEST = 26
 """Files in one folder: what a person can hold."""
 
 
