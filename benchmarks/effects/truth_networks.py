@@ -17,8 +17,12 @@ from mrinterp.features import Directions, Latents, train_topk_sae
 from mrinterp.instruments.templates import read_templates
 from mrinterp.knockouts import Bench
 from mrinterp.models._text import tokenize
-from mrinterp.outcomes import AnchorProjection, OutcomeSet, sentence_embedding
+from mrinterp.outcomes import AnchorProjection, LogitDifference, OutcomeSet, sentence_embedding
+from mrinterp.positions import TokenIndex
 from mrinterp.worlds import compiled_text, planted_text
+from mrinterp.worlds._encoders import LOOP, MASKED
+from mrinterp.worlds._encoders import _antibodies as antibodies
+from mrinterp.worlds._encoders import _antiberty_network as antiberty_network
 
 HERE = Path(__file__).parent.parent
 STUDY = HERE.parent / "mrinterp" / "studies" / "minilm_sentiment.toml"
@@ -131,6 +135,38 @@ def minilm(layer: int, folder: Path, which: str = "") -> TruthNetwork:
     return TruthNetwork(bench, 1, words)
 
 
+def antiberty(folder: Path) -> TruthNetwork:
+    """A protein language model asked for one masked residue of antibody chains: 20 families teach the features, 30 are knocked out."""
+    rng, families, learned = np.random.default_rng([0, 1]), 30, 20
+    rows = antibodies(rng, families + learned, 2)
+    adapter, words = antiberty_network()
+    tokens = torch.tensor([[words["[CLS]"], *(words[a] for a in row), words["[SEP]"]] for row in rows])
+    tokens[:, 1 + MASKED] = words["[MASK]"]
+    kinds = np.full(tokens.shape, 1)
+    kinds[:, [0, -1]], kinds[:, 1 + np.array(LOOP)], kinds[:, 1 + MASKED] = 0, 2, 3
+    mask = torch.ones_like(tokens)
+    inputs = ModelInputs(
+        {"input_ids": tokens, "attention_mask": mask},
+        mask,
+        torch.from_numpy(kinds),
+        ("ends", "framework", "loop", "masked"),
+    )
+    family, site = np.repeat(np.arange(families + learned), 2), "bert.encoder.layer.4"
+    x = token_activations(adapter, site, inputs.take(np.flatnonzero(family >= families)))
+    bench = Bench(
+        adapter,
+        site,
+        _components(x.double().numpy(), 12),
+        inputs.take(np.flatnonzero(family < families)),
+        LogitDifference(words["A"], words["S"], TokenIndex(1 + MASKED), "alanine_or_serine"),
+        family=family[family < families],
+        block=64,
+        folder=folder / "antiberty",
+    )
+    words_said = "AntiBERTy after layer 4: 12 independent components of 20 other families of antibody chains"
+    return TruthNetwork(bench, 1, words_said)
+
+
 NETWORKS: dict[str, Callable[[Path], TruthNetwork]] = {
     "gpt2-a": lambda folder: gpt2("graded", 0, folder),
     "gpt2-b": lambda folder: gpt2("damped", 1, folder),
@@ -138,10 +174,13 @@ NETWORKS: dict[str, Callable[[Path], TruthNetwork]] = {
     "compiled": compiled,
     "minilm-3": lambda folder: minilm(3, folder),
     "minilm-1": lambda folder: minilm(1, folder),
+    "minilm-2": lambda folder: minilm(2, folder),
     "minilm-4": lambda folder: minilm(4, folder),
+    "minilm-5": lambda folder: minilm(5, folder),
     "minilm-latents": lambda folder: minilm(3, folder, "latents"),
     "minilm-redrawn": lambda folder: minilm(3, folder, "redrawn"),
     "paraphrase": lambda folder: minilm(1, folder, "paraphrase"),
+    "antiberty": lambda folder: antiberty(folder),
 }
 
 
@@ -168,12 +207,12 @@ def _latents(x: torch.Tensor) -> Latents:
     return Latents(trained.sae, x.shape[1], chosen.tolist())
 
 
-def _components(x: np.ndarray) -> Directions:
+def _components(x: np.ndarray, count: int = COMPONENTS) -> Directions:
     from sklearn.decomposition import FastICA
 
-    found = FastICA(COMPONENTS, whiten="unit-variance", fun="logcosh", max_iter=300, tol=1e-3, random_state=0)
+    found = FastICA(count, whiten="unit-variance", fun="logcosh", max_iter=300, tol=1e-3, random_state=0)
     found.fit(x)
-    names = [f"component{i:02d}" for i in range(COMPONENTS)]
+    names = [f"component{i:02d}" for i in range(count)]
     return Directions(found.components_, found.mixing_.T, found.mean_, names)
 
 

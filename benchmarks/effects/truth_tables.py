@@ -2,7 +2,7 @@
 
     python benchmarks/effects/truth_tables.py NETWORK [--out benchmarks/truth] [--work runs/truth]
 
-Networks: gpt2-a, gpt2-b, sae, compiled, minilm-3, minilm-1, minilm-4, minilm-latents, minilm-redrawn, paraphrase
+Networks: gpt2-a, gpt2-b, sae, compiled, minilm-1 to minilm-5, minilm-latents, minilm-redrawn, paraphrase, antiberty
 (`truth_networks.py`). One core is enough: seconds
 for the small ones, 10 to 30 minutes for each layer of MiniLM. Finished blocks of runs are kept under ``--work``, so that
 an interrupted table goes on where it stopped. Writes ``NETWORK.npz``, compressed, for `redrawn_studies.py`:
