@@ -21,8 +21,8 @@ from mrinterp.outcomes import AnchorProjection, LogitDifference, OutcomeSet, sen
 from mrinterp.positions import TokenIndex
 from mrinterp.worlds import compiled_text, planted_text
 from mrinterp.worlds._encoders import LOOP, MASKED
-from mrinterp.worlds._encoders import _antibodies as antibodies
 from mrinterp.worlds._encoders import _antiberty_network as antiberty_network
+from mrinterp.worlds._encoders import _antibodies as antibodies
 
 HERE = Path(__file__).parent.parent
 STUDY = HERE.parent / "mrinterp" / "studies" / "minilm_sentiment.toml"
