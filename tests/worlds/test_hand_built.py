@@ -92,6 +92,29 @@ def test_knockouts_are_the_truth(name):
         np.testing.assert_allclose(found.mean, world.truth.effects[kind], atol=1e-6, err_msg=kind)
 
 
+def test_a_labels_knockouts_are_the_truth_and_it_has_no_slope():
+    world = made("label")
+    assert set(np.unique(world.bench.clean)) == {0.0, 1.0}
+    for kind in ("contrast", "zero", "shift"):
+        found = knock_out(world.bench, kind, draws=2, allow_off_support=True)
+        np.testing.assert_allclose(found.mean, world.truth.effects[kind], atol=1e-9, err_msg=kind)
+    assert "slope" not in world.truth.effects
+
+
+@pytest.mark.parametrize("name", ["drawn answer", "judged grade"])
+def test_of_drawn_outcomes_the_truth_is_what_is_expected(name):
+    """Every prompt twenty times over: the draws of its copies differ, their mean is the formula's within its error."""
+    world = made(name)
+    rows = np.repeat(np.arange(world.bench.prompts), 20)
+    found = knock_out(world.bench.subset(rows), "contrast", draws=2)
+    change = found.change_by_input[:, :, 0]
+    truth = world.truth.effects["contrast"][:, 0]
+    error = change.std(axis=1) / np.sqrt(change.shape[1])
+    assert (np.abs(change.mean(axis=1) - truth) < 4.5 * error + 1e-9).all()
+    assert world.truth.causal[:, 0].tolist() == [True, False, True, False, False]
+    assert np.ptp(world.bench.subset(rows[:20]).clean) > 0
+
+
 @pytest.mark.parametrize("name", ["twins", "gate", "one position"])
 def test_resampling_from_every_donor_is_the_truth(name):
     world = made(name)
