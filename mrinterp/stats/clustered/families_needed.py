@@ -182,24 +182,20 @@ def families_for_width(
 
 
 def _moved_in(
-    moved: NDArray[np.bool_], count: Array, pilot: int, least: int, share: float, confidence: float
+    moved: NDArray[np.bool_], count: NDArray[np.int_], pilot: int, least: int, share: float, confidence: float
 ) -> int:
     """Families that move the ``share`` of the features in at least ``least`` of them, between ``least`` and twice as many.
 
     ``moved`` (P, F, O); ``count`` (F, O): families of the pilot that moved a feature.
     """
     numbers = np.arange(least, 2 * least + 1)
-    chance = stats.betabinom.sf(least - 1, numbers[:, None], *_jeffreys(np.arange(pilot + 1), pilot))
+    seen = np.arange(pilot + 1)
+    chance = stats.betabinom.sf(least - 1, numbers[:, None], seen + 0.5, pilot - seen + 0.5)
     enough = np.where(
         (chance >= confidence).any(axis=0), numbers[np.argmax(chance >= confidence, axis=0)], 2 * least
     )
-    wanted = np.where(moved.all(axis=0), least, enough[count.astype(int)])[count > 0]
+    wanted = np.where(moved.all(axis=0), least, enough[count])[count > 0]
     return int(np.quantile(wanted, share, method="inverted_cdf")) if wanted.size else least
-
-
-def _jeffreys(count: NDArray[np.int_], families: int) -> tuple[Array, Array]:
-    """Parameters of the posterior of a share."""
-    return count + 0.5, families - count + 0.5
 
 
 def _quantile(variance: Array, df: Array, share: float) -> Array:
