@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import scipy  # its parts load when they are used: a small table needs few of them
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import lapack
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.stats.sparse.ld_mismatch import (
@@ -32,6 +32,7 @@ __all__ = [
     "alleles_of",
     "check_ld",
     "counted_names",
+    "lowest_eigenvalue",
     "row_order",
     "validate_ld",
 ]
@@ -292,7 +293,7 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
             "Give correlations, not covariances",
         )
     _make_symmetric(ld, where)
-    lowest = _lowest_eigenvalue(ld, _MOST_NEGATIVE * max(J, 50))
+    lowest = lowest_eigenvalue(ld, _MOST_NEGATIVE * max(J, 50))
     if lowest < _MOST_NEGATIVE * max(J, 50):
         raise InputError(
             where,
@@ -319,13 +320,16 @@ def _make_symmetric(ld: Array, where: str) -> None:
         ld[start:, start : start + _ROWS_AT_ONCE] = mean.T
 
 
-def _lowest_eigenvalue(ld: Array, least: float) -> float:
-    """The smallest eigenvalue where it is below ``least`` (< 0); 0 where a Cholesky factor shows that none is."""
+def lowest_eigenvalue(ld: Array, least: float) -> float:
+    """The smallest eigenvalue of a symmetric matrix where it is below ``least``; else ``least`` or more.
+
+    A Cholesky factor of the shifted matrix shows that none is below, at a tenth of the cost of eigenvalues.
+    """
     shifted = ld.copy(order="F")
     shifted[np.diag_indices_from(shifted)] -= least
-    _, failed = lapack.dpotrf(shifted, lower=1, overwrite_a=1)
+    _, failed = scipy.linalg.lapack.dpotrf(shifted, lower=1, overwrite_a=1)
     del shifted
-    return float(np.linalg.eigvalsh(ld)[0]) if failed else 0.0
+    return float(np.linalg.eigvalsh(ld)[0]) if failed else max(least, 0.0)
 
 
 @dataclass(frozen=True, eq=False)

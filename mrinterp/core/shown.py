@@ -15,6 +15,7 @@ import pandas as pd
 from mrinterp.core.printable import printable
 
 __all__ = [
+    "A_WHILE",
     "ROWS_SHOWN",
     "Bar",
     "Shown",
@@ -30,6 +31,9 @@ T = TypeVar("T")
 
 ROWS_SHOWN = 20
 """Rows of the table that a notebook shows; beyond it, how many there are."""
+
+A_WHILE = 2.0
+"""Seconds of work that may go by without a bar, where most work of the kind is shorter."""
 
 COLUMNS_SHOWN = 24
 WIDEST_WORDS = 60
@@ -93,12 +97,14 @@ class Bar:
         Units of work.
     what, unit : str
         What is done, and what is counted.
+    delay : float
+        Seconds that the work must take before a bar of its own is shown.
     """
 
-    def __init__(self, total: int, what: str, unit: str = "it") -> None:
+    def __init__(self, total: int, what: str, unit: str = "it", delay: float = 0.0) -> None:
         self._stage = _STAGE.get()
         if self._stage is None:
-            self._bar = _new_bar(total, what, unit)
+            self._bar = _new_bar(total, what, unit, delay)
         else:
             self._bar = self._stage.taking(total, what, unit)
 
@@ -146,29 +152,29 @@ def stage_progress(stage: str) -> Iterator[None]:
 
 
 @contextmanager
-def progress(total: int, what: str, unit: str = "it") -> Iterator[Bar]:
+def progress(total: int, what: str, unit: str = "it", delay: float = 0.0) -> Iterator[Bar]:
     """A bar for one piece of work, to be updated inside the block; shown at a terminal and in notebooks only."""
-    bar = Bar(total, what, unit)
+    bar = Bar(total, what, unit, delay)
     try:
         yield bar
     finally:
         bar.close()
 
 
-def counted(things: Sequence[T], what: str, unit: str = "it") -> Iterator[T]:
+def counted(things: Sequence[T], what: str, unit: str = "it", delay: float = 0.0) -> Iterator[T]:
     """The things one by one, with a bar that counts them."""
-    with progress(len(things), what, unit) as bar:
+    with progress(len(things), what, unit, delay) as bar:
         for thing in things:
             yield thing
             bar.update()
 
 
-def _new_bar(total: int, what: str, unit: str) -> Any:
+def _new_bar(total: int, what: str, unit: str, delay: float = 0.0) -> Any:
     from tqdm.auto import tqdm
 
     # A notebook's output is no terminal, which is what tqdm asks for by itself.
     quiet: dict[str, Any] = {} if _in_notebook() else {"disable": None}
-    return tqdm(total=total, desc=what, unit=unit, smoothing=0.1, **quiet)
+    return tqdm(total=total, desc=what, unit=unit, smoothing=0.1, delay=delay, **quiet)
 
 
 def _in_notebook() -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -75,6 +75,11 @@ class CalibrationPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain dictionary for JSON."""
         return {"features": list(self.features), "roles": list(self.roles), "seed": self.seed}
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> CalibrationPlan:
+        """The plan that `to_dict` gave."""
+        return cls(tuple(stored["features"]), tuple(stored["roles"]), stored["seed"])
 
 
 def calibration_plan(discovery: Estimates, drawn: int = 10, seed: int = 0) -> CalibrationPlan:

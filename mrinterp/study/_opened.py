@@ -58,6 +58,10 @@ class Opened(ABC):
         found: T = self._memory[name]
         return found
 
+    def _kept(self, name: str, load: Callable[[Path], T], make: Callable[[], T]) -> T:
+        """A part of the run folder, made where it is missing, and opened once while this object lives."""
+        return self._remembered(name, lambda: self.folder.kept(name, load, make))
+
     @cached_property
     def _opened(self) -> StudyNetwork:
         from mrinterp.models._plan_network import open_study_network

@@ -92,7 +92,7 @@ class Steps(Opened):
         self.folder.fix_rules(self.plan, self.source, digest, opened.hash, opened.from_memory)
 
     def _stored_design(self) -> Design:
-        return self._remembered("design", lambda: self.folder.kept("design", Design.load, self._drawn_design))
+        return self._kept("design", Design.load, self._drawn_design)
 
     def _make_design(self) -> Design:
         """The design, with the scale of its noise once that is chosen."""
@@ -113,7 +113,7 @@ class Steps(Opened):
             given = self._opened.plan_features(network.width)
             return learn_basis(network, self._make_design(), self.plan, given, work, labels)
 
-        return self._remembered("basis", lambda: self.folder.kept("basis", Basis.load, learn))
+        return self._kept("basis", Basis.load, learn)
 
     def _learn_levels(self) -> ContrastLevels:
         from mrinterp.knockouts._study_contrast import study_levels
@@ -121,9 +121,7 @@ class Steps(Opened):
         def learn() -> ContrastLevels:
             return study_levels(self._network, self._make_design(), self._learn_basis())
 
-        return self._remembered(
-            "levels", lambda: self.folder.kept("contrast_levels", ContrastLevels.load, learn)
-        )
+        return self._kept("contrast_levels", ContrastLevels.load, learn)
 
     def _pilot(self) -> dict[str, Any]:
         from mrinterp.knockouts._noise_moves import noise_moves
@@ -150,7 +148,7 @@ class Steps(Opened):
         def run() -> PathsToOutcome:
             return study_paths(self.plan, self._network, self._make_design(), self._learn_basis())
 
-        return self._remembered("paths", lambda: self.folder.kept("paths", PathsToOutcome.load, run))
+        return self._kept("paths", PathsToOutcome.load, run)
 
     def _calibration_plan(self) -> dict[str, Any] | None:
         """Which features rest on their own shifts and which calibrate the others, by the gradient on discovery; None
@@ -211,9 +209,7 @@ class Steps(Opened):
                 self.plan, self._network, self._make_design(), basis, levels, rows, work
             )
 
-        return self._remembered(
-            "site experiment", lambda: self.folder.kept("site_experiment", SiteExperiment.load, run)
-        )
+        return self._kept("site_experiment", SiteExperiment.load, run)
 
     def _knock_out_wholes(self) -> dict[str, KnockoutEffects]:
         """Heads and subspaces, all coordinates at once, where the plan's features are such; else nothing."""
@@ -229,10 +225,7 @@ class Steps(Opened):
             design, basis, rows = self._make_design(), self._learn_basis(), self._knocked_out()["kinds"]
             return study_wholes(self.plan, self._network, design, basis, given.wholes, rows, name)
 
-        def kept() -> dict[str, KnockoutEffects]:
-            return {n: self.folder.kept(n, KnockoutEffects.load, partial(run, n)) for n in WHOLES}
-
-        return self._remembered("wholes", kept)
+        return {n: self._kept(n, KnockoutEffects.load, partial(run, n)) for n in WHOLES}
 
     def _compare_kinds(self) -> KindComparison:
         from mrinterp.knockouts._kinds.compare_kinds import compare_kinds
@@ -242,7 +235,7 @@ class Steps(Opened):
 
         per_unit = ("shift", *(k.named for k in self.plan.knockouts.kinds))
 
-        return self._remembered("kinds", lambda: self.folder.kept("kinds", KindComparison.load, compare))
+        return self._kept("kinds", KindComparison.load, compare)
 
     def _test_equivalence(self) -> pd.DataFrame:
         def test() -> pd.DataFrame:
@@ -261,7 +254,7 @@ class Steps(Opened):
             with shared(self, "_scan", split):
                 return scan_panel(self._network, design, basis, split, work)
 
-        return self._remembered(split, lambda: self.folder.kept(f"panel/{split}", Panel.load, scan))
+        return self._kept(f"panel/{split}", Panel.load, scan)
 
     def _marginal_effects(self) -> dict[str, SumStats]:
         from mrinterp.scan._marginal import marginal_scan
@@ -269,12 +262,10 @@ class Steps(Opened):
         panel = self._scan("estimation")
 
         def scanned(kind: str) -> SumStats:
-            return self.folder.kept(
-                f"sumstats/{kind}", SumStats.load, lambda: marginal_scan(panel, kind, kind not in PAIRED)
-            )
+            return marginal_scan(panel, kind, kind not in PAIRED)
 
         kinds = [k for k in PERTURBATIONS if (panel.runs["kind"] == k).any()]
-        return self._remembered("sumstats", lambda: {kind: scanned(kind) for kind in kinds})
+        return {k: self._kept(f"sumstats/{k}", SumStats.load, partial(scanned, k)) for k in kinds}
 
     def _check(self) -> list[dict[str, Any]]:
         from mrinterp.diagnostics._study_checks import study_checks
@@ -344,11 +335,7 @@ class Steps(Opened):
         if self.plan.features.kind == "transcoder":
             return without_cut("within_calibrated", self._scan("estimation"))
         roles, shift = self._pilot()["calibration"], self._run_knockouts()["shift"]
-        planned = (
-            None
-            if roles is None
-            else CalibrationPlan(tuple(roles["features"]), tuple(roles["roles"]), roles["seed"])
-        )
+        planned = None if roles is None else CalibrationPlan.from_dict(roles)
         # One unit of every feature is its standard deviation on discovery.
         unit = np.ones(len(shift.features))
         found = calibrated_estimates(
@@ -463,9 +450,8 @@ class Steps(Opened):
 
         design, basis = self._make_design(), self._learn_basis()
         rows = half_scale_rows(design, self.plan, len(basis.dictionary.names))
-        if (
-            not len(rows) or self.plan.features.kind == "transcoder"
-        ):  # what is followed is an estimate by instruments
+        # What is followed is an estimate by instruments, which a transcoder's features have not.
+        if not len(rows) or self.plan.features.kind == "transcoder":
             return None
 
         def follow() -> pd.DataFrame:

@@ -141,8 +141,10 @@ def from_arrays(
     )
 
 
-def _matrix(name: str, value: Any) -> NDArray[np.float64]:
-    array = checked_array(value, name)
+def _matrix(name: str, value: Any) -> NDArray[Any]:
+    """Runs on rows, in float64; features in single precision stay as they are, a view (of a file, too)."""
+    single = name == "features" and isinstance(value, np.ndarray) and value.dtype == np.float32
+    array = value if single and not isinstance(value, np.ma.MaskedArray) else checked_array(value, name)
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2:

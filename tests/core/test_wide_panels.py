@@ -34,6 +34,24 @@ def test_a_panel_is_the_same_after_storing_however_wide(features: int, tmp_path:
     assert list(found.to_frame().columns) == list(made.to_frame().columns)
 
 
+def test_single_precision_features_are_not_copied_and_give_the_same_effects() -> None:
+    rng, prompt = np.random.default_rng(0), np.arange(160) // 4
+    x = rng.standard_normal((160, 5)).astype(np.float32)
+    z = rng.integers(0, 2, (160, 3))
+    y = x[:, 0] + rng.standard_normal(160)
+    one, two = (
+        mrinterp.from_arrays(doses=z, features=f, outcomes=y, prompt=prompt, family=prompt)
+        for f in (x, x.astype(float))
+    )
+    assert np.shares_memory(one.features, x)
+    a, b = (mrinterp.run_mr(panel, "within")[0] for panel in (one, two))
+    np.testing.assert_array_equal(a.beta, b.beta)
+    np.testing.assert_array_equal(a.se, b.se)
+    x[3, 2] = np.inf
+    with pytest.raises(InputError, match="features, row 3, column 'x2'"):
+        mrinterp.from_arrays(doses=z, features=x, outcomes=y, prompt=prompt, family=prompt)
+
+
 def test_a_family_in_two_splits_is_refused() -> None:
     split = np.where(np.arange(24) % 2, "estimation", "replication")
     with pytest.raises(InputError, match="split: family 0 is in 2 splits"):

@@ -173,3 +173,22 @@ def test_the_table_of_methods_holds_them_all() -> None:
     assert set(mrinterp.mr.methods("run")["name"]) == set(RUN) <= set(mrinterp.mr.__all__)
     with pytest.raises(InputError, match="kind"):
         mrinterp.mr.methods("runs")
+
+
+@pytest.mark.parametrize("name", [n for n in SUMMARY if registered()[n].most_exposures is not None])
+def test_more_exposures_than_can_be_waited_for_are_refused_at_once(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    most = registered()[name].most_exposures
+    rng = np.random.default_rng(1)
+    beta = rng.normal(0.0, 0.2, (most + 1, most + 6))
+    data = mrinterp.tables.summary_from_arrays(
+        beta, np.full_like(beta, 0.01), beta[0], np.full(most + 6, 0.01)
+    )
+    monkeypatch.setattr("mrinterp.mr._engine.driver._given", lambda *_: pytest.fail("work was begun"))
+    found = mrinterp.run_mr(data, [name])[0]
+    assert np.isnan(found.beta).all()
+    assert found.status[0, 0].startswith(f"{most + 1} exposures, of which {name} takes at most {most}")
+    assert "mrbee" in found.status[0, 0]
+    expected = "mrbee" if most >= registered()["grapple"].most_exposures else "grapple"
+    assert mrinterp.mr.standard_methods(data)[0] == expected

@@ -17,6 +17,7 @@ from mrinterp.stats.profile.trimmed_profile import refine_trimmed
 from mrinterp.stats.robust.bisquare_scale import refine_scales, rough_scales
 from mrinterp.stats.robust.mixture_share import mixture_shares
 from mrinterp.stats.robust.mode_bootstrap import bootstrap_mode_mad
+from mrinterp.stats.robust.sorted_medians import sorted_bootstrap_sd, sorted_medians
 from mrinterp.stats.robust.weighted_median import bootstrap_sd, weighted_medians
 from mrinterp.stats.tests.t_tail import two_sided_t
 
@@ -102,6 +103,21 @@ def test_bootstrap_error_is_that_of_plain_numpy() -> None:
             ratio = (y[c] + sy[c] * (rho * z1 + np.sqrt(1 - rho**2) * z2)) / (x[c] + sx[c] * z1)
             plain = weighted_medians(ratio, np.broadcast_to(w[c], ratio.shape)).std(ddof=1)
             assert fast[c] == pytest.approx(plain, rel=5 / np.sqrt(draws))
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_small_tables_are_sorted_with_the_same_stream_of_draws(seed: int) -> None:
+    x, sx, y, sy = arrays(F=4, J=30, O=1, seed=3)
+    y = np.ascontiguousarray(np.broadcast_to(y, x.shape))
+    sy = np.ascontiguousarray(np.broadcast_to(sy, x.shape))
+    w, r = (x / sy) ** 2, np.array([0.0, 0.5, -0.9, 1.0])
+    fast = bootstrap_sd(x, sx, y, sy, r, w, x.view(np.uint64), y.view(np.uint64), 2000, np.uint64(seed))
+    np.testing.assert_allclose(sorted_bootstrap_sd(x, sx, y, sy, r, w, 2000, seed), fast, rtol=1e-12)
+    values, weights = np.random.default_rng(seed).normal(size=(2, 500, 9)).round(1)
+    weights = np.abs(weights) + 0.1
+    np.testing.assert_allclose(
+        sorted_medians(values, weights), weighted_medians(values, weights), rtol=1e-12, atol=1e-15
+    )
 
 
 def test_exponential_is_that_of_the_library() -> None:

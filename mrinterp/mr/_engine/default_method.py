@@ -6,6 +6,7 @@ from typing import Any
 
 from mrinterp.core.checks import checked_type
 from mrinterp.core.mrdata import MRData
+from mrinterp.mr._engine.registry import find
 
 __all__ = ["default_method", "standard_methods"]
 
@@ -17,7 +18,8 @@ def default_method(data: MRData) -> tuple[str, dict[str, Any]]:
     else `ivw`. Several exposures, by the design:
 
     - between prompts, errors are noise that exposures and outcome share: `grapple`, which corrects for it and
-      is robust against outliers; with correlated instruments `mv_gmm`;
+      is robust against outliers (`mrbee`, which corrects too, beyond the 300 exposures that `grapple` takes); with
+      correlated instruments `mv_gmm`;
     - paired within prompts, errors of the exposures act on the outcome as any change does, and subtracting
       them would throw signal away: `mv_ivw` with sandwich errors and t (and the instruments' correlation,
       where known).
@@ -40,7 +42,10 @@ def default_method(data: MRData) -> tuple[str, dict[str, Any]]:
         return ("ivw" if data.ld is None else "ivw_correlated"), {}
     if data.design == "paired":
         return "mv_ivw", {"model": "sandwich", "distribution": "t"}
-    return ("grapple" if data.ld is None else "mv_gmm"), {}
+    if data.ld is not None:
+        return "mv_gmm", {}
+    most = find("grapple").most_exposures
+    return ("grapple" if most is None or most >= F else "mrbee"), {}
 
 
 def standard_methods(data: MRData) -> list[str]:

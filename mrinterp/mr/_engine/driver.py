@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.checks import checked_level, shown
 from mrinterp.core.errors import InputError, near_misses
+from mrinterp.core.ld import lowest_eigenvalue
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
+from mrinterp.core.shown import A_WHILE, progress
 from mrinterp.mr._engine.default_method import default_method
 from mrinterp.mr._engine.dependent_sets import with_sets
 from mrinterp.mr._engine.effects import Effects
@@ -157,7 +159,7 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
         _univariable(data, how, result) if how.kind == "univariable" else _multivariable(data, how, result)
     )
     ld_problem = _ld_problem(data, how)
-    for rows, cols, used in blocks:
+    for rows, cols, used in _shown(blocks, data, how):
         if ld_problem:
             result.fail(rows, cols, ld_problem)
             continue
@@ -171,6 +173,20 @@ def estimate(data: MRData | Panel, method: str, *, level: float = 0.95, **option
         if data.ld is not None and "ld" in how.options:
             _withhold(result, rows, cols, *guard.reasons(used), jointly=how.kind == "multivariable")
     return with_sets(result.estimates(options, level), result.sets)
+
+
+def _shown(
+    blocks: Iterator[tuple[Rows, Rows, Mask | None]], data: MRData, how: Estimator
+) -> Iterator[tuple[Rows, Rows, Mask | None]]:
+    """The blocks, with a bar where there are many: not for one alone, whose kernel has a bar if it is long."""
+    F, O, J = data.shape
+    if how.kind != "univariable" or F * O * J <= BLOCK_CELLS:
+        yield from blocks
+        return
+    with progress(F * O, how.name, "effect", A_WHILE) as bar:
+        for rows, cols, used in blocks:
+            yield rows, cols, used
+            bar.update(len(np.arange(F)[rows]) * len(np.arange(O)[cols]))
 
 
 def _withhold(result: ResultTable, rows: Rows, cols: Rows, of_x: Any, of_y: Any, *, jointly: bool) -> None:
@@ -307,9 +323,19 @@ def _multivariable(
         kept = live[[k for k in range(F) if k not in spare]]
         if n < len(kept) + how.min_instruments or (sets and n <= len(kept)):
             result.fail(live, yrows, _too_few_joint(data, how, live, x, n))
+        elif how.most_exposures is not None and len(kept) > how.most_exposures:
+            result.fail(live, yrows, _too_many(how, len(kept)))
         elif len(kept):
             result.sets += [(s.among(live), yrows) for s in sets]
             yield _consecutive(kept), _consecutive(yrows), None if used.all() else used
+
+
+def _too_many(how: Estimator, found: int) -> str:
+    """That a method would take hours for so many exposures, and what does not."""
+    return (
+        f"{found} exposures, of which {how.name} takes at most {how.most_exposures} (more would take hours): use"
+        " mrbee, srivw or mv_ivw, or leave exposures out (mv_lasso and susie_mv choose among many)"
+    )
 
 
 def _too_few_joint(data: MRData, how: Estimator, live: NDArray[np.int_], x: Mask, n: int) -> str:
@@ -334,8 +360,9 @@ def _ld_problem(data: MRData, how: Estimator) -> str:
         return "needs the correlation between the instruments (ld)" if required else ""
     if not np.isfinite(data.ld).all():
         return "the correlation between the instruments has missing or infinite entries"
-    smallest = float(np.linalg.eigvalsh((data.ld + data.ld.T) / 2)[0])
-    if smallest < -1e-7 * len(data.ld):
+    least = -1e-7 * len(data.ld)
+    smallest = lowest_eigenvalue((data.ld + data.ld.T) / 2, least)
+    if smallest < least:
         return (
             "the correlation between the instruments is not positive semidefinite"
             f" (smallest eigenvalue {smallest:.3g}): estimate it from one set of runs or shrink it"

@@ -75,6 +75,9 @@ class Estimator:
     blocked : bool
         Whether it expands features x outcomes x instruments, so that the driver hands it blocks of
         features; kernels of matrix products that bound their own memory say False.
+    most_exposures : int, optional
+        Of a multivariable one: exposures beyond which it would take longer than some minutes an outcome. The
+        driver refuses these before anything is computed.
     """
 
     name: str
@@ -87,6 +90,7 @@ class Estimator:
     divides: bool = False
     blocked: bool = True
     subtracts: str = "nothing"
+    most_exposures: int | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -111,6 +115,7 @@ def estimator(
     divides: bool = False,
     blocked: bool = True,
     subtracts: str = "nothing",
+    most_exposures: int | None = None,
 ) -> Callable[[Kernel], Kernel]:
     """Declare the decorated kernel as the estimator ``name``."""
 
@@ -128,23 +133,28 @@ def estimator(
             divides,
             blocked,
             subtracts,
+            most_exposures,
         )
         return kernel
 
     return declare
 
 
+_PARTS = ("_univariable", "_multivariable", "_runs")
+
+
 @cache
-def _load_all() -> None:
-    for room in ("_univariable", "_multivariable", "_runs"):
-        package = importlib.import_module(f"mrinterp.mr.{room}")
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{package.__name__}.{module.name}")
+def _load(part: str) -> None:
+    """Import every file of one part, which declares its estimators."""
+    package = importlib.import_module(f"mrinterp.mr.{part}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
 
 
 def registered(kind: str | None = None) -> dict[str, Estimator]:
     """All estimators by name, or those of one kind."""
-    _load_all()
+    for part in _PARTS:
+        _load(part)
     return {n: e for n, e in sorted(_TABLE.items()) if kind is None or e.kind == kind}
 
 
@@ -156,7 +166,9 @@ def find(name: str) -> Estimator:
     InputError
         With the closest names, where there is none.
     """
-    _load_all()
+    for part in _PARTS:  # those of several exposures cost an import that a small table need not wait for
+        if name not in _TABLE:
+            _load(part)
     if name not in _TABLE:
         raise InputError(
             f"method {name!r}",

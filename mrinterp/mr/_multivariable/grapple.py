@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.shown import A_WHILE, counted
 from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
@@ -34,6 +35,7 @@ _REPORTED_OUTCOMES = 64  # modes are listed for at most this many outcomes
     reference="Wang et al. 2021 PLoS Genetics, doi:10.1371/journal.pgen.1009575;"
     " Zhao et al. 2020 Ann Stat, doi:10.1214/19-AOS1866",
     beyond=2,
+    most_exposures=300,
 )
 def grapple(
     data: JointData,
@@ -94,7 +96,7 @@ def grapple(
     rng = np.random.default_rng(seed)
     pools = np.argsort(rng.random((max(starts - 1, 0), J)), axis=1)[:, : min(2 * F + 2, J)]
     empirical = errors == "empirical" or (errors == "auto" and F > 1)
-    for rows in outcome_blocks(O, 6 * J * F * starts):
+    for rows in counted(outcome_blocks(O, 6 * J * F * starts), "grapple", "block of outcomes", A_WHILE):
         problems = np.repeat(rows, starts)
         part = data.outcome_errors(problems)
         first = _starts(data, rows, pools)

@@ -46,6 +46,7 @@ def joint_estimator(
     subtracts: str = "shared",
     covariances: bool = True,
     intervals: bool = True,
+    most_exposures: int | None = None,
 ) -> Callable[[Method], Method]:
     """Declare the decorated method of `JointData` as the multivariable estimator ``name``.
 
@@ -55,7 +56,7 @@ def joint_estimator(
 
     Parameters
     ----------
-    name, label, assumes, reference, subtracts
+    name, label, assumes, reference, subtracts, most_exposures
         As for `estimator`.
     beyond : int
         Instruments needed beyond the number of exposures.
@@ -105,6 +106,7 @@ def joint_estimator(
             reference=reference,
             min_instruments=beyond,
             subtracts=subtracts,
+            most_exposures=most_exposures,
         )
         return declared(kernel)
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from mrinterp.core.shown import A_WHILE, counted
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
@@ -38,6 +39,7 @@ _ROUNDS = 8
     ),
     reference="Lin, Xue & Pan 2023 Am J Hum Genet, doi:10.1016/j.ajhg.2023.02.014",
     beyond=2,
+    most_exposures=100,
 )
 def mv_cml(
     data: JointData,
@@ -248,7 +250,8 @@ def _perturb(
     count, total, square = np.zeros(n), np.zeros((n, K)), np.zeros((n, K))
     start = _Path(path.theta[:, : most + 1], np.full((n, most + 1), np.inf))
     rng = np.random.default_rng([seed, 1])  # the same draws for every outcome, whichever stand beside it
-    for _ in range(draws):  # each draw is one batch over outcomes and q; draws bound the memory
+    # Each draw is one batch over outcomes and q, which bounds the memory.
+    for _ in counted(range(draws), "mv_cml: redrawn data", "draw", A_WHILE):
         drawn = errors.redraw(rng.standard_normal((1, J, K + 1)))
         fitted = _improve(drawn, start, start.theta)
         fitted = _improve(drawn, fitted, np.roll(fitted.theta, 1, axis=1))

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
+from mrinterp.core.ld import lowest_eigenvalue
 from mrinterp.mr._engine.effects import Effects
 from mrinterp.mr._engine.inference import choice, heterogeneity, residual_df
 from mrinterp.mr._engine.registry import Fit, estimator
@@ -72,7 +73,7 @@ def weighted_fit(design: Array, outcome: Array, se: Array, ld: Array | None = No
 
 def whitening_problem(ld: Array | None) -> str:
     """Why the instruments' correlation cannot be whitened, or ""."""
-    if ld is None or np.linalg.eigvalsh((ld + ld.T) / 2)[0] > 1e-10:
+    if ld is None or lowest_eigenvalue((ld + ld.T) / 2, 1e-10) >= 1e-10:
         return ""
     return "the correlation between the instruments is singular: prune copies, or use pc_gmm"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.shown import A_WHILE, counted
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData, outcome_blocks
 from mrinterp.mr._multivariable.joint_estimator import joint_estimator
@@ -28,6 +29,7 @@ Array = NDArray[np.float64]
     reference="Grant & Burgess 2021 Stat Med, doi:10.1002/sim.9156",
     beyond=1,
     subtracts="nothing",
+    most_exposures=200,
 )
 def mv_median(
     data: JointData,
@@ -64,7 +66,9 @@ def mv_median(
         beta[:, rows] = centre.T
         total, square = np.zeros_like(centre), np.zeros_like(centre)
         rng = np.random.default_rng(seed)  # the same draws for every outcome, whichever stand beside it
-        for part in outcome_blocks(draws, len(rows) * 10 * J * F):
+        for part in counted(
+            outcome_blocks(draws, len(rows) * 10 * J * F), "mv_median: bootstrap", "block", A_WHILE
+        ):
             normals = np.repeat(rng.standard_normal((len(part), J, F + 1)), len(rows), axis=0)
             drawn = errors.take(np.tile(np.arange(len(rows)), len(part))).redraw(normals)
             theta = least_absolute_deviations(drawn.beta_x, drawn.beta_y, _weights(drawn))

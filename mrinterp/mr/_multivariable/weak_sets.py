@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mrinterp.core.shown import A_WHILE, counted
 from mrinterp.mr._engine.inference import choice
 from mrinterp.mr._engine.registry import Fit
 from mrinterp.mr._multivariable.joint_data import JointData
@@ -54,6 +55,7 @@ _REFINEMENTS = 25
     " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
     beyond=1,
     intervals=False,
+    most_exposures=40,
 )
 def anderson_rubin_set(
     data: JointData,
@@ -110,6 +112,7 @@ def anderson_rubin_set(
     reference="Kleibergen 2005 Econometrica, doi:10.1111/j.1468-0262.2005.00610.x",
     beyond=1,
     intervals=False,
+    most_exposures=40,
 )
 def lm_set(
     data: JointData,
@@ -148,6 +151,7 @@ def lm_set(
     " Wang & Kang 2022 Biometrics, doi:10.1111/biom.13524",
     beyond=1,
     intervals=False,
+    most_exposures=40,
 )
 def clr_set(
     data: JointData,
@@ -242,7 +246,7 @@ def _sets(data: JointData, moments: _Moments, level: float, log_p: Callable[[Wea
         except np.linalg.LinAlgError:
             status[:, o] = NOT_POSITIVE
             continue
-        for k in range(F):
+        for k in counted(range(F), "confidence sets", "exposure", A_WHILE):
             excess = partial(_excess, statistics(k), log_p, threshold)
             found = _invert(excess, beta[k, o], se[k, o], _HALF_POINTS[F == 1])
             p_zero[k, o] = excess(np.zeros(1))[0] + threshold

@@ -29,6 +29,9 @@ CLEAR = 1.4
 """Effects over such an error, below which the whole bootstrap would not make them significant at .05: that would take an
 error 1.4 times too large, five of its own standard deviations."""
 
+SMALL = 1 << 20
+"""Numbers drawn for a table (cells x instruments x draws) up to which it is sorted, so that nothing need be compiled."""
+
 _REFERENCE = "Bowden, Davey Smith, Haycock & Burgess 2016 Genet Epidemiol, doi:10.1002/gepi.21965"
 
 
@@ -37,7 +40,11 @@ def _weights(b: Array, s: Array, g: Array, t: Array, order: str, rho: Array) -> 
     return b * b / (t * t if order == "first" else delta_variance(b, s, g, t, rho))
 
 
-def _medians(ratio: Array, weights: Array) -> Array:
+def _medians(ratio: Array, weights: Array, small: bool) -> Array:
+    if small:
+        from mrinterp.stats.robust.sorted_medians import sorted_medians
+
+        return sorted_medians(ratio, weights)
     from mrinterp.stats.robust.weighted_median import weighted_medians
 
     out = np.empty(len(ratio))
@@ -59,12 +66,13 @@ def _fit(
     rho: Array | None,
     distribution: str,
 ) -> Fit:
-    from mrinterp.stats.robust.ratio_medians import ratio_medians
-
     choice("distribution", distribution, ("normal", "t"))
     shape, df = effects.shape, residual_df(distribution, effects.count - 1)
-    known = weights in (None, "first")
+    small = max(effects.beta_x.size * len(effects.beta_y), effects.asked * effects.count) * draws <= SMALL
+    known = weights in (None, "first") and not small
     if known:
+        from mrinterp.stats.robust.ratio_medians import ratio_medians
+
         beta, f = ratio_medians(
             effects.beta_x, effects.se_x, effects.beta_y, effects.se_y, weights is not None
         )
@@ -74,21 +82,21 @@ def _fit(
     r = np.zeros(len(b)) if rho is None else np.ascontiguousarray(rho, dtype=float).reshape(-1)
     ratio = g / b
     w = np.ones_like(b) if weights is None else _weights(b, s, g, t, weights, r[:, None])
-    beta = beta.reshape(-1) if known else _medians(ratio, w)
+    beta = beta.reshape(-1) if known else _medians(ratio, w, small)
     if penalty is not None:
         q = w * (ratio - beta[:, None]) ** 2
         w = w * np.minimum(1.0, penalty * two_sided_p(neglog10p_chi2(q, 1.0)))
         w = np.maximum(w, 1e-300)
-        beta = _medians(ratio, w)
+        beta = _medians(ratio, w, small)
     se = np.full(len(b), np.nan)
     if draws > 1:
         cells = (b, s, g, t, r, w)
         first = FIRST_DRAWS if max(len(b), effects.asked) > SCREENED and draws > 2 * FIRST_DRAWS else draws
-        se = _bootstrapped(cells, int(first), seed)
+        se = _bootstrapped(cells, int(first), seed, small)
         if first < draws:
             # The first draws are those of the whole bootstrap: what stands out gets the rest of them.
             far = np.flatnonzero(~(np.abs(beta) < CLEAR * se))
-            se[far] = _bootstrapped(tuple(c[far] for c in cells), int(draws), seed)
+            se[far] = _bootstrapped(tuple(c[far] for c in cells), int(draws), seed, small)
             used = np.full(len(b), float(first))
             used[far] = draws
             details = {"f": effects.mean_f(), "draws": used.reshape(shape)}
@@ -97,11 +105,15 @@ def _fit(
     return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
 
 
-def _bootstrapped(cells: tuple[Array, ...], draws: int, seed: int) -> Array:
+def _bootstrapped(cells: tuple[Array, ...], draws: int, seed: int, small: bool) -> Array:
     """Bootstrap errors of rows b, s, g, t, correlation and weights: each from a stream of its own numbers."""
+    b, s, g, t, r, w = cells
+    if small:
+        from mrinterp.stats.robust.sorted_medians import sorted_bootstrap_sd
+
+        return sorted_bootstrap_sd(b, s, g, t, r, w, draws, seed)
     from mrinterp.stats.robust.weighted_median import bootstrap_sd
 
-    b, s, g, t, r, w = cells
     se, key = np.empty(len(b)), np.uint64(seed)
     bits_b, bits_g = b.view(np.uint64), g.view(np.uint64)
 

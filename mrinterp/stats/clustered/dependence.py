@@ -6,10 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts load when they are used: a small table needs few of them
 from numpy.typing import NDArray
-from scipy import linalg
-from scipy.sparse import csr_array
-from scipy.sparse.csgraph import connected_components
 
 __all__ = ["DependentSet", "changes_beyond_rounding", "dependent_sets", "rounding_of"]
 
@@ -96,7 +94,7 @@ def dependent_sets(columns: Array, least: float = 1e-12) -> list[DependentSet]:
         return []
     unit = columns[:, live] / length[live]
     gram = unit.T @ unit
-    values, vectors = linalg.eigh(gram)
+    values, vectors = scipy.linalg.eigh(gram)
     none = vectors[:, values < least]
     if not none.shape[1]:
         return []
@@ -104,7 +102,7 @@ def dependent_sets(columns: Array, least: float = 1e-12) -> list[DependentSet]:
     joined = np.abs(shared) > TAKES_PART * np.sqrt(np.outer(np.diag(shared), np.diag(shared)))
     takes_part = np.sqrt(np.diag(shared)) > TAKES_PART
     joined &= takes_part[:, None] & takes_part[None, :]
-    _, label = connected_components(csr_array(joined), directed=False)
+    _, label = scipy.sparse.csgraph.connected_components(scipy.sparse.csr_array(joined), directed=False)
     found = []
     for one in np.unique(label[takes_part]):
         members = np.flatnonzero((label == one) & takes_part)

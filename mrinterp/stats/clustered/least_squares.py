@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts load when they are used: a small table needs few of them
 from numpy.typing import NDArray
-from scipy import linalg
 
 __all__ = [
     "SCORES",
@@ -107,7 +107,7 @@ def clustered_least_squares(
     scale = np.sqrt(np.einsum("nd,nd->d", Z, Z))
     scale[scale == 0] = 1.0
     Zs = Z / scale
-    values, vectors = linalg.eigh(Zs.T @ Zs)
+    values, vectors = scipy.linalg.eigh(Zs.T @ Zs)
     keep = values > max(values[-1], 1e-300) * DEPENDENT
     rank = int(keep.sum())
     inverse = (vectors[:, keep] / values[keep]) @ vectors[:, keep].T
@@ -147,7 +147,7 @@ def share_left(Z: Array) -> Array:
     where columns depend on each other linearly."""
     scale = np.sqrt(np.einsum("nd,nd->d", Z, Z))
     Zs = Z / np.where(scale > 0, scale, 1.0)
-    return _share_left(*linalg.eigh(Zs.T @ Zs))
+    return _share_left(*scipy.linalg.eigh(Zs.T @ Zs))
 
 
 def _share_left(values: Array, vectors: Array) -> Array:
@@ -165,7 +165,7 @@ def _leave_family_out(root: Array, u: Array) -> tuple[Array, float]:
     than the singular values of root.
     """
     wide = root.shape[0] <= root.shape[1]
-    values, vectors = linalg.eigh(root @ root.T if wide else root.T @ root, check_finite=False)
+    values, vectors = scipy.linalg.eigh(root @ root.T if wide else root.T @ root, check_finite=False)
     h = np.clip(values, 0.0, 1.0)
     own = h < 1 - 1e-8
     if wide:
