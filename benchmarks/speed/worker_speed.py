@@ -3,7 +3,8 @@
     python benchmarks/speed/worker_speed.py [--features 16384] [--study STUDY_FILE]
 
 The scan: 2,048 runs x 256 instruments, features in one memory-mapped file, errors clustered (CR3), no calibration; in turns. The
-study, where one is given: all of it by this process, then with two workers, and which files of panel and knockouts differ.
+study: the one given, or one of a tiny network on a table, to its end by one process, then with two workers, and which files of
+panels, knockouts and estimates differ. Seconds of the machine; what else ran on it is said by the load.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from scan_speed import N, design, row
 from mrinterp.scan import scan_features
 from mrinterp.scan._cluster import opened_workers
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.inputs.input_nets import write_input_study
+
 RESULTS = Path(__file__).parents[1] / "results" / "worker_speed.md"
+TINY = {
+    "features": {"units": [0, 1]},
+    "knockouts": {"families": 10, "prompts_per_family": 1, "random_controls": 0},
+}
+"""What of the small study is smaller still."""
 
 
 def scan_rows(features: int, rounds: int = 3) -> list[str]:
@@ -57,10 +67,11 @@ def scan_rows(features: int, rounds: int = 3) -> list[str]:
     ]
 
 
-def study_rows(study: Path) -> list[str]:
-    """Seconds of a whole study with and without workers, and how many stored arrays differ."""
+def study_rows(given: Path | None) -> list[str]:
+    """Seconds of a whole study with and without workers, and how many stored files differ."""
     folder, taken = Path(tempfile.mkdtemp()), {}
     try:
+        study = given or write_input_study(folder, "table", **TINY)
         for name, threads, more in (("one", "1", ()), ("two", "1", ("--workers", "2")), ("threads", "2", ())):
             program = [
                 sys.executable,
@@ -69,6 +80,7 @@ def study_rows(study: Path) -> list[str]:
                 "run",
                 str(study),
                 "-q",
+                "--allow-code",
                 "-o",
                 str(folder / name),
             ]
@@ -78,7 +90,7 @@ def study_rows(study: Path) -> list[str]:
         differ, many = compared(folder / "one", folder / "two")
     finally:
         shutil.rmtree(folder)
-    said = f"study {study.stem}"
+    said = f"study {given.stem}" if given else "study of a table"
     return [
         row(f"{said}, one process of one thread: seconds", taken["one"], ""),
         row(f"{said}, one process of two threads: seconds", taken["threads"], ""),
@@ -103,11 +115,16 @@ def compared(a: Path, b: Path) -> tuple[int, int]:
 def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--features", type=int, default=16_384)
+    asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--study", type=Path)
     given = asked.parse_args()
     load = os.getloadavg()[0]
-    lines = scan_rows(given.features) + (study_rows(given.study) if given.study else [])
-    head = f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after. `python benchmarks/speed/worker_speed.py`\n\n"
+    lines = scan_rows(given.features, given.rounds) + study_rows(given.study)
+    head = (
+        f"{os.cpu_count()} cores, load {load:.1f} before and {os.getloadavg()[0]:.1f} after (a load above the number of cores slows"
+        f" processes and threads alike, and by chance).\n`python benchmarks/speed/worker_speed.py {' '.join(sys.argv[1:])}`,"
+        f" medians of {given.rounds} rounds in turns.\n\n"
+    )
     table = "| what | measured | bar | met |\n|---|---|---|---|\n"
     RESULTS.write_text("# Workers against threads\n\n" + head + table + "\n".join(lines) + "\n")
 

@@ -13,7 +13,7 @@ from scipy import stats
 from mrinterp.core.ld import EXPLAINED, SMALLEST, check_ld, validate_ld
 from mrinterp.core.mrdata import MRData
 from mrinterp.results._coloc import ONE_INSTRUMENT
-from mrinterp.stats.sparse.ld_mismatch import adjusted_z, causes_needed, chi2_left, spectrum
+from mrinterp.stats.sparse.ld_mismatch import Spectrum, adjusted_z, causes_needed, chi2_left, spectrum
 from mrinterp.stats.tests.tails import neglog10p_chi2
 
 __all__ = ["check_loci", "one_cause_misfit"]
@@ -91,9 +91,12 @@ def _check_locus(
         (0, data.exposures, data.beta_x, data.se_x, data.n_x),
         (1, data.outcomes, data.beta_y, data.se_y, data.n_y),
     ):
-        z, ld = (beta / se)[:, members], matrices[side][np.ix_(members, members)]
-        found = check_ld(z, ld, instruments, n)
-        fit = one_cause_misfit(z, ld, alpha, n)
+        z = (beta / se)[:, members]
+        if side == 0 or matrices[1] is not matrices[0]:
+            ld = matrices[side][np.ix_(members, members)]
+            decomposed = spectrum(ld)
+        found = check_ld(z, ld, instruments, n, decomposed=decomposed)
+        fit = one_cause_misfit(z, ld, alpha, n, decomposed)
         for t, trait in enumerate(traits):
             number = {
                 "chi2": float(fit.chi2[t]),
@@ -148,7 +151,9 @@ def _reason(trait: str, fit: OneCauseFit, t: int) -> str:
     )
 
 
-def one_cause_misfit(z: Array, ld: Array, alpha: float = 1e-3, n: Array | None = None) -> OneCauseFit:
+def one_cause_misfit(
+    z: Array, ld: Array, alpha: float = 1e-3, n: Array | None = None, decomposed: Spectrum | None = None
+) -> OneCauseFit:
     """Test the z-scores of each trait in one locus against a single cause.
 
     What the best single cause leaves of the z-scores is compared with noise of covariance
@@ -168,12 +173,14 @@ def one_cause_misfit(z: Array, ld: Array, alpha: float = 1e-3, n: Array | None =
     n : ndarray (T,), optional
         Sample sizes: z-scores of large effects are adjusted, and errors shrink by what the causes explain.
         Where they are not known, more than one cause is needed only if it is so whatever they are.
+    decomposed : Spectrum, optional
+        Of ``ld``, where it is at hand.
 
     Returns
     -------
     OneCauseFit
     """
-    decomposed = spectrum(ld)
+    decomposed = decomposed or spectrum(ld)
     scores = z if n is None else adjusted_z(z, np.asarray(n, float))
     size = None if n is None else np.asarray(n, float)
     chi2, df = chi2_left(scores, ld, decomposed, 1, size, mixed=True)

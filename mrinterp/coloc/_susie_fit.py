@@ -13,6 +13,7 @@ from mrinterp.core.checks import checked_choice, checked_count, checked_fraction
 from mrinterp.core.ld import LDCheck, check_ld
 from mrinterp.results._fine_mapping import CredibleSet, FineMapping
 from mrinterp.stats.sparse.credible_sets import IndexSet, credible_sets
+from mrinterp.stats.sparse.ld_mismatch import spectrum
 from mrinterp.stats.sparse.susie import NEGLIGIBLE, PRIOR_VARIANCES, SusieFit, pip, sum_of_single_effects
 
 __all__ = ["StandardizedProducts", "SusieOptions", "fit_effects"]
@@ -235,10 +236,12 @@ def _label(
 
 def _checked(problem: StandardizedProducts) -> LDCheck:
     """Whether z-scores and LD belong together; without sample sizes, one large cause is unsized too."""
-    found = check_ld(problem.z, problem.ld, problem.instruments, problem.n)
+    decomposed = spectrum(problem.ld)
+    found = check_ld(problem.z, problem.ld, problem.instruments, problem.n, decomposed=decomposed)
     if np.all(problem.n > 2):
         return found
-    return replace(found, unsized=found.unsized | one_cause_misfit(problem.z, problem.ld).unsized)
+    one = one_cause_misfit(problem.z, problem.ld, decomposed=decomposed)
+    return replace(found, unsized=found.unsized | one.unsized)
 
 
 def _holds(ld: LDCheck, t: int) -> bool:

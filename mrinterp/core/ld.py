@@ -348,7 +348,13 @@ class LDCheck:
 
 
 def check_ld(
-    z: Array, ld: Array, instruments: Sequence[str], n: Array | None = None, *, dense: bool = False
+    z: Array,
+    ld: Array,
+    instruments: Sequence[str],
+    n: Array | None = None,
+    *,
+    dense: bool = False,
+    decomposed: Spectrum | None = None,
 ) -> LDCheck:
     """Test z-scores against the correlation matrix that is said to be theirs.
 
@@ -366,12 +372,14 @@ def check_ld(
     dense : bool
         Whether most instruments may act, as in Mendelian randomization; else few, as in fine-mapping. (Effects
         of many look like a foreign matrix to a test that expects few.)
+    decomposed : Spectrum, optional
+        Of ``ld``, where it is at hand: most of the work on a large matrix.
 
     Returns
     -------
     LDCheck
     """
-    decomposed, z = spectrum(ld), np.clip(z, -LARGEST, LARGEST)
+    decomposed, z = decomposed or spectrum(ld), np.clip(z, -LARGEST, LARGEST)
     known = n is not None and bool(np.all(np.isfinite(n) & (n > 2)))
     sizes = np.asarray(n, float) if known else None
     share, foreign, swapped = _tested(

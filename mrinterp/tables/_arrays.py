@@ -41,7 +41,8 @@ def from_arrays(
     doses : array_like (N, J)
         Dose of every instrument in every run, as assigned. Here as below pandas objects must have the same index.
     features : array_like (N, F)
-        Value of every feature, in its own unit.
+        Value of every feature, in its own unit. An array in single precision (or a memory-mapped file of one) is kept as
+        it is, without a copy; effects are computed in double precision.
     outcomes : array_like (N, O) or (N,)
         Value of every outcome, in its own unit.
     prompt, family : array_like (N,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # linalg loads when it is used: a small table does not
 from numpy.typing import NDArray
 from scipy import special
 
@@ -53,7 +54,8 @@ class Spectrum:
 
 def spectrum(ld: Array) -> Spectrum:
     """Decompose a correlation matrix; eigenvalues that rounding made negative become 0."""
-    value, vector = np.linalg.eigh(ld)
+    # Needs a copy and the vectors; numpy's driver (evd) takes two more matrices of work, in the same time.
+    value, vector = scipy.linalg.eigh(ld, check_finite=False, driver="evr")
     return Spectrum(np.maximum(value, 0.0), vector)
 
 
