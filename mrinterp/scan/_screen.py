@@ -42,8 +42,16 @@ class Candidates:
         Least size of ``z`` of a candidate.
     detectable : float
         Correlation within prompts that the screen finds with probability .8: a weaker one is more often missed than found.
+    missed_at_most : float
+        Bound of what was left out: with probability 1 - level no feature that is no candidate has a larger correlation with an
+        outcome within prompts. 0 where all that vary are candidates.
     features : int
         How many were screened.
+
+    Notes
+    -----
+    ``missed_at_most`` takes errors to be alike in all runs, as the scores do, and bounds associations: *not valid* as a bound of
+    effects, since a cause whose association other features cancel has none.
 
     Examples
     --------
@@ -52,7 +60,7 @@ class Candidates:
     >>> runs = world.sparse
     >>> found = mrinterp.scan.screen_features(runs.activations, runs.outcomes, prompt=runs.prompt, family=runs.family)
     >>> found
-    Candidates(53 of 1,024 features; correlation .17 within prompts found with probability .8)
+    Candidates(53 of 1,024 features; correlation .17 within prompts found with probability .8; none above .28 left out)
     """
 
     columns: Ints
@@ -60,13 +68,14 @@ class Candidates:
     z: Array
     threshold: float
     detectable: float
+    missed_at_most: float
     features: int
 
     def __repr__(self) -> str:
-        size = f"{self.detectable:.2f}".lstrip("0")
+        size, bound = (f"{v:.2f}".lstrip("0") for v in (self.detectable, self.missed_at_most))
         return (
             f"Candidates({len(self.columns):,} of {self.features:,} features; correlation {size} within prompts found with"
-            f" probability .8)"
+            f" probability .8; none above {bound} left out)"
         )
 
 
@@ -145,7 +154,18 @@ def screen_features(
     passed = np.flatnonzero(size > threshold)
     strongest = passed[np.argsort(-size[passed], kind="stable")[:most]]
     detectable = (threshold + stats.norm.ppf(POWER)) / np.sqrt(dof)
-    return Candidates(np.sort(strongest), ~early, z, threshold, float(min(detectable, 1.0)), F)
+    size[strongest] = 0.0
+    bound = _missed_at_most(float(size.max(initial=0.0)), threshold, dof)
+    return Candidates(np.sort(strongest), ~early, z, threshold, float(min(detectable, 1.0)), bound, F)
+
+
+def _missed_at_most(largest: float, quantile: float, dof: int) -> float:
+    """Upper limit of the largest correlation that has a score up to ``largest``, on Fisher's scale; the quantile is for all pairs."""
+    if largest == 0.0:
+        return 0.0
+    if dof < 3:
+        return 1.0
+    return float(np.tanh(np.arctanh(min(largest / np.sqrt(dof), 1 - 1e-12)) + quantile / np.sqrt(dof - 2)))
 
 
 def _associations(features: Features, outcomes: Array, prompt: NDArray[Any], rows: Ints) -> tuple[Array, int]:

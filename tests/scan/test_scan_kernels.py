@@ -139,6 +139,21 @@ def test_errors_by_run_and_alike_are_those_of_statsmodels() -> None:
         np.testing.assert_allclose(found.se[0, 5], fit.bse[0], rtol=1e-10)
 
 
+def test_clustered_effects_in_single_precision_are_within_a_millionth_of_their_errors() -> None:
+    """Prompts with means far from 0, which single precision rounds; 66,000 pairs."""
+    rng = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(256), 8)
+    how, family = within(prompt, prompt // 2)
+    z = rng.integers(0, 2, (2048, 64)).astype(float)
+    x = rng.standard_normal((2048, 1024), dtype=np.float32)
+    x += 3.0 * rng.standard_normal((256, 1024), dtype=np.float32)[prompt]
+    side = dose_side(z, how, family)
+    single = Scanner(side).block(x, 0, 1024)
+    double = Scanner(side, None, "float64").block(x.astype(float), 0, 1024)
+    assert np.abs((single.beta - double.beta) / double.se).max() < 1.5e-6
+    assert np.abs(single.se / double.se - 1).max() < 5e-7
+
+
 def test_parts_of_the_families_merge_to_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sides, "CHUNK_ROWS", 64)
     r = runs()

@@ -75,6 +75,21 @@ class TestScreen:
             hits.append(0 in screen_features(x, y, prompt=PROMPT, family=FAMILY).columns)
         assert 0.65 <= np.mean(hits) <= 0.95
 
+    def test_what_is_left_out_has_no_correlation_beyond_the_bound(self):
+        rng, wrong, bounds = np.random.default_rng(3), [], []
+        for _ in range(60):
+            x = rng.standard_normal((N, 20))
+            y = x @ np.linspace(0.02, 0.2, 20) + rng.standard_normal(N)
+            true = np.linspace(0.02, 0.2, 20) / np.sqrt(1 + (np.linspace(0.02, 0.2, 20) ** 2).sum())
+            found = screen_features(x, y, prompt=PROMPT, family=FAMILY, most=5)
+            left = np.setdiff1d(np.arange(20), found.columns)
+            wrong.append(true[left].max() > found.missed_at_most)
+            bounds.append(found.missed_at_most / true[left].max())
+        assert np.mean(wrong) <= 0.15  # .05 wanted; 60 draws go beyond .15 with probability .003
+        assert np.median(bounds) < 3, "a bound that says nothing"
+        same = np.repeat(rng.standard_normal((N, 1)), 2, axis=1)
+        assert screen_features(same, same[:, 0], prompt=PROMPT, family=FAMILY).missed_at_most == 0.0
+
     def test_the_strongest_are_kept_where_too_many_pass(self, runs):
         x, y = runs
         assert screen_features(x, y, prompt=PROMPT, family=FAMILY, most=1).columns.tolist() == [0]

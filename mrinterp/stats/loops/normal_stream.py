@@ -64,7 +64,7 @@ def _among(state: np.uint64, size: int) -> Array:
     """The normals that a number of bits gives."""
     bits = mixed(np.arange(1, size + 1, dtype=np.uint64) * np.uint64(GAMMA) + state)
     layer = (bits & np.uint64(255)).astype(np.intp)
-    share = (bits >> np.uint64(11)) * UNIT
+    share: Array = (bits >> np.uint64(11)).astype(np.float64) * UNIT
     u = 2.0 * share - 1.0
     x = u * EDGES[layer]
     stands = np.abs(x) < EDGES[layer + 1]
