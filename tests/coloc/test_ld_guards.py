@@ -339,5 +339,5 @@ def test_one_matrix_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     size = len(data.instruments)
     coloc.finemap_summary(data.beta_x / data.se_x, data.ld)
     assert decomposed == [size]
-    coloc.colocalize(data)
+    coloc.colocalize(data, sd_x=1, sd_y=1)
     assert decomposed == [size] * 2
