@@ -1,6 +1,6 @@
 """What a table waits for: the verb ``mr`` on 30 rows, the weighted median of very many features, joint estimators near their limits.
 
-    python benchmarks/speed/table_speed.py [--small]
+    python benchmarks/speed/table_speed.py [--small] [--verb]
 
 CPU seconds of whole processes of one thread (user and system, best of three for the verb), which other work on the machine lengthens
 less than wall time. The verb is held against the import of pandas and scipy.special, which it cannot do without. Writes
@@ -102,13 +102,14 @@ def main() -> None:
     asked.add_argument(
         "--small", action="store_true", help="a tenth of the features, the smallest joint sizes"
     )
+    asked.add_argument("--verb", action="store_true", help="the verb alone")
     given = asked.parse_args()
     load = os.getloadavg()[0]
-    lines = verb_rows() + estimate_rows(given.small)
+    lines = verb_rows() + ([] if given.verb else estimate_rows(given.small))
     head = (
         f"CPU seconds of one thread; load {load:.1f} before and {os.getloadavg()[0]:.1f} after on {os.cpu_count()} cores (a load above"
         " the number of cores lengthens CPU time too).\n"
-        f"`OMP_NUM_THREADS=1 python benchmarks/speed/table_speed.py{' --small' if given.small else ''}`\n\n"
+        f"`OMP_NUM_THREADS=1 python benchmarks/speed/table_speed.py {' '.join(sys.argv[1:])}`\n\n"
         "| what | CPU seconds | bar | met |\n|---|---|---|---|\n"
     )
     RESULTS.write_text("# What a table waits for\n\n" + head + "\n".join(lines) + "\n")
