@@ -22,9 +22,14 @@ from mrinterp.core.storage import (
     write_table,
 )
 
-__all__ = ["Basis", "Dictionary"]
+__all__ = ["MOVED", "Basis", "Dictionary"]
 
 Array = NDArray[np.float64]
+
+
+MOVED = 0.1
+"""Change of another feature's reading, in its units, from which a write is not of one feature alone: where the other one does .2 sd of
+the outcome per sd, that adds the default region of practical equivalence (.02)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -112,6 +117,17 @@ class Dictionary(Shown):
             return self.read @ self.write.T
         assert self.measured_read_back is not None
         return self.measured_read_back
+
+    @property
+    def moved_beside(self) -> Array:
+        """Largest change of another feature's reading when one unit of each is written (F,), in units of the other."""
+        matrix = self.read_back
+        return np.asarray(np.abs(matrix - np.diag(np.diag(matrix))).max(axis=0, initial=0.0))
+
+    @property
+    def leaking(self) -> tuple[str, ...]:
+        """Features that move another one by more than a tenth of its unit: of their writes, *and no other* is not true."""
+        return tuple(self.names[k] for k in np.flatnonzero(self.moved_beside > MOVED))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)

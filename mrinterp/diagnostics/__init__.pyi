@@ -12,6 +12,7 @@ from ._manipulation import identification_checks as identification_checks
 from ._manipulation import manipulation_checks as manipulation_checks
 from ._manipulation import placebo_check as placebo_check
 from ._negative_controls import negative_controls as negative_controls
+from ._reconstruction import dictionary_checks as dictionary_checks
 from ._rerun import compare_claims as compare_claims
 from ._sensitivity import sensitivity as sensitivity
 from ._shared_causes import shared_causes as shared_causes

@@ -17,7 +17,7 @@ from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.diagnostics._borrowed_runs import MOST_CHOSEN, MOST_JOINT
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
-from mrinterp.diagnostics._reconstruction import reconstruction_check
+from mrinterp.diagnostics._reconstruction import dictionary_checks, past_checks, reconstruction_check
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._ladder import without_tsls
 from mrinterp.results._borrowed_effects import BorrowedEffects
@@ -69,6 +69,9 @@ def study_checks(
     found += even_outcome_checks(plan.outcome)
     if "sae" in basis.meta:
         found.append(reconstruction_check(basis.meta["sae"], two_sites))
+        found += past_checks(basis.meta["sae"])
+    if basis.dictionary.latents and not two_sites:
+        found += dictionary_checks(basis.dictionary, own)
     return found
 
 

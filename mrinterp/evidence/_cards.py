@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from mrinterp.core.basis import MOVED
 from mrinterp.diagnostics._diagnose import diagnose
 from mrinterp.diagnostics._sensitivity import sensitivity
 from mrinterp.evidence._facts import Facts, GradedStudy
@@ -38,7 +39,7 @@ _STRATEGIES = {
 _KNOCKOUT_ASSUMPTIONS = (
     "natural values: what is written is what the network shows by itself (read-back and support: {written})",
     "families: those knocked out stand for others (drawn at random; held against {judge})",
-    "specificity: writing this feature moves no other (largest leakage {leakage})",
+    "specificity: {specific}",
 )
 
 
@@ -107,8 +108,18 @@ def _leakage(study: GradedStudy) -> dict[str, float]:
 def _of_knockouts(facts: Facts, k: int, leakage: float) -> list[str]:
     written = "in order" if facts.true["written_as_meant"][k] else str(facts.values["knockout_flag"][k])
     judge = "knockouts of other families" if facts.true["judge_known"][k] else "nothing"
-    leaked = "not known" if leakage != leakage else f"{leakage:.1g} of its units"
-    return [a.format(written=written, judge=judge, leakage=leaked) for a in _KNOCKOUT_ASSUMPTIONS]
+    return [
+        a.format(written=written, judge=judge, specific=_specific(leakage)) for a in _KNOCKOUT_ASSUMPTIONS
+    ]
+
+
+def _specific(leakage: float) -> str:
+    """Whether writing the feature moved another one, by what was read in the edited runs themselves."""
+    if leakage != leakage:
+        return "whether writing this feature moves another is not known"
+    if leakage > MOVED:
+        return f"does not hold, writing this feature moves another by up to {leakage:.2g} units: the effect is of the write"
+    return f"writing this feature moves no other (largest leakage {leakage:.1g} units)"
 
 
 def _stressed(

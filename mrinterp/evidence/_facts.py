@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from mrinterp.results._contrast_levels import NATURAL_SD
 from mrinterp.results._designs.paths_to_outcome import NO_PATH
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._knockout_effects import KnockoutEffects
+from mrinterp.results._negative_controls import is_control
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE
 from mrinterp.stats.tests.tails import critical_value
 
@@ -132,11 +133,6 @@ class _Asked:
     def _everywhere(self, answer: bool) -> Bools:
         return np.full(len(self.table), answer)
 
-    def _by_outcome(self, answer: Callable[[str], Any]) -> NDArray[Any]:
-        """An answer that is asked once per outcome."""
-        known = {o: answer(str(o)) for o in self.table["outcome"].unique()}
-        return self.table["outcome"].map(known).to_numpy()
-
     def _estimate(self) -> None:
         primary = self.study.estimates[self._rung()]
         undecided = self._at(primary.undecided)
@@ -195,32 +191,31 @@ class _Asked:
         bad = np.array(["far outside support" in f or "read back differs" in f for f in flags], dtype=bool)
         order = order_of(self.study.header)
         kinds = {n.removeprefix("manipulation: ") for n in checks if n.startswith("manipulation: ")}
-        placebos = self._by_outcome(self._failed_placebos)
+        controls = self._failed_controls()
         self.true |= {
             "written_as_meant": ~bad[self.place[0]],
             "manipulation_failed": self._everywhere(reached.get("verdict") == "failed"),
             "too_few_families": self._everywhere(families is not None and families < MIN_FAMILIES),
             "weak_instruments": self._everywhere(strength is not None and strength < WEAK_F),
             "one_kind_of_perturbation": self._everywhere(len(kinds) == 1),
-            "negative_controls_failed": placebos != "",
+            "negative_controls_failed": controls != "",
             "hashed_first": self._everywhere(order.rules_first and order.candidates_first),
         }
         self.values |= {
             "knockout_flag": flags[self.place[0]],
-            "failed_controls": placebos,
+            "failed_controls": controls,
             "first_stage_f": np.full(len(self.table), np.nan if strength is None else strength, dtype=float),
         }
         self._random()
 
-    def _failed_placebos(self, outcome: str) -> str:
-        failed = [
-            c["name"]
-            for c in self.study.checks
-            if c["name"].startswith("placebo")
-            and c["verdict"] == "failed"
-            and c.get("outcome", "") in ("", outcome)
-        ]
-        return ", ".join(failed)
+    def _failed_controls(self) -> NDArray[np.object_]:
+        """Per claim the failed placebo instruments of its outcome, and the failed sets of negative controls that bear on its rung."""
+        made = [*self.study.checks, *(c.to_dict() for c in self.study.claim_checks)]
+        failed = [c for c in made if c["verdict"] == "failed" and is_control(c["name"])]
+        claims = self.table[["outcome", "rests_on"]].itertuples(index=False, name=None)
+        known = {claim: _failed_of(failed, *claim) for claim in set(claims)}
+        pairs = zip(self.table["outcome"], self.table["rests_on"], strict=True)
+        return np.array([known[pair] for pair in pairs], dtype=object)
 
     def _random(self) -> None:
         """How many random directions on the support do at least as much, when shifted as far."""
@@ -473,3 +468,13 @@ def _named(names: NDArray[Any], beta: Array, known: Bools) -> NDArray[Any]:
         words = np.array([f"{name} {v:+.3g}" for v in values], dtype=object)
         said = np.where(here, np.where(said == "", words, said + ", " + words), said)
     return said
+
+
+def _failed_of(failed: Sequence[Mapping[str, Any]], outcome: str, rests_on: str) -> str:
+    """Those of the failed controls that are about an outcome and the rung of a claim; placebo instruments are about all rungs."""
+    rung = "within" if rests_on == "within_calibrated" else rests_on
+    return ", ".join(
+        c["name"]
+        for c in failed
+        if c.get("outcome", "") in ("", outcome) and (not c.get("rungs") or rung in c["rungs"])
+    )

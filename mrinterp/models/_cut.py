@@ -32,7 +32,7 @@ from mrinterp.models._token_activation import TokenActivation, token_activation
 from mrinterp.models._trimmed_runs import padding_is_idle
 from mrinterp.models._write_gradient import CHANGED_IN_PLACE
 from mrinterp.outcomes._outcome_set import OutcomeSet
-from mrinterp.positions import Position, named_position
+from mrinterp.positions import MEAN_OF_TOKENS, Position, named_position
 
 __all__ = ["CutNetwork", "CutReading"]
 
@@ -245,6 +245,30 @@ class CutNetwork:
         if not padding_is_idle(self.adapter, self.site, self.inputs, self.outcome):
             return np.full(len(self.inputs), whole)
         return np.asarray(self.inputs.lengths)
+
+    def reconstructed(self, rows: Rows, noise: NDArray[np.float32] | None = None) -> Array:
+        """Outcomes (N, O) where the autoencoder's reconstruction takes the site's place at every token of its inputs.
+
+        Parameters
+        ----------
+        noise : ndarray (N, C, width), optional
+            As in `run`.
+        """
+        sae = self.sae
+        assert isinstance(sae, SparseAutoencoder)
+        inputs, outcome = self.inputs.take(rows), self.outcome.take(rows)
+        write: dict[str, Edit] = {}
+        if noise is not None:
+            inputs, write = self._noisy(inputs, noise)
+        own = None if inputs.mask is None else MEAN_OF_TOKENS.at(inputs.mask).selected.unsqueeze(-1)
+
+        def edit(h: torch.Tensor) -> torch.Tensor:
+            made = sae.decode(sae.encode(h.float()), h.float()).to(h.dtype)
+            return made if own is None else torch.where(own, made, h)
+
+        with torch.inference_mode():
+            result = self.adapter.run(inputs.tensors, write=write | {self.site: edit})
+        return outcome.values(self.adapter, inputs, result.output, write, None)
 
     def activation(self, rows: Rows, tokens: int | None = None) -> torch.Tensor | None:
         """Activation to start edited runs of these rows from; None where a run that starts there does

@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mrinterp.core.basis import Dictionary
+from mrinterp.core.basis import MOVED, Dictionary
 from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.core.plan_inputs import PERTURBATIONS
+from mrinterp.core.shown import listed
 from mrinterp.report.chosen import chosen_in_words, one_vector, scale_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["flow"]
+__all__ = ["flow", "leaks_in_words"]
 
 _ROLES = {
     "discovery": "features, bypass and its rank are learned here",
@@ -85,6 +86,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "ceiling": basis.meta.get("ceiling"),
         "components": len(basis.order),
         "departure": plain(_departure(d), ".1e"),
+        **_writes(d),
         "kinds": _kinds(study),
         "perturbations": [(k, _perturbation(k, plan)) for k in _kinds(study) if k in _PERTURBATIONS],
         "family": _family(plan),
@@ -249,6 +251,32 @@ def _knockouts(study: FinishedStudy) -> list[dict[str, Any]]:
         }
         for name, k in study.knockouts.items()
     ]
+
+
+def _writes(d: Dictionary) -> dict[str, str]:
+    """What is written of a feature, where its read-back matrix comes from, and whom it moves besides."""
+    if d.read is not None:
+        return {
+            "written": "the direction that moves it and no other feature",
+            "read_back": "matrix W A",
+            "leaking": "",
+        }
+    return {
+        "written": "its decoder row" + (", which moves the readings of others too" if d.leaking else ""),
+        "read_back": "measured on natural inputs, basis/read_back.csv",
+        "leaking": leaks_in_words(d),
+    }
+
+
+def leaks_in_words(d: Dictionary) -> str:
+    """Which features' writes move another one's reading; nothing where none does."""
+    few = d.leaking
+    if not few:
+        return ""
+    return (
+        f"Writing {len(few)} of {len(d.names)} features moves another one by more than {MOVED:g} of its units, at most by"
+        f" {d.moved_beside.max():.2f}: {listed(few)}. Their effects are those of the write, not of one feature alone."
+    )
 
 
 def _departure(d: Dictionary) -> float:

@@ -24,6 +24,7 @@ from mrinterp.report.claims import (
 )
 from mrinterp.report.controls import control_checks, controls_in_a_line, failed_controls, null_in_words
 from mrinterp.report.finished import FinishedStudy
+from mrinterp.report.flow import leaks_in_words
 from mrinterp.report.kinds import kinds_sentences, whole_sentences
 from mrinterp.report.numbers import Precision
 from mrinterp.report.order import blind, caution
@@ -258,10 +259,12 @@ def _read_back(study: FinishedStudy) -> str:
     """Whether writing a feature and reading all of them back gives the identity."""
     matrix = study.basis.dictionary.read_back
     diagonal, rest = np.diag(matrix), np.abs(matrix - np.diag(np.diag(matrix)))
-    return (
-        f"read-back matrix W A ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal"
+    how = "W A" if study.basis.dictionary.read is not None else "measured"
+    said = (
+        f"read-back matrix {how} ({len(matrix)} x {len(matrix)}, basis/read_back.csv): diagonal"
         f" {diagonal.min():.6f} to {diagonal.max():.6f}, largest other entry {rest.max():.1e}."
     )
+    return " ".join(filter(None, [said, leaks_in_words(study.basis.dictionary)]))
 
 
 def _checks(study: FinishedStudy) -> list[str]:

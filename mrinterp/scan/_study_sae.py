@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from mrinterp.adapters._paired_sites import PairedSites
 from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.run_folder import RunFolder
 from mrinterp.features._latents import ReconstructionReport, fit_report, reconstruction_report
 from mrinterp.features._sae import SparseAutoencoder
@@ -25,8 +27,12 @@ from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.models._cut import CutNetwork
 from mrinterp.positions import MEAN_OF_TOKENS, Position
 from mrinterp.results._check import NotApplicable
+from mrinterp.scan._reader import block_noise
+from mrinterp.stats.clustered.least_squares import families_of
 
-__all__ = ["STORED", "open_sae", "sae_facts", "stored_sae"]
+__all__ = ["STORED", "effect_past", "open_sae", "sae_facts", "stored_sae"]
+
+Array = NDArray[np.float64]
 
 STORED = ("sae", "transcoder")
 """Kinds of features whose autoencoder or transcoder lies in a folder."""
@@ -157,8 +163,9 @@ def sae_facts(network: CutNetwork, design: Design) -> dict[str, Any]:
     Returns
     -------
     dict
-        Of `ReconstructionReport`, with ``latents``, and ``loss_recovered`` per outcome or the reason
-        why it does not apply.
+        Of `ReconstructionReport`, with ``latents``, and ``loss_recovered`` and ``past`` per outcome or the reason
+        why they do not apply. ``past``: share of what the perturbations do to the outcome that is gone where the
+        reconstruction takes the site's place, and its standard error.
     """
     sae = network.sae
     assert sae is not None
@@ -172,7 +179,60 @@ def sae_facts(network: CutNetwork, design: Design) -> dict[str, Any]:
     facts: dict[str, Any] = {"latents": sae.latents, "summary": str(report), **report.to_dict()}
     facts |= {"dead": list(report.dead), "digest": sae_digest(sae)}
     facts["loss_recovered"] = _recovered(network, rows[:block])
+    facts["past"] = _past(network, design)
     return facts
+
+
+def _past(network: CutNetwork, design: Design) -> dict[str, list[float]] | str:
+    """Share of the perturbations' effect on each outcome that goes past the dictionary, and its standard error."""
+    if not isinstance(network.sae, SparseAutoencoder):
+        return "a transcoder's prediction takes no part in the runs: what it misses stays at the site it is written to"
+    if network.outcome.generated:
+        return "an outcome is generated"
+    perturbed = design.runs["kind"].isin(PERTURBATIONS) & (design.runs["split"] == "discovery")
+    rows = np.flatnonzero(perturbed.to_numpy())
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLE).astype(int))] if len(rows) else rows
+    runs, block = design.runs, int(design.settings["block"])
+    whole, kept = [], []
+    for a in range(0, len(rows), block):
+        here = rows[a : a + block]
+        inputs, noise = runs["input"].to_numpy()[here], block_noise(design, here)
+        before = runs["input"].to_numpy()[runs["clean"].to_numpy()[here]]
+        whole.append(
+            network.run(inputs, noise=noise, cut=False).outcome - network.run(before, cut=False).outcome
+        )
+        kept.append(network.reconstructed(inputs, noise) - network.reconstructed(before))
+    if not whole:
+        return "no perturbed run of the discovery families"
+    family = runs["family"].to_numpy()[rows]
+    shares = effect_past(np.concatenate(whole), np.concatenate(kept), family)
+    return dict(zip(network.outcome.names, shares.tolist(), strict=True))
+
+
+def effect_past(whole: Array, kept: Array, family: np.ndarray) -> Array:
+    """Share of an effect that a substitute loses, and its standard error, by leaving one family out (O, 2).
+
+    Parameters
+    ----------
+    whole, kept : ndarray (N, O)
+        Changes of the outcome as they are, and with the substitute in place.
+    family : ndarray (N,)
+        Clusters of the errors.
+
+    Notes
+    -----
+    One minus the slope of ``kept`` on ``whole`` through the origin: negative where the substitute makes the effect larger.
+    Not a number where the outcome never changes.
+    """
+    codes, names = families_of(family)
+    cross, square = np.zeros((2, len(names), whole.shape[1]))
+    np.add.at(cross, codes, kept * whole), np.add.at(square, codes, whole**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = 1.0 - cross.sum(axis=0) / square.sum(axis=0)
+        without = 1.0 - (cross.sum(axis=0) - cross) / (square.sum(axis=0) - square)
+    C = len(names)
+    se = np.sqrt(((without - without.mean(axis=0)) ** 2).sum(axis=0) * (C - 1) / C)
+    return np.stack([share, se], axis=1)
 
 
 def _prediction(

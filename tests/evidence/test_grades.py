@@ -16,6 +16,8 @@ from click.testing import CliRunner
 from mrinterp.cli import cli
 from mrinterp.core.errors import InputError
 from mrinterp.evidence import FACTS, grade, read_rules, rule_versions
+from mrinterp.evidence._facts import facts_of
+from mrinterp.results._check import Check
 from mrinterp.results._claims import CARD_ITEMS, GRADES
 from mrinterp.results._designs.paths_to_outcome import NO_PATH
 from mrinterp.study import Study
@@ -178,6 +180,25 @@ def test_failed_negative_controls_and_the_ceiling_of_the_study_hold_a_claim_down
     assert "fewer than 160 families" in row["lacking"]
     none = made.results.assign(ceiling="N", ceiling_why="fewer than 10 knocked-out families")
     assert set(by_name(replace(made, results=none))["grade"]) == {"N"}
+
+
+def test_a_failed_set_of_controls_bears_on_the_claims_of_its_rung_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = supported()
+    words = {"null_in_words": "", "statistic": 9.0, "df": 2.0, "neglog10p": 4.0, "verdict": "failed"}
+    signs = Check(name="outcomes with random signs", rungs=("within", "tsls"), **words)
+    apart = Check(name="differences between families", rungs=("rectified",), **words)
+    first = np.arange(len(made.results)) == 0
+    on_mr = replace(made, results=made.results.assign(rests_on=np.where(first, "within", "rectified")))
+    monkeypatch.setattr(Finished, "claim_checks", property(lambda self: [signs, apart]))
+    found = facts_of(on_mr)
+    assert found.true["negative_controls_failed"].all()
+    assert found.values["failed_controls"].tolist() == [signs.name, *[apart.name] * (len(first) - 1)]
+    monkeypatch.setattr(
+        Finished, "claim_checks", property(lambda self: [signs, replace(apart, verdict="passed")])
+    )
+    assert facts_of(on_mr).true["negative_controls_failed"].tolist() == first.tolist()
 
 
 def test_a_replication_of_few_families_says_nothing() -> None:

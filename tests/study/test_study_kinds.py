@@ -205,6 +205,40 @@ class TestAutoencoders:
         assert facts["summary"].split(",")[0] in page
         assert len(facts["dead"]) == round(facts["dead_fraction"] * 40)
 
+    def test_what_writes_move_besides_is_said_and_nowhere_denied(self, trained: Study) -> None:
+        d, page = trained.basis.dictionary, undrawn_page(trained)
+        checks = {c["name"]: c for c in trained.checks}
+        assert checks["writes read back"]["verdict"] == "warning"
+        assert tuple(checks["writes read back"]["features"]) == d.leaking
+        assert d.leaking, "latents of overlapping decoder rows move one another"
+        assert "and no other feature" not in page
+        assert "its decoder row, which moves the readings of others too" in page
+        said = f"Writing {len(d.leaking)} of 4 features moves another one by more than 0.1 of its units"
+        assert said in page
+        assert said in summary_text(trained)
+
+    def test_what_goes_past_the_dictionary_is_counted(self, trained: Study) -> None:
+        past = trained.basis.meta["sae"]["past"]
+        (check,) = [c for c in trained.checks if c["name"].startswith("past the dictionary")]
+        share, se = past[check["outcome"]]
+        assert check["statistic"] == share
+        assert 0.01 < share < 1
+        assert 0 < se < 0.5
+        network, split = trained._network, trained.design.runs["split"] == "discovery"
+        rows = np.flatnonzero(split & (trained.design.runs["kind"] == "slot"))[:16]
+        inputs = trained.design.runs["input"].to_numpy()[rows]
+        before = network.token_activations(inputs)
+        sae = trained.autoencoder
+        with torch.inference_mode():
+            kept = network.adapter.run(
+                network.inputs.take(inputs).tensors,
+                write={network.site: lambda h: sae.decode(sae.encode(h), h)},
+            )
+        assert before.shape[1] == network.width
+        taken = network.outcome.take(inputs)
+        by_hand = taken.values(network.adapter, network.inputs.take(inputs), kept.output, {}, None)
+        np.testing.assert_allclose(network.reconstructed(inputs), by_hand, rtol=1e-4, atol=1e-5)
+
     def test_a_latent_dead_on_discovery_is_refused(
         self, trained: Study, decoder: Path, tmp_path: Path
     ) -> None:
