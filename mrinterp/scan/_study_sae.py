@@ -30,7 +30,7 @@ from mrinterp.results._check import NotApplicable
 from mrinterp.scan._reader import block_noise
 from mrinterp.stats.clustered.least_squares import families_of
 
-__all__ = ["STORED", "effect_past", "open_sae", "sae_facts", "stored_sae"]
+__all__ = ["STORED", "open_sae", "sae_facts", "stored_sae"]
 
 Array = NDArray[np.float64]
 
@@ -226,7 +226,8 @@ def effect_past(whole: Array, kept: Array, family: np.ndarray) -> Array:
     """
     codes, names = families_of(family)
     cross, square = np.zeros((2, len(names), whole.shape[1]))
-    np.add.at(cross, codes, kept * whole), np.add.at(square, codes, whole**2)
+    np.add.at(cross, codes, kept * whole)
+    np.add.at(square, codes, whole**2)
     with np.errstate(divide="ignore", invalid="ignore"):
         share = 1.0 - cross.sum(axis=0) / square.sum(axis=0)
         without = 1.0 - (cross.sum(axis=0) - cross) / (square.sum(axis=0) - square)
