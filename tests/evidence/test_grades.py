@@ -187,7 +187,13 @@ def test_a_failed_set_of_controls_bears_on_the_claims_of_its_rung_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made = supported()
-    words: dict[str, Any] = {"null_in_words": "", "statistic": 9.0, "df": 2.0, "neglog10p": 4.0, "verdict": "failed"}
+    words: dict[str, Any] = {
+        "null_in_words": "",
+        "statistic": 9.0,
+        "df": 2.0,
+        "neglog10p": 4.0,
+        "verdict": "failed",
+    }
     signs = Check(name="outcomes with random signs", rungs=("within", "tsls"), **words)
     apart = Check(name="differences between families", rungs=("rectified",), **words)
     first = np.arange(len(made.results)) == 0
