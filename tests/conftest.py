@@ -12,10 +12,12 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.pictures import Pictures, leave_out
 
 ROOT = Path(__file__).parents[1]
 
@@ -107,55 +109,43 @@ def power_stays_on() -> Iterator[None]:
         yield
 
 
-class Pictures:
-    """Whether figures are drawn, which takes as long as half of a small study. What a test looks at is."""
-
-    drawn = True
-
-
 UNDRAWN = (
     "tests/abstraction/test_found_subspace.py",
+    "tests/cli/",
     "tests/contrasts/",
     "tests/core/test_bad_studies.py",
     "tests/core/test_inputs.py",
+    "tests/evidence/test_grades",
+    "tests/house/test_notebooks.py",
+    "tests/house/test_readme.py",
     "tests/inputs/test_devices.py",
     "tests/inputs/test_input_studies.py",
     "tests/inputs/test_text_edits.py",
     "tests/study/test_array_studies.py",
+    "tests/study/test_blindness.py",
+    "tests/study/test_checked_before.py",
+    "tests/study/test_cli_studies.py",
     "tests/study/test_defaults.py",
     "tests/study/test_from_model.py",
+    "tests/study/test_named_code.py",
+    "tests/study/test_nothing_lost.py",
+    "tests/study/test_resume.py",
     "tests/study/test_scale_path.py",
     "tests/study/test_study_adapters.py",
     "tests/study/test_study_kinds.py",
     "tests/study/test_study_limits.py",
+    "tests/study/test_sweeps.py",
     "tests/study/test_transcoder_studies.py",
 )
-"""Tests of a study's numbers: its figures are empty. All others draw them."""
+"""Tests of a study's numbers: its figures are empty, and so are those of the finished run that is shared. All others draw
+them; that drawn figures have the same bytes is asked in ``tests/study/test_study.py``."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def pictures_of_tests() -> Iterator[None]:
-    """Layout and saving of figures do nothing, and an empty file with the figure's mark, where no figure is looked at."""
-    from matplotlib.figure import Figure
-    from matplotlib.layout_engine import ConstrainedLayoutEngine
-
-    lay_out, save = ConstrainedLayoutEngine.execute, Figure.savefig
-
-    def saved(figure: Figure, path: Path, **options: object) -> None:
-        if Pictures.drawn:
-            save(figure, path, **options)
-        else:
-            mark = str(options.get("metadata")).translate(str.maketrans("<>&", "   "))
-            Path(path).write_text(
-                f'<svg xmlns="http://www.w3.org/2000/svg"><metadata>{mark}</metadata></svg>'
-            )
-
-    def laid_out(engine: ConstrainedLayoutEngine, figure: Figure) -> object:
-        return lay_out(engine, figure) if Pictures.drawn else None
-
+    """Figures can be left out, where none is looked at."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Figure, "savefig", saved)
-        patch.setattr(ConstrainedLayoutEngine, "execute", laid_out)
+        leave_out(patch)
         yield
 
 
@@ -167,42 +157,77 @@ def pictures_of_a_file(request: pytest.FixtureRequest) -> Iterator[None]:
     Pictures.drawn = True
 
 
+class Once:
+    """What is made once for all workers of a run, by the first that needs it; each takes a copy of its own."""
+
+    def __init__(self, factory: pytest.TempPathFactory) -> None:
+        own = factory.getbasetemp()
+        self.shared = own.parent / "made-once" if "PYTEST_XDIST_WORKER" in os.environ else own / "made-once"
+        self.shared.mkdir(exist_ok=True)
+
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path:
+        """The folder that ``make`` filled; nobody writes there."""
+        from filelock import FileLock
+
+        made = self.shared / name
+        with FileLock(self.shared / f"{name}.lock"):
+            if not made.exists():
+                begun = self.shared / f"{name}-begun"
+                shutil.rmtree(begun, ignore_errors=True)
+                begun.mkdir()
+                make(begun)
+                begun.rename(made)
+        return made
+
+
 @pytest.fixture(scope="session")
-def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    return Once(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(once: Once) -> Path:
     """A tiny random BERT with a word-level tokenizer, saved as Hugging Face saves them."""
     need("transformers")
-    import torch
 
-    from tests.tiny import save_tiny_encoder
+    def make(folder: Path) -> None:
+        import torch
 
-    torch.manual_seed(0)
-    return save_tiny_encoder(tmp_path_factory.mktemp("tiny") / "model")
+        from tests.tiny import save_tiny_encoder
+
+        torch.manual_seed(0)
+        save_tiny_encoder(folder)
+
+    return once("tiny-encoder", make)
 
 
 @pytest.fixture(scope="session")
-def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_gpt2(once: Once) -> Path:
     """A tiny random GPT-2 of 8 blocks with a byte-level tokenizer."""
     need("transformers")
     from tests.tiny import save_tiny_gpt2
 
-    return save_tiny_gpt2(tmp_path_factory.mktemp("tiny") / "gpt2")
+    return once("tiny-gpt2", save_tiny_gpt2)
 
 
 @pytest.fixture(scope="session")
-def tiny_study_file(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tiny_study_file(tiny_encoder: Path, once: Once) -> Path:
     """A study file on the tiny encoder: 40 families, a few runs each."""
     from tests.tiny import write_tiny_study
 
-    return write_tiny_study(tmp_path_factory.mktemp("study"), tiny_encoder)
+    return once("tiny-study", lambda folder: write_tiny_study(folder, tiny_encoder)) / "tiny.toml"
 
 
 @pytest.fixture(scope="session")
-def finished_run(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_run(tiny_study_file: Path, once: Once, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny study, carried out once for all tests that read it or copy it; nobody writes here."""
     from mrinterp.study import Study
 
-    out = tmp_path_factory.mktemp("finished") / "run"
-    drawn, Pictures.drawn = Pictures.drawn, True
-    Study.from_toml(tiny_study_file, out).run()
-    Pictures.drawn = drawn
-    return out
+    def carry_out(folder: Path) -> None:
+        drawn, Pictures.drawn = Pictures.drawn, False
+        Study.from_toml(tiny_study_file, folder / "run").run()
+        Pictures.drawn = drawn
+
+    own = tmp_path_factory.mktemp("finished") / "run"
+    shutil.copytree(once("finished", carry_out) / "run", own)
+    return own

@@ -2,7 +2,7 @@
 
 ``command("mr", "data.csv")`` is ``python -m mrinterp.cli mr data.csv`` in a child of one process that has
 imported everything and run nothing: streams, exit code, folder and environment of its own, as a new process
-has them. What is tested about a start itself (what is imported, signals, hash seeds) still starts one.
+has them; its figures are drawn where those of the test are. What is tested about a start itself (what is imported, signals, hash seeds) still starts one.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ import tempfile
 import traceback
 from pathlib import Path
 from typing import IO, Any
+
+import pytest
+
+from tests.pictures import UNDRAWN, Pictures, leave_out
 
 ROOT = Path(__file__).parents[1]
 HEAVY = (
@@ -44,7 +48,7 @@ def command(
         asked = {
             "arguments": words,
             "folder": str(cwd or Path.cwd()),
-            "environment": os.environ | environment,
+            "environment": os.environ | environment | ({} if Pictures.drawn else {UNDRAWN: "yes"}),
             "streams": [str(out), str(err)],
         }
         print(json.dumps(asked), file=server.stdin, flush=True)
@@ -97,6 +101,9 @@ def _become(asked: dict[str, Any]) -> None:
     os.chdir(asked["folder"])
     sys.path[0] = asked["folder"]
     sys.argv = ["mrinterp", *asked["arguments"]]
+    if os.environ.pop(UNDRAWN, ""):
+        Pictures.drawn = False
+        leave_out(pytest.MonkeyPatch())
 
 
 def _stream(number: int, mode: str) -> IO[str]:

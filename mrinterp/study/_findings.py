@@ -478,11 +478,13 @@ class Findings(Steps):
         from mrinterp.diagnostics._ladder import ladder_checks
         from mrinterp.diagnostics._study_controls import knockout_control_checks, mr_control_checks
 
-        found = self.controls
-        controls = knockout_control_checks(found, self.knockouts["contrast"], self.rope, self.against_random)
-        held = claim_checks(self.results, self.agreement)
-        paths = [*rank_checks(self.rank_path), *ladder_checks(self.ladder)]
-        return [*mr_control_checks(found), *controls, *held, *paths]
+        def check() -> list[Check | NotApplicable]:
+            found, contrast = self.controls, self.knockouts["contrast"]
+            controls = knockout_control_checks(found, contrast, self.rope, self.against_random)
+            held = [*claim_checks(self.results, self.agreement), *rank_checks(self.rank_path)]
+            return [*mr_control_checks(found), *controls, *held, *ladder_checks(self.ladder)]
+
+        return list(self._remembered("claim checks", check))
 
     def _draw(self) -> None:
         from mrinterp.report.figures import write_figures

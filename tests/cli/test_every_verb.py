@@ -10,7 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from mrinterp.cli import cli
+from mrinterp.study import Study
 from tests.cli.workplace import make_workplace, run
+from tests.study.study_kinds import write_study
 
 pytestmark = pytest.mark.needs("transformers")
 
@@ -27,19 +29,24 @@ def example_of(verb: str) -> str:
     return " ".join(line.strip().rstrip("\\") for line in said.split("\n  Example:\n")[1].splitlines())
 
 
-@pytest.mark.parametrize(
-    "verb", [pytest.param(v, marks=[pytest.mark.slow] * (v == "rerun")) for v in cli.commands]
-)
+@pytest.fixture(scope="module")
+def small_run(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished study of a few runs."""
+    folder = tmp_path_factory.mktemp("small")
+    return Study.from_toml(write_study(folder, tiny_encoder), folder / "run").run().out
+
+
+@pytest.mark.parametrize("verb", list(cli.commands))
 def test_the_example_at_the_end_of_its_help_runs(
     verb: str, workplace: Path, request: pytest.FixtureRequest
 ) -> None:
+    """What `rerun` says of a study is asked in ``tests/study/test_study.py``."""
     line = example_of(verb)
     assert line.startswith(f"mrinterp {verb}")
     if verb in ("rerun", "grade", "compare", "report", "diagnose"):
         for name in "ab" if verb == "compare" else "a":
-            shutil.copytree(
-                request.getfixturevalue("finished_run"), workplace / "runs" / name, dirs_exist_ok=True
-            )
+            run_folder = request.getfixturevalue("small_run")
+            shutil.copytree(run_folder, workplace / "runs" / name, dirs_exist_ok=True)
     done = run(line, workplace)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

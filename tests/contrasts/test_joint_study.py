@@ -11,7 +11,7 @@ from mrinterp.results._check import NotApplicable
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.study import Study
 from tests.study.page_text import undrawn_page
-from tests.tiny import write_tiny_study
+from tests.study.study_kinds import write_study
 
 pytestmark = pytest.mark.needs("transformers")
 
@@ -28,7 +28,7 @@ def test_features_rest_on_the_joint_experiment_where_the_outcome_is_a_draw(
         "noise": 0.02,
         "replicates": 1,
     }
-    path = write_tiny_study(tmp_path, tiny_encoder, outcome=outcome, features={"count": 8})
+    path = write_study(tmp_path, tiny_encoder, outcome=outcome, features={"count": 8})
     study = Study.from_toml(path, tmp_path / "run")
     joint = study.site_experiment
     assert isinstance(joint, SiteExperiment)
@@ -53,7 +53,7 @@ def test_it_does_not_apply_elsewhere(finished_run: Path) -> None:
 
 def test_claims_rest_on_instruments_where_the_plan_says_so(tiny_encoder: Path, tmp_path: Path) -> None:
     """A local slope: never negligible, and not confirmed by the very shift that it rests on."""
-    path = write_tiny_study(tmp_path, tiny_encoder, estimation={"max_rank": 40, "rests_on": "mr"})
+    path = write_study(tmp_path, tiny_encoder, estimation={"rests_on": "mr"})
     study = Study.from_toml(path, tmp_path / "run")
     table = study.results
     assert set(table["rests_on"]) == {"within_calibrated"}

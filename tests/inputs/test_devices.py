@@ -8,14 +8,15 @@ import numpy as np
 
 from mrinterp.scan._reader import block_noise
 from mrinterp.study import Study
-from tests.inputs.input_nets import write_input_study
+from tests.inputs.input_nets import EDITS, write_input_study
 from tests.inputs.second_device import OTHER, SecondDevice, lies_there
 
-FEW = {"random_controls": 2, "kinds": ["resample", "mean"]}
+FEW = {"families": 10, "prompts_per_family": 1, "random_controls": 2, "kinds": ["resample", "mean"]}
 
 
 def test_a_study_runs_on_another_device_and_finds_the_same(tmp_path: Path) -> None:
-    found, few = [], {"deletion": {"runs_per_prompt": 0}, "noise": {"runs_per_prompt": 4}}
+    found, few = [], {k: {"runs_per_prompt": int(k == "substitution")} for k in EDITS}
+    few["noise"] = {"runs_per_prompt": 4}
     for device in ("cpu", str(OTHER)):
         folder = tmp_path / device.replace(":", "")
         folder.mkdir()
@@ -23,6 +24,7 @@ def test_a_study_runs_on_another_device_and_finds_the_same(tmp_path: Path) -> No
             folder,
             "tokens",
             model={"device": device},
+            inputs={"per_family": 1},
             knockouts=FEW,
             instruments=few,
         )

@@ -116,6 +116,12 @@ DETERMINISTIC = {
 }
 
 
+@cache
+def found_in_draw(method: str) -> Any:
+    """What a deterministic method finds in `draw`'s data."""
+    return estimate(draw(), method, **DETERMINISTIC[method])
+
+
 def fit_of(method: str, data: MRData, **arrays: Any) -> Fit:
     """The kernel itself, past the driver's own checks."""
     given = {k: getattr(data, k) for k in ("beta_x", "se_x", "beta_y", "se_y")} | arrays

@@ -63,6 +63,12 @@ def estimated(of: mrinterp.Panel, method: str) -> Estimates:
     return mrinterp.run_mr(data, [method])[0]
 
 
+@cache
+def three(method: str) -> Estimates:
+    """Of the three features alone."""
+    return estimated(panel(), method)
+
+
 def single(x: Any) -> Any:
     """A constant read in float32, which jitters in its last digit."""
     jitter = np.random.default_rng(1).integers(-1, 2, len(x))
@@ -91,7 +97,7 @@ SETS: dict[str, tuple[Callable[[Any], Any], list[list[str]]]] = {
 @pytest.mark.parametrize("what", DEAD)
 @pytest.mark.parametrize("method", [*RUN, *JOINT, "ivw", "egger"])
 def test_dead_features_cost_themselves_only(method: str, what: str) -> None:
-    before, after = estimated(panel(), method), estimated(panel(DEAD[what]), method)
+    before, after = three(method), estimated(panel(DEAD[what]), method)
     np.testing.assert_allclose(after.beta[:3], before.beta, rtol=1e-6, atol=1e-9)
     np.testing.assert_allclose(after.se[:3], before.se, rtol=1e-5, atol=1e-9)
     assert list(after.status[:3, 0]) == list(before.status[:, 0])
@@ -104,7 +110,7 @@ def test_dead_features_cost_themselves_only(method: str, what: str) -> None:
 @pytest.mark.parametrize("method", [*RUN, *JOINT])
 def test_dependent_features_are_a_set_and_cost_themselves_only(method: str, what: str) -> None:
     make, sets = SETS[what]
-    before, after = estimated(panel(), method), estimated(panel(make), method)
+    before, after = three(method), estimated(panel(make), method)
     found = after.meta["dependent_sets"]
     assert [s["members"] for s in found] == sets
     members = {m for s in sets for m in s}

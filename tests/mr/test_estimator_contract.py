@@ -44,6 +44,12 @@ def _data() -> mrinterp.MRData:
     )
 
 
+@cache
+def _found(name: str) -> Estimates:
+    """What a method finds in them."""
+    return mrinterp.run_mr(_data(), [name])[0]
+
+
 def _same(a: Estimates, b: Estimates, factor: float = 1.0) -> None:
     np.testing.assert_allclose(a.beta * factor, b.beta, rtol=2e-4, atol=2e-6)
     assert list(a.status.ravel()) == list(b.status.ravel())
@@ -70,7 +76,7 @@ def test_it_says_what_it_is(name: str) -> None:
 
 @pytest.mark.parametrize("name", SUMMARY)
 def test_shape_status_and_words(name: str) -> None:
-    found = mrinterp.run_mr(_data(), [name])[0]
+    found = _found(name)
     assert found.beta.shape == found.se.shape == found.status.shape == (2, 1)
     assert set(registered()[name].assumes) <= set(found.assumes)
     assert all(len(str(s)) > 1 for s in found.status.ravel())
@@ -92,15 +98,13 @@ def test_the_order_of_instruments_does_not_matter(name: str) -> None:
         beta_y=data.beta_y[:, order],
         se_y=data.se_y[:, order],
     )
-    _same(mrinterp.run_mr(data, [name])[0], mrinterp.run_mr(turned, [name])[0])
+    _same(_found(name), mrinterp.run_mr(turned, [name])[0])
 
 
 @pytest.mark.parametrize("name", [n for n in SUMMARY if n not in DRAWN])
 def test_the_sign_of_the_outcome_is_the_sign_of_the_effect(name: str) -> None:
     data = _data()
-    _same(
-        mrinterp.run_mr(data, [name])[0], mrinterp.run_mr(replace(data, beta_y=-data.beta_y), [name])[0], -1.0
-    )
+    _same(_found(name), mrinterp.run_mr(replace(data, beta_y=-data.beta_y), [name])[0], -1.0)
 
 
 UNIT_FREE = {
@@ -118,7 +122,7 @@ def test_units_do_not_matter(name: str, x: float, y: float) -> None:
     other = replace(
         data, beta_x=size * data.beta_x, se_x=size * data.se_x, beta_y=y * data.beta_y, se_y=y * data.se_y
     )
-    before, after = (mrinterp.run_mr(d, [name])[0] for d in (data, other))
+    before, after = _found(name), mrinterp.run_mr(other, [name])[0]
     fine = 0.2 if name in RESAMPLED else 2e-3
     known = before.status == "ok"
     np.testing.assert_allclose(after.se[known], (before.se * y / size)[known], rtol=fine)

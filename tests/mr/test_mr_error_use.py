@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,18 @@ def correlated(rho: float = 0.4, design: str = "between", as_sigma: bool = False
     return replace(d, sigma=d.error_covariance()) if as_sigma else d
 
 
+@cache
+def known_errors(method: str, design: str = "between", as_sigma: bool = False) -> Any:
+    """A method's fit of them."""
+    return fit(correlated(design=design, as_sigma=as_sigma), method)
+
+
+@cache
+def unknown_errors(method: str) -> Any:
+    """The fit where nothing is said of a correlation."""
+    return fit(data(), method)
+
+
 def said(result: Any) -> tuple[bool, bool]:
     """(used, left out) as the result's own words have it."""
     text = "; ".join(result.assumes)
@@ -37,7 +50,7 @@ def said(result: Any) -> tuple[bool, bool]:
 @pytest.mark.parametrize("method", EVERY)
 def test_correlated_errors_are_used_or_their_neglect_is_said(method: str, as_sigma: bool) -> None:
     """Exactly one of the two is said, and the numbers bear it out."""
-    known, unknown = fit(correlated(as_sigma=as_sigma), method), fit(data(), method)
+    known, unknown = known_errors(method, as_sigma=as_sigma), unknown_errors(method)
     used, left_out = said(known)
     assert used != left_out, known.assumes
     assert known.meta["uses_overlap"] == used
@@ -58,7 +71,7 @@ def test_correlated_errors_are_used_or_their_neglect_is_said(method: str, as_sig
 @pytest.mark.parametrize("method", EVERY)
 def test_every_method_says_for_which_design_its_correction_is_right(method: str) -> None:
     subtracts = registered()[method].subtracts
-    between, paired = fit(correlated(), method), fit(correlated(design="paired"), method)
+    between, paired = known_errors(method, as_sigma=False), known_errors(method, design="paired")
     right = "either" if subtracts == "nothing" else "between"
     assert between.meta["right_for_design"] == paired.meta["right_for_design"] == right
     assert ("the design is between prompts" in "; ".join(between.assumes)) == (right == "between")

@@ -25,6 +25,7 @@ from mrinterp.study import STAGES, Study
 from tests.study import finished_study
 from tests.study.damages import undrawn
 from tests.study.page_text import words_of, words_of_page
+from tests.study.study_kinds import write_study
 
 pytestmark = pytest.mark.needs("transformers")
 
@@ -95,8 +96,8 @@ def test_reading_an_estimate_first_carries_out_what_comes_before(
     assert digest_files(out) == digest_files(straight)
 
 
-def test_every_stage_writes_what_it_says_and_nothing_else(tiny_study_file: Path, tmp_path: Path) -> None:
-    study, seen = Study.from_toml(tiny_study_file, tmp_path / "run"), set()
+def test_every_stage_writes_what_it_says_and_nothing_else(tiny_encoder: Path, tmp_path: Path) -> None:
+    study, seen = Study.from_toml(write_study(tmp_path, tiny_encoder), tmp_path / "run"), set()
     for stage in STAGES:
         study._carry_out((stage,))
         files = {str(p.relative_to(study.out)) for p in study.out.rglob("*") if p.is_file()}

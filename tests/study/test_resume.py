@@ -13,19 +13,21 @@ import pytest
 from tests.inputs.input_nets import MORE, write_input_study
 from tests.study.damages import undrawn
 from tests.study.killed_runs import kill_at_random, two_writers
+from tests.study.study_kinds import write_study
 
 pytestmark = pytest.mark.needs("transformers")
 
-KILLS = 6
+KILLS = 4
 
 
-def test_random_kills_end_in_the_same_bytes(tiny_study_file: Path, tmp_path: Path) -> None:
-    """A hundred of them, figures and page drawn: ``benchmarks/kills.py``."""
+def test_random_kills_end_in_the_same_bytes(tiny_encoder: Path, tmp_path: Path) -> None:
+    """A hundred of them, of a larger study, figures and page drawn: ``benchmarks/kills.py``."""
+    path = write_study(tmp_path, tiny_encoder)
     with undrawn():  # drawing is most of the time of a study as small as this
-        kills, stages, _ = kill_at_random(tiny_study_file, tmp_path, KILLS)
+        kills, stages, _ = kill_at_random(path, tmp_path, KILLS)
         assert kills == KILLS
         assert len(stages) >= 3, f"kills landed in too few stages: {stages}"
-        assert two_writers(tiny_study_file, tmp_path / "race", tmp_path / "whole") in ((1, 1), (2, 0))
+        assert two_writers(path, tmp_path / "race", tmp_path / "whole") in ((1, 1), (2, 0))
 
 
 @pytest.mark.parametrize("kind", ["tokens", "images"])

@@ -21,10 +21,15 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("networks")
 
 
-@pytest.mark.parametrize("family", QUICK, ids=lambda f: f.name)
+@pytest.fixture(scope="class")
+def world(family, folder):
+    """A family's first world."""
+    return family.make(0, folder=folder)
+
+
+@pytest.mark.parametrize("family", QUICK, ids=lambda f: f.name, scope="class")
 class TestEveryFamily:
-    def test_the_truth_is_whole(self, family, folder):
-        world = family.make(0, folder=folder)
+    def test_the_truth_is_whole(self, family, world):
         truth = world.truth
         assert truth.causal.any() or "null" in family.about
         assert truth.effects
@@ -35,8 +40,8 @@ class TestEveryFamily:
         assert not truth.causal[truth.borrows_from >= 0].any(), "an impostor is no cause"
         assert world.family == family.name
 
-    def test_a_seed_is_a_world_and_another_seed_another(self, family, folder):
-        first, again, other = (family.make(seed, folder=folder) for seed in (0, 0, 1))
+    def test_a_seed_is_a_world_and_another_seed_another(self, family, world, folder):
+        first, again, other = world, *(family.make(seed, folder=folder) for seed in (0, 1))
         kind = next(iter(first.truth.effects))
         assert np.array_equal(first.truth.effects[kind], again.truth.effects[kind])
         assert first.name == again.name != other.name
