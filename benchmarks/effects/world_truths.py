@@ -1,11 +1,10 @@
 """Are worlds what they say they are? Truth of trained and real networks, family by family, over seeds.
 
-    python benchmarks/effects/world_truths.py [--families NAME ...] [--seeds 2] [--full] [--organisms 100] [--work runs/worlds]
+    python benchmarks/effects/world_truths.py [--families NAME ...] [--seeds 2] [--full] [--work runs/bench/networks]
 
-For every family whose network is trained or real: how many of its features are causal, the largest and smallest effect of
-causes, the largest of what is none, and impostors that turned out to be causes of their own, all in units of the ROPE per
-natural sd. For organisms: accuracy, and whether exhaustive knockouts find exactly the fields of the rule. Finished worlds are
-kept in ``world_truths.csv`` and ``organisms.csv`` in ``benchmarks/results``.
+For every development family whose network is trained or real: how many of its features are causal, the smallest and largest effect
+of causes, the largest of what is none, and impostors, all in units of the ROPE per natural sd. Writes
+``benchmarks/results/world_truths.md``; finished worlds are kept in ``world_truths.csv`` beside it.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from mrinterp.worlds import exhaustive_truth, organism, world_families
+from mrinterp.results._contrast_levels import NATURAL_SD
+from mrinterp.worlds import world_families
 
-RESULTS = Path(__file__).parent.parent / "results"
-NATURAL_SD = 2.563
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def of_family(name: str, seed: int, small: bool, work: Path) -> dict[str, object]:
@@ -43,21 +42,22 @@ def of_family(name: str, seed: int, small: bool, work: Path) -> dict[str, object
     }
 
 
-def of_organism(number: int, work: Path) -> dict[str, object]:
-    """One organism: its accuracy, and its rule as knockouts find it."""
-    made = organism(number, 60, folder=work)
-    truth = exhaustive_truth(made.bench(block=256))
-    found = set(np.flatnonzero(truth.causal[:, 0]).tolist())
-    return {
-        "number": number,
-        "depth": made.depth,
-        "rule": str(made.rule),
-        "fields": len(made.rule.fields),
-        "accuracy": made.accuracy,
-        "exact": found == set(made.rule.fields),
-        "missed": len(set(made.rule.fields) - found),
-        "decoys_found": len(found & set(made.decoy_of)),
-    }
+def page(table: pd.DataFrame, command: str) -> str:
+    """What the worlds hold, as text."""
+    shown = table.drop(columns="small").rename(columns=lambda name: name.replace("_", " "))
+    lines = [
+        "# What trained and real worlds hold",
+        "",
+        f"`{command}`. Features that exhaustive knockouts find causal; the smallest and largest effect of",
+        "causes and the largest of all others, in units of the region of practical equivalence per natural sd (the larger of contrast and",
+        "resampling); impostors: features without an effect that accompany a cause.",
+        "",
+    ]
+    lines += [f"| {' | '.join(shown.columns)} |", f"|{'---|' * shown.shape[1]}"]
+    lines += [
+        f"| {' | '.join(x if isinstance(x, str) else f'{x:.3g}' for x in row)} |" for row in shown.to_numpy()
+    ]
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
@@ -65,31 +65,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    trained = [f.name for f in world_families().values() if f.trained]
+    trained = [f.name for f in world_families().values() if f.trained and f.part == "development"]
     parser.add_argument("--families", nargs="*", default=trained, choices=trained)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--organisms", type=int, default=100)
-    parser.add_argument("--work", type=Path, default=Path("runs/worlds"))
+    parser.add_argument("--work", type=Path, default=Path("runs/bench/networks"))
     given = parser.parse_args()
     torch.set_num_threads(1)
-    for file, keys, jobs in (
-        ("organisms.csv", ["number"], [(n,) for n in range(given.organisms)]),
-        (
-            "world_truths.csv",
-            ["family", "seed", "small"],
-            [(name, s, not given.full) for name in given.families for s in range(given.seeds)],
-        ),
-    ):
-        path = RESULTS / file
-        rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
-        done = {tuple(r[k] for k in keys) for r in rows}
-        for job in jobs:
-            if job in done:
-                continue
-            rows.append(of_organism(*job, given.work) if len(job) == 1 else of_family(*job, given.work))
+    path = RESULTS / "world_truths.csv"
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    done = {(r["family"], r["seed"], r["small"]) for r in rows}
+    for job in ((name, s, not given.full) for name in given.families for s in range(given.seeds)):
+        if job not in done:
+            rows.append(of_family(*job, given.work))
             pd.DataFrame(rows).round(4).to_csv(path, index=False)
             print(rows[-1], flush=True)
+    table = pd.read_csv(path)
+    mine = table[(table["small"] != given.full) & (table["seed"] < given.seeds)]
+    command = (
+        f"python benchmarks/effects/world_truths.py --seeds {given.seeds}{' --full' if given.full else ''}"
+    )
+    path.with_suffix(".md").write_text(page(mine, command))
 
 
 if __name__ == "__main__":

@@ -189,7 +189,8 @@ class KnockoutsSection(Section):
         default=0,
         ge=0,
         description="Families of the knockout split on which features are knocked out, at least 10 for a claim; 0 takes as"
-        " many as `width` needs by a pilot on 5 discovery families, whose numbers are not used again.",
+        " many as `width` needs by a pilot on 5 discovery families, whose numbers are not used again, and up to 20 where"
+        " features move on some prompts only, so that they move in ten families.",
     )
     width: float = Field(
         default=0.5,
