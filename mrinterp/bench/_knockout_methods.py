@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,18 @@ def _too_few(bench: Bench) -> NotApplicable | None:
     found = len(np.unique(bench.family))
     few = f"{found} families: knockouts carry a claim from {FEWEST_FAMILIES}"
     return NotApplicable(few, "knockouts") if found < FEWEST_FAMILIES else None
+
+
+def _on_networks(
+    method: Callable[[World, Bench, int], Answer],
+) -> Callable[[World, int], Answer | NotApplicable]:
+    """A method that writes, of worlds that are networks with families enough; of others the reason."""
+
+    @wraps(method)
+    def answer(world: World, seed: int) -> Answer | NotApplicable:
+        return NO_WRITES if world.bench is None else _too_few(world.bench) or method(world, world.bench, seed)
+
+    return answer
 
 
 def _moved(bench: Bench, contrast: Contrast | None = None) -> Array:
@@ -244,25 +258,16 @@ def _joint(
     )
 
 
-def rectified(world: World, seed: int) -> Answer | NotApplicable:
+@_on_networks
+def rectified(world: World, bench: Bench, seed: int) -> Answer:
     """`rectified_contrast` as it is called by hand: levels from the bench's own prompts, 10 families of 4."""
-    if world.bench is None:
-        return NO_WRITES
-    few = _too_few(world.bench)
-    if few is not None:
-        return few
-    made = rectified_contrast(world.bench, families=FAMILIES, prompts=PROMPTS, seed=seed)
-    return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(world.bench))
+    made = rectified_contrast(bench, families=FAMILIES, prompts=PROMPTS, seed=seed)
+    return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(bench))
 
 
-def alone(world: World, seed: int) -> Answer | NotApplicable:
+@_on_networks
+def alone(world: World, bench: Bench, seed: int) -> Answer:
     """The same without a prediction, on as many more prompts as its passes would have bought."""
-    if world.bench is None:
-        return NO_WRITES
-    few = _too_few(world.bench)
-    if few is not None:
-        return few
-    bench = world.bench
     knocked = min(FAMILIES, len(np.unique(bench.family))) * PROMPTS
     total = sum(passes(bench, knocked, 1).values())
     families = max(FAMILIES, round((total - bench.prompts) / (1 + 2 * bench.features) / PROMPTS))
@@ -270,27 +275,17 @@ def alone(world: World, seed: int) -> Answer | NotApplicable:
     return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(bench))
 
 
-def exhaustive(world: World, seed: int) -> Answer | NotApplicable:
+@_on_networks
+def exhaustive(world: World, bench: Bench, seed: int) -> Answer:
     """Every feature's contrast on every prompt: what anything cheaper can at best agree with."""
-    if world.bench is None:
-        return NO_WRITES
-    bench = world.bench
-    few = _too_few(bench)
-    if few is not None:
-        return few
     each = int(np.unique(bench.family, return_counts=True)[1].max())
     made = rectified_contrast(bench, families=bench.prompts, prompts=each, prediction=None, seed=seed)
     return answer_of(world, made, "contrast", made.meta["passes"], moved=_moved(bench))
 
 
-def experiment(world: World, seed: int) -> Answer | NotApplicable:
+@_on_networks
+def experiment(world: World, bench: Bench, seed: int) -> Answer:
     """All features low or high at random in the same runs."""
-    if world.bench is None:
-        return NO_WRITES
-    few = _too_few(world.bench)
-    if few is not None:
-        return few
-    bench = world.bench
     joint = site_experiment(bench, seed=seed, rope_sd=0.02)
     half = rope_per_sd(world)
     causal, negligible = joint.verdict == "causal", joint.verdict == "negligible"
