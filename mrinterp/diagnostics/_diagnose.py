@@ -185,28 +185,38 @@ def diagnose(
 Claim = tuple[str, str, str, str]
 """Feature, outcome, the rung that the claim rests on, and what is known of its bias."""
 
+DOUBTFUL = ("amber", "red")
 COLUMNS = ("feature", "outcome", "assumption", "check", "colour", "reason", "next_step", "bears")
 
 
 def _about_claims(claims: Sequence[Claim], checks: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """One row per claim and check that is about its outcome."""
-    rows, outcomes = [], {c[1] for c in claims}
+    """One row per claim and check that is about its outcome, check by check."""
+    feature, outcome, rests_on, bias = (np.array([c[k] for c in claims], dtype=object) for k in range(4))
+    rung = np.where((rests_on == "within_calibrated") & (bias != "measured"), "within", rests_on)
+    parts: list[pd.DataFrame] = []
     for check in checks:
         head, _, tail = check["name"].partition(": ")
-        named, rungs = set(check.get("features") or ()), check.get("rungs") or ()
-        step = str(check.get("next_step") or "")
-        said = (ASSUMPTION.get(head, "data"), check["name"])
-        found, note = COLOUR[check["verdict"]], str(check.get("note") or "")
-        for feature, outcome, rests_on, bias in claims:
-            if check.get("outcome", "") not in ("", outcome) or (
-                "outcome" not in check and tail in outcomes - {outcome}
-            ):
-                continue
-            colour = found if not named or feature in named else "green"
-            rung = "within" if rests_on == "within_calibrated" and bias != "measured" else rests_on
-            asked = step if colour in ("amber", "red") else ""
-            rows.append((feature, outcome, *said, colour, note, asked, not rungs or rung in rungs))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+        named, rungs = list(check.get("features") or ()), list(check.get("rungs") or ())
+        about = check["outcome"] if "outcome" in check else tail if (outcome == tail).any() else ""
+        at = np.flatnonzero(outcome == about) if about else np.arange(len(claims))
+        colour = np.full(len(at), COLOUR[check["verdict"]], dtype=object)
+        if named:
+            colour[~np.isin(feature[at].astype(str), named)] = "green"
+        part = {
+            "feature": feature[at],
+            "outcome": outcome[at],
+            "assumption": ASSUMPTION.get(head, "data"),
+            "check": check["name"],
+            "colour": colour,
+            "reason": str(check.get("note") or ""),
+            "next_step": np.where(
+                np.isin(colour.astype(str), DOUBTFUL), str(check.get("next_step") or ""), ""
+            ),
+            "bears": np.isin(rung[at].astype(str), rungs) if rungs else np.ones(len(at), dtype=bool),
+        }
+        if len(at):
+            parts.append(pd.DataFrame(part, columns=list(COLUMNS)))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
 
 
 def _of_runs(panel: Panel) -> pd.DataFrame:

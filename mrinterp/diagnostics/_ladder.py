@@ -117,19 +117,19 @@ def _furthest_apart(
         allowed = np.hypot(wa, wb) * wider
         beyond = (np.abs(a - b) > allowed) & (np.abs(a - b) > rope) & here
         excess[k, beyond] = (np.abs(a - b) / np.where(allowed > 0, allowed, 1e-300))[beyond]
-    said = []
-    for i, k in enumerate(excess.argmax(axis=0)):
-        if excess[k, i] == -np.inf:
-            said.append("")
-            continue
-        one, other = (f"{rungs[n]} {_cell(table, n, i)}" for n in pairs[k])
-        said.append(f"{one} and {other} cannot both be true")
-    return said
+    worst = excess.argmax(axis=0)
+    said = np.full(len(table), "", dtype=object)
+    for k, pair in enumerate(pairs):
+        at = np.flatnonzero((worst == k) & np.isfinite(excess[k]))
+        one, other = ([f"{rungs[n]} {cell}" for cell in _cells(table, n, at)] for n in pair)
+        said[at] = [f"{a} and {b} cannot both be true" for a, b in zip(one, other, strict=True)]
+    return said.tolist()
 
 
-def _cell(table: pd.DataFrame, name: str, i: int) -> str:
-    value, low, high = (float(table[c].iloc[i]) for c in (name, f"{name}_lower", f"{name}_upper"))
-    return f"{value:+.2g} [{low:+.2g}, {high:+.2g}]"
+def _cells(table: pd.DataFrame, name: str, at: NDArray[np.intp]) -> list[str]:
+    """Estimate and interval of a rung in words, for some rows."""
+    numbers = table[[name, f"{name}_lower", f"{name}_upper"]].to_numpy(dtype=float)[at]
+    return [f"{value:+.2g} [{low:+.2g}, {high:+.2g}]" for value, low, high in numbers]
 
 
 def _extrapolated(table: pd.DataFrame) -> pd.DataFrame:

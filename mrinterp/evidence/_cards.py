@@ -76,28 +76,34 @@ def cards(study: GradedStudy, facts: Facts) -> pd.DataFrame:
 
 def _assumptions(study: GradedStudy, facts: Facts, estimand: NDArray[np.object_]) -> list[str]:
     """Per claim every assumption, the checks that attacked it and what they found; untested ones are named."""
-    found = diagnose(study).findings  # type: ignore[arg-type]
-    bearing = found[found["bears"].astype(bool)]
-    rank = bearing["colour"].map({c: k for k, c in enumerate(("green", "grey", "amber", "red"))})
-    check = bearing["check"].str.split(":").str[0]
-    said = bearing.assign(said=check + " " + bearing["colour"].map(COLOURS), rank=rank)
-    groups = said.drop_duplicates(["feature", "outcome", "assumption", "said"]).groupby(
-        ["feature", "outcome", "assumption"], sort=False
-    )["said"]
-    asked = groups.agg(", ".join).to_dict()
+    table = study.results
+    asked = _asked(diagnose(study).findings, table)  # type: ignore[arg-type]
     leakage = _leakage(study)
+    slope = estimand == "local slope"
     lines = []
-    for k, (feature, outcome) in enumerate(
-        study.results[["feature", "outcome"]].itertuples(index=False, name=None)
-    ):
-        own = _of_knockouts(facts, k, leakage.get(feature, np.nan)) if estimand[k] != "local slope" else []
-        names = ASSUMPTIONS if estimand[k] == "local slope" else ("knockouts",)
-        own += [
-            f"{name}: {ASSUMPTIONS[name]} ({asked.get((feature, outcome, name), 'not tested')})"
-            for name in names
-        ]
+    for k, feature in enumerate(table["feature"].tolist()):
+        own = [] if slope[k] else _of_knockouts(facts, k, leakage.get(feature, np.nan))
+        names = ASSUMPTIONS if slope[k] else ("knockouts",)
+        own += [f"{name}: {ASSUMPTIONS[name]} ({asked[name][k] or 'not tested'})" for name in names]
         lines.append("; ".join(own) + ".")
     return lines
+
+
+def _asked(findings: pd.DataFrame, table: pd.DataFrame) -> dict[str, NDArray[np.object_]]:
+    """By assumption, for every claim the checks that bear on it and what they found; "" where there is none."""
+    asked = {name: np.full(len(table), "", dtype=object) for name in ASSUMPTIONS}
+    keys = ["feature", "outcome"]
+    bearing = findings[findings["bears"].astype(bool)]
+    place = pd.MultiIndex.from_frame(table[keys]).get_indexer(pd.MultiIndex.from_frame(bearing[keys]))
+    check = bearing["check"].str.split(":").str[0]
+    said = check + " " + bearing["colour"].map(COLOURS)
+    for (name, words), rows in (
+        bearing.assign(said=said).groupby(["assumption", "said"], sort=False).indices.items()
+    ):
+        at = np.unique(place[rows])
+        held = asked[name][at]
+        asked[name][at] = np.where(held == "", words, held + ", " + words)
+    return asked
 
 
 def _leakage(study: GradedStudy) -> dict[str, float]:

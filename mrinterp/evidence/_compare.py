@@ -19,6 +19,15 @@ __all__ = ["compare_runs", "survival"]
 ALIKE = 0.9
 """Cosine of write directions from which two features count as the same one."""
 LEVEL = 0.05
+PLACES = (
+    *(f"model.{k}:" for k in ("given", "package", "folder", "hub", "revision")),
+    *(f"inputs.{k}:" for k in ("file", "folder", "array", "index")),
+    "prompts.table:",
+    "prompts.templates:",
+)
+"""Keys of a plan that say where something lies: whether it is another one, its digest says."""
+DRAWN_BY = ("seed", "prompts", "inputs", "splits", "instruments", "model")
+"""Keys of a plan that decide which inputs, families and doses there are."""
 COLUMNS = ("effect", "ci_lower", "ci_upper", "verdict", "grade")
 
 
@@ -161,29 +170,31 @@ def reasons_between(first: Mapping[str, Any], second: Mapping[str, Any]) -> list
     Parameters
     ----------
     first, second : mapping
-        ``study.json`` of each.
+        ``study.json`` of each; *here* is the first, *there* the second.
 
     Returns
     -------
     list of str
-        Empty where nothing that is recorded differs.
+        Empty where nothing that is recorded differs. Where files lie is no difference: what is in them is, by its digest. Other
+        data are named only where neither seed nor plan asks for them.
     """
     a, b = first["provenance"], second["provenance"]
-    keys = differences(first["plan"], second["plan"])
+    keys = differences(second["plan"], first["plan"])
     seeds = [k for k in keys if k.startswith("seed:")]
-    plan = [k for k in keys if k not in seeds and not k.startswith("title:")]
+    plan = [k for k in keys if k not in seeds and not k.startswith(("title:", *PLACES))]
     found = ["model: other weights"] if a["model"] != b["model"] else []
     found += [f"seed: {seeds[0].removeprefix('seed: ')}"] if seeds else []
-    found += (
-        [f"plan: {', '.join(plan[:3])}{f' and {len(plan) - 3} more' if len(plan) > 3 else ''}"]
-        if plan
-        else []
-    )
-    if a["design"] != b["design"] and not seeds and not plan:
+    found += [f"plan: {_some(plan)}"] if plan else []
+    if a["design"] != b["design"] and not any(k.startswith(DRAWN_BY) for k in [*seeds, *plan]):
         found.append("data: other inputs, families or doses under the same plan")
     changed = [
-        f"{k} {v} there, {b['versions'].get(k, 'absent')} here"
-        for k, v in a["versions"].items()
-        if b["versions"].get(k) != v
+        f"{k} {b['versions'].get(k, 'absent')} there, {a['versions'].get(k, 'absent')} here"
+        for k in sorted(set(a["versions"]) | set(b["versions"]))
+        if a["versions"].get(k) != b["versions"].get(k)
     ]
-    return found + ([f"versions: {', '.join(changed[:3])}"] if changed else [])
+    return found + ([f"versions: {_some(changed)}"] if changed else [])
+
+
+def _some(lines: list[str]) -> str:
+    """The first three, and how many more there are."""
+    return ", ".join(lines[:3]) + (f" and {len(lines) - 3} more" if len(lines) > 3 else "")

@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Words = NDArray[np.object_]
 
+_NUMBERS = ("effect", "ci_lower", "ci_upper")
+
 
 def grade(study: GradedStudy, rules: str = DEFAULT) -> Claims:
     """Grade every claim of a finished study: rules applied to what the study has computed.
@@ -93,7 +95,8 @@ def grade(study: GradedStudy, rules: str = DEFAULT) -> Claims:
             **{d.name: points[d.name] for d in table.domains},
         }
     )
-    frame["sentence"] = [_sentence({str(k): v for k, v in row.items()}) for row in frame.to_dict("records")]
+    told = frame[["feature", "outcome", "grade", "points", "size", "exploratory", *_NUMBERS, "verdict"]]
+    frame["sentence"] = [_sentence({str(k): v for k, v in row.items()}) for row in told.to_dict("records")]
     meta = {"rules": table.version, "rules_digest": table.digest, "about": table.about, "tested": len(frame)}
     meta["other_runs"] = len(getattr(study, "other_runs", {}))
     return Claims(claims=frame, domains=domains, cards=cards(study, facts), meta=meta)
@@ -215,12 +218,10 @@ def _sizes(facts: Facts) -> Words:
 def _contradictions(domains: pd.DataFrame, results: pd.DataFrame) -> list[str]:
     """Reasons of domains that speak against a claim; also that other families call causal what it does not."""
     against = domains[domains["points"] < 0]
-    said = (
-        (against["title"] + ": " + against["reason"])
-        .groupby([against["feature"], against["outcome"]], sort=False)
-        .agg("; ".join)
-        .to_dict()
-    )
+    reasons = (against["title"] + ": " + against["reason"]).tolist()
+    said: dict[tuple[str, str], str] = {}
+    for pair, words in zip(zip(against["feature"], against["outcome"], strict=True), reasons, strict=True):
+        said[pair] = f"{said[pair]}; {words}" if pair in said else words
     columns = ["feature", "outcome", "verdict", "knockout_verdict"]
     found = []
     for feature, outcome, verdict, judged in results[columns].itertuples(index=False, name=None):

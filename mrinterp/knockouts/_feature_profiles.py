@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ TOKENS = 8
 """Tokens told of every feature."""
 
 
-def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> FeatureProfiles:
+def feature_profiles(
+    bench: Bench, tokenizer: Any = None, most: int = 8, columns: Mapping[int, str] | None = None
+) -> FeatureProfiles:
     """The inputs that move every feature most, and the tokens and token classes that it responds to.
 
     Parameters
@@ -39,6 +41,8 @@ def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> Feat
         Writes tokens as text; without one they are their numbers, or places where inputs are no tokens.
     most : int
         Inputs told at each end, one a family.
+    columns : mapping of int to str, optional
+        Of rows of a table: names of columns by their place; others are called by it.
 
     Returns
     -------
@@ -70,7 +74,7 @@ def feature_profiles(bench: Bench, tokenizer: Any = None, most: int = 8) -> Feat
     """
     most = checked_count(most, "most")
     values = clean_token_values(bench, np.arange(bench.features))
-    words, shown = _words(bench, tokenizer, values.shape[2])
+    words, shown = _words(bench, tokenizer, values.shape[2], columns)
     told = _Told(bench, values, words, shown)
     F = bench.features
     flat = values.reshape(F, -1)
@@ -191,12 +195,14 @@ class _Told:
         )
 
 
-def _words(bench: Bench, tokenizer: Any, T: int) -> tuple[NDArray[Any], Any]:
+def _words(
+    bench: Bench, tokenizer: Any, T: int, columns: Mapping[int, str] | None
+) -> tuple[NDArray[Any], Any]:
     """Words (P, T) for tokens, and what writes an input with one token marked."""
     ids = bench.inputs.tensors.get("input_ids")
     if ids is None or ids.ndim != 2 or ids.shape[1] != T:
         places = np.tile(np.arange(T).astype(str), (bench.prompts, 1)).astype(object)
-        row = shown_row(bench.inputs) if T == 1 else None
+        row = shown_row(bench.inputs, columns) if T == 1 else None
         if row is not None:
             return places, lambda p, t: f"input {p}: {row(p)}"
         return places, lambda p, t: f"input {p}, place {t}" if T > 1 else f"input {p}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mrinterp.adapters._model_inputs import ModelInputs
+from mrinterp.core.design import Design
 
-__all__ = ["pictures_of", "shown_row"]
+__all__ = ["column_names", "pictures_of", "shown_row"]
 
 SIDE = 48
 """Pixels of a picture's longer side at most; larger images are thinned."""
@@ -59,8 +60,19 @@ def _png(pixels: NDArray[np.uint8]) -> str:
     return f"data:image/png;base64,{base64.b64encode(SIGNATURE + parts).decode('ascii')}"
 
 
-def shown_row(inputs: ModelInputs) -> Callable[[int], str] | None:
+def column_names(design: Design) -> dict[int, str]:
+    """Names of a table's columns that noise moves, by their place; empty for inputs that are no table."""
+    table = design.instruments
+    moved = table[(table["kind"] == "noise") & (table["allele"] == "column")]
+    if not len(moved):
+        return {}
+    places = np.abs(design.noise_directions[0]).argmax(axis=1).tolist()
+    return dict(zip(places, moved["locus"].astype(str), strict=True))
+
+
+def shown_row(inputs: ModelInputs, columns: Mapping[int, str] | None = None) -> Callable[[int], str] | None:
     """What writes a row of a table by its telling values; None where inputs are no rows of numbers."""
+    names = columns or {}
     rows = [t for t in inputs.tensors.values() if t.ndim == 2 and t.is_floating_point()]
     if not rows:
         return None
@@ -71,7 +83,7 @@ def shown_row(inputs: ModelInputs) -> Callable[[int], str] | None:
     def words(p: int) -> str:
         told = np.sort(np.argsort(-far[p], kind="stable")[:COLUMNS])
         more = values.shape[1] - len(told)
-        text = ", ".join(f"column {c} = {values[p, c]:.3g}" for c in told)
+        text = ", ".join(f"{names.get(int(c), f'column {c}')} = {values[p, c]:.3g}" for c in told)
         return text + (f" and {more} nearer the mean" if more else "")
 
     return words

@@ -13,13 +13,23 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.printable import printable
 from mrinterp.core.storage import whole_file
 
-__all__ = ["LINE_COLORS", "METHOD_COLORS", "VERDICT_COLORS", "axes", "refuse_foreign", "save", "spare"]
+__all__ = [
+    "LINE_COLORS",
+    "METHOD_COLORS",
+    "VERDICT_COLORS",
+    "axes",
+    "legend_below",
+    "refuse_foreign",
+    "save",
+    "spare",
+]
 
 # Okabe & Ito's palette: told apart by color-blind readers.
 METHOD_COLORS = {
@@ -74,6 +84,33 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
 def spare(ax: Axes) -> None:
     """Take the upper and right frame away."""
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def legend_below(ax: Axes, columns: int | None = None, **options: Any) -> None:
+    """Names of what is drawn under the axis and its label, where there are any; the same distance in axes of all heights.
+
+    Parameters
+    ----------
+    ax : Axes
+        Its label across is set already.
+    columns : int, optional
+        Default three, in a narrow figure one.
+    **options
+        Of `Axes.legend`.
+    """
+    if not ax.get_legend_handles_labels()[0] and "handles" not in options:
+        return
+    wide = ax.figure.get_size_inches()[0] > 5  # type: ignore[union-attr]
+    lines = 1 + ax.get_xlabel().count("\n")
+    down = ScaledTranslation(0, -(18 + 12 * lines) / 72, ax.figure.dpi_scale_trans)
+    ax.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=ax.transAxes + down,
+        ncols=columns or (3 if wide else 1),
+        frameon=False,
+        **options,
+    )
 
 
 def _show_controls(figure: Any) -> None:

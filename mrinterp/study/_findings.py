@@ -87,13 +87,14 @@ class Findings(Steps):
     def _look_at_features(self) -> FeatureProfiles:
         """What the features are: one pass over discovery prompts."""
         from mrinterp.knockouts._feature_profiles import feature_profiles
+        from mrinterp.knockouts._shown_inputs import column_names
         from mrinterp.knockouts._study_bench import clean_runs, study_bench
 
         design, dictionary = self._make_design(), self._learn_basis().dictionary
         prompts = len(clean_runs(design, "discovery"))
         rows = np.unique(np.linspace(0, prompts - 1, min(prompts, PROFILED)).astype(int))
         bench = study_bench(self._network, design, dictionary, split="discovery", rows=rows)
-        return feature_profiles(bench, self._opened.tokenizer)
+        return feature_profiles(bench, self._opened.tokenizer, columns=column_names(design))
 
     def _profile(self) -> FeatureProfiles | None:
         """The same as the run keeps it; None for so many features that it keeps none."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,9 @@ class Run:
     claims: Claims
 
 
-def run(**changes: Any) -> Run:
-    made = study(**changes)
+@cache
+def run() -> Run:
+    made = study()
     return Run(made.header, made.basis, made.claims)
 
 
@@ -91,18 +94,67 @@ def test_features_that_point_elsewhere_are_not_compared() -> None:
     assert found["reason"].str.contains("points the same way").all()
 
 
-def test_the_reason_is_what_differs_between_the_runs() -> None:
+def differing(**changes: Any) -> dict[str, Any]:
+    """A header that differs from that of `run` in some keys: of its plan (``a__b`` for ``[a] b``), or of its provenance."""
+    header = run().header
+    plan, origin = copy.deepcopy(header["plan"]), copy.deepcopy(header["provenance"])
+    for key, value in changes.items():
+        *path, last = key.split("__")
+        at = origin if path and path[0] == "origin" else plan
+        for part in [p for p in path if p != "origin"]:
+            at = at[part]
+        at[last] = value
+    return {**header, "plan": plan, "provenance": origin}
+
+
+def test_nothing_differs_between_a_run_and_itself_or_its_copy_elsewhere() -> None:
     header = run().header
     assert reasons_between(header, header) == []
-    origin, plan = header["provenance"], header["plan"]
-    other = {**header, "provenance": {**origin, "model": "another"}, "plan": {**plan, "seed": 7}}
-    found = reasons_between(header, other)
-    assert found[0] == "model: other weights"
-    assert found[1].startswith("seed: ")
-    data = {**header, "provenance": {**origin, "design": "another"}}
-    assert reasons_between(header, data) == ["data: other inputs, families or doses under the same plan"]
-    changed = compare_runs(run(), replace(moved(run(), 9.0), header=other))
-    assert "model: other weights; seed" in changed["reason"][0]
+    moved = differing(title="other words", model__folder="/elsewhere", prompts__templates="/elsewhere/t.txt")
+    assert reasons_between(header, moved) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        ({"origin__model": "another"}, ["model: other weights"]),
+        ({"seed": 7, "origin__design": "another"}, ["seed: 7 there, 0 here"]),
+        ({"estimation__rope": 0.05}, ["plan: estimation.rope: 0.05 there, 0.02 here"]),
+        (
+            {"prompts__per_family": 6, "origin__design": "another"},
+            ["plan: prompts.per_family: 6 there, 12 here"],
+        ),
+        ({"origin__design": "another"}, ["data: other inputs, families or doses under the same plan"]),
+        (
+            {"prompts__templates": "other.txt", "origin__design": "another"},
+            ["data: other inputs, families or doses under the same plan"],
+        ),
+        (
+            {"estimation__rope": 0.05, "origin__design": "another"},
+            [
+                "plan: estimation.rope: 0.05 there, 0.02 here",
+                "data: other inputs, families or doses under the same plan",
+            ],
+        ),
+        ({"origin__versions__python": "3.12"}, ["versions: python 3.12 there, 3.11 here"]),
+        ({"origin__versions__torch": "2.9"}, ["versions: torch 2.9 there, absent here"]),
+    ],
+    ids=["model", "seed", "plan", "plan of the data", "data", "file", "plan and data", "version", "absent"],
+)
+def test_the_reason_is_what_differs_between_the_runs(changes: dict[str, Any], reasons: list[str]) -> None:
+    one = run()
+    other = differing(**changes)
+    assert reasons_between(one.header, other) == reasons
+    compared = compare_runs(one, replace(moved(one, 9.0), header=other))
+    assert compared["reason"][0] == "; ".join(reasons), "beside the claim that is different"
+    assert set(compared["reason"][1:]) == {""}, "and beside no other"
+
+
+def test_of_many_reasons_three_are_named_and_the_others_counted() -> None:
+    changes = {f"estimation__{k}": 77 for k in ("rope", "max_rank", "runs_per_column", "bootstrap_draws")}
+    (said,) = reasons_between(run().header, differing(**changes))
+    assert said.endswith("and 1 more")
+    assert said.count("77 there") == 3
 
 
 def test_a_repetition_of_the_same_is_not_printed_as_reassurance() -> None:

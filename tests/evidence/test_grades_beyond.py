@@ -282,6 +282,8 @@ def test_a_different_repetition_says_what_survived_and_the_grades_read_it(repeat
     assert len(frame) == len(study.results)
     assert study.header["history"][-1]["step"] == "rerun differently"
     assert done.returncode == int((frame["survived"] == "does not survive").any())
+    different = set(frame.loc[frame["same"] == "different beyond error", "reason"])
+    assert different <= {"seed: 1 there, 0 here; plan: instruments.noise.scale: 0.05 there, 0.1 here"}
     before = sorted(p.name for p in (out / "grades").iterdir())
     assert study.grade().meta["other_runs"] == 1
     assert len(sorted((out / "grades").iterdir())) == len(before) + 1, "the grades without it stay"

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from mrinterp.report.twin.document import ReportDocument, document
-from mrinterp.report.twin.files import claims_table, write_twin
+from mrinterp.report.twin.files import SHOWN, claims_table, write_twin
 from mrinterp.report.twin.methods_text import bibtex, references
 from mrinterp.report.twin.strobe import BLANK, strobe
 from tests.house.test_readme import ROOT
-from tests.study.finished_study import HOSTILE, Finished, study
+from tests.study.finished_study import HOSTILE, Finished, study, tall
 
 FORMULA = '=HYPERLINK("http://x.test","+1")'
 
@@ -131,6 +131,28 @@ def test_the_same_study_gives_the_same_bytes(plain: Finished, tmp_path: Path) ->
     } <= set(files)
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_thousands_of_claims_all_stand_in_the_document_and_the_table(tmp_path: Path) -> None:
+    finished = tall(2_100)
+    write_twin(finished, tmp_path / "report")
+    made = ReportDocument.model_validate_json(
+        (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
+    )
+    assert made.tested == len(made.claims) == 2_100
+    assert sum(made.grades.values()) == 2_100
+    assert [c.feature for c in made.claims] == finished.results["feature"].tolist()
+    table = pd.read_csv(tmp_path / "report" / "claims.csv")
+    assert table["feature"].tolist() == finished.results["feature"].tolist()
+    assert table["grade"].tolist() == [c.grade for c in made.claims]
+    alike = {(c.grade, c.points) for c in made.claims[::5]}
+    assert len(alike) == 1, "claims of equal evidence have equal grades, whatever their place"
+    rows = [
+        r
+        for r in (tmp_path / "report" / "summary.md").read_text(encoding="utf-8").splitlines()
+        if r.startswith("|")
+    ]
+    assert len(rows) == 2 + SHOWN, "the summary shows the first ones"
 
 
 def test_a_run_writes_it_beside_its_page(finished_run: Path) -> None:

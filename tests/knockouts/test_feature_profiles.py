@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -16,6 +18,7 @@ from mrinterp.knockouts import Bench, feature_profiles
 from mrinterp.outcomes import CallableOutcome
 from mrinterp.positions import MeanOfTokens
 from mrinterp.results import FeatureProfiles
+from tests.study.finished_study import _design
 from tests.study.study_kinds import DECODER, LOGITS, prompt_table, save_tiny_decoder, write_study
 
 WORDS = ["pad", "the", "cat", "dog", "sat", "ran"]
@@ -186,4 +189,23 @@ def test_images_have_pictures_and_rows_their_telling_values() -> None:
     assert row is not None
     assert "column 7 = 3.5" in row(2)
     assert row(2).endswith("and 4 nearer the mean")
+    named = shown_row(ModelInputs({"x": table}), {7: "malic acid"})
+    assert named is not None
+    assert "malic acid = 3.5" in named(2)
     assert shown_row(ModelInputs({"input_ids": torch.ones(2, 3, dtype=torch.long)})) is None
+
+
+def test_columns_of_a_table_are_called_by_their_names() -> None:
+    """Columns 1 and 3 are moved by noise; a design of words has none."""
+    from mrinterp.knockouts._shown_inputs import column_names
+
+    directions = np.zeros((1, 2, 4), dtype=np.float32)
+    directions[0, 0, 1], directions[0, 1, 3] = 0.5, -2.0
+    rows = [(f"noise:{n}", "noise", n, "column", "sd of the column", False) for n in ("ash", "hue")]
+    words = _design("")
+    columns = list(words.instruments.columns)
+    table = pd.DataFrame([*rows, ("p0", "placebo", "none", "", "", True)], columns=columns)
+    doses = np.zeros((len(words.runs), 3), np.float32)
+    design = replace(words, instruments=table, noise_directions=directions, doses=doses)
+    assert column_names(design) == {1: "ash", 3: "hue"}
+    assert column_names(words) == {}

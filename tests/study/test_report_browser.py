@@ -339,6 +339,109 @@ def test_of_many_features_numbers_are_of_16_bits_and_a_layer_is_drawn(browser: A
     _quiet(browser)
 
 
+def _focused(driver: Any) -> str:
+    """Which element has the focus, and whether that can be seen: an outline of some width around it."""
+    words = (
+        "const a = document.activeElement, s = getComputedStyle(a), inside = a.getBoundingClientRect();"
+        " const seen = s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 1 && inside.bottom > 0 && inside.top < innerHeight;"
+        " return [a.id || a.textContent.trim() || a.tagName, seen]"
+    )
+    name, seen = driver.execute_script(words)
+    assert seen, f"the focus on {name!r} cannot be seen"
+    return str(name)
+
+
+def _tab_to(driver: Any, name: str) -> None:
+    """Press the tabulator until the element of that id, or of these words, has the focus; all on the way are seen."""
+    for _ in range(60):
+        _key(driver, "\ue004")
+        if _focused(driver) == name:
+            return
+    raise AssertionError(f"{name!r} is not reached by the keyboard")
+
+
+def test_everything_is_reached_and_done_by_the_keyboard_alone(browser: Any, small: Path) -> None:
+    enter, escape, space, down = "\ue007", "\ue00c", " ", "\ue015"
+    _open(browser, small)
+    _key(browser, "\ue004")
+    assert _focused(browser) == "To all tested features"
+    _key(browser, enter)
+    _tab_to(browser, "search")
+    _key(browser, *"word=2")
+    time.sleep(0.4)
+    assert _names(browser) == ["c2"]
+    _tab_to(browser, "clear")
+    _key(browser, space)
+    assert len(_names(browser)) == 5
+    for _ in range(4):  # back to the choice of verdicts
+        browser.switch_to.active_element.send_keys("\ue008\ue004")
+    assert _focused(browser) == "only-verdict"
+    _key(browser, down)
+    assert _names(browser) == ["c0", "c1", "c2"]
+    _tab_to(browser, "all-features")
+    _tab_to(browser, "Effect")
+    _key(browser, enter, enter)
+    assert _names(browser) == ["c1", "c2", "c0"]
+    assert _focused(browser) == "Effect"
+    _tab_to(browser, "c2")
+    _key(browser, enter)
+    assert browser.find_element("id", "card").is_displayed()
+    assert _focused(browser) == "card-title"
+    _tab_to(browser, "close-card")
+    _key(browser, escape)
+    assert not browser.find_element("id", "card").is_displayed()
+    assert _focused(browser) == "c2", "back to where the card was opened, though its row was drawn anew"
+    assert browser.execute_script("return location.hash") == ""
+    _quiet(browser)
+
+
+_ON_PAPER = """
+const cut = [], visible = (e) => e.getClientRects().length;
+for (const e of document.querySelectorAll(arguments[0])) {
+  if (!visible(e)) continue;
+  const name = e.tagName + " " + (e.getAttribute("aria-label") || e.textContent.trim().slice(0, 40));
+  if (e.getBoundingClientRect().right > innerWidth + 1) cut.push("beyond the page: " + name);
+  for (let b = e.parentElement; b; b = b.parentElement) {
+    if (getComputedStyle(b).overflowX !== "visible" && b.scrollWidth > b.clientWidth + 1) cut.push("clipped: " + name);
+  }
+}
+return cut"""
+
+
+def test_on_paper_it_is_whole_and_light(browser: Any, small: Path) -> None:
+    """In dark mode with a card open: at the width of A4 nothing is cut, what is folded is open, and colors are those of paper."""
+    _open(browser, small, fragment="#claim-c0", dark=True)
+    folded = browser.execute_script("return document.querySelectorAll('details:not([open])').length")
+    assert folded > 5
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    dark = {"name": "prefers-color-scheme", "value": "dark"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [dark]})
+    wide = ":is(#features, #kinds)"
+    for width, which in (
+        (688, f":is(table, svg, td, th):not({wide} *)"),
+        (1017, f"{wide} :is(table, svg, td, th)"),
+    ):
+        size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        assert browser.execute_script(_ON_PAPER, which) == [], width
+    assert browser.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+    card = browser.find_element("id", "card").text
+    for part in ("The numbers", "given by the network", "Identification card", "All checks"):
+        assert part in card, part
+    colors = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+    assert browser.execute_script(colors) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
+    band = "const c = document.querySelector('#volcano canvas'); return [...c.getContext('2d').getImageData(c.width / 2 + 20, 40, 1, 1).data]"
+    assert min(browser.execute_script(band)[:3]) > 200, "the region of practical equivalence, in the light"
+    shown = (
+        "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length).length"
+    )
+    assert browser.execute_script(shown, "nav, .controls, .downloads, .pager, .card-buttons") == 0
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [dark]})
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script("return document.querySelectorAll('details:not([open])').length") == folded
+    assert browser.execute_script(colors)[0] != "rgb(255, 255, 255)"
+
+
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of twelve exposures on two outcomes, with hostile names and without its drawn figures."""

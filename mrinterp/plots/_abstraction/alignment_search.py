@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._abstraction.alignment_search import AlignmentSearch
 
 __all__ = ["alignment_search"]
@@ -34,7 +34,7 @@ def alignment_search(search: AlignmentSearch, ax: Axes | None = None) -> Axes:
     >>> alignment_search(example("AlignmentSearch")).get_title(loc="left")
     'Search at site site'
     """
-    ax = axes(ax, 4.8, 3.0)
+    ax = axes(ax, 4.8, 2.8 + 0.09 * len(search.rotation))
     steps = len(search.losses)
     window = max(steps // 20, 1)
     for v, variable in enumerate(search.rotation):
@@ -47,6 +47,6 @@ def alignment_search(search: AlignmentSearch, ax: Axes | None = None) -> Axes:
     ax.set_xlabel("step")
     ax.set_ylabel("cross-entropy")
     ax.set_title(f"Search at site {search.site}", loc="left")
-    ax.legend(frameon=False)
+    legend_below(ax, columns=2, fontsize=7)
     spare(ax)
     return ax

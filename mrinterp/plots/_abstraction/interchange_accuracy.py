@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._abstraction.interchange_accuracy import ALIGNED, InterchangeAccuracy
 
 __all__ = ["interchange_accuracy"]
@@ -63,9 +63,7 @@ def interchange_accuracy(accuracy: InterchangeAccuracy, ax: Axes | None = None) 
     ax.set_xlim(-0.02, 1.02)
     ax.set_xlabel(f"share of pairs with the counterfactual label, {accuracy.level:.0%} interval")
     ax.set_title(f"Interchanging {accuracy.variable}: {accuracy.place}", loc="left")
-    ax.legend(
-        frameon=False, loc="upper center", bbox_to_anchor=(0.4, -0.6 / (0.42 * len(kinds) + 0.5)), ncols=3
-    )
+    legend_below(ax)
     spare(ax)
     return ax
 

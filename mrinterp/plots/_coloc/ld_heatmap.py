@@ -13,7 +13,7 @@ from mrinterp.plots._style import axes
 __all__ = ["ld_heatmap"]
 
 MOST = 400
-NAMED = 30
+NAMED, ROOM = 30, 16
 
 
 def ld_heatmap(data: SumStats | MRData, ax: Axes | None = None) -> Axes:
@@ -66,8 +66,10 @@ def ld_heatmap(data: SumStats | MRData, ax: Axes | None = None) -> Axes:
     if ax.figure is not None:
         ax.figure.colorbar(image, ax=ax, shrink=0.8, label="correlation of doses")
     if n <= NAMED:
-        ax.set_xticks(range(n), [m[:14] for m in names], rotation=90, fontsize=6)
-        ax.set_yticks(range(n), [m[:14] for m in names], fontsize=6)
+        each = -(-n // ROOM)  # names of 6 points need their room
+        shown_names = [m[:14] for m in names[::each]]
+        ax.set_xticks(range(0, n, each), shown_names, rotation=90, fontsize=6)
+        ax.set_yticks(range(0, n, each), shown_names, fontsize=6)
     ax.set_title(f"{n} instruments, largest |r| {off.max(initial=0.0):.2f}", loc="left", fontsize=9)
     return ax
 

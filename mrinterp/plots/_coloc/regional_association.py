@@ -71,7 +71,7 @@ def regional_association(
     ax.set_ylim(-0.5 * high, room * high)
     ax.set_yticks([v for v in ax.get_yticks() if 0 <= v <= 1.05 * high])
     ax.set_xticks([])
-    ax.set_ylabel("-log10 p", y=0.66)
+    ax.set_ylabel("evidence, \u2212log\u2081\u2080 p", y=0.66)
     strip.set_xlim(ax.get_xlim())
     strip.set_ylim(0, 1.05)
     strip.set_yticks([0, 1])

@@ -60,9 +60,10 @@ def dose_response_curve(
     inside = curve.outside == 0
     ax.plot(curve.dose[inside], curve.effect[inside], "o", ms=4, color=color, zorder=4)
     ax.plot(curve.dose[~inside], curve.effect[~inside], "o", ms=4, mfc="white", color=color, zorder=4)
-    for name, (at, low, high), side in (
-        ("threshold", curve.threshold, "right"),
-        ("plateau", curve.plateau, "left"),
+    near = abs(curve.threshold[0] - curve.plateau[0]) < 0.3 * np.ptp(curve.dose)
+    for name, (at, low, high), side, height in (
+        ("threshold", curve.threshold, "right", 1.0),
+        ("plateau", curve.plateau, "left", 0.93 if near else 1.0),
     ):
         if np.isnan(at):
             continue
@@ -70,7 +71,7 @@ def dose_response_curve(
         ax.axvline(at, color=knot_color, lw=1, ls=(0, (4, 2)), zorder=2)
         ax.annotate(
             f" {name} ",
-            (at, 1.0),
+            (at, height),
             xycoords=("data", "axes fraction"),
             ha=side,
             va="top",

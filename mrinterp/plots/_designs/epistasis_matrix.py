@@ -46,7 +46,7 @@ def epistasis_matrix(result: Epistasis, outcome: str | None = None, ax: Axes | N
     for m, (i, j) in enumerate(np.sort(result.pairs, axis=1).tolist()):
         ink = "white" if abs(result.interaction[m, o]) > 0.6 * most else "#222222"
         ax.text(i, j - 1, MARKS[str(result.call[m, o])], ha="center", va="center", fontsize=8, color=ink)
-    ax.set_xticks(range(K - 1), result.features[:-1], rotation=90 if K > 6 else 0, fontsize=8)
+    ax.set_xticks(range(K - 1), result.features[:-1], rotation=90 if K > 3 else 0, fontsize=8)
     ax.set_yticks(range(K - 1), result.features[1:], fontsize=8)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

@@ -33,7 +33,7 @@ def minimal_set_path(result: MinimalSet, ax: Axes | None = None) -> Axes:
     'sufficiency: 3 of 10 features'
     """
     path = result.path
-    ax = axes(ax, 0.28 * len(path) + 3.0, 3.2)
+    ax = axes(ax, 0.28 * len(path) + 3.0, 3.6)
     ax.axhline(result.wanted, color="#bbbbbb", lw=0.8, ls=(0, (4, 2)), zorder=0)
     ax.axhline(0, color="#bbbbbb", lw=0.8, zorder=0)
     steps = path["step"].to_numpy()
@@ -63,7 +63,7 @@ def minimal_set_path(result: MinimalSet, ax: Axes | None = None) -> Axes:
     ax.set_xticks(ticks, names, rotation=90, fontsize=8)
     ax.set_ylabel(f"share of {result.outcome} carried")
     found = f"{len(result.chosen)} of {result.candidates} features" if result.chosen else "no set found"
-    ax.set_title(f"{result.mode}: {found}", loc="left")
-    ax.legend(frameon=False, fontsize=7)
+    ax.set_title(f"{result.mode}: {found}", loc="left", pad=42 if result.status == "ok" else 18)
+    ax.legend(frameon=False, fontsize=7, loc="lower left", bbox_to_anchor=(0.0, 1.0))
     spare(ax)
     return ax

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 from scipy import stats
 
 from mrinterp.plots._style import LINE_COLORS, axes, spare
@@ -44,21 +45,31 @@ def control_quantiles(result: NegativeControls, ax: Axes | None = None) -> Axes:
     fitted = f"fitted: mean {result.mean:.2f}, sd {result.sd:.2f}"
     ax.plot(ends, result.mean + result.sd * ends, color=LINE_COLORS[1], lw=1.1, label=fitted)
     ax.plot(expected, z, "o", ms=3, color=LINE_COLORS[0], label="controls")
+    least, most = _frame(np.concatenate([z, low, high]))
     if result.beta.size:
         claims = (result.beta / np.where(result.se > 0, result.se, np.nan)).ravel()
         claims = claims[np.isfinite(claims)]
+        beyond = int(((claims < least) | (claims > most)).sum())
         ax.plot(
             np.full(len(claims), 1.0),
-            claims,
+            np.clip(claims, least, most),
             "_",
             ms=10,
             color="black",
             transform=ax.get_yaxis_transform(),
-            label="claims",
+            label="claims" + (f" ({beyond} beyond the frame)" if beyond else ""),
         )
+    ax.set_ylim(least, most)
     ax.set_xlabel("quantile of a standard normal")
     ax.set_ylabel("z-score")
     ax.set_title(f"Negative controls: {n} that cannot act", loc="left")
     ax.legend(frameon=False, loc="upper left")
     spare(ax)
     return ax
+
+
+def _frame(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of an axis that shows all controls and their band; claims, which may lie far away, do not stretch it."""
+    known = values[np.isfinite(values)]
+    room = 0.15 * max(float(np.ptp(known)), 1.0)
+    return float(known.min()) - room, float(known.max()) + 2 * room

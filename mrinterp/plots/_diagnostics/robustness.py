@@ -46,7 +46,7 @@ def robustness_values(
     ax.set_yticks(np.arange(len(shown)), [result.exposures[f] for f in shown], fontsize=8)
     ax.set_ylim(len(shown) - 0.4, -0.6)
     ax.set_xlabel(
-        "partial R^2, with feature and outcome, of an unmeasured feature\nthat brings the interval to the region"
+        "partial R\u00b2, with feature and outcome, of an unmeasured feature\nthat brings the interval to the region"
     )
     hidden = f" ({len(shown)} of {len(value)})" if len(shown) < len(value) else ""
     ax.set_title(f"What claims on {outcome} withstand{hidden}", loc="left")

@@ -56,7 +56,8 @@ def confounder_removal(result: ConfounderRemoval, outcome: str | None = None, ax
     ax.set_yticks(range(len(rows)), [f"{_WORDS[r['group']]} ({r['inputs']})" for r in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel(f"{outcome} before (open) and after (filled)")
-    words = f"{', '.join(result.features)} edited out ({result.how})"
+    several = f"{result.features[0]} and {len(result.features) - 1} more features"
+    words = f"{result.features[0] if len(result.features) == 1 else several} edited out ({result.how})"
     ax.set_title(f"{words}\nbars: {result.level:.0%} interval of the change", loc="left", fontsize=9)
     spare(ax)
     return ax

@@ -75,7 +75,7 @@ def instrument_strengths(stats: SumStats, trait: str | None = None, ax: Axes | N
     ax.axhline(-np.log10(0.05 / count), color="#999999", lw=0.8, ls=":", zorder=0)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("instrument, in the order of the table; dotted: 0.05 over their number")
-    ax.set_ylabel("-log10 p")
+    ax.set_ylabel("evidence, \u2212log\u2081\u2080 p")
     ax.set_title(f"Strength of {len(strength)} instruments on {trait}", loc="left")
     if any(kinds != ""):
         ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from scipy.stats import chi2
 
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots._mr.scatter import drawn_estimates, legend_below, oriented, pair_of, short_label
-from mrinterp.plots._style import axes, spare
+from mrinterp.plots._mr.scatter import drawn_estimates, oriented, pair_of, short_label
+from mrinterp.plots._style import axes, legend_below, spare
 from mrinterp.results._estimates import Estimates
 
 __all__ = ["mr_radial"]

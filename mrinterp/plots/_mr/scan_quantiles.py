@@ -41,8 +41,8 @@ def scan_quantiles(result: FeatureScan, ax: Axes | None = None) -> Axes:
     ax.plot(ends, ends, color="#777777", lw=0.9, label="theory, where nothing acts")
     words = f"observed: inflation {np.nanmedian(result.inflation):.2f}"
     ax.plot(x, result.observed, "o", ms=2.5, color=LINE_COLORS[0], label=words)
-    ax.set_xlabel("expected $-\\log_{10} p$")
-    ax.set_ylabel("$-\\log_{10} p$")
+    ax.set_xlabel("expected, \u2212log\u2081\u2080 p")
+    ax.set_ylabel("evidence, \u2212log\u2081\u2080 p")
     ax.set_title(
         f"Scan of {result.features:,} features by {len(result.instruments):,} instruments", loc="left"
     )

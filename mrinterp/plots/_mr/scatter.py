@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._estimates import Estimates
 
-__all__ = ["drawn_estimates", "legend_below", "mr_scatter", "oriented", "pair_of", "short_label"]
+__all__ = ["drawn_estimates", "mr_scatter", "oriented", "pair_of", "short_label"]
 
 Array = NDArray[np.float64]
 
@@ -62,18 +62,6 @@ def drawn_estimates(
         f, o = result.exposures.index(exposure), result.outcomes.index(outcome)
         if np.isfinite(result.beta[f, o]):
             yield result, f, o, LINE_COLORS[k % len(LINE_COLORS)]
-
-
-def legend_below(ax: Axes) -> None:
-    """Names of the estimates under the axes, where there are any."""
-    if ax.get_legend_handles_labels()[0]:
-        columns = 3 if ax.figure.get_size_inches()[0] > 5 else 1  # type: ignore[union-attr]
-        ax.legend(
-            frameon=False,
-            loc="upper center",
-            bbox_to_anchor=(0.45, -0.13 if columns == 3 else -0.2),
-            ncols=columns,
-        )
 
 
 def mr_scatter(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mrinterp.core.errors import InputError
 from mrinterp.plots._chosen_outcome import chosen_outcome
@@ -57,11 +58,12 @@ def agreement_scores(agreement: Agreement, outcome: str | None = None, ax: Axes 
     if not shown:
         reason = "; ".join(dict.fromkeys(table["reason"]))
         raise InputError("agreement_scores", reason or "no score is defined", "Compare more features")
-    whole = axes(ax, 1.5 * len(shown) + 1.6, 0.24 * len(table) + 1.1)
+    whole = axes(ax, 7.2, 0.24 * len(table) + 1.1)
     whole.axis("off")
     rows = np.arange(len(table))
     colors = [METHOD_COLORS.get(m, "#555555") for m in table["method"]]
     width = 1 / len(shown)
+    letters = 7.5 if len(shown) > 4 else 9
     for k, name in enumerate(shown):
         panel = whole.inset_axes((k * width, 0.0, 0.86 * width, 1.0))
         words, best = SHOWN[name]
@@ -80,8 +82,9 @@ def agreement_scores(agreement: Agreement, outcome: str | None = None, ax: Axes 
             panel.plot(x, row, "o", ms=4, color=color)
         panel.set_ylim(len(table) - 0.4, -0.6)
         panel.set_yticks(rows, table["method"] if k == 0 else [""] * len(table), fontsize=8)
-        panel.tick_params(labelsize=8)
-        panel.set_title(words, fontsize=9, loc="left")
+        panel.tick_params(labelsize=7)
+        panel.xaxis.set_major_locator(MaxNLocator(3))
+        panel.set_title(words, fontsize=letters, loc="left")
         spare(panel)
     assert isinstance(whole.figure, Figure)
     whole.set_title(f"Agreement with the knockouts, {outcome}", loc="left", pad=18)

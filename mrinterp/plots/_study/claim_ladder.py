@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mrinterp.core.plan_inputs import PERTURBATIONS
-from mrinterp.plots._style import METHOD_COLORS, axes, spare
+from mrinterp.plots._style import METHOD_COLORS, axes, legend_below, spare
 
 __all__ = ["claim_ladder"]
 
@@ -104,8 +104,6 @@ def claim_ladder(
     ax.set_xlim(-reach, reach)
     ax.set_xlabel(f"effect on {name}\noutcome units per natural sd (contrast / 2.563), 95% interval")
     ax.set_title("From correlation to cause, on one scale", loc="left")
-    ax.legend(
-        frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.8 / (tall + 0.6)), ncols=3, fontsize=7
-    )
+    legend_below(ax, fontsize=7)
     spare(ax)
     return ax

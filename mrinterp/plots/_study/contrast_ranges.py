@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._contrast_levels import ContrastLevels
 
 __all__ = ["contrast_ranges"]
@@ -66,6 +66,6 @@ def contrast_ranges(levels: ContrastLevels, most: int = 12, ax: Axes | None = No
     ax.set_xlabel(f"value of the feature, quantile {low:g} to {high:g}")
     ax.set_title("Low and high natural values", loc="left")
     left_out = len(levels.groups) - 1 - GROUPS
-    ax.legend(frameon=False, fontsize=7, title=f"{left_out} more groups" if left_out > 0 else None)
+    legend_below(ax, columns=4, fontsize=7, title=f"{left_out} more groups" if left_out > 0 else None)
     spare(ax)
     return ax

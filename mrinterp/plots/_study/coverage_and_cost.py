@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 
 __all__ = ["coverage_and_cost"]
 
@@ -76,12 +76,7 @@ def coverage_and_cost(rungs: pd.DataFrame, outcome: str | None = None, ax: Axes 
     right.tick_params(length=0)
     ax.set_title("Coverage of knockouts, and what it cost", loc="left")
     right.set_ylabel("passes of the network")
-    ax.legend(
-        frameon=False,
-        loc="upper center",
-        bbox_to_anchor=(0.5, -1.0 / (0.4 * max(len(table), 3) + 0.6)),
-        ncols=2,
-    )
+    legend_below(ax, columns=2)
     spare(ax)
     spare(right)
     return ax

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.plan_inputs import PERTURBATIONS
-from mrinterp.plots._style import METHOD_COLORS, axes, spare
+from mrinterp.plots._style import METHOD_COLORS, axes, legend_below, spare
 from mrinterp.results._agreement import Agreement
 
 __all__ = ["effect_ladder"]
@@ -90,6 +90,6 @@ def effect_ladder(
     ax.set_ylim(len(chosen) - 0.4, -0.6)
     ax.set_xlabel(f"effect on {table['outcome'].iloc[0]}\noutcome units per sd of the feature, 95% interval")
     ax.set_title("From correlation to cause: the effect ladder", loc="left")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.75 / (tall + 0.6)), ncols=3)
+    legend_below(ax)
     spare(ax)
     return ax

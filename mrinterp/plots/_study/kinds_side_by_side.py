@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError, near_misses
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._kind_comparison import KindComparison
 
 __all__ = ["kinds_side_by_side"]
@@ -86,6 +86,6 @@ def kinds_side_by_side(
     ax.set_ylim(len(chosen) - 0.5, -0.5)
     ax.set_xlabel(f"effect on {name} per unit of the feature\n95% interval; gray ticks: noise floor")
     ax.set_title("Kinds of knockout, side by side", loc="left")
-    ax.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.65 / height), ncols=min(K, 6))
+    legend_below(ax, columns=min(K, 6))
     spare(ax)
     return ax

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 
-from mrinterp.plots._style import LINE_COLORS, axes
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below
 from mrinterp.results._leaderboard import ALL, Leaderboard
 
 __all__ = ["leaderboard"]
@@ -39,7 +39,7 @@ def leaderboard(board: Leaderboard, family: str = ALL, ax: Axes | None = None) -
     'Who finds the causes'
     """
     y = np.arange(len(board.order))
-    ax = axes(ax, 9.0, 0.3 * max(len(y), 3) + 1.5)
+    ax = axes(ax, 7.2, 0.3 * max(len(y), 3) + 1.8)
     for x in (0.05, 0.5):
         ax.axvline(x, color="#bbbbbb", lw=0.9, ls="--", zorder=0)
     for k, (score, words) in enumerate(DRAWN):
@@ -51,7 +51,7 @@ def leaderboard(board: Leaderboard, family: str = ALL, ax: Axes | None = None) -
     ax.set_yticks(y, board.order)
     ax.set_ylim(len(y) - 0.4, -0.6)
     ax.set_xlim(-0.02, 1.02)
-    ax.set_xlabel("dashed: chance, and a false discovery rate of .05; no mark: the method has no such number")
+    ax.set_xlabel("dashed: chance, and a false discovery rate of .05\nno mark: the method has no such number")
     ax.set_title("Who finds the causes", loc="left")
-    ax.legend(fontsize="small", frameon=False, loc="upper left", bbox_to_anchor=(0.0, -0.12), ncols=2)
+    legend_below(ax, columns=1)
     return ax

@@ -31,9 +31,9 @@ class Cards {
 
   close() {
     this.box.hidden = true;
+    const row = this.act.closed(this.row), from = this.from;
     this.row = -1;
-    this.act.closed();
-    if (this.from && this.from.isConnected) this.from.focus();
+    (from && from.isConnected ? from : row).focus(); // rows are drawn anew: the button that opened it may be gone
   }
 
   step(by) {

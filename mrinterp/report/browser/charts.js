@@ -104,11 +104,12 @@ function pointChart(rows, { label, width, lines = [], uprights = [], across, up 
   return svg;
 }
 
-// A frame that holds 0 and nearly all points: of many, a few far ones may lie beyond it.
+// A frame that holds 0 and nearly all points: a few that lie many times as far as the middle half may be beyond it.
 function trimmed(values, extra) {
   const sorted = values.filter(Number.isFinite).sort((a, b) => a - b), n = sorted.length;
-  const at = (share) => sorted[Math.min(n - 1, Math.max(0, Math.round(share * (n - 1))))], [a, b] = n > 30 ? [at(0.02), at(0.98)] : [at(0), at(1)];
-  const low = Math.min(0, a ?? 0, ...extra), high = Math.max(0, b ?? 0, ...extra), room = (high - low || 1) * (n > 30 ? 0.25 : 0.1);
+  const at = (share) => sorted[Math.round(share * (n - 1))] ?? 0, wide = 5 * (at(0.75) - at(0.25));
+  const low = Math.min(0, Math.max(at(0), at(0.25) - wide), ...extra), high = Math.max(0, Math.min(at(1), at(0.75) + wide), ...extra);
+  const room = (high - low || 1) * 0.1;
   return [low < 0 ? low - room : low, high > 0 ? high + room : high];
 }
 

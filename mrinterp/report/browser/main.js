@@ -7,7 +7,12 @@ async function begin() {
     filtered: (view) => scatter.filtered(view),
     boxed: (box) => { if (!box) scatter.unbox(); else { table.wanted.box = box; table.update(0); } },
     clearBox: () => { table.wanted.box = null; scatter.unbox(); table.update(0); },
-    closed: () => { table.open = -1; table.draw(); },
+    closed: (i) => {
+      table.open = -1;
+      table.draw();
+      history.replaceState(null, "", location.href.split("#")[0]);
+      return table.body.querySelector(`tr[data-row="${i}"] .open-card`) || table.region;
+    },
     open: (i, from) => {
       table.open = i;
       table.reach(i);
@@ -34,12 +39,32 @@ async function begin() {
     }
   });
   document.addEventListener("keydown", (e) => { if (e.key === "Escape" && cards.row >= 0 && cards.box.contains(document.activeElement)) cards.close(); });
-  let size = 0;
-  addEventListener("beforeprint", () => { size = table.size; table.size = 500; table.page = 0; table.draw(); });
-  addEventListener("afterprint", () => { table.size = size; table.draw(); });
+  forPaper(table, scatter);
   follow();
   scatter.place();
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
+}
+
+// On paper: up to 500 rows, everything that is folded, and the figure in the colors of paper.
+function forPaper(table, scatter) {
+  const root = document.documentElement;
+  let size = 0, page = 0, folded = [];
+  addEventListener("beforeprint", () => {
+    [size, page] = [table.size, table.page];
+    [table.size, table.page] = [500, 0];
+    table.draw();
+    folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((d) => { d.open = true; });
+    root.classList.add("printing");
+    scatter.redraw();
+  });
+  addEventListener("afterprint", () => {
+    [table.size, table.page] = [size, page];
+    table.draw();
+    folded.forEach((d) => { d.open = false; });
+    root.classList.remove("printing");
+    scatter.redraw();
+  });
 }
 
 document.documentElement.classList.add("live");

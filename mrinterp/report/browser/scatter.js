@@ -28,8 +28,11 @@ class Scatter {
       el("button", { type: "button", onclick: () => this.download() }, "SVG of this figure")), el("div", { class: "drawing" }, this.canvas, this.tip), this.live);
     this.listen();
     new ResizeObserver(() => this.place()).observe(this.canvas.parentElement);
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
   }
+
+  // Colors have changed: the layer of points is drawn anew as well.
+  redraw() { this.layer = null; this.draw(); }
 
   color(name) { return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim(); }
 
@@ -200,8 +203,7 @@ class Scatter {
 
   filtered(view) {
     this.kept = view ? { rows: view } : null;
-    this.layer = null;
-    this.draw();
+    this.redraw();
   }
 
   nearest(px, py) {
