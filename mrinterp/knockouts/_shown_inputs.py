@@ -78,11 +78,12 @@ def shown_row(inputs: ModelInputs, columns: Mapping[int, str] | None = None) -> 
         return None
     values = rows[0].detach().cpu().double().numpy()
     sd = values.std(axis=0)
+    varying = np.flatnonzero(sd > 0)  # a constant column tells nothing of a row
     far = np.abs(values - values.mean(axis=0)) / np.where(sd > 0, sd, np.inf)
 
     def words(p: int) -> str:
-        told = np.sort(np.argsort(-far[p], kind="stable")[:COLUMNS])
-        more = values.shape[1] - len(told)
+        told = np.sort(varying[np.argsort(-far[p, varying], kind="stable")[:COLUMNS]])
+        more = len(varying) - len(told)
         text = ", ".join(f"{names.get(int(c), f'column {c}')} = {values[p, c]:.3g}" for c in told)
         return text + (f" and {more} nearer the mean" if more else "")
 

@@ -54,6 +54,9 @@ def test_effects_of_a_linear_readout_are_its_weights(kind: str, network: Any, tm
         kind == "table"
     )
     assert results["label"].str.fullmatch(r"\S+ [+-]\d\.\d" if kind == "table" else "").all()
+    told = study.feature_profiles.inputs["text"]
+    assert told.str.contains("c0 = ").all() == (kind == "table")
+    assert not told.str.contains("column").any(), "columns are called by their names"
     assert set(study.sumstats) == {"noise", "resampling" if kind == "table" else "occlusion"}
     assert set(study.estimates) >= {"replication", "within_calibrated", "rectified"}
     assert "noise" in study.choices

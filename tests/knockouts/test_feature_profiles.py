@@ -183,12 +183,13 @@ def test_images_have_pictures_and_rows_their_telling_values() -> None:
     assert drawn[0, 0, :3].tolist() == [1.0, 0.0, 0.0]
     assert drawn[-1, 0, :3].tolist() == [0.0, 0.0, 0.0]
     assert pictures_of(ModelInputs({"x": torch.ones(3, 4)}), [0]) == {}
-    table = torch.zeros(5, 12)
-    table[2, 7] = 3.5
+    table = torch.linspace(0, 0.1, 65).reshape(5, 13)
+    table[2, 7], table[:, 12] = 3.5, 1.0  # the last one is constant
     row = shown_row(ModelInputs({"x": table}))
     assert row is not None
     assert "column 7 = 3.5" in row(2)
     assert row(2).endswith("and 4 nearer the mean")
+    assert "column 12" not in row(2)
     named = shown_row(ModelInputs({"x": table}), {7: "malic acid"})
     assert named is not None
     assert "malic acid = 3.5" in named(2)

@@ -77,20 +77,21 @@ class Cards {
   }
 
   about(shared) {
+    const marked = [...(shared.high || []), ...(shared.low || [])].some((r) => r.token); // images and rows of a table have no tokens
     if (shared.high || shared.low) {
       const list = (rows, words) => (rows && rows.length ? el("div", {}, el("h5", {}, words), el("ol", { class: "inputs" }, rows.map((r) => el("li", {}, el("span", { class: "value" }, signed(r.value, 2)), " ",
         r.image ? el("img", { src: r.image, alt: `Input ${r.input}`, width: 64, height: 64 }) : "", el("bdi", {}, r.before, r.token ? el("mark", {}, r.token) : "", r.after)))))
         : "");
-      this.part("Inputs that move it most", el("p", { class: "small" }, "On the discovery prompts, one a family, with the token of the value marked. A description, not a finding."),
+      this.part("Inputs that move it most", el("p", { class: "small" }, `On discovery ${marked ? "prompts, one a family, with the token of the value marked" : "inputs, one a family"}. A description, not a finding.`),
         el("div", { class: "two" }, list(shared.high, "Highest"), list(shared.low, "Lowest")));
     }
     if (shared.tokens && shared.tokens.length) {
-      this.part("What it responds to", numbers("What it responds to", ["Token", "Mean there less its mean, in its sd", "Times", "Families", "z"], shared.tokens.map(([t, d, c, f, z]) => [t, signed(d, 2), String(c), String(f), signed(z, 1)])),
-        shared.classes && shared.classes.length > 1 ? numbers("Its values by token class", ["Token class", "Mean", "sd", "Not zero at"], shared.classes.map(([c, m, s, a]) => [c, signed(m, 2), unsigned(s, 2), `${(a * 100).toFixed(0)}%`])) : "");
+      this.part("What it responds to", numbers("What it responds to", [marked ? "Token" : "Place", "Mean there less its mean, in its sd", "Times", "Families", "z"], shared.tokens.map(([t, d, c, f, z]) => [t, signed(d, 2), String(c), String(f), signed(z, 1)])),
+        shared.classes && shared.classes.length > 1 ? numbers("Its values by token class", [marked ? "Token class" : "Class of places", "Mean", "sd", "Not zero at"], shared.classes.map(([c, m, s, a]) => [c, signed(m, 2), unsigned(s, 2), `${(a * 100).toFixed(0)}%`])) : "");
     }
     if (shared.quantiles) {
       const svg = distributionChart(shared.quantiles, { label: "Distribution of its values", width: Math.min(620, this.inside.clientWidth || 600), unit: "value where it is read" });
-      this.part("Its distribution", this.figure(svg, `Mean ${shared.mean.toPrecision(3)}, sd ${shared.sd.toPrecision(3)}, not zero at ${(shared.active * 100).toFixed(0)}% of tokens.`, ["Share of values below", "Value"], shared.quantiles.value.map((v, k) => [`${(shared.quantiles.share[k] * 100).toFixed(0)}%`, v.toPrecision(4).replace("-", MINUS)])));
+      this.part("Its distribution", this.figure(svg, `Mean ${shared.mean.toPrecision(3)}, sd ${shared.sd.toPrecision(3)}, not zero at ${(shared.active * 100).toFixed(0)}% of ${marked ? "tokens" : "places"}.`, ["Share of values below", "Value"], shared.quantiles.value.map((v, k) => [`${(shared.quantiles.share[k] * 100).toFixed(0)}%`, v.toPrecision(4).replace("-", MINUS)])));
     }
   }
 
