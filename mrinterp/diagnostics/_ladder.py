@@ -121,8 +121,8 @@ def _furthest_apart(
     said = np.full(len(table), "", dtype=object)
     for k, pair in enumerate(pairs):
         at = np.flatnonzero((worst == k) & np.isfinite(excess[k]))
-        one, other = ([f"{rungs[n]} {cell}" for cell in _cells(table, n, at)] for n in pair)
-        said[at] = [f"{a} and {b} cannot both be true" for a, b in zip(one, other, strict=True)]
+        words = ([f"{rungs[n]} {cell}" for cell in _cells(table, n, at)] for n in pair)
+        said[at] = [f"{a} and {b} cannot both be true" for a, b in zip(*words, strict=True)]
     return said.tolist()
 
 
