@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -97,9 +99,8 @@ def _asked(findings: pd.DataFrame, table: pd.DataFrame) -> dict[str, NDArray[np.
     place = pd.MultiIndex.from_frame(table[keys]).get_indexer(pd.MultiIndex.from_frame(bearing[keys]))
     check = bearing["check"].str.split(":").str[0]
     said = check + " " + bearing["colour"].map(COLOURS)
-    for (name, words), rows in (
-        bearing.assign(said=said).groupby(["assumption", "said"], sort=False).indices.items()
-    ):
+    groups: Any = bearing.assign(said=said).groupby(["assumption", "said"], sort=False).indices
+    for (name, words), rows in groups.items():
         at = np.unique(place[rows])
         held = asked[name][at]
         asked[name][at] = np.where(held == "", words, held + ", " + words)
