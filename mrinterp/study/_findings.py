@@ -437,9 +437,8 @@ class Findings(Steps):
         """What the page's cards show beyond the answer: what features are, every check of every claim, whose effect the
         univariable estimates show. What this run does not hold is None."""
         borrowed = self.borrowed
-        held = (self.out / "feature_profiles").exists()
         return CardSources(
-            profiles=self.feature_profiles if held else None,
+            profiles=self.feature_profiles if (self.out / "feature_profiles").exists() else None,
             diagnosis=self.diagnosis,
             borrowed=None if isinstance(borrowed, NotApplicable) else borrowed,
         )
