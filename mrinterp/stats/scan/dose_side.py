@@ -22,7 +22,7 @@ ERRORS = ("CR3", "CR1", "HC3", "HC1", "homoskedastic")
 CHUNK_ROWS = 1024
 """Rows whose products are summed in the numbers' own precision; sums of several chunks are float64.
 
-Of 2,048 runs in one chunk effects were off by up to 2.3e-6 of their error, in chunks of 1,024 by 1.1e-6, at 2% more time.
+Effects of 2,048 runs in one chunk were off by up to 2.3e-6 of their error, in chunks of 1,024 by 1.1e-6.
 """
 
 TOGETHER = 4
