@@ -48,24 +48,34 @@ def board_of(
     )
     frame = frame.reindex(columns=["family", "seed", "method", *SCORES]).astype(dict.fromkeys(SCORES, float))
     label = {m.name: m.label for m in methods}
+    worlds = pd.MultiIndex.from_frame(frame[["family", "seed"]].drop_duplicates())
+    # One array (worlds, methods, scores): sums over pandas' own index took longer than many a method.
+    at = worlds.get_indexer(pd.MultiIndex.from_frame(frame[["family", "seed"]]))
+    which = pd.Index(list(label)).get_indexer(frame["method"])
+    values = np.full((len(worlds), len(label), len(SCORES)), np.nan)
+    values[at, which] = frame[list(SCORES)].to_numpy()
+    drawn = np.zeros(values.shape[:2], dtype=bool)
+    drawn[at, which] = True
+    base = list(label).index(DEFAULT) if DEFAULT in label else None
     rows, paired = [], []
     for family in (ALL, *about):
-        part = frame if family == ALL else frame[frame["family"] == family]
+        part = np.flatnonzero((worlds.get_level_values(0) == family) | (family == ALL))
         own = [c for c in cells if family in (ALL, c["family"])]
-        base = part[part["method"] == DEFAULT].set_index(["family", "seed"])
-        for method in label:
-            mine = part[part["method"] == method].set_index(["family", "seed"])
-            for score in SCORES:
-                known = mine[score].dropna()
+        for m, method in enumerate(label):
+            for s, score in enumerate(SCORES):
+                mine = values[part, m, s]
+                known = mine[~np.isnan(mine)]
                 why = "" if len(known) else _why([c for c in own if c["method"] == method], score)
                 row = {"family": family, "method": method, "label": label[method], "score": score}
-                rows.append(
-                    row | _mean(known.to_numpy(), SCORES[score].share) | {"drawn": len(mine), "why": why}
-                )
-                if method != DEFAULT and len(base):
-                    gap = (mine[score] - base[score]).dropna()
+                counted = {"drawn": int(drawn[part, m].sum()), "why": why}
+                rows.append(row | _mean(known, SCORES[score].share) | counted)
+                if base is not None and m != base:
+                    gap = mine - values[part, base, s]
                     paired.append(
-                        {**{k: row[k] for k in ("family", "method", "score")}, **_difference(gap.to_numpy())}
+                        {
+                            **{k: row[k] for k in ("family", "method", "score")},
+                            **_difference(gap[~np.isnan(gap)]),
+                        }
                     )
     columns = ["family", "method", "score", "difference", "lower", "upper", "worlds"]
     differences = pd.DataFrame(paired, columns=columns)
