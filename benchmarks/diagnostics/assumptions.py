@@ -57,6 +57,8 @@ def runs(seed: int = 0, wrong: str = "") -> mrinterp.Panel:
         slope = np.where(family == 0, 3.0, 1.0)
     if wrong == "subgroups of prompts":
         slope = 1.0 + state[:, 0]
+    if wrong == "subgroups by attributes":
+        slope = np.where(words(seed)["quality"] == "good", 1.5, 0.75)
     gain = np.abs(x) if wrong == "up and down" else slope * x
     extra = np.zeros(len(prompt))
     if wrong == "within against between prompts":
@@ -68,6 +70,13 @@ def runs(seed: int = 0, wrong: str = "") -> mrinterp.Panel:
         doses=doses, features=state + move, outcomes=y[:, None], prompt=prompt, family=family, clean=clean
     )
     return replace(panel, runs=panel.runs.assign(kind=kind))
+
+
+def words(seed: int) -> dict[str, np.ndarray]:
+    """Two attributes of the prompts of `runs`: one of three words each, drawn for every prompt."""
+    rng = np.random.default_rng([seed, 5])
+    drawn = rng.choice(["good", "bad", "dull"], (2, C * PER))
+    return {name: np.repeat(one, RUNS + 1) for name, one in zip(("quality", "place"), drawn, strict=True)}
 
 
 WRONG = (

@@ -105,6 +105,17 @@ class Design(Shown):
             h.update(np.ascontiguousarray(value).tobytes())
         return h.hexdigest()
 
+    def words(self, rows: NDArray[np.int_]) -> dict[str, NDArray[np.object_]]:
+        """The word in every slot of the clean prompts of these runs, by slot; "" where a prompt lacks it."""
+        clean = self.runs["clean"].to_numpy()[rows]
+        held = self.inputs.iloc[self.runs["input"].to_numpy()[clean]]
+        found: dict[str, NDArray[np.object_]] = {}
+        for slot in [c.removesuffix("_start") for c in held if c.endswith("_start")]:
+            ends = held[[f"{slot}_start", f"{slot}_end"]].fillna(0).astype(int).to_numpy()
+            said = [t[max(a, 0) : max(b, 0)] for t, (a, b) in zip(held["text"], ends.tolist(), strict=True)]
+            found[slot] = np.array(said, dtype=object)
+        return found
+
     def rows(self, split: str, kinds: tuple[str, ...] | None = None) -> NDArray[np.int_]:
         """Rows of a split, in canonical order; only some kinds of run where asked."""
         mask = (self.runs["split"] == split).to_numpy()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from mrinterp.core.checks import checked_number, checked_type
+from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.shown import listed
-from mrinterp.diagnostics._specification import FEWEST, NO_ERROR_LEFT, ROUNDING, _Fitted
+from mrinterp.diagnostics._specification import FEWEST, NO_ERROR_LEFT, ROUNDING, _Fitted, tested_check
 from mrinterp.mr._runs.run_level import run_data
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.clustered.least_squares import families_of
@@ -22,6 +24,12 @@ __all__ = ["assumption_checks"]
 
 Array = NDArray[np.float64]
 Found = list[Check | NotApplicable]
+Groups = dict[str, Array] | str | None
+"""Columns by attribute; a reason where none can be told; None where there is no attribute."""
+BY_ATTRIBUTE = "subgroups by attributes"
+LEVELS, WORDS = 3, 200
+"""Values of an attribute that are told apart, the most frequent ones: more take the power of the test; and values beyond which an
+attribute that is no number is a name of single prompts."""
 
 RUN_LEVEL = ("within", "tsls")
 OUTSIDE = 0.25
@@ -47,6 +55,10 @@ NAMES = {
         "effects do not depend on the outcome that a prompt has without perturbation",
         "Estimate subgroups apart: the number is an average over prompts that differ",
     ),
+    "subgroups by attributes": (
+        "effects do not depend on the named attributes of prompts, such as the words of their slots",
+        "Estimate subgroups apart: the number is an average over prompts that differ in what the attribute names",
+    ),
     "up and down": (
         "a rise of a feature does what its fall takes back",
         "Rest the claim on contrasts: a threshold, a kink or an effect of one direction is likely",
@@ -62,7 +74,12 @@ STEPS = {
 }
 
 
-def assumption_checks(panel: Panel, rank: int | None = None, level: float = 0.025) -> Found:
+def assumption_checks(
+    panel: Panel,
+    rank: int | None = None,
+    level: float = 0.025,
+    attributes: Mapping[str, ArrayLike] | None = None,
+) -> Found:
     """Exchangeability, homogeneity, monotonicity, overlap, and whether one family, one kind or the bypass is behind an estimate.
 
     Parameters
@@ -74,6 +91,9 @@ def assumption_checks(panel: Panel, rank: int | None = None, level: float = 0.02
     level : float
         Share of outcomes with a right equation for which any of the tests with a probability fails, as far as random signs of the
         families keep it: with 40 families it is .05 where .025 is asked for (``benchmarks/diagnostics/assumptions.py``).
+    attributes : dict of str to array (N,), optional
+        What is known of the prompts, by name, one value per run of the panel (that of a prompt's clean run counts): words, of which
+        the three most frequent ones are told apart, or numbers. A study takes the words of its slots.
 
     Returns
     -------
@@ -81,17 +101,17 @@ def assumption_checks(panel: Panel, rank: int | None = None, level: float = 0.02
         Of all outcomes: ``balance of doses`` (randomization test against the clean features and outcomes of the prompts),
         ``overlap`` and ``doses move it one way`` (monotonicity of the strongest dose of every feature over families). Of every outcome:
         ``within against between prompts``, ``kinds of perturbation agree`` (leaving one kind out), ``subgroups of prompts``,
-        ``up and down``; and, as warnings that name features: ``carried by one family`` (leaving one family out), ``sign in new
+        ``subgroups by attributes`` (where attributes are given), ``up and down``; and, as warnings that name features: ``carried by one family`` (leaving one family out), ``sign in new
         families`` (heterogeneity between families, with the prediction interval of a new one) and ``share of the bypass``.
 
     Raises
     ------
     InputError
-        For anything but a panel, or a level beyond .5.
+        For anything but a panel, a level beyond .5, or attributes of another length.
 
     Notes
     -----
-    The four tests of an outcome ask, like `specification_checks`, whether families' scores with columns beyond the fitted ones sum
+    The tests of an outcome ask, like `specification_checks`, whether families' scores with columns beyond the fitted ones sum
     to zero, against random signs of the families, at ``level`` over the number that apply. Subgroups are a line in the clean
     outcome. Prediction intervals: a slope per family with its own error variance, their variance by DerSimonian and Laird. Not
     valid below 20 families; warnings have no level.
@@ -115,6 +135,7 @@ def assumption_checks(panel: Panel, rank: int | None = None, level: float = 0.02
     if data.X.shape[1] + data.R.shape[1] + data.change.absorbed >= len(data.Y):
         return [NotApplicable("there are no more runs than columns", "assumptions of MR")]
     fitted = _Fitted(data)
+    groups = _groups(fitted, attributes)
     found: Found = [_balance(panel), _overlap(panel), *_one_way(fitted)]
     for o, outcome in enumerate(panel.outcome_names):
         y, residual = data.Y[:, o], fitted.residual[:, o]
@@ -123,7 +144,7 @@ def assumption_checks(panel: Panel, rank: int | None = None, level: float = 0.02
                 NotApplicable("features and bypass leave nothing to test", f"assumptions: {outcome}")
             )
             continue
-        found += _tested(fitted, o, outcome, level)
+        found += _tested(fitted, o, outcome, level, groups)
         found += _described(fitted, o, outcome)
     return found
 
@@ -202,32 +223,68 @@ def _warning(
     )
 
 
-def _tested(fitted: _Fitted, o: int, outcome: str, level: float) -> Found:
+def _tested(fitted: _Fitted, o: int, outcome: str, level: float, groups: Groups) -> Found:
     """The tests with a probability of one outcome, at one level together."""
     made = dict(_beyond_the_equation(fitted, o))
+    if groups is not None:
+        made[BY_ATTRIBUTE] = groups if isinstance(groups, str) else np.concatenate([*groups.values()], axis=1)
     applying = sum(not isinstance(t, str) for t in made.values())
     found: Found = []
     for name, tested in made.items():
         if isinstance(tested, str):
             found.append(NotApplicable(tested, f"{name}: {outcome}"))
             continue
-        z, p, df = fitted.test(fitted.beyond(tested), fitted.residual[:, o], fitted.full[:, o])
-        null, step = NAMES[name]
-        found.append(
-            Check(
-                name=f"{name}: {outcome}",
-                null_in_words=null,
-                statistic=z,
-                df=float(df),
-                neglog10p=p,
-                verdict="failed" if p > -np.log10(level / applying) else "passed",
-                note=f"{df} columns beyond the fitted ones, z {z:.1f} (p = {10**-p:.2g}).",
-                outcome=outcome,
-                rungs=RUN_LEVEL,
-                next_step=step,
+        (null, step), answer = NAMES[name], fitted.against(tested, o)
+        note = f"{answer[2]} columns beyond the fitted ones, z {answer[0]:.1f}"
+        if name == BY_ATTRIBUTE and isinstance(groups, dict):
+            note += "; by attribute " + ", ".join(
+                f"{n} {fitted.against(c, o)[0]:.1f}" for n, c in groups.items()
             )
-        )
+        words = (null, RUN_LEVEL, step)
+        found.append(tested_check(name, outcome, answer, level / applying, note, words))
     return found
+
+
+def _groups(fitted: _Fitted, attributes: Mapping[str, ArrayLike] | None) -> Groups:
+    """By attribute the columns (N, q) that explain nothing where effects do not depend on it; why there are none."""
+    if not attributes:
+        return None
+    data, panel = fitted.data, fitted.data.panel
+    X, runs = fitted.columns[:, : data.X.shape[1]], panel.runs
+    order = np.argsort((runs["kind"] != "clean").to_numpy(), kind="stable")
+    own = order[np.unique(runs["prompt"].to_numpy()[order], return_index=True)[1]]
+    row = dict(zip(runs["prompt"].to_numpy()[own], own.tolist(), strict=True))
+    place = np.array([row[q] for q in data.change.prompt])
+    prompt = families_of(data.change.prompt)[0]
+    groups: dict[str, Array] = {}
+    for name, values in attributes.items():
+        given = np.asarray(values)
+        if given.shape != (len(runs),):
+            found = f"shape {given.shape} for {len(runs)} runs"
+            raise InputError(f"attributes[{name!r}]", found, "Give one value per run of the panel")
+        parts = [X * (c - c.mean())[:, None] for c in _told(given[place], prompt)]
+        if parts:
+            groups[name] = np.concatenate(parts, axis=1)
+    return groups or f"no attribute has two values of {FEWEST} prompts each ({listed(tuple(attributes))})"
+
+
+def _told(values: NDArray[Any], prompt: NDArray[np.int_]) -> list[Array]:
+    """Columns (N,) that tell the values of an attribute: one for each that is frequent but the first, or its size where it is a number."""
+    names, code = np.unique(
+        values if values.dtype.kind in "iufb" else values.astype(str), return_inverse=True
+    )
+    count = (
+        np.array([len(np.unique(prompt[code == k])) for k in range(len(names))])
+        if len(names) <= WORDS
+        else np.zeros(0)
+    )
+    if len(names) > LEVELS and values.dtype.kind in "iuf":
+        return [(values - values.mean()) / values.std()]
+    often = np.argsort(-count, kind="stable")[:LEVELS]
+    often = often[count[often] >= FEWEST]
+    if len(often) == len(names):  # the last one is what the others are not
+        often = often[:-1]
+    return [(code == k).astype(float) for k in often]
 
 
 def _beyond_the_equation(fitted: _Fitted, o: int) -> Iterator[tuple[str, Array | str]]:

@@ -62,6 +62,7 @@ ASSUMPTION = {
     "up and down": "linearity",
     "overlap": "linearity",
     "subgroups of prompts": "homogeneity",
+    "subgroups by attributes": "homogeneity",
     "sign in new families": "homogeneity",
     "doses move it one way": "homogeneity",
     "shrinkage on other families": "selection",

@@ -19,7 +19,7 @@ from mrinterp.results._check import Check, NotApplicable
 from mrinterp.stats.clustered.least_squares import families_of
 from mrinterp.stats.tests.sign_flip import sign_flip_test
 
-__all__ = ["specification_checks"]
+__all__ = ["specification_checks", "tested_check"]
 
 Array = NDArray[np.float64]
 
@@ -190,6 +190,10 @@ class _Fitted:
         z, p = sign_flip_test(np.asarray(self.member @ (kept * full[:, None])), kept.T @ residual)
         return z, p, kept.shape[1]
 
+    def against(self, columns: Array, o: int) -> tuple[float, float, int]:
+        """The same of columns (N, q) that the fitted ones may explain, with what least squares leaves of one outcome."""
+        return self.test(self.beyond(columns), self.residual[:, o], self.full[:, o])
+
 
 def _moved_alone(fitted: _Fitted) -> Check | NotApplicable:
     """Which features no dose moves beyond what it does to the other columns."""
@@ -249,26 +253,40 @@ def _of_outcome(fitted: _Fitted, o: int, outcome: str, level: float) -> list[Che
         if isinstance(what, str):
             checks.append(NotApplicable(what, f"{name}: {outcome}"))
             continue
-        (z, p, df), note = what
+        tested, note = what
         null, rungs, step = _WORDS[name]
         # Its residual is that of least squares, which may be what is wrong.
         if name == "doses beyond the cut" and agree:
             rungs = LEAST_SQUARES
-        checks.append(
-            Check(
-                name=f"{name}: {outcome}",
-                null_in_words=null,
-                statistic=z,
-                df=float(df),
-                neglog10p=p,
-                verdict="failed" if p > -np.log10(level / applying) else "passed",
-                note=f"{note} (p = {10**-p:.2g}).",
-                outcome=outcome,
-                rungs=rungs,
-                next_step=step,
-            )
-        )
+        checks.append(tested_check(name, outcome, tested, level / applying, note, (null, rungs, step)))
     return checks
+
+
+def tested_check(
+    name: str,
+    outcome: str,
+    tested: tuple[float, float, int],
+    level: float,
+    note: str,
+    words: tuple[str, tuple[str, ...], str],
+) -> Check:
+    """The check of what was tested with a probability: z, -log10 p and dimensions (`_Fitted.test`) of one outcome, at a level.
+
+    ``words``: the null, the rungs that a failure bears on, and what to do.
+    """
+    (z, p, df), (null, rungs, step) = tested, words
+    return Check(
+        name=f"{name}: {outcome}",
+        null_in_words=null,
+        statistic=z,
+        df=float(df),
+        neglog10p=p,
+        verdict="failed" if p > -np.log10(level) else "passed",
+        note=f"{note} (p = {10**-p:.2g}).",
+        outcome=outcome,
+        rungs=rungs,
+        next_step=step,
+    )
 
 
 Found = tuple[tuple[float, float, int], str] | str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mrinterp.core.basis import Basis
 from mrinterp.core.errors import InputError
@@ -38,6 +39,7 @@ def study_checks(
     sumstats: Mapping[str, SumStats],
     without_gradient: Mapping[str, str],
     paths: PathsToOutcome | None = None,
+    attributes: Mapping[str, NDArray[np.object_]] | None = None,
 ) -> list[Check | NotApplicable]:
     """Manipulation check per kind of perturbation, what identifies MR and whether its equation holds, and what does not apply.
 
@@ -51,6 +53,8 @@ def study_checks(
         Outcomes that have no gradient, and why.
     paths : PathsToOutcome, optional
         From which features a path leads to the outcomes.
+    attributes : mapping of str to ndarray (N,), optional
+        What is known of the prompt of every run.
     """
     found: list[Check | NotApplicable] = []
     for kind, stats in sumstats.items():
@@ -61,7 +65,9 @@ def study_checks(
     else:
         found += identification_checks(panel, plan.estimation.kind, plan.splits.min_families)
         own = panel.select(kinds=(plan.estimation.kind,))
-        found += [*specification_checks(own), *assumption_checks(own)]
+        here = panel.runs["kind"].isin(("clean", plan.estimation.kind)).to_numpy()
+        known = {name: values[here] for name, values in (attributes or {}).items()}
+        found += [*specification_checks(own), *assumption_checks(own, attributes=known)]
     found += [NotApplicable(f"{name}: {why}", "gradient") for name, why in without_gradient.items()]
     few = without_tsls(panel, plan.estimation.kind)
     found += [] if few is None or two_sites else [few]

@@ -274,8 +274,10 @@ class Steps(Opened):
         def check() -> list[dict[str, Any]]:
             lacking = outcomes_without_gradient(self._network, np.array([0]))
             panel, sumstats = self._scan("estimation"), self._marginal_effects()
+            design = self._make_design()
+            words = design.words(design.rows("estimation"))
             found = study_checks(
-                self.plan, self._learn_basis(), panel, sumstats, lacking, self._follow_paths()
+                self.plan, self._learn_basis(), panel, sumstats, lacking, self._follow_paths(), words
             )
             return [c.to_dict() for c in found]
 

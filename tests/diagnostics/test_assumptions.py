@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import mrinterp
+from mrinterp import InputError
 from mrinterp.diagnostics import assumption_checks, diagnose, steiger_test
 from mrinterp.diagnostics._claim_checks import _shrinkage
 from mrinterp.results import Check, NotApplicable
@@ -17,7 +18,7 @@ from mrinterp.worlds import linear_world
 from tests.study.finished_study import study
 
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks" / "diagnostics"))
-from assumptions import WRONG, runs
+from assumptions import WRONG, runs, words
 
 
 def alarms(panel: mrinterp.Panel) -> dict[str, Check]:
@@ -44,6 +45,31 @@ def test_right_runs_are_left_alone() -> None:
     warned = [[n for n, c in found.items() if c.verdict == "warning"] for found in every]
     assert sum(map(bool, failed)) <= 4, failed
     assert sum(map(bool, warned)) <= 4, warned
+
+
+def test_effects_that_depend_on_a_word_of_the_prompt_are_found_by_its_slot() -> None:
+    by = "subgroups by attributes: y0"
+
+    def asked(wrong: str, **given: np.ndarray) -> dict[str, Check | NotApplicable]:
+        return {c.name: c for c in assumption_checks(runs(2, wrong), attributes=given or words(2))}
+
+    found = asked("subgroups by attributes")[by]
+    assert isinstance(found, Check)
+    assert found.verdict == "failed"
+    quality, place = (
+        float(found.note.split(f"{n} ")[1].split()[0].rstrip(",")) for n in ("quality", "place")
+    )
+    assert quality > place
+    assert asked("")[by].verdict == "passed"  # type: ignore[union-attr]
+    state = np.random.default_rng(0).standard_normal(len(runs(2).runs))
+    assert by in asked("", number=state), "a number is a line, however many values it has"
+    names = np.array([f"only here {k}" for k in range(len(state))], dtype=object)
+    why = asked("", text=names)[by]
+    assert isinstance(why, NotApplicable)
+    assert "no attribute has two values of 20 prompts each (text)" in why.reason
+    assert by not in {c.name for c in assumption_checks(runs(2))}
+    with pytest.raises(InputError, match="Give one value per run"):
+        asked("", quality=names[:5])
 
 
 def test_what_does_not_apply_says_why() -> None:
