@@ -193,22 +193,30 @@ def page(table: pd.DataFrame, times: pd.DataFrame) -> str:
         f" {int(sun['causal'].sum())}. That the"
         " grass is a *spurious* cue is nobody's to tell from the network: it uses it, and the label of these pictures agrees.",
         "",
+        *_by_seed(right, sun),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_seed(right: pd.DataFrame, sun: pd.DataFrame) -> list[str]:
+    """A line per network, and what the last column is."""
+    noise = sun.set_index("seed")["company under noise"]
+    lines = [
         "| seed | grass called rightly | cow called rightly | sun from grass | all verdicts | claims that hold the effect (of 8) |"
         " sun under noise borrows from |",
         "|---|---|---|---|---|---|---|",
     ]
-    noise = sun.set_index("seed")["company under noise"]
     lines += [
         f"| {r['seed']} | {_yes(r['cue'])} | {_yes(r['object'])} | {_yes(r['company'])} | {_yes(r['all verdicts'])} | {r['covered']} |"
         f" {noise[r['seed']] or 'nobody'} |"
         for r in right.to_dict("records")
     ]
-    lines += [
+    return [
+        *lines,
         "",
         "Under the study's own perturbations (noise on the pictures) sun and grass hardly move together, so that the sun shows"
         " little there; whom it borrows that little from is in the last column.",
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _yes(value: object) -> str:

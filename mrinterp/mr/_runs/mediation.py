@@ -70,7 +70,8 @@ def mediated_effects(
     Intervals: delete-one-family jackknife. Where the early site listed is complete, the later one is a function of it: nothing of
     it moves by itself, and its effects cannot be told (``NotApplicable``); list less of the early bypass, or perturb between.
 
-    Not valid where what moves later features and outcome together is in neither bypass; where effects of the early features
+    Not valid where what moves later features and outcome together is in neither bypass, an unlisted rest of the early site that is
+    correlated with the listed features included: its effect is laid on them; where effects of the early features
     on later ones or of these on the outcome are curved, the shares are those of the linear parts.
 
     Source: mediation by two regressions, VanderWeele 2015, Explanation in Causal Inference, chapter 2; network MR, Burgess et
