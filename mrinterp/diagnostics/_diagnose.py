@@ -223,11 +223,14 @@ def _about_claims(claims: Sequence[Claim], checks: Sequence[Mapping[str, Any]]) 
 def _of_runs(panel: Panel) -> pd.DataFrame:
     """Every check of runs, and what it takes to bring the within regression down, a row per claim."""
     kinds = [k for k in dict.fromkeys(panel.runs["kind"]) if k != "clean"]
-    data = run_data(panel)
     claims = [(f, o, "within", "unmeasured") for f in panel.feature_names for o in panel.outcome_names]
-    columns = data.X.shape[1] + data.R.shape[1] + data.change.absorbed
-    if columns >= len(data.Y):
-        why = f"{len(data.Y)} runs for {columns} columns: effects of all together are not identified"
+    # Features that outnumber the runs are not searched for copies when they are that many: it takes minutes, and leaves too many.
+    columns, runs = len(panel.feature_names), len(panel.runs)
+    if columns <= max(MOST_APART, runs):
+        data = run_data(panel)
+        columns, runs = data.X.shape[1] + data.R.shape[1] + data.change.absorbed, len(data.Y)
+    if columns >= runs:
+        why = f"{runs} runs for {columns} columns: effects of all together are not identified"
         none = NotApplicable(
             f"{why}; diagnose mrinterp.scan.marginal_scan's effects, one feature at a time",
             "within regression",
