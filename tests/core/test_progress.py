@@ -70,5 +70,5 @@ def test_bars_are_shown_at_terminals_and_in_notebooks(
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     with progress(1, "b"):
         pass
-    assert [b.quiet for b in bars] == [{"disable": None}, {}]
+    assert [b.quiet for b in bars] == [{"disable": None, "delay": 0.0}, {"delay": 0.0}]
     assert shown._in_notebook()
