@@ -182,19 +182,18 @@ def _company(world: World, bench: Bench, made: Estimates) -> Rows | None:
 
 
 def _claims(world: World, bench: Bench, seed: int) -> Answer:
-    """A study's steps on a bench: levels and pilot on a quarter of the families, blind knockouts of others."""
+    """A study's steps on a bench: a pilot on a quarter of the families, blind knockouts of others."""
     settings = KnockoutsSection()
     names = np.random.default_rng([seed, 33]).permutation(np.unique(bench.family))
     first = np.isin(bench.family, names[: len(names) // 4])
     early, later = np.flatnonzero(first), np.flatnonzero(~first)
     count, spent = FEWEST_FAMILIES, dict[str, int]()
-    # With few families their values, no outcome among them, teach the levels all together; with fewer there is no pilot either.
-    known = early if len(names) >= 4 * FEWEST_FAMILIES else np.arange(bench.prompts)
-    contrast = Contrast(levels=contrast_levels(bench.subset(known)))
+    # Of all prompts, no outcome among them, as in a study of few families: the truth's values are those of all prompts too.
+    contrast = Contrast(levels=contrast_levels(bench))
     if len(names) - len(names) // 4 >= 2 * FEWEST_FAMILIES:
         count, spent = _pilot(world, bench.subset(early), contrast, len(names), settings, seed)
     else:
-        later = known
+        later = np.arange(bench.prompts)
     rows = later[drawn_prompts(bench.family[later], count, settings.prompts_per_family, seed)]
     knocked = bench.subset(rows)
     knockout = knock_out(knocked, contrast, seed=seed)
@@ -207,7 +206,7 @@ def _claims(world: World, bench: Bench, seed: int) -> Answer:
     resample = knock_out(knocked.subset(few).by_token, Resample(settings.donors, seed), seed=seed)
     states = 1 if usable else 0
     swaps = _edited(bench, settings.donors * len(few) * bench.features)
-    total = _sum(spent, passes(bench, len(rows), states), swaps, {"forward": len(known) + len(few)})
+    total = _sum(spent, passes(bench, len(rows), states), swaps, {"forward": bench.prompts + len(few)})
     if bench.sampled and bench.features >= MANY:
         return _joint(world, knocked, contrast, made, resample, total, seed)
     answer = answer_of(world, made, "contrast", total, resample, moved=_moved(bench, contrast))

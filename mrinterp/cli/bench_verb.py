@@ -9,9 +9,15 @@ from mrinterp.cli.verbs import answer, answering, example, tell
 __all__ = ["bench"]
 
 
-def _names(context: click.Context, parameter: click.Parameter, value: str | None) -> list[str] | None:
-    """Names separated by commas."""
-    return None if value is None else [n.strip() for n in value.split(",") if n.strip()]
+def _names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
+    """Names separated by commas, or each by itself: some families have a comma in their name."""
+    from mrinterp.worlds import world_families
+
+    found: list[str] = []
+    for given in value:
+        parts = [given] if given.strip() in world_families() else given.split(",")
+        found += [n.strip() for n in parts if n.strip()]
+    return found or None
 
 
 @click.command(
@@ -19,11 +25,18 @@ def _names(context: click.Context, parameter: click.Parameter, value: str | None
     short_help="Which method finds the causes, on worlds where they are known?",
     epilog=example('mrinterp bench --methods default,ivw --families "linear network" --seeds 1'),
 )
-@click.option("--methods", callback=_names, help="Names, separated by commas; default all.")
+@click.option(
+    "--methods",
+    multiple=True,
+    callback=_names,
+    help="Names, separated by commas or given one by one; default all.",
+)
 @click.option(
     "--families",
+    multiple=True,
     callback=_names,
-    help="Families of worlds, separated by commas; default all for development.",
+    help="Families of worlds, separated by commas or given one by one (those with a comma in their name); default all for"
+    " development, quick without trained networks.",
 )
 @click.option(
     "--size",
@@ -70,8 +83,12 @@ def bench(
     from mrinterp.report.board_page import write_board
 
     board = run_bench(methods, families, size, seeds=seeds, out=out, jobs=jobs, evaluation=evaluation)
-    given = {"methods": ",".join(methods or []), "families": ",".join(families or []), "seeds": seeds}
-    words = [f"--{k} {f'{chr(34)}{v}{chr(34)}' if ' ' in str(v) else v}" for k, v in given.items() if v]
+    told = [
+        ("methods", ",".join(methods or [])),
+        *(("families", n) for n in families or []),
+        ("seeds", seeds),
+    ]
+    words = [f"--{k} {f'{chr(34)}{v}{chr(34)}' if ' ' in str(v) else v}" for k, v in told if v]
     words += [] if size == "quick" else [f"--size {size}"]
     written = write_board(board, out, " ".join(["mrinterp bench", *words]))
     tell(f"written: {', '.join(str(p) for p in written.values())}")
