@@ -94,7 +94,7 @@ def run_bench(
     methods : sequence of str, optional
         Names (`bench_methods` has them all); default all of them, and those of ``own``.
     families : sequence of str, optional
-        Families of worlds (`mrinterp.worlds.world_families`); default all development families, ``quick`` without those whose networks are trained
+        Families of worlds (`mrinterp.worlds.world_families`), one by one or several in one with commas between; default all development families, ``quick`` without those whose networks are trained
         first or real: these take minutes each.
     size : {"quick", "full"}
         ``quick``: small worlds, 2 seeds a family; ``full``: worlds of full size, 20 seeds.
@@ -176,6 +176,8 @@ def _families(given: Sequence[str] | str | None, evaluated: bool, size: str) -> 
     every = world_families()
     allowed = [n for n, f in every.items() if f.part == part]
     asked = [given] if isinstance(given, str) else list(given or [])
+    # Several in one, with commas between; some families have a comma in their own name.
+    asked = [n.strip() for text in asked for n in ([text] if text in every else text.split(","))]
     other = [n for n in asked if n in every and n not in allowed]
     if other:
         fix = "They are run once, at the end: with evaluation=<file of the commitment>, and alone"

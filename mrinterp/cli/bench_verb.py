@@ -10,14 +10,8 @@ __all__ = ["bench"]
 
 
 def _names(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> list[str] | None:
-    """Names separated by commas, or each by itself: some families have a comma in their name."""
-    from mrinterp.worlds import world_families
-
-    found: list[str] = []
-    for given in value:
-        parts = [given] if given.strip() in world_families() else given.split(",")
-        found += [n.strip() for n in parts if n.strip()]
-    return found or None
+    """Names, each by itself or separated by commas."""
+    return [n.strip() for given in value for n in given.split(",") if n.strip()] or None
 
 
 @click.command(
@@ -34,7 +28,6 @@ def _names(context: click.Context, parameter: click.Parameter, value: tuple[str,
 @click.option(
     "--families",
     multiple=True,
-    callback=_names,
     help="Families of worlds, separated by commas or given one by one (those with a comma in their name); default all for"
     " development, quick without trained networks.",
 )
@@ -71,7 +64,7 @@ def _names(context: click.Context, parameter: click.Parameter, value: tuple[str,
 @answering
 def bench(
     methods: list[str] | None,
-    families: list[str] | None,
+    families: tuple[str, ...],
     size: str,
     seeds: int | None,
     out: str,
@@ -82,10 +75,10 @@ def bench(
     from mrinterp.bench import run_bench
     from mrinterp.report.board_page import write_board
 
-    board = run_bench(methods, families, size, seeds=seeds, out=out, jobs=jobs, evaluation=evaluation)
+    board = run_bench(methods, families or None, size, seeds=seeds, out=out, jobs=jobs, evaluation=evaluation)
     told = [
         ("methods", ",".join(methods or [])),
-        *(("families", n) for n in families or []),
+        *(("families", n) for n in families),
         ("seeds", seeds),
     ]
     words = [f"--{k} {f'{chr(34)}{v}{chr(34)}' if ' ' in str(v) else v}" for k, v in told if v]

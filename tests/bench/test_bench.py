@@ -281,6 +281,15 @@ class TestRuns:
         board = run_bench(["ivw", "refuse"], LINEAR, seeds=1, out=tmp_path, own=own)
         assert board["refuse", "auroc"].why == "refused: panel: too few runs"
 
+    def test_families_are_named_one_by_one_or_with_commas_between(self, tmp_path):
+        none = [Method("none", "none", "none", ("runs",), lambda world, seed: NotApplicable("no", ""))]
+        board = run_bench("none", ["copies,twins", "gate"], seeds=1, own=none, out=tmp_path)
+        assert board.families["family"].tolist() == ["copies", "gate", "twins"]
+        with pytest.raises(InputError, match="'MiniLM': not known. Did you mean 'MiniLM, layer 3'"):
+            run_bench("none", "MiniLM, layer 3,layer 9", own=none, out=tmp_path)
+        with pytest.raises(InputError, match="'layer 9'"):
+            run_bench("none", ["MiniLM, layer 3", "layer 9"], own=none, out=tmp_path)
+
     def test_evaluation_families_are_refused_without_the_flag(self, two_families, tmp_path):
         with pytest.raises(InputError, match="hidden"):
             run_bench(THREE, "hidden", out=tmp_path)
