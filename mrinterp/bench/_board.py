@@ -51,7 +51,7 @@ def board_of(
     worlds = pd.MultiIndex.from_frame(frame[["family", "seed"]].drop_duplicates())
     # One array (worlds, methods, scores): sums over pandas' own index took longer than many a method.
     at = worlds.get_indexer(pd.MultiIndex.from_frame(frame[["family", "seed"]]))
-    which = pd.Index(list(label)).get_indexer(frame["method"])
+    which = pd.Index(list(label)).get_indexer(pd.Index(frame["method"]))
     values = np.full((len(worlds), len(label), len(SCORES)), np.nan)
     values[at, which] = frame[list(SCORES)].to_numpy()
     drawn = np.zeros(values.shape[:2], dtype=bool)
