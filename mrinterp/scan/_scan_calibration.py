@@ -11,7 +11,7 @@ from scipy import stats
 from threadpoolctl import threadpool_limits
 
 from mrinterp.scan._scan_inputs import ScanInputs
-from mrinterp.stats.scan.block_scan import Scanner
+from mrinterp.stats.scan.block_scan import BlockScanner, Scanner
 from mrinterp.stats.scan.dose_side import DoseSide, Within, dose_side
 from mrinterp.stats.tests.tails import neglog10p_t
 
@@ -98,7 +98,13 @@ def one_draw(
 
 def _scores(side: DoseSide, x: NDArray[Any], settings: dict[str, Any]) -> Array:
     """Effects over errors (J, S); nan where a feature does not change."""
-    found = Scanner(side, None, settings["precision"]).block(x, 0, x.shape[1])
+    scanner = Scanner(side, None, settings["precision"])
+    chosen: BlockScanner = scanner
+    if settings["device"] != "cpu":
+        from mrinterp.scan._torch_scanner import TorchScanner
+
+        chosen = TorchScanner(scanner, settings["device"])
+    found = chosen.block(x, 0, x.shape[1])
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.asarray(found.beta, float) / np.asarray(found.se, float)
     return np.where(found.se > 0, t, np.nan)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,13 @@ from mrinterp.scan._marginal import dose_correlation
 from mrinterp.scan._scan_folder import ScanFolder, Shard, begun, write_shard
 from mrinterp.scan._scan_inputs import ScanInputs, side_of
 from mrinterp.stats.loops.row_threads import by_rows
-from mrinterp.stats.scan.block_scan import Scanned, Scanner
+from mrinterp.stats.scan.block_scan import BlockScanner, Scanned, Scanner
 from mrinterp.stats.scan.dose_side import DoseSide
 from mrinterp.stats.scan.sparse_scan import SparseScanner
 from mrinterp.stats.tests.tails import neglog10p_t
+
+if TYPE_CHECKING:
+    from mrinterp.scan._torch_scanner import TorchScanner
 
 __all__ = ["BLOCK", "ScanJob", "shard_features"]
 
@@ -69,17 +73,19 @@ class ScanJob:
         object.__setattr__(self, "how", how)
         object.__setattr__(self, "family", family)
         scanner = Scanner(side, outcomes if s["with_outcomes"] else None, s["precision"])
-        if s["device"] != "cpu":
-            from mrinterp.scan._torch_products import TorchProducts
-
-            scanner.products = TorchProducts(scanner, s["device"])
         object.__setattr__(self, "scanner", scanner)
+        if s["device"] != "cpu":
+            from mrinterp.scan._torch_scanner import TorchScanner
+
+            object.__setattr__(self, "elsewhere", TorchScanner(scanner, s["device"]))
 
     side: DoseSide = None  # type: ignore[assignment]
     outcomes: Any = None
     how: Any = None
     family: Any = None
     scanner: Scanner = None  # type: ignore[assignment]
+    elsewhere: TorchScanner | None = None
+    """What multiplies instead of the processor."""
 
     def begun(self, folder: Path) -> ScanFolder:
         """The folder, with what all shards share."""
@@ -112,27 +118,20 @@ class ScanJob:
 
     def shard(self, first: int, last: int) -> dict[str, NDArray[Any]]:
         """Arrays of one shard: its blocks on several threads, each block's numbers its own."""
-        side, features = self.side, self.inputs.features
-        if features.sparse:
-            scanner: Any = SparseScanner(self.scanner, features.shape[0], again=True)
-            part = features.values[:, first:last]
-            size = SPARSE_BLOCK
-        else:
-            scanner, part, size = self.scanner, features, BLOCK
+        read, size = self._blocks(first, last)
         edges = [*range(first, last, size), last]
         critical = self._critical() if self.settings["threshold"] else None
-        keep = _Kept(side, last - first, len(self.scanner.outcome_mass), critical, self._real())
+        keep = _Kept(self.side, last - first, len(self.scanner.outcome_mass), critical, self._real())
 
         def work(a: int, z: int) -> None:
             for i in range(a, z):
-                at, to = edges[i] - first, edges[i + 1] - first
-                if features.sparse:
-                    keep.take(i, at, scanner.block(part, at, to))
-                else:
-                    keep.take(i, at, scanner.block(part.dense(edges[i], edges[i + 1]), 0, to - at))
+                keep.take(i, edges[i] - first, read(edges[i], edges[i + 1]))
 
         try:
-            by_rows(work, len(edges) - 1)
+            if self.elsewhere is None:
+                by_rows(work, len(edges) - 1)
+            else:  # the device is parallel by itself
+                work(0, len(edges) - 1)
         except ValueError as e:
             if isinstance(e, InputError):
                 raise
@@ -141,6 +140,19 @@ class ScanJob:
                 "features", f"a value that is not finite among columns {first} to {last - 1}", fix
             ) from e
         return keep.arrays(first)
+
+    def _blocks(self, first: int, last: int) -> tuple[Callable[[int, int], Scanned], int]:
+        """What gives the results of features a to z - 1 of a shard's, and how many it is asked for at once."""
+        features = self.inputs.features
+        if not features.sparse:
+            scanner: BlockScanner = self.elsewhere or self.scanner
+            size = BLOCK if self.elsewhere is None else self.elsewhere.width
+            return lambda a, z: scanner.block(features.dense(a, z), 0, z - a), size
+        part = features.values[:, first:last]
+        scanner, size = SparseScanner(self.scanner, features.shape[0], again=True), SPARSE_BLOCK
+        if self.elsewhere is not None:
+            scanner, size = self.elsewhere, self.elsewhere.width
+        return lambda a, z: scanner.block(part, a - first, z - first), size
 
     def _critical(self) -> Array:
         """|t| (J,) beyond which a pair is kept."""

@@ -14,9 +14,9 @@ from scipy import sparse
 import mrinterp
 from mrinterp.core.errors import DamagedError, InputError
 from mrinterp.scan import ScanFolder, _scan_job, scan_features, scan_memory
-from mrinterp.scan._torch_products import TorchProducts
-from mrinterp.stats.scan.block_scan import Scanner
-from mrinterp.stats.scan.dose_side import dose_side, within
+from mrinterp.scan._torch_scanner import TorchScanner
+from mrinterp.stats.scan.block_scan import Scanner, outcome_side
+from mrinterp.stats.scan.dose_side import ERRORS, dose_side, within
 
 
 def given(F: int = 700, n: int = 320, J: int = 6, seed: int = 0) -> dict[str, Any]:
@@ -185,17 +185,46 @@ def test_permuted_doses_have_the_inflation_of_theory_and_wrong_errors_do_not(tmp
     assert by_family.inflation[0] < 1.5
 
 
-def test_torch_sums_what_numpy_sums() -> None:
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("errors", ERRORS)
+def test_torch_gives_what_numpy_gives(errors: str, joint: bool) -> None:
     g = given(F=64)
-    how, family = within(g["prompt"], g["family"] // 3)
-    side = dose_side(g["doses"], how, family)
-    plain, torch = Scanner(side), Scanner(side)
-    torch.products = TorchProducts(torch, "cpu")
-    a, b = (s.block(g["features"], 0, 64) for s in (plain, torch))
-    np.testing.assert_allclose(a.se, b.se, rtol=2e-6)
-    np.testing.assert_allclose(a.beta / a.se.max(), b.beta / a.se.max(), atol=2e-6)
+    g["features"] = g["features"].astype(np.float32)
+    g["features"][:, 3] = 2.5 * g["doses"][:, 1]  # its variance cancels but for rounding
+    g["features"][:, 5] = 7.0
+    g["doses"][:, 2] = 1.0
+    if joint:
+        g["doses"] = np.delete(g["doses"], 2, axis=1)
+    cause = np.random.default_rng(3).standard_normal((len(g["prompt"]), 2))
+    how, family = within(g["prompt"], g["family"] // 3, covariates=cause)
+    side = dose_side(g["doses"], how, family, errors, joint)
+    outcomes = outcome_side(side, g["outcomes"][:, None])
+    exact = Scanner(side, outcomes, "float64").block(g["features"], 0, 64)
+    for precision, tolerance in (("float64", 1e-9), ("float32", 4e-6)):
+        found = TorchScanner(Scanner(side, outcomes, precision), "cpu").block(g["features"], 0, 64)
+        np.testing.assert_array_equal(np.isnan(found.se), np.isnan(exact.se))
+        size = np.where(exact.se > 0, exact.se, 1.0) if precision == "float32" else 1.0
+        keep = np.arange(64) != 3  # there errors are what rounding leaves
+        np.testing.assert_allclose((found.beta / size)[:, keep], (exact.beta / size)[:, keep], atol=tolerance)
+        np.testing.assert_allclose(found.se[:, keep], exact.se[:, keep], rtol=tolerance)
+        span = np.nanmax(np.abs(exact.cov))
+        np.testing.assert_allclose(found.cov[..., keep] / span, exact.cov[..., keep] / span, atol=tolerance)
+
+
+def test_a_scan_on_a_device_reads_dense_and_sparse_features_alike(tmp_path: Path) -> None:
+    g = given(F=600)
+    g["features"] = np.where(g["features"] > 1.0, g["features"], 0.0).astype(np.float32)
+    plain = scan_features(tmp_path / "a", **g, draws=0)
+    dense = scan_features(tmp_path / "b", **g, draws=0, device="cpu:0")
+    thin = scan_features(
+        tmp_path / "c", **(g | {"features": sparse.csc_matrix(g["features"])}), draws=0, device="cpu:0"
+    )
+    assert dense.meta["device"] == "cpu:0"
+    for found in (dense, thin):
+        np.testing.assert_allclose(found.pairs["se"], plain.pairs["se"], rtol=1e-5)
+        np.testing.assert_allclose(found.pairs["beta"], plain.pairs["beta"], rtol=1e-4)
     with pytest.raises(InputError, match="device"):
-        TorchProducts(torch, "cuda:7")
+        scan_features(tmp_path / "d", **g, device="cuda:7")
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,11 +85,11 @@ class ChunkSums:
         return next(iter(self.nodes.values()))
 
 
-class BlockProducts(Protocol):
-    """What a device must be able to do: the sums of one chunk for a block of changes."""
+class BlockScanner(Protocol):
+    """What effects are computed with, on whatever device: one block of traits, whose numbers are its own."""
 
-    def sums(self, chunk: Chunk, number: int, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """``lin`` (L, K, B) and ``squares`` (K, B) of chunk ``number``, for changes x (rows of the chunk, B)."""
+    def block(self, x: Any, first: int, last: int) -> Scanned:
+        """Effects of all doses on traits first to last - 1 of x (N, J)."""
         ...
 
 
@@ -102,8 +103,6 @@ class Scanner:
         Those whose error covariance is wanted.
     precision : {"float32", "float64"}
         Of products inside a chunk; sums across chunks are float64.
-    products : BlockProducts, optional
-        Another device.
     """
 
     def __init__(
@@ -111,14 +110,13 @@ class Scanner:
         side: DoseSide,
         outcomes: Outcomes | None = None,
         precision: str = "float32",
-        products: BlockProducts | None = None,
     ) -> None:
         self.side, self.outcomes = side, outcomes
         self.dtype = np.dtype(precision)
         self.cancels = CANCELS if precision == "float32" else 1e10
         self.read = np.ascontiguousarray(side.read, self.dtype)
         self.clustered = side.errors in ("CR3", "CR1")
-        self.products = products or NumpyProducts(self)
+        self.products = NumpyProducts(self)
         self.basis = np.zeros((side.rows, side.within.basis.shape[1]), self.dtype)
         self.basis[side.place] = side.within.basis
         self.across = np.ascontiguousarray(side.z.T)
@@ -276,39 +274,60 @@ class Scanner:
     def _by_run(self, change: NDArray[Any], found: Scanned) -> None:
         """Errors of every run on its own: three products, of powers of doses and changes."""
         side = self.side
-        O = len(found.cov)
-        if not hasattr(self, "_powers"):
-            grow = np.zeros_like(side.z)
-            grow[side.place] = 1.0 / np.maximum(1.0 - side.leverage, 1e-8) if side.errors == "HC3" else 1.0
-            square = (grow * side.z) ** 2
-            self._powers = (square.astype(self.dtype), (square * side.z).astype(self.dtype))
-            self._mass = (np.einsum("nk,nk->k", square, side.z**2), square)
-        square, cube = self._powers
-        lin = np.stack([self.read.T @ change, cube.T @ change])
-        whole = square.T @ (change * change)
-        own = np.zeros((O, side.instruments))
+        square, cube, mass = self.run_squares
+        lin = np.stack([self.read.T @ change, cube.astype(self.dtype).T @ change])
+        whole = square.astype(self.dtype).T @ (change * change)
+        own = np.zeros((len(found.cov), side.instruments))
         if self.outcomes is not None:
             more = []
-            for o, y in enumerate(self.outcomes.beta):
-                weight = self._mass[1] * (self.outcomes.change[:, o : o + 1] - side.z * y)
+            for o in range(len(own)):
+                weight = self.outcome_run_weight(o)
                 more.append(weight.astype(self.dtype).T @ change)
                 own[o] = np.einsum("nk,nk->k", weight, side.z)
             lin = np.concatenate([lin, np.stack(more)])
         from mrinterp.stats.scan.block_loops import effects
 
         doubtful = np.zeros(whole.shape, np.bool_)
-        args = (side.total, self._mass[0], own, np.nan_to_num(side.scale), self.cancels)
+        args = (side.total, mass, own, np.nan_to_num(side.scale), self.cancels)
         many = effects(lin, whole, *args, found.beta, found.se, found.cov, doubtful)
         if many and self.dtype == np.float32:
             k, j = np.nonzero(doubtful)
             for one in np.array_split(np.arange(len(k)), -(-len(k) // 1024)):
                 z, x = side.z[:, k[one]], change[:, j[one]].astype(float)
                 slope = np.einsum("np,np->p", z, x) / side.total[k[one]]
-                meat = np.einsum("np,np->p", self._mass[1][:, k[one]], (x - z * slope) ** 2)
+                meat = np.einsum("np,np->p", square[:, k[one]], (x - z * slope) ** 2)
                 found.beta[k[one], j[one]], found.se[k[one], j[one]] = (
                     slope,
                     np.sqrt(meat * side.scale[k[one]]),
                 )
+
+    @property
+    def run_grow(self) -> Array:
+        """Factor (rows, 1) or (rows, K) of every run's residual: the jackknife of runs, or 1."""
+        side = self.side
+        wide = 1 if side.joint else side.instruments
+        grow = np.zeros((side.rows, wide))
+        grow[side.place] = 1.0 / np.maximum(1.0 - side.leverage, 1e-8) if side.errors == "HC3" else 1.0
+        return grow
+
+    @cached_property
+    def run_squares(self) -> tuple[Array, Array, Array]:
+        """Of errors by run: (g z)^2 and (g z)^2 z (rows, K), and sums of (g z)^2 z^2 (K,)."""
+        z = self.side.z
+        square = (self.run_grow * z) ** 2
+        return square, square * z, np.einsum("nk,nk->k", square, z**2)
+
+    def outcome_run_weight(self, o: int) -> Array:
+        """Of errors by run: what changes are multiplied with (rows, K) for their covariance with outcome ``o``."""
+        assert self.outcomes is not None
+        rest = self.outcomes.change[:, o : o + 1] - self.side.z * self.outcomes.beta[o]
+        return np.asarray(self.run_squares[0] * rest)
+
+    def outcome_residual(self, o: int) -> Array:
+        """Residuals (rows, 1) of outcome ``o`` on all doses at once, times the factor of every run."""
+        assert self.outcomes is not None
+        fitted = self.side.z @ self.outcomes.beta[o][:, None]
+        return np.asarray((self.outcomes.change[:, o : o + 1] - fitted) * self.run_grow)
 
     def _joint(self, change: NDArray[Any], square: Array, found: Scanned) -> None:
         """Effects with the other doses held fixed: residuals first, then squared scores of families or runs."""
@@ -325,14 +344,12 @@ class Scanner:
                 found.cov[:] = side.scale[None, :, None] * across[:, None, :]
             return
         if not self.clustered:
-            grow = np.zeros((side.rows, 1))
-            grow[side.place] = 1.0 / np.maximum(1.0 - side.leverage, 1e-8) if side.errors == "HC3" else 1.0
-            left = left * grow.astype(self.dtype)
+            left = left * self.run_grow.astype(self.dtype)
             found.se[:] = np.sqrt(side.scale[:, None] * ((self.read**2).T @ (left * left)))
             if self.outcomes is not None:
                 for o in range(O):
-                    e = (self.outcomes.change[:, o : o + 1] - side.z @ self.outcomes.beta[o][:, None]) * grow
-                    found.cov[o] = side.scale[:, None] * ((self.read**2 * e.astype(self.dtype)).T @ left)
+                    e = self.outcome_residual(o).astype(self.dtype)
+                    found.cov[o] = side.scale[:, None] * ((self.read**2 * e).T @ left)
             return
         if len(side.adjust):
             self.adjusted(left)
@@ -386,7 +403,7 @@ class NumpyProducts:
         self.lines = len(weights)
 
     def sums(self, chunk: Chunk, number: int, x: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-        """See `BlockProducts`."""
+        """``lin`` (L, K, B) and ``squares`` (K, B) of chunk ``number``, for changes x (rows of the chunk, B)."""
         from mrinterp.stats.scan.block_loops import family_sums
 
         K, B = self.tiles[-1].stop, x.shape[1]
