@@ -164,7 +164,8 @@ def beside_it(
     DataFrame or NotApplicable
         One row per feature and outcome: ``feature, outcome``; for each method its number (``correlation, probe, top_inputs,
         knockoffs``, as `BESIDE` says) and ``<method>_says``: ``drives it``, ``does not``, or why it says nothing; ``company``,
-        the feature whose effect it mostly shows over these inputs (empty: its own, nothing beyond error, or it cannot be said), and ``taken_apart``, the sentence; ``moves_with, moves_with_r``: the
+        the feature whose effect it mostly shows over these inputs, or the few that cannot be ranked, as "a and b" (empty: its own,
+        nothing beyond error, or it cannot be said), and ``taken_apart``, the sentence; ``moves_with, moves_with_r``: the
         feature that it moves with most while all others are held fixed, and that partial correlation.
         ``NotApplicable`` with fewer than 10 families.
 
@@ -210,9 +211,9 @@ def beside_it(
     if isinstance(apart, NotApplicable):
         return table.assign(company="", taken_apart=apart.reason)
     shown = {(f, o) for o in apart.outcomes for f in apart.shown_by_others(o)}
-    names = np.array([*apart.sources, ""], dtype=object)[apart.named.ravel()]
-    company = [n if cell in shown else "" for n, cell in zip(names, apart.shorts(), strict=True)]
-    return table.assign(company=company, taken_apart=list(apart.shorts().values()))
+    said = apart.shorts()
+    company = [" and ".join(apart.company(*cell)) if cell in shown else "" for cell in said]
+    return table.assign(company=company, taken_apart=list(said.values()))
 
 
 def _moves_with(panel: Panel) -> tuple[NDArray, Array]:

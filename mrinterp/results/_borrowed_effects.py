@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
@@ -25,8 +26,13 @@ BYPASS = "the bypass"
 ENOUGH = 0.9
 """Share of an outcome's changes that a joint fit must explain, so that its parts name a source."""
 
+UNRANKED = "which cannot be ranked"
+
 NAMED = 3
-"""Sources that a sentence names; the others are added up."""
+"""Sources that a sentence names; the others are added up. Also the most that are named together."""
+
+MOST = 0.5
+"""Share of all parts that sources must lend together, so that they are named together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +51,12 @@ class BorrowedEffect:
         What of it is the feature's own.
     source : str
         What most is borrowed from; empty where more is its own than borrowed from any one source.
+    company : tuple of str
+        The features that can be named as those that most is borrowed from (`BorrowedEffects.named`): one, several that cannot be
+        ranked, or none.
     table : DataFrame
-        One row per part, the largest first: ``source, kind, effect, se, ci_lower, ci_upper, correlation``.
+        One row per part, the largest first: ``source, kind, effect, se, ci_lower, ci_upper, correlation,
+        named``.
     status : str
         ``ok``, or what cannot be told apart.
     unit : str
@@ -66,6 +76,7 @@ class BorrowedEffect:
     total: float
     own: float
     source: str
+    company: tuple[str, ...]
     table: pd.DataFrame = field(repr=False, compare=False)
     status: str
     unit: str
@@ -87,8 +98,14 @@ class BorrowedEffect:
         if abs(left["effect"]) > 1e-9 * max(abs(self.total), 1e-300):
             parts.append(f"{_number(left)} left unexplained or from sampling error")
         head = f"{self.feature} on {self.outcome}: {self.total:.2g} {self.unit}".rstrip()
-        note = "" if self.status == "ok" else f" Note: {self.status}."
+        several = f"It borrows most from {_together(self.company)}, {UNRANKED}" if len(self.company) > 1 else ""
+        notes = [several, "" if self.status == "ok" else f"Note: {self.status}"]
+        note = "".join(f" {n}." for n in notes if n)
         return f"{head}, of which {', '.join(parts)} ({100 * self.level:.4g}% intervals).{note}"
+
+
+def _together(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]} together"
 
 
 def _number(row: Any) -> str:
@@ -190,38 +207,100 @@ class BorrowedEffects(Result):
             return np.where((most > 0) & (most > np.abs(self.own)), place, -1)
 
     @cached_property
-    def named(self) -> NDArray[np.int_]:
-        """The source (F, O) that can be named: `main_feature`, where nothing of `why_unnamed` stands against it; else -1."""
-        return np.where(self.why_unnamed == "", self.main_feature, -1)
+    def named(self) -> NDArray[np.bool_]:
+        """The sources (F, S, O) that can be named as those that most is borrowed from: one, or up to 3 that cannot be ranked; none
+        where more is the feature's own, or where something of `why_unnamed` stands against it."""
+        known = (self.why_unnamed == "") & (self.main_feature >= 0)
+        return np.asarray(self._alike & known[:, None, :])
+
+    @cached_property
+    def _alike(self) -> NDArray[np.bool_]:
+        """The largest part that is borrowed from a feature, and those (F, S, O) that differ from it by less than their errors."""
+        size = self._sizes
+        if not size.shape[1]:
+            return np.zeros(size.shape, bool)
+        error = np.nan_to_num(self.borrowed_se)
+        place = np.argmax(size, axis=1)[:, None, :]
+        largest, its = (np.take_along_axis(a, place, axis=1) for a in (size, error))
+        near = largest - size <= critical_value(self.level, self.df) * np.hypot(error, its)
+        np.put_along_axis(near, place, True, axis=1)
+        return np.asarray(near & (size > 0) & (self.main_feature >= 0)[:, None, :])
+
+    @cached_property
+    def _sizes(self) -> Array:
+        """Sizes of the parts (F, S, O) that are borrowed from features; the bypass's is -1."""
+        size = np.nan_to_num(np.abs(self.borrowed))
+        size[:, [s == BYPASS for s in self.sources]] = -1.0
+        return size
 
     @cached_property
     def why_unnamed(self) -> NDArray[Any]:
-        """Why no feature can be named (F, O), where most of the effect is not the feature's own; else empty.
+        """Why no source can be named (F, O), where most of the effect is not the feature's own; else empty.
 
-        The joint fit explains less than 90% of the outcome's changes (``meta["fit"]``), so that its parts may be wrong; or the two
-        largest parts differ by less than their errors.
+        The joint fit explains less than 90% of the outcome's changes (``meta["fit"]``), so that its parts may be wrong; or several
+        of the largest parts differ by less than their errors and are no group that can be named: more than 3, one of which the
+        interval holds 0 or has the other sign, or together less than half of all parts.
         """
         why = np.full(self.total.shape, "", dtype=object)
-        columns = [s for s, name in enumerate(self.sources) if name != BYPASS]
-        if not columns:
-            return why
-        size, error = np.nan_to_num(np.abs(self.borrowed[:, columns])), self.borrowed_se[:, columns]
-        order = np.argsort(-size, axis=1, kind="stable")[:, :2]
-        first = np.take_along_axis(size, order, axis=1)
-        spread = np.sqrt((np.take_along_axis(error, order, axis=1) ** 2).sum(axis=1))
-        near = np.zeros(self.total.shape, bool)
-        if len(columns) > 1:
-            near = first[:, 0] - first[:, 1] <= critical_value(self.level, self.df) * spread
-        names = np.array([self.sources[s] for s in columns], dtype=object)[order]
-        poor = np.array(self.meta.get("fit", [1.0] * len(self.outcomes)))
+        alike, fit = self._alike, np.array(self.meta.get("fit", [1.0] * len(self.outcomes)))
         for f, o in np.argwhere(self.main_feature >= 0):
-            if poor[o] < ENOUGH:
-                why[f, o] = f"features and bypass together explain {poor[o]:.0%} of the outcome's changes"
-            elif near[f, o]:
-                why[f, o] = (
-                    f"parts from {names[f, 0, o]} and {names[f, 1, o]} differ by less than their errors"
-                )
+            if fit[o] < ENOUGH:
+                why[f, o] = f"features and bypass together explain {fit[o]:.0%} of the outcome's changes"
+            elif alike[f, :, o].sum() > 1:
+                against = self._no_group(f, np.flatnonzero(alike[f, :, o]), o)
+                names = listed([self.sources[s] for s in self._largest_first(f, o)], NAMED)
+                why[f, o] = against and f"parts from {names} differ by less than their errors{against}"
         return why
+
+    def _no_group(self, f: int, some: NDArray[np.int_], o: int) -> str:
+        """What stands against naming sources together that cannot be ranked; empty where nothing does."""
+        if len(some) > NAMED:
+            return f", of which at most {NAMED} are named together"
+        parts, errors = self.borrowed[f, some, o], self.borrowed_se[f, some, o]
+        # Of the feature's whole effect, whatever its sign: parts that oppose each other are no company.
+        lends = parts * np.sign(self.total[f, o]) > critical_value(self.level, self.df) * errors
+        if not lends.all():
+            worst = self.sources[some[int(np.argmin(lends))]]
+            return f", and {worst} may lend nothing of it"
+        everything = np.abs(np.nan_to_num([self.own[f, o], self.left[f, o]])).sum()
+        everything += np.abs(np.nan_to_num(self.borrowed[f, :, o])).sum()
+        share = np.abs(parts).sum() / everything
+        return "" if share >= MOST else f", and together they are {share:.0%} of all parts"
+
+    def _largest_first(self, f: int, o: int) -> list[int]:
+        """The sources that differ from the largest by less than their errors, the largest first."""
+        some = np.flatnonzero(self._alike[f, :, o])
+        return [int(s) for s in some[np.argsort(-self._sizes[f, some, o], kind="stable")]]
+
+    def company(self, feature: str, outcome: str) -> tuple[str, ...]:
+        """The sources that can be named as those that most of an effect is borrowed from, the largest part first.
+
+        Parameters
+        ----------
+        feature, outcome : str
+            Names.
+
+        Returns
+        -------
+        tuple of str
+            One; several that cannot be ranked; none where more is the feature's own or where nobody can be named.
+
+        Raises
+        ------
+        InputError
+            For unknown names.
+
+        Examples
+        --------
+        >>> from mrinterp.results import example
+        >>> example("BorrowedEffects").company("feature 0", "outcome 1")
+        ()
+        """
+        f, o = self._at((feature, outcome), self.features, self.outcomes)
+        return self._company(f, o)
+
+    def _company(self, f: int, o: int) -> tuple[str, ...]:
+        return tuple(self.sources[s] for s in self._largest_first(f, o) if self.named[f, s, o])
 
     def __getitem__(self, key: tuple[str, str]) -> BorrowedEffect:
         f, o = self._at(key, self.features, self.outcomes)
@@ -235,6 +314,7 @@ class BorrowedEffects(Result):
             total=float(self.total[f, o]),
             own=float(self.own[f, o]),
             source=self.sources[s] if s >= 0 else "",
+            company=self._company(f, o),
             table=table.iloc[order].reset_index(drop=True),
             status=str(self.status[f, o]),
             unit=self.unit,
@@ -242,7 +322,8 @@ class BorrowedEffects(Result):
         )
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per (feature, outcome, part): the total, its own part, one per source, what is left."""
+        """One row per (feature, outcome, part): the total, its own part, one per source (``named``: whether most is said to be
+        borrowed from it), what is left."""
         F, O = self.total.shape
         return self._rows(np.repeat(np.arange(F), O), np.tile(np.arange(O), F))
 
@@ -270,6 +351,7 @@ class BorrowedEffects(Result):
                 "ci_lower": (parts["effect"] - half).ravel(),
                 "ci_upper": (parts["effect"] + half).ravel(),
                 "correlation": near.ravel(),
+                "named": np.pad(self.named[f, :, o], ((0, 0), (2, 1))).ravel(),
                 "status": np.repeat(self.status[f, o], S + 3),
             }
         )
@@ -303,12 +385,19 @@ class BorrowedEffects(Result):
         said = f"{self.features[f]}: {self.total[f, o]:.{d}f} {self.unit}, of which {own}"
         if not np.nan_to_num(parts).any():
             return said
+        company = self._largest_first(f, o) if len(self._company(f, o)) > 1 else []
+        if company:
+            each = "; ".join(f"{parts[s]:.{d}f}{self._close(f, s)}" for s in company)
+            names = _together([self.sources[s] for s in company])
+            return f"{said}, {parts[company].sum():.{d}f} borrowed from {names}, {UNRANKED} ({each})"
         s = int(np.argmax(np.abs(np.nan_to_num(parts))))
-        near = self.correlation[f, s]
-        close = "" if np.isnan(near) else f", correlation {_short(near)}"
-        why = self.why_unnamed[f, o]
+        close, why = self._close(f, s), self.why_unnamed[f, o]
         unsure = f"; whose it is cannot be said: {why}" if why else ""
         return f"{said}, {parts[s]:.{d}f} borrowed from {self.sources[s]}{close}{unsure}"
+
+    def _close(self, f: int, s: int) -> str:
+        near = self.correlation[f, s]
+        return "" if np.isnan(near) else f", correlation {_short(near)}"
 
     def shorts(self) -> dict[tuple[str, str], str]:
         """`short` of every feature and outcome."""

@@ -48,7 +48,7 @@ def test_the_cue_is_a_cause_and_the_sun_its_company() -> None:
     np.testing.assert_allclose(found.total[:, 0], x.T @ y / (x**2).sum(axis=0), rtol=1e-10)
     np.testing.assert_allclose(found.own + found.borrowed.sum(axis=1) + found.left, found.total, rtol=1e-9)
     np.testing.assert_allclose(found.own[:, 0], [1.0, 1.5, 0.0, 0.0], atol=0.15)
-    assert [found.features[k] for k in np.flatnonzero(found.named[:, 0] >= 0)] == ["sun"]
+    assert [found.features[k] for k in np.flatnonzero(found.named.any(axis=1)[:, 0])] == ["sun"]
     assert found["sun", "logit"].source == "grass"
 
 
@@ -99,7 +99,7 @@ def test_few_features_can_be_selected_by_the_first_knockoff_filter_only() -> Non
     assert knockoff_filter(x, y, 0.05, 0, offset=0).selected[:2].all()
 
 
-def test_nobody_is_named_where_the_joint_fit_is_poor_or_two_parts_are_alike() -> None:
+def test_nobody_is_named_where_the_joint_fit_is_poor() -> None:
     world = mrinterp.worlds.world_families()["gate"].make(0)
     assert world.panel is not None
     assert world.bench is not None
@@ -107,26 +107,63 @@ def test_nobody_is_named_where_the_joint_fit_is_poor_or_two_parts_are_alike() ->
     assert isinstance(found, BorrowedEffects)
     silent = found.features.index("silent")
     assert found.main_feature[silent, 0] >= 0
-    assert found.named[silent, 0] == -1
+    assert not found.named[silent].any()
+    assert found.company("silent", found.outcomes[0]) == ()
     assert found.meta["fit"][0] < 0.9
     assert "of the outcome's changes" in found.why_unnamed[silent, 0]
     assert "cannot be said" in found.short("silent", found.outcomes[0])
     # In these runs it moves with other features than over the inputs as they are.
-    assert found.features[on_the_runs(world.panel, world.truth, silent, 0)] != "plain"
+    assert found.features[on_the_runs(world.panel, world.truth, silent, 0).argmax()] != "plain"
     shift, _ = shifts(world)
     natural = natural_borrowed(world.panel, shift)
     assert isinstance(natural, BorrowedEffects)
-    assert named(natural, world.truth, None).tolist() == [1, 0, 0]
+    assert named(natural, world.truth, None).tolist() == [1, 0, 0, 0]
 
+
+def _tied() -> BorrowedEffects:
+    """``sum`` shows what ``left`` and ``right`` do, about alike; ``other`` does nothing."""
     tied = scene(5)
-    both = tied.features[:, 0] + tied.features[:, 3]
-    tied = replace(
-        tied,
-        features=np.column_stack([tied.features[:, [0, 3]], both + 0.5 * tied.features[:, 2]]),
-        outcomes=both[:, None],
-        feature_names=("left", "right", "sum"),
-        labels=("left", "right", "sum"),
+    left, right, other = tied.features[:, 0], tied.features[:, 3], tied.features[:, 2]
+    features = [left, right, other - 0.7 * left, left + right]
+    features[3] = features[3] + 0.5 * np.random.default_rng(0).standard_normal(len(left))
+    names = ("left", "right", "other", "sum")
+    found = natural_borrowed(
+        replace(
+            tied,
+            features=np.column_stack(features),
+            outcomes=(left + right)[:, None],
+            feature_names=names,
+            labels=names,
+        )
     )
-    found = natural_borrowed(tied)
     assert isinstance(found, BorrowedEffects)
-    assert found.why_unnamed[2, 0] == "parts from left and right differ by less than their errors"
+    return found
+
+
+def test_sources_that_cannot_be_ranked_are_named_together() -> None:
+    found = _tied()
+    logit = found.outcomes[0]
+    assert set(found.company("sum", logit)) == {"left", "right"}
+    assert found.why_unnamed[3, 0] == ""
+    assert "together, which cannot be ranked (" in found.short("sum", logit)
+    assert str(found["sum", logit]).endswith("together, which cannot be ranked.")
+    frame = found.to_frame()
+    assert set(frame.loc[frame["named"] & (frame["feature"] == "sum"), "source"]) == {"left", "right"}
+    # What acts on its own borrows from nobody, and what moves with one of them from that one alone.
+    assert found.company("left", logit) == found.company("right", logit) == ()
+    assert found.company("other", logit) == found["other", logit].company == ("left",)
+
+
+def test_a_group_with_a_member_that_may_lend_nothing_is_not_named() -> None:
+    found = _tied()
+    wide = found.borrowed_se.copy()
+    wide[3, :2] = np.abs(found.borrowed[3, :2])
+    unsure = replace(found, borrowed_se=wide)
+    assert unsure.company("sum", found.outcomes[0]) == ()
+    assert "may lend nothing" in unsure.why_unnamed[3, 0]
+    other = found.borrowed.copy()
+    other[3, 1] *= -1  # parts that oppose each other
+    assert "may lend nothing" in replace(found, borrowed=other).why_unnamed[3, 0]
+    rest = replace(found, left=found.left + 2 * found.total)
+    assert "together they are" in rest.why_unnamed[3, 0]
+    assert "cannot be said" in rest.short("sum", found.outcomes[0])
