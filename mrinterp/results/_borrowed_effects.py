@@ -98,7 +98,9 @@ class BorrowedEffect:
         if abs(left["effect"]) > 1e-9 * max(abs(self.total), 1e-300):
             parts.append(f"{_number(left)} left unexplained or from sampling error")
         head = f"{self.feature} on {self.outcome}: {self.total:.2g} {self.unit}".rstrip()
-        several = f"It borrows most from {_together(self.company)}, {UNRANKED}" if len(self.company) > 1 else ""
+        several = (
+            f"It borrows most from {_together(self.company)}, {UNRANKED}" if len(self.company) > 1 else ""
+        )
         notes = [several, "" if self.status == "ok" else f"Note: {self.status}"]
         note = "".join(f" {n}." for n in notes if n)
         return f"{head}, of which {', '.join(parts)} ({100 * self.level:.4g}% intervals).{note}"
