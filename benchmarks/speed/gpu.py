@@ -36,6 +36,9 @@ from mrinterp.stats.scan.dose_side import ERRORS, DoseSide, dose_side, within
 
 N, K, SHOWN = 2048, 256, 2048
 ROUNDS = 5
+ALIKE = 0.01
+"""Of an interval's length: effects that differ by less are called alike."""
+COMMAND = "from mrinterp.cli import main; main()"
 STUDY = Path(mrinterp.__file__).parent / "studies" / "minilm_sentiment.toml"
 
 
@@ -148,7 +151,7 @@ def study(device: str) -> list[str]:
             out = Path(folder) / plan.stem
             start = time.perf_counter()
             done = subprocess.run(
-                [sys.executable, "-m", "mrinterp", "run", str(plan), "--out", str(out)],
+                [sys.executable, "-c", COMMAND, "run", str(plan), "--out", str(out)],
                 check=False,
                 capture_output=True,
                 text=True,
@@ -163,14 +166,18 @@ def study(device: str) -> list[str]:
                     "```",
                 ]
             claims[where] = pd.read_csv(out / "report" / "claims.csv")
-    a, b = claims[device], claims["cpu"]
-    key = ["feature", "outcome"]
-    both = a.merge(b, on=key, suffixes=("_a", "_b"))
-    same = (both["verdict_a"] == both["verdict_b"]).sum()
+    both = claims[device].merge(claims["cpu"], on=["feature", "outcome"], suffixes=("_a", "_b"))
     gap = (both["effect_a"] - both["effect_b"]).abs() / (both["ci_upper_b"] - both["ci_lower_b"])
+    alike = gap < ALIKE
+    other = ", ".join(
+        f"{r.feature} {r.effect_a:+.4f} and {r.effect_b:+.4f}" for r in both[~alike].itertuples()
+    )
     return [
-        f"`minilm_sentiment` from start to report: {taken[device]:.0f} s with the network on the card, {taken['cpu']:.0f} s on the processor.",
-        f"{same} of {len(both)} claims (of {len(a)} and {len(b)}) have the same verdict; effects differ by at most {gap.max():.1e} of their intervals' length.",
+        f"`minilm_sentiment` from start to report: {taken[device]:.0f} s with the network on the card, {taken['cpu']:.0f} s on"
+        " the processor (everything but passes through the network is done by the processor in both).",
+        f"{alike.sum()} of {len(both)} effects differ by less than {ALIKE:g} of their interval's length (the largest of these by"
+        f" {gap[alike].max():.4f}), {(both['verdict_a'] == both['verdict_b']).sum()} verdicts are the same, {(both['grade_a'] == both['grade_b']).sum()} grades.",
+        *([f"Others: {other}."] if other else []),
     ]
 
 
