@@ -157,13 +157,17 @@ def _of_methods(board: Leaderboard, family: str, scores: tuple[str, ...]) -> lis
     return _table(["method", *(SCORES[s].title for s in scores)], rows)
 
 
+def _worlds(count: int) -> str:
+    return f"{count} world{'' if count == 1 else 's'}"
+
+
 def board_markdown(board: Leaderboard, command: str) -> str:
     """The board as a text page."""
     families = len(board.families)
     lines = [
         "# Which method finds the causes",
         "",
-        f"`{command}`: {families} {'family' if families == 1 else 'families'} of worlds whose causes are known, {board.seeds} worlds each ({board.size} size). Means over",
+        f"`{command}`: {families} {'family' if families == 1 else 'families'} of worlds whose causes are known, {_worlds(board.seeds)} each ({board.size} size). Means over",
         "worlds with 95% intervals over worlds in brackets. Sorted by AUROC over all worlds, chance (.5) where a method does not",
         "apply; `exhaustive` knocks out every feature on every prompt: the ceiling, not ranked. Every method is scored for rank",
         "against the causal label, for size against the truth of its own estimand. What each score is stands below.",
@@ -212,7 +216,7 @@ def when_not_to_trust(board: Leaderboard, source: str) -> str:
         "",
         f"<!-- Written by `python docs/make_when_not_to_trust.py` from {source}: run the benchmark anew to change it. -->",
         "",
-        f"Which method fails in which family of worlds, and by how much: from [the board]({source}) of {board.seeds} worlds a",
+        f"Which method fails in which family of worlds, and by how much: from [the board]({source}) of {_worlds(board.seeds)} a",
         "family. A method fails where a mean over a family's worlds lies beyond one of these:",
         "",
         *(f"- {SCORES[s].title} {word} {limit:g}: {SCORES[s].about}" for s, (word, limit) in FAILS.items()),

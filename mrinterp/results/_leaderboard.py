@@ -174,7 +174,7 @@ class Leaderboard(Result):
     @property
     def summary(self) -> str:
         """What it is and how large, in one line."""
-        return f"leaderboard ({self.size}): {len(self.order)} methods on {len(self.families)} families of {self.seeds} worlds"
+        return f"leaderboard ({self.size}): {len(self.order)} methods on {len(self.families)} families of {self.seeds} world{'s' * (self.seeds > 1)}"
 
     def to_frame(self) -> pd.DataFrame:
         """One row per family, method and score."""
