@@ -1,4 +1,5 @@
-"""What a table waits for: the verb ``mr`` on 30 rows, the weighted median of very many features, joint estimators near their limits.
+"""What a table waits for: the verb ``mr`` on 30 rows, the weighted median of very many features, fine-mapping with the LD of
+5,000 instruments, joint estimators near their limits.
 
     python benchmarks/speed/table_speed.py [--small] [--verb]
 
@@ -70,14 +71,52 @@ def verb_rows() -> list[str]:
 def estimate_rows(small: bool) -> list[str]:
     """The weighted median of very many features without effects, and joint methods, in this process."""
     F, J = (10_001, 200) if small else (100_000, 200)
-    lines = [timed("weighted_median", F, J, f"weighted_median, {F:,} features x {J} instruments")]
+    lines = [timed("weighted_median", F, J, f"weighted_median, {F:,} features x {J} instruments", "60")]
+    lines += susie_rows(1000 if small else 5000)
     for method, sizes in JOINT.items():
         for K, J in sizes[:1] if small else sizes:
             lines.append(timed(method, K, J, f"{method}, {K} exposures jointly, {J} instruments"))
     return lines
 
 
-def timed(method: str, F: int, J: int, what: str) -> str:
+SUSIE = """
+import resource, sys, time
+import numpy as np
+from scipy.linalg import toeplitz
+from mrinterp import coloc
+J = int(sys.argv[1])
+rng, z = np.random.default_rng(0), np.empty(J)
+z[0] = rng.standard_normal()
+for j in range(1, J):
+    z[j] = 0.9 * z[j - 1] + np.sqrt(1 - 0.81) * rng.standard_normal()
+for cause in (J // 5, J // 2, 4 * J // 5):
+    z += 12 * 0.9 ** np.abs(np.arange(J) - cause)
+ld = toeplitz(0.9 ** np.arange(J))
+coloc.finemap_summary(z[:300], ld[:300, :300], 8000)
+held = int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize()
+start = time.process_time()
+found = coloc.finemap_summary(z, ld, 8000)
+taken = time.process_time() - start
+assert len(found["trait"]) == 3, found["trait"]
+more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - held
+print(taken, 1 + more / ld.nbytes)
+"""
+"""A locus of three causes: CPU seconds, and memory in matrices, the given one among them."""
+
+
+def susie_rows(J: int) -> list[str]:
+    """SuSiE of one trait with LD, in a process of its own."""
+    program = [sys.executable, "-c", SUSIE, str(J)]
+    own = {**os.environ, "OMP_NUM_THREADS": "1"}
+    said = subprocess.run(program, check=True, capture_output=True, text=True, env=own).stdout.split()
+    what = f"SuSiE with LD, {J:,} instruments"
+    return [
+        row(what, float(said[0]), "60"),
+        row(f"the same: memory in matrices of {8 * J * J / 1e6:.0f} MB", float(said[1]), "3"),
+    ]
+
+
+def timed(method: str, F: int, J: int, what: str, bar: str = "") -> str:
     """CPU seconds of one estimate; what is compiled is compiled beforehand."""
     rng = np.random.default_rng(0)
     x, se = rng.normal(0, 0.1, (F, J)), np.full((F, J), 0.01)
@@ -87,11 +126,11 @@ def timed(method: str, F: int, J: int, what: str) -> str:
         mrinterp.run_mr(data.select(data.exposures[:100]), [method])
     start = time.process_time()
     mrinterp.run_mr(data, [method])
-    return row(what, time.process_time() - start, "")
+    return row(what, time.process_time() - start, bar)
 
 
 def row(what: str, seconds: float, bar: str) -> str:
-    """One line of the table."""
+    """One line of the table: seconds, or what it says."""
     met = "" if not bar else "yes" if seconds <= float(bar) else "**no**"
     print(f"{what:<70} {seconds:8.2f} {met}", flush=True)
     return f"| {what} | {seconds:.2f} | {bar and f'at most {bar}'} | {met} |"

@@ -91,7 +91,7 @@ def finemap_summary(
     scores: Array = np.atleast_2d(np.asarray(z, dtype=float))
     names, columns = _names(scores.shape, traits, _instrument_names(z, ld, instruments))
     _check_z(scores, names, columns)
-    matrix = np.eye(len(columns)) if ld is None else validate_ld(ld, columns, ld_names)
+    matrix = np.eye(len(columns)) if ld is None else validate_ld(ld, columns, ld_names, share=True)
     T = len(scores)
     scale = np.ones_like(scores)
     if n is None:
@@ -253,7 +253,7 @@ def _from_products(
     root = np.sqrt(diagonal)
     ld = gram / np.outer(root, root)
     if check:
-        ld = validate_ld(ld, columns, where="xtx")
+        ld = validate_ld(ld, columns, where="xtx", overwrite=True)
     total = np.broadcast_to(np.asarray(yty, float), (T,)).copy()
     scale = np.sqrt(diagonal / (size - 1.0)[:, None])
     r2 = np.clip(cross**2 / (diagonal * total[:, None]), 0.0, 1.0 - 1e-15)

@@ -71,6 +71,7 @@ def validate_ld(
     *,
     alleles: Sequence[Alleles] | None = None,
     overwrite: bool = False,
+    share: bool = False,
 ) -> Array:
     """Bring a correlation matrix into the order and signs of the instruments it is to go with, and check it.
 
@@ -88,6 +89,8 @@ def validate_ld(
         Effect allele and other allele of each instrument in the table, "" where not known.
     overwrite : bool
         Whether the array may be changed instead of copied (a large one, read from a file).
+    share : bool
+        Whether the answer may be the given array itself where nothing of it has to change: for what only reads it.
 
     Returns
     -------
@@ -125,7 +128,9 @@ def validate_ld(
             matrix *= sign[:, None]
             matrix *= sign
             overwrite = True
-    return _checked(matrix if overwrite else matrix.copy(), instruments, where)
+    return _checked(
+        matrix if overwrite or share else matrix.copy(), instruments, where, own=overwrite or not share
+    )
 
 
 def row_order(rows: Sequence[str], columns: Sequence[str], where: str) -> NDArray[np.int_]:
@@ -268,8 +273,8 @@ def _may_be(one: str, other: str) -> bool:
     return not one or not other or one == other
 
 
-def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
-    """The matrix made exactly symmetric (in place), after checking that it is a correlation matrix."""
+def _checked(ld: Array, instruments: Sequence[str], where: str, own: bool) -> Array:
+    """The matrix made exactly symmetric (in place where it is our own), after checking that it is a correlation matrix."""
     J = len(instruments)
     dead = [str(instruments[j]) for j in range(J) if not np.isfinite(ld[j]).any() or ld[j, j] == 0.0]
     if dead:
@@ -292,7 +297,7 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
             f"{ld[j, j]:g} instead of 1",
             "Give correlations, not covariances",
         )
-    _make_symmetric(ld, where)
+    ld = _symmetric(ld, where, own)
     lowest = lowest_eigenvalue(ld, _MOST_NEGATIVE * max(J, 50))
     if lowest < _MOST_NEGATIVE * max(J, 50):
         raise InputError(
@@ -303,8 +308,8 @@ def _checked(ld: Array, instruments: Sequence[str], where: str) -> Array:
     return ld
 
 
-def _make_symmetric(ld: Array, where: str) -> None:
-    """The mean of the matrix and its transpose, in place and some rows at a time."""
+def _symmetric(ld: Array, where: str, own: bool) -> Array:
+    """The mean of the matrix and its transpose, some rows at a time: in place, or in a copy where it is not our own."""
     for start in range(0, len(ld), _ROWS_AT_ONCE):
         rows, columns = ld[start : start + _ROWS_AT_ONCE, start:], ld[start:, start : start + _ROWS_AT_ONCE].T
         gap = np.abs(rows - columns)
@@ -315,9 +320,13 @@ def _make_symmetric(ld: Array, where: str) -> None:
                 f"not symmetric: {rows[i, j]:g} against {columns[i, j]:g} across the diagonal",
                 "Compute the correlation matrix again; a one-sided triangle must be mirrored",
             )
+        if not gap.any():
+            continue
         mean = 0.5 * (rows + columns)
+        ld, own = (ld if own else ld.copy()), True
         ld[start : start + _ROWS_AT_ONCE, start:] = mean
         ld[start:, start : start + _ROWS_AT_ONCE] = mean.T
+    return ld
 
 
 def lowest_eigenvalue(ld: Array, least: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -341,3 +342,23 @@ def test_one_matrix_is_decomposed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert decomposed == [size]
     coloc.colocalize(data, sd_x=1, sd_y=1)
     assert decomposed == [size] * 2
+
+
+def test_fine_mapping_holds_three_matrices_and_leaves_the_given_one_alone() -> None:
+    J = 700
+    ld = 0.9 ** np.abs(np.subtract.outer(np.arange(J), np.arange(J)))
+    z = np.random.default_rng(0).standard_normal(J) + 12 * ld[300]
+    coloc.finemap_summary(z[:50], ld[:50, :50], 8000)
+    given = ld.copy()
+    tracemalloc.start()
+    found = coloc.finemap_summary(z, ld, 8000)
+    more = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(ld, given)
+    # Blocks of 256 rows are compared at once: a large part of so small a matrix.
+    assert 1 + more / ld.nbytes < 3.5
+    ld[3, 9] += 1e-9  # not symmetric by rounding: made so in a copy
+    given = ld.copy()
+    again = coloc.finemap_summary(z, ld, 8000)
+    np.testing.assert_array_equal(ld, given)
+    np.testing.assert_allclose(again.pip, found.pip, atol=1e-6)

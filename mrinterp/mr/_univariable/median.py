@@ -29,6 +29,13 @@ CLEAR = 1.4
 """Effects over such an error, below which the whole bootstrap would not make them significant at .05: that would take an
 error 1.4 times too large, five of its own standard deviations."""
 
+LEAST_EXPECTED = 100
+"""Instruments from which the error is known without draws: against 1,000 draws 1% to 5% larger, of 2,000 cells the furthest
+by a third or less where up to half of the instruments were invalid (2.7 times where errors differ 30-fold)."""
+
+CLEAR_BY_BOTH = 1.75
+"""Effects over either error, the expected one and that of the first draws, below which both say that there is nothing."""
+
 SMALL = 1 << 20
 """Numbers drawn for a table (cells x instruments x draws) up to which it is sorted, so that nothing need be compiled."""
 
@@ -91,18 +98,46 @@ def _fit(
     se = np.full(len(b), np.nan)
     if draws > 1:
         cells = (b, s, g, t, r, w)
-        first = FIRST_DRAWS if max(len(b), effects.asked) > SCREENED and draws > 2 * FIRST_DRAWS else draws
-        se = _bootstrapped(cells, int(first), seed, small)
-        if first < draws:
-            # The first draws are those of the whole bootstrap: what stands out gets the rest of them.
-            far = np.flatnonzero(~(np.abs(beta) < CLEAR * se))
-            se[far] = _bootstrapped(tuple(c[far] for c in cells), int(draws), seed, small)
-            used = np.full(len(b), float(first))
-            used[far] = draws
+        if max(len(b), effects.asked) > SCREENED and draws > 2 * FIRST_DRAWS:
+            se, used = _screened(cells, beta, int(draws), seed, small)
             details = {"f": effects.mean_f(), "draws": used.reshape(shape)}
             return Fit(beta.reshape(shape), se.reshape(shape), df, details=details)
+        se = _bootstrapped(cells, int(draws), seed, small)
     f = effects.mean_f()
     return Fit(beta.reshape(shape), se.reshape(shape), df, details={"f": f})
+
+
+def _screened(
+    cells: tuple[Array, ...], beta: Array, draws: int, seed: int, small: bool
+) -> tuple[Array, Array]:
+    """Errors, and how many draws each is from: all of them only where an effect could be more than noise."""
+    size, used = np.abs(beta), np.zeros(len(beta))
+    many = cells[0].shape[1] >= LEAST_EXPECTED
+    se = _expected(cells, beta) if many else np.full(len(beta), np.nan)
+    open_ = np.flatnonzero(~(size < CLEAR * se))
+    expected = se[open_]
+    first = _bootstrapped(tuple(c[open_] for c in cells), FIRST_DRAWS, seed, small)
+    se[open_], used[open_] = first, FIRST_DRAWS
+    nothing = size[open_] < CLEAR * first
+    if many:
+        nothing |= size[open_] < CLEAR_BY_BOTH * np.fmin(expected, first)
+    # The first draws are those of the whole bootstrap: what stands out gets the rest of them.
+    far = open_[~nothing]
+    se[far], used[far] = _bootstrapped(tuple(c[far] for c in cells), draws, seed, small), draws
+    return se, used
+
+
+def _expected(cells: tuple[Array, ...], beta: Array) -> Array:
+    """Errors of rows b, s, g, t, correlation and weights without draws."""
+    from mrinterp.stats.robust.median_error import expected_sd
+
+    se = np.empty(len(beta))
+
+    def part(i: int, k: int) -> None:
+        se[i:k] = expected_sd(*(c[i:k] for c in cells), beta[i:k])
+
+    by_rows(part, len(beta), max(1, _WORTH_A_THREAD // cells[0].shape[1]))
+    return se
 
 
 def _bootstrapped(cells: tuple[Array, ...], draws: int, seed: int, small: bool) -> Array:
@@ -158,8 +193,10 @@ def simple_median(
     Notes
     -----
     Not valid where half of the instruments or more are invalid; the bootstrap error is heavy-tailed
-    where instruments are weak (F below 10). With more than 10,000 cells an effect below 1.4 of its error after 100 draws
-    keeps that error; all others get every draw, and the same error as alone.
+    where instruments are weak (F below 10). With more than 10,000 cells the bootstrap is taken to its end only where an effect
+    could be more than noise. With 100 instruments or more an effect below 1.4 of its expected error, which needs no draws,
+    keeps that; with fewer, or above, an effect below 1.4 of its error after 100 draws (1.75 of either) keeps that one. All
+    others get every draw, and the same error as alone. `details["draws"]` says how many.
     """
     return _fit(effects, None, None, draws, seed, rho, distribution)
 

@@ -52,20 +52,19 @@ def credible_sets(
     """
     sets: list[list[IndexSet]] = [[] for _ in alpha]
     trait, effect = np.nonzero(present)
-    strength = np.abs(ld)
     block = max(1, _BLOCK_ELEMENTS // max(1, alpha.shape[-1]))
     for start in range(0, len(trait), block):
         t, e = trait[start : start + block], effect[start : start + block]
         weights = alpha[t, e]
         # an effect whose weight lies mostly too far from its top instrument cannot have a pure set
-        close = (strength >= min_abs_corr)[weights.argmax(-1)]
+        close = np.abs(ld[weights.argmax(-1)]) >= min_abs_corr
         near_top = np.where(close, weights, 0.0).sum(-1)
         for i in np.flatnonzero(near_top >= coverage - _ROUNDING):
             members = _smallest_set(weights[i], coverage)
             known = any(np.array_equal(members, s.members) for s in sets[t[i]])
             if not len(members) or known:
                 continue
-            lowest, mean = _purity(strength, members)
+            lowest, mean = _purity(ld, members)
             if lowest >= min_abs_corr:
                 found = IndexSet(members, int(e[i]), float(weights[i, members].sum()), lowest, mean)
                 sets[t[i]].append(found)
@@ -83,10 +82,10 @@ def _smallest_set(weights: Array, coverage: float) -> NDArray[np.int_]:
     return np.sort(order[: int(np.searchsorted(reached, coverage)) + 1])
 
 
-def _purity(strength: Array, members: NDArray[np.int_]) -> tuple[float, float]:
+def _purity(ld: Array, members: NDArray[np.int_]) -> tuple[float, float]:
     """Smallest and mean absolute correlation between different members (1 for a single one)."""
     if len(members) == 1:
         return 1.0, 1.0
-    corr = strength[np.ix_(members, members)]
+    corr = np.abs(ld[np.ix_(members, members)])
     pairs = len(members) * (len(members) - 1)
     return float(corr.min()), float((corr.sum() - np.trace(corr)) / pairs)
