@@ -35,9 +35,9 @@ FEATURE_KEYS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "subspace": (("file",), ("coordinates",)),
     "embedding": (("tokens",), ()),
     "token": (("tokens",), ()),
-    "sae": (("folder",), ("latents", "count")),
-    "train_sae": ((), ("train", "latents", "count")),
-    "transcoder": (("folder",), ("reads", "latents", "count")),
+    "sae": (("folder",), ("latents", "count", "choose")),
+    "train_sae": ((), ("train", "latents", "count", "choose")),
+    "transcoder": (("folder",), ("reads", "latents", "count", "choose")),
 }
 
 
@@ -211,6 +211,13 @@ class FeaturesSection(Section):
         description="For `sae`, `transcoder` and `train_sae`: numbers of the latents, from 0; left out, the `count` that vary most. Of a"
         " trained one those are taken that live after training, and how many they are is said.",
     )
+    choose: Literal["spread", "screen"] = Field(
+        default="spread",
+        exclude_if=lambda choose: choose == "spread",
+        description="For `sae`, `transcoder` and `train_sae`: how the `count` latents are chosen: by `spread`, those that vary most, or"
+        " by `screen`, those whose changes go with an outcome's most clearly over all perturbed runs of the discovery split; a"
+        " bound of the association of those that are left out is then said.",
+    )
     tokens: tuple[str | int, ...] | None = Field(
         default=None,
         description="For `embedding` and `token`: the tokens, as text or numbers, whose rows of the word embedding or of"
@@ -235,6 +242,8 @@ class FeaturesSection(Section):
     @model_validator(mode="after")
     def _keys_of_the_kind(self) -> Self:
         refuse_unused_keys(self, FEATURE_KEYS, ("position", "labels"))
+        if self.choose == "screen" and self.latents is not None:
+            raise InputError("choose", "'screen', and latents are given", "Keep one of the two")
         if self.position in ("all", "max"):
             why = {
                 "all": "every token would be a feature of its own, and sentences differ in length",

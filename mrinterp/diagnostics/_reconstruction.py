@@ -15,7 +15,7 @@ from mrinterp.core.panel import Panel
 from mrinterp.core.shown import listed
 from mrinterp.results._check import Check, NotApplicable
 
-__all__ = ["dictionary_checks", "past_checks", "reconstruction_check"]
+__all__ = ["dictionary_checks", "left_out_check", "past_checks", "reconstruction_check"]
 
 Array = NDArray[np.float64]
 Found = list[Check | NotApplicable]
@@ -80,6 +80,37 @@ def _fewer(facts: Mapping[str, Any]) -> str:
     if "asked" not in facts:
         return ""
     return f" The plan asks for {facts['asked']} latents: {facts['taken']} live after training, and these are the features."
+
+
+def left_out_check(facts: Mapping[str, Any]) -> Check:
+    """Whether latents that go with an outcome were left out, and how strongly those that were can go with it at most.
+
+    Parameters
+    ----------
+    facts : mapping
+        What the basis holds under ``screen``.
+    """
+    more = facts["passed_left_out"]
+    rare = (
+        f"; {facts['unbounded']:,} change in fewer than 10 families and are not bounded"
+        if facts["unbounded"]
+        else ""
+    )
+    return Check(
+        name="latents left out",
+        null_in_words="no latent that was left out goes with an outcome",
+        statistic=float(facts["missed_at_most"]),
+        df=float(facts["families"] - 1),
+        neglog10p=float("nan"),
+        verdict="warning" if more else "passed",
+        note=f"of {facts['latents']:,} latents {facts['changing']:,} change under the perturbations of the discovery split,"
+        f" {facts['passed']:,} clearly with an outcome; {facts['taken']:,} were taken. With probability {1 - facts['level']:g}"
+        f" none that was left out has a correlation above {facts['missed_at_most']:.2f} with an outcome{rare}. This bounds"
+        " associations: a cause whose association other features cancel has none.",
+        next_step=f"Raise features.count by {more:,}, or say that the study is of the strongest"
+        if more
+        else "",
+    )
 
 
 def past_checks(facts: Mapping[str, Any]) -> Found:

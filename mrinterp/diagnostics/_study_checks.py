@@ -18,7 +18,12 @@ from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.diagnostics._borrowed_runs import MOST_CHOSEN, MOST_JOINT
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
-from mrinterp.diagnostics._reconstruction import dictionary_checks, past_checks, reconstruction_check
+from mrinterp.diagnostics._reconstruction import (
+    dictionary_checks,
+    left_out_check,
+    past_checks,
+    reconstruction_check,
+)
 from mrinterp.diagnostics._specification import specification_checks
 from mrinterp.effects._ladder import without_tsls
 from mrinterp.results._borrowed_effects import BorrowedEffects
@@ -76,6 +81,8 @@ def study_checks(
     if "sae" in basis.meta:
         found.append(reconstruction_check(basis.meta["sae"], two_sites))
         found += past_checks(basis.meta["sae"])
+    if "screen" in basis.meta:
+        found.append(left_out_check(basis.meta["screen"]))
     if basis.dictionary.latents and not two_sites:
         found += dictionary_checks(basis.dictionary, own)
     return found

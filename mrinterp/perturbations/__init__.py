@@ -3,7 +3,8 @@
 `perturb` makes the runs of a design: every input clean, and copies of it under each kind of perturbation, as
 `PerturbedInputs`, whose `columns` are the arguments of `mrinterp.from_arrays`. For token numbers take `TokenSubstitution`,
 `TokenDeletion`, `TokenMasking`, `TokenSwap`, `TokenResampling` or `Paraphrases`, for embedded tokens `EmbeddingNoise`, for images `Occlusion` or `PixelNoise`, for tables `ColumnResampling` (stays on the data's
-support) or `ColumnNoise`. A perturbation of your own keeps to the protocol `Perturbation`. Needs no torch.
+support) or `ColumnNoise`. `Saturation` perturbs one place at a time, `DoseSeries` at several doses;
+`observed_variants` finds differences that a corpus holds already. A perturbation of your own keeps to the protocol `Perturbation`. Needs no torch.
 """
 
 import lazy_loader

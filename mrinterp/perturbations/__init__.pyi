@@ -1,8 +1,11 @@
 from ._columns import ColumnNoise as ColumnNoise
 from ._columns import ColumnResampling as ColumnResampling
+from ._designs import DoseSeries as DoseSeries
+from ._designs import Saturation as Saturation
 from ._embeddings import EmbeddingNoise as EmbeddingNoise
 from ._images import Occlusion as Occlusion
 from ._images import PixelNoise as PixelNoise
+from ._observed import observed_variants as observed_variants
 from ._perturb import Perturbation as Perturbation
 from ._perturb import PerturbedInputs as PerturbedInputs
 from ._perturb import perturb as perturb

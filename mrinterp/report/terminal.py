@@ -40,6 +40,9 @@ __all__ = [
     "sweep_cost_text",
 ]
 
+OF_THE_DICTIONARY = ("autoencoder", "latents left out")
+"""Checks that are told whatever their verdict: how much of the site the features are."""
+
 
 def summary_text(study: FinishedStudy, top: int = 16) -> str:
     """Feature, effect with interval and unit, verdict, what other families say; then how well each method agreed.
@@ -53,7 +56,7 @@ def summary_text(study: FinishedStudy, top: int = 16) -> str:
     """
     outcomes = list(study.estimates["within"].outcomes)
     held = [*_agreement(study), *_impostors(study), *kinds_sentences(study), _read_back(study)]
-    held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] == "autoencoder"]
+    held += [f"{c['name']}: {c['note']}" for c in study.checks if c["name"] in OF_THE_DICTIONARY]
     held += [line for line in (noise_in_words(study), scale_in_words(study)) if line]
     return "\n".join(
         [

@@ -254,9 +254,13 @@ def _group_differences(values: Array, groups: dict[str, NDArray]) -> tuple[Array
 
 
 def latent_dictionary(
-    network: CutNetwork, design: Design, section: FeaturesSection, folder: Path | None = None
+    network: CutNetwork,
+    design: Design,
+    section: FeaturesSection,
+    folder: Path | None = None,
+    score: Array | None = None,
 ) -> Dictionary:
-    """Choose latents by their spread over noise-free sentences of the discovery split.
+    """Choose latents by their spread over noise-free sentences of the discovery split, or by a score.
 
     Parameters
     ----------
@@ -264,6 +268,8 @@ def latent_dictionary(
         With its autoencoder.
     folder : Path, optional
         Where finished shards are kept.
+    score : ndarray (F,), optional
+        Of all latents: the largest are chosen among those that change.
 
     Raises
     ------
@@ -281,7 +287,7 @@ def latent_dictionary(
     view = network.latents(section.latents)
     values = _latent_values(network.viewing(view), design, rows, folder)
     sd = values.std(axis=0)
-    chosen = _chosen_latents(section, view, sd)
+    chosen = _chosen_latents(section, view, sd, score)
     latents = tuple(int(view.index[c]) for c in chosen)
     names = tuple(f"{network.site}:latent{i}" for i in latents)
     write = _decoder_rows(network, latents, rows[:SAMPLE]) * sd[chosen][:, None]
@@ -340,9 +346,13 @@ def _latent_values(network: CutNetwork, design: Design, rows: NDArray[np.int_], 
     return sharded(len(rows), block, work, folder and folder / "latents", "latents")["values"]
 
 
-def _chosen_latents(section: FeaturesSection, view: Latents | PairedLatents, sd: Array) -> NDArray[np.int_]:
+def _chosen_latents(
+    section: FeaturesSection, view: Latents | PairedLatents, sd: Array, score: Array | None = None
+) -> NDArray[np.int_]:
+    # Latents that never change come last, whatever their score.
+    by = sd if score is None else np.where(sd > 0, score, -1.0)
     if section.kind == "train_sae":
-        return _live_latents(section, sd)
+        return _live_latents(section, sd, by)
     if section.latents is not None:
         still = np.flatnonzero(~(sd > 0))
         if len(still):
@@ -359,10 +369,10 @@ def _chosen_latents(section: FeaturesSection, view: Latents | PairedLatents, sd:
             f"{section.count} latents; {alive} of {len(sd)} change over the discovery split",
             f"Ask for at most {alive}",
         )
-    return np.sort(np.argsort(-sd, kind="stable")[: section.count])
+    return np.sort(np.argsort(-by, kind="stable")[: section.count])
 
 
-def _live_latents(section: FeaturesSection, sd: Array) -> NDArray[np.int_]:
+def _live_latents(section: FeaturesSection, sd: Array, by: Array) -> NDArray[np.int_]:
     """Of an autoencoder trained here: how many of its latents live is known only after training, so that those are taken
     of the asked ones that do; `sae_facts` says how many were asked for."""
     alive = np.flatnonzero(sd > 0)
@@ -375,7 +385,7 @@ def _live_latents(section: FeaturesSection, sd: Array) -> NDArray[np.int_]:
         )
     if section.latents is not None:
         return alive
-    return np.sort(np.argsort(-sd, kind="stable")[: min(section.count, len(alive))])
+    return np.sort(np.argsort(-by, kind="stable")[: min(section.count, len(alive))])
 
 
 def _decoder_rows(network: CutNetwork, latents: tuple[int, ...], rows: NDArray[np.int_]) -> Array:

@@ -28,6 +28,7 @@ from mrinterp.scan._dictionary import (
     learn_dictionary,
     scaled_dictionary,
 )
+from mrinterp.scan._latent_screen import screened_latents
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
@@ -68,7 +69,12 @@ def learn_basis(
     """
     if given is None and not plan.features.sparse:
         named_labels(labels, feature_names(plan.model.site, plan.features.count))
-    dictionary = latent_dictionary(network, design, plan.features, folder) if network.sae else None
+    screen = None
+    if network.sae is not None and plan.features.choose == "screen":
+        every = network.viewing(network.latents(None))
+        screen = screened_latents(every, design, plan.estimation.kind, folder)
+    score = None if screen is None else screen.score
+    dictionary = latent_dictionary(network, design, plan.features, folder, score) if network.sae else None
     rows = design.rows("discovery")
     viewed = network.viewing(dictionary)
     read = read_runs(viewed, design, rows, folder=folder and folder / "runs", what="discovery")
@@ -111,6 +117,8 @@ def learn_basis(
     meta = _meta(network, design, read["outcome"], noise_free, change["features"], ceiling)
     if network.sae is not None:
         meta["sae"] = sae_facts(network, design) | _asked(plan, len(dictionary.names))
+    if screen is not None:
+        meta["screen"] = screen.facts(np.array(dictionary.latents))
     return Basis(
         dictionary=_labelled(dictionary, read["features"][noise_free], rows[noise_free], design, labels),
         mean_directions=directions.pop("mean"),

@@ -177,7 +177,11 @@ def test_tokens_are_read_by_the_rows_of_the_output_layer(decoder: Path, tmp_path
 
 
 class TestAutoencoders:
-    FEATURES: dict[str, Any] = {"count": 4, "train": {"latents": 40, "k": 6, "steps": 200}}  # noqa: RUF012
+    FEATURES: dict[str, Any] = {  # noqa: RUF012
+        "count": 4,
+        "choose": "screen",
+        "train": {"latents": 40, "k": 6, "steps": 200},
+    }
 
     @pytest.fixture(scope="class")
     def trained(self, decoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
@@ -204,6 +208,21 @@ class TestAutoencoders:
         assert check["statistic"] == facts["explained_variance"]
         assert facts["summary"].split(",")[0] in page
         assert len(facts["dead"]) == round(facts["dead_fraction"] * 40)
+
+    def test_what_the_screen_left_out_is_bounded_at_the_terminal_and_on_the_page(
+        self, trained: Study
+    ) -> None:
+        facts, page = trained.basis.meta["screen"], undrawn_page(trained)
+        check = next(c for c in trained.checks if c["name"] == "latents left out")
+        assert facts["latents"] == 40
+        assert facts["taken"] == 4
+        assert 0 < facts["missed_at_most"] < 1
+        assert check["statistic"] == facts["missed_at_most"]
+        assert check["verdict"] == ("warning" if facts["passed_left_out"] else "passed")
+        said = f"none that was left out has a correlation above {facts['missed_at_most']:.2f}"
+        assert said in check["note"]
+        assert said in " ".join(summary_text(trained).split())
+        assert said in page
 
     def test_what_writes_move_besides_is_said_and_nowhere_denied(self, trained: Study) -> None:
         d, page = trained.basis.dictionary, undrawn_page(trained)

@@ -131,10 +131,11 @@ def _expected(cells: tuple[Array, ...], beta: Array) -> Array:
     """Errors of rows b, s, g, t, correlation and weights without draws."""
     from mrinterp.stats.robust.median_error import expected_sd
 
+    b, s, g, t, r, w = cells
     se = np.empty(len(beta))
 
     def part(i: int, k: int) -> None:
-        se[i:k] = expected_sd(*(c[i:k] for c in cells), beta[i:k])
+        se[i:k] = expected_sd(b[i:k], s[i:k], g[i:k], t[i:k], r[i:k], w[i:k], beta[i:k])
 
     by_rows(part, len(beta), max(1, _WORTH_A_THREAD // cells[0].shape[1]))
     return se
