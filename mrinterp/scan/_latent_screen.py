@@ -14,7 +14,7 @@ from mrinterp.core.design import Design
 from mrinterp.models._cut import CutNetwork
 from mrinterp.scan._reader import SCAN_STREAM, block_noise, sharded
 
-__all__ = ["LatentScreen", "screened_latents"]
+__all__ = ["screened_latents"]
 
 Array = NDArray[np.float64]
 
