@@ -14,6 +14,8 @@ import argparse
 import os
 import resource
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -190,6 +192,86 @@ def sparse_rows(rounds: int, J: int = 16_384) -> list[str]:
     return lines
 
 
+def sparse_cpu_rows(rounds: int, J: int = 16_384) -> list[str]:
+    """The same in CPU seconds of one thread, which waiting for a busy processor does not lengthen: the least of all rounds."""
+    d, rng = design(), np.random.default_rng(2)
+    x = rng.standard_normal((N, J), dtype=np.float32)
+    few = sparse.random_array((N, J), density=0.003, format="csc", rng=rng, dtype=np.float32)
+    turned, z = sparse.csr_array(few.T), d["doses"].astype(np.float32)
+    how, family = within(d["prompt"], d["family"])
+    tasks: dict[str, Callable[[], Any]] = {"product": product_of(d["doses"], x), "scipy": lambda: turned @ z}
+    for errors in ("homoskedastic", "CR3"):
+        scanner = SparseScanner(Scanner(dose_side(d["doses"], how, family, errors)), N, again=True)
+
+        def work(scanner: SparseScanner = scanner) -> None:
+            for first in range(0, J, 2048):
+                scanner.block(few, first, first + 2048)
+
+        tasks[errors] = work
+    taken: dict[str, list[float]] = {name: [] for name in tasks}
+    with threadpool_limits(1, user_api="blas"):
+        for _ in range(rounds + 1):  # what is compiled is compiled in the first
+            for name, task in tasks.items():
+                start = time.thread_time()
+                task()
+                taken[name].append(time.thread_time() - start)
+    least = {name: min(values[1:]) for name, values in taken.items()}
+    said = {"homoskedastic": "errors alike", "CR3": "errors clustered", "scipy": "scipy's product alone"}
+    lines = [
+        row(
+            f"sparse (.003), {words}, {J:,} features, CPU of one thread: times faster than the dense product",
+            least["product"] / least[name],
+            "" if name == "scipy" else "at least 20",
+        )
+        for name, words in said.items()
+    ]
+    speed = 2e-9 * N * K * J / least["product"]
+    return [*lines, row("the dense product then: billion operations per second, one thread", speed, "")]
+
+
+MEMORY = """
+import sys, tempfile, threading, time
+import numpy as np
+import scan_speed
+from mrinterp.scan import scan_features, scan_memory
+J, folder = int(sys.argv[1]), tempfile.mkdtemp()
+d, rng = scan_speed.design(), np.random.default_rng(1)
+y, seen, done = rng.standard_normal((scan_speed.N, 1)), [], threading.Event()
+
+def own():
+    return int(next(l for l in open("/proc/self/status") if l.startswith("RssAnon")).split()[1]) * 1024
+
+def watch():
+    while not done.is_set():
+        seen.append(own())
+        time.sleep(0.002)
+
+for j in (512, J):
+    made = np.lib.format.open_memmap(f"{folder}/{j}.npy", "w+", np.float32, (scan_speed.N, j))
+    for first in range(0, j, 512):
+        made[:, first : first + 512] = rng.standard_normal((scan_speed.N, 512), dtype=np.float32)
+    made.flush()
+    del made
+    held = own()
+    if j == J:
+        threading.Thread(target=watch, daemon=True).start()
+    scan_features(f"{folder}/scan{j}", features=f"{folder}/{j}.npy", outcomes=y, draws=2, **d)
+done.set()
+print((max(seen) - held) / scan_memory(scan_speed.N, scan_speed.K, J))
+"""
+"""A scan of features in a file: the peak of its own memory beside what the process held before, over what the dry run tells."""
+
+
+def memory_rows(J: int = 65_536) -> list[str]:
+    """Peak memory against what was told beforehand, in a process of its own."""
+    own = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    said = subprocess.run(
+        [sys.executable, "-c", MEMORY, str(J)], check=True, capture_output=True, text=True, env=own
+    )
+    what = f"peak memory, {J:,} features in a file, over what the dry run tells"
+    return [row(what, float(said.stdout.split()[-1]), "at most 1.2")]
+
+
 def end_to_end(J: int, instruments: int, runs: int = 4096) -> list[str]:
     """Sparse latents of which a tenth fire in at least 5 families: scan into shards, then IVW of those."""
     rng = np.random.default_rng(3)
@@ -242,7 +324,12 @@ def main() -> None:
     given = asked.parse_args()
     load = os.getloadavg()[0]
     lines = end_to_end(1_000_000, 1000) if given.large else end_to_end(100_000, 200)
-    lines += sparse_rows(given.rounds) + growth_rows(min(given.rounds, 3))
+    lines += (
+        sparse_rows(given.rounds)
+        + sparse_cpu_rows(given.rounds)
+        + memory_rows()
+        + growth_rows(min(given.rounds, 3))
+    )
     lines += dense_rows([16_384, 65_536] if given.large else [16_384], given.rounds)
     after = os.getloadavg()[0]
     head = (
