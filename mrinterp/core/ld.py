@@ -40,7 +40,9 @@ __all__ = [
 Array = NDArray[np.float64]
 Alleles = tuple[str, str]
 
-_ROWS_AT_ONCE = 256  # rows of a large matrix that are compared together
+_ROWS_AT_ONCE = (
+    32  # rows of a large matrix that are compared together: freed blocks of many MB stay with the process
+)
 _MOST_NEGATIVE = -2e-6  # smallest eigenvalue per instrument that rounding of a printed matrix explains
 _ALLELE = r"(?:[ACGT]+|[DI]|<[^>]+>|-)"
 _WITH_ALLELES = re.compile(rf"(.+?)[_:|]({_ALLELE})(?:[_:|/]({_ALLELE}))?")
@@ -283,9 +285,9 @@ def _checked(ld: Array, instruments: Sequence[str], where: str, own: bool) -> Ar
             f"monomorphic: no correlation with anything ({len(dead)} such instruments)",
             "Drop instruments that do not vary from the table and the matrix",
         )
-    bad = np.argwhere(~np.isfinite(ld))
-    if len(bad):
-        i, j = bad[0]
+    i = next((i for i in range(J) if not np.isfinite(ld[i]).all()), None)
+    if i is not None:
+        j = int(np.flatnonzero(~np.isfinite(ld[i]))[0])
         raise InputError(
             f"{where}, row {i + 1}, column {j + 1}", f"{ld[i, j]}", "Correlations must be finite numbers"
         )

@@ -355,8 +355,7 @@ def test_fine_mapping_holds_three_matrices_and_leaves_the_given_one_alone() -> N
     more = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     np.testing.assert_array_equal(ld, given)
-    # Blocks of 256 rows are compared at once: a large part of so small a matrix.
-    assert 1 + more / ld.nbytes < 3.5
+    assert 1 + more / ld.nbytes < 3.2
     ld[3, 9] += 1e-9  # not symmetric by rounding: made so in a copy
     given = ld.copy()
     again = coloc.finemap_summary(z, ld, 8000)

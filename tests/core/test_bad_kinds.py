@@ -136,6 +136,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"features": ({"kind": "sae", "folder": "sae24", "count": 60},)},
         ("features.count", "60 latents", "Ask for at most"),
     ),
+    "latents that are given and screened": (
+        {"features": ({"kind": "sae", "folder": "sae24", "latents": [3], "choose": "screen"},)},
+        ("features.choose", "latents are given", "Keep one of the two"),
+    ),
     "more latents kept than there are": (
         {"features": ({"kind": "train_sae", "train": {"latents": 4, "k": 9}},)},
         ("features.train.k", "9 of 4 latents"),
