@@ -32,6 +32,7 @@ __all__ = [
     "made_result",
     "near_copies",
     "run_borrowed",
+    "screened",
     "share_explained",
 ]
 
@@ -69,13 +70,38 @@ def run_borrowed(
     held = len(kept) + run.R.shape[1] + run.change.absorbed
     rows, note = np.arange(len(families)), ""
     if wanted is None and not all_at_once(len(kept), held, len(families)):
-        first = families % 2 == 0
-        place = forward_choice(run.X[first], run.Y[first], run.R[first], MOST_CHOSEN)
-        kept, rows = np.sort(run.columns[place]), np.flatnonzero(~first)
+        kept, first = _chosen_on_half(run, families)
+        rows = np.flatnonzero(~first)
         note = f"{len(kept)} sources chosen on {(len(names) + 1) // 2} families, estimated on the others"
     if not len(kept) + run.R.shape[1]:
         return NotApplicable(NO_SOURCE, "borrowed effects")
     return _on_rows(run, kept, rows, families, effects, level, note)
+
+
+def _chosen_on_half(run: RunData, families: Ints) -> tuple[Ints, NDArray[np.bool_]]:
+    """Features that explain the outcomes on every other family, by number, and the changes of these families."""
+    first = families % 2 == 0
+    place = forward_choice(run.X[first], run.Y[first], run.R[first], MOST_CHOSEN)
+    return np.sort(run.columns[place]), first
+
+
+def screened(panel: Panel) -> tuple[Panel, int] | None:
+    """The up to 40 features of a panel that explain its outcomes on every other family, on the runs of the families between, and
+    how many families chose them; None where no feature explains more than chance would."""
+    run = _many_features(panel, None)
+    codes, names = families_of(run.change.family)
+    kept, first = _chosen_on_half(run, codes)
+    if not len(kept):
+        return None
+    used = {names[c] for c in np.unique(codes[first])}
+    rows = np.flatnonzero(~panel.runs["family"].isin(used).to_numpy())
+    few = replace(
+        panel,
+        features=np.asarray(panel.features)[:, kept],
+        feature_names=tuple(panel.feature_names[k] for k in kept),
+        labels=tuple(panel.labels[k] for k in kept),
+    )
+    return few._take(rows), len(used)
 
 
 def _many_features(panel: Panel, rank: int | None) -> RunData:

@@ -19,6 +19,7 @@ from mrinterp.core.plan import MIN_FAMILIES
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._assumptions import assumption_checks
 from mrinterp.diagnostics._borrowed import borrowed_effects
+from mrinterp.diagnostics._borrowed_runs import MOST_JOINT, screened
 from mrinterp.diagnostics._check_power import error_covariance, own_q
 from mrinterp.diagnostics._manipulation import identification_checks, placebo_check
 from mrinterp.diagnostics._sensitivity import sensitivity
@@ -66,6 +67,7 @@ ASSUMPTION = {
     "sign in new families": "homogeneity",
     "doses move it one way": "homogeneity",
     "shrinkage on other families": "selection",
+    "screen of features": "selection",
     "path to the outcome": "direction",
     "Steiger": "direction",
     "outcomes out of reach": "exclusion",
@@ -87,8 +89,10 @@ COLOUR = {"passed": "green", "warning": "amber", "failed": "red", "not applicabl
 WEAK, FIRM = 3.0, 10.0
 """F statistics below which an exposure is not moved, and weakly moved."""
 LEVEL, FEWEST_INSTRUMENTS = 0.05, 3
-MOST_APART = 4_000
-"""Features whose effects are taken apart on the way: more take minutes, all other checks seconds."""
+MOST_TOGETHER, MOST_APART = 1_000, 4_000
+"""Features of runs that are fitted together, where the runs allow it, and exposures that are taken apart: more take minutes."""
+SCREEN, FEWEST_FAMILIES = "screen of features", 10
+"""A screen's name, and the families that it must leave."""
 ROPE = 0.02
 """Half width of the region of practical equivalence of runs without a plan, in sd of the clean outcome (a plan's default)."""
 FRAGILE = 0.01
@@ -143,7 +147,8 @@ def diagnose(
     Returns
     -------
     Diagnosis
-        One card per feature and outcome: green (checked, nothing found), grey (nothing tested), amber, red, with reasons. Checks
+        One card per feature and outcome, of runs with more features than can be fitted together for the up to 40 that a screen on
+        half of the families leaves (the others' say so): green (checked, nothing found), grey (nothing tested), amber, red, with reasons. Checks
         of rungs that a claim does not rest on are listed and do not colour it.
 
     Raises
@@ -224,18 +229,13 @@ def _of_runs(panel: Panel) -> pd.DataFrame:
     """Every check of runs, and what it takes to bring the within regression down, a row per claim."""
     kinds = [k for k in dict.fromkeys(panel.runs["kind"]) if k != "clean"]
     claims = [(f, o, "within", "unmeasured") for f in panel.feature_names for o in panel.outcome_names]
-    # Features that outnumber the runs are not searched for copies when they are that many: it takes minutes, and leaves too many.
-    columns, runs = len(panel.feature_names), len(panel.runs)
-    if columns <= max(MOST_APART, runs):
+    # So many are not searched for copies, nor fitted together: it takes minutes, and the runs cannot tell them apart.
+    many = len(panel.feature_names) > min(MOST_TOGETHER, max(MOST_JOINT, len(panel.runs)))
+    if not many:
         data = run_data(panel)
-        columns, runs = data.X.shape[1] + data.R.shape[1] + data.change.absorbed, len(data.Y)
-    if columns >= runs:
-        why = f"{runs} runs for {columns} columns: effects of all together are not identified"
-        none = NotApplicable(
-            f"{why}; diagnose mrinterp.scan.marginal_scan's effects, one feature at a time",
-            "within regression",
-        )
-        return _about_claims(claims, [none.to_dict(), placebo_check(panel).to_dict()])
+        many = data.X.shape[1] + data.R.shape[1] + data.change.absorbed >= len(data.Y)
+    if many:
+        return _of_many(panel, claims)
     checks = [
         *identification_checks(panel, kinds[0], MIN_FAMILIES),
         *specification_checks(panel),
@@ -251,6 +251,32 @@ def _of_runs(panel: Panel) -> pd.DataFrame:
     return pd.concat(
         [_about_claims(claims, [c.to_dict() for c in checks]), _robust(table)], ignore_index=True
     )
+
+
+def _of_many(panel: Panel, claims: Sequence[Claim]) -> pd.DataFrame:
+    """Every check of the features that a screen on half of the families leaves, on the other half; of the others, that they were
+    screened out."""
+    chosen = screened(panel)
+    if chosen is None or chosen[0].families < FEWEST_FAMILIES:
+        why = (
+            "no feature explains the outcome beyond chance on half of the families"
+            if chosen is None
+            else f"{chosen[0].families} families are left after a screen on the others; {FEWEST_FAMILIES} are needed"
+        )
+        none = NotApplicable(f"{why}: effects of all together are not identified", "within regression")
+        return _about_claims(claims, [none.to_dict(), placebo_check(panel).to_dict()])
+    few, families = chosen
+    left = [c for c in claims if c[0] in set(few.feature_names)]
+    said = f"one of {len(few.feature_names)} of {len(panel.feature_names):,} features that explain the outcomes on {families} families"
+    passed = {"name": SCREEN, "verdict": "passed", "note": f"{said}; everything below is of {few.families} others."}
+    out = NotApplicable(
+        f"on {families} families {len(few.feature_names)} other features explain the outcomes, and this one adds no more than chance;"
+        " its effect by itself: diagnose mrinterp.scan.marginal_scan's effects",
+        SCREEN,
+    )
+    rest = [c for c in claims if c[0] not in set(few.feature_names)]
+    parts = [_about_claims(left, [passed]), _of_runs(few), _about_claims(rest, [out.to_dict()])]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _signs(panel: Panel) -> Check | NotApplicable:
@@ -284,7 +310,7 @@ def _robust(table: pd.DataFrame) -> pd.DataFrame:
 
 def _taken_apart(source: Panel | MRData) -> BorrowedEffects | NotApplicable:
     count = len(source.feature_names if isinstance(source, Panel) else source.exposures)
-    if count > MOST_APART:
+    if isinstance(source, MRData) and count > MOST_APART:
         why = f"{count:,} features; up to {MOST_APART:,} are taken apart: give borrowed_effects those that matter"
         return NotApplicable(why, COMPANY)
     try:

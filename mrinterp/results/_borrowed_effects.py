@@ -387,8 +387,8 @@ class BorrowedEffects(Result):
         said = f"{self.features[f]}: {self.total[f, o]:.{d}f} {self.unit}, of which {own}"
         if not np.nan_to_num(parts).any():
             return said
-        company = self._largest_first(f, o) if len(self._company(f, o)) > 1 else []
-        if company:
+        company = self._largest_first(f, o)
+        if len(company) > 1 and self.named[f, company[0], o]:
             each = "; ".join(f"{parts[s]:.{d}f}{self._close(f, s)}" for s in company)
             names = _together([self.sources[s] for s in company])
             return f"{said}, {parts[company].sum():.{d}f} borrowed from {names}, {UNRANKED} ({each})"

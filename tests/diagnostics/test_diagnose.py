@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import mrinterp
 from mrinterp import MRData
 from mrinterp.core.errors import InputError
 from mrinterp.diagnostics import diagnose
@@ -157,3 +158,36 @@ def test_a_card_names_whose_effect_a_feature_shows() -> None:
     # The claim rests on the within regression, which holds the cause fixed: its card keeps its colour.
     assert not rows["bears"].any()
     assert colours(found, "twin")["colour"] == "green"
+
+
+def test_more_features_than_runs_are_screened_on_half_of_the_families() -> None:
+    """700 features in 560 changes: two act, one only moves with the first; what is left has every check, on families of its own."""
+    rng = np.random.default_rng(0)
+    prompt = np.repeat(np.arange(80), 8)
+    clean = np.tile(np.arange(8) == 0, 80)
+    x = rng.standard_normal((len(prompt), 700)) * ~clean[:, None]
+    x[:, 2] = 0.9 * x[:, 0] + 0.4 * x[:, 2]
+    y = x[:, [0]] - x[:, [1]] + 0.3 * rng.standard_normal((len(prompt), 1))
+    runs = {"prompt": prompt, "family": prompt // 2, "clean": clean}
+    found = diagnose(mrinterp.from_arrays(doses=x[:, 3:13], features=x, outcomes=y, **runs))
+    screen = found.findings[found.findings["check"] == "screen of features"].set_index("feature")
+    left = set(screen.index[screen["colour"] == "green"])
+    assert {"x0", "x1"} <= left
+    assert len(left) < 20
+    assert len(screen) == 700
+    assert "20 others" in screen.loc["x0", "reason"]
+    asked = found.findings.groupby("feature")["check"].nunique()
+    assert asked["x0"] > 15
+    assert asked[[f for f in asked.index if f not in left]].max() == 2
+    shown = found.findings[found.findings["check"].str.startswith("whose effect it shows")].set_index("feature")
+    assert shown.loc["x2", "colour"] == "amber"
+    assert "borrowed from x0" in shown.loc["x2", "reason"]
+
+
+def test_a_screen_that_finds_nothing_says_so() -> None:
+    rng = np.random.default_rng(1)
+    prompt = np.repeat(np.arange(40), 4)
+    x, y = rng.standard_normal((160, 420)), rng.standard_normal((160, 1))
+    found = diagnose(mrinterp.from_arrays(doses=x[:, :3], features=x, outcomes=y, prompt=prompt, family=prompt))
+    said = found.findings.loc[found.findings["check"] == "within regression", "reason"].unique()
+    assert said == ["no feature explains the outcome beyond chance on half of the families: effects of all together are not identified"]
