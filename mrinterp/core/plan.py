@@ -227,24 +227,29 @@ class KnockoutsSection(Section):
         " control; 0 leaves them out. A site with fewer than 16 dimensions has as many as it has dimensions, where 16 are asked for.",
     )
 
+    permuted_controls: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Write directions of features with their coordinates permuted, shifted as a control; 0 leaves them out.",
+    )
+    redrawn_network: bool = Field(
+        default=False,
+        description="Repeat the matched shifts in the network with its weights drawn anew, as a control, for as many passes.",
+    )
+
     def controls(self, width: int) -> int:
         """Random directions of a site of this width: by default no more than it has dimensions."""
-        return (
-            min(self.random_controls, width)
-            if self.random_controls == RANDOM_CONTROLS
-            else self.random_controls
-        )
+        most = width if self.random_controls == RANDOM_CONTROLS else self.random_controls
+        return min(self.random_controls, most)
 
     @property
     def names(self) -> tuple[str, ...]:
         """What the study's knockouts are called in tables and in the run folder, in the order they are run."""
-        return (
-            "contrast",
-            *HELD_OUT,
-            "shift",
-            *(k.named for k in self.kinds),
-            *(("random",) if self.random_controls else ()),
-        )
+        counts = (self.random_controls, self.permuted_controls, self.redrawn_network)
+        asked = dict(zip(("random", "permuted", "redrawn"), counts, strict=True))
+        own = ("contrast", *HELD_OUT, "shift", *(k.named for k in self.kinds))
+        return (*own, *(name for name, some in asked.items() if some))
 
     @field_validator("kinds")
     @classmethod

@@ -86,7 +86,7 @@ class KindSection(Section):
         if self.kind == "clamp" and (self.value is None) == (self.quantile is None):
             found = "neither value nor quantile" if self.value is None else "a value and a quantile"
             raise InputError("kind", f"a clamp with {found}", "Give either value or quantile")
-        if self.named in ("contrast", "judge", "again", "shift", "random"):
+        if self.named in ("contrast", "judge", "again", "shift", "random", "permuted", "redrawn"):
             raise InputError(
                 "name", f"{self.name!r} is reserved for the study's own knockouts", "Choose another name"
             )

@@ -78,6 +78,7 @@ ASSUMPTION = {
     "latents that share instruments": "relevance",
     "past the dictionary": "exclusion",
     "random directions": "knockouts",
+    "permuted dictionary": "knockouts",
     "network drawn anew": "data",
     "rungs that agree, local slopes": "knockouts",
     "rungs that agree, contrasts": "knockouts",
@@ -268,7 +269,11 @@ def _of_many(panel: Panel, claims: Sequence[Claim]) -> pd.DataFrame:
     few, families = chosen
     left = [c for c in claims if c[0] in set(few.feature_names)]
     said = f"one of {len(few.feature_names)} of {len(panel.feature_names):,} features that explain the outcomes on {families} families"
-    passed = {"name": SCREEN, "verdict": "passed", "note": f"{said}; everything below is of {few.families} others."}
+    passed = {
+        "name": SCREEN,
+        "verdict": "passed",
+        "note": f"{said}; everything below is of {few.families} others.",
+    }
     out = NotApplicable(
         f"on {families} families {len(few.feature_names)} other features explain the outcomes, and this one adds no more than chance;"
         " its effect by itself: diagnose mrinterp.scan.marginal_scan's effects",

@@ -14,7 +14,7 @@ from mrinterp.core.checks import checked_count, checked_seed, checked_type
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.diagnostics._negative_controls import negative_controls
-from mrinterp.effects._claims import at_stated_values
+from mrinterp.effects._claims import at_stated_values, shift_estimates
 from mrinterp.mr._runs.within import within
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._check import Check, NotApplicable
@@ -24,6 +24,7 @@ from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.results._negative_controls import (
     DIFFERENCES,
     OUT_OF_REACH,
+    PERMUTED,
     PLACEBO_EDITS,
     RANDOM_DIRECTIONS,
     RANDOM_SIGNS,
@@ -52,6 +53,14 @@ MOST_CELLS = 4_000
 """Features that a set of controls with random signs takes at most, evenly from all."""
 STRICT = 0.01
 """Probability below which a set of controls fails: a study makes several such tests."""
+BASELINES = {
+    PERMUTED: ("permuted", "knockouts.permuted_controls is 0 in the plan"),
+    REINITIALIZED: (
+        "redrawn",
+        "knockouts.redrawn_network is false in the plan: it takes the passes of a second network",
+    ),
+}
+"""Controls that act: the knockout of each, and why it does not apply where the plan asks for none."""
 MR_RUNGS, CONTRASTS = ("within", "tsls", "observational"), ("rectified",)
 
 
@@ -157,7 +166,9 @@ def study_controls(
     dict of str to NegativeControls or NotApplicable
         ``outcomes out of reach``: MR's estimates where no path leads from the feature to the outcome. ``outcomes with
         random signs``: `random_sign_controls`. ``differences between families``: the same contrast on families apart, whose
-        difference is 0 whatever the feature does.
+        difference is 0 whatever the feature does. ``permuted dictionary, network drawn anew``: matched shifts along permuted
+        directions, and in the network with other weights; these act, so that theirs is a baseline and not a null of theory: the
+        features' shifts are held against it.
     """
     without = "MR has no estimate in this study"
     some = np.isfinite(estimates["within"].beta).any()
@@ -166,7 +177,26 @@ def study_controls(
         OUT_OF_REACH: _out_of_reach(paths, estimates["within"]),
         RANDOM_SIGNS: signs,
         DIFFERENCES: _differences(estimates, knockouts),
+        **{name: _baseline(knockouts, name) for name in BASELINES},
     }
+
+
+def _baseline(knockouts: Mapping[str, KnockoutEffects], name: str) -> NegativeControls | NotApplicable:
+    """Normal scores of controls that act, and the features' own shifts held against their spread."""
+    made = knockouts.get(BASELINES[name][0])
+    if made is None or "shift" not in knockouts:
+        return NotApplicable(BASELINES[name][1], name)
+    found = shift_estimates(made)
+    score = _scores(found.beta, found.se, found.df)
+    known = np.isfinite(score)
+    if known.sum() < FEWEST:
+        return NotApplicable(f"{known.sum()} of its shifts have an error; {FEWEST} are needed", name)
+    effective = float(np.clip(_dimensions(made) * known.any(axis=0).sum(), 2, known.sum()))
+    null = _null(score, found.exposures, np.arange(len(score)), found.outcomes, effective)
+    held = negative_controls(
+        (null.z, np.ones(len(null.z))), shift_estimates(knockouts["shift"]), effective=effective
+    )
+    return replace(held, controls=null.controls)
 
 
 def _out_of_reach(
@@ -244,7 +274,7 @@ def mr_control_checks(found: Found) -> list[Check | NotApplicable]:
 
 
 def knockout_control_checks(
-    found: Found, contrast: KnockoutEffects, rope: Array, held: AgainstRandom | NotApplicable
+    found: Found, knockouts: Mapping[str, KnockoutEffects], rope: Array, held: AgainstRandom | NotApplicable
 ) -> list[Check | NotApplicable]:
     """The verdicts of the sets that are asked of knockouts, and what is no part of one study.
 
@@ -252,19 +282,22 @@ def knockout_control_checks(
     ----------
     found : dict
         `study_controls`'s.
-    contrast : KnockoutEffects
-        The study's own.
+    knockouts : mapping of str to KnockoutEffects
+        The study's own: ``contrast, shift``, and ``permuted, redrawn`` where its plan asks for them.
     rope : ndarray (O,)
         Half widths of the region of practical equivalence.
     held : AgainstRandom or NotApplicable
         Features among random directions.
     """
-    why = "it takes the passes of a second network: run the same study file on weights drawn anew"
+    permuted: AgainstRandom | NotApplicable = NotApplicable(BASELINES[PERMUTED][1], PERMUTED)
+    if "permuted" in knockouts:
+        permuted = AgainstRandom.of(knockouts["shift"], knockouts["permuted"], per="unit")
     return [
         _verdict(DIFFERENCES, found[DIFFERENCES], CONTRASTS),
-        *_placebo_edits(contrast, rope),
+        *_placebo_edits(knockouts["contrast"], rope),
         _random_directions(held),
-        NotApplicable(why, REINITIALIZED),
+        _random_directions(permuted, PERMUTED),
+        *_drawn_anew(knockouts, rope),
     ]
 
 
@@ -317,29 +350,66 @@ def _placebo_edits(contrast: KnockoutEffects, ropes: Array) -> list[Check | NotA
     return checks
 
 
-def _random_directions(held: AgainstRandom | NotApplicable) -> Check | NotApplicable:
-    """Do features do more than random directions of their site? These act too: a baseline, never a failure."""
+def _random_directions(
+    held: AgainstRandom | NotApplicable, name: str = RANDOM_DIRECTIONS
+) -> Check | NotApplicable:
+    """Do features do more than other directions of their site? These act too: a baseline, never a failure."""
     if isinstance(held, NotApplicable):
-        return NotApplicable(held.reason, RANDOM_DIRECTIONS)
+        return NotApplicable(held.reason, name)
     own, control = np.abs(held.effect[:, 0]), np.abs(held.control[:, 0])
     own, control = own[np.isfinite(own)], control[np.isfinite(control)]
+    what = {RANDOM_DIRECTIONS: "random directions", PERMUTED: "directions of a permuted dictionary"}[name]
     if min(len(own), len(control)) < FEWEST:
-        why = f"{len(control)} random directions and {len(own)} features have an effect; {FEWEST} of both are needed"
-        return NotApplicable(why, RANDOM_DIRECTIONS)
+        why = f"{len(control)} {what} and {len(own)} features have an effect; {FEWEST} of both are needed"
+        return NotApplicable(why, name)
     found = stats.mannwhitneyu(own, control, alternative="greater")
     p = float(found.pvalue)
     return Check(
-        name=RANDOM_DIRECTIONS,
-        null_in_words="features move the outcome no more than random directions of their site do",
+        name=name,
+        null_in_words=f"features move the outcome no more than {what} of their site do",
         statistic=float(found.statistic / (len(own) * len(control))),
         df=float(len(control)),
         neglog10p=float(-np.log10(max(p, 1e-300))),
         verdict="passed" if p < 0.05 else "warning",
         note=f"{held.outcomes[0]}: shifted as far, features move it by {np.median(own):.2g} at the median,"
-        f" {len(control)} random directions by {np.median(control):.2g} (p {p:.2g}).",
+        f" {len(control)} {what} by {np.median(control):.2g} (p {p:.2g}).",
         rungs=("shift",),
         next_step="Any direction of this site does as much: read ranks among them, not sizes",
     )
+
+
+def _drawn_anew(knockouts: Mapping[str, KnockoutEffects], ropes: Array) -> list[Check | NotApplicable]:
+    """Do the same features do the same in the network with weights drawn anew? Then a claim is not about what was learned."""
+    if "redrawn" not in knockouts:
+        return [NotApplicable(BASELINES[REINITIALIZED][1], REINITIALIZED)]
+    own, other = knockouts["shift"], knockouts["redrawn"]
+    checks: list[Check | NotApplicable] = []
+    for o, (outcome, rope) in enumerate(zip(own.outcomes, ropes, strict=True)):
+        name, known = f"{REINITIALIZED}: {outcome}", np.isfinite(own.effect[:, o] + other.effect[:, o])
+        a, b = own.effect[known, o], other.effect[known, o]
+        if known.sum() < FEWEST or np.ptp(a) == 0 or np.ptp(b) == 0:
+            why = f"{int(known.sum())} features have an effect in both networks, or all have the same; {FEWEST} are needed"
+            checks.append(NotApplicable(why, name))
+            continue
+        found = stats.pearsonr(a, b, alternative="greater")
+        p = float(found.pvalue)
+        alike = (np.abs(a) > rope) & (np.abs(b) > rope) & (np.sign(a) == np.sign(b))
+        checks.append(
+            Check(
+                name=name,
+                outcome=outcome,
+                null_in_words="effects in the network with weights drawn anew have nothing to do with those of the study",
+                statistic=float(found.statistic),
+                df=float(known.sum() - 2),
+                neglog10p=float(-np.log10(max(p, 1e-300))),
+                verdict="failed" if p < STRICT else "passed",
+                note=f"matched shifts in both networks correlate {found.statistic:+.2f} over {len(a)} features (p {p:.2g});"
+                f" {alike.sum()} of {int((np.abs(a) > rope).sum())} effects beyond the region of practical equivalence are there again.",
+                rungs=("shift", *CONTRASTS),
+                next_step="Inputs, features and architecture do this by themselves: claim nothing about what was learned",
+            )
+        )
+    return checks
 
 
 def rung_null(found: Found, rests_on: str, claims: Estimates | None) -> NegativeControls | NotApplicable:

@@ -243,7 +243,7 @@ class _Asked:
         slopes = {
             n: self._cells(self.study.estimates[n]) for n in OTHER_ESTIMATORS if n in self.study.estimates
         }
-        used = {"contrast", *HELD_OUT, "shift", "random", *firsts.values()}
+        used = {"contrast", *HELD_OUT, "shift", "random", "permuted", "redrawn", *firsts.values()}
         third = {
             n: self._kind(e) for n, e in made.items() if n not in used and e.kind not in ("shift", "contrast")
         }

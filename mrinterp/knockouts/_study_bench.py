@@ -16,7 +16,7 @@ from mrinterp.features._feature_view import ChannelMap
 from mrinterp.knockouts._bench import Bench
 from mrinterp.models._cut import CutNetwork
 
-__all__ = ["clean_runs", "random_dictionary", "study_bench"]
+__all__ = ["clean_runs", "permuted_dictionary", "random_dictionary", "study_bench"]
 
 
 def study_bench(
@@ -108,10 +108,42 @@ def random_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:
     )
     length = np.median(np.linalg.norm(basis.dictionary.write, axis=1))
     write = raw / np.linalg.norm(raw, axis=1, keepdims=True) * length
-    names = tuple(f"random:{i:02d}" for i in range(count))
+    return _controls(basis, "random", write)
+
+
+def permuted_dictionary(basis: Basis, count: int, seed: int) -> Dictionary:
+    """Directions that features are written along, each with its coordinates permuted: as long and as sparse, and none of the
+    network's own.
+
+    Parameters
+    ----------
+    basis : Basis
+    count : int
+        Directions: of features drawn without replacement, and again from all where more are asked for.
+    seed : int
+
+    Raises
+    ------
+    InputError
+        For no directions at all, or more than the site has dimensions.
+    """
+    write = basis.dictionary.write
+    if not 0 < count <= write.shape[1]:
+        raise InputError(
+            "knockouts.permuted_controls",
+            f"{count} directions of a site of width {write.shape[1]}",
+            f"Ask for 1 to {write.shape[1]}",
+        )
+    # 9: a stream of its own under the study's seed, shared with no other step.
+    rng = np.random.default_rng([seed, 9])
+    rounds = [rng.permutation(len(write)) for _ in range(-(-count // len(write)))]
+    return _controls(basis, "permuted", rng.permuted(write[np.concatenate(rounds)[:count]], axis=1))
+
+
+def _controls(basis: Basis, name: str, write: NDArray[np.float64]) -> Dictionary:
     return Dictionary(
-        names=names,
-        read=np.linalg.pinv(write).T,
+        names=tuple(f"{name}:{i:02d}" for i in range(len(write))),
+        read=np.asarray(np.linalg.pinv(write).T, dtype=np.float64),
         write=write,
         center=basis.dictionary.center,
         unit=basis.dictionary.unit,

@@ -20,8 +20,9 @@ from mrinterp.knockouts._kinds.contrast import Contrast
 from mrinterp.knockouts._kinds.kind import Kind
 from mrinterp.knockouts._knock_out import knock_out
 from mrinterp.knockouts._paths_to_outcome import INPUTS, path_inputs, paths_to_outcome
-from mrinterp.knockouts._study_bench import clean_runs, random_dictionary, study_bench
+from mrinterp.knockouts._study_bench import clean_runs, permuted_dictionary, random_dictionary, study_bench
 from mrinterp.models._cut import CutNetwork
+from mrinterp.models._redrawn import redrawn_network
 from mrinterp.results._contrast_levels import ContrastLevels
 from mrinterp.results._designs.paths_to_outcome import PathsToOutcome
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -33,6 +34,10 @@ Rows = NDArray[np.int_]
 
 BY_TOKEN = ("resample", "mean", "zero", "clamp", "scale")
 """Kinds that write every token by itself, whatever the study reads: a change of a mean is far smaller than theirs."""
+
+
+CONTROLS = ("random", "permuted", "redrawn")
+"""Knockouts that are controls, by their names in the run folder: matched shifts of other directions, or in a network drawn anew."""
 
 
 WHOLES = {"whole_resample": "resample", "whole_mean": "mean"}
@@ -101,7 +106,7 @@ def study_knockouts(
     -------
     dict of str to KnockoutEffects
         ``contrast``; ``judge`` and ``again``, contrasts on replication families; ``shift``, one entry per kind of the
-        plan by its name, and ``random`` where it asks for random controls.
+        plan by its name, and of `CONTROLS` those that it asks for.
 
     Raises
     ------
@@ -116,18 +121,23 @@ def study_knockouts(
     chosen: dict[str, tuple[str | Kind, dict[str, Any]]] = dict.fromkeys(("contrast", *HELD_OUT), contrast)
     chosen |= {"shift": ("shift", matched)}
     chosen |= {k.named: (k.kind, k.options(options.donors, seed)) for k in options.kinds}
-    chosen |= {"random": ("shift", matched)} if options.random_controls else {}
+    chosen |= dict.fromkeys(CONTROLS, ("shift", matched))
 
     @cache
     def bench(what: str, of: str) -> Bench:
-        controls = options.controls(basis.dictionary.write.shape[1])
-        drawn = random_dictionary(basis, controls, seed) if what == "random" else basis.dictionary
+        drawn, run_on = basis.dictionary, network()
+        if what == "random":
+            drawn = random_dictionary(basis, options.controls(drawn.write.shape[1]), seed)
+        elif what == "permuted":
+            drawn = permuted_dictionary(basis, options.permuted_controls, seed)
+        elif what == "redrawn":
+            run_on = redrawn_network(run_on, seed)
         split, chosen_rows = rows[of]
-        return study_bench(network(), design, drawn, room.work(what), split, chosen_rows)
+        return study_bench(run_on, design, drawn, room.work(what), split, chosen_rows)
 
     def run(name: str) -> KnockoutEffects:
         kind, given = chosen[name]
-        made = bench("random" if name == "random" else "features", name if name in rows else "kinds")
+        made = bench(name if name in CONTROLS else "features", name if name in rows else "kinds")
         return knock_out(made.by_token if kind in BY_TOKEN else made, kind, **(given | {"seed": seed}))
 
     return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in options.names}

@@ -12,6 +12,7 @@ from mrinterp.results._negative_controls import (
     DIFFERENCES,
     PLACEBO_EDITS,
     RANDOM_DIRECTIONS,
+    REINITIALIZED,
     NegativeControls,
     is_control,
 )
@@ -38,9 +39,12 @@ def control_checks(study: FinishedStudy) -> list[dict[str, Any]]:
 
 def failed_controls(study: FinishedStudy) -> str:
     """What stands first of a study whose negative controls found something; nothing where they did not."""
-    failed = [c["name"] for c in control_checks(study) if c["verdict"] == "failed"]
+    every = [c["name"] for c in control_checks(study) if c["verdict"] == "failed"]
+    failed = [n for n in every if n.partition(":")[0] != REINITIALIZED]
+    untaught = f"Negative controls failed ({', '.join(n for n in every if n not in failed)}): the network does the same with weights"
+    untaught += " drawn anew. Claims are not about what it has learned."
     if not failed:
-        return ""
+        return untaught if every else ""
     knocked = [n for n in failed if n.partition(":")[0] in OF_KNOCKOUTS]
     what = [
         w
@@ -52,7 +56,10 @@ def failed_controls(study: FinishedStudy) -> str:
         but = "Claims rest on knockouts, which have controls of their own"
     else:
         but = "All claims rest on them" if bool(knocked) == rests else "No claim rests on them"
-    return f"Negative controls failed ({', '.join(failed)}): {' and '.join(what)} are not calibrated. {but}."
+    return (
+        f"Negative controls failed ({', '.join(failed)}): {' and '.join(what)} are not calibrated. {but}."
+        + (f" {untaught}" if len(every) > len(failed) else "")
+    )
 
 
 def control_words(study: FinishedStudy) -> list[str]:

@@ -22,6 +22,7 @@ RANDOM_SIGNS = "outcomes with random signs"
 DIFFERENCES = "differences between families"
 PLACEBO_EDITS = "placebo edits"
 RANDOM_DIRECTIONS = "random directions"
+PERMUTED = "permuted dictionary"
 REINITIALIZED = "network drawn anew"
 CONTROL_SETS = (
     PLACEBO_INSTRUMENTS,
@@ -30,6 +31,7 @@ CONTROL_SETS = (
     DIFFERENCES,
     PLACEBO_EDITS,
     RANDOM_DIRECTIONS,
+    PERMUTED,
     REINITIALIZED,
 )
 """Names of the checks of negative controls, before their colon."""

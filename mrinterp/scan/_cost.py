@@ -132,7 +132,8 @@ def _edited_runs(plan: Plan, families: int, each: float, features: int) -> int:
     # Heads and a subspace as wholes: resampled, and set to their mean.
     wholes = {"heads": len(plan.features.heads or ()), "subspace": 1}.get(plan.features.kind, 0)
     whole = wholes * (knockouts.donors + 1) * few
-    return round(each * (contrasts + kinds + whole + 2 * knockouts.random_controls * few))
+    controls = knockouts.random_controls + knockouts.permuted_controls + features * knockouts.redrawn_network
+    return round(each * (contrasts + kinds + whole + 2 * controls * few))
 
 
 def _tokens(network: CutNetwork, design: Design, rows: Rows, least: int) -> int:

@@ -479,8 +479,8 @@ class Findings(Steps):
         from mrinterp.diagnostics._study_controls import knockout_control_checks, mr_control_checks
 
         def check() -> list[Check | NotApplicable]:
-            found, contrast = self.controls, self.knockouts["contrast"]
-            controls = knockout_control_checks(found, contrast, self.rope, self.against_random)
+            found = self.controls
+            controls = knockout_control_checks(found, self.knockouts, self.rope, self.against_random)
             held = [*claim_checks(self.results, self.agreement), *rank_checks(self.rank_path)]
             return [*mr_control_checks(found), *controls, *held, *ladder_checks(self.ladder)]
 

@@ -179,7 +179,9 @@ def test_more_features_than_runs_are_screened_on_half_of_the_families() -> None:
     asked = found.findings.groupby("feature")["check"].nunique()
     assert asked["x0"] > 15
     assert asked[[f for f in asked.index if f not in left]].max() == 2
-    shown = found.findings[found.findings["check"].str.startswith("whose effect it shows")].set_index("feature")
+    shown = found.findings[found.findings["check"].str.startswith("whose effect it shows")].set_index(
+        "feature"
+    )
     assert shown.loc["x2", "colour"] == "amber"
     assert "borrowed from x0" in shown.loc["x2", "reason"]
 
@@ -188,6 +190,10 @@ def test_a_screen_that_finds_nothing_says_so() -> None:
     rng = np.random.default_rng(1)
     prompt = np.repeat(np.arange(40), 4)
     x, y = rng.standard_normal((160, 420)), rng.standard_normal((160, 1))
-    found = diagnose(mrinterp.from_arrays(doses=x[:, :3], features=x, outcomes=y, prompt=prompt, family=prompt))
+    found = diagnose(
+        mrinterp.from_arrays(doses=x[:, :3], features=x, outcomes=y, prompt=prompt, family=prompt)
+    )
     said = found.findings.loc[found.findings["check"] == "within regression", "reason"].unique()
-    assert said == ["no feature explains the outcome beyond chance on half of the families: effects of all together are not identified"]
+    assert said == [
+        "no feature explains the outcome beyond chance on half of the families: effects of all together are not identified"
+    ]
