@@ -73,24 +73,6 @@ def _row(name: str, table: pd.DataFrame, mark: str) -> str:
     return f"| {name} | of the {mark} | {m.mean():.2f} | {d.mean():.2f} | {' | '.join(map(str, cells))} |"
 
 
-def _data(study: Study) -> str:
-    """What was studied, in a line."""
-    plan, runs, within = study.plan, study.panel.runs, study.estimates["within"]
-    shift = study.knockouts["shift"].inputs
-    return (
-        f"- *Data*, {plan.title}: network {plan.model.kind}, {len(within.exposures)} features of {plan.model.site} on"
-        f" {', '.join(within.outcomes)}; MR on {len(runs)} runs of {runs['family'].nunique()} families, knockouts (matched shifts) on"
-        f" {len(shift)} inputs of {shift['family'].nunique()} other families; seed {plan.seed}."
-    )
-
-
-def _shares(name: str, table: pd.DataFrame) -> str:
-    return (
-        f"- {name}: of {len(table)} MR rungs {table['run'].mean():.0%} are marked by a test of the run and {table['feature'].mean():.0%}"
-        f" by the gradient; the knockout disagrees with {table['disagrees'].mean():.0%}."
-    )
-
-
 def ranks(study: Study) -> tuple[list[str], str]:
     """By rank: error against the matched shifts, coverage, half width; and which rank each rule chooses."""
     shift, within, path = study.knockouts["shift"], study.estimates["within"], study.rank_path
@@ -177,11 +159,7 @@ def main(folders: list[str]) -> None:
         lines = [
             "# Marks on MR's numbers, and its bypass rank, against knockouts",
             "",
-            f"`python benchmarks/diagnostics/minilm_marks.py{''.join(' RUN_DIR' for _ in folders)}`. A mark that is on everything says"
-            " nothing.",
-            "",
-            *(_data(s) for s in studies),
-            *(_shares(name, table) for name, table in tables),
+            "`python benchmarks/diagnostics/minilm_marks.py`. A mark that is on everything says nothing.",
             "",
             "| run | mark | share marked | share that disagrees | marked, disagrees | marked, agrees | unmarked, disagrees |"
             " unmarked, agrees |",
