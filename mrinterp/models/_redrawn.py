@@ -13,7 +13,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.models._cut import CutNetwork
 
-__all__ = ["redrawn_module", "redrawn_network"]
+__all__ = ["redrawn_network"]
 
 WHERE = "knockouts.redrawn_network"
 WITHOUT = "Leave it out of the plan"
