@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mrinterp.cli.grade_verb import opened_run
 from mrinterp.cli.mr_options import summary_options
 from mrinterp.cli.verbs import answer, answering, example, say, tell
 from mrinterp.core.errors import InputError
+from mrinterp.results._claims import GRADES
 
 __all__ = ["report"]
 
@@ -111,9 +113,11 @@ def _of_table(
         sys.exit(2)
     found = results[0].to_frame()
     excludes = int(((found["ci_lower"] > 0) | (found["ci_upper"] < 0)).sum())
+    grades = json.loads((folder / "report" / "report.json").read_text(encoding="utf-8"))["grades"]
     return [
         f"{results[0].label}: {excludes} of {len(found)} {'effect' if len(found) == 1 else 'effects'} with an interval that excludes 0. A screen, not a finding: no"
-        " knockout was run."
+        " knockout was run.",
+        f"Graded: {', '.join(f'{n} {g} ({GRADES[g]})' for g, n in grades.items())}. D is the best grade without knockouts; the page says what is missing.",
     ]
 
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mrinterp.core.basis import MOVED
 from mrinterp.diagnostics._diagnose import diagnose
 from mrinterp.diagnostics._sensitivity import sensitivity
-from mrinterp.evidence._facts import Facts, GradedStudy
+from mrinterp.evidence._apply import Facts
+from mrinterp.evidence._facts import GradedStudy
 from mrinterp.results._diagnosis import ASSUMPTIONS, COLOURS
 from mrinterp.results._estimates import Estimates
 

@@ -10,6 +10,8 @@ FACTS = {
     "on_instruments": "it rests on instruments: a local slope",
     "on_doses": "it rests on doses of instruments alone",
     "written_as_meant": "what was written is read back, and lies where activations are",
+    "without_instruments": "no instrument was used",
+    "too_few_instruments": "fewer than 10 instruments, or not 5 more than there are effects to fit",
     "manipulation_failed": "the perturbations did not reach the site",
     "too_few_families": "fewer than 40 families in the estimation split",
     "weak_instruments": "a first-stage F below 10",
@@ -18,6 +20,7 @@ FACTS = {
     "one_kind_of_perturbation": "one kind of perturbation only",
     "negative_controls_failed": "negative controls failed",
     "hashed_first": "rules and candidates were hashed before outcomes were read",
+    "no_region": "no region of practical equivalence was stated",
     "outside_region": "its whole interval lies outside the region of practical equivalence",
     "stands_out": "q < .05 among all that were tested",
     "excludes_zero": "its interval excludes 0",
@@ -42,6 +45,7 @@ FACTS = {
     "coloc_distinct": "the causes are distinct",
     "no_path": "no path leads from the feature to the outcome",
     "structural": "the network computes the outcome from the feature",
+    "direction_passed": "the instruments explain the feature better than the outcome",
     "reversed": "the outcome comes before the feature",
     "again_known": "it was estimated on other families",
     "again_enough_families": "at least 10 families were knocked out for that",
@@ -70,5 +74,5 @@ FACTS = {
 }
 """Every fact that a rule may ask for, in words."""
 
-NEVER = ("reversed",)
-"""Facts that a single study does not compute: they hold of none of its claims."""
+NEVER = ("reversed", "direction_passed", "no_region", "without_instruments")
+"""Facts that a study does not compute, since its plan settles them: they hold of none of its claims."""

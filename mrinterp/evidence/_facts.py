@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy import stats
 from mrinterp.core.history import order_of
 from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, MIN_FAMILIES
 from mrinterp.effects._claims import SIGN_VARIES, confirmation, shift_estimates
+from mrinterp.evidence._apply import Facts
 from mrinterp.evidence._fact_names import NEVER
 from mrinterp.evidence._facts_beyond import Asked, facts_beyond
 from mrinterp.results._against_random import AgainstRandom
@@ -27,13 +27,14 @@ from mrinterp.results._negative_controls import is_control
 from mrinterp.stats.tests.equivalence import NOT_APPLICABLE
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["Facts", "GradedStudy", "facts_of"]
+__all__ = ["GradedStudy", "facts_of", "failed_of", "few_instruments", "fitted_effects", "named"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 FEWEST_RANDOM, QUANTILE = 10, 0.95
 LEVEL, POWER, WEAK_F = 0.05, 0.8, 10.0
+MIN_INSTRUMENTS, SPARE = 10, 5
 WHOLE_AS_KINDS = ("resample", "mean")
 """Kinds of knockout that ask the same as a contrast; any kind beyond them, shifts and contrasts is a third one."""
 OTHER_ESTIMATORS = ("tsls", "gradient")
@@ -62,22 +63,6 @@ class GradedStudy(Protocol):
     def claim_checks(self) -> list[Check | NotApplicable]: ...
     @property
     def rank_path(self) -> pd.DataFrame: ...
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is true of C claims, and the numbers and words that reasons quote.
-
-    Parameters
-    ----------
-    true : dict of str to ndarray (C,)
-        By the names of `FACTS`.
-    values : dict of str to ndarray (C,)
-        Numbers, or words.
-    """
-
-    true: dict[str, Bools]
-    values: dict[str, NDArray[Any]]
 
 
 def facts_of(study: GradedStudy) -> Facts:
@@ -146,12 +131,14 @@ class _Asked:
         no_path = self.table["status"].to_numpy(dtype=object) == NO_PATH
         apart = (self.lower > 0) | (self.upper < 0)
         inside = (self.lower >= -self.rope) & (self.upper <= self.rope)
+        instruments, fitted = self._at(primary.n_instruments).astype(float), fitted_effects(primary)
         clear = apart & ~undecided & ~self._at(sets) & ~no_path
         self.true |= {
             "has_interval": bounded & (verdict != NOT_APPLICABLE),
             "on_instruments": self.slope,
             "on_contrasts": ~self.slope,
             "on_doses": np.isin(self.rests_on, ON_DOSES),
+            "too_few_instruments": few_instruments(instruments, fitted),
             "outside_region": verdict == "causal",
             "stands_out": q < LEVEL,
             "excludes_zero": clear,
@@ -170,6 +157,8 @@ class _Asked:
             "q": q,
             "tested": np.full(len(self.table), float(len(self.table))),
             "status": self.table["status"].to_numpy(dtype=object),
+            "instruments": instruments,
+            "fitted": np.full(len(self.table), fitted),
         }
 
     def _rung(self) -> str:
@@ -213,7 +202,7 @@ class _Asked:
         made = [*self.study.checks, *(c.to_dict() for c in self.study.claim_checks)]
         failed = [c for c in made if c["verdict"] == "failed" and is_control(c["name"])]
         claims = self.table[["outcome", "rests_on"]].itertuples(index=False, name=None)
-        known = {claim: _failed_of(failed, *claim) for claim in set(claims)}
+        known = {claim: failed_of(failed, *claim) for claim in set(claims)}
         pairs = zip(self.table["outcome"], self.table["rests_on"], strict=True)
         return np.array([known[pair] for pair in pairs], dtype=object)
 
@@ -272,7 +261,7 @@ class _Asked:
         self.values |= {
             "others_outside": outside.sum(axis=0).astype(float),
             "others_excluding": apart.sum(axis=0).astype(float),
-            "others_named": _named(names, beta, known),
+            "others_named": named(names, beta, known),
         }
 
     def _stacked(
@@ -434,6 +423,16 @@ class _Asked:
         self.values |= {"judge": value, "judge_lower": lower, "judge_upper": upper, "ratio": ratio}
 
 
+def fitted_effects(made: Estimates) -> float:
+    """How many effects a joint estimate by instruments fits: its exposures and the bypass."""
+    return float(len(made.exposures) + int(made.meta.get("rank") or 0))
+
+
+def few_instruments(instruments: Array, fitted: float) -> Bools:
+    """Where an estimate by doses or rows alone has fewer than 10 of them, or not 5 more than effects to fit."""
+    return (instruments < MIN_INSTRUMENTS) | (instruments < fitted + SPARE)
+
+
 def _adjusted(neglog10p: Array) -> Array:
     """Benjamini and Hochberg's q over all tests of a study; 1 where there is no test."""
     p = np.minimum(10.0 ** -np.nan_to_num(neglog10p, nan=0.0, posinf=400.0), 1.0)
@@ -461,7 +460,7 @@ def _half_to_twice(value: Array, se: Array, effect: Array, effect_se: Array, df:
         return np.asarray(known & (below > 0) & (middle - half >= 0.5) & (middle + half <= 2.0))
 
 
-def _named(names: NDArray[Any], beta: Array, known: Bools) -> NDArray[Any]:
+def named(names: NDArray[Any], beta: Array, known: Bools) -> NDArray[Any]:
     """``resample +0.1, mean +0.2`` for every claim."""
     said = np.full(known.shape[1], "", dtype=object)
     for name, values, here in zip(names, beta, known, strict=True):
@@ -470,7 +469,7 @@ def _named(names: NDArray[Any], beta: Array, known: Bools) -> NDArray[Any]:
     return said
 
 
-def _failed_of(failed: Sequence[Mapping[str, Any]], outcome: str, rests_on: str) -> str:
+def failed_of(failed: Sequence[Mapping[str, Any]], outcome: str, rests_on: str) -> str:
     """Those of the failed controls that are about an outcome and the rung of a claim; placebo instruments are about all rungs."""
     rung = "within" if rests_on == "within_calibrated" else rests_on
     return ", ".join(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["Asked", "facts_beyond"]
+__all__ = ["Asked", "company_facts", "facts_beyond", "shared_cause_facts", "stability_facts"]
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -20,7 +20,10 @@ Bools = NDArray[np.bool_]
 ALONE, FEW, NOT_IT = 0.9, 3, 0.1
 """Posterior that names the feature; members of a set that still says something; posterior that rules it out."""
 KEYS = ["feature", "outcome"]
-NOT_KEPT = "it was made by a version that did not ask"
+NOT_KEPT = NotApplicable("it was made by a version that did not ask")
+NO_SLOPE = NotApplicable("no claim rests on instruments")
+Held = pd.DataFrame | NotApplicable
+"""A table of a study or of runs, or why there is none."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,13 @@ def facts_beyond(study: Any, asked: Asked) -> tuple[dict[str, Bools], dict[str, 
     """Facts and values by name; where a study holds nothing of a subject, its facts are false and a value says why."""
     true: dict[str, Bools] = {}
     values: dict[str, NDArray[Any]] = {}
-    for subject in (_company, _doses, _stability, _shared_causes, _other_runs):
-        facts, words = subject(study, asked)
+    for facts, words in (
+        company_facts(_held(study, "told_apart"), asked),
+        _doses(study, asked),
+        stability_facts(_held(study, "stability") if asked.slope.any() else NO_SLOPE, asked),
+        shared_cause_facts(_held(study, "shared_causes"), asked),
+        _other_runs(study, asked),
+    ):
         true |= facts
         values |= words
     return true, values
@@ -55,22 +63,19 @@ def facts_beyond(study: Any, asked: Asked) -> tuple[dict[str, Bools], dict[str, 
 Found = tuple[dict[str, Bools], dict[str, NDArray[Any]]]
 
 
-def _held(study: Any, name: str) -> pd.DataFrame | str:
+def _held(study: Any, name: str) -> Held:
     """A table of a study, or the reason why there is none."""
     found = getattr(study, name, None)
-    if isinstance(found, pd.DataFrame):
-        return found
-    return found.reason if isinstance(found, NotApplicable) else NOT_KEPT
+    return found if isinstance(found, pd.DataFrame | NotApplicable) else NOT_KEPT
 
 
-def _company(study: Any, asked: Asked) -> Found:
-    """Whether the runs tell a feature from those that are active together with it."""
-    found = _held(study, "told_apart")
+def company_facts(found: Held, asked: Asked) -> Found:
+    """Whether the runs tell a feature from those that are active together with it (`told_apart`)."""
     names = ("company_known", "alone_is_cause", "in_small_set", "company_is_cause")
-    if isinstance(found, str):
+    if isinstance(found, NotApplicable):
         none = {n: asked.everywhere(False) for n in names}
         blank = asked.everywhere(np.nan)
-        return none, {"company_why": asked.everywhere(found), "pip": blank, "set_size": blank, "company": asked.everywhere("")}  # fmt: skip
+        return none, {"company_why": asked.everywhere(found.reason), "pip": blank, "set_size": blank, "company": asked.everywhere("")}  # fmt: skip
     pip = asked.column(found, "pip", None)
     size = asked.column(found, "set", 0).astype(float)
     company = asked.column(found, "company", "").astype(object)
@@ -88,7 +93,7 @@ def _company(study: Any, asked: Asked) -> Found:
 def _doses(study: Any, asked: Asked) -> Found:
     """Whether the outcome follows the dose in the direction of the effect, and nowhere in the other."""
     found = _held(study, "dose_directions")
-    if isinstance(found, str):
+    if isinstance(found, NotApplicable):
         return {"dose_monotone": asked.everywhere(False)}, {"doses": asked.everywhere(0.0)}
     said = asked.column(found, "direction", "").astype(object)
     up, down = said == "rising", said == "falling"
@@ -98,12 +103,11 @@ def _doses(study: Any, asked: Asked) -> Found:
     }
 
 
-def _stability(study: Any, asked: Asked) -> Found:
-    """Whether an estimate by instruments stays where it is when it is adjusted otherwise."""
-    found = _held(study, "stability") if asked.slope.any() else "no claim rests on instruments"
-    if isinstance(found, str):
+def stability_facts(found: Held, asked: Asked) -> Found:
+    """Whether an estimate by instruments stays where it is when it is adjusted otherwise (`stability`)."""
+    if isinstance(found, NotApplicable):
         none = {n: asked.everywhere(False) for n in ("stable", "unstable")}
-        return none, {"stability_why": asked.everywhere(found), "moved_most": asked.everywhere("")}
+        return none, {"stability_why": asked.everywhere(found.reason), "moved_most": asked.everywhere("")}
     true = {n: asked.slope & asked.column(found, n, False).astype(bool) for n in ("stable", "unstable")}
     return true, {
         "stability_why": asked.everywhere("the changes are too uncertain to tell"),
@@ -111,16 +115,15 @@ def _stability(study: Any, asked: Asked) -> Found:
     }
 
 
-def _shared_causes(study: Any, asked: Asked) -> Found:
-    """Whether feature and outcome share the perturbation that moves them, where few of a locus do."""
-    found = _held(study, "shared_causes")
+def shared_cause_facts(found: Held, asked: Asked) -> Found:
+    """Whether feature and outcome share the perturbation that moves them, where few of a locus do (`shared_causes`)."""
     names = ("colocalized", "coloc_shared", "coloc_distinct")
-    if isinstance(found, str):
+    if isinstance(found, NotApplicable):
         none = {n: asked.everywhere(False) for n in names}
-        return none, {"coloc_why": asked.everywhere(found), "coloc_at": asked.everywhere("")}
+        return none, {"coloc_why": asked.everywhere(found.reason), "coloc_at": asked.everywhere("")}
     true = {n: asked.column(found, n, False).astype(bool) for n in names}
     return true, {
-        "coloc_why": asked.column(found, "why", NOT_KEPT).astype(object),
+        "coloc_why": asked.column(found, "why", NOT_KEPT.reason).astype(object),
         "coloc_at": asked.column(found, "at", "").astype(object),
     }
 

@@ -30,7 +30,7 @@ __all__ = [
 
 FOLDER = Path(__file__).parent / "rules"
 MEASURED = Path(__file__).parent / "measured.json"
-DEFAULT = "MIG-3"
+DEFAULT = "MIG-4"
 """Rules by which a study grades its claims."""
 SCALE = "ABCDE"
 """Grades that are a scale, the best first."""
@@ -78,7 +78,10 @@ class Level:
 
 @dataclass(frozen=True)
 class Domain:
-    """One kind of evidence: when it does not apply, its levels (the first that fits counts), what is added, and what gives more."""
+    """One kind of evidence: when it does not apply, its levels (the first that fits counts), what is added, what gives more.
+
+    Where it does not count alone, its points against a claim count only where another domain is against it too.
+    """
 
     name: str
     title: str
@@ -87,6 +90,7 @@ class Domain:
     levels: tuple[Level, ...]
     extras: tuple[Level, ...]
     more: str
+    counts_alone: bool
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ class Rules:
     Examples
     --------
     >>> from mrinterp.evidence import read_rules
-    >>> [domain.title for domain in read_rules("MIG-3").domains][:2]
+    >>> [domain.title for domain in read_rules("MIG-4").domains][:2]
     ['the estimate itself', 'other ways to ask the same']
     """
 
@@ -149,7 +153,7 @@ def rule_versions() -> tuple[str, ...]:
     --------
     >>> from mrinterp.evidence import rule_versions
     >>> rule_versions()
-    ('MIG-1', 'MIG-2', 'MIG-3')
+    ('MIG-1', 'MIG-2', 'MIG-3', 'MIG-4')
     """
     return tuple(sorted(p.stem for p in FOLDER.glob("*.toml")))
 
@@ -213,6 +217,7 @@ def _domain(data: Mapping[str, Any]) -> Domain:
         levels("levels"),
         levels("extras"),
         data.get("more", ""),
+        data.get("counts_alone", True),
     )
 
 

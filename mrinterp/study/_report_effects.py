@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.mrdata import MRData
@@ -16,8 +17,11 @@ from mrinterp.core.panel import Panel
 from mrinterp.core.provenance import installed_versions
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
 from mrinterp.diagnostics._sensitivity import sensitivity
+from mrinterp.diagnostics._shared_causes import shared_causes
 from mrinterp.diagnostics._specification import specification_checks
+from mrinterp.diagnostics._stability import stability
 from mrinterp.diagnostics._steiger import steiger_test
+from mrinterp.diagnostics._told_apart import told_apart
 from mrinterp.mr._engine.default_method import standard_methods
 from mrinterp.mr._engine.driver import estimate, run_mr
 from mrinterp.mr._engine.registry import find
@@ -35,6 +39,7 @@ OF_RUNS = ("within", "tsls", "observational")
 MOST_REPEATS = 5_000_000
 """Exposures times outcomes times instruments up to which the estimate is repeated without each."""
 FEWEST_FAMILIES = 40
+RUNS = "runs"
 
 
 def report_effects(
@@ -88,8 +93,8 @@ def report_effects(
 
     Notes
     -----
-    Nothing is graded: these data have no knockouts and no replication, so that an interval which excludes 0 is what a
-    screen can say. *Not valid* as evidence that there is no effect.
+    Effects are graded by the rules of studies, as far as facts exist: without knockouts, a replication and a plan that was hashed
+    first the best grade is D, suggestive. *Not valid* as evidence that there is no effect.
 
     Examples
     --------
@@ -168,6 +173,7 @@ def _source(
         sensitivity=sensitivity(ivw, data=table),
         checks=tuple(_checks(panel)) if panel is not None else (),
         panel=panel,
+        asked=_asked(panel) if panel is not None else {},
         left_out=left_out,
         settings={**settings, "methods": [r.method for r in effects], "options": {r.method: _plain(r) for r in effects}, "level": level},
         command=command,
@@ -191,6 +197,15 @@ def _estimand(result: Estimates, table: MRData) -> str:
     if result.method == "observational":
         return "association"
     return "alone" if find(result.method).kind == "univariable" and len(table.exposures) > 1 else "joint"
+
+
+def _asked(panel: Panel) -> dict[str, pd.DataFrame | NotApplicable]:
+    """What grades read of runs beside the estimates; no region is stated, so that a change can move an estimate, not confirm it."""
+    return {
+        "stability": stability(panel, rope=0.0),
+        "company": told_apart(panel),
+        "shared causes": shared_causes({RUNS: marginal_scan(panel)}),
+    }
 
 
 def _checks(panel: Panel) -> list[tuple[str, Check | NotApplicable]]:

@@ -18,6 +18,7 @@ from mrinterp.cli import cli
 from mrinterp.core.errors import InputError
 from mrinterp.evidence import FACTS, grade, read_rules, rule_versions
 from mrinterp.evidence._facts import facts_of
+from mrinterp.evidence._rules import DEFAULT
 from mrinterp.results._check import Check
 from mrinterp.results._claims import CARD_ITEMS, GRADES
 from mrinterp.results._designs.paths_to_outcome import NO_PATH
@@ -79,8 +80,8 @@ def test_rules_ask_for_facts_that_there_are(version: str) -> None:
 
 
 def test_rules_of_another_name_are_refused() -> None:
-    with pytest.raises(InputError, match=r"MIG-4.*Did you mean"):
-        read_rules("MIG-4")
+    with pytest.raises(InputError, match=r"MIG-9.*Did you mean"):
+        read_rules("MIG-9")
 
 
 def test_what_a_strong_claim_takes(graded: pd.DataFrame) -> None:
@@ -262,21 +263,21 @@ def test_grades_by_other_rules_stay_beside_these(finished_run: Path, tmp_path: P
     shutil.copytree(finished_run, out)
     first = Study.open(out).claims
     older = Study.open(out).grade("MIG-1")
-    assert sorted(p.name for p in (out / "grades").iterdir()) == ["MIG-1", "MIG-3"]
+    assert sorted(p.name for p in (out / "grades").iterdir()) == ["MIG-1", DEFAULT]
     again = Study.open(out)
     pd.testing.assert_frame_equal(again.claims.claims, first.claims)
     assert older.meta["rules"] == "MIG-1"
     assert [e["wrote"].keys() for e in again.header["history"] if e["step"] == "grades"] == [
-        {"grades/MIG-3"},
+        {f"grades/{DEFAULT}"},
         {"grades/MIG-1"},
     ]
-    assert first.meta["rules_digest"] == read_rules("MIG-3").digest
+    assert first.meta["rules_digest"] == read_rules().digest
 
 
 def test_the_verb_prints_grades_reasons_and_json(finished_run: Path) -> None:
     said = CliRunner().invoke(cli, ["grade", str(finished_run)])
     assert said.exit_code == 0, said.output
-    assert "6 claims graded by MIG-3" in said.output
+    assert f"6 claims graded by {DEFAULT}" in said.output
     assert "missing: B is out of reach: fewer than 10 random" in " ".join(said.output.split())
     card = CliRunner().invoke(cli, ["grade", str(finished_run), "-f", "c04"]).output
     assert all(question in card for question in CARD_ITEMS.values())

@@ -14,11 +14,13 @@ import mrinterp
 from mrinterp.core.panel import Panel
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics import dose_directions, shared_causes, stability, told_apart
+from mrinterp.evidence import grade
 from mrinterp.evidence._compare import survival
+from mrinterp.evidence._rules import DEFAULT
 from mrinterp.results._check import NotApplicable
 from mrinterp.study import Study
 from tests.evidence.test_grades import by_name, supported
-from tests.study.finished_study import Finished, _knockout
+from tests.study.finished_study import EFFECT, Finished, _knockout
 from tests.warm_cli import command
 
 FEATURES = tuple(f"layer.1:c{k}" for k in range(5))
@@ -46,11 +48,11 @@ def other(survived: str = "survives", differs: bool = True) -> dict[str, pd.Data
     return {"x": cells(survived=survived, differs=differs, label="seed 1", effect_other=0.4)}
 
 
-def best(**tables: Any) -> pd.Series:
+def best(rules: str = DEFAULT, **tables: Any) -> pd.Series:
     made = having(
         supported(), **{"told_apart": told(), "dose_directions": rising(), "other_runs": other()} | tables
     )
-    return by_name(made, "MIG-3").loc["c0"]
+    return by_name(made, rules).loc["c0"]
 
 
 def test_a_claim_is_definitive_with_company_told_apart_doses_and_another_run() -> None:
@@ -79,6 +81,29 @@ def test_without_one_of_them_it_is_strong_and_says_what_is_missing(
     assert lacking in row["lacking"]
 
 
+def located(shared: bool) -> pd.DataFrame:
+    return cells(colocalized=True, coloc_shared=shared, coloc_distinct=not shared, at="slot", why="")
+
+
+def test_colocalization_never_decides_alone() -> None:
+    alone = best(shared_causes=located(False))
+    assert alone[["grade", "E5", "points"]].tolist() == ["A", 0, 11]
+    assert alone["contradiction"] == ""
+    assert best("MIG-3", shared_causes=located(False))["grade"] == "C", "by the rules before, it did"
+    assert best(shared_causes=located(True))["points"] == 12
+
+
+def test_colocalization_counts_where_something_else_is_against_the_claim() -> None:
+    made = having(supported(effect=EFFECT * np.array([0.3, 1, 1, 1, 1])), shared_causes=located(False))
+    row = by_name(made, DEFAULT).loc["c0"]
+    assert row[["E5", "E8"]].tolist() == [-1, -1]
+    quiet = having(supported(), shared_causes=located(False))
+    reasons = grade(quiet).domains
+    said = reasons[(reasons["feature"] == FEATURES[0]) & (reasons["domain"] == "E5")]["reason"].iloc[0]
+    assert said.endswith("it does not count, since nothing else speaks against the claim")
+    assert "does not count" not in grade(quiet, "MIG-3").domains["reason"].str.cat()
+
+
 @pytest.mark.parametrize("survived", ["does not survive", "survives in sign, not in size"])
 def test_a_run_at_another_seed_that_says_otherwise_bounds_the_grade(survived: str) -> None:
     row = best(other_runs=other(survived))
@@ -98,7 +123,7 @@ def test_the_same_size_on_other_families_need_not_be_equal_to_the_last_digit() -
         tight, estimates=tight.estimates | {"rectified": replace(rectified, se=rectified.se / 100)}
     )
     assert by_name(tight, "MIG-2").loc["c0", "E7"] == 0, "1.1 times the estimate, with hardly any error"
-    assert by_name(tight, "MIG-3").loc["c0", "E7"] == 2
+    assert by_name(tight, DEFAULT).loc["c0", "E7"] == 2
 
 
 def test_a_feature_whose_effect_its_company_carries_is_told_apart_from_it() -> None:

@@ -62,7 +62,16 @@ def test_the_document_says_what_the_estimators_say(joint: Path) -> None:
         assert claim.verdict == (
             "excludes 0" if claim.effect.lower * claim.effect.upper > 0 else "includes 0"
         )  # type: ignore[operator]
-        assert (claim.grade, claim.estimand, claim.bias, claim.rope) == ("ungraded", "local slope", "unmeasured", None)  # fmt: skip
+        assert (claim.ceiling, claim.estimand, claim.bias, claim.rope) == (
+            "D",
+            "local slope",
+            "unmeasured",
+            None,
+        )
+        assert claim.grade == ("D" if claim.verdict == "excludes 0" else "E")
+        assert [e.domain for e in claim.evidence] == [f"E{k}" for k in range(1, 9)]
+        assert claim.evidence[7].reason.startswith("does not apply, because no knockout")
+        assert claim.grade == "E" or "exploratory" in claim.lacking
         assert len(claim.card) == 5
     assert sum(i.said == BLANK for i in made.strobe_mr) == 4
     assert len(made.strobe_mr) == 20

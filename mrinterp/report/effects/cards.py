@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,23 +12,21 @@ from scipy.special import ndtri
 
 from mrinterp.report.columns import FeatureTable
 from mrinterp.report.effects.checks import checks_of, identification
+from mrinterp.report.effects.grades import Reasons
 from mrinterp.report.effects.source import EffectsSource
 from mrinterp.report.effects.table import short_label, short_name
 from mrinterp.report.packed import json_numbers, shown_text
-from mrinterp.results._claims import CARD_ITEMS
+from mrinterp.results._claims import CARD_ITEMS, points_in_words
 from mrinterp.results._diagnosis import ASSUMPTIONS, COLOURS
 
-__all__ = ["UNGRADED", "EffectCards"]
+__all__ = ["EffectCards"]
 
 DRAWN = 40
 """Instruments in a list or a forest of a card, the strongest ones."""
 POINTS = 300
 """Instruments in the scatter, funnel and radial figures of a card."""
 NEAREST = 6
-UNGRADED = (
-    "Not graded: a grade needs knockouts and a replication, under rules that were fixed before outcomes were read. Of a local"
-    " slope whose bias was not measured the best grade is D, suggestive."
-)
+MEASURED_NOT = "How often effects of tables and of runs in hand are true at a grade was not measured."
 
 
 class EffectCards:
@@ -48,11 +46,14 @@ class EffectCards:
         self.rows = {
             (r["feature"], r["outcome"]): r for r in shown.to_dict("records")
         }  # of all, since cards name neighbors
+        self.number = {pair: k for k, pair in enumerate(self.rows)}
         self.first = {f: table.place[f, o] for f, o in reversed(list(table.place))}
 
     def of(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Cards of some exposures and outcomes."""
         names = list(dict.fromkeys(x for x, _ in pairs))
+        made = self.source.grades.reasons([self.number[p] for p in pairs])
+        self.reasons = dict(zip(pairs, made, strict=True))
         return {
             "features": {str(self.at.features[x]): self._shared(x) for x in names},
             "rows": {str(self.at.place[p]): self._own(*p) for p in pairs},
@@ -133,10 +134,20 @@ class EffectCards:
                 for a, colour, check, why in checks_of(self.source, row)
             ],
         }
-        said = [UNGRADED, *([f"Against it: {row['contradiction']}."] if row["contradiction"] else [])]
+        return found | {"grade": self._grade(row, self.reasons[exposure, outcome])}
+
+    def _grade(self, row: dict[Hashable, Any], why: Reasons) -> dict[str, Any]:
+        """The grade with its reasons, and the identification card."""
+        words = [f"{self.source.grades.words(self.number[row['feature'], row['outcome']])}.", MEASURED_NOT]
+        words += [f"Against it: {row['contradiction']}."] if row["contradiction"] else []
+        words += [f"What is missing for a better grade: {why.lacking}."] if why.lacking else []
+        domains = [
+            [f"{name} {title}", points_in_words(points), shown_text(reason, 400)]
+            for name, title, points, reason in why.domains
+        ]
         answers = identification(self.source, row)
         card = [[CARD_ITEMS[item], shown_text(answer, 1200)] for item, answer in answers.items()]
-        return found | {"grade": {"words": said, "domains": [], "card": card}}
+        return {"words": [shown_text(w, 700) for w in words], "domains": domains, "card": card}
 
     def _methods(self, exposure: str, outcome: str) -> list[list[Any]]:
         rows = []

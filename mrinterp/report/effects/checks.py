@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
+from mrinterp.report.effects.grades import WEAK
 from mrinterp.report.effects.source import EXCLUDES, EffectsSource
 from mrinterp.report.numbers import significant
 from mrinterp.results._check import Check, NotApplicable
 
-__all__ = ["WEAK", "checks_of", "identification"]
+__all__ = ["checks_of", "identification"]
 
-WEAK = 10.0
-"""Mean F below which estimates are noticeably biased towards the observational one, or towards 0."""
 DOUBT = 0.05
 
 Found = tuple[str, str, str, str]

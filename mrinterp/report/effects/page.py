@@ -96,7 +96,7 @@ def _explorer(source: EffectsSource) -> Explorer:
         packed_json(cards),
         packed.display,
         slugs,
-        {},
+        source.grades.by_pair,
         len(table),
         len(pairs),
         -(-len(table) // A_FILE) if files else 0,
@@ -163,6 +163,7 @@ def _claim(source: EffectsSource, row: dict[Any, Any]) -> dict[str, Any]:
     p = row["neglog10p"]
     return {
         "pair": (row["feature"], row["outcome"]),
+        "grade": source.grades.by_pair[row["feature"], row["outcome"]],
         "short": short_name(row["feature"]),
         "label": shown_text(row["label"], 80),
         "outcome": shown_text(row["outcome"], 80),

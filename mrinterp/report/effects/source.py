@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.mrdata import MRData
 from mrinterp.core.panel import Panel
+from mrinterp.report.effects.grades import EffectGrades
 from mrinterp.results._check import Check, NotApplicable
 from mrinterp.results._estimates import Estimates
 from mrinterp.results._sensitivity import Sensitivity
@@ -53,6 +54,8 @@ class EffectsSource:
         Of the runs as a whole, each behind the assumption that it asks about.
     panel : Panel, optional
         The runs.
+    asked : mapping of str to DataFrame or NotApplicable
+        What runs were asked beside the estimates, for their grades: ``stability``, ``company`` (`told_apart`), ``shared causes``.
     left_out : mapping of str to str
         What was left out and why: methods that estimate no effect, figures of too large data.
     settings : mapping
@@ -75,6 +78,7 @@ class EffectsSource:
     direction: Mapping[tuple[str, str], Check | NotApplicable] = field(default_factory=dict)
     checks: tuple[tuple[str, Check | NotApplicable], ...] = ()
     panel: Panel | None = None
+    asked: Mapping[str, pd.DataFrame | NotApplicable] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
@@ -165,6 +169,11 @@ class EffectsSource:
         table["against"], table["contradiction"] = self._others(table)
         order = np.argsort(-np.nan_to_num(table["neglog10p"].to_numpy(), nan=-1.0), kind="stable")
         return table.iloc[order].reset_index(drop=True)
+
+    @cached_property
+    def grades(self) -> EffectGrades:
+        """The grade of every row of the table."""
+        return EffectGrades(self)
 
     @property
     def _labels(self) -> Sequence[str]:

@@ -55,7 +55,7 @@ def effects_table(source: EffectsSource, part: pd.DataFrame, linked: pd.DataFram
         "noun": "effects" if several else source.noun,
         "across": f"{source.noun}, in their order",
         "looks": LOOKS,
-        "filters": [["outcome", "Outcome"], ["verdict", "Interval"], ["against", "Other methods"]],
+        "filters": [["outcome", "Outcome"], ["grade", "Grade"], ["verdict", "Interval"], ["against", "Other methods"]],
         "display": display,
         "csv": [c["key"] for c in packer.columns if c["key"] not in ("short", "feature")],
         "slugs": slugs,
@@ -75,6 +75,10 @@ def _packed(source: EffectsSource, table: pd.DataFrame, at: dict[str, int], seve
     packer.words("feature", [str(at[f]) for f in table["feature"]])
     if several:
         packer.words("outcome", table["outcome"].to_numpy())
+    grade = np.array(
+        [source.grades.by_pair[p] for p in zip(table["feature"], table["outcome"], strict=True)], dtype=object
+    )
+    packer.words("grade", grade)
     for key in ("verdict", "against", "status"):
         packer.words(key, table[key].to_numpy())
     if table["label"].astype(bool).any():
@@ -96,6 +100,7 @@ def _display(source: EffectsSource, known: set[str]) -> list[dict[str, Any]]:
         {"key": "short", "title": name, "kind": "name"},
         {"key": "label", "title": "Responds to", "kind": "text", "class": "label"},
         {"key": "outcome", "title": "Outcome", "kind": "text", "class": "label"},
+        {"key": "grade", "title": "Grade", "kind": "text", "class": "grade"},
         {"key": "effect", "title": short_label(source.primary.label), "kind": "effect", "lower": "lower", "upper": "upper"},
         {"key": "verdict", "title": "Interval", "kind": "verdict", "below": "against"},
         {"key": "q", "title": "q", "kind": "plain"},
@@ -140,7 +145,7 @@ def rows_as_text(
                 cells[key] = _plain(row["neglog10p" if key == "evidence" else key], d)
             elif key == "short":
                 cells[key] = short_name(row["feature"])
-            elif key not in cells:
+            elif key not in (*cells, "grade"):
                 cells[key] = shown_text(row[key])
         rows.append(cells)
     return rows

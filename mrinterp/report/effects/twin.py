@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from mrinterp.core.storage import to_plain
-from mrinterp.report.effects.cards import UNGRADED
 from mrinterp.report.effects.checks import identification
+from mrinterp.report.effects.grades import Reasons
 from mrinterp.report.effects.source import EffectsSource
 from mrinterp.report.effects.words import (
     closing,
@@ -24,6 +24,7 @@ from mrinterp.report.twin.document import (
     CheckRecord,
     ClaimRecord,
     Controls,
+    Evidence,
     Interval,
     ReportDocument,
     Rung,
@@ -35,13 +36,13 @@ from mrinterp.report.twin.files import without_formulas
 
 __all__ = ["effects_document", "effects_table_file"]
 
-GRADE = "ungraded"
 _NONE = Interval(value=None, lower=None, upper=None)
 
 
 def effects_document(source: EffectsSource) -> ReportDocument:
     """The report of estimated effects, by the schema of the reports of studies."""
-    table = source.table
+    table, graded = source.table, source.grades
+    reasons = graded.reasons(range(len(table)))
     return ReportDocument(
         schema_name="report-1",
         source=source.source,
@@ -53,13 +54,16 @@ def effects_document(source: EffectsSource) -> ReportDocument:
         unit=source.unit,
         tested=len(table),
         ropes={},
-        rules="",
-        rules_digest="",
-        grades={GRADE: len(table)},
+        rules=graded.rules.version,
+        rules_digest=graded.rules.digest,
+        grades=graded.counts,
         exploratory=True,
         knockouts_blind=False,
         earlier_plans=0,
-        claims=[_claim(source, row, k < WHOLE) for k, row in enumerate(table.to_dict("records"))],
+        claims=[
+            _claim(source, row, k, why, k < WHOLE)
+            for k, (row, why) in enumerate(zip(table.to_dict("records"), reasons, strict=True))
+        ],
         checks=_checks(source),
         methods=methods_words(source),
         references=references_used(source),
@@ -76,16 +80,16 @@ def _checks(source: EffectsSource) -> list[CheckRecord]:
     return [check_record({**check.to_dict(), "rungs": [assumption]}) for assumption, check in source.checks]
 
 
-def _claim(source: EffectsSource, row: Mapping[Any, Any], whole: bool) -> ClaimRecord:
-    first = source.primary
+def _claim(source: EffectsSource, row: Mapping[Any, Any], k: int, why: Reasons, whole: bool) -> ClaimRecord:
+    first, graded = source.primary, source.grades
     methods = [(first.method, "effect", "se", "ci_lower", "ci_upper")]
     methods += [(r.method, r.method, f"{r.method}_se", f"{r.method}_lower", f"{r.method}_upper") for r in source.results[1:]]  # fmt: skip
     return ClaimRecord(
         feature=row["feature"],
         outcome=row["outcome"],
         label=row["label"],
-        grade=GRADE,
-        points=0.0,
+        grade=str(graded.letter[k]),
+        points=float(graded.points["points"][k]),
         verdict=row["verdict"],
         effect=interval_of(row, "effect", "ci_lower", "ci_upper"),
         rope=None,
@@ -95,9 +99,9 @@ def _claim(source: EffectsSource, row: Mapping[Any, Any], whole: bool) -> ClaimR
         bias="unmeasured",
         size="no knockout",
         contradiction=row["contradiction"],
-        lacking="knockouts and a replication, under rules hashed before outcomes were read",
-        ceiling="D",
-        ceiling_why=UNGRADED,
+        lacking=why.lacking,
+        ceiling=str(graded.ceiling[k]),
+        ceiling_why=why.ceiling_why,
         exploratory=True,
         status=row["status"],
         knockout=_NONE,
@@ -105,7 +109,10 @@ def _claim(source: EffectsSource, row: Mapping[Any, Any], whole: bool) -> ClaimR
         replication=_NONE,
         replicated="",
         rungs=[Rung(rung=n, se=number_of(row[se]), **interval_of(row, v, low, high).model_dump()) for n, v, se, low, high in methods],
-        evidence=[],
+        evidence=[
+            Evidence(domain=name, title=title, points=number_of(points), reason=reason)
+            for name, title, points, reason in (why.domains if whole else ())
+        ],
         card=identification(source, row) if whole else {},
     )  # fmt: skip
 
@@ -114,9 +121,13 @@ def effects_table_file(source: EffectsSource) -> pd.DataFrame:
     """Every effect by every method, with errors, evidence and q; cells are no formulas."""
     first = source.primary
     names = {"effect": first.method, "se": f"{first.method}_se", "ci_lower": f"{first.method}_lower", "ci_upper": f"{first.method}_upper"}  # fmt: skip
-    table = source.table
+    graded = source.grades
+    points = {d.name: graded.points[d.name] for d in graded.rules.domains}
+    table = source.table.assign(
+        grade=graded.letter, points=graded.points["points"], **points, ceiling=graded.ceiling
+    )
     own = table[list(names)].rename(columns=names)
-    front = ["feature", "outcome", "effect", "se", "ci_lower", "ci_upper", "neglog10p", "q", "verdict", "against", "contradiction"]  # fmt: skip
+    front = ["feature", "outcome", "grade", "points", "effect", "se", "ci_lower", "ci_upper", "neglog10p", "q", "verdict", "against", "contradiction"]  # fmt: skip
     rest = [c for c in table if c not in front]
     labelled = table[rest].drop(columns=["label"] if not np.any(table["label"] != "") else [])
     return without_formulas(pd.concat([table[front], own, labelled.assign(unit=source.unit)], axis=1))

@@ -6,17 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from mrinterp.report.effects.checks import WEAK
+from mrinterp.report.effects.grades import WEAK
 from mrinterp.report.effects.source import ALPHA, EXCLUDES, NO_ESTIMATE, EffectsSource
 from mrinterp.report.effects.table import short_label
 from mrinterp.report.twin.methods_text import ALWAYS, listed_references
 from mrinterp.report.twin.strobe import BLANK, Item, strobe_items
 from mrinterp.results._check import Check
+from mrinterp.results._claims import GRADES
 
 __all__ = [
     "cautions",
     "closing",
     "effects_strobe",
+    "graded_words",
     "methods_words",
     "references_used",
     "resting_words",
@@ -41,7 +43,15 @@ def closing(source: EffectsSource) -> str:
     )
     said += f" ({standing} at a false discovery rate of {ALPHA:.0%})" if excludes else ""
     said += f"; {against} {'is' if against == 1 else 'are'} contradicted by another method" if against else ""
-    return f"{said}. These are estimates that rest on assumptions, not knockouts: a screen of what to test, not a finding."
+    return f"{said}. {graded_words(source)} These are estimates that rest on assumptions, not knockouts: a screen of what to test, not a finding."
+
+
+def graded_words(source: EffectsSource) -> str:
+    """How many effects have which grade, and which is the best that they could have."""
+    counts = ", ".join(f"{n:,} {g} ({GRADES[g]})" for g, n in source.grades.counts.items())
+    return (
+        f"Graded: {counts}; D is the best grade without knockouts, a second sample and a plan hashed first."
+    )
 
 
 def resting_words(source: EffectsSource) -> str:

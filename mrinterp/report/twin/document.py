@@ -74,7 +74,7 @@ class ClaimRecord(_Part):
     outcome: str
     label: str
     grade: str = Field(
-        description="A to E, Z (shown absent), X (conflicting), R (refuted), N (not evaluable) or ungraded (tables and runs)"
+        description="A to E, Z (shown absent), X (conflicting), R (refuted) or N (not evaluable); of tables and runs in hand D at best"
     )
     points: float
     verdict: str
@@ -133,7 +133,7 @@ class ReportDocument(_Part):
     source: Literal["study", "table", "runs"] = Field(
         default="study",
         description="A study of a network; a table of summary statistics; or runs that were in hand. The last two have no"
-        " knockouts: verdicts are what the interval says of 0, rungs are methods, and nothing is graded",
+        " knockouts: verdicts are what the interval says of 0, rungs are methods, and the best grade is D",
     )
     level: float = Field(default=0.95, description="Confidence level of the intervals")
     negative_controls: Controls
@@ -143,7 +143,7 @@ class ReportDocument(_Part):
     unit: str
     tested: int
     ropes: dict[str, float]
-    rules: str = Field(description="Version of the rules of grading; empty where nothing is graded")
+    rules: str = Field(description="Version of the rules of grading")
     rules_digest: str
     grades: dict[str, int]
     exploratory: bool
