@@ -40,6 +40,7 @@ def comparison_text(found: pd.DataFrame) -> str:
     lines = [f"{len(found)} claims: " + ", ".join(f"{counts[w]} {w}" for w in ORDER if w in counts) + "."]
     reasons = found.loc[found["same"] == ORDER[0], "reason"].unique()
     lines += [f"What differs between the runs: {r}." for r in reasons]
+    lines += [] if ORDER[0] in counts else [_none_differs(counts)]
     ordered = found.assign(order=found["same"].map(ORDER.index)).sort_values("order", kind="stable")
     some = ordered if voice().verbose else ordered.head(SHOWN)
     lines += [_line({str(k): v for k, v in row.items()}) for row in some.to_dict("records")]
@@ -49,6 +50,15 @@ def comparison_text(found: pd.DataFrame) -> str:
             "Same within errors is no proof of sameness: each line says what would have been found with chance 80%."
         )
     return "\n".join(lines)
+
+
+def _none_differs(counts: pd.Series) -> str:
+    """That no claim is different, of how many that is said, and of how many nothing is."""
+    compared = int(counts.sum() - counts.get("not compared", 0))
+    if not compared:
+        return "No claim of one run is about a feature and outcome of the other: nothing is said of any."
+    left = f"; of the {counts['not compared']} others nothing is said" if "not compared" in counts else ""
+    return f"None of the {compared} claims that both runs make differs beyond error{left}."
 
 
 def survival_text(found: pd.DataFrame, run_dir: str) -> str:

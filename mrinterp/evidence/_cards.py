@@ -25,7 +25,7 @@ ESTIMANDS = {
 """Estimand of what claims rest on; of every other rung it is the local slope."""
 
 _CLAIMS = {
-    "contrast": "Causal: what the outcome does when this feature is set from its low to its high natural value at every token,"
+    "contrast": "Causal: what the outcome does when this feature is set from its low to its high natural value wherever it is read,"
     " everything downstream free to respond (total effect of a natural contrast, per natural sd).",
     "averaged": "Causal: what the outcome does when this feature is set from low to high while all other features are at random"
     " (total effect, averaged over the other features' settings, per natural sd).",

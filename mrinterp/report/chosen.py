@@ -5,13 +5,28 @@ from __future__ import annotations
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.results._check import NotApplicable
 
-__all__ = ["chosen_in_words", "noise_in_words", "one_vector", "scale_in_words", "tokens_in_words"]
+__all__ = [
+    "chosen_in_words",
+    "noise_in_words",
+    "one_vector",
+    "place_word",
+    "scale_in_words",
+    "tokens_in_words",
+]
 
 
 def one_vector(study: FinishedStudy) -> bool:
     """Whether the site holds one vector per input: then there are no tokens to speak of."""
     why = str(study.choices.get("position", {}).get("why", ""))
     return why.startswith("the site holds one vector per input")
+
+
+def place_word(study: FinishedStudy) -> str:
+    """What a site holds a vector for: a token of a text, a place of an image, or the input as a whole."""
+    if one_vector(study):
+        return "input"
+    inputs = study.header["plan"].get("inputs") or {}
+    return "place" if inputs.get("kind") in ("images", "table") else "token"
 
 
 def chosen_in_words(study: FinishedStudy) -> list[str]:
@@ -27,7 +42,8 @@ def tokens_in_words(study: FinishedStudy) -> str:
     if "position" not in choices:
         return ""
     place = choices["position"]["position"]
-    where = "the mean over all tokens" if place == "mean" else f"the tokens of class {place!r}"
+    word = place_word(study)
+    where = f"the mean over all {word}s" if place == "mean" else f"the {word}s of class {place!r}"
     return f"Features are read and written at {where}, chosen on discovery: {choices['position']['why']}."
 
 

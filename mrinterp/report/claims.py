@@ -11,7 +11,7 @@ import pandas as pd
 
 from mrinterp.core.design import SPLITS
 from mrinterp.core.plan import FEWEST_FAMILIES, MIN_FAMILIES
-from mrinterp.report.chosen import one_vector
+from mrinterp.report.chosen import place_word
 from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
@@ -167,7 +167,7 @@ def resting(study: FinishedStudy) -> str:
     meta = study.estimates[name].meta
     words = _RESTS.get(name, name).format(
         families=meta.get("families", ""),
-        token="input" if one_vector(study) else "token",
+        token=place_word(study),
         all_families=meta.get("all_families", ""),
         chosen=f"chosen by {study.pilot.get('chosen_by', 'the plan')}",
     )

@@ -160,7 +160,7 @@ _DISPLAY: list[dict[str, Any]] = [
         "kind": "plain",
         "digits": 1,
         "percent": True,
-        "absent": "every token",
+        "absent": "everywhere",
     },
     _effect("as_it_is", "As it is, less low"),
     {"key": "move", "title": "Moves the reading by", "kind": "plain", "digits": 2},

@@ -12,7 +12,7 @@ from mrinterp.core.basis import MOVED, Dictionary
 from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.shown import listed
-from mrinterp.report.chosen import chosen_in_words, one_vector, scale_in_words
+from mrinterp.report.chosen import chosen_in_words, one_vector, place_word, scale_in_words
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
@@ -71,6 +71,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "position": _position(study.choices.get("position", plan["features"])["position"]),
         "chosen": chosen_in_words(study),
         "one_vector": one_vector(study),
+        "place": place_word(study),
         "scale_path": _scale_rows(study),
         "scale_words": scale_in_words(study),
         "sae": basis.meta.get("sae"),

@@ -192,7 +192,7 @@ def _tested(study: FinishedStudy, top: int) -> str:
         return said
     lowest, highest = (f"{x:.2g}" for x in (rare.min(), rare.max()))
     return (
-        f"{said} {len(rare)} are per firing (at a share of {lowest} to {highest} of the tokens): results.parquet has"
+        f"{said} {len(rare)} are per firing (at a share of {lowest} to {highest} of where it is read): results.parquet has"
         " Y(as it is) - Y(low) beside them, as_it_is."
     )
 

@@ -176,3 +176,4 @@ def test_the_verb_compares(finished_run: Path) -> None:
     done = CliRunner().invoke(cli, ["compare", str(finished_run), str(finished_run)])
     assert done.exit_code == 0, done.output
     assert "6 claims: 6 identical." in done.output
+    assert "None of the 6 claims that both runs make differs beyond error." in done.output

@@ -15,6 +15,7 @@ from mrinterp.report.twin.files import SHOWN, claims_table, write_twin
 from mrinterp.report.twin.methods_text import bibtex, references
 from mrinterp.report.twin.strobe import BLANK, strobe
 from tests.house.test_readme import ROOT
+from tests.report_document import document as document_in
 from tests.study.finished_study import HOSTILE, Finished, study, tall
 
 FORMULA = '=HYPERLINK("http://x.test","+1")'
@@ -85,8 +86,8 @@ def test_cells_are_no_formulas() -> None:
 
 
 def test_hostile_names_stay_text(hostile: Path) -> None:
-    made = json.loads((hostile / "report.json").read_text(encoding="utf-8"))
-    assert any("<script>" in c["feature"] for c in made["claims"]), "JSON holds what was given"
+    made = document_in(hostile.parent)
+    assert any("<script>" in c.feature for c in made.claims), "JSON holds what was given"
     for name in ("summary.md", "strobe_mr.md", "methods.md"):
         text = (hostile / name).read_text(encoding="utf-8")
         assert "<script>" not in text
@@ -136,9 +137,7 @@ def test_the_same_study_gives_the_same_bytes(plain: Finished, tmp_path: Path) ->
 def test_thousands_of_claims_all_stand_in_the_document_and_the_table(tmp_path: Path) -> None:
     finished = tall(2_100)
     write_twin(finished, tmp_path / "report")
-    made = ReportDocument.model_validate_json(
-        (tmp_path / "report" / "report.json").read_text(encoding="utf-8")
-    )
+    made = document_in(tmp_path)
     assert made.tested == len(made.claims) == 2_100
     assert sum(made.grades.values()) == 2_100
     assert [c.feature for c in made.claims] == finished.results["feature"].tolist()
@@ -156,8 +155,6 @@ def test_thousands_of_claims_all_stand_in_the_document_and_the_table(tmp_path: P
 
 
 def test_a_run_writes_it_beside_its_page(finished_run: Path) -> None:
-    made = ReportDocument.model_validate_json(
-        (finished_run / "report" / "report.json").read_text(encoding="utf-8")
-    )
+    made = document_in(finished_run)
     assert made.tested == 6
     assert str(finished_run) not in (finished_run / "report" / "report.json").read_text(encoding="utf-8")

@@ -13,11 +13,13 @@ import torch
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.report.terminal import summary_text
+from mrinterp.report.twin.files import write_twin
 from mrinterp.scan._bypass import choose_rank
 from mrinterp.scan._dictionary import describe_by_inputs
 from mrinterp.scan._reader import block_noise
 from mrinterp.study import Study
 from tests.inputs.input_nets import EDITS, image_network, patch_network, table_network, write_input_study
+from tests.report_document import document
 
 NATURAL_SD = 2.563
 
@@ -49,7 +51,12 @@ def test_effects_of_a_linear_readout_are_its_weights(kind: str, network: Any, tm
     assert (results["verdict"] == "causal").any()
     said = summary_text(study)
     # A row of a table has no tokens, and the columns say what a feature responds to; images without labels say nothing.
-    assert ("every token" in said) == (kind == "images")
+    assert "token" not in said
+    assert ("every place" in said) == (kind == "images")
+    write_twin(study, tmp_path / "twin" / "report")
+    made = document(tmp_path / "twin")
+    assert "token" not in made.methods
+    assert ("every place" in made.methods) == (kind == "images")
     assert ("Features are read and written once per input: the site holds one vector." in said) == (
         kind == "table"
     )

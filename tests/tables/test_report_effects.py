@@ -17,9 +17,9 @@ from mrinterp.mr import standard_methods
 from mrinterp.report.effects import figures
 from mrinterp.report.effects.source import _q_values
 from mrinterp.report.numbers import significant
-from mrinterp.report.twin.document import ReportDocument
 from mrinterp.report.twin.strobe import BLANK
 from mrinterp.study import report_effects
+from tests.report_document import document
 from tests.study.page_text import Tags, words_of
 from tests.warm_cli import command
 
@@ -30,10 +30,6 @@ def undrawn(data: MRData | mrinterp.Panel, folder: Path, **more: object) -> Path
     """A report without its drawn figures, which take nine tenths of its time."""
     with mock.patch.object(figures, "inline_svg", return_value=""):
         return report_effects(data, folder, **more)  # type: ignore[arg-type]
-
-
-def document(folder: Path) -> ReportDocument:
-    return ReportDocument.model_validate_json((folder / "report" / "report.json").read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
