@@ -67,10 +67,6 @@ class Cards:
         self.study, self.place, self.features, self.short = study, place, features, short
         self.sources = study.card_sources
         self.rungs = _rungs(study)
-        self.verdicts = _by_pair(study.equivalence)
-        diagnosis = self.sources.diagnosis
-        self.findings = {} if diagnosis is None else _by_pair(diagnosis.findings)
-        self.graded = _Graded(study.claims)
         self.at = {n: k for k, n in enumerate(study.basis.dictionary.names)}
         self.families = _Families(study.knockouts)
         write = study.basis.dictionary.write
@@ -81,8 +77,11 @@ class Cards:
     def of(self, pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
         """Cards of some features and outcomes."""
         names = list(dict.fromkeys(f for f, _ in pairs))
-        table = self.study.results
-        rows = _by_pair(table[table["feature"].isin(set(names))])
+        diagnosis = self.sources.diagnosis
+        self.verdicts = _by_pair(self.study.equivalence, names)
+        self.findings = {} if diagnosis is None else _by_pair(diagnosis.findings, names)
+        self.graded = _Graded(self.study.claims, names)
+        rows = _by_pair(self.study.results, names)
         return {
             "features": {str(self.features[f]): self._shared(f) for f in names},
             "rows": {str(self.place[p]): self._own(*p, rows[p][0]) for p in pairs},
@@ -277,8 +276,9 @@ class Cards:
 class _Graded:
     """Grades with their reasons, and identification cards."""
 
-    def __init__(self, claims: Claims) -> None:
-        self.claims, self.domains, self.cards = map(_by_pair, (claims.claims, claims.domains, claims.cards))
+    def __init__(self, claims: Claims, names: Sequence[str]) -> None:
+        self.claims = _by_pair(claims.claims, names)
+        self.domains, self.cards = _by_pair(claims.domains, names), _by_pair(claims.cards, names)
         self.rules = str(claims.meta.get("rules", ""))
 
     def of(self, feature: str, outcome: str) -> dict[str, Any]:
@@ -321,10 +321,10 @@ def _rungs(study: FinishedStudy) -> list[tuple[str, str, str]]:
     return [r for r in order if {r[0], f"{r[0]}_lower", f"{r[0]}_upper"} <= set(columns)]
 
 
-def _by_pair(table: pd.DataFrame) -> dict[tuple[str, str], list[dict[Any, Any]]]:
-    """Rows of a table by feature and outcome."""
+def _by_pair(table: pd.DataFrame, names: Sequence[str]) -> dict[tuple[str, str], list[dict[Any, Any]]]:
+    """Rows of a table that are about some features, by feature and outcome."""
     found: dict[tuple[str, str], list[dict[Any, Any]]] = {}
-    for row in table.to_dict("records"):
+    for row in table[table["feature"].isin(names)].to_dict("records"):
         found.setdefault((row["feature"], row["outcome"]), []).append(row)
     return found
 

@@ -16,6 +16,7 @@ from mrinterp.report.finished import FinishedStudy, primary_and_screen
 from mrinterp.report.numbers import Cell, Precision, plain
 from mrinterp.report.order import caution
 from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._check import Check
 from mrinterp.results._claims import GRADES
 
 __all__ = [
@@ -83,9 +84,10 @@ def _without_site(names: Sequence[str]) -> list[str]:
 
 def ladder_words(study: FinishedStudy) -> dict[tuple[str, str], str]:
     """What the rungs of the ladder say of each other, by feature and outcome; nothing of claims whose rungs agree."""
-    rows = study.ladder[["feature", "outcome", "contrasts", "local slopes", "finding"]].to_dict("records")
-    said = {(r["feature"], r["outcome"]): [r["contrasts"], r["local slopes"], r["finding"]] for r in rows}
-    return {key: "; ".join(filter(None, words)) for key, words in said.items() if any(words)}
+    told = ["contrasts", "local slopes", "finding"]
+    table = study.ladder[["feature", "outcome", *told]]
+    rows = table[(table[told] != "").any(axis=1)].to_dict("records")
+    return {(r["feature"], r["outcome"]): "; ".join(filter(None, (r[k] for k in told))) for r in rows}
 
 
 def with_ladder(study: FinishedStudy, table: pd.DataFrame) -> pd.DataFrame:
@@ -312,8 +314,8 @@ def _baseline(study: FinishedStudy) -> dict[str, Any] | None:
 
 def alarms(study: FinishedStudy) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Checks that failed or warn: those that bear on claims, and those of rungs that no claim rests on."""
-    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
-    failed = [c for c in every if c["verdict"] not in ("passed", "not applicable")]
+    of_claims = [c.to_dict() for c in study.claim_checks if isinstance(c, Check) and c.verdict != "passed"]
+    failed = [c for c in [*study.checks, *of_claims] if c["verdict"] not in ("passed", "not applicable")]
     said, rests = set(study.results["doubted"].str.split(", ").explode()), set(study.results["rests_on"])
     bearing = [
         c for c in failed if not c.get("rungs") or rests & set(c["rungs"]) or c["name"].split(":")[0] in said

@@ -33,8 +33,8 @@ LEVEL = 0.05
 
 def control_checks(study: FinishedStudy) -> list[dict[str, Any]]:
     """The checks of negative controls, as plain dictionaries."""
-    every = [*study.checks, *(c.to_dict() for c in study.claim_checks)]
-    return [c for c in every if is_control(c["name"])]
+    of_claims = [c.to_dict() for c in study.claim_checks if is_control(c.name)]
+    return [*(c for c in study.checks if is_control(c["name"])), *of_claims]
 
 
 def failed_controls(study: FinishedStudy) -> str:
