@@ -6,12 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-__all__ = ["points"]
+__all__ = ["EVERY", "MOST_BARS", "points"]
 
 EVERY = 20_000
 """Points up to which each is drawn by itself."""
-DRAWN_AS_VECTORS = 2_000
-"""Points up to which a vector figure holds each of them as a shape of its own."""
+MOST_BARS = 400
+"""Points up to which intervals are drawn: beyond it they hide the points."""
 
 
 def points(
@@ -22,12 +22,13 @@ def points(
     marker: str = "o",
     hollow: bool = False,
     every: bool = False,
+    label: str | None = None,
 ) -> None:
     """Draw points; beyond 20,000 their density, unless ``every`` one is asked for."""
     if len(x) > EVERY and not every:
         counts, xs, ys = np.histogram2d(x, y, bins=(160, 120))
         shown = np.ma.masked_equal(np.log1p(counts).T, 0.0)
-        ax.pcolormesh(xs, ys, shown, cmap="Greys", rasterized=True, vmin=-0.3 * float(shown.max()))
+        ax.pcolormesh(xs, ys, shown, cmap="Greys", rasterized=True, vmin=-0.3 * float(shown.max()), zorder=2)
         return
     size = 10.0 if len(x) <= 500 else 4.0
     ax.scatter(
@@ -38,5 +39,6 @@ def points(
         facecolors="none" if hollow else color,
         edgecolors=color,
         linewidths=0.6,
-        rasterized=len(x) > DRAWN_AS_VECTORS,
+        label=label,
+        zorder=3,
     )

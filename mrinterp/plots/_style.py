@@ -11,6 +11,8 @@ mpl.use("Agg", force=False)
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PathCollection
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, FuncFormatter
 from matplotlib.transforms import ScaledTranslation
@@ -26,6 +28,7 @@ __all__ = [
     "VERDICT_COLORS",
     "axes",
     "legend_below",
+    "rasterize_crowds",
     "refuse_foreign",
     "save",
     "spare",
@@ -46,6 +49,8 @@ METHOD_COLORS = {
     "knockout": "#000000",
 }
 LINE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+DRAWN_AS_VECTORS = 2_000
+"""Marks up to which a vector file holds each of them as a shape of its own."""
 VERDICT_COLORS = {"causal": "#0072b2", "negligible": "#999999", "indeterminate": "#e69f00"}
 
 _SETTINGS: Any = {
@@ -123,6 +128,21 @@ def _show_controls(figure: Any) -> None:
             axis.set_major_formatter(FuncFormatter(lambda at, n, f=labels: printable(f(at, n), lines=True)))
 
 
+def rasterize_crowds(figure: Any) -> None:
+    """Let vector files hold what is drawn by thousands as one picture: a shape each makes them large and slow to open."""
+    for artist in (a for each in figure.axes for a in each.get_children()):
+        if isinstance(artist, Line2D):
+            count = (
+                len(artist.get_xdata()) if artist.get_marker() not in ("None", "none", "", " ", None) else 0
+            )
+        elif isinstance(artist, LineCollection):
+            count = len(artist.get_segments())
+        else:
+            count = len(artist.get_offsets()) if isinstance(artist, PathCollection) else 0
+        if count > DRAWN_AS_VECTORS:
+            artist.set_rasterized(True)
+
+
 def refuse_foreign(path: Path) -> None:
     """Refuse to write over a file that is no figure of ours."""
     if not path.exists() or (path.is_file() and _MARK.encode() in path.read_bytes()[:4096]):
@@ -136,6 +156,7 @@ def save(ax: Axes, path: Path, *more: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF (each path's suffix) without a clock in it, and close it."""
     figure = ax.figure
     _show_controls(figure)
+    rasterize_crowds(figure)
     with plt.rc_context(_SETTINGS):  # laid out once and alike, whatever files are written
         layout = figure.get_layout_engine()  # type: ignore[union-attr]
         if layout is not None:

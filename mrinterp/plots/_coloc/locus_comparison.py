@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from mrinterp.core.mrdata import MRData
+from mrinterp.plots._many import points
 from mrinterp.plots._style import axes, spare
 from mrinterp.stats.tests.tails import neglog10p_normal
 
@@ -49,15 +50,15 @@ def locus_comparison(data: MRData, exposure: str, outcome: str, ax: Axes | None 
     y = neglog10p_normal(one.beta_y[0] / one.se_y[0])
     lead = int(np.argmax(x + y))
     if one.ld is None:
-        ax.scatter(x, y, s=22, color="#0072b2", alpha=0.8, lw=0)
+        points(ax, x, y, "#0072b2")
     else:
         order = np.argsort(one.ld[lead] ** 2, kind="stable")
-        points = ax.scatter(
+        drawn = ax.scatter(
             x[order], y[order], c=one.ld[lead][order] ** 2, s=22, cmap="viridis_r", vmin=0, vmax=1, lw=0
         )
-        bar = ax.figure.colorbar(points, ax=ax, shrink=0.7, pad=0.02)
+        bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.7, pad=0.02)
         bar.set_label(f"r² with {one.instruments[lead]}")
-    ax.scatter(x[lead], y[lead], marker="D", s=46, color="#d55e00", zorder=4)
+    ax.scatter(x[lead], y[lead], marker="D", s=46, color="#d55e00", zorder=4, clip_on=False)
     left = x[lead] > 0.6 * x.max()
     ax.annotate(
         one.instruments[lead],

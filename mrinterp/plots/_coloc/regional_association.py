@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from mrinterp.plots._many import points
 from mrinterp.plots._style import axes, spare
 from mrinterp.results._fine_mapping import FineMapping
 from mrinterp.stats.tests.tails import neglog10p_normal
@@ -50,7 +51,7 @@ def regional_association(
     place = np.arange(1, len(fit.instruments) + 1) if position is None else np.asarray(position, float)
     strength = neglog10p_normal(fit.z[t])
     strip = ax.inset_axes((0.0, 0.0, 1.0, 0.21))
-    ax.scatter(place, strength, s=12, color="#bbbbbb", lw=0)
+    points(ax, place, strength, "#bbbbbb", every=True)
     strip.vlines(place, 0, fit.pip[t], color="#bbbbbb", lw=1.0)
     for number, found in enumerate(fit.sets[t]):
         members, color = list(found.positions), _SET_COLORS[number % len(_SET_COLORS)]

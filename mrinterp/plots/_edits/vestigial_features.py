@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mrinterp.core.errors import InputError
-from mrinterp.plots._style import LINE_COLORS, axes, spare
+from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._edits.vestigial_features import VestigialFeatures
 
 __all__ = ["vestigial_features"]
@@ -72,7 +72,7 @@ def vestigial_features(result: VestigialFeatures, ax: Axes | None = None) -> Axe
     ax.set_title(
         f"{len(result.names)} of {len(result.features)} features shown to do nothing{hidden}", loc="left"
     )
-    ax.legend(frameon=False, loc="upper left")
+    legend_below(ax)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     spare(ax)
     return ax

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from mrinterp.core.mrdata import MRData
+from mrinterp.plots._many import points
 from mrinterp.plots._mr.scatter import drawn_estimates, oriented, pair_of, short_label
 from mrinterp.plots._style import axes, legend_below, spare
 from mrinterp.results._estimates import Estimates
@@ -61,7 +63,9 @@ def mr_funnel(
     b, _, g, t, _ = oriented(data, exposure, outcome)
     moves = b > 0
     ratio, precision = g[moves] / b[moves], b[moves] / t[moves]
-    ax.plot(ratio, precision, "o", ms=3.5, color="#444444", zorder=3)
+    left, right = _sides(ratio)
+    seen = (ratio >= left) & (ratio <= right)
+    points(ax, ratio[seen], precision[seen], "#444444")
     for k, (result, f, o, color) in enumerate(drawn_estimates(results, exposure, outcome)):
         beta = result.beta[f, o]
         ax.axvline(beta, color=color, lw=1.4, label=short_label(result), zorder=2)
@@ -70,9 +74,7 @@ def mr_funnel(
             for side in (-1.959964, 1.959964):
                 ax.plot(beta + side / heights, heights, ":", color=color, lw=1.0, zorder=1)
     if len(ratio) > 2:
-        left, right = np.quantile(ratio, [0.02, 0.98])
-        room = 0.35 * (right - left) + 1e-12
-        ax.set_xlim(left - room, right + room)
+        ax.set_xlim(left, right)
     ax.set_ylim(0, 1.08 * precision.max() if len(precision) else 1.0)
     ax.set_xlabel(f"ratio of one instrument: effect on {outcome} per unit of {exposure}")
     ax.set_ylabel("1 / error of the ratio")
@@ -80,3 +82,12 @@ def mr_funnel(
     legend_below(ax)
     spare(ax)
     return ax
+
+
+def _sides(ratio: NDArray[np.float64]) -> tuple[float, float]:
+    """Ends of the axis across: ratios of weak instruments lie anywhere and do not stretch it."""
+    if len(ratio) < 3:
+        return -np.inf, np.inf
+    left, right = np.quantile(ratio, [0.02, 0.98])
+    room = 0.35 * (right - left) + 1e-12
+    return float(left - room), float(right + room)

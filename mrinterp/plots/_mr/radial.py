@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from scipy.stats import chi2
 
 from mrinterp.core.mrdata import MRData
+from mrinterp.plots._many import points
 from mrinterp.plots._mr.scatter import drawn_estimates, oriented, pair_of, short_label
 from mrinterp.plots._style import axes, legend_below, spare
 from mrinterp.results._estimates import Estimates
@@ -73,7 +74,7 @@ def mr_radial(
     bar = chi2.isf(0.05 / max(len(x), 1), 1)
     out = far > bar
     ax = axes(ax, 3.5, 3.3)
-    ax.scatter(x[~out], y[~out], s=12, color="#444444", linewidths=0, rasterized=len(x) > 2000)
+    points(ax, x[~out], y[~out], "#444444")
     ax.scatter(x[out], y[out], s=18, color="#d55e00", marker="x", linewidths=1.0)
     for k in np.flatnonzero(out)[np.argsort(-far[out], kind="stable")][:NAMED]:
         ax.annotate(names[moved[k]][:18], (x[k], y[k]), fontsize=6, xytext=(3, 2), textcoords="offset points")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.core.mrdata import MRData
+from mrinterp.plots._many import MOST_BARS, points
 from mrinterp.plots._style import LINE_COLORS, axes, legend_below, spare
 from mrinterp.results._estimates import Estimates
 
@@ -105,9 +106,12 @@ def mr_scatter(
     exposure, outcome = pair_of(data, exposure, outcome)
     ax = axes(ax, 5.6, 4.4)
     b, s, g, t, _ = oriented(data, exposure, outcome)
-    ax.errorbar(
-        b, g, xerr=s, yerr=t, fmt="o", ms=3.5, color="#444444", ecolor="#bbbbbb", elinewidth=0.8, zorder=2
-    )
+    if len(b) <= MOST_BARS:
+        ax.errorbar(
+            b, g, xerr=s, yerr=t, fmt="o", ms=3.5, color="#444444", ecolor="#bbbbbb", elinewidth=0.8, zorder=2
+        )
+    else:
+        points(ax, b, g, "#444444")
     right = 1.05 * float((b + s).max()) if len(b) else 1.0
     ends = np.array([0.0, right])
     for result, f, o, color in drawn_estimates(results, exposure, outcome):

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError
 from mrinterp.plots._chosen_outcome import chosen_outcome
+from mrinterp.plots._many import EVERY, MOST_BARS, points
 from mrinterp.plots._style import VERDICT_COLORS, axes, spare
 from mrinterp.results._estimates import Estimates
 
 __all__ = ["replication_scatter"]
-
-MOST_BARS = 300
 
 
 def replication_scatter(
@@ -53,12 +53,11 @@ def replication_scatter(
     'on other families'
     """
     o, p = chosen_outcome(outcome, result.outcomes)[1], chosen_outcome(outcome, again.outcomes)[1]
-    shared = [n for n in result.exposures if n in set(again.exposures)]
+    others = set(again.exposures)
+    shared = [n for n in result.exposures if n in others]
     if not shared:
         raise InputError("again", "no feature of the first estimate", "Give estimates of the same features")
-    where = {n: k for k, n in enumerate(again.exposures)}
-    f = np.array([result.exposures.index(n) for n in shared])
-    g = np.array([where[n] for n in shared])
+    f, g = (pd.Index(e.exposures).get_indexer(pd.Index(shared)) for e in (result, again))
     x, y = result.beta[f, o], again.beta[g, p]
     ends = [
         np.asarray(a)[i, c] for e, i, c in ((result, f, o), (again, g, p)) for a in (e.ci_lower, e.ci_upper)
@@ -74,25 +73,18 @@ def replication_scatter(
             x[known], y[known], xerr=bars[:2], yerr=bars[2:], fmt="none", ecolor="#bbbbbb", elinewidth=0.7
         )
     same = np.sign(x) == np.sign(y)
-    for here, color, marker, label in (
-        (known & same, VERDICT_COLORS["causal"], "o", "same sign"),
-        (known & ~same, "#d55e00", "x", "other sign"),
-    ):
-        if here.any():
-            ax.scatter(
-                x[here],
-                y[here],
-                s=12,
-                color=color,
-                marker=marker,
-                linewidths=0.9,
-                zorder=3,
-                label=label,
-                rasterized=len(x) > 2000,
-            )
+    if known.sum() > EVERY:  # a density, in which signs have no colors
+        points(ax, x[known], y[known], VERDICT_COLORS["causal"])
+    else:
+        for here, color, marker, label in (
+            (known & same, VERDICT_COLORS["causal"], "o", "same sign"),
+            (known & ~same, "#d55e00", "x", "other sign"),
+        ):
+            if here.any():
+                points(ax, x[here], y[here], color, marker, label=label)
+        ax.legend(frameon=False, fontsize=7, loc="upper left")
     low, high = float(np.nanmin([x, y])), float(np.nanmax([x, y]))
     ax.plot([low, high], [low, high], color="#888888", lw=0.9, ls="--", zorder=1)
-    ax.legend(frameon=False, fontsize=7, loc="upper left")
     ax.set_xlabel(f"effect on {result.outcomes[o]}")
     ax.set_ylabel("on other families")
     ax.set_title(

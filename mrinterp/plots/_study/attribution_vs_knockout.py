@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError
 from mrinterp.plots._chosen_outcome import chosen_outcome
+from mrinterp.plots._many import MOST_BARS
 from mrinterp.plots._style import LINE_COLORS, axes, spare
 from mrinterp.results._attribution_table import AttributionTable
 
@@ -55,7 +56,9 @@ def attribution_vs_knockout(
     ax = axes(ax, 7.2, 4.6)
     x = table["knockout"]
     ends = [x - table["knockout_lower"], table["knockout_upper"] - x]
-    ax.errorbar(x, x, xerr=ends, fmt="none", ecolor="#bbbbbb", elinewidth=0.9, zorder=1)
+    many = len(table) > MOST_BARS
+    if not many:
+        ax.errorbar(x, x, xerr=ends, fmt="none", ecolor="#bbbbbb", elinewidth=0.9, zorder=1)
     for k, method in enumerate(result.methods):
         row = scores.loc[method]
         words = f"{method}: {row['status']}"
@@ -65,7 +68,7 @@ def attribution_vs_knockout(
             x,
             table[method],
             MARKERS[k % len(MARKERS)],
-            ms=4,
+            ms=1.5 if many else 4,
             color=LINE_COLORS[k % len(LINE_COLORS)],
             alpha=0.8,
             label=fill(words, 44),  # a reason may be long
@@ -75,7 +78,8 @@ def attribution_vs_knockout(
     ax.axhline(0, color="#dddddd", lw=0.8, zorder=0)
     ax.axvline(0, color="#dddddd", lw=0.8, zorder=0)
     ax.set_xlabel(
-        f"knockout ({result.knockout}): effect on {outcome} per unit\ngray: its 95% interval, on the line of equality"
+        f"knockout ({result.knockout}): effect on {outcome} per unit"
+        + ("" if many else "\ngray: its 95% interval, on the line of equality")
     )
     ax.set_ylabel("what the method says, per unit")
     ax.set_title("Cheaper methods against the knockout", loc="left")

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 
 from mrinterp.core.errors import InputError, near_misses
 from mrinterp.plots._chosen_outcome import chosen_outcome
+from mrinterp.plots._many import MOST_BARS, points
 from mrinterp.plots._style import METHOD_COLORS, axes, spare
 from mrinterp.results._agreement import Agreement
 
@@ -59,19 +60,23 @@ def predicted_vs_knockout(
     x, y = table["knockout"], table["estimate"]
     rope = float(agreement.meta["rope"][o])
     ax.axvspan(-rope, rope, color="#eeeeee", zorder=0)
-    ax.errorbar(
-        x,
-        y,
-        xerr=[x - table["knockout_lower"], table["knockout_upper"] - x],
-        yerr=[y - table["ci_lower"], table["ci_upper"] - y],
-        fmt="o",
-        ms=3.5,
-        lw=0,
-        elinewidth=0.8,
-        color=color,
-        alpha=0.85,
-        zorder=3,
-    )
+    if len(table) > MOST_BARS:
+        known = np.isfinite(x.to_numpy(float)) & np.isfinite(y.to_numpy(float))
+        points(ax, x.to_numpy(float)[known], y.to_numpy(float)[known], color)
+    else:
+        ax.errorbar(
+            x,
+            y,
+            xerr=[x - table["knockout_lower"], table["knockout_upper"] - x],
+            yerr=[y - table["ci_lower"], table["ci_upper"] - y],
+            fmt="o",
+            ms=3.5,
+            lw=0,
+            elinewidth=0.8,
+            color=color,
+            alpha=0.85,
+            zorder=3,
+        )
     limit = 1.08 * float(np.nanmax(np.abs(np.r_[x, y])))
     ax.plot([-limit, limit], [-limit, limit], color="#444444", lw=0.8, ls="--", zorder=2)
     ax.set_xlim(-limit, limit)
