@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg", force=False)
 
@@ -28,7 +29,6 @@ __all__ = [
     "VERDICT_COLORS",
     "axes",
     "legend_below",
-    "rasterize_crowds",
     "refuse_foreign",
     "save",
     "spare",
@@ -128,17 +128,19 @@ def _show_controls(figure: Any) -> None:
             axis.set_major_formatter(FuncFormatter(lambda at, n, f=labels: printable(f(at, n), lines=True)))
 
 
-def rasterize_crowds(figure: Any) -> None:
+def _rasterize_crowds(figure: Any) -> None:
     """Let vector files hold what is drawn by thousands as one picture: a shape each makes them large and slow to open."""
     for artist in (a for each in figure.axes for a in each.get_children()):
         if isinstance(artist, Line2D):
             count = (
-                len(artist.get_xdata()) if artist.get_marker() not in ("None", "none", "", " ", None) else 0
+                np.size(artist.get_xdata())
+                if artist.get_marker() not in ("None", "none", "", " ", None)
+                else 0
             )
         elif isinstance(artist, LineCollection):
             count = len(artist.get_segments())
         else:
-            count = len(artist.get_offsets()) if isinstance(artist, PathCollection) else 0
+            count = len(np.asarray(artist.get_offsets())) if isinstance(artist, PathCollection) else 0
         if count > DRAWN_AS_VECTORS:
             artist.set_rasterized(True)
 
@@ -156,7 +158,7 @@ def save(ax: Axes, path: Path, *more: Path) -> Path:
     """Write the figure of ``ax`` as SVG, PNG or PDF (each path's suffix) without a clock in it, and close it."""
     figure = ax.figure
     _show_controls(figure)
-    rasterize_crowds(figure)
+    _rasterize_crowds(figure)
     with plt.rc_context(_SETTINGS):  # laid out once and alike, whatever files are written
         layout = figure.get_layout_engine()  # type: ignore[union-attr]
         if layout is not None:

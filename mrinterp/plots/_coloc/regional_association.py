@@ -48,7 +48,7 @@ def regional_association(
     """
     ax = axes(ax, 6.4, 4.0)
     t = 0 if trait is None else fit.position(trait)
-    place = np.arange(1, len(fit.instruments) + 1) if position is None else np.asarray(position, float)
+    place = np.arange(1.0, len(fit.instruments) + 1) if position is None else np.asarray(position, float)
     strength = neglog10p_normal(fit.z[t])
     strip = ax.inset_axes((0.0, 0.0, 1.0, 0.21))
     points(ax, place, strength, "#bbbbbb", every=True)

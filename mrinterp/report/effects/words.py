@@ -18,7 +18,6 @@ __all__ = [
     "cautions",
     "closing",
     "effects_strobe",
-    "graded_words",
     "methods_words",
     "references_used",
     "resting_words",
@@ -43,10 +42,10 @@ def closing(source: EffectsSource) -> str:
     )
     said += f" ({standing} at a false discovery rate of {ALPHA:.0%})" if excludes else ""
     said += f"; {against} {'is' if against == 1 else 'are'} contradicted by another method" if against else ""
-    return f"{said}. {graded_words(source)} These are estimates that rest on assumptions, not knockouts: a screen of what to test, not a finding."
+    return f"{said}. {_graded_words(source)} These are estimates that rest on assumptions, not knockouts: a screen of what to test, not a finding."
 
 
-def graded_words(source: EffectsSource) -> str:
+def _graded_words(source: EffectsSource) -> str:
     """How many effects have which grade, and which is the best that they could have."""
     counts = ", ".join(f"{n:,} {g} ({GRADES[g]})" for g, n in source.grades.counts.items())
     return (
