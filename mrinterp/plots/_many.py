@@ -30,14 +30,14 @@ def points(
         shown = np.ma.masked_equal(np.log1p(counts).T, 0.0)
         ax.pcolormesh(xs, ys, shown, cmap="Greys", rasterized=True, vmin=-0.3 * float(shown.max()), zorder=2)
         return
-    size = 10.0 if len(x) <= 500 else 4.0
+    size = 10.0 if len(x) <= 500 else 4.0  # a cross has no edge of its own
     ax.scatter(
         x,
         y,
         s=size,
         marker=marker,
         facecolors="none" if hollow else color,
-        edgecolors=color,
+        edgecolors=None if marker == "x" else color,
         linewidths=0.6,
         label=label,
         zorder=3,

@@ -238,10 +238,10 @@ class _Asking:
         own = np.where(self.true["claimed"], np.sign(self.effect), 0.0)
         every = np.concatenate([np.where(apart, np.sign(beta), 0.0), own[None, :]])
         self.true |= {
-            "has_others": known.any(axis=0),
-            "others_same_sign": known.any(axis=0) & (same | ~known).all(axis=0),
-            "one_other_excludes": (apart & same).any(axis=0),
-            "others_contradict": (every > 0).any(axis=0) & (every < 0).any(axis=0),
+            "has_others": np.asarray(known.any(axis=0)),
+            "others_same_sign": np.asarray(known.any(axis=0) & (same | ~known).all(axis=0)),
+            "one_other_excludes": np.asarray((apart & same).any(axis=0)),
+            "others_contradict": np.asarray((every > 0).any(axis=0) & (every < 0).any(axis=0)),
         }
         self.values |= {
             "others_outside": self._everywhere(0.0),
