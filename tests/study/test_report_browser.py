@@ -481,7 +481,7 @@ def test_the_report_of_a_table_can_be_turned_over_as_well(browser: Any, table: P
     browser.find_element("css selector", ".claims a").click()
     card = browser.find_element("id", "card")
     for part in ("Every method", "Scatter", "Funnel", "Radial", "Effect by instrument", "Leave-one-out", "Identification card",
-                 "All checks", "Instruments that move it most", "Not graded", "Not in these data"):  # fmt: skip
+                 "All checks", "Instruments that move it most", "D (suggestive) by MIG-4", "Points and reasons", "Not in these data"):  # fmt: skip
         assert part in card.text, part
     drawn = browser.execute_script(
         "return [...document.querySelectorAll('#card svg')].map(s => s.clientWidth)"

@@ -132,6 +132,7 @@ def rows_as_text(
         cells: dict[str, Any] = {
             "name": row["feature"],
             "outcome": shown_text(row["outcome"]),
+            "grade": source.grades.by_pair[row["feature"], row["outcome"]],
             "look": LOOKS[row["verdict"]],
             "ceiling": row["against"],
             "status": shown_text(row["status"]),
@@ -145,7 +146,7 @@ def rows_as_text(
                 cells[key] = _plain(row["neglog10p" if key == "evidence" else key], d)
             elif key == "short":
                 cells[key] = short_name(row["feature"])
-            elif key not in (*cells, "grade"):
+            elif key not in cells:
                 cells[key] = shown_text(row[key])
         rows.append(cells)
     return rows
