@@ -44,7 +44,8 @@ def tokens_in_words(study: FinishedStudy) -> str:
     place = choices["position"]["position"]
     word = place_word(study)
     where = f"the mean over all {word}s" if place == "mean" else f"the {word}s of class {place!r}"
-    return f"Features are read and written at {where}, chosen on discovery: {choices['position']['why']}."
+    why = choices["position"]["why"].replace("over all tokens", f"over all {word}s")
+    return f"Features are read and written at {where}, chosen on discovery: {why}."
 
 
 def noise_in_words(study: FinishedStudy) -> str:

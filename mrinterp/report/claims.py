@@ -74,6 +74,11 @@ class Feature:
     univariable: Cell
     status: str
 
+    @property
+    def they_say(self) -> str:
+        """How other families bear on a causal claim; of other features, the verdict of their knockouts."""
+        return self.against or self.knockout_verdict
+
 
 def _without_site(names: Sequence[str]) -> list[str]:
     """Names of features without their site, where all lie at one site."""
@@ -163,15 +168,19 @@ _RESTS = {
 }
 
 
+_CHOSEN = {"plan": "as many as the plan says", "all there are": "all there are"}
+
+
 def resting(study: FinishedStudy) -> str:
     """What claims rest on, why, and how many passes it took, in one sentence or two."""
     name = str(study.results["rests_on"].iloc[0])
     meta = study.estimates[name].meta
+    chosen = study.pilot.get("chosen_by", "plan")
     words = _RESTS.get(name, name).format(
         families=meta.get("families", ""),
         token=place_word(study),
         all_families=meta.get("all_families", ""),
-        chosen=f"chosen by {study.pilot.get('chosen_by', 'the plan')}",
+        chosen=_CHOSEN.get(chosen, f"chosen by {chosen}"),
     )
     return f"They rest on {words}."
 
@@ -232,6 +241,11 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "claims": claims[:SHOWN_CLAIMS],
         "more_claims": len(claims) - len(claims[:SHOWN_CLAIMS]),
         "against": {k: sum(r.against == k for r in claims) for k in _BEARINGS},
+        "against_it": {
+            (r["feature"], r["outcome"]): r["contradiction"]
+            for r in study.claims.claims.to_dict("records")
+            if r["contradiction"]
+        },
         "contradicted": [r for r in claims if r.against == "contradicted"],
         "replication": _rerun(study, claims),
         "ropes": [
@@ -241,6 +255,7 @@ def answer(study: FinishedStudy, rows: list[Feature]) -> dict[str, Any]:
         "rope_fraction": plan["estimation"]["rope"],
         "random": _baseline(study),
         "cautions": _cautions(study),
+        "closing": closing(study),
         "resting": resting(study),
         "passes": passes_in_words(study),
         "described": bool(study.results["label"].astype(bool).any()),

@@ -151,7 +151,7 @@ _DISPLAY: list[dict[str, Any]] = [
     _effect("effect", "Effect"),
     {"key": "verdict", "title": "Verdict", "kind": "verdict", "below": "ceiling"},
     _effect("knockout", "Other families"),
-    {"key": "knockout_verdict", "title": "They say", "kind": "verdict", "below": "against"},
+    {"key": "they_say", "title": "They say", "kind": "verdict"},
     _effect("replication", "Replication"),
     {"key": "resampled", "title": "Resampled", "kind": "plain"},
     {
@@ -248,7 +248,10 @@ def _full(packer: Packer, table: pd.DataFrame, screen: str) -> None:
     for key, own in (("resampled", "resampled"), ("move", "move"), ("evidence", "neglog10p")):
         if own in table:
             packer.numbers(key, np.minimum(table[own].to_numpy(float), 9999.0))
-    for key, own in (("label", "label"), ("knockout_verdict", "knockout_verdict"), ("status", "status")):
+    if {"confirmed", "knockout_verdict"} <= set(table):
+        bearing = table["confirmed"].fillna("")
+        packer.words("they_say", bearing.where(bearing != "", table["knockout_verdict"]).to_numpy())
+    for key, own in (("label", "label"), ("status", "status")):
         if own in table:
             packer.words(key, table[own].fillna("").to_numpy())
     if "ceiling_why" in table:

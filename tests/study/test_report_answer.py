@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from mrinterp.report.claims import answer, features
+from mrinterp.report.claims import answer, closing, features
 from mrinterp.report.numbers import NONE
 from mrinterp.report.page import page_html
 from mrinterp.results._agreement import Agreement
@@ -40,6 +41,34 @@ def test_answer_comes_first_and_says_how_it_held() -> None:
         "none is adjusted for the 5",
     ):
         assert said in words
+
+
+def test_claims_stand_before_the_methods_that_led_to_them() -> None:
+    """Grades and claims with what speaks against them, then how well each method did."""
+    made = study()
+    words = words_of_page(made)
+    assert closing(made) in words
+    places = [
+        words.index(w) for w in (closing(made), "The claims", "Before you rely on this", "Every rung against")
+    ]
+    assert places == sorted(places)
+    against = made.claims.claims.set_index("feature")["contradiction"]
+    assert (against != "").any()
+    for said in against[against != ""]:
+        assert f"Against it: {said}." in words
+
+
+def test_other_families_say_one_thing_of_a_claim() -> None:
+    """Few families leave their own verdict open where they confirm a claim: the two words beside each other puzzle."""
+    made = study()
+    made = replace(made, results=made.results.assign(knockout_verdict="indeterminate"))
+    rows = features(made)
+    assert [r.they_say for r in rows] == [r.against or "indeterminate" for r in rows]
+    html = undrawn_page(made)
+    cells = re.findall(r'<tr id="claim-c0.*?</tr>', html, re.DOTALL)
+    assert len(cells) == 1
+    assert 'class="verdict confirmed">confirmed' in cells[0]
+    assert "indeterminate" not in cells[0]
 
 
 def test_claims_bear_what_knockout_and_replication_say() -> None:

@@ -173,7 +173,7 @@ def methods_paragraph(study: FinishedStudy) -> str:
             f"Families of inputs were divided at random ({counts}); errors are clustered by family.",
             resting(study).replace("They rest", "Claims rest", 1),
             order_in_words(study),
-            f"Also estimated: {', '.join(labels)}.",
+            f"Estimates, those that claims rest on among them: {'; '.join(labels)}.",
             f"The region of practical equivalence is {header['plan']['estimation']['rope']:g} sd of the outcome (half width {region}).",
             f"Claims were graded by the rules {rules} of mrinterp; {len(tested)} effects were tested, and q is Benjamini and"
             " Hochberg's over all of them.",

@@ -39,9 +39,12 @@ def strobe(study: FinishedStudy) -> list[Item]:
     instruments = study.design.instruments
     kinds = ", ".join(f"{n} {k}" for k, n in instruments["kind"].value_counts().items())
     outcomes = ", ".join(ropes(study))
-    failed = "; ".join(f"{c['name']}: {c['note']}" for c in [*bearing, *marked]) or "all passed"
+    failed = (
+        "; ".join(f"{c['name']}: {str(c['note']).removesuffix('.')}" for c in [*bearing, *marked])
+        or "all passed"
+    )
     checked = ", ".join(c["name"] for c in study.checks)
-    largest = "; ".join(claims.claims["sentence"].head(10))
+    largest = " ".join(claims.claims["sentence"].head(10))
     against = int((claims.claims["contradiction"] != "").sum())
     versions = ", ".join(f"{k} {v}" for k, v in study.header["provenance"]["versions"].items())
     hashed = f"rules {study.header['rules_hash']}, candidates {study.header['candidates_hash']}"
@@ -82,8 +85,16 @@ def strobe_items(rows: Sequence[tuple[str, str, str]]) -> list[Item]:
 def _limitations(study: FinishedStudy, against: int) -> str:
     """What must be said before the numbers are believed."""
     said = [*few_families(study)]
-    bounded = study.claims.claims.loc[study.claims.claims["ceiling_why"] != "", "ceiling_why"].unique()
-    said += [f"Best grades were bounded: {'; '.join(bounded)}."] if len(bounded) else []
+    whys = (
+        study.claims.claims["ceiling_why"]
+        .astype(str)
+        .str.replace(r" \([^()]* do(?:es)? at least as much\)", "", regex=True)
+    )
+    bounded = [
+        f"{n} {'claim' if n == 1 else 'claims'} by {why}"
+        for why, n in whys[whys != ""].value_counts().items()
+    ]
+    said += [f"Best grades were bounded: {'; '.join(bounded)}."] if bounded else []
     said += [f"{against} claims are contradicted by other evidence of the same run."] if against else []
     said += ["Each interval has level 95% by itself; none is adjusted for the number of effects tested."]
     return " ".join(said)
