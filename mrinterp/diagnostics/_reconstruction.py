@@ -229,7 +229,7 @@ def _written(dictionary: Dictionary) -> Check:
         f" most ({names[of]} moves {names[to]}){said}.",
         features=leaking or off,
         rungs=WRITTEN,
-        next_step="Read it as the effect of writing the decoder row, not of this latent alone; basis/read_back.csv names the others",
+        next_step="Read it as the effect of writing the decoder row, not of this latent alone; Study.read_back names the others",
     )
 
 

@@ -21,6 +21,7 @@ from ._diagnostics.co_activation import co_activation_clusters as co_activation_
 from ._diagnostics.control_quantiles import control_quantiles as control_quantiles
 from ._diagnostics.mediated_paths import mediated_paths as mediated_paths
 from ._diagnostics.paths import paths_found as paths_found
+from ._diagnostics.read_back import read_back_matrix as read_back_matrix
 from ._diagnostics.robustness import robustness_values as robustness_values
 from ._edits.confounder_removal import confounder_removal as confounder_removal
 from ._edits.pruning import pruning as pruning

@@ -50,6 +50,7 @@ FIGURES = {
     "Panel": "_study.run_changes.run_changes",
     "PathsToOutcome": "_diagnostics.paths.paths_found",
     "Pruning": "_edits.pruning.pruning",
+    "ReadBack": "_diagnostics.read_back.read_back_matrix",
     "Rescue": "_designs.rescued_shares.rescued_shares",
     "Sensitivity": "_diagnostics.robustness.robustness_values",
     "SetEffects": "_designs.set_shares.set_shares",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from mrinterp.plots._diagnostics.read_back import read_back_matrix
 from mrinterp.plots._study.against_random import against_random
 from mrinterp.plots._study.claim_ladder import claim_ladder
 from mrinterp.plots._study.coverage_and_cost import coverage_and_cost
@@ -14,12 +15,13 @@ from mrinterp.plots._style import save
 from mrinterp.report.claims import ropes
 from mrinterp.report.finished import FinishedStudy, drawn_methods, primary_and_screen
 from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._read_back import ReadBack
 
 __all__ = ["write_figures"]
 
 
 def write_figures(study: FinishedStudy, folder: Path) -> None:
-    """Ladder, kinds of knockout, predictions against knockouts and ranks among random directions, SVG and PNG.
+    """Ladder, kinds of knockout, predictions against knockouts, ranks among random directions, read-back of latents; SVG and PNG.
 
     Each is drawn once and saved twice. The page draws its own, under names that fit into it.
     """
@@ -41,3 +43,5 @@ def write_figures(study: FinishedStudy, folder: Path) -> None:
         keep(kinds_side_by_side(kinds, labels=labels), "kinds_side_by_side")
     if isinstance(random, AgainstRandom):
         keep(against_random(random), "against_random")
+    if dictionary.read is None:
+        keep(read_back_matrix(ReadBack.of(dictionary)), "read_back")

@@ -12,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mrinterp.core.storage import whole_file
+from mrinterp.plots._diagnostics.read_back import read_back_matrix
 from mrinterp.plots._inline_svg import inline_svg
 from mrinterp.plots._study.against_random import against_random
 from mrinterp.plots._study.claim_ladder import claim_ladder
@@ -30,6 +31,7 @@ from mrinterp.report.order import blind, order_in_words, recorded_order
 from mrinterp.report.provenance import provenance
 from mrinterp.report.scripts import page_script, policy
 from mrinterp.results._against_random import AgainstRandom
+from mrinterp.results._read_back import ReadBack
 
 __all__ = ["rendered", "write_page"]
 
@@ -142,6 +144,7 @@ class _Figures:
     rank_paths: list[str]
     kinds: str
     random: str
+    read_back: str
     outcome: str
 
 
@@ -173,6 +176,7 @@ def _figures(study: FinishedStudy, rows: list[Feature]) -> _Figures:
         _rank_paths(study, of_outcome, outcome),
         _kinds(study, outcome, names, labels),
         _random(study, outcome, names),
+        _read_back(study),
         outcome,
     )
 
@@ -235,6 +239,18 @@ def _random(study: FinishedStudy, outcome: str, names: dict[str, str]) -> str:
         lambda: against_random(drawn, outcomes[shown]),
         "random",
         "Knockout effects of the features with 95% intervals, and of random directions",
+    )
+
+
+def _read_back(study: FinishedStudy) -> str:
+    """What writing every feature moves; nothing where writes are dual to reads, and move nothing else."""
+    if study.basis.dictionary.read is not None:
+        return ""
+    made = ReadBack.of(study.basis.dictionary)
+    return inline_svg(
+        lambda: read_back_matrix(made),
+        "read-back",
+        "Change of every feature's reading when one unit of each feature is written",
     )
 
 

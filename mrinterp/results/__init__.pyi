@@ -52,6 +52,7 @@ from ._leaderboard import BoardCell as BoardCell
 from ._leaderboard import Leaderboard as Leaderboard
 from ._negative_controls import NegativeControls as NegativeControls
 from ._network_description import NetworkDescription as NetworkDescription
+from ._read_back import ReadBack as ReadBack
 from ._result import Result as Result
 from ._scan.feature_scan import FeatureScan as FeatureScan
 from ._sensitivity import Sensitivity as Sensitivity

@@ -48,6 +48,7 @@ from mrinterp.results._leaderboard import ALL, Leaderboard
 from mrinterp.results._leaderboard import SCORES as BOARD_SCORES
 from mrinterp.results._negative_controls import NegativeControls
 from mrinterp.results._network_description import NetworkDescription
+from mrinterp.results._read_back import ReadBack
 from mrinterp.results._result import Axis, Named, Parts, Result, Rows, Shape, declared
 from mrinterp.results._scan.feature_scan import FeatureScan
 from mrinterp.results._sensitivity import Sensitivity
@@ -542,6 +543,12 @@ def _confounder_removal(maker: _Maker, made: Given) -> Given:
     return {"how": "weights", "inputs": inputs, "table": table}
 
 
+def _read_back(maker: _Maker, made: Given) -> Given:
+    count = len(made["features"])
+    matrix = np.eye(count) + 0.1 * made["matrix"]
+    return {"matrix": matrix, "meta": {"unit": "sd", "measured": True}}
+
+
 def _pruning(maker: _Maker, made: Given) -> Given:
     table = _change_table(np.full(len(made["outcomes"]), 0.7)).drop(columns="status")
     table.insert(0, "outcome", np.array(made["outcomes"], dtype=object))
@@ -692,6 +699,7 @@ RECIPES: dict[str, tuple[type[Result], Callable[[_Maker, Given], Given]]] = {
     "OrderedKnockouts": (OrderedKnockouts, _scalar_status),
     "PathsToOutcome": (PathsToOutcome, _paths_to_outcome),
     "Pruning": (Pruning, _pruning),
+    "ReadBack": (ReadBack, _read_back),
     "Rescue": (Rescue, _nothing),
     "Sensitivity": (Sensitivity, _nothing),
     "SetEffects": (SetEffects, _nothing),

@@ -33,6 +33,7 @@ from mrinterp.results._feature_profiles import FeatureProfiles
 from mrinterp.results._kind_comparison import KindComparison
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.results._negative_controls import NegativeControls
+from mrinterp.results._read_back import ReadBack
 from mrinterp.study._steps import Steps
 
 if TYPE_CHECKING:
@@ -42,13 +43,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Findings"]
 
-
 PROFILED = 256
 """Discovery prompts that say what a feature is, at most."""
-
 OTHER_RUNS = "other_runs"
 """Where a run keeps how its claims came out in repetitions at another seed and scale of the noise."""
-
 MOST_PROFILED = 400
 """Features up to which a run keeps what they are."""
 
@@ -76,6 +74,11 @@ class Findings(Steps):
         """Dictionary, bypass bases and rank, learned on the discovery split."""
         self._reach("discovery")
         return self._learn_basis()
+
+    @property
+    def read_back(self) -> ReadBack:
+        """By how much every feature is read to have changed when one unit of each is written: which writes move others too."""
+        return ReadBack.of(self.basis.dictionary)
 
     @property
     def feature_profiles(self) -> FeatureProfiles:
@@ -201,9 +204,8 @@ class Findings(Steps):
         """Every feature's matched shift, ranked among random directions shifted as far; not applicable where
         the plan asks for no random directions."""
         if "random" not in self.knockouts:
-            return NotApplicable(
-                "knockouts.random_controls is 0 in the plan", "ranks among random directions"
-            )
+            why = "knockouts.random_controls is 0 in the plan"
+            return NotApplicable(why, "ranks among random directions")
         return AgainstRandom.of(self.knockouts["shift"], self.knockouts["random"], per="unit")
 
     @property

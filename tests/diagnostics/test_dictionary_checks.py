@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from mrinterp import InputError, Panel
 from mrinterp.core.basis import Dictionary
 from mrinterp.diagnostics import dictionary_checks
 from mrinterp.diagnostics._reconstruction import past_checks
-from mrinterp.results import Check, NotApplicable
+from mrinterp.results import Check, NotApplicable, ReadBack
 from mrinterp.scan._study_sae import effect_past
 
 F = 4
@@ -112,3 +114,30 @@ def test_the_share_past_a_dictionary_and_its_error() -> None:
     verdicts = [c.verdict if isinstance(c, Check) else "none" for c in checks]
     assert verdicts == ["warning", "passed", "none"]
     assert isinstance(past_checks({"past": "an outcome is generated"})[0], NotApplicable)
+
+
+def test_the_read_back_matrix_names_what_every_write_moves(tmp_path: Path) -> None:
+    matrix = np.array([[0.9, 0.0, 0.3], [-0.6, 1.1, 0.0], [0.0, 0.05, 1.0]])
+    made = ReadBack.of(_latents(matrix, np.eye(3), ("site:a", "site:b", "site:c")))
+    rows = made.to_frame().set_index("feature")
+    assert rows["own"].tolist() == [0.9, 1.1, 1.0]
+    assert rows["moves"].tolist() == ["site:b", "site:c", "site:a"]
+    assert rows["by"].tolist() == [-0.6, 0.05, 0.3]
+    assert str(made).startswith("site:a: one unit written is read back as 0.9, and moves site:b by -0.6")
+    made.save(tmp_path / "r")
+    again = ReadBack.load(tmp_path / "r")
+    assert np.array_equal(again.matrix, matrix)
+    assert again.meta == {"unit": "sd", "measured": True}
+    with pytest.raises(InputError, match="dictionary: "):
+        ReadBack.of(made)  # type: ignore[arg-type]
+
+
+def test_the_figure_of_the_read_back_matrix_keeps_what_moves_most() -> None:
+    matrix = np.eye(40)
+    matrix[3, 7] = -2.0
+    made = ReadBack(features=tuple(f"site:{k}" for k in range(40)), matrix=matrix)
+    ax = mrinterp.plot(made, most=2)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["3", "7"]
+    assert ax.get_xlabel() == "written (38 more move less)"
+    assert np.array_equal(np.asarray(ax.images[0].get_array()), [[1.0, -2.0], [0.0, 1.0]])
+    assert ax.images[0].get_clim() == (-2.0, 2.0)
