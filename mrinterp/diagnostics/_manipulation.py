@@ -18,6 +18,9 @@ __all__ = ["identification_checks", "manipulation_checks", "placebo_check"]
 PLACEBO_LEVEL = 0.01
 """Probability below which the placebo check fails: a study runs one for every kind of perturbation."""
 
+WITHOUT_F = "no first stage, since no instrument of this kind has effects with standard errors"
+"""In place of the median F, of runs without edits among others."""
+
 LEAST_PLACES = 6
 """Runs, prompts or families below which dealing out anew gives no small probability."""
 
@@ -63,6 +66,7 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
         share = float(moved[of_kind].mean())
         columns = (sumstats.instruments["kind"] == kind).to_numpy() & np.isfinite(beta).all(axis=0)
         f = float(np.nanmedian(z[role][:, columns] ** 2)) if columns.any() else float("nan")
+        said = f"median first-stage F of {int(columns.sum())} instruments {f:.1f}"
         size = float(np.sqrt((change.features[of_kind] ** 2).mean()))
         checks.append(
             Check(
@@ -72,8 +76,8 @@ def manipulation_checks(panel: Panel, sumstats: SumStats) -> list[Check | NotApp
                 df=float(columns.sum()),
                 neglog10p=float("nan"),
                 verdict="passed" if share > 0.5 else ("warning" if share > 0 else "failed"),
-                note=f"{share:.1%} of {len(of_kind)} runs changed the site; median first-stage F of"
-                f" {int(columns.sum())} instruments {f:.1f}; features moved by {size:.2f} sd (root mean square).",
+                note=f"{share:.1%} of {len(of_kind)} runs changed the site; {said if np.isfinite(f) else WITHOUT_F};"
+                f" features moved by {size:.2f} sd (root mean square).",
             )
         )
     placebo = sumstats.instruments["placebo"].to_numpy(dtype=bool)

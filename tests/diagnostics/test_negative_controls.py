@@ -148,6 +148,16 @@ def test_a_shared_change_is_no_placebo_effect_and_few_families_do_not_apply() ->
     assert found[-1].verdict == "passed"
 
 
+def test_of_runs_without_edits_no_first_stage_is_told() -> None:
+    values = np.random.default_rng(0).standard_normal((40, 3))
+    given = {"prompt": np.repeat(np.arange(20), 2), "family": np.repeat(np.arange(10), 4)}
+    panel = mrinterp.from_arrays(doses=np.zeros((40, 1)), features=values, outcomes=values[:, :1], **given)
+    found = mrinterp.diagnostics.manipulation_checks(panel, mrinterp.scan.marginal_scan(panel))[0]
+    assert "nan" not in found.note
+    assert "100.0% of 20 runs changed the site; no first stage, since no instrument" in found.note
+    assert np.isnan(found.statistic)
+
+
 def test_random_signs_find_errors_that_are_too_small_and_nothing_else() -> None:
     """A left-out cause breaks the equation, not the errors; one family's outcome 50 times as large as the others' does neither."""
     from dataclasses import replace
