@@ -37,14 +37,16 @@ class Room:
     ----------
     keep : callable
         Keeps one named result, or reopens it.
+    names : tuple of str
+        Results that it is for: the knockouts of the plan, but for those that are left out.
     work : Path
         Where finished shards of unfinished results wait.
     """
 
-    __slots__ = ("_keep", "_work")
+    __slots__ = ("_keep", "_work", "names")
 
-    def __init__(self, keep: Callable[..., Any], work: Path) -> None:
-        self._keep, self._work = keep, work
+    def __init__(self, keep: Callable[..., Any], names: tuple[str, ...], work: Path) -> None:
+        self._keep, self.names, self._work = keep, names, work
 
     def kept(self, name: str, load: Callable[[Path], K], make: Callable[[], K]) -> K:
         """A result of this room: reopened where it is finished, made and saved whole where it is not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
@@ -38,7 +39,6 @@ __all__ = [
 
 MIN_FAMILIES = 40
 """Families per split below which default inference is refused (errors are clustered by family)."""
-
 
 NOISE_MOVES = (0.5, 1.5)
 """Natural standard deviations that a noise should move a feature by, for its local slope to be one of natural changes."""
@@ -226,15 +226,16 @@ class KnockoutsSection(Section):
         description="Random directions within the site's variation that are knocked out beside the features, as a"
         " control; 0 leaves them out. A site with fewer than 16 dimensions has as many as it has dimensions, where 16 are asked for.",
     )
-
     permuted_controls: int = Field(
         default=0,
         ge=0,
         le=10_000,
+        exclude_if=lambda count: not count,
         description="Write directions of features with their coordinates permuted, shifted as a control; 0 leaves them out.",
     )
     redrawn_network: bool = Field(
         default=False,
+        exclude_if=lambda drawn: not drawn,
         description="Repeat the matched shifts in the network with its weights drawn anew, as a control, for as many passes.",
     )
 
@@ -246,10 +247,9 @@ class KnockoutsSection(Section):
     @property
     def names(self) -> tuple[str, ...]:
         """What the study's knockouts are called in tables and in the run folder, in the order they are run."""
-        counts = (self.random_controls, self.permuted_controls, self.redrawn_network)
-        asked = dict(zip(("random", "permuted", "redrawn"), counts, strict=True))
         own = ("contrast", *HELD_OUT, "shift", *(k.named for k in self.kinds))
-        return (*own, *(name for name, some in asked.items() if some))
+        asked = (self.random_controls, self.permuted_controls, self.redrawn_network)
+        return (*own, *compress(("random", "permuted", "redrawn"), asked))
 
     @field_validator("kinds")
     @classmethod

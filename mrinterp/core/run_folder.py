@@ -80,6 +80,29 @@ class RunFolder(StoredParts):
 
     # -- knockouts ---------------------------------------------------------------------------------
 
+    @property
+    def planned_names(self) -> tuple[str, ...]:
+        """The knockouts that the plan names, but for those that are left out."""
+        names = KnockoutsSection.model_validate(self.header["plan"].get("knockouts", {})).names
+        return tuple(n for n in names if n not in self.left_out)
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Knockouts that the plan names and this network does not allow, and why."""
+        events = [e for e in self._history if e["step"] == "leave out knockout"]
+        return {name: e["reason"] for e in events for name in e["names"]}
+
+    def leave_out(self, name: str, why: Callable[[], str]) -> None:
+        """Record that a knockout of the plan cannot be made, before it is planned.
+
+        Parameters
+        ----------
+        why : callable
+            The reason; empty where it can be made. Asked only where neither this nor its plan stands in the record.
+        """
+        if self._event("plan knockouts", name) is None and name not in self.left_out and (reason := why()):
+            self._append("leave out knockout", ("network",), {}, names=[name], reason=reason)
+
     def plan_knockouts(self, names: Sequence[str], families: Iterable[Any]) -> None:
         """Record which knockouts will be run on which families, and what was readable when this was decided.
 
@@ -110,8 +133,8 @@ class RunFolder(StoredParts):
         new = [n for n in names if self._event("plan knockouts", n) is None]
         if not new:
             return
-        own = set(new) <= set(self._planned_names())
-        seen = self._families_read(but_for=self._planned_names() if own else ())
+        own = set(new) <= set(self.planned_names)
+        seen = self._families_read(but_for=self.planned_names if own else ())
         read = sorted(set(wanted) & seen)
         if read and not own:
             raise InputError(
@@ -154,7 +177,7 @@ class RunFolder(StoredParts):
         found = self._loaded(path, load)
         if self._event("keep knockout", name) is None:
             written, standing = digest_files(path), self._standing(name, plan)
-            more = {} if name in self._planned_names() else {"knockouts": {name: written}}
+            more = {} if name in self.planned_names else {"knockouts": {name: written}}
             event = {**standing, "families": plan["families"]}
             self._append("keep knockout", ("network", "basis"), {f"knockouts/{name}": written}, more, **event)
         return found
@@ -181,7 +204,7 @@ class RunFolder(StoredParts):
         InputError
             If one of them is missing, or is not the one whose digest was fixed before.
         """
-        names = self._planned_names()
+        names = self.planned_names
         for name in names:
             if not (self.path / "knockouts" / name).exists():
                 raise InputError(
@@ -209,7 +232,7 @@ class RunFolder(StoredParts):
         """Whether the digests of all knockouts of the plan are fixed."""
         if not (self.path / "study.json").exists():
             return False
-        return set(self._planned_names()) <= set(self.header.get("knockouts", {}))
+        return set(self.planned_names) <= set(self.header.get("knockouts", {}))
 
     @property
     def finished(self) -> bool:
@@ -226,7 +249,7 @@ class RunFolder(StoredParts):
         def keep(name: str, load: Callable[[Path], Any], make: Callable[[], Any]) -> Any:
             return self.keep_knockout(name, load, make)
 
-        return Room(keep, self.work / "knockouts")
+        return Room(keep, self.planned_names, self.work / "knockouts")
 
     def readable(self) -> list[str]:
         """Numbers in the folder that use outcomes of families beyond discovery, by name.
@@ -236,7 +259,7 @@ class RunFolder(StoredParts):
         """
         found = [n for name in OUTCOME_NUMBERS for n in self._entries(name)]
         found += [f".work/{s}" for s in SCANNED if (self.work / s).exists()]
-        own, stored = self._planned_names(), self._entries("knockouts")
+        own, stored = self.planned_names, self._entries("knockouts")
         beyond = [
             n for n in stored if n.split("/")[1] not in own or not self._event("plan knockouts", n[10:])
         ]
@@ -248,9 +271,6 @@ class RunFolder(StoredParts):
         if name in COLLECTIONS and path.is_dir():
             return [f"{name}/{p.name}" for p in sorted(path.iterdir()) if not p.name.startswith(".")]
         return [name] if path.exists() else []
-
-    def _planned_names(self) -> tuple[str, ...]:
-        return KnockoutsSection.model_validate(self.header["plan"].get("knockouts", {})).names
 
     def _runs(self) -> pd.DataFrame:
         return read_table(self.path / "design" / "runs.parquet")

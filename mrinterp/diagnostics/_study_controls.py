@@ -151,6 +151,7 @@ def study_controls(
     paths: PathsToOutcome | NotApplicable | None,
     estimates: Mapping[str, Estimates],
     knockouts: Mapping[str, KnockoutEffects],
+    left_out: Mapping[str, str],
 ) -> Found:
     """The empirical nulls of what a study has computed: by the set of controls, with what does not apply and why.
 
@@ -162,6 +163,8 @@ def study_controls(
         From which features a path leads to the outcomes.
     estimates, knockouts : mapping of str
         As `Study` has them.
+    left_out : mapping of str
+        Knockouts that the plan asks for and the network does not allow, and why.
 
     Returns
     -------
@@ -179,15 +182,18 @@ def study_controls(
         OUT_OF_REACH: _out_of_reach(paths, estimates["within"]),
         RANDOM_SIGNS: signs,
         DIFFERENCES: _differences(estimates, knockouts),
-        **{name: _baseline(knockouts, name) for name in BASELINES},
+        **{name: _baseline(knockouts, name, left_out) for name in BASELINES},
     }
 
 
-def _baseline(knockouts: Mapping[str, KnockoutEffects], name: str) -> NegativeControls | NotApplicable:
+def _baseline(
+    knockouts: Mapping[str, KnockoutEffects], name: str, left_out: Mapping[str, str]
+) -> NegativeControls | NotApplicable:
     """Normal scores of controls that act, and the features' own shifts held against their spread."""
-    made = knockouts.get(BASELINES[name][0])
-    if made is None or "shift" not in knockouts:
-        return NotApplicable(BASELINES[name][1], name)
+    stored, not_asked = BASELINES[name]
+    if stored not in knockouts or "shift" not in knockouts:
+        return NotApplicable(left_out.get(stored, not_asked), name)
+    made = knockouts[stored]
     found = shift_estimates(made)
     score = _scores(found.beta, found.se, found.df)
     known = np.isfinite(score)
@@ -291,7 +297,7 @@ def knockout_control_checks(
     held : AgainstRandom or NotApplicable
         Features among random directions.
     """
-    permuted: AgainstRandom | NotApplicable = NotApplicable(BASELINES[PERMUTED][1], PERMUTED)
+    permuted: AgainstRandom | NotApplicable = _absent(found, PERMUTED)
     if "permuted" in knockouts:
         permuted = AgainstRandom.of(knockouts["shift"], knockouts["permuted"], per="unit")
     return [
@@ -299,8 +305,14 @@ def knockout_control_checks(
         *_placebo_edits(knockouts["contrast"], rope),
         _random_directions(held),
         _random_directions(permuted, PERMUTED),
-        *_drawn_anew(knockouts, rope),
+        *(_drawn_anew(knockouts, rope) if "redrawn" in knockouts else [_absent(found, REINITIALIZED)]),
     ]
+
+
+def _absent(found: Found, name: str) -> NotApplicable:
+    """Why a set of controls that act was not made."""
+    made = found[name]
+    return made if isinstance(made, NotApplicable) else NotApplicable(BASELINES[name][1], name)
 
 
 _NULLS = {
@@ -382,8 +394,6 @@ def _random_directions(
 
 def _drawn_anew(knockouts: Mapping[str, KnockoutEffects], ropes: Array) -> list[Check | NotApplicable]:
     """Do the same features do the same in the network with weights drawn anew? Then a claim is not about what was learned."""
-    if "redrawn" not in knockouts:
-        return [NotApplicable(BASELINES[REINITIALIZED][1], REINITIALIZED)]
     own, other = knockouts["shift"], knockouts["redrawn"]
     checks: list[Check | NotApplicable] = []
     for o, (outcome, rope) in enumerate(zip(own.outcomes, ropes, strict=True)):

@@ -106,7 +106,7 @@ def study_knockouts(
     -------
     dict of str to KnockoutEffects
         ``contrast``; ``judge`` and ``again``, contrasts on replication families; ``shift``, one entry per kind of the
-        plan by its name, and of `CONTROLS` those that it asks for.
+        plan by its name, and of `CONTROLS` those that it asks for and that are not left out.
 
     Raises
     ------
@@ -140,4 +140,4 @@ def study_knockouts(
         made = bench(name if name in CONTROLS else "features", name if name in rows else "kinds")
         return knock_out(made.by_token if kind in BY_TOKEN else made, kind, **(given | {"seed": seed}))
 
-    return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in options.names}
+    return {name: room.kept(name, KnockoutEffects.load, partial(run, name)) for name in room.names}

@@ -13,7 +13,7 @@ from mrinterp.adapters._torch_module import TorchAdapter
 from mrinterp.core.errors import InputError
 from mrinterp.models._cut import CutNetwork
 
-__all__ = ["redrawn_network"]
+__all__ = ["redrawn_network", "why_not_redrawn"]
 
 WHERE = "knockouts.redrawn_network"
 WITHOUT = "Leave it out of the plan"
@@ -37,6 +37,21 @@ def redrawn_network(network: CutNetwork, seed: int) -> CutNetwork:
         found = f"a network behind {type(network.adapter).__name__}"
         raise InputError(WHERE, f"{found}, whose weights cannot be drawn anew", WITHOUT)
     return replace(network, adapter=TorchAdapter(redrawn_module(network.adapter.module, seed)))
+
+
+def why_not_redrawn(network: CutNetwork, seed: int) -> str:
+    """Why the weights of a network cannot be drawn anew, in words; empty where they can.
+
+    Parameters
+    ----------
+    network : CutNetwork
+    seed : int
+    """
+    try:
+        redrawn_network(network, seed)
+    except InputError as error:
+        return f"{error.found}: knockouts.redrawn_network asks for what cannot be had of this network"
+    return ""
 
 
 def redrawn_module(module: torch.nn.Module, seed: int) -> torch.nn.Module:

@@ -14,7 +14,6 @@ from mrinterp.knockouts._study_bench import clean_runs
 from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_network import StudyNetwork
-from mrinterp.models._redrawn import redrawn_network
 from mrinterp.scan._cost import needed_bytes, refuse_too_large
 from mrinterp.scan._dictionary import feature_names, more_components
 from mrinterp.scan._discovery import named_labels
@@ -63,8 +62,6 @@ def check_before(
                 f"{controls} directions of a site of width {network.width}",
                 f"Ask for at most {network.width}",
             )
-    if plan.knockouts.redrawn_network:
-        redrawn_network(network, plan.seed)
     refuse_too_large(*needed_bytes(design, plan, given, network.width, len(network.inputs.class_names)), out)
     check_one_batch(plan, design, network)
 

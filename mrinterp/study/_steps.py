@@ -170,8 +170,11 @@ class Steps(Opened):
 
     def _plan_knockouts(self) -> None:
         from mrinterp.knockouts._study_bench import clean_runs
+        from mrinterp.models._redrawn import why_not_redrawn
 
-        names, rows = self.plan.knockouts.names, self._knocked_out()
+        if self.plan.knockouts.redrawn_network:
+            self.folder.leave_out("redrawn", lambda: why_not_redrawn(self._network, self.plan.seed))
+        names, rows = self.folder.planned_names, self._knocked_out()
         groups = {"kinds": tuple(n for n in names if n not in rows)} | {n: (n,) for n in rows if n != "kinds"}
         for of, planned in groups.items():
             split, chosen = rows[of]
@@ -261,11 +264,9 @@ class Steps(Opened):
 
         panel = self._scan("estimation")
 
-        def scanned(kind: str) -> SumStats:
-            return marginal_scan(panel, kind, kind not in PAIRED)
-
         kinds = [k for k in PERTURBATIONS if (panel.runs["kind"] == k).any()]
-        return {k: self._kept(f"sumstats/{k}", SumStats.load, partial(scanned, k)) for k in kinds}
+        made = {k: partial(marginal_scan, panel, k, k not in PAIRED) for k in kinds}
+        return {k: self._kept(f"sumstats/{k}", SumStats.load, make) for k, make in made.items()}
 
     def _check(self) -> list[dict[str, Any]]:
         from mrinterp.diagnostics._study_checks import study_checks
@@ -273,8 +274,7 @@ class Steps(Opened):
 
         def check() -> list[dict[str, Any]]:
             lacking = outcomes_without_gradient(self._network, np.array([0]))
-            panel, sumstats = self._scan("estimation"), self._marginal_effects()
-            design = self._make_design()
+            panel, sumstats, design = self._scan("estimation"), self._marginal_effects(), self._make_design()
             words = design.words(design.rows("estimation"))
             found = study_checks(
                 self.plan, self._learn_basis(), panel, sumstats, lacking, self._follow_paths(), words
@@ -435,7 +435,8 @@ class Steps(Opened):
 
         def control() -> dict[str, NegativeControls | NotApplicable]:
             panel = self._scan("estimation").select(kinds=(self.plan.estimation.kind,))
-            return study_controls(panel, self._follow_paths(), self._estimate(), self._run_knockouts())
+            knockouts, left_out = self._run_knockouts(), self.folder.left_out
+            return study_controls(panel, self._follow_paths(), self._estimate(), knockouts, left_out)
 
         return self._remembered("negative controls", control)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,16 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+from mrinterp import Study
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.errors import InputError
-from mrinterp.core.plan import KnockoutsSection
-from mrinterp.diagnostics._study_controls import knockout_control_checks, study_controls
+from mrinterp.core.plan import KnockoutsSection, Plan, differences
+from mrinterp.diagnostics._study_controls import (
+    BASELINES,
+    _baseline,
+    knockout_control_checks,
+    study_controls,
+)
 from mrinterp.knockouts._study_bench import permuted_dictionary
 from mrinterp.models._redrawn import redrawn_module, redrawn_network
 from mrinterp.report.controls import failed_controls
 from mrinterp.results import NegativeControls, NotApplicable
 from mrinterp.results._negative_controls import PERMUTED, REINITIALIZED, is_control
 from tests.diagnostics.test_diagnose import study
+from tests.study.test_from_model import LEARNED, PROMPTS, QUICK
 from tests.tiny import tiny_decoder
 
 ROPE = np.array([0.01])
@@ -86,7 +94,9 @@ def _with(name: str, effect: np.ndarray) -> dict[str, Any]:
 
 def _check(knockouts: dict[str, Any], name: str) -> Any:
     nothing = NotApplicable("none", "none")
-    checks = knockout_control_checks({"differences between families": nothing}, knockouts, ROPE, nothing)
+    found: Any = {"differences between families": nothing}
+    found |= {n: _baseline(knockouts, n, {}) for n in BASELINES}
+    checks = knockout_control_checks(found, knockouts, ROPE, nothing)
     return next(c for c in checks if c.name.startswith(name))
 
 
@@ -122,7 +132,7 @@ def test_shifts_are_held_against_the_spread_of_both_controls() -> None:
     assert made.estimates["within"].beta.size
     knockouts = _with("permuted", made.knockouts["shift"].effect)
     blank = replace(made.estimates["within"], beta=np.full_like(made.estimates["within"].beta, np.nan))
-    found = study_controls(None, None, {"within": blank}, knockouts)  # type: ignore[arg-type]
+    found = study_controls(None, None, {"within": blank}, knockouts, {})  # type: ignore[arg-type]
     assert isinstance(found[REINITIALIZED], NotApplicable)
     held = found[PERMUTED]
     assert isinstance(held, NegativeControls)
@@ -130,6 +140,58 @@ def test_shifts_are_held_against_the_spread_of_both_controls() -> None:
     # Against themselves none stands out.
     assert (held.calibrated_neglog10p < held.neglog10p).all()
     assert (held.calibrated_neglog10p < 2).all()
+
+
+@pytest.mark.needs("transformers")
+def test_a_study_of_a_network_that_cannot_be_drawn_anew_goes_on_and_says_why(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tiny_encoder)
+    network = tiny_decoder(len(tokenizer))
+    network.register_parameter("table", torch.nn.Parameter(torch.ones(2, 2)))
+    few = {"families": 10, "prompts_per_family": 1, "random_controls": 0, "kinds": ["mean"]}
+    asked = {"knockouts": few | {"permuted_controls": 2, "redrawn_network": True}}
+    found = Study.from_model(
+        network,
+        tokenizer,
+        PROMPTS,
+        site="transformer.h.1",
+        features=LEARNED,
+        outcome=("good", "bad"),
+        position="mean",
+        out=tmp_path / "run",
+        **(QUICK | asked),
+    )
+    reason = "1 arrays of weights that no layer can draw anew, such as table"
+    assert set(found.knockouts) == {"contrast", "judge", "again", "shift", "mean", "permuted"}
+    assert reason in found.folder.left_out["redrawn"]
+    again = Study.open(tmp_path / "run")
+    assert again.folder.left_out == found.folder.left_out
+    assert all(again.folder.planned(name) == "blind" for name in again.knockouts)
+    control = _baseline(found.knockouts, REINITIALIZED, again.folder.left_out)
+    assert isinstance(control, NotApplicable)
+    assert reason in control.reason
+    nothing = NotApplicable("none", "none")
+    given: Any = {"differences between families": nothing, PERMUTED: nothing, REINITIALIZED: control}
+    assert control in knockout_control_checks(given, found.knockouts, ROPE, nothing)
+
+
+def test_a_plan_without_these_controls_is_the_plan_it_was_before_they_existed() -> None:
+    stored: dict[str, Any] = {
+        "title": "t",
+        "model": {"folder": "f", "site": "s"},
+        "prompts": {"templates": "t.csv", "fillers": {"a": ["x", "y"]}},
+        "outcome": {"name": "o", "kind": "kl_to_clean"},
+    }
+    now = Plan.model_validate(stored)
+    assert not {"permuted_controls", "redrawn_network"} & set(now.to_dict()["knockouts"])
+    stated = stored | {"knockouts": {"permuted_controls": 0, "redrawn_network": False}}
+    assert Plan.model_validate(stated).to_dict() == now.to_dict()
+    asked = Plan.model_validate(stored | {"knockouts": {"permuted_controls": 3, "redrawn_network": True}})
+    assert differences(now.to_dict(), asked.to_dict())
+    assert Plan.model_validate(asked.to_dict()) == asked
 
 
 def test_the_plan_names_what_it_asks_for() -> None:
