@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import ValidationError
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.history import OUTCOME_NUMBERS, appended, families_in_words, how_planned, uses_outcomes
@@ -307,7 +309,10 @@ class RunFolder(StoredParts):
         if not (self.path / "study.json").exists():
             refuse_others(self.path)
             return
-        changes = differences(self.header["plan"], plan.to_dict())
+        stored = self.header["plan"]
+        with suppress(ValidationError):  # keys at their defaults may be stated or left out
+            stored = Plan.model_validate(stored).to_dict()
+        changes = differences(stored, plan.to_dict())
         if changes:
             raise InputError(
                 str(self.path),
@@ -328,7 +333,8 @@ class RunFolder(StoredParts):
             If network or design, or a basis that was fixed before, are not those the run was begun with.
         """
         before = self.header if (self.path / "study.json").exists() else {}
-        rules = digest({"plan": plan.to_dict(), "design": design, "model": model})
+        stated = before.get("plan", plan.to_dict())  # `check_same_plan` has held them against each other
+        rules = digest({"plan": stated, "design": design, "model": model})
         self._unchanged(before, "rules_hash", rules, "network or design")
         candidates = before.get("candidates_hash", "")
         if candidates and self._has_candidates():
@@ -341,7 +347,7 @@ class RunFolder(StoredParts):
         header = {
             "kind": "study",
             "format_version": FORMAT_VERSION,
-            "plan": plan.to_dict(),
+            "plan": stated,
             "source": str(source),
             "rules_hash": rules,
             "candidates_hash": candidates,

@@ -298,6 +298,9 @@ def knockout_control_checks(
         Features among random directions.
     """
     permuted: AgainstRandom | NotApplicable = _absent(found, PERMUTED)
+    drawn: list[Check | NotApplicable] = [_absent(found, REINITIALIZED)]
+    if "redrawn" in knockouts:
+        drawn = _drawn_anew(knockouts, rope)
     if "permuted" in knockouts:
         permuted = AgainstRandom.of(knockouts["shift"], knockouts["permuted"], per="unit")
     return [
@@ -305,7 +308,7 @@ def knockout_control_checks(
         *_placebo_edits(knockouts["contrast"], rope),
         _random_directions(held),
         _random_directions(permuted, PERMUTED),
-        *(_drawn_anew(knockouts, rope) if "redrawn" in knockouts else [_absent(found, REINITIALIZED)]),
+        *drawn,
     ]
 
 

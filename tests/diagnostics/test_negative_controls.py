@@ -154,7 +154,7 @@ def test_of_runs_without_edits_no_first_stage_is_told() -> None:
     panel = mrinterp.from_arrays(doses=np.zeros((40, 1)), features=values, outcomes=values[:, :1], **given)
     found = mrinterp.diagnostics.manipulation_checks(panel, mrinterp.scan.marginal_scan(panel))[0]
     assert "nan" not in found.note
-    assert "100.0% of 20 runs changed the site; no first stage, since no instrument" in found.note
+    assert "100.0% of 40 runs changed the site; no first stage, since no instrument" in found.note
     assert np.isnan(found.statistic)
 
 

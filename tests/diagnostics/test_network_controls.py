@@ -15,6 +15,9 @@ from mrinterp import Study
 from mrinterp.core.basis import Basis, Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import KnockoutsSection, Plan, differences
+from mrinterp.core.run_folder import RunFolder
+from mrinterp.core.run_place import write_study_header
+from mrinterp.core.storage import FORMAT_VERSION
 from mrinterp.diagnostics._study_controls import (
     BASELINES,
     _baseline,
@@ -178,7 +181,7 @@ def test_a_study_of_a_network_that_cannot_be_drawn_anew_goes_on_and_says_why(
     assert control in knockout_control_checks(given, found.knockouts, ROPE, nothing)
 
 
-def test_a_plan_without_these_controls_is_the_plan_it_was_before_they_existed() -> None:
+def test_a_plan_without_these_controls_is_the_plan_it_was_before_they_existed(tmp_path: Path) -> None:
     stored: dict[str, Any] = {
         "title": "t",
         "model": {"folder": "f", "site": "s"},
@@ -192,6 +195,20 @@ def test_a_plan_without_these_controls_is_the_plan_it_was_before_they_existed() 
     asked = Plan.model_validate(stored | {"knockouts": {"permuted_controls": 3, "redrawn_network": True}})
     assert differences(now.to_dict(), asked.to_dict())
     assert Plan.model_validate(asked.to_dict()) == asked
+    run = RunFolder(tmp_path)
+    for left_out in ({}, {"permuted_controls": 0, "redrawn_network": False}):
+        older = now.to_dict() | {"knockouts": now.to_dict()["knockouts"] | left_out}
+        header = {
+            "kind": "study",
+            "format_version": FORMAT_VERSION,
+            "plan": older,
+            "source": "",
+            "rules_hash": "",
+        }
+        write_study_header(tmp_path, header | {"candidates_hash": "", "knockouts": {}, "provenance": {}})
+        run.check_same_plan(now)
+        with pytest.raises(InputError, match=r"another plan \(knockouts.permuted_controls"):
+            run.check_same_plan(asked)
 
 
 def test_the_plan_names_what_it_asks_for() -> None:
