@@ -89,8 +89,8 @@ class ReadBack(Result):
         rows = self.to_frame()
         rows = rows.iloc[np.argsort(-np.nan_to_num(np.abs(rows["by"].to_numpy())), kind="stable")]
         said = (
-            f"{r.feature}: one unit written is read back as {r.own:.3g}"
-            + (f", and moves {r.moves} by {r.by:.2g} of its units." if r.moves else ".")
-            for r in rows.itertuples()
+            f"{name}: one unit written is read back as {own:.3g}"
+            + (f", and moves {moves} by {by:.2g} of its units." if moves else ".")
+            for name, own, moves, by in rows.itertuples(index=False, name=None)
         )
         return first_lines(said, len(rows))
