@@ -100,8 +100,8 @@ def main() -> None:
     ]
     for name, ax in figures().items():
         picture = save(ax, out / "gallery" / f"{name}.png")
-        with Image.open(picture) as drawn:  # few colors: a third of the size
-            drawn.convert("RGB").quantize(48).save(picture, optimize=True)
+        with Image.open(picture) as drawn:  # fewer colors: half the size
+            drawn.convert("RGB").quantize(128).save(picture, optimize=True)
         lines += [f"## {name}", "", f"![{name}](gallery/{name}.png)", ""]
     (out / "gallery.md").write_text("\n".join(lines))
 

@@ -139,6 +139,7 @@ def _sentence(row: Mapping[str, Any]) -> str:
     if row["effect"] != row["effect"]:
         return f"{head}; there is no estimate."
     effect = f"{row['effect']:+.3g} ({row['ci_lower']:+.3g} to {row['ci_upper']:+.3g})"
-    said = f"{head} ({row['points']:.0f} points): {effect}, {row['verdict']}"
+    points = f"{row['points']:.0f} point{'' if row['points'] == 1 else 's'}"
+    said = f"{head} ({points}): {effect}, {row['verdict']}"
     said += f", {row['size']}" if row["size"] else ""
     return said + (", exploratory." if row["exploratory"] else ".")
