@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,10 +104,8 @@ class Findings(Steps):
         """The same as the run keeps it; None for so many features that it keeps none."""
         if len(self._learn_basis().dictionary.names) > MOST_PROFILED:
             return None
-        return self._remembered(
-            "stored profiles",
-            lambda: self.folder.kept("feature_profiles", FeatureProfiles.load, self._look_at_features),
-        )
+        kept = partial(self.folder.kept, "feature_profiles", FeatureProfiles.load, self._look_at_features)
+        return self._remembered("stored profiles", kept)
 
     @property
     def contrast_levels(self) -> ContrastLevels:
