@@ -24,6 +24,8 @@ BESIDE = ("correlation", "probe", "top_inputs", "knockoffs")
 SHOWN = 12
 """Claims in the short answer; ``--verbose`` lists all."""
 
+NOT_TESTED = "      not tested: this run holds nothing that a check of it could be made from"
+
 
 @click.command(
     "diagnose",
@@ -134,5 +136,5 @@ def _cards(found: Diagnosis) -> str:
         for assumption in found.assumptions:
             asked = rows[rows["assumption"] == assumption]
             lines.append(f"  {assumption}: {found.assumptions[assumption]}")
-            lines += [f"  {_reason(r)}" for r in asked.to_dict("records")] or ["      not tested"]
+            lines += [f"  {_reason(r)}" for r in asked.to_dict("records")] or [NOT_TESTED]
     return "\n".join(lines)
