@@ -11,6 +11,7 @@ import pytest
 from mrinterp.bench import commitment, run_bench
 from mrinterp.bench._evaluation import LOG, checked_commitment, evaluation_log, evaluation_seeds
 from mrinterp.core.errors import InputError
+from mrinterp.core.storage import read_json
 from mrinterp.worlds import WorldFamily, world_families
 from mrinterp.worlds import _families as families_module
 
@@ -22,8 +23,10 @@ def test_the_committed_recipes_are_those_of_the_source():
     checked_commitment(COMMITTED)
 
 
-def test_the_evaluation_has_not_been_run():
-    assert evaluation_log(COMMITTED) == []
+def test_the_evaluation_was_run_once_on_what_was_committed():
+    committed, log = read_json(COMMITTED), evaluation_log(COMMITTED)
+    assert {e["commitment"] for e in log} == {committed["commitment"]}
+    assert sorted(f for e in log for f in e["families"]) == sorted(committed["families"])
 
 
 def test_seeds_follow_from_the_hash_and_the_family():

@@ -213,7 +213,12 @@ def test_knockouts_open_no_file_of_another_room(
 def test_the_store_of_the_knockouts_leads_nowhere_else(straight: Path) -> None:
     room = RunFolder(straight).knockout_room()
     # nnsight gives every object a method `save` while it is loaded
-    assert {n for n in set(dir(room)) - set(dir(object())) if not n.startswith("_")} == {"kept", "work"}
+    assert {n for n in set(dir(room)) - set(dir(object())) if not n.startswith("_")} == {
+        "kept",
+        "names",
+        "work",
+    }
+    assert all(type(name) is str for name in room.names)
     assert not hasattr(room, "__dict__")
     for name in ("../estimates/within", "/etc", "a/b", "..", "", ".hidden"):
         with pytest.raises(InputError, match="Give a name of letters"):
