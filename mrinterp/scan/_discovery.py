@@ -28,7 +28,7 @@ from mrinterp.scan._dictionary import (
     learn_dictionary,
     scaled_dictionary,
 )
-from mrinterp.scan._latent_screen import screened_latents
+from mrinterp.scan._latent_screen import LatentScreen, screened_latents
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
@@ -69,12 +69,7 @@ def learn_basis(
     """
     if given is None and not plan.features.sparse:
         named_labels(labels, feature_names(plan.model.site, plan.features.count))
-    screen = None
-    if network.sae is not None and plan.features.choose == "screen":
-        every = network.viewing(network.latents(None))
-        screen = screened_latents(every, design, plan.estimation.kind, folder)
-    score = None if screen is None else screen.score
-    dictionary = latent_dictionary(network, design, plan.features, folder, score) if network.sae else None
+    dictionary, screen = _latents(network, design, plan, folder)
     rows = design.rows("discovery")
     viewed = network.viewing(dictionary)
     read = read_runs(viewed, design, rows, folder=folder and folder / "runs", what="discovery")
@@ -131,6 +126,20 @@ def learn_basis(
         meta=meta,
         further=directions,
     )
+
+
+def _latents(
+    network: CutNetwork, design: Design, plan: Plan, folder: Path | None
+) -> tuple[Dictionary | None, LatentScreen | None]:
+    """Latents of the network's autoencoder and the screen that chose them; None where there is none."""
+    if network.sae is None:
+        return None, None
+    screen = None
+    if plan.features.choose == "screen":
+        every = network.viewing(network.latents(None))
+        screen = screened_latents(every, design, plan.estimation.kind, folder)
+    score = None if screen is None else screen.score
+    return latent_dictionary(network, design, plan.features, folder, score), screen
 
 
 def _bypass_directions(
