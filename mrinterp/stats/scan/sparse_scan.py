@@ -62,7 +62,7 @@ class SparseScanner:
             np.add.at(along[q], self.family, side.z[side.place] * self.basis[:, q : q + 1])
         weights = np.concatenate([first, side.grow**2 * along])
         self.weights = np.ascontiguousarray(weights.transpose(1, 0, 2), dtype)
-        self.grow = np.ascontiguousarray(side.grow, dtype)
+        self.square = np.ascontiguousarray(side.grow**2, dtype)
         # What covariates take from the sums: a family's score is that of its entries less the basis' part.
         self.less = np.einsum("lck,qck->lqk", first, along)
         self.bend = np.einsum("ck,qck,pck->qpk", side.grow**2, along, along)
@@ -170,7 +170,7 @@ class SparseScanner:
         more = (
             self.family,
             self.weights,
-            self.grow,
+            self.square,
             self.basis,
             self.less,
             self.bend,
