@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 from sklearn.utils.extmath import randomized_svd
 
 from mrinterp.core.basis import Dictionary
@@ -111,18 +112,16 @@ def choose_rank(
     cross = [Z[fold == k].T @ T[fold == k] for k in range(folds)]
     total = (T**2).sum(axis=0)
     O = outcome.shape[1]
-    rows = []
-    for rank in grid:
-        y_columns = np.arange(F + rank)
-        x_columns = np.arange(F, F + rank)
-        error_y, error_x = np.zeros(O), np.zeros(F)
-        for k in range(folds):
-            G = sum(g for j, g in enumerate(gram) if j != k)
-            c = sum(x for j, x in enumerate(cross) if j != k)
-            held = fold == k
-            error_y += _held_out(G, c[:, :O], Z[held], T[held][:, :O], y_columns)
-            error_x += _held_out(G, c[:, O:], Z[held], T[held][:, O:], x_columns)
-        rows.append((rank, float((1 - error_y / total[:O]).mean()), float((1 - error_x / total[O:]).mean())))
+    error_y, error_x = np.zeros((len(grid), O)), np.zeros((len(grid), F))
+    for k in range(folds):
+        held = fold == k
+        G, c = sum(gram) - gram[k], sum(cross) - cross[k]
+        error_y += _held_out(G, c[:, :O], Z[held], T[held][:, :O], [F + rank for rank in grid])
+        error_x += _held_out(G[F:, F:], c[F:, O:], Z[held][:, F:], T[held][:, O:], grid)
+    share = [1 - error_y / total[:O], 1 - error_x / total[O:]]
+    rows = [
+        (rank, float(y), float(x)) for rank, y, x in zip(grid, *(e.mean(axis=1) for e in share), strict=True)
+    ]
     path = pd.DataFrame(rows, columns=["rank", "outcome_r2", "feature_r2"])
     allowed = path[path["rank"] <= max(ceiling, 0)]
     ranks = allowed["rank"].to_numpy()
@@ -130,14 +129,27 @@ def choose_rank(
     return best, path
 
 
-def _held_out(gram: Array, cross: Array, Z: Array, T: Array, columns: NDArray[np.int_]) -> Array:
-    if not len(columns):
-        return np.asarray((T**2).sum(axis=0))
-    G = gram[np.ix_(columns, columns)]
+def _held_out(gram: Array, cross: Array, Z: Array, T: Array, sizes: list[int]) -> Array:
+    """Squared errors (len(sizes), O) of targets T (N, O) predicted from the first columns of Z, as many as ``sizes`` say.
+
+    One factorization does for all sizes: that of the first columns is the first part of it, and what a column adds to the
+    prediction does not change with those that come after it.
+    """
+    if not gram.size:
+        return np.tile((T**2).sum(axis=0), (len(sizes), 1))
     # Keeps the equations solvable where columns are collinear; too small to change a cross-validated error.
-    ridge = 1e-10 * np.trace(G) / len(columns)
+    ridge = 1e-10 * np.trace(gram) / len(gram)
+    errors, rest, done = np.empty((len(sizes), T.shape[1])), T.copy(), 0
     try:
-        beta = np.linalg.solve(G + ridge * np.eye(len(columns)), cross[columns])
+        lower = cholesky(gram + ridge * np.eye(len(gram)), lower=True, check_finite=False)
     except np.linalg.LinAlgError:  # features that fill the site, or stand still here: the smallest solution
-        beta = np.linalg.lstsq(G, cross[columns], rcond=None)[0]
-    return np.asarray(((T - Z[:, columns] @ beta) ** 2).sum(axis=0))
+        for i, size in enumerate(sizes):
+            beta = np.linalg.lstsq(gram[:size, :size], cross[:size], rcond=None)[0]
+            errors[i] = ((T - Z[:, :size] @ beta) ** 2).sum(axis=0)
+        return errors
+    weight = solve_triangular(lower, cross, lower=True, check_finite=False)
+    columns = solve_triangular(lower, Z.T, lower=True, check_finite=False).T
+    for i, size in enumerate(sizes):
+        rest -= columns[:, done:size] @ weight[done:size]
+        errors[i], done = (rest**2).sum(axis=0), size
+    return errors
