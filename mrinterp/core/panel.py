@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,20 @@ Array = NDArray[np.float64]
 
 WIDE = 1024
 """Features beyond which they are stored as one array: a table of 65,536 columns takes half a minute to write."""
+
+
+ROWS = 256
+"""Rows that means are taken from at once: no second array of their size."""
+
+
+def _centre(values: Array, codes: NDArray[np.int_], count: int) -> None:
+    """Take the mean of every one of ``count`` groups of rows from its rows, in place."""
+    mean = np.zeros((count, values.shape[1]))
+    np.add.at(mean, codes, values)
+    mean /= np.bincount(codes, minlength=count)[:, None]
+    for first in range(0, len(values), ROWS):
+        at = slice(first, first + ROWS)
+        values[at] -= mean[codes[at]]
 
 
 def _is_masked(value: NDArray[Any]) -> bool:
@@ -227,7 +241,7 @@ class Panel(Shown):
         prompt, names = pd.factorize(self.runs["prompt"])
         is_clean = (self.runs["kind"] == "clean").to_numpy()
         counts = np.bincount(prompt[is_clean], minlength=len(names))
-        arrays = [np.asarray(a, dtype=float) for a in (self.doses, self.features, self.bypass, self.outcomes)]
+        arrays = (self.doses, self.features, self.bypass, self.outcomes)
         if is_clean.any():
             if (counts != 1).any():
                 which = names[int(np.flatnonzero(counts != 1)[0])]
@@ -239,16 +253,15 @@ class Panel(Shown):
             reference = np.empty(len(names), int)
             reference[prompt[is_clean]] = np.flatnonzero(is_clean)
             keep = np.flatnonzero(~is_clean)
-            moved = [a[keep] - a[reference[prompt[keep]]] for a in arrays]
+            clean = reference[prompt[keep]]
+            # Values stay in the precision that they are stored in; their differences are taken in double.
+            moved = [np.subtract(a[keep], a[clean], dtype=float) for a in arrays]
             absorbed = 0
         else:
             keep = np.arange(len(prompt))
-            size = np.bincount(prompt).astype(float)[:, None]
-            moved = []
-            for a in arrays:
-                mean = np.zeros((len(names), a.shape[1]))
-                np.add.at(mean, prompt, a)
-                moved.append(a - (mean / size)[prompt])
+            moved = [np.array(a, dtype=float) for a in arrays]
+            for a in moved:
+                _centre(a, prompt, len(names))
             absorbed = len(names)
         runs = self.runs.iloc[keep]
         doses, features, bypass, outcomes = moved
@@ -272,22 +285,21 @@ class Panel(Shown):
         change = self.changes()
         group = pd.Series(list(zip(change.prompt, change.kind, strict=True)))
         codes, names = pd.factorize(group)
-        size = np.bincount(codes).astype(float)[:, None]
+        for moved in (change.doses, change.features, change.bypass, change.outcomes):
+            _centre(moved, codes, len(names))
+        return replace(change, absorbed=len(names))
 
-        def centered(a: Array) -> Array:
-            mean = np.zeros((len(names), a.shape[1]))
-            np.add.at(mean, codes, a)
-            return np.asarray(a - (mean / size)[codes])
-
-        return Changes(
-            doses=centered(change.doses),
-            features=centered(change.features),
-            bypass=centered(change.bypass),
-            outcomes=centered(change.outcomes),
-            prompt=change.prompt,
-            family=change.family,
-            kind=change.kind,
-            absorbed=len(names),
+    def of_features(self, columns: NDArray[np.int_]) -> Panel:
+        """The same runs with some of the features, and no bypass: what is read of very many features at a time."""
+        which = columns.tolist()
+        return replace(
+            self,
+            features=np.take(self.features, columns, axis=1),  # indexing would turn it around
+            bypass=np.zeros((len(self.runs), 0)),
+            feature_names=tuple(self.feature_names[i] for i in which),
+            labels=tuple(self.labels[i] for i in which),
+            bypass_names=(),
+            rank=0,
         )
 
     def save(self, folder: Path) -> None:

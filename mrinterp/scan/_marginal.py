@@ -9,13 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mrinterp.core.checks import checked_choice, checked_numbers_of, checked_type
-from mrinterp.core.panel import Panel
+from mrinterp.core.panel import Changes, Panel
 from mrinterp.core.sumstats import SumStats
 from mrinterp.stats.clustered.dependence import changes_beyond_rounding
 from mrinterp.stats.clustered.least_squares import SCORES, marginal_slopes
 
 __all__ = ["dose_correlation", "marginal_scan", "scan_bytes"]
 
+Array = NDArray[np.float64]
+
+FEATURES = 2048
+"""Features whose changes are held at once, where the errors' covariance is not kept among all traits."""
 
 WHOLE = 1 << 23
 """Entries (64 MB) up to which the errors' covariance is kept among all traits without being asked for."""
@@ -78,11 +82,8 @@ def marginal_scan(
     if kind is not None:
         checked_choice(kind, "kind", sorted(set(panel.runs["kind"]) - {"clean"}))
     chosen = panel if kind is None else panel.select(kinds=(kind,))
-    change = chosen.deviations() if factorial else chosen.changes()
-    traits = np.concatenate([change.features, change.outcomes], axis=1)
-    values = np.concatenate([np.asarray(chosen.features), np.asarray(chosen.outcomes)], axis=1)
-    traits[:, ~changes_beyond_rounding(traits, values)] = 0.0
-    F, T, J = change.features.shape[1], traits.shape[1], change.doses.shape[1]
+    F, O, J = len(panel.feature_names), len(panel.outcome_names), panel.doses.shape[1]
+    T = F + O
     if candidates is None:
         among = np.arange(F if J * T * T <= WHOLE else 0)
     else:
@@ -90,12 +91,13 @@ def marginal_scan(
     outcomes = np.arange(F, T)
     kept = np.concatenate([among, outcomes])
     whole = len(kept) == T
-    beta, se, errors, dof = marginal_slopes(
-        change.doses, traits, change.family, covariance, None if whole else outcomes
-    )
+    if whole:
+        beta, se, errors, dof, change = _slopes(chosen, factorial, covariance)
+    else:
+        beta, se, errors, dof, change = _slopes_in_blocks(chosen, factorial, covariance)
     full = errors if whole else None
     if len(among) and not whole:
-        full = marginal_slopes(change.doses, traits[:, kept], change.family, covariance)[2]
+        full = _slopes(chosen.of_features(among), factorial, covariance)[2]
     names = [*panel.feature_names, *panel.outcome_names]
     role = ["feature"] * F + ["outcome"] * len(outcomes)
     labels = [*panel.labels, *[""] * len(outcomes)]
@@ -117,6 +119,35 @@ def marginal_scan(
         },
         ld=dose_correlation(change.doses),
     )
+
+
+def _slopes(
+    panel: Panel, factorial: bool, covariance: str, against_outcomes: bool = False
+) -> tuple[Array, Array, Array, Array, Changes]:
+    """`marginal_slopes` of all features and outcomes of a panel, and the changes that they are of."""
+    change = panel.deviations() if factorial else panel.changes()
+    traits = np.concatenate([change.features, change.outcomes], axis=1)
+    values = np.concatenate([np.asarray(panel.features), np.asarray(panel.outcomes)], axis=1)
+    traits[:, ~changes_beyond_rounding(traits, values)] = 0.0
+    against = np.arange(change.features.shape[1], traits.shape[1]) if against_outcomes else None
+    return *marginal_slopes(change.doses, traits, change.family, covariance, against), change
+
+
+def _slopes_in_blocks(
+    panel: Panel, factorial: bool, covariance: str
+) -> tuple[Array, Array, Array, Array, Changes]:
+    """The same, error covariance with the outcomes only, of some features after the other: their changes in double
+    precision are several times the memory of the panel."""
+    F, O = len(panel.feature_names), len(panel.outcome_names)
+    found: list[tuple[Array, Array, Array]] = []
+    for first in range(0, F, FEATURES):
+        last = min(first + FEATURES, F)
+        part = panel.of_features(np.arange(first, last))
+        beta, se, errors, dof, change = _slopes(part, factorial, covariance, against_outcomes=True)
+        count = last - first + (O if last == F else 0)
+        found.append((beta[:count], se[:count], errors[:, :count]))
+    beta, se = (np.concatenate([f[i] for f in found]) for i in (0, 1))
+    return beta, se, np.concatenate([f[2] for f in found], axis=1), dof, change
 
 
 def scan_bytes(features: int, outcomes: int, doses: int, families: int) -> float:

@@ -6,8 +6,10 @@ import tracemalloc
 from typing import Any
 
 import numpy as np
+import pytest
 
 import mrinterp
+from mrinterp.scan import _marginal
 from mrinterp.scan._marginal import scan_bytes
 from mrinterp.stats.clustered.least_squares import marginal_slopes
 
@@ -63,3 +65,33 @@ def test_memory_grows_with_the_features() -> None:
     changes = 8 * 80 * (F + 2)
     assert peak < 12 * changes + 2 * scan_bytes(F, 2, J, 10)
     assert peak < 8 * J * F * F / 5  # a fifth of the errors of all pairs
+
+
+def test_effects_do_not_depend_on_how_many_features_are_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = _panel(23, 5)
+    whole = mrinterp.scan.marginal_scan(panel)
+    monkeypatch.setattr(_marginal, "FEATURES", 7)
+    blocks = mrinterp.scan.marginal_scan(panel, candidates=[])
+    np.testing.assert_allclose(blocks.beta, whole.beta, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(blocks.se, whole.se, rtol=1e-12)
+    assert whole.error_cov is not None
+    assert blocks.outcome_cov is not None
+    np.testing.assert_allclose(blocks.outcome_cov, whole.error_cov[:, :, 23:], rtol=1e-10, atol=1e-15)
+    np.testing.assert_array_equal(blocks.dof, whole.dof)
+
+
+def test_changes_of_many_features_are_held_in_blocks() -> None:
+    rng = np.random.default_rng(0)
+    prompt, features = np.repeat(np.arange(40), 8), rng.standard_normal((320, 16_384), dtype=np.float32)
+    panel = mrinterp.from_arrays(
+        doses=rng.integers(0, 2, (320, 2)),
+        features=features,
+        outcomes=features[:, :1],
+        prompt=prompt,
+        family=prompt // 2,
+    )
+    tracemalloc.start()
+    mrinterp.scan.marginal_scan(panel)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * features.nbytes + 2 * scan_bytes(16_384, 1, 2, 20)  # in double, all at once: 6 times
