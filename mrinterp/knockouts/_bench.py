@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -273,18 +273,23 @@ class Bench(FromModel):
         """Values (P, F) or (P, T, F), outcomes (P, O), and activations to start edited runs from."""
         resumption = None if self.outcome.generated else self._resumption
         starts, values, outcomes, drawn = KeptActivations(self.prompts), [], [], []
-        for rows, inputs, run in self._runs.clean(self.inputs, [self.site]):
+        also: list[
+            str
+        ] = []  # the layer before the site, once the first block has shown that runs can begin there
+        for rows, inputs, full in self._runs.clean(self.inputs, [self.site], also):
+            run = self._runs.lengthened(full, inputs, self.inputs)
             h, outcome = run.activations[self.site], self.outcome_of(rows)
             self.dtype = h.dtype
             values.append(self.read_view(self.view, h, self.inputs.take(rows).at(self.position)))
             outcomes.append(outcome.values(self.adapter, inputs, run.output, {}, None))
             drawn.append(outcome.values(self.adapter, inputs, run.output, {}, (stream("clean"), rows)))
-            start = None if resumption is None else resumption.activation(inputs, outcome)
+            start = None if resumption is None else resumption.activation(inputs, outcome, full)
             start = None if start is None else self._runs.start(start, inputs)
-            if start is None:
+            if start is None or resumption is None:
                 resumption = None
             else:
                 starts.put(rows, start)
+                also[:] = [resumption.layer] if self._pair is None else []
         self.values, self.computed, self.clean = map(self._runs.like.restored, (values, outcomes, drawn))
         self._start = starts if resumption is not None else None
 
@@ -322,7 +327,8 @@ class Bench(FromModel):
         """Clean activations of other sites, (P, ...) each, to be written back; of other ``inputs`` where given."""
         given = self.inputs if inputs is None else inputs
         kept = {site: KeptActivations(len(given), IN_MEMORY // max(len(sites), 1)) for site in sites}
-        for rows, _, run in self._runs.clean(given, sites):
+        for rows, short, full in self._runs.clean(given, sites):
+            run = self._runs.lengthened(full, short, given)
             for site in sites:
                 kept[site].put(rows, run.activations[site])
         return kept
@@ -392,11 +398,22 @@ class Bench(FromModel):
 
     def read(self, inputs: ModelInputs) -> Array:
         """Values of the features on other inputs, shaped as ``values``: donors, counterfactuals."""
-        parts = [
-            self.read_view(self.view, run.activations[self.site], inputs.take(rows).at(self.position))
-            for rows, _, run in self._runs.clean(inputs, [self.site])
-        ]
+        held = self._at_site(inputs)
+        parts = [self.read_view(self.view, h, inputs.take(rows).at(self.position)) for rows, h in held]
         return self._runs.groups(inputs).restored(parts)
+
+    def _at_site(self, inputs: ModelInputs) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """Clean activations of the site, block by block: those that edited runs begin with, where these are of the site."""
+        if inputs is self.inputs and self._start is not None and self._begins_at_site:
+            for rows in self._runs.groups(inputs).blocks(self.block):
+                yield rows, self._start.take(rows)
+            return
+        for rows, short, full in self._runs.clean(inputs, [self.site]):
+            yield rows, self._runs.lengthened(full, short, inputs).activations[self.site]
+
+    @property
+    def _begins_at_site(self) -> bool:
+        return self._resumption is not None and self._resumption.layer == self.site
 
     def noise_floor(self) -> float:
         """The largest of `noise_floors`."""

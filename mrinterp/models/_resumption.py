@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from mrinterp.adapters._adapter import Adapter, Edit
+from mrinterp.adapters._adapter import Adapter, Edit, Run
 from mrinterp.adapters._held_activations import same_bits
 from mrinterp.adapters._model_inputs import ModelInputs
 from mrinterp.adapters._paired_sites import PairedSites
@@ -56,15 +56,26 @@ class Resumption:
                 return cls(adapter, layer) if earlier >= 0 else None
         return None
 
-    def activation(self, inputs: ModelInputs, outcome: Outcome) -> torch.Tensor | None:
+    def activation(
+        self, inputs: ModelInputs, outcome: Outcome, run: Run | None = None
+    ) -> torch.Tensor | None:
         """The layer's output on these inputs; None where a run begun there is not, bit for bit, a full run.
 
         Tried on these inputs as they are and, the first time, with a large edit of the layer as well: what is passed
         over may matter only once something is edited.
+
+        Parameters
+        ----------
+        run : Run, optional
+            A run of these inputs without edits. Where it has read the layer, it is not run again, but for the first time.
         """
         try:
             with torch.inference_mode():
-                value, output = self._stored(inputs)
+                value: torch.Tensor | None
+                if run is not None and self._tried_edited and self.layer in run.activations:
+                    value, output = run.activations[self.layer].clone(), run.output
+                else:
+                    value, output = self._stored(inputs)
                 if value is None or not self._alike(inputs, outcome, output, value, {}):
                     return None
                 if not self._tried_edited:

@@ -63,14 +63,20 @@ class TrimmedRuns:
         # A quarter of a block: a sweep fills its blocks with several arms of one group.
         return LikeLengths.of(own, max(self.block // 4, 1))
 
-    def clean(self, inputs: ModelInputs, sites: Sequence[str]) -> Iterator[tuple[Rows, ModelInputs, Run]]:
-        """Rows, inputs and run of every block of these inputs (the bench's own, or others), without edits."""
+    def clean(
+        self, inputs: ModelInputs, sites: Sequence[str], beside: Sequence[str] = ()
+    ) -> Iterator[tuple[Rows, ModelInputs, Run]]:
+        """Rows, inputs and run of every block of these inputs (the bench's own, or others), without edits.
+
+        Activations are as long as the block's inputs: see `lengthened`. What stands in ``beside`` when a block begins is
+        read as well, and has no say in whether inputs keep their padding.
+        """
         like = self.groups(inputs)
         for rows in like.blocks(self.block):
             block = self._short(inputs.take(rows), int(like.length[rows[0]]), sites)
             with torch.inference_mode():
-                run = self.adapter.run(block.tensors, read=list(sites))
-            yield rows, block, self._lengthened(run, block, inputs)
+                run = self.adapter.run(block.tensors, read=list(dict.fromkeys([*sites, *beside])))
+            yield rows, block, run
 
     def take(self, rows: Rows, sites: Sequence[str] = ()) -> ModelInputs:
         """Some of the inputs, without padding that none of their groups needs; with it where a site is not by token."""
@@ -80,7 +86,7 @@ class TrimmedRuns:
         """Run what `take` returned; activations that are read are as long as the inputs were."""
         tokens, whole = _tokens(inputs), _tokens(self.inputs)
         wide = {s: edit if tokens == whole else _at_length(edit, tokens, whole) for s, edit in write.items()}
-        return self._lengthened(self.adapter.run(inputs.tensors, read=read, write=wide), inputs, self.inputs)
+        return self.lengthened(self.adapter.run(inputs.tensors, read=read, write=wide), inputs, self.inputs)
 
     def start(self, h: torch.Tensor, inputs: ModelInputs) -> torch.Tensor | None:
         """An activation of `take`'s inputs, as long as all inputs are: its last token again and again, to be cut off
@@ -96,7 +102,8 @@ class TrimmedRuns:
         """Inputs without padding, unless a site is not by token."""
         return inputs.first_tokens(tokens) if self.trims and all(map(self._is_by_token, sites)) else inputs
 
-    def _lengthened(self, run: Run, inputs: ModelInputs, whole: ModelInputs) -> Run:
+    def lengthened(self, run: Run, inputs: ModelInputs, whole: ModelInputs) -> Run:
+        """A run of ``inputs`` with activations as long as ``whole``, which these were shortened from: zeros behind them."""
         tokens, all_tokens = _tokens(inputs), _tokens(whole)
         if tokens == all_tokens:
             return run
