@@ -188,6 +188,28 @@ def test_resumed_runs_equal_full_runs_bit_for_bit(parts):
     assert b.sweep(np.arange(W)[:, None], target, "x").outcome.tobytes() == resumed.tobytes()
 
 
+def test_values_by_token_are_read_from_what_runs_begin_with(parts):
+    b = bench(parts, block=3)
+    network = parts[0].module
+    before = network.calls
+    held = b.by_token.values
+    assert network.calls == before
+    b.__dict__.pop("by_token")
+    b._start = None
+    assert b.by_token.values.tobytes() == held.tobytes()
+    assert network.calls == before + P
+
+
+def test_later_blocks_are_run_whole_once(parts):
+    network, calls = parts[0].module, []
+    for rows in (6, 9):
+        few = (parts[0], parts[1].take(np.arange(rows)))
+        before = network.calls
+        assert bench(few, block=3).resumes
+        calls.append(network.calls - before)
+    assert calls[1] - calls[0] == 2 * 3, "a block more: as it is, and begun at the layer"
+
+
 def test_activations_in_a_file_change_nothing(parts, monkeypatch):
     target = np.random.default_rng(3).standard_normal((W, 1, P))
     held = bench(parts)
