@@ -184,6 +184,14 @@ class NoiseSection(Section):
         " embedding; `auto` chooses it on the discovery split for every token class, so that most features move by .5 to"
         " 1.5 natural sd, and says what it chose.",
     )
+    levels: tuple[Annotated[float, Field(gt=0, le=1000)], ...] = Field(
+        default=(),
+        exclude_if=lambda levels: not levels,
+        description="Levels of the dose, such as `[0.5, 1.0, 2.0]`: what the scale is multiplied by. Every draw of the noise is run"
+        " once at each level and once at each turned around, so that only the dose differs; `runs_per_prompt` is a multiple of"
+        " twice their number. Estimates use all of them, and a check says whether features and outcomes respond in proportion"
+        " to the dose. Left out, every draw is run at the scale itself, and on a few families at half of it.",
+    )
     split_at: str | None = Field(
         default=None,
         description="Slot at which the tokens outside all slots are divided into the classes `before` and `after`; left"
@@ -197,6 +205,29 @@ class NoiseSection(Section):
         description="For images: side of the grid of blocks that pixels (or places of `embedding`) are divided into; a block"
         " is to an image what a token class is to a text, with directions of its own.",
     )
+
+    @property
+    def series(self) -> tuple[float, ...]:
+        """What one draw of the noise is multiplied by, run after run: every level, then every level turned around."""
+        levels = self.levels or (1.0,)
+        return (*levels, *(-level for level in levels))
+
+    @model_validator(mode="after")
+    def _levels_of_a_series(self) -> Self:
+        levels, runs, turn = self.levels, self.runs_per_prompt, len(self.series)
+        if not levels:
+            return self
+        if len(set(levels)) < max(len(levels), 2):
+            found = f"{list(levels)}: a dose without variation"
+            raise InputError("levels", found, "Give two or more different ones, or leave levels out")
+        if not runs or runs % turn:
+            found = f"{runs} runs of a prompt for {len(levels)} levels, each up and down"
+            raise InputError(
+                "runs_per_prompt",
+                found,
+                f"Give a multiple of {turn}, such as {-(-max(runs, 1) // turn) * turn}",
+            )
+        return self
 
 
 class EditSection(Section):

@@ -8,6 +8,7 @@ from ._claim_checks import claim_checks as claim_checks
 from ._co_activation import co_activation_map as co_activation_map
 from ._diagnose import diagnose as diagnose
 from ._dose import dose_directions as dose_directions
+from ._dose_series import dose_series_checks as dose_series_checks
 from ._manipulation import identification_checks as identification_checks
 from ._manipulation import manipulation_checks as manipulation_checks
 from ._manipulation import placebo_check as placebo_check

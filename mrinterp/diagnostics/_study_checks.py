@@ -16,6 +16,7 @@ from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._assumptions import assumption_checks
 from mrinterp.diagnostics._borrowed import borrowed_effects
 from mrinterp.diagnostics._borrowed_runs import MOST_CHOSEN, MOST_JOINT
+from mrinterp.diagnostics._dose_series import dose_series_checks
 from mrinterp.diagnostics._even_outcomes import even_outcome_checks
 from mrinterp.diagnostics._manipulation import identification_checks, manipulation_checks
 from mrinterp.diagnostics._reconstruction import (
@@ -64,7 +65,9 @@ def study_checks(
     found: list[Check | NotApplicable] = []
     for kind, stats in sumstats.items():
         found += manipulation_checks(panel.select(kinds=(kind,)), stats)
-    two_sites = plan.features.kind == "transcoder"
+    noise, two_sites = plan.instruments.noise, plan.features.kind == "transcoder"
+    if noise.levels:
+        found += dose_series_checks(panel, noise.series)
     if two_sites:
         found.append(NotApplicable(TWO_SITES, "Mendelian randomization"))
     else:

@@ -1,7 +1,8 @@
-"""The within estimate at the noise's scale and at half of it: where the two differ, the effect is curved."""
+"""The within estimate at two scales of the noise: where the two differ, the effect is curved."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from mrinterp.mr._runs.run_level import run_data
 from mrinterp.stats.clustered.least_squares import clustered_least_squares
 from mrinterp.stats.tests.tails import critical_value
 
-__all__ = ["scale_path", "with_runs_of"]
+__all__ = ["at_levels", "scale_path", "with_runs_of"]
 
 Array = NDArray[np.float64]
 
@@ -22,12 +23,14 @@ ROUNDING = 1e-5
 
 
 def scale_path(whole: Panel, half: Panel, runs_per_column: float, level: float = 0.95) -> pd.DataFrame:
-    """Effects at full and at half the scale of the noise, and their difference, on the same families and draws.
+    """Effects at full and at half the scale of the noise, or at a large and a small level, and their difference, on the same
+    families and draws.
 
     Parameters
     ----------
     whole, half : Panel
-        The same prompts and draws of noise (kind ``noise``) at the scale and at half of it, with the same clean runs.
+        The same prompts and draws of noise (kind ``noise``) at the scale and at half of it (at two levels: `at_levels`), with the
+        same clean runs.
     runs_per_column : float
         Fewest runs per regressor, which limits the bypass as in the study's own estimate.
     level : float
@@ -111,6 +114,23 @@ def with_runs_of(whole: Panel, other: Panel) -> tuple[Panel, Panel]:
     for name, value in changed.items():
         value[where] = np.asarray(getattr(other, name))
     return taken, replace(taken, **changed)
+
+
+def at_levels(panel: Panel, series: Sequence[float]) -> tuple[Panel, Panel]:
+    """The runs of noise at the largest of the levels, and the same draws at the smallest, with the same clean runs.
+
+    Parameters
+    ----------
+    series : sequence of float
+        What each draw was multiplied by, run after run (`NoiseSection.series`).
+    """
+    noise = np.flatnonzero((panel.runs["kind"] == "noise").to_numpy())
+    number = panel.runs.iloc[noise].groupby("prompt", sort=False).cumcount().to_numpy()
+    size = np.abs(np.asarray(series))[number % len(series)]
+    strong, weak = (noise[size == level] for level in (size.max(), size.min()))
+    own = panel.runs["run"].iloc[strong].to_numpy()
+    arrays = {n: np.asarray(getattr(panel, n))[weak] for n in ("doses", "features", "bypass", "outcomes")}
+    return with_runs_of(panel, replace(panel, runs=panel.runs.iloc[weak].assign(run=own), **arrays))
 
 
 def _placed(values: Array, columns: NDArray[np.int_], count: int) -> Array:

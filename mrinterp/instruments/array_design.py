@@ -78,7 +78,7 @@ def array_design(
     placebos = instrument_table([], [], plan)
     table = pd.DataFrame([*rows, *noise.rows], columns=list(placebos))
     instruments = pd.concat([table, placebos], ignore_index=True)
-    doses = drawn_doses(runs, instruments, plan.seed)
+    doses = drawn_doses(runs, instruments, plan)
     column = {name: j for j, name in enumerate(instruments["instrument"])}
     for run, name, dose in builder.doses:
         doses[run, column[name]] = dose

@@ -74,27 +74,29 @@ def instrument_table(
     return pd.DataFrame(rows, columns=["instrument", "kind", "locus", "allele", "unit", "placebo"])
 
 
-def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, seed: int) -> NDArray[np.float32]:
+def drawn_doses(runs: pd.DataFrame, instruments: pd.DataFrame, plan: Plan) -> NDArray[np.float32]:
     """Doses (N, J): standard normal for noise in noise runs, 0/1 for placebos in perturbed runs, else 0.
 
     Noise comes in pairs: of two noise runs of a prompt the second has the first one's doses with signs turned, so that
-    what is even in the noise (curvature) cancels; an odd number leaves a last one alone.
+    what is even in the noise (curvature) cancels; an odd number leaves a last one alone. With levels (`NoiseSection.series`) every
+    draw is run at each of them, then at each with signs turned.
     """
     doses = np.zeros((len(runs), len(instruments)), dtype=np.float32)
     kind = runs["kind"].to_numpy()
     for name, stream in (("noise", 4), ("placebo", 5)):
         columns = np.flatnonzero((instruments["kind"] == name).to_numpy())
         rows = np.flatnonzero(kind == "noise" if name == "noise" else kind != "clean")
-        rng = np.random.default_rng([seed, stream])
+        rng = np.random.default_rng([plan.seed, stream])
         size = (len(rows), len(columns))
         doses[np.ix_(rows, columns)] = (
             rng.standard_normal(size) if name == "noise" else rng.integers(0, 2, size)
         )
     noise = runs[kind == "noise"]
     number = noise.groupby("prompt", sort=False).cumcount().to_numpy()
-    second = noise["run"].to_numpy()[number % 2 == 1]
+    series = np.array(plan.instruments.noise.series, dtype=np.float32)
+    rows, turn = noise["run"].to_numpy(), number % len(series)
     columns = np.flatnonzero((instruments["kind"] == "noise").to_numpy())
-    doses[np.ix_(second, columns)] = -doses[np.ix_(second - 1, columns)]
+    doses[np.ix_(rows, columns)] = series[turn, None] * doses[np.ix_(rows - turn, columns)]
     return doses
 
 

@@ -76,7 +76,7 @@ def factorial_design(
         rows += [(f"{slot}={w}", "slot", slot, w, f"{w!r} instead of {words[0]!r}", False) for w in words[1:]]
     rows += edit_instruments([name for _, name in builder.edits])
     instruments = instrument_table(rows, classes, plan)
-    doses = drawn_doses(runs, instruments, plan.seed)
+    doses = drawn_doses(runs, instruments, plan)
     for run, name in builder.edits:
         doses[run, instruments.index[instruments["instrument"] == name]] = 1.0
     column = 0

@@ -308,7 +308,7 @@ def prompt_table_design(
     ]
     rows += edit_instruments([name for _, name in builder.edits])
     instruments = instrument_table(rows, classes, plan)
-    doses = drawn_doses(frame, instruments, plan.seed)
+    doses = drawn_doses(frame, instruments, plan)
     for at, name in builder.edits:
         doses[at, instruments.index[instruments["instrument"] == name]] = 1.0
     for column, pair in enumerate(pairs):

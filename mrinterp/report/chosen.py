@@ -11,6 +11,7 @@ __all__ = [
     "one_vector",
     "place_word",
     "scale_in_words",
+    "scales_compared",
     "tokens_in_words",
 ]
 
@@ -66,22 +67,30 @@ def noise_in_words(study: FinishedStudy) -> str:
     )
 
 
+def scales_compared(study: FinishedStudy) -> tuple[str, str]:
+    """The two scales of the noise that MR is compared at, smaller first."""
+    levels = study.header["plan"]["instruments"]["noise"].get("levels")
+    return (f"level {min(levels):g}", f"level {max(levels):g}") if levels else ("half scale", "full scale")
+
+
 def scale_in_words(study: FinishedStudy) -> str:
-    """Where MR at half the scale of the noise says something else; empty without noise."""
+    """Where MR at half the scale of the noise, or at the smallest of its levels, says something else; empty without noise."""
     path = study.scale_path
     if isinstance(path, NotApplicable):
         return ""
     known = path[path["change"].notna()]
     curved = known[known["curvature"]]
+    less, full = scales_compared(study)
+    where = "half the scale of the noise" if less == "half scale" else f"{less} of the noise, against {full}"
     line = (
-        f"At half the scale of the noise, on {path['families'].iloc[0]} families, MR says something else of {len(curved)} of"
+        f"At {where}, on {path['families'].iloc[0]} families, MR says something else of {len(curved)} of"
         f" {len(known)} effects beyond errors (curvature; {len(known) / 20:.2g} by chance)"
     )
     if len(curved):
         sizes = (curved["change"].abs() / curved["change_se"]).to_numpy()
         worst = curved.iloc[int(sizes.argmax())].to_dict()
         line += (
-            f", most clearly of {str(worst['feature']).rsplit(':', 1)[-1]}: {worst['half']:+.2g} at half,"
-            f" {worst['full']:+.2g} at full scale"
+            f", most clearly of {str(worst['feature']).rsplit(':', 1)[-1]}: {worst['half']:+.2g} at {less.removesuffix(' scale')},"
+            f" {worst['full']:+.2g} at {full}"
         )
     return line + "."

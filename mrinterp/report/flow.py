@@ -12,7 +12,7 @@ from mrinterp.core.basis import MOVED, Dictionary
 from mrinterp.core.design import SPLITS, UNREAD
 from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.shown import listed
-from mrinterp.report.chosen import chosen_in_words, one_vector, place_word, scale_in_words
+from mrinterp.report.chosen import chosen_in_words, one_vector, place_word, scale_in_words, scales_compared
 from mrinterp.report.finished import FinishedStudy
 from mrinterp.report.numbers import plain
 from mrinterp.report.order import blind
@@ -74,6 +74,7 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "place": place_word(study),
         "scale_path": _scale_rows(study),
         "scale_words": scale_in_words(study),
+        "scales": scales_compared(study),
         "sae": basis.meta.get("sae"),
         "reads": _reads(plan),
         "kind": plan["estimation"]["kind"],

@@ -92,8 +92,8 @@ def scan_cost(network: CutNetwork, design: Design, features: int, plan: Plan) ->
 
 def half_scale_rows(design: Design, plan: Plan, features: int) -> Rows:
     """Noise runs of the estimation split that are run at half the scale once more: those of 10 families drawn at random, or
-    of as many as carry twice as many columns as there are features."""
-    rows = design.rows("estimation", ("noise",))
+    of as many as carry twice as many columns as there are features; none where the plan has levels of its own."""
+    rows = design.rows("estimation", () if plan.instruments.noise.levels else ("noise",))
     family = design.runs["family"].to_numpy()[rows]
     names = np.unique(family)
     if not len(rows):

@@ -263,7 +263,6 @@ class Steps(Opened):
         from mrinterp.scan._marginal import marginal_scan
 
         panel = self._scan("estimation")
-
         kinds = [k for k in PERTURBATIONS if (panel.runs["kind"] == k).any()]
         made = {k: partial(marginal_scan, panel, k, k not in PAIRED) for k in kinds}
         return {k: self._kept(f"sumstats/{k}", SumStats.load, make) for k, make in made.items()}
@@ -446,23 +445,24 @@ class Steps(Opened):
         return {n: e for n, e in self._estimate().items() if not n.startswith(others)}
 
     def _follow_scale(self) -> pd.DataFrame | None:
-        """Effects at the noise's scale and at half of it, on a few estimation families; None without noise."""
-        from mrinterp.effects._scale_path import scale_path, with_runs_of
+        """Effects at two scales of the noise: the plan's largest and smallest level, or on few families 1 and 1/2; else None."""
+        from mrinterp.effects._scale_path import at_levels, scale_path, with_runs_of
         from mrinterp.scan._cost import half_scale_rows
         from mrinterp.scan._panel import scan_panel
 
-        design, basis = self._make_design(), self._learn_basis()
-        rows = half_scale_rows(design, self.plan, len(basis.dictionary.names))
+        design, basis, noise = self._make_design(), self._learn_basis(), self.plan.instruments.noise
         # What is followed is an estimate by instruments, which a transcoder's features have not.
-        if not len(rows) or self.plan.features.kind == "transcoder":
+        if not noise.runs_per_prompt or self.plan.features.kind == "transcoder":
             return None
 
         def follow() -> pd.DataFrame:
+            panel, work = self._scan("estimation"), self.folder.work / "half_scale"
+            if noise.levels:
+                return scale_path(*at_levels(panel, noise.series), self.plan.estimation.runs_per_column)
+            rows = half_scale_rows(design, self.plan, len(basis.dictionary.names))
             weaker = replace(design, noise_directions=design.noise_directions * np.float32(0.5))
-            work = self.folder.work / "half_scale"
             half = scan_panel(self._network, weaker, basis, "estimation", work, rows)
-            both = with_runs_of(self._scan("estimation"), half)
-            return scale_path(*both, self.plan.estimation.runs_per_column)
+            return scale_path(*with_runs_of(panel, half), self.plan.estimation.runs_per_column)
 
         return self._remembered("scale path", lambda: self.folder.kept_table("scale_path.parquet", follow))
 

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.instruments.word_edits import Edited, text_words
+from mrinterp.report.chosen import scale_in_words
 from mrinterp.study import Study
 from tests.study.study_kinds import prompt_table, write_study
 from tests.tiny import FILLERS, save_tiny_encoder
@@ -157,7 +159,10 @@ def test_prompts_of_a_table_are_edited_and_a_study_rests_on_it(tmp_path: Path, e
         encoder,
         prompts=({"table": "prompts.csv", "per_family": 3},),
         instruments=_instruments(
-            deletion={"runs_per_prompt": 3}, resampling={"runs_per_prompt": 3}, slot={"runs_per_prompt": 0}
+            deletion={"runs_per_prompt": 3},
+            resampling={"runs_per_prompt": 3},
+            slot={"runs_per_prompt": 0},
+            noise={"runs_per_prompt": 4, "directions_per_class": 2, "scale": 0.1, "levels": [0.5, 1.0]},
         ),
         estimation={"kind": "resampling"},
         knockouts={"random_controls": 0, "kinds": ["resample"]},
@@ -165,6 +170,11 @@ def test_prompts_of_a_table_are_edited_and_a_study_rests_on_it(tmp_path: Path, e
     assert set(study.sumstats) == {"noise", "deletion", "resampling"}
     assert {"within", "ivw_resampling", "replication_deletion"} <= set(study.estimates)
     assert study.results["effect"].notna().all()
+    assert any(c["name"].startswith("in proportion to the dose") for c in study.checks)
+    path = study.scale_path
+    assert isinstance(path, pd.DataFrame)
+    assert path["families"].iloc[0] == 12, "all families of the split: none is run again at half the scale"
+    assert scale_in_words(study).startswith("At level 0.5 of the noise, against level 1, on 12 families")
 
 
 def test_paraphrases_of_a_table_are_runs_of_their_own(tmp_path: Path, encoder: Path) -> None:
