@@ -14,7 +14,6 @@ from mrinterp.core.section import Fraction, Section, refuse_unused_keys
 __all__ = [
     "EDITS",
     "INPUT_KEYS",
-    "PAIRED",
     "PERTURBATIONS",
     "InputsSection",
     "InstrumentsSection",
@@ -39,9 +38,6 @@ Perturbation = Literal[
 
 PERTURBATIONS: tuple[str, ...] = get_args(Perturbation)
 """All kinds, in the order in which they are listed."""
-
-PAIRED = ("pair", "paraphrase")
-"""Kinds whose runs hold one perturbation each, compared with the clean run itself."""
 
 EDITS = ("substitution", "deletion", "masking", "swap", "resampling")
 """Kinds that edit words of a text, or tokens of an array."""
@@ -147,7 +143,26 @@ class InputsSection(Section):
         return self
 
 
-class SlotSection(Section):
+class OneAtATimeSection(Section):
+    """What is perturbed at random places, or at one place at a time."""
+
+    saturation: bool = Field(
+        default=False,
+        exclude_if=lambda one: not one,
+        description="One at a time, each in turn against the clean input (in-silico mutagenesis), in place of several drawn at"
+        " random: a filler of a slot, a word, a column or a patch. `runs_per_prompt` is then the most that an input has; where there"
+        " are more, they are taken in turn from one drawn at random. `probability` is not used.",
+    )
+
+    @model_validator(mode="after")
+    def _one_or_several(self) -> Self:
+        if self.saturation and "probability" in self.model_fields_set:
+            found = "given together with saturation, which perturbs one at a time"
+            raise InputError("probability", found, "Keep one of the two")
+        return self
+
+
+class SlotSection(OneAtATimeSection):
     """Slot substitution: runs in which words of the prompt are exchanged for other fillers."""
 
     runs_per_prompt: int = Field(
@@ -230,7 +245,7 @@ class NoiseSection(Section):
         return self
 
 
-class EditSection(Section):
+class EditSection(OneAtATimeSection):
     """Edits of single words."""
 
     runs_per_prompt: int = Field(
@@ -286,7 +301,7 @@ class ParaphraseSection(Section):
     )
 
 
-class OcclusionSection(Section):
+class OcclusionSection(OneAtATimeSection):
     """Occlusion: runs in which patches of an image are covered."""
 
     runs_per_prompt: int = Field(
@@ -359,6 +374,10 @@ class InstrumentsSection(Section):
         description="Covered patches of images.",
     )
     placebo: PlaceboSection = Field(default=PlaceboSection(), description="Placebo instruments.")
+
+    def paired(self, kind: str) -> bool:
+        """Whether runs of a kind hold one perturbation each, compared with the clean run itself."""
+        return kind in ("pair", "paraphrase") or getattr(getattr(self, kind, None), "saturation", False)
 
 
 FITTING = {

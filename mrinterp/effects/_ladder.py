@@ -13,7 +13,7 @@ import pandas as pd
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import NOISE_MOVES, TWO_SITES, Plan
-from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates, Undecided
@@ -58,13 +58,9 @@ def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
     more = {
         "noise": "instruments.noise.directions_per_class is too small",
         "slot": "the slots have too few fillers",
+        **dict.fromkeys(("pair", "paraphrase"), "the table has too few kinds of perturbation"),
     }
-    many = (
-        "too few words or places are edited"
-        if kind not in PAIRED
-        else "the table has too few kinds of perturbation"
-    )
-    why = more.get(kind, many)
+    why = more.get(kind, "too few words or places are edited")
     return NotApplicable(
         f"{varying} doses vary for {features} features, and it needs {features + MORE_DOSES}: {why}",
         "two-stage least squares",

@@ -27,7 +27,9 @@ from mrinterp.instruments.word_edits import (
     edits_of,
 )
 from mrinterp.perturbations._columns import ColumnResampling, column_spread
+from mrinterp.perturbations._designs import Saturation
 from mrinterp.perturbations._images import Occlusion, pixel_blocks
+from mrinterp.perturbations._perturb import Perturbation
 
 __all__ = ["array_design"]
 
@@ -179,33 +181,35 @@ class _Builder:
 
     def _perturb(self, chosen: list[int], split: str, number: int, clean: dict[int, int]) -> None:
         kind = ARRAY_KINDS[self.section.kind]
-        count = getattr(self.plan.instruments, kind).runs_per_prompt
-        if not count:
+        if not getattr(self.plan.instruments, kind).runs_per_prompt:
             return
         # 9 stands beside the kinds of edit of words, which have streams of their own.
         rng = np.random.default_rng([self.plan.seed, EDIT_STREAM, 9, number])
         x = self.given.values[chosen]
-        copies = np.repeat(np.arange(len(x)), count)
-        names, made, doses = self._drawn(rng, x, copies)
+        names, copies, made, doses = self._drawn(rng, x, kind)
         for i, value, dose in zip(copies, made.astype(x.dtype), doses, strict=True):
             row = chosen[int(i)]
             run = self._run(row, value, None, split, kind, clean[row])
             self.doses += [(run, f"{kind}:{names[j]}", float(dose[j])) for j in np.flatnonzero(dose)]
 
-    def _drawn(self, rng: np.random.Generator, x: Array, copies: Array) -> tuple[list[str], Array, Array]:
-        """Names of the instruments, perturbed copies, and their doses."""
-        options = self.plan.instruments
-        if self.section.kind == "images":
+    def _drawn(self, rng: np.random.Generator, x: Array, kind: str) -> tuple[list[str], Array, Array, Array]:
+        """Names of the instruments, inputs that copies are made of, perturbed copies, and their doses."""
+        options, images = self.plan.instruments, self.section.kind == "images"
+        moves = np.arange(x.shape[1]) if images else np.flatnonzero(_varies(x))
+        of: Perturbation
+        if images:
             side = options.occlusion.patch or max(min(x.shape[-2:]) // 4, 1)
-            cover = Occlusion(side, options.occlusion.probability, options.occlusion.fill)
-            return cover.instruments(x.shape[1:]), *cover.draw(rng, x, copies)
-        moves = np.flatnonzero(_varies(x))
-        names = tuple(self.given.names[j] for j in moves)
-        resample = ColumnResampling(options.resampling.probability, names)
-        made, doses = resample.draw(rng, x[:, moves].astype(float), copies)
+            of = Occlusion(side, options.occlusion.probability, options.occlusion.fill)
+        else:
+            of = ColumnResampling(options.resampling.probability, tuple(self.given.names[j] for j in moves))
+        count, names = getattr(options, kind).runs_per_prompt, of.instruments((len(moves), *x.shape[2:]))
+        if getattr(options, kind).saturation:
+            of, count = Saturation(of), min(count, len(names))
+        copies = np.repeat(np.arange(len(x)), count)
+        made, doses = of.draw(rng, x if images else x[:, moves].astype(float), copies)
         whole = x[copies].copy()
         whole[:, moves] = made
-        return resample.instruments((len(moves),)), whole, doses
+        return names, copies, whole, doses
 
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame, Array]:
         """Inputs, runs, and the values of the distinct inputs."""

@@ -140,11 +140,8 @@ class _Builder:
         clean = len(self.runs)
         self._run(template, family, split, "clean", choice, clean)
         if split != "knockout":
-            slot = self.plan.instruments.slot
-            for _ in range(slot.runs_per_prompt):
-                self._run(
-                    template, family, split, "slot", self._substituted(choice, slot.probability, rng), clean
-                )
+            for other in self._others(choice, rng):
+                self._run(template, family, split, "slot", other, clean)
             for _ in range(self.plan.instruments.noise.runs_per_prompt):
                 self._run(template, family, split, "noise", choice, clean)
         self.prompts += 1
@@ -163,6 +160,15 @@ class _Builder:
             self.edits += [(len(self.runs), name) for name in edited.instruments]
             self.runs.append((len(self.runs), source, prompt, family, split, kind, run))
             self.levels.append(self.levels[run])
+
+    def _others(self, choice: dict[str, int], rng: np.random.Generator) -> list[dict[str, int]]:
+        """Fillers of the slot runs of a prompt: several drawn at random, or each other one by itself, in turn."""
+        slot = self.plan.instruments.slot
+        if not slot.saturation:
+            return [self._substituted(choice, slot.probability, rng) for _ in range(slot.runs_per_prompt)]
+        each = [choice | {s: i} for s, w in self.fillers.items() for i in range(len(w)) if i != choice[s]]
+        begin = int(rng.integers(len(each))) if each else 0
+        return [*each[begin:], *each[:begin]][: slot.runs_per_prompt]
 
     def _substituted(
         self, choice: dict[str, int], probability: float, rng: np.random.Generator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -144,9 +145,10 @@ def edited_runs(
         make = _editor(kind, plan, prompts, facts, vocabulary, mask)
         found = 0
         for number, words in enumerate(prompts):
+            places: Places = _InTurn() if section.saturation else partial(_hit, section.probability)
             for _ in range(section.runs_per_prompt):
-                edited = make(words, number, rng)
-                if edited is None:  # no word of this prompt can be edited so: it has no runs of this kind
+                edited = make(words, places, rng)
+                if edited is None:  # no word of this prompt can be edited so, or none any more
                     break
                 found += 1
                 yield number, kind, edited
@@ -185,7 +187,9 @@ def _natural(name: str) -> tuple[Any, ...]:
     return (order, [(int(p), "") if p.isdigit() else (-1, p) for p in parts])
 
 
-Editor = Callable[[Words, int, np.random.Generator], Edited | None]
+Places = Callable[[list[int], np.random.Generator], list[int]]
+"""Chooses those of the places that can be edited which one run edits."""
+Editor = Callable[[Words, Places, np.random.Generator], Edited | None]
 
 
 @dataclass(frozen=True)
@@ -205,11 +209,8 @@ def _editor(
     mask: Any,
 ) -> Editor:
     """What makes one edited run of a prompt."""
-    probability = getattr(plan.instruments, kind).probability
-    if kind == "deletion":
-        return lambda words, _, rng: _deleted(words, probability, rng)
-    if kind == "swap":
-        return lambda words, _, rng: _swapped(words, probability, rng)
+    if kind in ("deletion", "swap"):
+        return _deleted if kind == "deletion" else _swapped
     if kind == "masking":
         others = _masked(plan, facts, mask)
     elif kind == "substitution":
@@ -218,10 +219,10 @@ def _editor(
         others = _at_the_same_place(prompts)
     named = kind == "substitution" and bool(plan.instruments.substitution.words)
 
-    def edit(words: Words, _: int, rng: np.random.Generator) -> Edited | None:
+    def edit(words: Words, places: Places, rng: np.random.Generator) -> Edited | None:
         able = [i for i, p in enumerate(words.place) if p is not None and others.able(words, i)]
         new, done = list(words.words), []
-        for i in _hit(able, probability, rng):
+        for i in places(able, rng):
             new[i] = others.drawn(words, i, rng)
             done.append(f"{kind}:" + (f"{words.words[i]}>{new[i]}" if named else str(words.place[i])))
         return Edited(tuple(zip(new, range(len(new)), strict=True)), tuple(done)) if done else None
@@ -229,7 +230,7 @@ def _editor(
     return edit
 
 
-def _hit(places: list[int], probability: float, rng: np.random.Generator) -> list[int]:
+def _hit(probability: float, places: list[int], rng: np.random.Generator) -> list[int]:
     """Places drawn at random, at least one where there are any."""
     if not places:
         return []
@@ -239,23 +240,37 @@ def _hit(places: list[int], probability: float, rng: np.random.Generator) -> lis
     return [p for p, h in zip(places, hit, strict=True) if h]
 
 
-def _deleted(words: Words, probability: float, rng: np.random.Generator) -> Edited | None:
+class _InTurn:
+    """One place of a prompt at a time, from one drawn at random on; none once each had its turn."""
+
+    def __init__(self) -> None:
+        self.left: list[int] | None = None
+
+    def __call__(self, places: list[int], rng: np.random.Generator) -> list[int]:
+        if self.left is None:
+            begin = int(rng.integers(len(places))) if places else 0
+            self.left = [*places[begin:], *places[:begin]]
+        return [self.left.pop(0)] if self.left else []
+
+
+def _deleted(words: Words, places: Places, rng: np.random.Generator) -> Edited | None:
     """Without some words; slots and the first and the last word stay, since token classes are told by them."""
     inner = range(1, len(words.words) - 1)
     able = [i for i in inner if words.place[i] is not None and not words.slot[i]]
-    gone = set(_hit(able, probability, rng))
+    gone = set(places(able, rng))
     left = tuple((w, i) for i, w in enumerate(words.words) if i not in gone)
     return Edited(left, tuple(f"deletion:{words.place[i]}" for i in sorted(gone))) if gone else None
 
 
-def _swapped(words: Words, probability: float, rng: np.random.Generator) -> Edited | None:
+def _swapped(words: Words, places: Places, rng: np.random.Generator) -> Edited | None:
+    """With neighbors in each other's place."""
     able = [
         i
         for i in range(len(words.words) - 1)
         if None not in words.place[i : i + 2] and words.words[i] != words.words[i + 1]
     ]
     order, done, last = list(range(len(words.words))), [], -2
-    for i in _hit(able, probability, rng):
+    for i in places(able, rng):
         if i > last + 1:  # pairs do not share a word
             order[i], order[i + 1], last = order[i + 1], order[i], i
             done.append(f"swap:{words.place[i]}~{words.place[i + 1]}")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mrinterp.core.basis import Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.plan import Plan
 from mrinterp.knockouts._contrast_levels import contrast_levels
@@ -14,7 +15,7 @@ from mrinterp.knockouts._study_bench import study_bench
 from mrinterp.models._cut import CutNetwork
 from mrinterp.models._plan_features import PlanFeatures
 from mrinterp.scan._dictionary import latent_dictionary
-from mrinterp.scan._discovery import linear_dictionary
+from mrinterp.scan._discovery import linear_dictionary, study_latents
 
 __all__ = ["study_noise"]
 
@@ -34,15 +35,33 @@ def study_noise(
     given : PlanFeatures, optional
         Features that the plan defines. Those that are learned are learned here from 512 sentences, only for this choice:
         the study's own need the noise.
+
+    Notes
+    -----
+    Latents that a screen of noise runs chooses need the noise themselves: the screen is made at the scale that fits the latents
+    which vary most, and the scale is chosen for what it takes.
     """
-    if network.sae is not None:
-        dictionary = latent_dictionary(network, design, plan.features)
+
+    def chosen_for(dictionary: Dictionary) -> dict[str, Any]:
+        levels = contrast_levels(study_bench(network, design, dictionary, split="discovery"))
+        return choose_noise(network, design, dictionary, levels)
+
+    if network.sae is None:
+        return chosen_for(_learned(plan, network, design, given))
+    if plan.features.choose == "screen" and plan.estimation.kind == "noise":
+        first = chosen_for(latent_dictionary(network, design, plan.features))
+        latents, _ = study_latents(network, design.with_noise(first["scale"]), plan)
     else:
-        rows = design.rows("discovery")
-        rows = rows[(design.runs["kind"].iloc[rows] != "noise").to_numpy()]
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, SENTENCES).astype(int))]
-        inputs, block = design.runs["input"].to_numpy()[rows], int(design.settings["block"])
-        means = [network.run(inputs[a : a + block]).mean for a in range(0, len(rows), block)]
-        dictionary = linear_dictionary(plan, given, np.concatenate(means))
-    levels = contrast_levels(study_bench(network, design, dictionary, split="discovery"))
-    return choose_noise(network, design, dictionary, levels)
+        latents, _ = study_latents(network, design, plan)
+    assert latents is not None
+    return chosen_for(latents)
+
+
+def _learned(plan: Plan, network: CutNetwork, design: Design, given: PlanFeatures | None) -> Dictionary:
+    """Features that are no latents, from some sentences without noise."""
+    rows = design.rows("discovery")
+    rows = rows[(design.runs["kind"].iloc[rows] != "noise").to_numpy()]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, SENTENCES).astype(int))]
+    inputs, block = design.runs["input"].to_numpy()[rows], int(design.settings["block"])
+    means = [network.run(inputs[a : a + block]).mean for a in range(0, len(rows), block)]
+    return linear_dictionary(plan, given, np.concatenate(means))

@@ -124,9 +124,15 @@ def _outcome(section: Mapping[str, Any]) -> dict[str, Any]:
 
 def _perturbation(kind: str, plan: Mapping[str, Any]) -> str:
     """What is done to inputs, in words."""
-    if kind != "noise" or plan.get("inputs", {}).get("kind") not in ("images", "table"):
+    if plan["instruments"].get(kind, {}).get("saturation"):
+        return f"{_PERTURBATIONS[kind].replace(', drawn at random', '')}: one at a time, each in turn against the clean input"
+    if kind != "noise":
         return _PERTURBATIONS[kind]
-    return _ON_INPUTS if plan["model"]["embedding"] == "input" else _AT_MODULE
+    said, levels = _PERTURBATIONS[kind], plan["instruments"]["noise"].get("levels", ())
+    if plan.get("inputs", {}).get("kind") in ("images", "table"):
+        said = _ON_INPUTS if plan["model"]["embedding"] == "input" else _AT_MODULE
+    every = f", every draw at levels {listed([f'{level:g}' for level in levels])} of the dose, up and down"
+    return said + every if levels else said
 
 
 def _family(plan: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ from mrinterp.scan._latent_screen import LatentScreen, screened_latents
 from mrinterp.scan._reader import read_runs, sharded
 from mrinterp.scan._study_sae import sae_facts
 
-__all__ = ["learn_basis", "linear_dictionary", "named_labels", "unmoved"]
+__all__ = ["learn_basis", "linear_dictionary", "named_labels", "study_latents", "unmoved"]
 
 Array = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ def learn_basis(
     """
     if given is None and not plan.features.sparse:
         named_labels(labels, feature_names(plan.model.site, plan.features.count))
-    dictionary, screen = _latents(network, design, plan, folder)
+    dictionary, screen = study_latents(network, design, plan, folder)
     rows = design.rows("discovery")
     viewed = network.viewing(dictionary)
     read = read_runs(viewed, design, rows, folder=folder and folder / "runs", what="discovery")
@@ -128,8 +128,8 @@ def learn_basis(
     )
 
 
-def _latents(
-    network: CutNetwork, design: Design, plan: Plan, folder: Path | None
+def study_latents(
+    network: CutNetwork, design: Design, plan: Plan, folder: Path | None = None
 ) -> tuple[Dictionary | None, LatentScreen | None]:
     """Latents of the network's autoencoder and the screen that chose them; None where there is none."""
     if network.sae is None:

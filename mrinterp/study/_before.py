@@ -9,7 +9,7 @@ import numpy as np
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import FEWEST_FAMILIES, Plan
-from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.knockouts._study_bench import clean_runs
 from mrinterp.knockouts._study_contrast import knocked_out
 from mrinterp.models._cut import CutNetwork
@@ -230,7 +230,7 @@ def _refuse_few_runs(plan: Plan, design: Design, features: int) -> None:
                 raise InputError(
                     f"splits.{split}",
                     f"{runs} {kind} runs for {features} features: each regression needs more runs than columns",
-                    f"Raise {f'{prompts_of}.per_family' if kind in PAIRED else enough}, or add families",
+                    f"Raise {f'{prompts_of}.per_family' if plan.instruments.paired(kind) else enough}, or add families",
                 )
 
 

@@ -16,7 +16,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.design import Design
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import HELD_OUT
-from mrinterp.core.plan_inputs import PAIRED, PERTURBATIONS
+from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.shown import counted
 from mrinterp.core.storage import rounded
 from mrinterp.core.sumstats import SumStats
@@ -264,7 +264,7 @@ class Steps(Opened):
 
         panel = self._scan("estimation")
         kinds = [k for k in PERTURBATIONS if (panel.runs["kind"] == k).any()]
-        made = {k: partial(marginal_scan, panel, k, k not in PAIRED) for k in kinds}
+        made = {k: partial(marginal_scan, panel, k, not self.plan.instruments.paired(k)) for k in kinds}
         return {k: self._kept(f"sumstats/{k}", SumStats.load, make) for k, make in made.items()}
 
     def _check(self) -> list[dict[str, Any]]:

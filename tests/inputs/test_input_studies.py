@@ -105,7 +105,11 @@ def test_features_are_described_by_what_moves_them(tmp_path: Path) -> None:
 
 def test_a_token_study_rests_on_edits_and_repeats_with_others(tmp_path: Path) -> None:
     few = {k: {"runs_per_prompt": 0} for k in ("substitution", "swap", "resampling")}
-    few |= {"masking": {"runs_per_prompt": 3}, "noise": {"runs_per_prompt": 0}, "placebo": {"count": 2}}
+    few |= {
+        "masking": {"runs_per_prompt": 3, "saturation": True},
+        "noise": {"runs_per_prompt": 0},
+        "placebo": {"count": 2},
+    }
     study = _study(
         tmp_path,
         "tokens",
@@ -119,6 +123,11 @@ def test_a_token_study_rests_on_edits_and_repeats_with_others(tmp_path: Path) ->
     assert {"ivw_masking", "within", "replication_deletion"} <= set(study.estimates)
     assert results["effect"].notna().all()
     assert study.choices == {}, "no noise: no scale of it"
+    alone = study._scan("estimation").select(kinds=("masking",)).changes()
+    first, *_ = columns = study.design.columns("masking")
+    assert (alone.doses[:, columns].sum(axis=1) == 1).all(), "one token at a time"
+    mean = alone.outcomes[alone.doses[:, first] == 1].mean()
+    assert study.sumstats["masking"].beta[-1, first] == pytest.approx(mean), "against the clean run"
 
 
 def test_token_edits_do_what_their_instruments_say(tmp_path: Path) -> None:

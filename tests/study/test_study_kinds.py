@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 
+from mrinterp.knockouts import _study_choices
 from mrinterp.mr._runs.within import within
 from mrinterp.report.terminal import summary_text
 from mrinterp.results._knockout_effects import KnockoutEffects
@@ -223,6 +225,25 @@ class TestAutoencoders:
         assert said in check["note"]
         assert said in " ".join(summary_text(trained).split())
         assert said in page
+
+    def test_the_scale_of_the_noise_is_chosen_for_what_the_screen_takes(
+        self, trained: Study, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[tuple[str, ...]] = []
+
+        def choose(network: Any, design: Any, dictionary: Any, levels: Any) -> dict[str, Any]:
+            seen.append(dictionary.names)
+            return {"scale": dict.fromkeys(design.settings["position_classes"], 0.1)}
+
+        monkeypatch.setattr(_study_choices, "choose_noise", choose)
+        design = (
+            trained._stored_design()
+        )  # at the plan's scale of .1: at scale 1 as a study is that leaves it open
+        design = replace(design, noise_directions=design.noise_directions * np.float32(10))
+        _study_choices.study_noise(trained.plan, trained._network, design, None)
+        assert seen[-1] == trained.basis.dictionary.names
+        assert len(seen) == 2, "first for those that vary most, at whose scale the screen is made"
+        assert seen[0] != seen[1]
 
     def test_what_writes_move_besides_is_said_and_nowhere_denied(self, trained: Study) -> None:
         d, page = trained.basis.dictionary, undrawn_page(trained)
