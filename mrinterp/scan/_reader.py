@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,11 +26,14 @@ __all__ = [
     "SCAN_STREAM",
     "SHARD_BLOCKS",
     "Project",
+    "ShardStore",
     "ShardsMade",
     "raw_reading",
     "read_runs",
+    "run_blocks",
     "sharded",
     "sharded_groups",
+    "shards",
     "torch_threads",
 ]
 
@@ -64,8 +68,52 @@ def torch_threads(count: int | None) -> Iterator[int]:
         torch.set_num_threads(before)
 
 
-Project = Callable[[CutReading], dict[str, NDArray]]
+Project = Callable[[CutReading], dict[str, Any]]
 """Turns a block's reading into the arrays to keep, one row per run."""
+
+
+class ShardStore(Protocol):
+    """How shards lie in a folder."""
+
+    def place(self, folder: Path, number: int) -> Path:
+        """Where a shard lies."""
+
+    def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Arrays of a shard from those of its blocks."""
+
+    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
+        """Store a shard whole or not at all; ``apart``: another process may be writing the same."""
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """A shard's arrays, held against their digest."""
+
+
+class ShardFiles:
+    """One file for every shard, read whole."""
+
+    def place(self, folder: Path, number: int) -> Path:
+        """Where a shard lies."""
+        return folder / f"shard-{number:05d}.npz"
+
+    def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Rows of one block below those of the other."""
+        return {k: np.concatenate([x[k] for x in found]) for k in found[0]}
+
+    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
+        """Store a shard."""
+        if not apart:
+            write_arrays(path, arrays)
+            return
+        own = path.with_name(f".{uuid.uuid4().hex}.npz")
+        write_arrays(own, arrays)
+        os.replace(own, path)
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """A shard's arrays."""
+        return read_arrays(path)
+
+
+SHARD_FILES = ShardFiles()
 
 
 def raw_reading(reading: CutReading) -> dict[str, NDArray]:
@@ -123,7 +171,7 @@ def sharded(
         was interrupted.
     """
     grid = list(blocks_of((np.arange(count),), block))
-    parts = [p for _, p in _shards(grid, lambda rows: work(int(rows[0]), int(rows[-1]) + 1), folder, what)]
+    parts = [p for _, p in shards(grid, lambda rows: work(int(rows[0]), int(rows[-1]) + 1), folder, what)]
     return {k: np.concatenate([x[k] for x in parts]) for k in parts[0]} if parts else {}
 
 
@@ -148,7 +196,7 @@ def sharded_groups(
     """
     out: dict[str, NDArray] = {}
     count = sum(map(len, groups))
-    for rows, found in _shards(list(blocks_of(groups, block)), work, folder, what):
+    for rows, found in shards(list(blocks_of(groups, block)), work, folder, what):
         for name, value in found.items():
             if name not in out:
                 out[name] = np.empty((count, *value.shape[1:]), value.dtype)
@@ -156,9 +204,13 @@ def sharded_groups(
     return out
 
 
-def _shards(
-    grid: Sequence[Rows], work: Callable[[Rows], dict[str, NDArray]], folder: Path | None, what: str
-) -> Iterator[tuple[Rows, dict[str, NDArray]]]:
+def shards(
+    grid: Sequence[Rows],
+    work: Callable[[Rows], dict[str, Any]],
+    folder: Path | None,
+    what: str,
+    store: ShardStore = SHARD_FILES,
+) -> Iterator[tuple[Rows, dict[str, Any]]]:
     """Rows and arrays of one shard after the other, read where it is finished."""
     parts = [grid[start : start + SHARD_BLOCKS] for start in range(0, len(grid), SHARD_BLOCKS)]
     numbers = list(range(len(parts)))
@@ -166,35 +218,27 @@ def _shards(
     if asked is not None and folder == asked[0]:
         numbers = asked[1]
     elif folder is not None and elsewhere is not None:
-        missing = [s for s in numbers if not _place(folder, s).exists()]
+        missing = [s for s in numbers if not store.place(folder, s).exists()]
         if len(missing) > 1:
             elsewhere(folder, missing)
     with progress(sum(len(b) for s in numbers for b in parts[s]), what, "run") as bar:
         for s in numbers:
             rows = np.concatenate(parts[s])
-            path = None if folder is None else _place(folder, s)
+            path = None if folder is None else store.place(folder, s)
             if path is not None and path.exists():
                 bar.update(len(rows))
-                yield rows, read_arrays(path)
+                yield rows, store.read(path)
                 continue
             found = []
             for block in parts[s]:
                 found.append(work(block))
                 bar.update(len(block))
-            joined = {k: np.concatenate([x[k] for x in found]) for k in found[0]}
-            if path is not None and asked is not None:  # another worker may be writing the same
-                own = path.with_name(f".{uuid.uuid4().hex}.npz")
-                write_arrays(own, joined)
-                os.replace(own, path)
-            elif path is not None:
-                write_arrays(path, joined)
+            joined = store.joined(found)
+            if path is not None:
+                store.write(path, joined, asked is not None)
             yield rows, joined
     if asked is not None and folder == asked[0]:
         raise ShardsMade
-
-
-def _place(folder: Path, number: int) -> Path:
-    return folder / f"shard-{number:05d}.npz"
 
 
 def read_runs(
@@ -216,14 +260,23 @@ def read_runs(
     folder : Path, optional
         Where finished shards wait for the rest.
     """
-    inputs, size = design.runs["input"].to_numpy(), int(design.settings["block"])
-    like = LikeLengths.of(network.lengths[inputs[rows]], size)
+    groups, work = run_blocks(network, design, rows, project)
+    # Shards of an earlier version, which had other blocks, are not taken for these.
+    place = folder if folder is None or len(groups) == 1 else folder / "by_length"
+    return sharded_groups(groups, int(design.settings["block"]), work, place, what)
 
-    def work(chosen: Rows) -> dict[str, NDArray]:
+
+def run_blocks(
+    network: CutNetwork, design: Design, rows: NDArray[np.int_], project: Project, cut: bool = True
+) -> tuple[tuple[Rows, ...], Callable[[Rows], dict[str, Any]]]:
+    """Groups of the given rows of a design that share no block, and what runs one block of them; ``cut`` as of `CutNetwork.run`."""
+    inputs = design.runs["input"].to_numpy()
+    like = LikeLengths.of(network.lengths[inputs[rows]], int(design.settings["block"]))
+
+    def work(chosen: Rows) -> dict[str, Any]:
         block, tokens = rows[chosen], int(like.length[chosen[0]])
         noise = block_noise(design, block)
-        return project(network.run(inputs[block], noise=noise, draw=(SCAN_STREAM, block), tokens=tokens))
+        read = network.run(inputs[block], noise=noise, draw=(SCAN_STREAM, block), cut=cut, tokens=tokens)
+        return project(read)
 
-    # Shards of an earlier version, which had other blocks, are not taken for these.
-    shards = folder if folder is None or len(like.groups) == 1 else folder / "by_length"
-    return sharded_groups(like.groups, size, work, shards, what)
+    return like.groups, work

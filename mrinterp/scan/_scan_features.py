@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
 from mrinterp.core.checks import checked_choice, checked_count, checked_fraction, checked_seed
@@ -41,7 +42,7 @@ def scan_features(
     seed: int = 0,
     precision: str = "float32",
     device: str | None = None,
-    instruments: Sequence[str] | None = None,
+    instruments: Sequence[str] | pd.DataFrame | None = None,
     feature_names: Sequence[str] | None = None,
     outcome_names: Sequence[str] | None = None,
     placebo: Sequence[str] = (),
@@ -58,8 +59,9 @@ def scan_features(
         Dose of every instrument in every run.
     features : array_like, memory map, sparse matrix or path
         (N, F) values: ``.npy`` is memory-mapped, ``.npz`` is read by `scipy.sparse.load_npz`. A folder holds ``.npy`` of
-        some runs each, in the order of their names, or sparse columns: ``data.npy, indices.npy, indptr.npy, rows.npy``,
-        all memory-mapped. Sparse features cost work by their entries.
+        some runs each, in the order of their names, or sparse columns: ``data.npy, indices.npy, indptr.npy, rows.npy``;
+        or folders of some runs each with either such columns or ``features.npy``. All are memory-mapped. Sparse features
+        cost work by their entries.
     outcomes : array_like (N, O) or (N,)
     prompt, family : array_like (N,)
         Which prompt a run was made from, and its family, the cluster of errors.
@@ -86,7 +88,8 @@ def scan_features(
     device : str, optional
         A device of torch, such as ``cuda``; by default numpy on the processor.
     instruments, feature_names, outcome_names : sequence of str, optional
-        Names; by default ``z0``, ``x0`` and ``y0`` and so on.
+        Names; by default ``z0``, ``x0`` and ``y0`` and so on. Of instruments also a table ``instrument, kind, locus, allele,
+        unit, placebo``, one row each.
     placebo : sequence of str
         Instruments that edit nothing.
     workers : int, optional

@@ -31,12 +31,14 @@ from mrinterp.core.storage import (
 )
 from mrinterp.core.sumstats import SumStats
 
-__all__ = ["ScanFolder", "begun", "write_shard"]
+__all__ = ["PASSES", "ScanFolder", "begun", "write_shard"]
 
 HEADER = "scan.json"
 KIND = "scan"
 PARTS = ".parts"
 """Folder of a scan in which workers write their shards before these are moved into place."""
+PASSES = ("study", "features")
+"""Folders in which a scan of a study keeps what the network's passes gave: they may be there before the scan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -297,7 +299,7 @@ def begun(
             fix = "Give another folder, or the same inputs and settings"
             raise InputError(str(folder), f"holds a scan of something else ({words})", fix)
         return found
-    if folder.is_dir() and any(folder.iterdir()):
+    if folder.is_dir() and any(p.name not in PASSES for p in folder.iterdir()):
         raise InputError(str(folder), "not empty, and holds no scan", "Give a folder that does not exist yet")
     folder.mkdir(parents=True, exist_ok=True)
     write_arrays(folder / "outcomes.npz", outcomes)

@@ -5,85 +5,27 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
 
 from mrinterp.core.array_checks import checked_array, checked_truths
 from mrinterp.core.checks import checked_choice
 from mrinterp.core.errors import InputError
+from mrinterp.scan._feature_files import Features, opened_features
 from mrinterp.stats.scan.block_scan import Outcomes, outcome_side
 from mrinterp.stats.scan.dose_side import ERRORS, DoseSide, Within, dose_side, within
 
-__all__ = ["ScanInputs", "checked_inputs", "opened_features", "side_of"]
+__all__ = ["ScanInputs", "checked_inputs", "side_of"]
 
 Array = NDArray[np.float64]
 
-SAMPLED_ROWS = 16
-"""Rows of the features whose bytes tell one array from another: all of a large file would take minutes."""
+INSTRUMENT_COLUMNS = ("instrument", "kind", "locus", "allele", "unit", "placebo")
 
 FEWEST_FAMILIES = 2
 """Families that errors clustered by family need at all; below 40 they are optimistic."""
-
-
-@dataclass(frozen=True, eq=False)
-class Features:
-    """Traits (N, J): a dense array or memory map, or sparse columns."""
-
-    values: Any
-    sparse: bool
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Runs and features."""
-        return int(self.values.shape[0]), int(self.values.shape[1])
-
-    def dense(self, first: int, last: int) -> NDArray[Any]:
-        """Columns first to last - 1 as a matrix whose rows lie together, in single or double precision."""
-        part = self.values[:, first:last]
-        part = part.toarray() if self.sparse else np.asarray(part)
-        return np.ascontiguousarray(part, None if part.dtype in (np.float32, np.float64) else np.float32)
-
-    def columns(self, which: NDArray[np.int_]) -> NDArray[Any]:
-        """Some columns as a matrix."""
-        part = self.values[:, which]
-        part = part.toarray() if self.sparse else np.asarray(part)
-        return np.ascontiguousarray(part, None if part.dtype in (np.float32, np.float64) else np.float32)
-
-    def digest(self) -> str:
-        """SHA-256 of shape, type and a few rows (of sparse columns: their first and last entries)."""
-        h = hashlib.sha256(f"{self.shape} {self.values.dtype} {self.sparse}".encode())
-        if self.sparse:
-            h.update(np.ascontiguousarray(self.values.indptr).tobytes())
-            for part in (self.values.indices, self.values.data):
-                h.update(np.ascontiguousarray(part[: 1 << 16]).tobytes())
-                h.update(np.ascontiguousarray(part[-(1 << 16) :]).tobytes())
-        else:
-            for row in np.unique(np.linspace(0, self.shape[0] - 1, SAMPLED_ROWS).astype(int)):
-                h.update(np.ascontiguousarray(self.values[row]).tobytes())
-        return h.hexdigest()
-
-
-class RowParts:
-    """Memory-mapped arrays of some runs each, read as one array (N, F): no process holds more than it asks for."""
-
-    def __init__(self, parts: list[NDArray[Any]]) -> None:
-        self.parts = parts
-        self.ends = np.cumsum([len(p) for p in parts])
-        self.shape = (int(self.ends[-1]), int(parts[0].shape[1]))
-        self.dtype = parts[0].dtype
-        self.ndim = 2
-
-    def __getitem__(self, at: Any) -> NDArray[Any]:
-        """One row, or all rows of some columns."""
-        if not isinstance(at, tuple):
-            part = int(np.searchsorted(self.ends, at, side="right"))
-            return np.asarray(self.parts[part][at - self.ends[part]])
-        return np.concatenate([p[at] for p in self.parts])
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,74 +58,6 @@ class ScanInputs:
         return {name: of(getattr(self, name)) for name in names} | {"features": self.features.digest()}
 
 
-def opened_features(features: Any) -> Features:
-    """Dense or sparse features, or a file of them: ``.npy`` is memory-mapped, ``.npz`` is scipy's of a sparse matrix.
-
-    A folder holds either arrays ``.npy`` of some runs each, in the order of their names, or a sparse matrix in the three
-    arrays of its columns, ``data.npy, indices.npy, indptr.npy`` (and its number of runs in ``rows.npy``).
-
-    Raises
-    ------
-    InputError
-        For another kind of file or of object.
-    """
-    if isinstance(features, str | Path):
-        path = Path(features)
-        try:
-            if path.is_dir():
-                return _folder(path)
-            if path.suffix == ".npz":
-                features = sparse.load_npz(path)
-            elif path.suffix == ".npy":
-                features = np.load(path, mmap_mode="r")
-            else:
-                raise InputError(
-                    str(path),
-                    "no array of features",
-                    "Give .npy, .npz of scipy.sparse.save_npz, or a folder of .npy",
-                )
-        except (OSError, ValueError) as e:
-            if isinstance(e, InputError):
-                raise
-            raise InputError(
-                str(path), f"cannot be read ({e})", "Give .npy, or .npz of scipy.sparse.save_npz"
-            ) from None
-    if sparse.issparse(features):
-        if features.ndim != 2:
-            raise InputError("features", f"{features.ndim} dimensions", "Give a matrix, runs on rows")
-        return Features(sparse.csc_array(features), True)
-    if not (isinstance(features, np.ndarray) and features.dtype.kind in "fiu") or isinstance(
-        features, np.ma.MaskedArray
-    ):
-        features = checked_array(features, "features")
-    if features.ndim != 2:
-        raise InputError("features", f"{features.ndim} dimensions", "Give a matrix, runs on rows")
-    return Features(features, False)
-
-
-SPARSE_FILES = ("data", "indices", "indptr", "rows")
-
-
-def _folder(path: Path) -> Features:
-    """A folder of features, all of it memory-mapped."""
-    found = sorted(path.glob("*.npy"))
-    if not found:
-        raise InputError(str(path), "holds no .npy file", "Give arrays of some runs each, or sparse columns")
-    if {p.stem for p in found} == set(SPARSE_FILES):
-        data, indices, indptr, rows = (np.load(path / f"{n}.npy", mmap_mode="r") for n in SPARSE_FILES)
-        if len(data) != len(indices) or indptr[-1] != len(data) or (np.diff(indptr) < 0).any():
-            sizes = f"{len(data)} values, {len(indices)} rows, columns that end at {indptr[-1]}"
-            raise InputError(str(path), sizes, "Write data, indices and indptr of one scipy.sparse.csc_array")
-        shape = (int(rows), len(indptr) - 1)
-        return Features(sparse.csc_array((data, indices, indptr), shape=shape, copy=False), True)
-    parts = [np.load(p, mmap_mode="r") for p in found]
-    for one, held in zip(found, parts, strict=True):
-        if held.ndim != 2 or held.shape[1] != parts[0].shape[1] or held.dtype != parts[0].dtype:
-            fix = f"Give every part the same features: {found[0].name} has {parts[0].shape[1:]} {parts[0].dtype}"
-            raise InputError(str(one), f"shape {held.shape}, {held.dtype}", fix)
-    return Features(RowParts(parts), False)
-
-
 def checked_inputs(
     doses: Any,
     features: Any,
@@ -194,7 +68,7 @@ def checked_inputs(
     kind: Any = None,
     clean: Any = None,
     covariates: Any = None,
-    instruments: Sequence[str] | None = None,
+    instruments: Sequence[str] | pd.DataFrame | None = None,
     feature_names: Sequence[str] | None = None,
     outcome_names: Sequence[str] | None = None,
     placebo: Sequence[str] = (),
@@ -218,14 +92,7 @@ def checked_inputs(
     assert words["prompt"] is not None
     assert words["family"] is not None
     _one_family(words["prompt"], words["family"])
-    names = _names("instruments", instruments, z.shape[1], "z")
-    unknown = sorted(set(placebo) - set(names))
-    if unknown:
-        raise InputError("placebo", f"{unknown[0]!r} is not an instrument", f"Instruments: {names[:8]}")
-    table = pd.DataFrame(
-        {"instrument": names, "kind": ["placebo" if n in placebo else "given" for n in names]}
-    )
-    table = table.assign(locus="", allele="", unit="dose", placebo=[n in placebo for n in names])
+    table = _instruments(instruments, z.shape[1], placebo)
     return ScanInputs(
         z,
         held,
@@ -298,6 +165,29 @@ def _labels(name: str, value: Any, rows: int) -> NDArray[Any]:
     if len(missing):
         raise InputError(f"{name}, row {missing[0]}", "missing", "Fill in a value for every run")
     return array
+
+
+def _instruments(
+    given: Sequence[str] | pd.DataFrame | None, count: int, placebo: Sequence[str]
+) -> pd.DataFrame:
+    """One row per instrument: what is given of them, else their names."""
+    if isinstance(given, pd.DataFrame):
+        lacking = [c for c in INSTRUMENT_COLUMNS if c not in given]
+        if lacking:
+            fix = f"Give a table with {', '.join(INSTRUMENT_COLUMNS)}, or names alone"
+            raise InputError("instruments", f"no column {lacking[0]!r}", fix)
+        if len(placebo):
+            fix = "Mark placebo instruments in the table, in its column placebo"
+            raise InputError("placebo", "given beside a table of instruments", fix)
+        _names("instruments", list(given["instrument"]), count, "z")
+        return given[list(INSTRUMENT_COLUMNS)].reset_index(drop=True)
+    names = _names("instruments", given, count, "z")
+    unknown = sorted(set(placebo) - set(names))
+    if unknown:
+        raise InputError("placebo", f"{unknown[0]!r} is not an instrument", f"Instruments: {names[:8]}")
+    kinds = ["placebo" if n in placebo else "given" for n in names]
+    table = pd.DataFrame({"instrument": names, "kind": kinds})
+    return table.assign(locus="", allele="", unit="dose", placebo=[n in placebo for n in names])
 
 
 def _one_family(prompt: NDArray[Any], family: NDArray[Any]) -> None:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.scan._cluster import Workers, device_of_worker
+from mrinterp.scan._feature_files import opened_features
 from mrinterp.scan._scan_calibration import one_draw
 from mrinterp.scan._scan_folder import PARTS, ScanFolder
-from mrinterp.scan._scan_inputs import ScanInputs, opened_features
+from mrinterp.scan._scan_inputs import ScanInputs
 from mrinterp.scan._scan_job import ScanJob, ShardFound
 from mrinterp.stats.clustered.least_squares import families_of
 

@@ -5,4 +5,5 @@ from ._report_effects import report_effects as report_effects
 from ._stages import STAGES as STAGES
 from ._stages import Stage as Stage
 from ._study import Study as Study
+from ._study_scan import scan_study as scan_study
 from ._sweep import Sweep as Sweep

@@ -7,6 +7,7 @@ interruption.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -71,8 +72,8 @@ def shared(study: Opened, step: str, *given: Any) -> Iterator[None]:
         tasks = max(1, min(len(missing), TASKS_EACH * len(client.scheduler_info()["workers"])))
         edges = [len(missing) * k // tasks for k in range(tasks + 1)]
         parts = [missing[a:z] for a, z in pairwise(edges)]
-        own = place.resolve().relative_to(study.out.resolve())
-        study.workers.each(partial(begun, str(own)), parts, f"{step.strip('_')}: workers", "task")
+        own = os.path.relpath(place.resolve(), study.out.resolve())
+        study.workers.each(partial(begun, own), parts, f"{step.strip('_')}: workers", "task")
 
     token = ELSEWHERE.set(made)
     try:
@@ -97,7 +98,7 @@ def _shards(
     from mrinterp.scan._reader import ASKED, ShardsMade, torch_threads
 
     study = _opened(*there)
-    token = ASKED.set((study.out / place, numbers))
+    token = ASKED.set((Path(os.path.normpath(study.out / place)), numbers))
     try:
         with one_blas_thread(), torch_threads(threads):
             getattr(study, step)(*given)

@@ -17,9 +17,10 @@ from scipy import sparse
 from mrinterp.core.errors import DamagedError, InputError
 from mrinterp.scan import ScanFolder, _cluster, _scan_job, scan_features
 from mrinterp.scan._cluster import Workers, device_of_worker, opened_workers
-from mrinterp.study import Study
+from mrinterp.study import Study, scan_study
 from tests.conftest import need
 from tests.inputs.input_nets import MORE, write_input_study
+from tests.scan.scanned_study import write_scanned_study
 
 
 def given(folder: Path, F: int = 1500, n: int = 240) -> dict[str, Any]:
@@ -96,6 +97,23 @@ def test_a_scan_has_the_bytes_of_one_process_also_when_a_worker_is_killed(
     monkeypatch.setattr(_cluster, "ANSWERS_WITHIN", "1s")
     with pytest.raises(InputError, match="does not answer"):
         scan_features(tmp_path / "late", **g, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_scan_of_a_study_has_the_bytes_of_one_process_also_when_a_worker_is_killed(
+    tmp_path: Path, two: Any
+) -> None:
+    file = write_scanned_study(tmp_path)
+    scan_study(file, tmp_path / "alone", allow_code=True, draws=1)
+    (tmp_path / "killed").mkdir()
+    two.register_plugin(_worker_plugin(KilledOnce(tmp_path / "killed", 1)), name="killer")
+    before = set(two.run(os.getpid).values())
+    address = two.scheduler.address
+    scan_study(file, tmp_path / "two", allow_code=True, draws=1, scheduler=address)
+    two.unregister_worker_plugin("killer")
+    assert len(before - set(two.run(os.getpid).values())) == 1
+    assert len(list((tmp_path / "two" / "features").iterdir())) == 3
+    for part in ("features", "shard-00000", "outcomes.npz", "features.parquet"):
+        same_bytes(tmp_path / "alone" / part, tmp_path / "two" / part)
 
 
 def _worker_plugin(plugin: KilledOnce) -> Any:

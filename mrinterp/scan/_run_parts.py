@@ -1,0 +1,174 @@
+"""Features of a network in all runs of a design, in parts on disk: no process holds more than one part of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from mrinterp.adapters._like_lengths import blocks_of
+from mrinterp.core.design import Design
+from mrinterp.core.errors import DamagedError, InputError
+from mrinterp.core.storage import FORMAT_VERSION, read_header, whole_folder, write_json
+from mrinterp.features._units import Units
+from mrinterp.models._cut import CutNetwork, CutReading
+from mrinterp.scan._feature_files import DENSE_FILE, SPARSE_FILES, stacked
+from mrinterp.scan._reader import ASKED, SHARD_BLOCKS, run_blocks, shards
+
+__all__ = ["entries_per_run", "every_feature", "part_bytes", "read_parts"]
+
+Rows = NDArray[np.int_]
+
+HEADER = "part.json"
+KIND = "scan part"
+
+
+def every_feature(network: CutNetwork) -> tuple[CutNetwork, tuple[str, ...]]:
+    """The network viewing all latents of its autoencoder, or where it has none all dimensions of its site; their names as
+    a study gives them."""
+    view: Any = network.latents() if network.sae is not None else Units(range(network.width), network.width)
+    return network.viewing(view), tuple(f"{network.site}:{name}" for name in view.names)
+
+
+@dataclass(frozen=True)
+class PartFolders:
+    """Parts as folders of arrays that can be memory-mapped: features dense or in sparse columns, and outcomes.
+
+    Parameters
+    ----------
+    of : str
+        What the parts are of; those of something else are refused.
+    """
+
+    of: str
+
+    def place(self, folder: Path, number: int) -> Path:
+        """Where a part lies."""
+        return folder / f"part-{number:05d}"
+
+    def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Runs of one block below those of the other."""
+        outcome, held = np.concatenate([x["outcome"] for x in found]), [x["features"] for x in found]
+        features = stacked(held) if sparse.issparse(held[0]) else np.concatenate(held)
+        return {"features": features, "outcome": outcome}
+
+    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
+        """Store a part."""
+        own = path.with_name(f".{uuid.uuid4().hex}") / path.name if apart else path
+        features = arrays["features"]
+        files = {DENSE_FILE: features}
+        if sparse.issparse(features):
+            values = (features.data, features.indices, features.indptr, features.shape[0])
+            files = dict(zip(SPARSE_FILES, values, strict=True))
+        with whole_folder(own) as partial:
+            for name, value in (files | {"outcome": arrays["outcome"]}).items():
+                np.save(partial / f"{name}.npy", value)
+            write_json(partial / HEADER, {"kind": KIND, "format_version": FORMAT_VERSION, "of": self.of})
+        if apart:
+            with suppress(OSError):  # the other one was faster: its bytes are the same
+                os.rename(own, path)
+            shutil.rmtree(own.parent)
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """A part's outcomes; its features stay where they are.
+
+        Raises
+        ------
+        DamagedError
+            Where its bytes are not those that were written: says what to delete.
+        InputError
+            Where it is another scan's.
+        """
+        try:
+            header = read_header(path / HEADER, KIND)
+        except DamagedError as e:
+            fix = f"Delete {path} and run the scan again: only this part is run anew"
+            raise DamagedError(e.where, e.found, fix) from None
+        if header["of"] != self.of:
+            raise InputError(str(path), "a part of another scan", "Give another folder, or move it elsewhere")
+        return {"outcome": np.load(path / "outcome.npy")}
+
+
+def _kept(reading: CutReading, columns: bool) -> dict[str, Any]:
+    """Features in single precision, of latents the entries only, and outcomes."""
+    features: Any = reading.features.astype(np.float32)
+    return {"features": sparse.csc_array(features) if columns else features, "outcome": reading.outcome}
+
+
+def read_parts(
+    network: CutNetwork, design: Design, rows: Rows, folder: Path, of: str, what: str
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Run these rows of a design and leave the features in parts that `opened_features` reads as one matrix.
+
+    Parameters
+    ----------
+    network : CutNetwork
+        Viewing the features: kept in sparse columns where they are latents.
+    rows : ndarray (N,) of int
+        Rows of ``design.runs``.
+    folder : Path
+        Of the parts. Those that are there are checked and stay.
+    of : str
+        What tells these parts from those of another network, design or split.
+    what : str
+        Words of the progress bar.
+
+    Returns
+    -------
+    order : ndarray (N,) of int
+        Rows of ``design.runs`` in the order in which the parts hold them: runs of like length stand together.
+    outcomes : ndarray (N, O)
+        In that order.
+
+    Raises
+    ------
+    DamagedError, InputError
+        For a part that is damaged, or of something else.
+    """
+    columns = network.sae is not None
+    groups, work = run_blocks(network, design, rows, lambda reading: _kept(reading, columns), cut=False)
+    if ASKED.get() is None:  # what workers left that were killed
+        for left in folder.glob(".*"):
+            shutil.rmtree(left, ignore_errors=True)
+    grid = list(blocks_of(groups, int(design.settings["block"])))
+    order, outcomes = [], []
+    for here, found in shards(grid, work, folder, what, PartFolders(of)):
+        order.append(rows[here])
+        outcomes.append(found["outcome"])
+    return np.concatenate(order), np.concatenate(outcomes)
+
+
+def entries_per_run(network: CutNetwork, design: Design, rows: Rows) -> float:
+    """Features of a run that are not zero, on average over the first block of these rows."""
+    groups, work = run_blocks(network, design, rows, lambda reading: _kept(reading, True), cut=False)
+    block = next(blocks_of(groups, int(design.settings["block"])))
+    return float(work(block)["features"].nnz) / len(block)
+
+
+def part_bytes(
+    block: int, runs: int, tokens: int, features: int, entries: float | None
+) -> tuple[float, float]:
+    """Bytes that a process holds while it makes one part, and bytes of all parts on the disk.
+
+    Parameters
+    ----------
+    block, runs, tokens, features : int
+        Runs of a block, of all parts, tokens of a run, and features.
+    entries : float, optional
+        Of a run that are not zero, where features are kept in sparse columns; None where they are dense.
+    """
+    per_run = 4.0 * features if entries is None else 8.0 * entries
+    part = min(runs, block * SHARD_BLOCKS)
+    parts = -(-runs // part)
+    # Every token's values in single precision, their means in double, in single again; and the part, joined.
+    held = min(block, runs) * features * (4.0 * tokens + 12.0) + 2.0 * part * per_run
+    columns = 0.0 if entries is None else 4.0 * parts * (features + 1)
+    return held, runs * per_run + columns
