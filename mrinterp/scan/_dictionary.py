@@ -6,7 +6,7 @@ on its embeddings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from sklearn.decomposition import PCA, FastICA
 
+from mrinterp.adapters._like_lengths import blocks_of
 from mrinterp.core.basis import Dictionary
 from mrinterp.core.design import Design
 from mrinterp.core.errors import InputError
@@ -26,7 +27,8 @@ from mrinterp.features._principal import leading_rows
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
 from mrinterp.models._cut import CutNetwork
-from mrinterp.scan._reader import sharded
+from mrinterp.scan._reader import shards
+from mrinterp.scan._shard_stores import MappedShards
 
 __all__ = [
     "describe_by_inputs",
@@ -44,6 +46,9 @@ Array = NDArray[np.float64]
 
 SAMPLE = 64
 """Sentences over which the read-back matrix is measured."""
+
+HELD = 1024
+"""Latents whose values in all sentences are held at once."""
 
 
 def learn_dictionary(means: Array, kind: str, count: int, seed: int, site: str) -> Dictionary:
@@ -285,13 +290,13 @@ def latent_dictionary(
     """
     rows = _noise_free_inputs(design)
     view = network.latents(section.latents)
-    values = _latent_values(network.viewing(view), design, rows, folder)
-    sd = values.std(axis=0)
+    parts = _latent_values(network.viewing(view), design, rows, folder)
+    sd = np.concatenate([_columns(parts, slice(*at)).std(axis=0) for at in _edges(parts)])
     chosen = _chosen_latents(section, view, sd, score)
     latents = tuple(int(view.index[c]) for c in chosen)
     names = tuple(f"{network.site}:latent{i}" for i in latents)
     write = _decoder_rows(network, latents, rows[:SAMPLE]) * sd[chosen][:, None]
-    zero = values[:, chosen].mean(axis=0)
+    zero = np.asfortranarray(_columns(parts, chosen)).mean(axis=0)
     center = np.zeros(network.width)
     count = len(latents)
     blank = Dictionary(
@@ -338,12 +343,28 @@ def _noise_free_inputs(design: Design) -> NDArray[np.int_]:
     return np.asarray(runs.loc[runs["kind"] != "noise", "input"].drop_duplicates().to_numpy())
 
 
-def _latent_values(network: CutNetwork, design: Design, rows: NDArray[np.int_], folder: Path | None) -> Array:
-    def work(a: int, b: int) -> dict[str, NDArray]:
-        return {"values": network.run(rows[a:b], cut=False).features}
+def _latent_values(
+    network: CutNetwork, design: Design, rows: NDArray[np.int_], folder: Path | None
+) -> list[Array]:
+    """Values of the network's view in these inputs, some inputs at a time; memory-mapped where there is a folder."""
 
-    block = int(design.settings["block"])
-    return sharded(len(rows), block, work, folder and folder / "latents", "latents")["values"]
+    def work(here: NDArray[np.int_]) -> dict[str, NDArray]:
+        return {"values": network.run(rows[here], cut=False).features}
+
+    grid = list(blocks_of((np.arange(len(rows)),), int(design.settings["block"])))
+    found = shards(grid, work, folder and folder / "latents", "latents", MappedShards())
+    return [part["values"] for _, part in found]
+
+
+def _columns(parts: list[Array], which: slice | NDArray[np.int_]) -> Array:
+    """Some columns of all rows."""
+    return np.concatenate([part[:, which] for part in parts])
+
+
+def _edges(parts: list[Array]) -> Iterator[tuple[int, int]]:
+    """First and last of the columns that are held at once."""
+    count = parts[0].shape[1]
+    return ((a, min(a + HELD, count)) for a in range(0, count, HELD))
 
 
 def _chosen_latents(

@@ -36,6 +36,9 @@ __all__ = ["learn_basis", "linear_dictionary", "named_labels", "study_latents", 
 
 Array = NDArray[np.float64]
 
+ROWS = 256
+"""Runs whose changes are worked on at once."""
+
 ROUNDING = 1e-6
 """Share of the largest value that is nothing but rounding: about eight steps of float32."""
 
@@ -94,10 +97,9 @@ def learn_basis(
             labels = {name: label for name, label in (labels or {}).items() if name in taken}
         labels = named_labels(labels, dictionary.names)
         bar.update()
-        change = {name: value[primary] - value[clean[primary]] for name, value in read.items()}
-        _refuse_constant_outcomes(
-            network.outcome.names, change["outcome"], read["outcome"], plan.estimation.kind
-        )
+        values, outcome = read["features"], read["outcome"]
+        change = {name: changes(read.pop(name), primary, clean) for name in list(read)}
+        _refuse_constant_outcomes(network.outcome.names, change["outcome"], outcome, plan.estimation.kind)
         directions = _bypass_directions(dictionary, change, plan.estimation.max_rank, plan.seed)
         bar.update()
         bypass = np.concatenate([change[part] @ found.T for part, found in directions.items()], axis=1)
@@ -109,13 +111,13 @@ def learn_basis(
     support, variance = _token_support(network, design, rows[noise_free], folder)
     if network.beside is not None:
         _refuse_downstream(viewed, dictionary, design)
-    meta = _meta(network, design, read["outcome"], noise_free, change["features"], ceiling)
+    meta = _meta(network, design, outcome, noise_free, change["features"], ceiling)
     if network.sae is not None:
         meta["sae"] = sae_facts(network, design) | _asked(plan, len(dictionary.names))
     if screen is not None:
         meta["screen"] = screen.facts(np.array(dictionary.latents))
     return Basis(
-        dictionary=_labelled(dictionary, read["features"][noise_free], rows[noise_free], design, labels),
+        dictionary=_labelled(dictionary, values[noise_free], rows[noise_free], design, labels),
         mean_directions=directions.pop("mean"),
         position_directions=directions.pop("position"),
         order=order,
@@ -237,9 +239,21 @@ def named_labels(labels: dict[str, str] | None, names: tuple[str, ...]) -> dict[
 
 def unmoved(values: Array, clean: NDArray[np.int_]) -> NDArray[np.bool_]:
     """Runs (N,) in which nothing differs from the clean run by more than rounding, which runs of other blocks have."""
-    return np.asarray(
-        (np.abs(values - values[clean]) <= ROUNDING * np.abs(values).max(initial=0)).all(axis=1)
-    )
+    blocks = [slice(a, a + ROWS) for a in range(0, len(values), ROWS)]
+    largest = max((np.abs(values[here]).max(initial=0) for here in blocks), default=0.0)
+    found = [(np.abs(values[b] - values[clean[b]]) <= ROUNDING * largest).all(axis=1) for b in blocks]
+    return np.concatenate([*found, np.zeros(0, bool)])
+
+
+def changes(values: Array, which: NDArray[np.bool_], clean: NDArray[np.int_]) -> Array:
+    """Rows that are asked for (M, ...) less their clean runs': what was read of the site is a study's largest array, and no
+    other of that size is made."""
+    rows = np.flatnonzero(which)
+    out = np.empty((len(rows), *values.shape[1:]), values.dtype)
+    for a in range(0, len(rows), ROWS):
+        here = rows[a : a + ROWS]
+        np.subtract(values[here], values[clean[here]], out=out[a : a + ROWS])
+    return out
 
 
 def _refuse_constant_outcomes(names: tuple[str, ...], change: Array, values: Array, kind: str) -> None:

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from mrinterp.adapters._like_lengths import blocks_of
 from mrinterp.core.design import Design
 from mrinterp.models._cut import CutNetwork
-from mrinterp.scan._reader import SCAN_STREAM, block_noise, sharded
+from mrinterp.scan._reader import SCAN_STREAM, block_noise, shards
+from mrinterp.scan._shard_stores import MappedShards
 
 __all__ = ["screened_latents"]
 
@@ -23,6 +25,10 @@ LEVEL = 0.05
 
 FEWEST = 10
 """Families that a latent must change in for its error, clustered by family, to be worth anything."""
+
+
+LATENTS = 4096
+"""Latents whose sums over all families are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,19 +125,32 @@ def screened_latents(
         xy = np.stack([member @ (x * y[:, o, None]) for o in range(y.shape[1])], axis=2)
         return {"family": of, "xx": member @ x**2, "xy": xy, "yy": member @ y**2}
 
-    parts = sharded(
-        len(rows), int(design.settings["block"]), work, folder and folder / "screen", "screen of latents"
-    )
-    C = len(names)
-    xx, yy = np.zeros((C, parts["xx"].shape[1])), np.zeros((C, parts["yy"].shape[1]))
-    xy = np.zeros((C, *parts["xy"].shape[1:]))
-    for total, name in ((xx, "xx"), (yy, "yy"), (xy, "xy")):
-        np.add.at(total, parts["family"], parts[name])
-    return _correlations(xx, yy, xy)
+    grid = list(blocks_of((np.arange(len(rows)),), int(design.settings["block"])))
+    place = folder and folder / "screen"
+    found = shards(grid, lambda here: work(here[0], here[-1] + 1), place, "screen of latents", MappedShards())
+    return _from_parts([part for _, part in found], len(names))
 
 
-def _correlations(xx: Array, yy: Array, xy: Array) -> LatentScreen:
-    """From sums of every family: squares of latents (C, F) and outcomes (C, O), and products (C, F, O)."""
+def _from_parts(parts: list[dict[str, NDArray[Any]]], families: int) -> LatentScreen:
+    """From sums over the families of some runs each, some latents at a time: in the order of the runs, whoever made them."""
+    F, O = parts[0]["xy"].shape[1:]
+    yy = np.zeros((families, O))
+    for part in parts:
+        np.add.at(yy, part["family"], part["yy"])
+    r, se, moving = np.empty((F, O)), np.empty((F, O)), np.empty(F, np.int64)
+    for a in range(0, F, LATENTS):
+        here = slice(a, a + LATENTS)
+        xx, xy = np.zeros((families, len(moving[here]))), np.zeros((families, len(moving[here]), O))
+        for part in parts:
+            np.add.at(xx, part["family"], part["xx"][:, here])
+            np.add.at(xy, part["family"], part["xy"][:, here])
+        r[here], se[here], moving[here] = _correlations(xx, yy, xy)
+    return LatentScreen(r, se, moving, families)
+
+
+def _correlations(xx: Array, yy: Array, xy: Array) -> tuple[Array, Array, NDArray[np.int_]]:
+    """Correlations and errors (F, O) and families in which a latent changes (F,), from sums of every family: squares of
+    latents (C, F) and outcomes (C, O), and products (C, F, O)."""
     C, X, Y = len(xx), xx.sum(axis=0), yy.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         scale = 1.0 / np.sqrt(X[:, None] * Y)
@@ -140,4 +159,4 @@ def _correlations(xx: Array, yy: Array, xy: Array) -> LatentScreen:
         share = (xx / X)[:, :, None] + (yy / Y)[:, None, :]
         se = np.sqrt(C / (C - 1.0) * ((xy * scale - 0.5 * r * share) ** 2).sum(axis=0))
     r[~np.isfinite(scale)] = se[~np.isfinite(scale)] = np.nan
-    return LatentScreen(r, se, (xx > 0).sum(axis=0), C)
+    return r, se, (xx > 0).sum(axis=0)

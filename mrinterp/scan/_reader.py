@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,8 +15,8 @@ from numpy.typing import NDArray
 from mrinterp.adapters._like_lengths import LikeLengths, blocks_of
 from mrinterp.core.design import Design
 from mrinterp.core.shown import progress
-from mrinterp.core.storage import read_arrays, write_arrays
 from mrinterp.models._cut import CutNetwork, CutReading
+from mrinterp.scan._shard_stores import SHARD_FILES, ShardStore
 
 __all__ = [
     "ASKED",
@@ -26,7 +24,6 @@ __all__ = [
     "SCAN_STREAM",
     "SHARD_BLOCKS",
     "Project",
-    "ShardStore",
     "ShardsMade",
     "raw_reading",
     "read_runs",
@@ -70,50 +67,6 @@ def torch_threads(count: int | None) -> Iterator[int]:
 
 Project = Callable[[CutReading], dict[str, Any]]
 """Turns a block's reading into the arrays to keep, one row per run."""
-
-
-class ShardStore(Protocol):
-    """How shards lie in a folder."""
-
-    def place(self, folder: Path, number: int) -> Path:
-        """Where a shard lies."""
-
-    def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
-        """Arrays of a shard from those of its blocks."""
-
-    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
-        """Store a shard whole or not at all; ``apart``: another process may be writing the same."""
-
-    def read(self, path: Path) -> dict[str, Any]:
-        """A shard's arrays, held against their digest."""
-
-
-class ShardFiles:
-    """One file for every shard, read whole."""
-
-    def place(self, folder: Path, number: int) -> Path:
-        """Where a shard lies."""
-        return folder / f"shard-{number:05d}.npz"
-
-    def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
-        """Rows of one block below those of the other."""
-        return {k: np.concatenate([x[k] for x in found]) for k in found[0]}
-
-    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
-        """Store a shard."""
-        if not apart:
-            write_arrays(path, arrays)
-            return
-        own = path.with_name(f".{uuid.uuid4().hex}.npz")
-        write_arrays(own, arrays)
-        os.replace(own, path)
-
-    def read(self, path: Path) -> dict[str, Any]:
-        """A shard's arrays."""
-        return read_arrays(path)
-
-
-SHARD_FILES = ShardFiles()
 
 
 def raw_reading(reading: CutReading) -> dict[str, NDArray]:
@@ -235,7 +188,7 @@ def shards(
                 bar.update(len(block))
             joined = store.joined(found)
             if path is not None:
-                store.write(path, joined, asked is not None)
+                joined = store.write(path, joined, asked is not None)
             yield rows, joined
     if asked is not None and folder == asked[0]:
         raise ShardsMade

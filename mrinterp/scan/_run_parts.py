@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import uuid
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +12,15 @@ from scipy import sparse
 
 from mrinterp.adapters._like_lengths import blocks_of
 from mrinterp.core.design import Design
-from mrinterp.core.errors import DamagedError, InputError
-from mrinterp.core.storage import FORMAT_VERSION, read_header, whole_folder, write_json
 from mrinterp.features._units import Units
 from mrinterp.models._cut import CutNetwork, CutReading
 from mrinterp.scan._feature_files import DENSE_FILE, SPARSE_FILES, stacked
 from mrinterp.scan._reader import ASKED, SHARD_BLOCKS, run_blocks, shards
+from mrinterp.scan._shard_stores import MappedShards
 
 __all__ = ["entries_per_run", "every_feature", "part_bytes", "read_parts"]
 
 Rows = NDArray[np.int_]
-
-HEADER = "part.json"
-KIND = "scan part"
 
 
 def every_feature(network: CutNetwork) -> tuple[CutNetwork, tuple[str, ...]]:
@@ -38,21 +30,8 @@ def every_feature(network: CutNetwork) -> tuple[CutNetwork, tuple[str, ...]]:
     return network.viewing(view), tuple(f"{network.site}:{name}" for name in view.names)
 
 
-@dataclass(frozen=True)
-class PartFolders:
-    """Parts as folders of arrays that can be memory-mapped: features dense or in sparse columns, and outcomes.
-
-    Parameters
-    ----------
-    of : str
-        What the parts are of; those of something else are refused.
-    """
-
-    of: str
-
-    def place(self, folder: Path, number: int) -> Path:
-        """Where a part lies."""
-        return folder / f"part-{number:05d}"
+class FeatureParts(MappedShards):
+    """Features dense or in sparse columns, as `opened_features` reads them, and outcomes beside them."""
 
     def joined(self, found: list[dict[str, Any]]) -> dict[str, Any]:
         """Runs of one block below those of the other."""
@@ -60,41 +39,13 @@ class PartFolders:
         features = stacked(held) if sparse.issparse(held[0]) else np.concatenate(held)
         return {"features": features, "outcome": outcome}
 
-    def write(self, path: Path, arrays: dict[str, Any], apart: bool) -> None:
-        """Store a part."""
-        own = path.with_name(f".{uuid.uuid4().hex}") / path.name if apart else path
-        features = arrays["features"]
-        files = {DENSE_FILE: features}
-        if sparse.issparse(features):
-            values = (features.data, features.indices, features.indptr, features.shape[0])
-            files = dict(zip(SPARSE_FILES, values, strict=True))
-        with whole_folder(own) as partial:
-            for name, value in (files | {"outcome": arrays["outcome"]}).items():
-                np.save(partial / f"{name}.npy", value)
-            write_json(partial / HEADER, {"kind": KIND, "format_version": FORMAT_VERSION, "of": self.of})
-        if apart:
-            with suppress(OSError):  # the other one was faster: its bytes are the same
-                os.rename(own, path)
-            shutil.rmtree(own.parent)
-
-    def read(self, path: Path) -> dict[str, Any]:
-        """A part's outcomes; its features stay where they are.
-
-        Raises
-        ------
-        DamagedError
-            Where its bytes are not those that were written: says what to delete.
-        InputError
-            Where it is another scan's.
-        """
-        try:
-            header = read_header(path / HEADER, KIND)
-        except DamagedError as e:
-            fix = f"Delete {path} and run the scan again: only this part is run anew"
-            raise DamagedError(e.where, e.found, fix) from None
-        if header["of"] != self.of:
-            raise InputError(str(path), "a part of another scan", "Give another folder, or move it elsewhere")
-        return {"outcome": np.load(path / "outcome.npy")}
+    def files(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        """What is stored of a part."""
+        features, outcome = arrays["features"], arrays["outcome"]
+        if not sparse.issparse(features):
+            return {DENSE_FILE: features, "outcome": outcome}
+        values = (features.data, features.indices, features.indptr, features.shape[0])
+        return dict(zip(SPARSE_FILES, values, strict=True)) | {"outcome": outcome}
 
 
 def _kept(reading: CutReading, columns: bool) -> dict[str, Any]:
@@ -140,7 +91,7 @@ def read_parts(
             shutil.rmtree(left, ignore_errors=True)
     grid = list(blocks_of(groups, int(design.settings["block"])))
     order, outcomes = [], []
-    for here, found in shards(grid, work, folder, what, PartFolders(of)):
+    for here, found in shards(grid, work, folder, what, FeatureParts(of)):
         order.append(rows[here])
         outcomes.append(found["outcome"])
     return np.concatenate(order), np.concatenate(outcomes)

@@ -110,8 +110,9 @@ class Steps(Opened):
         def learn() -> Basis:
             labels = read_labels(self.source / self.plan.features.labels) if self.plan.features.labels else {}
             network, work = self._network, self.folder.work / "basis"
-            given = self._opened.plan_features(network.width)
-            return learn_basis(network, self._make_design(), self.plan, given, work, labels)
+            given, design = self._opened.plan_features(network.width), self._make_design()
+            with shared(self, "_learn_basis"):
+                return learn_basis(network, design, self.plan, given, work, labels)
 
         return self._kept("basis", Basis.load, learn)
 
@@ -207,10 +208,9 @@ class Steps(Opened):
 
         def run() -> SiteExperiment:
             levels, rows = self._learn_levels(), self._knocked_out()["contrast"]
-            work = self.folder.work / "site_experiment"
-            return study_site_experiment(
-                self.plan, self._network, self._make_design(), basis, levels, rows, work
-            )
+            network, design, work = self._network, self._make_design(), self.folder.work / "site_experiment"
+            with shared(self, "_randomize_site"):
+                return study_site_experiment(self.plan, network, design, basis, levels, rows, work)
 
         return self._kept("site_experiment", SiteExperiment.load, run)
 

@@ -12,7 +12,8 @@ from scipy import sparse
 
 from mrinterp.core.design import Design
 from mrinterp.core.errors import DamagedError, InputError
-from mrinterp.scan import ScanFolder, scan_features
+from mrinterp.scan import ScanFolder, _latent_screen, _reader, scan_features
+from mrinterp.scan._cluster import Workers
 from mrinterp.scan._feature_files import opened_features, stacked
 from mrinterp.study import Study, scan_study
 from mrinterp.study._study_scan import StudyScan
@@ -72,6 +73,38 @@ def test_parts_that_others_make_have_the_same_bytes_and_are_read_as_one_matrix(s
     same_bytes(scanned / "scan" / "features", scanned / "beside" / "features")
 
 
+def test_discovery_by_others_has_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Screen of latents, their values and the runs: three steps of one stage, each made by tasks."""
+    monkeypatch.setattr(_reader, "SHARD_BLOCKS", 8)
+    features = {"kind": "sae", "folder": "dictionary", "count": 3, "position": "mean", "choose": "screen"}
+    file = write_scanned_study(tmp_path, features=features)
+    made = {}
+    for name, workers in (("alone", Workers()), ("two", Beside(1))):
+        study = Study.from_toml(file, tmp_path / name, allow_code=True)
+        study.workers = workers
+        study._fix_rules()
+        made[name] = study._learn_basis()
+    assert len(workers.tasks) == 6
+    assert made["two"].meta["screen"] == made["alone"].meta["screen"]
+    same_bytes(tmp_path / "alone" / "basis", tmp_path / "two" / "basis")
+
+
+def test_sums_of_a_screen_are_those_of_all_parts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    family, x, y = np.arange(40) // 4, rng.standard_normal((40, 7)), rng.standard_normal((40, 2))
+    parts = [
+        {"family": f, "xx": x[r] ** 2, "yy": y[r] ** 2, "xy": x[r][:, :, None] * y[r][:, None]}
+        for r in np.split(np.arange(40), [5, 18])
+        for f in [family[r]]
+    ]
+    whole = _latent_screen._from_parts(parts, 10)
+    np.testing.assert_allclose(whole.correlation, (x.T @ y) / np.sqrt(np.outer((x**2).sum(0), (y**2).sum(0))))
+    monkeypatch.setattr(_latent_screen, "LATENTS", 3)
+    some = _latent_screen._from_parts(parts, 10)
+    np.testing.assert_allclose(some.se, whole.se, rtol=1e-13)
+    np.testing.assert_array_equal(some.moving, 10)
+
+
 def test_a_scan_goes_on_and_damaged_or_foreign_parts_are_refused(scanned: Path) -> None:
     again = scanned / "again"
     shutil.copytree(scanned / "scan", again)
@@ -81,11 +114,11 @@ def test_a_scan_goes_on_and_damaged_or_foreign_parts_are_refused(scanned: Path) 
     scan_study(scanned / "study.toml", again, **given)
     for part in ("features", "shard-00000"):
         same_bytes(scanned / "scan" / part, again / part)
-    with pytest.raises(InputError, match="a part of another scan"):
+    with pytest.raises(InputError, match="a part of something else"):
         scan_study(scanned / "study.toml", again, split="estimation", **given)
     path = again / "features" / "part-00000" / "data.npy"
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
-    with pytest.raises(DamagedError, match=r"Delete .*part-00000 and run the scan again"):
+    with pytest.raises(DamagedError, match=r"Delete .*part-00000 and run again"):
         scan_study(scanned / "study.toml", again, **given)
 
 
