@@ -4,7 +4,7 @@
 
 Sizes: one part of 1,024 runs (16 canonical blocks of 64, families of 16 runs), its sums over families as `Scanner.sums` holds them
 beside its entries as they are stored. Memory and disk: a study of a tiny decoder with an autoencoder of so many latents, scanned
-in a process of its own; the peak is counted above that of the same study with an autoencoder of 256 latents.
+in a process of its own; the peak, mapped files among it, is counted above that of the same study with an autoencoder of 256 latents.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import torch
 from scan_speed import design, row
 from scipy import sparse
 
+from mrinterp.scan._discovery import changes, unmoved
 from mrinterp.stats.scan.block_scan import Scanner
 from mrinterp.stats.scan.dose_side import dose_side, within
 
@@ -77,7 +79,7 @@ def study_of(folder: Path, latents: int) -> Path:
     generator = torch.Generator().manual_seed(0)
     weights = {
         "W_enc": torch.randn(24, latents, generator=generator),
-        "b_enc": torch.full((latents,), -14.0),
+        "b_enc": torch.full((latents,), -33.0),
         "W_dec": torch.randn(latents, 24, generator=generator),
         "b_dec": torch.zeros(24),
     }
@@ -105,7 +107,7 @@ def memory_rows(latents: int) -> list[str]:
             found[count] = json.loads(done.stdout.strip().split("\n")[-1])
     small, large = found[FEW], found[latents]
     said = max(large["held_by_a_part"], large["bytes"]) - max(small["held_by_a_part"], small["bytes"])
-    beside = 2 * 4 * 24 * latents  # the dictionary itself, which is part of the network
+    beside = 2 * 4 * 24 * latents  # the dictionary itself, in single precision
     what = f"study, {latents:,} latents, {large['runs']:,} runs, {large['entries']:,.0f} active"
     return [
         row(f"{what}: peak above that of {FEW} latents, MiB", (large["peak"] - small["peak"]) / MIB, ""),
@@ -116,11 +118,33 @@ def memory_rows(latents: int) -> list[str]:
     ]
 
 
+def discovery_rows(runs: int = 10_000, width: int = 4096, classes: int = 5) -> list[str]:
+    """What discovery holds of a site at once, and what its steps hold beside it."""
+    few = np.random.default_rng(0).standard_normal((1500, classes * width), dtype=np.float32)
+    clean, perturbed = np.arange(1500) // 6 * 6, np.arange(1500) % 6 > 0
+    peaks = []
+    for step in (lambda: unmoved(few, clean), lambda: changes(few, perturbed, clean)):
+        tracemalloc.start()
+        step()
+        peaks.append(tracemalloc.get_traced_memory()[1] / few.nbytes)
+        tracemalloc.stop()
+    deviations = 4.0 * runs * classes * width
+    said = f"discovery, {runs:,} runs of width {width:,}, {classes} classes of tokens"
+    return [
+        row(f"{said}: GiB of what is read", (8.0 * runs * width + deviations) / 2**30, ""),
+        row(
+            "class deviations in double precision, while the bypass is found: GiB", 2 * deviations / 2**30, ""
+        ),
+        row("peak of finding unmoved runs, in arrays of that size", peaks[0], ""),
+        row("peak of taking changes (5 of 6 runs), in arrays of that size", peaks[1], ""),
+    ]
+
+
 def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--latents", type=int, default=65_536)
     given = asked.parse_args()
-    lines = size_rows() + memory_rows(given.latents)
+    lines = size_rows() + discovery_rows() + memory_rows(given.latents)
     head = f"`python benchmarks/speed/part_sizes.py {' '.join(sys.argv[1:])}`\n\n"
     table = "| what | measured | bar | met |\n|---|---|---|---|\n"
     RESULTS.write_text("# Parts of a scan of a network\n\n" + head + table + "\n".join(lines) + "\n")

@@ -105,21 +105,22 @@ def entries_per_run(network: CutNetwork, design: Design, rows: Rows) -> float:
 
 
 def part_bytes(
-    block: int, runs: int, tokens: int, features: int, entries: float | None
+    block: int, runs: int, tokens: int, width: int, features: int, entries: float | None
 ) -> tuple[float, float]:
-    """Bytes that a process holds while it makes one part, and bytes of all parts on the disk.
+    """Bytes that a process holds beside the network while it makes one part, and bytes of all parts on the disk.
 
     Parameters
     ----------
-    block, runs, tokens, features : int
-        Runs of a block, of all parts, tokens of a run, and features.
+    block, runs, tokens, width, features : int
+        Runs of a block, of all parts, tokens of a run, width of the site, and features.
     entries : float, optional
-        Of a run that are not zero, where features are kept in sparse columns; None where they are dense.
+        Features of a run that are not zero, where they are latents, kept in sparse columns; None where they are dense.
     """
     per_run = 4.0 * features if entries is None else 8.0 * entries
     part = min(runs, block * SHARD_BLOCKS)
-    parts = -(-runs // part)
-    # Every token's values in single precision, their means in double, in single again; and the part, joined.
-    held = min(block, runs) * features * (4.0 * tokens + 12.0) + 2.0 * part * per_run
-    columns = 0.0 if entries is None else 4.0 * parts * (features + 1)
-    return held, runs * per_run + columns
+    # Every token's values in double precision, five times on their way; their means, and again in single; the part, joined.
+    held = min(block, runs) * features * (40.0 * tokens + 20.0) + 2.0 * part * per_run
+    if entries is None:
+        return held, runs * per_run
+    # An autoencoder's weights in double precision; where every column of a part ends.
+    return held + 16.0 * width * features, runs * per_run + 4.0 * -(-runs // part) * (features + 1)

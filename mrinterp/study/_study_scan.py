@@ -21,6 +21,7 @@ from mrinterp.results._scan.feature_scan import FeatureScan
 from mrinterp.scan._run_parts import entries_per_run, every_feature, part_bytes, read_parts
 from mrinterp.scan._scan_features import scan_features, scan_memory
 from mrinterp.scan._scan_folder import PASSES
+from mrinterp.scan._scan_job import shard_features
 from mrinterp.scan._study_sae import STORED, stored_sae
 from mrinterp.study._helped import helped, shared
 from mrinterp.study._study import Study
@@ -92,7 +93,7 @@ def scan_study(
     ...     scan_study("minilm_sentiment", "a_folder", split="test")
     ... except InputError as error:
     ...     print(error)
-    split: 'test'. Choose one of discovery, estimation, replication, knockout
+    split: 'test'. Give one of discovery, estimation, replication, knockout
     """
     made = StudyScan.of(study, folder, allow_code=allow_code)
     return made.scan(split, kind, workers, scheduler, **options)
@@ -149,7 +150,7 @@ class StudyScan(Study):
         -------
         dict
             ``runs, features, instruments, families``; ``entries`` of a run that are not zero (None where features are
-            dense); ``held_by_a_part`` bytes while a part is made, ``bytes`` of the scan beside the features, ``disk`` bytes
+            dense); ``held_by_a_part`` bytes while a part is made, ``bytes`` of the scan beside the mapped features, ``disk`` bytes
             of all parts.
         """
         checked_choice(split, "split", SPLITS)
@@ -169,9 +170,11 @@ class StudyScan(Study):
             entries = float(min(count, features.train.k * tokens))
         doses = self._of_design(rows, kind)["doses"].shape[1]
         block = int(design.settings["block"])
-        held, disk = part_bytes(block, len(rows), tokens, count, entries)
+        held, disk = part_bytes(block, len(rows), tokens, network.width, count, entries)
         outcomes = len(network.outcome.names)
         memory = scan_memory(len(rows), doses, count, outcomes, threads or os.cpu_count() or 1)
+        if entries is not None:  # those of a shard's features are put together
+            memory += 1.5 * disk * min(1.0, shard_features(doses, count, outcomes) / count)
         return {
             "runs": len(rows),
             "features": count,

@@ -84,7 +84,7 @@ def test_discovery_by_others_has_the_same_bytes(tmp_path: Path, monkeypatch: pyt
         study.workers = workers
         study._fix_rules()
         made[name] = study._learn_basis()
-    assert len(workers.tasks) == 6
+    assert len(workers.tasks) >= 6
     assert made["two"].meta["screen"] == made["alone"].meta["screen"]
     same_bytes(tmp_path / "alone" / "basis", tmp_path / "two" / "basis")
 

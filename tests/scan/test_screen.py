@@ -126,7 +126,7 @@ class TestScreen:
 
 def test_no_latent_that_a_study_leaves_out_exceeds_the_bound() -> None:
     """40 families of unequal effects, 60 latents of which half go with the outcome: the bound holds in 19 studies of 20."""
-    from mrinterp.scan._latent_screen import _correlations
+    from mrinterp.scan._latent_screen import _from_parts
 
     rng, held, tight = np.random.default_rng(0), [], []
     C, m, F = 40, 20, 60
@@ -135,9 +135,9 @@ def test_no_latent_that_a_study_leaves_out_exceeds_the_bound() -> None:
         x = rng.standard_normal((C, m, F))
         own = rng.normal(1.0, 0.5, (C, 1, 1))  # effects differ between families
         y = (own * x) @ slope + rng.standard_normal((C, m))
-        found = _correlations(
-            (x**2).sum(1), (y**2).sum(1)[:, None], np.einsum("cmf,cm->cf", x, y)[:, :, None]
-        )
+        products = np.einsum("cmf,cm->cf", x, y)[:, :, None]
+        sums = {"family": np.arange(C), "xx": (x**2).sum(1), "yy": (y**2).sum(1)[:, None], "xy": products}
+        found = _from_parts([sums], C)
         chosen = np.argsort(-found.score)[:5]
         left = np.setdiff1d(np.arange(F), chosen)
         truth = slope / np.sqrt((1.25 * slope**2).sum() + 1.0)
@@ -147,8 +147,7 @@ def test_no_latent_that_a_study_leaves_out_exceeds_the_bound() -> None:
         assert facts["passed"] - facts["passed_left_out"] <= 5
     assert np.mean(held) >= 0.95
     assert np.median(tight) < 0.45
-    silent = _correlations(
-        (x**2).sum(1) * (np.arange(C) < 3)[:, None], (y**2).sum(1)[:, None], np.zeros((C, F, 1))
-    )
+    few = sums["xx"] * (np.arange(C) < 3)[:, None]
+    silent = _from_parts([sums | {"xx": few, "xy": np.zeros((C, F, 1))}], C)
     assert silent.facts(np.arange(0))["unbounded"] == F
     assert (silent.score == 0).all()
