@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,11 @@ SENTENCES = 512
 
 
 def study_noise(
-    plan: Plan, network: CutNetwork, design: Design, given: PlanFeatures | None
+    plan: Plan,
+    network: CutNetwork,
+    design: Design,
+    given: PlanFeatures | None,
+    folder: Path | None = None,
 ) -> dict[str, Any]:
     """The scale of a study's noise by token class: `choose_noise`.
 
@@ -35,6 +40,8 @@ def study_noise(
     given : PlanFeatures, optional
         Features that the plan defines. Those that are learned are learned here from 512 sentences, only for this choice:
         the study's own need the noise.
+    folder : Path, optional
+        Where what is read of all latents is kept, and memory-mapped.
 
     Notes
     -----
@@ -49,10 +56,10 @@ def study_noise(
     if network.sae is None:
         return chosen_for(_learned(plan, network, design, given))
     if plan.features.choose == "screen" and plan.estimation.kind == "noise":
-        first = chosen_for(latent_dictionary(network, design, plan.features))
-        latents, _ = study_latents(network, design.with_noise(first["scale"]), plan)
+        first = chosen_for(latent_dictionary(network, design, plan.features, folder))
+        latents, _ = study_latents(network, design.with_noise(first["scale"]), plan, folder)
     else:
-        latents, _ = study_latents(network, design, plan)
+        latents, _ = study_latents(network, design, plan, folder)
     assert latents is not None
     return chosen_for(latents)
 

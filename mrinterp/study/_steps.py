@@ -66,7 +66,7 @@ class Steps(Opened):
         def choose() -> dict[str, Any]:
             network, design = self._network, self._stored_design()
             given = self._opened.plan_features(network.width)
-            return rounded(study_noise(self.plan, network, design, given))
+            return rounded(study_noise(self.plan, network, design, given, self.folder.work / "noise"))
 
         return self._remembered("noise", lambda: dict(self.folder.kept_json("noise.json", choose)))
 

@@ -15,7 +15,6 @@ from mrinterp.core.checks import checked_choice
 from mrinterp.core.design import SPLITS
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import read_plan, study_path
-from mrinterp.core.plan_inputs import PAIRED
 from mrinterp.core.threads import one_blas_thread
 from mrinterp.results._scan.feature_scan import FeatureScan
 from mrinterp.scan._run_parts import entries_per_run, every_feature, part_bytes, read_parts
@@ -121,6 +120,8 @@ class StudyScan(Study):
         kind = self._kind(kind)
         with self._begun(), helped(self, workers, scheduler), one_blas_thread():
             self._fix_rules()
+            if kind == "noise":
+                self._choose_noise()
             names = every_feature(self._network)[1]
             order, outcomes = self._read_features(split, kind)
             client = self.workers.client
@@ -193,7 +194,8 @@ class StudyScan(Study):
 
     def _rows(self, split: str, kind: str) -> Rows:
         """Rows of the design that are run: clean ones only where changes are taken against them."""
-        rows = self._drawn_design().rows(split, (kind, "clean") if kind in PAIRED else (kind,))
+        paired = self.plan.instruments.paired(kind)
+        rows = self._drawn_design().rows(split, (kind, "clean") if paired else (kind,))
         if not len(rows):
             there = sorted(set(self._drawn_design().runs.query("kind == @kind")["split"]))
             raise InputError("split", f"no {kind!r} runs in {split!r}", f"Splits with such runs: {there}")
@@ -212,5 +214,5 @@ class StudyScan(Study):
             "family": runs["family"].to_numpy(),
             "kind": runs["kind"].to_numpy(),
             "clean": (runs["kind"] == "clean").to_numpy(),
-            "paired": kind in PAIRED,
+            "paired": self.plan.instruments.paired(kind),
         }

@@ -27,7 +27,10 @@ def write_scanned_study(folder: Path, **changes: Any) -> Path:
         "inputs": {"per_family": 1},
         "model": {"block": 2},
         "features": {"kind": "sae", "folder": "dictionary", "count": 3, "position": "mean"},
-        "instruments": {"noise": {"runs_per_prompt": 6, "directions_per_class": 2}, "placebo": {"count": 1}},
+        "instruments": {
+            "noise": {"runs_per_prompt": 6, "directions_per_class": 2, "scale": 0.3},
+            "placebo": {"count": 1},
+        },
         "estimation": {"max_rank": 1, "runs_per_column": 2},
         "knockouts": {"families": 10, "prompts_per_family": 1, "random_controls": 0},
     }

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy import sparse
 
-from mrinterp.core.design import Design
 from mrinterp.core.errors import DamagedError, InputError
 from mrinterp.scan import ScanFolder, _latent_screen, _reader, scan_features
 from mrinterp.scan._cluster import Workers
@@ -33,7 +32,8 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_effects_are_those_of_the_network_run_at_once(scanned: Path) -> None:
     scan = ScanFolder.open(scanned / "scan")
     network = Study.from_toml(scanned / "study.toml", scanned / "other", allow_code=True)._network
-    design = Design.load(scanned / "scan" / "study" / "design")
+    made = StudyScan.of(scanned / "study.toml", scanned / "scan", allow_code=True)
+    design = made._make_design()
     rows = design.rows("discovery", ("noise",))
     from mrinterp.scan._reader import block_noise
 
@@ -137,11 +137,12 @@ def test_sizes_and_what_is_refused(scanned: Path) -> None:
 
 
 def test_dimensions_of_a_site_without_an_autoencoder(tmp_path: Path) -> None:
-    few = {"noise": {"runs_per_prompt": 3}, "placebo": {"count": 1}}
+    few = {"noise": {"runs_per_prompt": 4, "directions_per_class": 2}, "placebo": {"count": 1}}
     more = {"estimation": {"max_rank": 0, "runs_per_column": 2}, "features": {"units": [0]}}
     file = write_input_study(tmp_path, "table", inputs={"per_family": 1}, instruments=few, **more)
-    found = scan_study(file, tmp_path / "scan", allow_code=True, draws=0, kind="resampling")
+    found = scan_study(file, tmp_path / "scan", allow_code=True, draws=0)
     assert found.features == 5
+    assert (tmp_path / "scan" / "study" / "noise.json").exists()  # its scale is chosen first
     scan = ScanFolder.open(tmp_path / "scan")
     assert scan.feature_names == [f"hidden:{i}" for i in range(5)]
     assert not opened_features(tmp_path / "scan" / "features").sparse
