@@ -14,6 +14,7 @@ from mrinterp.core.section import Fraction, Section, refuse_unused_keys
 __all__ = [
     "EDITS",
     "INPUT_KEYS",
+    "OBSERVED",
     "PERTURBATIONS",
     "InputsSection",
     "InstrumentsSection",
@@ -33,11 +34,15 @@ Perturbation = Literal[
     "resampling",
     "paraphrase",
     "occlusion",
+    "observed",
 ]
 """A kind of perturbed runs."""
 
 PERTURBATIONS: tuple[str, ...] = get_args(Perturbation)
 """All kinds, in the order in which they are listed."""
+
+OBSERVED = "observed"
+"""The kind whose doses are found in a corpus, not assigned."""
 
 EDITS = ("substitution", "deletion", "masking", "swap", "resampling")
 """Kinds that edit words of a text, or tokens of an array."""
@@ -301,6 +306,27 @@ class ParaphraseSection(Section):
     )
 
 
+class ObservedSection(Section):
+    """Variants found in a corpus: prompts of the table that differ in few words serve as perturbations of one another."""
+
+    runs_per_prompt: int = Field(
+        default=0,
+        ge=0,
+        le=10_000,
+        description="Variants of a prompt that are run, at most; 0 leaves them out. Prompts without a variant are then not run.",
+    )
+    most: int = Field(
+        default=2, ge=1, le=100, description="Words in which a prompt may differ from the first one like it."
+    )
+    fewest: int = Field(
+        default=5,
+        ge=1,
+        le=100_000,
+        description="Families that a difference, a pair of words, must be found in to be an instrument. Its doses are found, not"
+        " assigned: estimates by them are given the doses' correlation (LD), and are never taken for randomized.",
+    )
+
+
 class OcclusionSection(OneAtATimeSection):
     """Occlusion: runs in which patches of an image are covered."""
 
@@ -373,11 +399,18 @@ class InstrumentsSection(Section):
         exclude_if=lambda section: section == OcclusionSection(),
         description="Covered patches of images.",
     )
+    observed: ObservedSection = Field(
+        default=ObservedSection(),
+        exclude_if=lambda section: section == ObservedSection(),
+        description="Variants found in a corpus.",
+    )
     placebo: PlaceboSection = Field(default=PlaceboSection(), description="Placebo instruments.")
 
     def paired(self, kind: str) -> bool:
         """Whether runs of a kind hold one perturbation each, compared with the clean run itself."""
-        return kind in ("pair", "paraphrase") or getattr(getattr(self, kind, None), "saturation", False)
+        return kind in ("pair", "paraphrase", OBSERVED) or getattr(
+            getattr(self, kind, None), "saturation", False
+        )
 
 
 FITTING = {

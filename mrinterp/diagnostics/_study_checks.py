@@ -11,6 +11,7 @@ from mrinterp.core.basis import Basis
 from mrinterp.core.errors import InputError
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import TWO_SITES, Plan
+from mrinterp.core.plan_inputs import OBSERVED
 from mrinterp.core.shown import listed
 from mrinterp.core.sumstats import SumStats
 from mrinterp.diagnostics._assumptions import assumption_checks
@@ -65,6 +66,8 @@ def study_checks(
     found: list[Check | NotApplicable] = []
     for kind, stats in sumstats.items():
         found += manipulation_checks(panel.select(kinds=(kind,)), stats)
+    if OBSERVED in sumstats:
+        found.append(_found_doses(plan, panel, sumstats[OBSERVED]))
     noise, two_sites = plan.instruments.noise, plan.features.kind == "transcoder"
     if noise.levels:
         found += dose_series_checks(panel, noise.series)
@@ -89,6 +92,30 @@ def study_checks(
     if basis.dictionary.latents and not two_sites:
         found += dictionary_checks(basis.dictionary, own)
     return found
+
+
+def _found_doses(plan: Plan, panel: Panel, stats: SumStats) -> Check:
+    """That doses of a corpus are not assigned, and how far they go together: no test could say that nothing else does."""
+    used = np.flatnonzero((panel.instruments["kind"] == OBSERVED).to_numpy())
+    assert stats.ld is not None
+    among = np.nan_to_num(np.abs(stats.ld[np.ix_(used, used)]))
+    np.fill_diagonal(among, 0.0)
+    names = panel.instruments["instrument"].to_numpy()[used]
+    largest = np.unravel_index(int(among.argmax()), among.shape)
+    both = " and ".join(str(names[i]) for i in largest)
+    own = (f"ivw_{OBSERVED}", f"replication_{OBSERVED}")
+    return Check(
+        name="doses assigned at random",
+        null_in_words="what else goes with a choice of words is balanced between them",
+        statistic=float(among.max()),
+        df=float("nan"),
+        neglog10p=float("nan"),
+        verdict="failed",
+        note=f"the doses of {len(used)} differences of words were found in a corpus, not assigned: whoever wrote the texts chose"
+        f" words together. Largest correlation between doses {among.max():.2f} ({both}); estimates by them are given the LD.",
+        rungs=(*own, "within", "tsls", "replication") if plan.estimation.kind == OBSERVED else own,
+        next_step="Read an estimate by these doses as an association, and hold it against edits that are drawn, or knockouts",
+    )
 
 
 def study_borrowed(plan: Plan, panel: Panel, shift: Estimates) -> BorrowedEffects | NotApplicable:

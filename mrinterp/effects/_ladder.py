@@ -13,7 +13,7 @@ import pandas as pd
 from mrinterp.core.basis import Basis
 from mrinterp.core.panel import Panel
 from mrinterp.core.plan import NOISE_MOVES, TWO_SITES, Plan
-from mrinterp.core.plan_inputs import PERTURBATIONS
+from mrinterp.core.plan_inputs import OBSERVED, PERTURBATIONS
 from mrinterp.core.sumstats import SumStats
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._estimates import Estimates, Undecided
@@ -59,6 +59,7 @@ def without_tsls(panel: Panel, kind: str) -> NotApplicable | None:
         "noise": "instruments.noise.directions_per_class is too small",
         "slot": "the slots have too few fillers",
         **dict.fromkeys(("pair", "paraphrase"), "the table has too few kinds of perturbation"),
+        OBSERVED: "the corpus holds too few differences of words",
     }
     why = more.get(kind, "too few words or places are edited")
     return NotApplicable(
@@ -104,7 +105,12 @@ def rungs(
         return within(chosen, rank, e.covariance, draws=e.bootstrap_draws, seed=plan.seed)
 
     def univariable(kind: str) -> Callable[[], Estimates]:
-        data = sumstats[kind].to_mrdata(kind, False)
+        data = sumstats[kind].to_mrdata(kind, False, kind == OBSERVED)
+        if (
+            kind == OBSERVED
+        ):  # drawn doses are nearly independent; found ones are not, and their correlation is real
+            label = "univariable IVW, doses found and not assigned, given their LD"
+            return lambda: replace(estimate(data, "ivw_correlated"), label=label)
         return lambda: replace(estimate(data, "ivw"), label=f"univariable IVW, {kind}")
 
     def again(kind: str) -> Callable[[], Estimates]:

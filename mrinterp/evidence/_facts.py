@@ -12,6 +12,7 @@ from scipy import stats
 
 from mrinterp.core.history import order_of
 from mrinterp.core.plan import FEWEST_FAMILIES, HELD_OUT, MIN_FAMILIES
+from mrinterp.core.plan_inputs import OBSERVED
 from mrinterp.effects._claims import SIGN_VARIES, confirmation, shift_estimates
 from mrinterp.evidence._apply import Facts
 from mrinterp.evidence._fact_names import NEVER
@@ -180,6 +181,7 @@ class _Asked:
         bad = np.array(["far outside support" in f or "read back differs" in f for f in flags], dtype=bool)
         order = order_of(self.study.header)
         kinds = {n.removeprefix("manipulation: ") for n in checks if n.startswith("manipulation: ")}
+        kinds = kinds - {OBSERVED} or kinds  # found, not assigned: no experiment beside another
         controls = self._failed_controls()
         self.true |= {
             "written_as_meant": ~bad[self.place[0]],
@@ -383,7 +385,7 @@ class _Asked:
         """Whether another kind of perturbation has the same sign and excludes 0 on the replication families."""
         found = self._everywhere(False)
         for name, made in self.study.estimates.items():
-            if name.startswith("replication_"):
+            if name.startswith("replication_") and name != f"replication_{OBSERVED}":
                 beta, lower, upper = self._cells(made)
                 found |= ((lower > 0) | (upper < 0)) & (np.sign(beta) == np.sign(self.effect))
         return found

@@ -59,6 +59,12 @@ def factorial_design(
             "templates have no paraphrases",
             "Give prompts.table with a column 'paraphrase', or leave it out",
         )
+    if plan.instruments.observed.runs_per_prompt:
+        raise InputError(
+            "instruments.observed",
+            "prompts are made from templates, not found",
+            "Give prompts.table, or leave it out",
+        )
     templates = read_templates(folder / str(plan.prompts.templates), list(fillers))
     by_family = {f"t{t.line:03d}": t for t in templates}
     splits = split_families(list(by_family), plan.splits, plan.seed, plan.estimation.rests_on != "mr")

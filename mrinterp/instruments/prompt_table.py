@@ -25,6 +25,7 @@ from mrinterp.instruments.doses import (
     position_classes,
 )
 from mrinterp.instruments.families_found import each_its_own, families_in_words, found_families
+from mrinterp.instruments.observed_prompts import ObservedPrompts, observed_prompts
 from mrinterp.instruments.splits import split_families
 from mrinterp.instruments.word_edits import NetworkFacts, edit_instruments, edited_runs, edits_of, text_words
 
@@ -150,6 +151,7 @@ def prompts_in_words(design: Design, by_contrasts: bool = True) -> list[str]:
         unread = ", ".join(repr(c) for c in facts["left_out"])
         said.append(f"columns read: {read}{f'; not read: {unread}' if unread else ''}.")
         said += [f"{facts['families'][0].upper()}{facts['families'][1:]}."] if facts["families"] else []
+    said += [f"{design.settings['observed']}."] if "observed" in design.settings else []
     return [*said, families_in_words(design.runs["family"].nunique(), by_contrasts)]
 
 
@@ -157,6 +159,9 @@ def _read_file(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in (".jsonl", ".ndjson", ".json"):
             return _read_jsonl(path)
+        if path.suffix.lower() == ".txt":
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            return pd.DataFrame({"prompt": list(dict.fromkeys(line for line in lines if line))}, dtype=object)
         return pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(
@@ -287,16 +292,18 @@ def prompt_table_design(
     """Design of a study on given prompts.
 
     Runs of a prompt: the clean one; its corrupted partner (runs of kind ``pair``), where there is one;
-    its paraphrases; noise runs; and runs with edited words. The corrupted run of a pair is one perturbation of the clean run; pairs with the
+    its paraphrases; variants of it that the table holds (``observed``); noise runs; and runs with edited words. The corrupted run of a pair is one perturbation of the clean run; pairs with the
     same ``perturbation`` have the same instrument.
     """
     prompts = read_prompts(folder / str(plan.prompts.table), plan.prompts.columns, plan.prompts.families)
     table = prompts.frame
+    observed = observed_prompts(plan, table)
+    run = table if observed is None else table.loc[list(observed.variants)]
     splits = split_families(
-        sorted(table["family"].unique()), plan.splits, plan.seed, plan.estimation.rests_on != "mr"
+        sorted(run["family"].unique()), plan.splits, plan.seed, plan.estimation.rests_on != "mr"
     )
     classes = position_classes(plan)
-    builder = _Builder(plan, table)
+    builder = _Builder(plan, table, observed)
     for number, split in enumerate(SPLITS):
         builder.add_split(split, number, splits[split], facts)
     frame = pd.DataFrame(builder.runs, columns=["run", "input", "prompt", "family", "split", "kind", "clean"])
@@ -307,14 +314,18 @@ def prompt_table_design(
         for p in pairs
     ]
     rows += edit_instruments([name for _, name in builder.edits])
+    rows += [] if observed is None else observed.instruments()
     instruments = instrument_table(rows, classes, plan)
     doses = drawn_doses(frame, instruments, plan)
     for at, name in builder.edits:
         doses[at, instruments.index[instruments["instrument"] == name]] = 1.0
     for column, pair in enumerate(pairs):
         doses[:, column] = [p == pair for p in named]
+    if observed is not None:
+        doses[:, instruments["kind"] == "observed"] = observed.doses.loc[builder.rows]
     texts, frame = inputs_with_clean(plan, builder.texts(), frame)
     settings = design_settings(plan, classes, []) | prompts.facts
+    settings |= {} if observed is None else {"observed": observed.said}
     return Design(
         inputs=texts,
         runs=frame,
@@ -328,8 +339,10 @@ def prompt_table_design(
 class _Builder:
     """Collects distinct inputs and runs in canonical order, split by split."""
 
-    def __init__(self, plan: Plan, table: pd.DataFrame) -> None:
-        self.plan, self.table = plan, table
+    def __init__(self, plan: Plan, table: pd.DataFrame, observed: ObservedPrompts | None) -> None:
+        self.plan, self.whole, self.observed = plan, table, observed
+        self.table = table if observed is None else table.loc[sorted(observed.variants)]
+        self.rows: list[Any] = []
         self.compared = [c for c in _PER_INPUT if c in table]
         self.inputs: dict[tuple[str, ...], int] = {}
         self.runs: list[tuple[Any, ...]] = []
@@ -362,6 +375,9 @@ class _Builder:
                 for i, text in enumerate(_paraphrases(row)[: options.paraphrase.runs_per_prompt]):
                     self.edits.append((len(self.runs), f"paraphrase:{i + 1}"))
                     self._run(row, text, prompt, split, "paraphrase", clean)
+                for other in self._variants(index)[: options.observed.runs_per_prompt]:
+                    self._run(row, str(self.whole["prompt"][other]), prompt, split, "observed", clean)
+                    self.rows[-1] = other
                 for _ in range(options.noise.runs_per_prompt):
                     self._run(row, row["prompt"], prompt, split, "noise", clean)
         if knocked or not edits_of(self.plan):
@@ -376,6 +392,11 @@ class _Builder:
         number = self.inputs.setdefault((text, *(row[c] for c in self.compared)), len(self.inputs))
         self.runs.append((len(self.runs), number, prompt, row["family"], split, kind, clean))
         self.named.append(row.get("perturbation", "pair") if kind == "pair" else "")
+        self.rows.append(row.name)
+
+    def _variants(self, row: Any) -> list[int]:
+        """Rows of the table whose prompts are variants of this one's."""
+        return [] if self.observed is None else self.observed.variants[row]
 
     def texts(self) -> pd.DataFrame:
         """The distinct inputs, with what outcomes compare them with."""

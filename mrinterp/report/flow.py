@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.basis import MOVED, Dictionary
 from mrinterp.core.design import SPLITS, UNREAD
-from mrinterp.core.plan_inputs import PERTURBATIONS
+from mrinterp.core.plan_inputs import OBSERVED, PERTURBATIONS
 from mrinterp.core.shown import listed
 from mrinterp.report.chosen import chosen_in_words, one_vector, place_word, scale_in_words, scales_compared
 from mrinterp.report.finished import FinishedStudy
@@ -55,6 +55,7 @@ _PERTURBATIONS = {
     "resampling": "values replaced by those of other prompts at the same place, drawn at random",
     "paraphrase": "the prompt worded anew",
     "occlusion": "patches of the image covered, drawn at random",
+    "observed": "other texts of the corpus that differ in few words: their doses are found, not assigned",
 }
 _ON_INPUTS = "fixed patterns added to the inputs themselves, block by block (of a table: column by column), in random doses"
 _AT_MODULE = "fixed random directions added to the output of a module that reads the inputs, in random doses"
@@ -90,6 +91,8 @@ def flow(study: FinishedStudy) -> dict[str, Any]:
         "departure": plain(_departure(d), ".1e"),
         **_writes(d),
         "kinds": _kinds(study),
+        "found": OBSERVED in _kinds(study),
+        "drawn": bool(set(_kinds(study)) - {"clean", OBSERVED}),
         "perturbations": [(k, _perturbation(k, plan)) for k in _kinds(study) if k in _PERTURBATIONS],
         "family": _family(plan),
         "imported_labels": bool(plan["features"]["labels"]),
