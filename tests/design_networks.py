@@ -75,7 +75,7 @@ def bench_of(
     **options: Any,
 ) -> Bench:
     """A bench of every coordinate of the site."""
-    options = {"family": np.arange(len(x)) % families, "block": 16} | options
+    options = {"family": np.arange(len(x)) % families, "block": 64} | options
     view = WholeLayer(x.shape[-1])
     adapter = TorchAdapter(module.eval())
     return Bench(adapter, site, view, ModelInputs({"x": x}), columns(outcomes), **options)

@@ -73,7 +73,9 @@ def _server() -> subprocess.Popen[str]:
     return process
 
 
-def _import_everything() -> None:
+@functools.cache
+def import_everything() -> None:
+    """What commands import, so that children have it already."""
     import mrinterp
 
     for name in (
@@ -136,7 +138,7 @@ def _run() -> int:
 
 
 if __name__ == "__main__":
-    _import_everything()
+    import_everything()
     gc.collect()
     gc.freeze()  # children share these pages
     if _serve():

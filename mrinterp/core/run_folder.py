@@ -52,6 +52,10 @@ class RunFolder(StoredParts):
     step, in the order in which they came, without a clock, so that the same plan gives the same bytes.
     """
 
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._agreed: tuple[dict[str, Any], Plan] | None = None  # a stored plan and the one that it is
+
     def place(self, name: str) -> Path:
         """Where a step may write a result of this name.
 
@@ -86,7 +90,8 @@ class RunFolder(StoredParts):
     def planned_names(self) -> tuple[str, ...]:
         """The knockouts that the plan names, but for those that are left out."""
         names = KnockoutsSection.model_validate(self.header["plan"].get("knockouts", {})).names
-        return tuple(n for n in names if n not in self.left_out)
+        left_out = self.left_out
+        return tuple(n for n in names if n not in left_out)
 
     @property
     def left_out(self) -> dict[str, str]:
@@ -310,6 +315,9 @@ class RunFolder(StoredParts):
             refuse_others(self.path)
             return
         stored = self.header["plan"]
+        if self._agreed == (stored, plan):  # asked by everything that is read of a study
+            return
+        as_stored = stored
         with suppress(ValidationError):  # keys at their defaults may be stated or left out
             stored = Plan.model_validate(stored).to_dict()
         changes = differences(stored, plan.to_dict())
@@ -319,6 +327,7 @@ class RunFolder(StoredParts):
                 f"holds a run of another plan ({'; '.join(changes[:5])})",
                 "Give another --out, or delete the folder to start anew",
             )
+        self._agreed = as_stored, plan
 
     def fix_rules(
         self, plan: Plan, source: Path, design: str, model: str, given: dict[str, Any] | None = None

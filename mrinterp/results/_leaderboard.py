@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 import pandas as pd
@@ -185,12 +187,15 @@ class Leaderboard(Result):
         method, score = self._at(key, self.order, tuple(SCORES))
         return self.cell(ALL, self.order[method], tuple(SCORES)[score])
 
+    @cached_property
+    def _rows(self) -> dict[tuple[str, str, str], Mapping[Any, Any]]:
+        """Rows of the scores by family, method and score: pages ask for thousands."""
+        rows = self.scores.to_dict("records")
+        return {(r["family"], r["method"], r["score"]): r for r in rows}
+
     def cell(self, family: str, method: str, score: str) -> BoardCell:
         """A method's score in one family."""
-        rows = self.scores
-        found = rows[(rows["family"] == family) & (rows["method"] == method) & (rows["score"] == score)].iloc[
-            0
-        ]
+        found = self._rows[family, method, score]
         names = ("value", "lower", "upper", "spread")
         return BoardCell(
             method=method,

@@ -15,6 +15,7 @@ from mrinterp.outcomes._outcome import Sampling
 from mrinterp.study import Study
 from mrinterp.tables._labels import read_labels
 from tests.study.page_text import undrawn_page
+from tests.study.study_kinds import write_study
 from tests.tiny import tiny_study, to_toml, write_tiny_study
 
 needs_transformers = pytest.mark.needs("transformers")
@@ -107,8 +108,10 @@ def test_sampled_outcome_widens_the_errors(tiny_encoder: Path, tmp_path: Path) -
         "many": {"sampling": "normal", "noise": 0.05, "replicates": 50},
         "yes_no": {"sampling": "bernoulli", "noise": 0.05, "replicates": 4},
     }.items():
-        path = write_tiny_study(tmp_path, tiny_encoder, name=f"{name}.toml", outcome={**plain, **extra})
-        study = Study.from_toml(path, tmp_path / name)
+        folder = tmp_path / name
+        folder.mkdir()
+        path = write_study(folder, tiny_encoder, outcome={**plain, **extra})
+        study = Study.from_toml(path, folder / "run")
         widths[name] = float(np.median(study.estimates["within"].se))
         if name != "exact":
             assert "gradient" not in study.estimates

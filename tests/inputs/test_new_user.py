@@ -20,6 +20,7 @@ import mrinterp
 from mrinterp.cli import cli
 from mrinterp.core.errors import InputError
 from mrinterp.core.plan import read_plan
+from tests.warm_cli import command
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = runpy.run_path(str(ROOT / "benchmarks" / "new_user" / "protocol.py"), run_name="protocol")
@@ -134,10 +135,18 @@ def test_a_section_is_followed_up_to_its_dry_run(section: Any, workplace: Path) 
 
 @pytest.mark.slow
 def test_the_section_of_a_table_is_followed_to_its_verdict(tmp_path: Path) -> None:
-    section = SECTIONS[-1]
-    done = PROTOCOL["follow"](
-        section, tmp_path, PROTOCOL["shell"](tmp_path / "bin"), "STEPS, FAMILIES = 200, 60"
-    )
+    """Its program and its last line in the protocol's shell, which the benchmark gives all lines to."""
+    section, shell = SECTIONS[-1], PROTOCOL["shell"](tmp_path / "bin")
+
+    def perform(line: str, where: Path) -> str:
+        program, *arguments = shlex.split(line)
+        if program != "mrinterp":
+            return str(shell(line, where))
+        done = command(*arguments, cwd=where, MRINTERP_CONFIG=str(tmp_path / "config"), COLUMNS="80")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    done = PROTOCOL["follow"](section, tmp_path, perform, "STEPS, FAMILIES = 200, 60")
     assert set(done.clock) == set(PROTOCOL["STEPS"])
     assert done.page > 300
     assert done.person > 2

@@ -127,13 +127,12 @@ def test_an_interrupted_run_is_taken_up(tmp_path: Path) -> None:
     module, x = _gates()
     calls = []
     module.early.register_forward_hook(lambda *_: calls.append(1) or None)
-    whole = epistasis(bench_of(module, x), 0.0)
-    bench = bench_of(module, x, folder=tmp_path)
-    epistasis(bench, 0.0)
+    whole = epistasis(bench_of(module, x, block=16), 0.0)
+    epistasis(bench_of(module, x, block=16, folder=tmp_path), 0.0)
     shards = sorted(tmp_path.rglob("*.npz"))
     shards[-1].unlink()
     before = len(calls)
-    again = epistasis(bench_of(module, x, folder=tmp_path), 0.0)
+    again = epistasis(bench_of(module, x, block=16, folder=tmp_path), 0.0)
     assert len(calls) - before < len(calls) / 3
     assert np.array_equal(again.interaction, whole.interaction)
 

@@ -49,7 +49,7 @@ def test_a_control_between_is_indeterminate() -> None:
         alive = (h[:, 0] != 0).double()
         return torch.stack([out[:, 0], out[:, 1] + alive * (0.5 + noise[: len(h)])], dim=1)
 
-    bench = bench_of(Readout(y), inputs() + 2.0, 2)
+    bench = bench_of(Readout(y), inputs() + 2.0, 2, block=16)  # a run of each family
     assert specificity(bench, 0.0, ["0"], controls=["y1"]).verdict.tolist() == [["indeterminate"]]
 
 

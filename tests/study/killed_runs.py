@@ -17,6 +17,7 @@ import numpy as np
 
 from mrinterp.core.errors import InputError
 from tests.study.damages import digest_with_sums
+from tests.warm_cli import import_everything
 
 EVENTS = ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree")
 """What a run does to its folder, as the interpreter's audit hooks see it."""
@@ -47,11 +48,8 @@ def _run(study: Path, out: Path, kill_at: int, said: Path) -> None:
 
 
 def started(*arguments: object) -> multiprocessing.process.BaseProcess:
-    """`_run` in a forked process: the libraries are loaded already, so that it is quick."""
-    import torch  # noqa: F401  loaded before the fork
-
-    from mrinterp.models import _plan_network  # noqa: F401
-
+    """`_run` in a forked process: all that a run imports is loaded already, so that it is quick."""
+    import_everything()
     process = multiprocessing.get_context("fork").Process(target=_run, args=arguments)
     process.start()
     return process

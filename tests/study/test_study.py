@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from mrinterp.core.storage import digest_files
 from mrinterp.results._against_random import AgainstRandom
 from mrinterp.results._knockout_effects import KnockoutEffects
 from mrinterp.study import Study
+from tests.pictures import Pictures
 from tests.tiny import write_tiny_study
 from tests.warm_cli import command
 
@@ -150,10 +152,17 @@ def test_placebos_pass_and_manipulation_is_reported(finished: Path) -> None:
     assert checks["families"]["statistic"] == 40
 
 
-def test_finished_run_is_reopened_not_repeated(finished: Path, tiny_study_file: Path) -> None:
-    before = {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
-    assert command("run", str(tiny_study_file), "--out", str(finished)).returncode == 0
-    assert before == {p: p.stat().st_mtime_ns for p in (finished / "panel").rglob("*") if p.is_file()}
+def test_finished_run_is_reopened_not_repeated(
+    finished: Path, tiny_study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    monkeypatch.setattr(
+        Pictures, "drawn", False
+    )  # each run draws its figures anew, and nobody looks at those
+    before = {p: p.stat().st_mtime_ns for p in (copy / "panel").rglob("*") if p.is_file()}
+    assert command("run", str(tiny_study_file), "--out", str(copy)).returncode == 0
+    assert before == {p: p.stat().st_mtime_ns for p in (copy / "panel").rglob("*") if p.is_file()}
 
 
 def test_changed_plan_is_refused_with_the_difference(
@@ -167,8 +176,6 @@ def test_changed_plan_is_refused_with_the_difference(
 
 
 def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path, tmp_path: Path) -> None:
-    import shutil
-
     copy = tmp_path / "copy"
     shutil.copytree(finished, copy)
     shutil.rmtree(copy / "agreement")
@@ -183,8 +190,6 @@ def test_tampered_knockouts_are_found_out(finished: Path, tiny_study_file: Path,
 
 def test_changed_network_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     """Same plan, other weights under the same path: the run does not go on with them."""
-    import shutil
-
     import torch
 
     from tests.tiny import save_tiny_encoder

@@ -7,7 +7,7 @@ import inspect
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -92,7 +92,7 @@ class Estimator:
     subtracts: str = "nothing"
     most_exposures: int | None = None
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         """Names and defaults of the kernel's options: what is keyword-only, of runs all but the panel."""
         parameters = list(inspect.signature(self.kernel).parameters.values())
