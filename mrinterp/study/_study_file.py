@@ -24,8 +24,8 @@ WIDTH = 96
 """Characters of a line of comment."""
 
 LEFT_OPEN = (
-    "seed", "model.block", "prompts.per_family", "instruments.slot.runs_per_prompt",
-    "instruments.noise.runs_per_prompt", "instruments.noise.scale", "estimation.rope", "estimation.rests_on",
+    "seed", "model.block", "prompts.per_family", "instruments.slot.runs_per_prompt", "instruments.slot.saturation",
+    "instruments.noise.runs_per_prompt", "instruments.noise.scale", "instruments.noise.levels", "estimation.rope", "estimation.rests_on",
     "inputs.per_family", "knockouts.families", "knockouts.width", "knockouts.kinds", "knockouts.prompts_per_family",
 )  # fmt: skip
 """Keys that a file shows with their defaults, commented out: what people change next."""
