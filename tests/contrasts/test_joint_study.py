@@ -10,6 +10,7 @@ import pytest
 from mrinterp.results._check import NotApplicable
 from mrinterp.results._designs.site_experiment import SiteExperiment
 from mrinterp.study import Study
+from tests.scan.test_workers import Beside
 from tests.study.page_text import undrawn_page
 from tests.study.study_kinds import write_study
 
@@ -29,8 +30,13 @@ def test_features_rest_on_the_joint_experiment_where_the_outcome_is_a_draw(
         "replicates": 1,
     }
     path = write_study(tmp_path, tiny_encoder, outcome=outcome, features={"count": 8})
+    monkeypatch.setattr("mrinterp.scan._reader.SHARD_BLOCKS", 2)
     study = Study.from_toml(path, tmp_path / "run")
+    study.workers = beside = Beside(1)
     joint = study.site_experiment
+    assert {f"{step}: workers" for step in ("learn_basis", "run_knockouts", "randomize_site")} <= {
+        *beside.tasks
+    }
     assert isinstance(joint, SiteExperiment)
     table = study.results.set_index("feature")
     alone = np.isfinite(joint.alone[:, 0])

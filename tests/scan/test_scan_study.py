@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from mrinterp.study._study_scan import StudyScan
 from tests.inputs.input_nets import write_input_study
 from tests.scan.scanned_study import LATENTS, write_scanned_study
 from tests.scan.test_workers import Beside, same_bytes
+from tests.warm_cli import command
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +137,21 @@ def test_sizes_and_what_is_refused(scanned: Path) -> None:
         made.sizes("discovery", "slot")
     with pytest.raises(InputError, match="no 'noise' runs in 'knockout'"):
         made.sizes("knockout")
+
+
+def test_the_verb_takes_a_study(scanned: Path) -> None:
+    given = ("scan", "study.toml", "--out", "scan", "--allow-code")
+    dry = command(*given, "--dry-run", cwd=scanned)
+    assert dry.returncode == 0, dry.stderr
+    assert re.search(r"72 runs of 12 discovery families, 40 features \(about [1-9].* not zero", dry.stdout)
+    done = command(*given, "--draws", "1", "--json", cwd=scanned)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["features"] == LATENTS
+    refused = command(*given, "--paired", cwd=scanned)
+    assert refused.returncode == 2
+    assert "the kind of perturbation says it" in refused.stderr
+    refused = command("scan", "runs.npz", "--out", "scan", cwd=scanned)
+    assert "Give a file of features after it" in refused.stderr
 
 
 def test_dimensions_of_a_site_without_an_autoencoder(tmp_path: Path) -> None:
