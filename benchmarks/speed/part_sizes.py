@@ -49,6 +49,24 @@ disk = sum(p.stat().st_size for p in (Path(out) / "features").rglob("*.npy"))
 print(json.dumps(sizes | {"peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, "stored": disk}))
 """
 
+REPORT = """
+import resource, torch
+from mrinterp.features import SparseAutoencoder, reconstruction_report
+generator = torch.Generator().manual_seed(0)
+made = lambda *shape: torch.randn(*shape, generator=generator)
+weights = {"W_enc": made(64, 65_536), "b_enc": torch.full((65_536,), -20.0), "W_dec": made(65_536, 64), "b_dec": torch.zeros(64)}
+sae, h = SparseAutoencoder("standard", weights), made(5120, 64)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+reconstruction_report(sae, h)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def report_rows() -> list[str]:
+    """What judging an autoencoder holds, whose latents of all tokens would be 1,280 MiB in single precision."""
+    done = subprocess.run([sys.executable, "-c", REPORT], check=True, capture_output=True, text=True)
+    return [row("reconstruction of 5,120 tokens by 65,536 latents: peak, MiB", float(done.stdout), "")]
+
 
 def size_rows() -> list[str]:
     """Bytes of one part's sums, and of its entries."""
@@ -144,7 +162,7 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--latents", type=int, default=65_536)
     given = asked.parse_args()
-    lines = size_rows() + discovery_rows() + memory_rows(given.latents)
+    lines = size_rows() + discovery_rows() + report_rows() + memory_rows(given.latents)
     head = f"`python benchmarks/speed/part_sizes.py {' '.join(sys.argv[1:])}`\n\n"
     table = "| what | measured | bar | met |\n|---|---|---|---|\n"
     RESULTS.write_text("# Parts of a scan of a network\n\n" + head + table + "\n".join(lines) + "\n")

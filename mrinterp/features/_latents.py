@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,17 @@ from mrinterp.features._feature_view import TokenFeatureView
 from mrinterp.features._sae import Autoencoder, SparseAutoencoder
 from mrinterp.positions import SelectedTokens
 
-__all__ = ["Latents", "ReconstructionError", "ReconstructionReport", "fit_report", "reconstruction_report"]
+__all__ = [
+    "Latents",
+    "ReconstructionError",
+    "ReconstructionReport",
+    "fit_report",
+    "reconstruction_report",
+    "row_blocks",
+]
+
+AT_ONCE = 1 << 26
+"""Latents of tokens that are held at once by a report: 256 MB in single precision."""
 
 
 class Latents(TokenFeatureView):
@@ -223,26 +233,44 @@ def reconstruction_report(
     h = h if h.dtype == torch.float64 else h.float()
     if len(h) < 2:
         raise InputError("activation", f"{len(h)} tokens", "Give at least two")
-    _probe(sae, h.shape[-1])
+    count = _probe(sae, h.shape[-1])
+
+    def fitted() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        for rows in row_blocks(len(h), count):
+            latents = sae.encode(h[rows])
+            yield latents, _decode(sae, latents, h[rows])
+
     with torch.no_grad():
-        latents = sae.encode(h)
-        return fit_report(h, latents, _decode(sae, latents, h))
+        return fit_report(h, fitted())
 
 
-def fit_report(h: torch.Tensor, latents: torch.Tensor, made: torch.Tensor) -> ReconstructionReport:
-    """How near ``made`` (rows, width), which came of these latents (rows, latents), is to ``h``."""
-    error = (h - made).double()
+def row_blocks(rows: int, latents: int) -> Iterator[slice]:
+    """Rows whose latents are held at once."""
+    size = max(AT_ONCE // max(latents, 1), 1)
+    return (slice(a, a + size) for a in range(0, rows, size))
+
+
+def fit_report(h: torch.Tensor, fitted: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> ReconstructionReport:
+    """How near to ``h`` (rows, width) what was made of it is: latents (rows, latents) and vectors (rows, width) made of them,
+    some rows at a time."""
+    made, active, fired = [], [], torch.zeros(0, dtype=torch.bool)
+    for latents, vectors in fitted:
+        on = latents != 0
+        fired = on.any(0) if not made else fired | on.any(0)
+        active.append(on.sum(-1).double())
+        made.append(vectors)
+    error = (h - torch.cat(made)).double()
     total = (h.double() - h.double().mean(0)).square().sum()
     length = h.double().norm(dim=-1).clamp(min=1e-30)
-    dead = tuple((~(latents != 0).any(0)).nonzero().flatten().tolist())
+    dead = tuple((~fired).nonzero().flatten().tolist())
     return ReconstructionReport(
         len(h),
         float(1 - error.square().sum() / total),
         float(error.square().mean()),
         float((error.norm(dim=-1) / length).mean()),
-        float((latents != 0).double().sum(-1).mean()),
+        float(torch.cat(active).mean()),
         dead,
-        len(dead) / latents.shape[-1],
+        len(dead) / len(fired),
     )
 
 

@@ -98,7 +98,7 @@ def site_activations(
             rows.append((h if positions is None else h[positions.selected]).float().cpu())
     if not rows:
         raise InputError("batches", "none given", "Give at least one batch of inputs")
-    return torch.cat(rows).clone()
+    return torch.cat(rows)
 
 
 def train_topk_sae(

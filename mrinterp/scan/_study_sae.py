@@ -18,7 +18,7 @@ from mrinterp.core.errors import InputError
 from mrinterp.core.plan import Plan
 from mrinterp.core.plan_inputs import PERTURBATIONS
 from mrinterp.core.run_folder import RunFolder
-from mrinterp.features._latents import ReconstructionReport, fit_report, reconstruction_report
+from mrinterp.features._latents import ReconstructionReport, fit_report, reconstruction_report, row_blocks
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_folder import read_sae, read_transcoder, write_sae
 from mrinterp.features._sae_settings import check_sae_use
@@ -134,8 +134,8 @@ def fit_sae(network: CutNetwork, design: Design, plan: Plan) -> StudySAE:
             "features.train.k", f"{train.k} of {train.latents} latents", "Keep at most all of them per token"
         )
     rows = clean_inputs(design)
-    parts = [network.token_activations(rows[a : a + block]) for a in range(0, len(rows), block)]
-    activations = torch.cat([p.float().cpu() for p in parts]).clone()
+    starts = range(0, len(rows), block)
+    activations = torch.cat([network.token_activations(rows[a : a + block]).float().cpu() for a in starts])
     trained = train_topk_sae(
         activations,
         train.latents,
@@ -246,8 +246,11 @@ def _prediction(
         parts.append(network.token_activations(rows[a : a + block], network.view_site).float())
     h = torch.cat(parts)
     inside, outside = pair.read_part(h), pair.written_part(h)
+    blocks = row_blocks(len(h), transcoder.latents)
     with torch.no_grad():
-        return fit_report(outside, transcoder.encode(inside), transcoder.predict(inside))
+        return fit_report(
+            outside, ((transcoder.encode(inside[b]), transcoder.predict(inside[b])) for b in blocks)
+        )
 
 
 class _Predicting:

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from mrinterp.core.errors import InputError
+from mrinterp.features import _latents
 from mrinterp.features._feature_view import read_back
 from mrinterp.features._latents import Latents, ReconstructionError, reconstruction_report
 from mrinterp.features._sae import ARCHITECTURES, SparseAutoencoder
@@ -197,13 +198,17 @@ def test_reconstruction_and_error_complete_the_site(h: Any) -> None:
         error.write(h, error.read(h, positions), MaxOfTokens().at(MASK))
 
 
-def test_report_counts_dead_latents_and_error() -> None:
+def test_report_counts_dead_latents_and_error(monkeypatch: pytest.MonkeyPatch) -> None:
     weights = _weights("standard")
     weights["b_enc"][[1, 7]] = -1e4
     x = torch.randn(200, WIDTH, generator=torch.Generator().manual_seed(0))
     report = reconstruction_report(SparseAutoencoder("standard", weights), x)
     assert report.dead == (1, 7)
     assert report.dead_fraction == pytest.approx(2 / LATENTS)
+    monkeypatch.setattr(_latents, "AT_ONCE", 7 * LATENTS)
+    in_blocks = reconstruction_report(SparseAutoencoder("standard", weights), x)
+    assert (in_blocks.dead, in_blocks.active) == (report.dead, report.active)
+    assert in_blocks.explained_variance == pytest.approx(report.explained_variance, rel=1e-6)
     perfect = reconstruction_report(_Foreign(), x)
     assert perfect.explained_variance == pytest.approx(1)
     assert perfect.active == pytest.approx(WIDTH)
