@@ -253,7 +253,9 @@ def row_blocks(rows: int, latents: int) -> Iterator[slice]:
 def fit_report(h: torch.Tensor, fitted: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> ReconstructionReport:
     """How near to ``h`` (rows, width) what was made of it is: latents (rows, latents) and vectors (rows, width) made of them,
     some rows at a time."""
-    made, active, fired = [], [], torch.zeros(0, dtype=torch.bool)
+    made: list[torch.Tensor] = []
+    active: list[torch.Tensor] = []
+    fired = torch.zeros(0, dtype=torch.bool)
     for latents, vectors in fitted:
         on = latents != 0
         fired = on.any(0) if not made else fired | on.any(0)
