@@ -60,9 +60,9 @@ def test_the_univariable_screen_does_not_hold_its_level() -> None:
 
 @pytest.mark.parametrize("number", range(10))
 def test_the_default_of_a_paired_design_holds_its_level_everywhere(number: int) -> None:
-    """200 data sets a scenario: within three Monte-Carlo errors of 5% and 95%."""
+    """100 data sets a scenario: within three Monte-Carlo errors of 5% and 95%."""
     room = simulations()
-    (score,) = room.run_defaults("paired", room.JOINT[number : number + 1], 200)
+    (score,) = room.run_defaults("paired", room.JOINT[number : number + 1], 100)
     assert score.failed == 0
     assert score.type_one < 0.05 + 3 * score.error["type_one"], score
     assert score.coverage > 0.95 - 3 * score.error["coverage"], score
