@@ -32,7 +32,7 @@ pytestmark = pytest.mark.needs("transformers")
 
 
 def corpus(lone: bool = True) -> list[tuple[str, str]]:
-    """Prompts of 48 families, in which who is spoken of goes with when: real LD. One prompt is like no other."""
+    """Prompts of 48 families, in which who is spoken of goes with when: real LD. Two are like no other."""
     draw, rows = random.Random(0), []
     for verb, place in itertools.product(VERBS, PLACES):
         pairs = set()
@@ -45,7 +45,7 @@ def corpus(lone: bool = True) -> list[tuple[str, str]]:
             for when, person in sorted(pairs)
         ]
     draw.shuffle(rows)
-    return [*rows, ("what was the house", "sawhouse")] if lone else rows
+    return [*rows, ("what was the house", "sawhouse"), ("what was it indeed", "lone")] if lone else rows
 
 
 def written(folder: Path, encoder: Path, **observed: Any) -> Study:
@@ -87,7 +87,8 @@ def test_variants_are_run_and_their_doses_say_how_they_differ(study: Study) -> N
     clean = runs["clean"].to_numpy()[noise]
     np.testing.assert_array_equal(design.doses[noise][:, columns], design.doses[clean][:, columns])
     assert not (text == "what was the house").any(), "a prompt without a variant"
-    assert "288 of 289 prompts are variants of one another" in prompts_in_words(design)[0]
+    assert set(runs["family"]) == {family for _, family in corpus(lone=False)}, "nor a family without one"
+    assert "288 of 290 prompts are variants of one another" in prompts_in_words(design)[0]
 
 
 def test_found_doses_carry_their_ld_and_are_never_taken_for_randomized(study: Study) -> None:
@@ -157,7 +158,7 @@ def test_the_page_says_that_doses_were_found() -> None:
 
 def test_what_holds_no_variants_is_refused(tmp_path: Path, tiny_encoder: Path) -> None:
     with pytest.raises(
-        InputError, match=r"instruments\.observed: 288 of 289 .* no difference is in 49 families.*fewest"
+        InputError, match=r"instruments\.observed: 288 of 290 .* no difference is in 49 families.*fewest"
     ):
         written(tmp_path, tiny_encoder, fewest=49)._drawn_design()
     asked = {"instruments": ({"observed": {"runs_per_prompt": 3}},)}
