@@ -21,7 +21,7 @@ from mrinterp.core.basis import Dictionary
 from mrinterp.core.errors import InputError
 from mrinterp.features._dictionary_view import dictionary_view
 from mrinterp.features._feature_view import TokenFeatureView
-from mrinterp.features._latents import Latents, ReconstructionError
+from mrinterp.features._latents import Latents, ReconstructionError, row_blocks
 from mrinterp.features._sae import SparseAutoencoder
 from mrinterp.features._sae_settings import check_sae_use
 from mrinterp.features._transcoder_weights import PairedLatents, Transcoder
@@ -38,6 +38,9 @@ __all__ = ["CutNetwork", "CutReading"]
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int_]
+
+COPIES = 8
+"""Of the latents of an input's tokens that reading them holds, in numbers of single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,14 +294,22 @@ class CutNetwork:
         ----------
         write : ndarray (G, width)
         """
-        inputs = self.inputs.take(rows)
+        encoded = (1 if self.inputs.mask is None else self.inputs.mask.shape[1]) * (
+            1 if self.sae is None else self.sae.latents
+        )
+        parts = []
         with torch.inference_mode():
-            run = self.adapter.run(inputs.tensors, read=[self.view_site])
-            site = self._viewed(run.activations, inputs)
-            before = site.read(view)
-            steps = torch.from_numpy(np.ascontiguousarray(write)).to(before.device)
+            for block in row_blocks(len(rows), COPIES * encoded):
+                inputs = self.inputs.take(rows[block])
+                run = self.adapter.run(inputs.tensors, read=[self.view_site])
+                site = self._viewed(run.activations, inputs)
+                parts.append((site, site.read(view)))
+            steps = torch.from_numpy(np.ascontiguousarray(write)).to(parts[0][1].device)
             steps = self.adapter.padded(steps) if isinstance(self.adapter, PairedSites) else steps
-            moved = [(site.shifted(step).read(view) - before).mean(0) for step in steps]
+            moved = [
+                torch.cat([site.shifted(step).read(view) - before for site, before in parts]).mean(0)
+                for step in steps
+            ]
         return _numpy(torch.stack(moved, 1))
 
     def gradient(

@@ -32,7 +32,7 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_effects_are_those_of_the_network_run_at_once(scanned: Path) -> None:
+def test_effects_are_those_of_the_network_run_at_once(scanned: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scan = ScanFolder.open(scanned / "scan")
     network = Study.from_toml(scanned / "study.toml", scanned / "other", allow_code=True)._network
     made = StudyScan.of(scanned / "study.toml", scanned / "scan", allow_code=True)
@@ -56,6 +56,12 @@ def test_effects_are_those_of_the_network_run_at_once(scanned: Path) -> None:
     np.testing.assert_allclose(found.beta, expected, atol=2e-5)
     assert set(found.instruments["kind"]) == {"noise", "placebo"}
     assert scan.feature_names[7] == "transformer.h.1:latent7"
+    # What a step writes is read some inputs at a time, where latents of all of them are too many.
+    given = network.latents([1, 2, 5]), np.eye(24)[:4], np.arange(10)
+    whole = network.each_written(*given)
+    assert whole.any()
+    monkeypatch.setattr("mrinterp.features._latents.AT_ONCE", 3 * 8 * 9 * LATENTS)
+    np.testing.assert_allclose(network.each_written(*given), whole, rtol=1e-12, atol=1e-12)
 
 
 def test_parts_that_others_make_have_the_same_bytes_and_are_read_as_one_matrix(scanned: Path) -> None:
