@@ -208,7 +208,7 @@ def campaign(count: int, seed: int, processes: int = 0) -> list[tuple[list[str],
                 wrong = fault(words)
                 if k < processes and not wrong and "\x00" not in "".join(words):
                     done = subprocess.run(
-                        [sys.executable, "-m", "mrinterp.cli", *words],
+                        [sys.executable, "-m", "mrinterp", *words],
                         capture_output=True,
                         text=True,
                         timeout=300,

@@ -1,6 +1,6 @@
 """The command line as a process, without its imports each time.
 
-``command("mr", "data.csv")`` is ``python -m mrinterp.cli mr data.csv`` in a child of one process that has
+``command("mr", "data.csv")`` is ``python -m mrinterp mr data.csv`` in a child of one process that has
 imported everything and run nothing: streams, exit code, folder and environment of its own, as a new process
 has them; its figures are drawn where those of the test are. What is tested about a start itself (what is imported, signals, hash seeds) still starts one.
 """
@@ -126,7 +126,7 @@ def _serve() -> bool:
 def _run() -> int:
     """Run the command line as ``python -m`` would; the code that it would exit with."""
     try:
-        runpy.run_module("mrinterp.cli", run_name="__main__", alter_sys=True)
+        runpy.run_module("mrinterp", run_name="__main__", alter_sys=True)
     except SystemExit as ended:
         if isinstance(ended.code, str):
             print(ended.code, file=sys.stderr)

@@ -118,7 +118,7 @@ def shell(folder: Path) -> Perform:
     python = shlex.quote(sys.executable)
     scripts = {
         "python": f'exec {python} "$@"',
-        "mrinterp": f'exec {python} -m mrinterp.cli "$@"',
+        "mrinterp": f'exec {python} -m mrinterp "$@"',
         "xdg-open": 'test -s "$1"',
     }
     for name, line in scripts.items():

@@ -56,7 +56,7 @@ def verb_rows() -> list[str]:
         pd.DataFrame({"SNP": [f"rs{j}" for j in range(J)], **columns, "se_outcome": 0.02}).to_csv(
             table, index=False
         )
-        verb = [sys.executable, "-m", "mrinterp.cli", "mr", str(table)]
+        verb = [sys.executable, "-m", "mrinterp", "mr", str(table)]
         cpu(verb)
         warm = min(cpu(verb) for _ in range(3))
         empty = cpu(verb, NUMBA_CACHE_DIR=str(Path(folder) / "compiled"))

@@ -76,7 +76,7 @@ def study_rows(given: Path | None) -> list[str]:
             program = [
                 sys.executable,
                 "-m",
-                "mrinterp.cli",
+                "mrinterp",
                 "run",
                 str(study),
                 "-q",

@@ -297,7 +297,7 @@ def test_at_a_terminal_it_asks(workplace: Path) -> None:
     }  # fmt: skip
     leader, follower = pty.openpty()
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "mrinterp.cli", "init", "--out", "asked.toml"]
+    command = [sys.executable, "-m", "mrinterp", "init", "--out", "asked.toml"]
     process = subprocess.Popen(
         command, cwd=workplace, env=environment, stdin=follower, stderr=follower, stdout=subprocess.PIPE
     )

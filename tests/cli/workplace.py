@@ -62,5 +62,5 @@ def run(arguments: list[str] | str, folder: Path) -> subprocess.CompletedProcess
         words = arguments if isinstance(arguments, list) else shlex.split(arguments)[1:]
         return command(*words, cwd=folder, OMP_NUM_THREADS="1", COLUMNS="80")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "80"}
-    text = arguments.replace("mrinterp ", f"{sys.executable} -m mrinterp.cli ", 1)
+    text = arguments.replace("mrinterp ", f"{sys.executable} -m mrinterp ", 1)
     return subprocess.run(text, cwd=folder, env=environment, shell=True, capture_output=True, text=True)

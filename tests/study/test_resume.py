@@ -54,7 +54,7 @@ def test_interrupt_says_how_to_go_on(tiny_study_file: Path, tmp_path: Path) -> N
 
     out = tmp_path / "run"
     process = subprocess.Popen(
-        [sys.executable, "-m", "mrinterp.cli", "run", str(tiny_study_file), "--out", str(out)],
+        [sys.executable, "-m", "mrinterp", "run", str(tiny_study_file), "--out", str(out)],
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.needs("transformers")
 @pytest.fixture(scope="module")
 def finished(tiny_study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "run"
-    program = [sys.executable, "-m", "mrinterp.cli", "run", str(tiny_study_file), "--out", str(out)]
+    program = [sys.executable, "-m", "mrinterp", "run", str(tiny_study_file), "--out", str(out)]
     done = subprocess.run(program, capture_output=True, text=True)  # a start of its own: other hash seeds
     assert done.returncode == 0, done.stderr
     (out.parent / "terminal.txt").write_text(done.stdout)

@@ -1,4 +1,4 @@
-"""``python -m mrinterp.cli``."""
+"""``python -m mrinterp``."""
 
 from __future__ import annotations
 
