@@ -47,6 +47,9 @@ Array = NDArray[np.float64]
 SAMPLE = 64
 """Sentences over which the read-back matrix is measured."""
 
+UNITS = 1 << 24
+"""Values of latents (128 MB) that are written at once to learn what one unit of each adds."""
+
 HELD = 1024
 """Latents whose values in all sentences are held at once."""
 
@@ -416,14 +419,17 @@ def _decoder_rows(network: CutNetwork, latents: tuple[int, ...], rows: NDArray[n
     if isinstance(sae, Transcoder):
         return np.asarray(sae.weights["W_dec"][list(latents)].cpu().double().numpy())
     assert sae is not None
-    one = torch.zeros(len(latents), sae.latents, dtype=torch.float64)
-    one[torch.arange(len(latents)), list(latents)] = 1
     like = network.token_activations(rows[:SAMPLE]).double().cpu()
     some = 1 if sae.normalize_activations == "none" else SAMPLE
     like = like[:: -(-len(like) // some)]
     sae = SparseAutoencoder(**{**vars(sae), "weights": {k: v.cpu() for k, v in sae.weights.items()}})
-    total = np.zeros((len(latents), sae.width))
-    for h in like:
-        same = h.expand(len(latents), -1)
-        total += (sae.decode(one, same) - sae.decode(torch.zeros_like(one), same)).numpy()
+    total, held = np.zeros((len(latents), sae.width)), max(1, UNITS // sae.latents)
+    for first in range(0, len(latents), held):
+        here = torch.tensor(latents[first : first + held])
+        one = torch.zeros(len(here), sae.latents, dtype=torch.float64)
+        one[torch.arange(len(here)), here] = 1
+        for h in like:
+            same = h.expand(len(here), -1)
+            moved = sae.decode(one, same) - sae.decode(torch.zeros_like(one), same)
+            total[first : first + held] += moved.numpy()
     return total / len(like)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mrinterp.features._latents import Latents, ReconstructionError, reconstruct
 from mrinterp.features._sae import ARCHITECTURES, SparseAutoencoder
 from mrinterp.features._sae_folder import read_sae, write_sae
 from mrinterp.positions import AllTokens, LastToken, MaxOfTokens, MeanOfTokens, TokenIndex
+from mrinterp.scan import _dictionary
 
 WIDTH, LATENTS = 6, 15
 MASK = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
@@ -348,3 +350,22 @@ class TestTraining:
 
         with pytest.raises(InputError, match=message):
             train_topk_sae(rows, 8, k)
+
+
+@pytest.mark.parametrize("normalization", ["none", "layer_norm"])
+def test_what_a_latent_adds_does_not_depend_on_how_many_are_written_at_once(
+    normalization: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sae = _sae(normalize_activations=normalization)
+    tokens = torch.randn(40, sae.width)
+    network: Any = SimpleNamespace(sae=sae, token_activations=lambda rows: tokens)
+    latents = (5, 0, 3, 2, 6, 4, 1)
+    whole = _dictionary._decoder_rows(network, latents, np.arange(4))
+    if normalization == "none":
+        np.testing.assert_allclose(
+            whole, sae.weights["W_dec"][list(latents)].double(), rtol=1e-12, atol=1e-15
+        )
+    monkeypatch.setattr(_dictionary, "UNITS", 3 * sae.latents)
+    np.testing.assert_allclose(
+        _dictionary._decoder_rows(network, latents, np.arange(4)), whole, rtol=1e-12, atol=1e-15
+    )
