@@ -37,6 +37,8 @@ from mrinterp.stats.scan.sparse_scan import SparseScanner
 N, K = 2048, 256
 RESULTS = Path(__file__).parents[1] / "results" / "scan_speed.md"
 BLOCKS = {"homoskedastic": 1024, "CR3": 256}
+PAUSE = 0.2
+"""Seconds before each task."""
 
 
 def design(n: int = N, k: int = K) -> dict[str, Any]:
@@ -91,10 +93,15 @@ def calculate_corr(z: np.ndarray, x: np.ndarray, basis: np.ndarray) -> Callable[
 
 
 def in_turns(tasks: dict[str, Callable[[], Any]], rounds: int) -> dict[str, np.ndarray]:
-    """Seconds of each task, one after the other in every round, after one round that is not counted."""
+    """Seconds of each task, one after the other in every round, after one round that is not counted.
+
+    Each begins after a pause: threads of a product that has just ended wait busily for the next one, on the cores that the
+    following task needs.
+    """
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 1):
         for name, task in tasks.items():
+            time.sleep(PAUSE)
             start = time.perf_counter()
             task()
             if turn:
@@ -323,17 +330,18 @@ def main() -> None:
     asked.add_argument("--rounds", type=int, default=5)
     given = asked.parse_args()
     load = os.getloadavg()[0]
-    lines = end_to_end(1_000_000, 1000) if given.large else end_to_end(100_000, 200)
+    # Memory that other rows have used before slows the dense ones.
+    lines = dense_rows([16_384, 65_536] if given.large else [16_384], given.rounds)
     lines += (
         sparse_rows(given.rounds)
         + sparse_cpu_rows(given.rounds)
         + memory_rows()
         + growth_rows(min(given.rounds, 3))
     )
-    lines += dense_rows([16_384, 65_536] if given.large else [16_384], given.rounds)
+    lines += end_to_end(1_000_000, 1000) if given.large else end_to_end(100_000, 200)
     after = os.getloadavg()[0]
     head = (
-        f"Medians of {given.rounds} rounds in turns, {os.cpu_count()} cores, load {load:.1f} before and {after:.1f} after"
+        f"Medians of {given.rounds} rounds in turns, each task after a pause of {PAUSE:g} s, {os.cpu_count()} cores, load {load:.1f} before and {after:.1f} after"
         " (a load above the number of cores slows rows of two threads most).\n"
         f"`python benchmarks/speed/scan_speed.py{' --large' if given.large else ''}`; {N:,} runs x {K} instruments unless said.\n\n"
         "| what | measured | bar | met |\n|---|---|---|---|\n"
