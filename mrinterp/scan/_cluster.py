@@ -17,7 +17,7 @@ from mrinterp.core.checks import checked_count
 from mrinterp.core.errors import InputError
 from mrinterp.core.shown import counted, progress
 
-__all__ = ["Workers", "device_of_worker", "opened_workers"]
+__all__ = ["Workers", "opened_workers", "own_device", "take_own_card"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -130,6 +130,23 @@ def opened_workers(count: int | None = None, scheduler: str | None = None) -> It
         distributed.Client(made, set_as_default=False) as client,
     ):
         yield Workers(client)
+
+
+def own_device(device: str) -> str:
+    """On a worker, the device that it uses where it was asked to use ``device``: of several cards each takes its own."""
+    if device != "cuda":
+        return device
+    import torch
+
+    return device_of_worker(device, torch.cuda.device_count(), import_module("distributed").get_worker().name)
+
+
+def take_own_card(device: str) -> None:
+    """On a worker, passes on ``device`` use its own card from here on, in this thread."""
+    if (own := own_device(device)) != device:
+        import torch
+
+        torch.cuda.set_device(own)
 
 
 def device_of_worker(device: str, devices: int, name: Any) -> str:

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from mrinterp.core.errors import InputError
 from mrinterp.core.storage import read_arrays, write_arrays
-from mrinterp.scan._cluster import Workers, device_of_worker
+from mrinterp.scan._cluster import Workers, own_device
 from mrinterp.scan._feature_files import opened_features
 from mrinterp.scan._scan_calibration import one_draw
 from mrinterp.scan._scan_folder import PARTS, ScanFolder
@@ -120,7 +119,7 @@ def _opened(folder: str, features: str, plan: str) -> tuple[ScanFolder, ScanJob]
             raise InputError(path, "not there on a worker", fix)
     scan = ScanFolder.open(folder)
     settings = {k: v for k, v in scan.header["plan"].items() if k not in ("inputs", "shard_features")}
-    settings["device"] = _device(settings["device"])
+    settings["device"] = own_device(settings["device"])
     held = read_arrays(scan.folder / PARTS / RUNS)
     inputs = ScanInputs(
         held["doses"],
@@ -141,13 +140,3 @@ def _opened(folder: str, features: str, plan: str) -> tuple[ScanFolder, ScanJob]
         )
         raise InputError(features, "on a worker, it holds something else", fix)
     return scan, ScanJob(inputs, settings)
-
-
-def _device(device: str) -> str:
-    """Of several cards each worker takes its own."""
-    if device != "cuda":
-        return device
-    import torch
-
-    name = import_module("distributed").get_worker().name
-    return device_of_worker(device, torch.cuda.device_count(), name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mrinterp.core.errors import InputError
-from mrinterp.scan._cluster import Workers, opened_workers
+from mrinterp.scan._cluster import Workers, opened_workers, take_own_card
 
 if TYPE_CHECKING:
     from mrinterp.study._opened import Opened
@@ -98,6 +98,7 @@ def _shards(
     from mrinterp.scan._reader import ASKED, ShardsMade, torch_threads
 
     study = _opened(*there)
+    take_own_card(study.plan.model.device)
     token = ASKED.set((Path(os.path.normpath(study.out / place)), numbers))
     try:
         with one_blas_thread(), torch_threads(threads):
