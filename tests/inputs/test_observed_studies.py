@@ -48,12 +48,12 @@ def corpus(lone: bool = True) -> list[tuple[str, str]]:
     return [*rows, ("what was the house", "sawhouse"), ("what was it indeed", "lone")] if lone else rows
 
 
-def written(folder: Path, encoder: Path, **observed: Any) -> Study:
+def written(folder: Path, encoder: Path, noise: dict[str, Any] | None = None, **observed: Any) -> Study:
     lines = ["prompt,family", *(",".join(row) for row in corpus())]
     (folder / "corpus.csv").write_text("\n".join(lines) + "\n")
     kinds = {
         "observed": {"runs_per_prompt": 9, "fewest": 4, **observed},
-        "noise": {"runs_per_prompt": 2, "directions_per_class": 2, "scale": 0.1},
+        "noise": noise or {"runs_per_prompt": 2, "directions_per_class": 2, "scale": 0.1},
         "placebo": {"count": 2},
     }
     table = {"table": "corpus.csv", "per_family": 3}
@@ -176,3 +176,24 @@ def test_a_text_file_is_a_corpus_and_plans_without_one_keep_their_hash(tmp_path:
     assert frame["prompt"].tolist() == lines, "a line that comes again is one prompt"
     assert frame["family"].nunique() > 1
     assert "observed" not in InstrumentsSection().model_dump()
+
+
+def test_a_study_of_found_doses_and_a_dose_series_runs_to_its_page(
+    tmp_path: Path, tiny_encoder: Path
+) -> None:
+    noise = {"runs_per_prompt": 4, "directions_per_class": 2, "scale": 0.1, "levels": [0.5, 1.0]}
+    done = written(tmp_path, tiny_encoder, noise=noise)
+    done.run()
+    verdicts = {c["name"]: c["verdict"] for c in done.checks}
+    assert verdicts["doses assigned at random"] == "failed"
+    assert verdicts["in proportion to the dose"] == "not applicable", "12 families, and it needs 20"
+    assert "given their LD" in done.estimates["ivw_observed"].label
+    assert {"ivw_noise", "within", "rectified"} <= set(done.estimates)
+    path = done.scale_path
+    assert isinstance(path, pd.DataFrame)
+    assert path["families"].nunique() == 1
+    assert np.isfinite(path["change"]).any()
+    page = (done.out / "report.html").read_text(encoding="utf-8")
+    assert "found in a corpus and not assigned" in page
+    assert "Level 0.5" in page
+    assert "every draw at levels 0.5, 1 of the dose, up and down" in page
