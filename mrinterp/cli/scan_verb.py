@@ -40,7 +40,7 @@ SHOWN = 10
 )
 @click.option("--joint", is_flag=True, help="Effects of every dose with the others held fixed.")
 @click.option("--paired", is_flag=True, help="Changes against the clean run (array `clean`).")
-@click.option("--split", default="discovery", show_default=True, help="Of a study: whose runs.")
+@click.option("--split", help="Of a study: whose runs; by default those of discovery.")
 @click.option("--kind", help="Of a study: kind of perturbation; by default that of its estimates.")
 @click.option("--p-threshold", type=float, help="Keep only pairs with at most this p.")
 @click.option("--draws", type=int, default=20, show_default=True, help="Permutations for the calibration.")
@@ -64,8 +64,11 @@ def scan(runs: str, features: str | None, out: str, figure: str | None, **option
     """
     of_study = {name: options.pop(name) for name in ("split", "kind", "allow_code")}
     if features is None and not runs.endswith(".npz"):
-        found = _scan_study(runs, out, options, **of_study)
+        found = _scan_study(runs, out, options, **of_study | {"split": of_study["split"] or "discovery"})
     else:
+        for name in ("split", "kind"):
+            if of_study[name] is not None:
+                raise InputError(f"--{name}", "given with arrays", "Leave it out, or give a study file alone")
         found = _scan_arrays(runs, features, out, options)
     if found is None:
         return

@@ -158,6 +158,8 @@ def test_the_verb_takes_a_study(scanned: Path) -> None:
     assert "the kind of perturbation says it" in refused.stderr
     refused = command("scan", "runs.npz", "--out", "scan", cwd=scanned)
     assert "Give a file of features after it" in refused.stderr
+    refused = command("scan", "runs.npz", "x.npy", "--out", "scan", "--split", "estimation", cwd=scanned)
+    assert "--split: given with arrays" in refused.stderr
 
 
 def test_dimensions_of_a_site_without_an_autoencoder(tmp_path: Path) -> None:
